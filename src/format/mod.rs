@@ -1,0 +1,21 @@
+//! Pure parsers and writers: bytes in, bytes out; no file system, no clock, no environment.
+//!
+//! A parser gives [`Malformed`] on any input it does not fully understand. It never panics and
+//! never allocates by a length that the input merely claims.
+
+/// An input that is not what its parser understands: where, and what was wrong there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at byte {offset}")]
+pub struct Malformed {
+    /// Byte offset of the trouble in the input.
+    pub offset: u64,
+    /// What is wrong, as a lower-case phrase: "header is truncated".
+    pub what: String,
+}
+
+impl Malformed {
+    /// Trouble at `offset`.
+    pub fn at(offset: impl TryInto<u64>, what: impl Into<String>) -> Self {
+        Malformed { offset: offset.try_into().unwrap_or(u64::MAX), what: what.into() }
+    }
+}

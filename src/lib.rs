@@ -1,0 +1,18 @@
+//! reprofix makes ostree/rpm composes come out the same, and says why when they do not.
+//!
+//! A [plugin](plugins) knows one source of difference and one pure function: bytes in, canonical
+//! bytes (or "remove", or "leave alone, because …") out. [`engine`] runs those functions over a
+//! root filesystem; [`check`] runs *the same* functions on both sides of every difference between
+//! two builds, so that what explains a difference is what would fix it.
+//!
+//! `ARCHITECTURE.md` is the map.
+
+pub mod check;
+pub mod cli;
+pub mod engine;
+pub mod env;
+pub mod format;
+pub mod fsx;
+pub mod plugins;
+pub mod source;
+pub mod tree;

@@ -1,0 +1,144 @@
+//! One file or folder a plugin, and the ordered table of them.
+//!
+//! To add a plugin: copy a file here, add its line to [`REGISTRY`], add a case under
+//! `tests/cases/`. `CONTRIBUTING.md` has the steps.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use crate::engine::Context;
+use crate::format::Malformed;
+use crate::tree::{Entry, Time, Tree};
+
+/// Every plugin, in the order in which they chain on one file.
+pub static REGISTRY: &[&dyn Plugin] = &[];
+
+/// The plugin called `name`.
+pub fn find(name: &str) -> Option<&'static dyn Plugin> {
+    REGISTRY.iter().copied().find(|p| p.page().name == name)
+}
+
+/// One source of difference, and the pure function that removes it.
+///
+/// Cost contract: [`Plugin::wants`] runs for every path of the tree and does no I/O and no
+/// allocation worth naming; [`Plugin::canonical`] runs only where `wants` said so.
+pub trait Plugin: Sync {
+    /// What the plugin is, for `reprofix plugins`, `reprofix explain` and the README's table.
+    fn page(&self) -> &'static Page;
+
+    /// Whether this path is the plugin's business, judged from its name and metadata alone.
+    fn wants(&self, entry: &Entry, cx: &Context) -> Want;
+
+    /// The normal form of one file. Pure: the same input gives the same verdict on every machine,
+    /// and the normal form of a normal form is [`Verdict::Keep`].
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict;
+
+    /// What still differs between two files of this plugin whose normal forms are not equal:
+    /// one lower-case phrase a finding ("3 packages differ: …"), in a stable order.
+    fn explain(&self, _a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What a plugin needs in order to judge a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Not this plugin's business.
+    No,
+    /// Its metadata is enough: [`File::bytes`] stays empty.
+    Entry,
+    /// Its content too (regular files only).
+    Bytes,
+}
+
+/// One path as a plugin sees it.
+pub struct File<'a> {
+    /// Name and metadata.
+    pub entry: &'a Entry,
+    /// The content as the plugins before this one left it; empty unless some plugin wanted bytes.
+    pub bytes: Cow<'a, [u8]>,
+    /// The tree around it, for the rare plugin whose file has companions (`rpmdb.sqlite-wal`).
+    /// What is read there is the state before the run, not what other plugins made of it.
+    pub tree: &'a dyn Tree,
+}
+
+/// What a plugin makes of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// In normal form already.
+    Keep,
+    /// These bytes are the normal form.
+    Rewrite(Vec<u8>),
+    /// The normal form is absence. A directory goes only if everything in it goes.
+    Remove,
+    /// The modification time becomes this.
+    Mtime(Time),
+    /// Several paths change together, in this order; each step alone leaves a tree that its
+    /// readers understand. The last step that writes the judged path gives its normal form.
+    Steps(Vec<Step>),
+    /// A known source of difference that no tool may fix here: why, and what to do instead.
+    Report(String),
+    /// Looks like this plugin's file but cannot be understood; it is left alone, with a warning.
+    Unparsed(Malformed),
+}
+
+/// One step of [`Verdict::Steps`], applied by the engine like any other change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The file at this path, which exists, gets this content.
+    Write(PathBuf, Vec<u8>),
+    /// The name goes, if it is there.
+    Remove(PathBuf),
+    /// The name becomes another hard link of the second path.
+    Link(PathBuf, PathBuf),
+}
+
+impl Step {
+    /// The path that the step changes.
+    pub fn path(&self) -> &Path {
+        match self {
+            Step::Write(path, _) | Step::Remove(path) | Step::Link(path, _) => path,
+        }
+    }
+}
+
+/// A plugin's page: its whole documentation as data. `reprofix explain NAME` prints it.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// The name, as in `--plugin NAME`.
+    pub name: &'static str,
+    /// One line: what it does.
+    pub summary: &'static str,
+    /// On unless asked otherwise?
+    pub default: bool,
+    /// The paths it looks at, for people.
+    pub paths: &'static str,
+    /// What varies between two builds.
+    pub varies: &'static str,
+    /// Why it varies.
+    pub why: &'static str,
+    /// What is done about it.
+    pub done: &'static str,
+    /// What is lost by that.
+    pub lost: &'static str,
+    /// The upstream state: since when fixed there, or where it is discussed.
+    pub upstream: &'static str,
+    /// Whether a rewrite may touch files that are as their package shipped them. `false`: such
+    /// payload is the same in every build and stays as it is, unless `--deep`.
+    pub payload: bool,
+    /// The options it takes.
+    pub options: &'static [Opt],
+}
+
+/// One option of a plugin: `--set PLUGIN.NAME=VALUE`, or `[plugins.PLUGIN]` in the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Opt {
+    /// The name after the dot.
+    pub name: &'static str,
+    /// The values it takes, or an empty list for free text.
+    pub values: &'static [&'static str],
+    /// The value when none is given.
+    pub default: &'static str,
+    /// One line: what it chooses.
+    pub help: &'static str,
+}

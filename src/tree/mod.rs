@@ -1,0 +1,124 @@
+//! The model every part shares: what stands at a path, wherever the tree comes from.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What stands at a path. Anything that ostree cannot store is [`Kind::Other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Symlink,
+    /// A FIFO, a socket or a device node: never opened, never changed.
+    Other,
+}
+
+impl Kind {
+    /// The kind in a `st_mode` (`S_IFMT` bits).
+    pub fn of_mode(mode: u32) -> Self {
+        match mode & 0o170_000 {
+            0o100_000 => Kind::File,
+            0o040_000 => Kind::Dir,
+            0o120_000 => Kind::Symlink,
+            _ => Kind::Other,
+        }
+    }
+}
+
+/// A point in time, as `stat` gives it: seconds since the epoch and nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Seconds since 1970-01-01 UTC.
+    pub sec: i64,
+    /// Nanoseconds, 0 to 999,999,999.
+    pub nsec: u32,
+}
+
+/// Which inode a name stands for; only a file system has it, a commit does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Inode {
+    /// `st_dev`.
+    pub dev: u64,
+    /// `st_ino`.
+    pub ino: u64,
+    /// `st_nlink`: names of this inode anywhere on the file system, inside the tree or not.
+    pub nlink: u64,
+}
+
+/// One name in a tree and what `lstat` says of it. No content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The path below the root, without a leading slash; empty for the root itself.
+    pub path: PathBuf,
+    /// What stands there.
+    pub kind: Kind,
+    /// `st_mode` whole: type and permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Bytes of content (a symlink's: length of its target).
+    pub size: u64,
+    /// Modification time; `None` where the source has none (ostree stores no times).
+    pub mtime: Option<Time>,
+    /// The inode; `None` where the source has none.
+    pub inode: Option<Inode>,
+}
+
+impl Entry {
+    /// The path as bytes, with a compose's `usr/etc/` written `etc/`: what a plugin matches
+    /// against, so that one pattern serves before and after rpm-ostree moves the directory.
+    ///
+    /// ```
+    /// # use reprofix::tree::*; use std::path::PathBuf;
+    /// # let entry = |p: &str| Entry { path: PathBuf::from(p), kind: Kind::File, mode: 0o100644,
+    /// #   uid: 0, gid: 0, size: 0, mtime: None, inode: None };
+    /// assert_eq!(&*entry("usr/etc/shadow").logical(), b"etc/shadow");
+    /// assert_eq!(&*entry("usr/bin/sh").logical(), b"usr/bin/sh");
+    /// ```
+    pub fn logical(&self) -> Cow<'_, [u8]> {
+        logical(&self.path)
+    }
+
+    /// The last component as bytes; empty for the root.
+    pub fn name(&self) -> &[u8] {
+        self.path.file_name().map_or(b"", OsStr::as_bytes)
+    }
+}
+
+/// A path below a root as a plugin matches it: `usr/etc/…` becomes `etc/…`.
+pub fn logical(path: &Path) -> Cow<'_, [u8]> {
+    let bytes = path.as_os_str().as_bytes();
+    match bytes.strip_prefix(b"usr/") {
+        Some(rest) if rest == b"etc" || rest.starts_with(b"etc/") => Cow::Borrowed(rest),
+        _ => Cow::Borrowed(bytes),
+    }
+}
+
+/// Read access to a tree, wherever it is: a directory, an ostree commit, an image.
+///
+/// Paths are relative to the tree's root. No implementation follows a symbolic link, in any
+/// component: a path through one does not exist.
+pub trait Tree: Sync {
+    /// What stands at `path`, or `None`.
+    fn lookup(&self, path: &Path) -> io::Result<Option<Entry>>;
+
+    /// The names in directory `path`, sorted bytewise; empty if there is no such directory.
+    fn list(&self, path: &Path) -> io::Result<Vec<std::ffi::OsString>>;
+
+    /// The whole content of the regular file at `path`; `None` if there is no regular file.
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
+
+    /// The target of the symbolic link at `path`; `None` if there is none.
+    fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>>;
+
+    /// The extended attributes of `path`, sorted by name bytewise (names without a NUL).
+    fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>>;
+}
