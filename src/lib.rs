@@ -7,6 +7,8 @@
 //!
 //! `ARCHITECTURE.md` is the map.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, clippy::unwrap_used))]
+
 pub mod check;
 pub mod cli;
 pub mod config;
