@@ -73,7 +73,7 @@ pub fn source_date_epoch() -> Option<OsString> {
 ///
 /// The root of a running system is recognised by what only a running system has below it: systemd
 /// or ostree's marks in `/run` beside a mounted `/proc`. Our own `/` is accepted only where a
-/// compose runs us: rpm-ostree's sandbox has the treefile, a container build its own mark.
+/// compose runs us: there rpm-ostree has left the treefile.
 pub fn refuses(root: &Path) -> Option<&'static str> {
     let has = |path: &str| root.join(path).symlink_metadata().is_ok();
     let running = has("run/systemd/system") || has("run/ostree-booted");
@@ -83,8 +83,7 @@ pub fn refuses(root: &Path) -> Option<&'static str> {
     if !is_own_root(root) {
         return None;
     }
-    let compose = ["usr/share/rpm-ostree/treefile.json", "run/.containerenv", ".dockerenv"];
-    match compose.into_iter().any(has) {
+    match has(crate::config::TREEFILE) {
         true => None,
         false => Some("it is this system's own root and no compose sandbox"),
     }
