@@ -3,6 +3,12 @@
 //! To add a plugin: copy a file here, add its line to [`REGISTRY`], add a case under
 //! `tests/cases/`. `CONTRIBUTING.md` has the steps.
 
+mod machine_state;
+mod mtime;
+mod pattern;
+mod pycache;
+mod table;
+
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +17,8 @@ use crate::format::Malformed;
 use crate::tree::{Entry, Time, Tree};
 
 /// Every plugin, in the order in which they chain on one file.
-pub static REGISTRY: &[&dyn Plugin] = &[];
+pub static REGISTRY: &[&dyn Plugin] =
+    &[&machine_state::MACHINE_STATE, &pycache::Pycache, &mtime::Mtime];
 
 /// The plugin called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Plugin> {
