@@ -45,6 +45,11 @@ pub trait Plugin: Sync {
     fn explain(&self, _a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {
         Vec::new()
     }
+
+    /// For a plugin that is a table: each row's paths, what happens to them, and the reason.
+    fn table(&self) -> Vec<[&'static str; 3]> {
+        Vec::new()
+    }
 }
 
 /// What a plugin needs in order to judge a path.

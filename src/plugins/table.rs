@@ -33,6 +33,17 @@ pub(super) enum Action {
     Report,
 }
 
+impl Action {
+    fn word(&self) -> &'static str {
+        match self {
+            Action::Remove => "removed",
+            Action::Empty(_) => "emptied",
+            Action::Keep => "kept",
+            Action::Report => "reported",
+        }
+    }
+}
+
 /// Regular files only.
 pub(super) const FILE: &[Kind] = &[Kind::File];
 /// Directories only.
@@ -54,11 +65,6 @@ impl Table {
     /// The plugin of this page and these rows. The first row whose glob and kind match decides.
     pub(super) const fn new(page: &'static Page, rows: &'static [Row]) -> Self {
         Table { page, rows, globs: OnceLock::new() }
-    }
-
-    /// Its rows, for the documentation.
-    pub(super) fn rows(&self) -> &'static [Row] {
-        self.rows
     }
 
     fn row(&self, entry: &Entry) -> Option<&'static Row> {
@@ -96,5 +102,9 @@ impl Plugin for Table {
 
     fn explain(&self, a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {
         self.row(a.entry).map(|row| row.reason.to_owned()).into_iter().collect()
+    }
+
+    fn table(&self) -> Vec<[&'static str; 3]> {
+        self.rows.iter().map(|row| [row.glob, row.action.word(), row.reason]).collect()
     }
 }

@@ -27,6 +27,7 @@ static PAGE: Page = Page {
     done: "mode=remove: the __pycache__ directories go, and bytecode beside its source. A \
            directory that holds anything else stays with it, a symbolic link called __pycache__ \
            is left alone, and bytecode without a source is a module: it is kept and reported. \
+           mode=unowned: the same, but bytecode stays that is as its package shipped it. \
            Paths that match the regular expression of the option keep stay.",
     lost: "The first import after boot compiles again, and under a read-only /usr every import \
            does; `rpm -V` says missing for packaged bytecode.",
@@ -36,7 +37,7 @@ static PAGE: Page = Page {
     options: &[
         Opt {
             name: "mode",
-            values: &["remove"],
+            values: &["remove", "unowned"],
             default: "remove",
             help: "what happens to bytecode",
         },
@@ -54,10 +55,13 @@ impl Plugin for Pycache {
         &PAGE
     }
 
-    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
+    fn wants(&self, entry: &Entry, cx: &Context) -> Want {
         match Name::of(entry) {
             None => Want::No,
-            Some(_) => Want::Entry,
+            Some(_) if entry.kind != Kind::File => Want::Entry,
+            Some(_) if cx.option(&PAGE, "mode") == "remove" => Want::Entry,
+            // The engine spares what is as its package shipped it only where content is judged.
+            Some(_) => Want::Bytes,
         }
     }
 
