@@ -1,4 +1,6 @@
 //! The integration tests, one binary: a module an area.
-#![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod cases;
 mod fix;
+mod memtree;
