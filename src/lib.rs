@@ -9,10 +9,12 @@
 
 pub mod check;
 pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod env;
 pub mod format;
 pub mod fsx;
 pub mod plugins;
+pub mod report;
 pub mod source;
 pub mod tree;
