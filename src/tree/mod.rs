@@ -1,5 +1,7 @@
 //! The model every part shares: what stands at a path, wherever the tree comes from.
 
+pub mod digest;
+
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io;
@@ -148,6 +150,13 @@ pub trait Tree: Sync {
 
     /// The whole content of the regular file at `path`; `None` if there is no regular file.
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
+
+    /// The content of the regular file at `path`, piece by piece, so that its size costs no
+    /// memory; `false` if there is no regular file.
+    fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+        let content = self.read(path)?;
+        Ok(content.map(|bytes| sink(&bytes)).is_some())
+    }
 
     /// The target of the symbolic link at `path`; `None` if there is none.
     fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>>;
