@@ -195,7 +195,12 @@ fn entry(path: &Path, stat: &Stat) -> Entry {
             sec: stat.st_mtime,
             nsec: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
         }),
-        inode: Some(Inode { dev: stat.st_dev, ino: stat.st_ino, nlink: stat.st_nlink }),
+        inode: Some(Inode {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+            nlink: stat.st_nlink,
+            ctime: Time { sec: stat.st_ctime, nsec: 0 },
+        }),
     }
 }
 
