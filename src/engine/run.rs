@@ -11,7 +11,7 @@ use crate::env;
 use crate::fsx::{self, Leftover, Root};
 use crate::report::Progress;
 use crate::report::fix::Report;
-use crate::tree::{Entry, show};
+use crate::tree::{Entry, digest, show};
 
 /// What `fix` is asked to do.
 #[derive(Clone, Debug, Default)]
@@ -100,7 +100,9 @@ fn walk_all(root: &Root, anchors: &[Anchor]) -> Result<Vec<Entry>> {
 }
 
 fn content_checksum(root: &Root) -> Result<String> {
-    bail!("no checksum of {}", root.path().display())
+    let digested = digest::digest(root, &|| ())
+        .with_context(|| format!("hashing {}", root.path().display()))?;
+    Ok(digested.root.content_checksum().to_string())
 }
 
 /// What to walk, and what is left out with a word. Inside rpm-ostree's sandbox `/usr`, `/etc` and

@@ -2,5 +2,6 @@
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod cases;
+mod digest;
 mod fix;
 mod memtree;
