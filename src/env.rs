@@ -69,6 +69,25 @@ pub fn source_date_epoch() -> Option<OsString> {
     std::env::var_os("SOURCE_DATE_EPOCH")
 }
 
+/// The wall clock, in seconds since 1970-01-01 UTC. For records of when something ran, never for
+/// anything that goes into a tree.
+pub fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// This machine's node name and hardware name, as `uname -n` and `uname -m` print them.
+pub fn host() -> (String, String) {
+    let uname = rustix::system::uname();
+    let text = |c: &std::ffi::CStr| c.to_string_lossy().into_owned();
+    (text(uname.nodename()), text(uname.machine()))
+}
+
+/// Whether the environment says that GitHub Actions runs us.
+pub fn in_github_actions() -> bool {
+    std::env::var_os("GITHUB_ACTIONS").is_some_and(|v| v == "true")
+}
+
 /// Why the tree at `root` must not be changed without being told twice; `None` if it may be.
 ///
 /// The root of a running system is recognised by what only a running system has below it: systemd

@@ -16,6 +16,8 @@ pub mod engine;
 pub mod env;
 pub mod format;
 pub mod fsx;
+#[cfg(feature = "nightly")]
+pub mod history;
 pub mod plugins;
 pub mod report;
 pub mod source;

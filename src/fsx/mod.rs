@@ -16,7 +16,9 @@ mod replace;
 mod root;
 mod xattr;
 
-pub use atomic::{atomic_write, create_dir_all};
+pub use atomic::{
+    atomic_write, create_dir_all, create_new, lock, refresh, remove_dir_all, remove_file, rename,
+};
 pub use recover::{Leftover, is_leftover, leftovers, recover};
 pub use replace::{Stamp, patch, patch_range, replace};
 pub use root::Root;

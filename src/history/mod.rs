@@ -1,0 +1,115 @@
+//! The nightly record: one SQLite file, several writers.
+//!
+//! `schema.sql` is the documentation of the schema: `run`, `difference`, and two tables that hold
+//! recurring names and large texts once. The file is in WAL mode, every write is one immediate
+//! transaction, and a writer waits for another up to [`BUSY`]. A killed process loses the
+//! transaction it was in and nothing else. `PRAGMA user_version` counts [`MIGRATIONS`]; a file of
+//! a newer reprofix is refused. WAL needs a local file system: keep the history off NFS.
+
+mod query;
+mod record;
+mod retain;
+mod store;
+
+pub use query::{Blame, Flaky, Seen, Versions};
+pub use record::{Class, Difference, Run, Verdict};
+pub use retain::{Retained, Retention};
+pub use store::Finish;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+/// How long a writer waits for another one.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// `PRAGMA application_id`: the ASCII letters `rpfx`.
+const APPLICATION_ID: i32 = 0x7270_6678;
+
+/// What brings a file from version N to N + 1. Never edited, only added to.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// An open history.
+pub struct History {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl History {
+    /// Opens the history at `path`, creating and migrating it as needed.
+    ///
+    /// Fails on a file that is no history or that a newer reprofix wrote, and where the disk
+    /// refuses; the file is unchanged then.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
+    }
+
+    /// Opens a history that must exist, for looking at it. It is migrated too, so it must be
+    /// writable.
+    pub fn open_existing(path: &Path) -> Result<Self> {
+        if !path.is_file() {
+            bail!(
+                "{}: there is no history here; name it with --history or --config",
+                path.display()
+            );
+        }
+        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    }
+
+    fn connect(path: &Path, flags: OpenFlags) -> Result<Self> {
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags);
+        let db = db.with_context(|| format!("opening the history {}", path.display()))?;
+        let mut history = History { db, path: path.to_owned() };
+        history.prepare().with_context(|| format!("opening the history {}", path.display()))?;
+        Ok(history)
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        self.db.busy_timeout(BUSY)?;
+        let id: i32 = self.db.pragma_query_value(None, "application_id", |r| r.get(0))?;
+        let tables: i64 =
+            self.db.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))?;
+        if id != APPLICATION_ID && tables > 0 {
+            bail!("it is an SQLite database, but not a history of reprofix; nothing was changed");
+        }
+        self.db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        self.db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        self.db.pragma_update(None, "synchronous", "FULL")?;
+        self.db.pragma_update(None, "foreign_keys", true)?;
+        self.migrate()
+    }
+
+    fn migrate(&mut self) -> Result<()> {
+        let known = MIGRATIONS.len() as i64;
+        let version = |db: &Connection| -> rusqlite::Result<i64> {
+            db.pragma_query_value(None, "user_version", |r| r.get(0))
+        };
+        if version(&self.db)? == known {
+            return Ok(());
+        }
+        let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Asked again: another process may have been faster.
+        let version = version(&change)?;
+        let missing = usize::try_from(version).ok().and_then(|done| MIGRATIONS.get(done..));
+        let Some(missing) = missing else {
+            bail!("its version is {version}, this reprofix knows {known}; use a newer reprofix");
+        };
+        for migration in missing {
+            change.execute_batch(migration)?;
+        }
+        change.pragma_update(None, "application_id", APPLICATION_ID)?;
+        change.pragma_update(None, "user_version", known)?;
+        Ok(change.commit()?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,377 @@
+//! Reading: lists, one run, who is to blame, what is flaky.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use rusqlite::{OptionalExtension, Params, Row, params};
+use serde::Serialize;
+
+use super::{Class, Difference, History, Run};
+
+/// Since when a path differs, and what changed with it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Blame {
+    /// The path.
+    pub path: String,
+    /// One row a stream in which it ever differed.
+    pub streams: Vec<Seen>,
+}
+
+/// One stream's share of a [`Blame`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Seen {
+    /// The stream.
+    pub stream: String,
+    /// The first run in which the path differed, of the unbroken row of comparisons that ends now
+    /// (or ended last).
+    pub first: Run,
+    /// The last comparison before it, in which the path was the same.
+    pub last_good: Option<Run>,
+    /// Runs in which it differed.
+    pub times: u64,
+    /// The last run in which it differed.
+    pub last: i64,
+    /// Whether it still differs in the stream's last comparison.
+    pub still: bool,
+    /// The difference, as in `first`.
+    pub difference: Difference,
+    /// Versions of its package before and after; `None` where that package is not known.
+    pub package: Option<Versions>,
+    /// Every other package that changed between `last_good` and `first`.
+    pub changed: Vec<Versions>,
+}
+
+/// A package's versions in two runs; `None`: not installed, or not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Versions {
+    /// The package's name.
+    pub name: String,
+    /// Before.
+    pub before: Option<String>,
+    /// After.
+    pub after: Option<String>,
+}
+
+/// Runs of one stream that had equal inputs and unequal verdicts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Flaky {
+    /// The stream.
+    pub stream: String,
+    /// The inputs' digest.
+    pub inputs: String,
+    /// Runs that reproduced.
+    pub good: Vec<i64>,
+    /// Runs that did not.
+    pub bad: Vec<i64>,
+}
+
+/// The columns of a [`Run`], in the order of [`run_of`].
+const RUN: &str = "SELECT id, stream, architecture, kind, verdict, started, seconds, version,
+    plugins, host, work, token, epoch, inputs, subject_a, subject_b, checksum_a, checksum_b,
+    variations, skipped, notes, detail, culprit FROM run";
+
+/// Verdicts of finished comparisons, as SQL.
+const COMPARED: &str = "verdict IN ('reproducible', 'expected', 'different')";
+
+impl History {
+    /// The last `limit` runs, newest first; of one stream only, if it is named.
+    pub fn runs(&self, stream: Option<&str>, limit: u32) -> Result<Vec<Run>> {
+        let filter = "WHERE ?1 IS NULL OR stream = ?1 ORDER BY id DESC LIMIT ?2";
+        self.select(filter, params![stream, limit])
+    }
+
+    /// One run.
+    pub fn run(&self, id: i64) -> Result<Run> {
+        match self.select("WHERE id = ?1", [id])?.pop() {
+            Some(run) => Ok(run),
+            None => bail!("{}: there is no run {id}; `history` lists them", self.path.display()),
+        }
+    }
+
+    /// The runs that have not ended, or were killed.
+    pub fn running(&self) -> Result<Vec<Run>> {
+        self.select("WHERE verdict = 'running' ORDER BY id", [])
+    }
+
+    /// The streams, sorted.
+    pub fn streams(&self) -> Result<Vec<String>> {
+        let mut query = self.db.prepare("SELECT DISTINCT stream FROM run ORDER BY stream")?;
+        let rows = query.query_map([], |r| r.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The last ended run of `stream` before run `id`.
+    pub fn previous(&self, stream: &str, id: i64) -> Result<Option<Run>> {
+        let filter = "WHERE stream = ?1 AND id < ?2 AND verdict <> 'running'
+                      ORDER BY id DESC LIMIT 1";
+        Ok(self.select(filter, params![stream, id])?.pop())
+    }
+
+    /// A run's differences, in the report's order. Their texts are shortened to `text_limit`
+    /// bytes.
+    pub fn differences(&self, run: i64, text_limit: usize) -> Result<Vec<Difference>> {
+        let mut query = self.db.prepare_cached(
+            "SELECT p.name, k.name, c.name, g.name, n.name, d.text
+             FROM difference d JOIN name p ON p.id = d.path JOIN name k ON k.id = d.kind
+             JOIN name c ON c.id = d.cause LEFT JOIN name g ON g.id = d.plugin
+             LEFT JOIN name n ON n.id = d.package WHERE d.run = ?1 ORDER BY d.seq",
+        )?;
+        let rows = query.query_map([run], |r| Ok((difference_of(r)?, r.get(5)?)))?;
+        let mut found = Vec::new();
+        for row in rows {
+            let (mut difference, text) = row?;
+            if text_limit > 0 {
+                difference.text = shortened(&self.text(text)?, text_limit).into_owned();
+            }
+            found.push(difference);
+        }
+        Ok(found)
+    }
+
+    /// How many differences each run of `stream` had, oldest first, the last `limit` runs.
+    pub fn counts(&self, stream: &str, limit: u32) -> Result<Vec<(Run, u64)>> {
+        let mut runs = self.runs(Some(stream), limit)?;
+        runs.reverse();
+        let mut query = self.db.prepare_cached("SELECT count(*) FROM difference WHERE run = ?1")?;
+        let mut found = Vec::new();
+        for run in runs {
+            let count: i64 = query.query_row([run.id], |r| r.get(0))?;
+            found.push((run, u64::try_from(count)?));
+        }
+        Ok(found)
+    }
+
+    /// The end of a run's build output.
+    pub fn log(&self, run: i64) -> Result<String> {
+        let id = self.column(run, "log")?;
+        self.text(id)
+    }
+
+    /// The packages of a run's first subject: name and version. Empty if none were recorded.
+    pub fn packages(&self, run: i64) -> Result<BTreeMap<String, String>> {
+        let text = self.text(self.column(run, "packages")?)?;
+        let pairs = text.lines().filter_map(|line| line.split_once(' '));
+        Ok(pairs.map(|(name, version)| (name.to_owned(), version.to_owned())).collect())
+    }
+
+    fn column(&self, run: i64, name: &str) -> Result<Option<i64>> {
+        let query = format!("SELECT {name} FROM run WHERE id = ?1");
+        Ok(self.db.query_row(&query, [run], |r| r.get(0)).optional()?.flatten())
+    }
+
+    /// Every path, with the number of runs it differed in, most often first.
+    pub fn paths(&self) -> Result<Vec<(String, u64)>> {
+        self.tally("path")
+    }
+
+    /// Every package that owned a difference, with the number of its differences, most first.
+    pub fn packages_seen(&self) -> Result<Vec<(String, u64)>> {
+        self.tally("package")
+    }
+
+    fn tally(&self, column: &str) -> Result<Vec<(String, u64)>> {
+        let mut query = self.db.prepare(&format!(
+            "SELECT n.name, t.times FROM
+               (SELECT {column} AS id, count(DISTINCT run) AS times FROM difference
+                WHERE {column} IS NOT NULL GROUP BY {column}) t
+             JOIN name n ON n.id = t.id ORDER BY t.times DESC, n.name"
+        ))?;
+        let rows = query.query_map([], |r| Ok((r.get(0)?, r.get::<_, i64>(1)?.unsigned_abs())))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The last `limit` differences of a path, newest first, with their runs.
+    pub fn of_path(&self, path: &str, limit: u32) -> Result<Vec<(i64, Difference)>> {
+        self.of("path", path, limit)
+    }
+
+    /// The last `limit` differences in files of a package, newest first, with their runs.
+    pub fn of_package(&self, package: &str, limit: u32) -> Result<Vec<(i64, Difference)>> {
+        self.of("package", package, limit)
+    }
+
+    fn of(&self, column: &str, name: &str, limit: u32) -> Result<Vec<(i64, Difference)>> {
+        let mut query = self.db.prepare_cached(&format!(
+            "SELECT p.name, k.name, c.name, g.name, n.name, d.run
+             FROM difference d JOIN name p ON p.id = d.path JOIN name k ON k.id = d.kind
+             JOIN name c ON c.id = d.cause LEFT JOIN name g ON g.id = d.plugin
+             LEFT JOIN name n ON n.id = d.package
+             WHERE d.{column} = (SELECT id FROM name WHERE name = ?1)
+             ORDER BY d.run DESC, d.seq LIMIT ?2"
+        ))?;
+        let rows = query.query_map(params![name, limit], |r| Ok((r.get(5)?, difference_of(r)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Since when `path` differs, in every stream where it ever did.
+    ///
+    /// Fails if it never did.
+    pub fn blame(&self, path: &str) -> Result<Blame> {
+        let mut query = self.db.prepare_cached(
+            "SELECT r.stream, count(DISTINCT d.run), max(d.run)
+             FROM difference d JOIN run r ON r.id = d.run
+             WHERE d.path = (SELECT id FROM name WHERE name = ?1)
+             GROUP BY r.stream ORDER BY r.stream",
+        )?;
+        let rows = query.query_map([path], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
+        let rows: Vec<(String, i64, i64)> = rows.collect::<Result<_, _>>()?;
+        if rows.is_empty() {
+            bail!("{path}: no recorded run differed here; paths have no leading slash");
+        }
+        let seen = |(stream, times, last): (String, i64, i64)| {
+            self.seen(path, stream, times.unsigned_abs(), last)
+        };
+        let streams = rows.into_iter().map(seen).collect::<Result<_>>()?;
+        Ok(Blame { path: path.to_owned(), streams })
+    }
+
+    fn seen(&self, path: &str, stream: String, times: u64, last: i64) -> Result<Seen> {
+        const PATH: &str = "(SELECT id FROM name WHERE name = ?2)";
+        let good = format!(
+            "WHERE stream = ?1 AND {COMPARED} AND id < ?3 AND NOT EXISTS
+               (SELECT 1 FROM difference d WHERE d.run = run.id AND d.path = {PATH})
+             ORDER BY id DESC LIMIT 1"
+        );
+        let last_good = self.select(&good, params![stream, path, last])?.pop();
+        let first = format!(
+            "WHERE stream = ?1 AND id > ?3 AND EXISTS
+               (SELECT 1 FROM difference d WHERE d.run = run.id AND d.path = {PATH})
+             ORDER BY id LIMIT 1"
+        );
+        let after = last_good.as_ref().map_or(0, |run| run.id);
+        let first = match self.select(&first, params![stream, path, after])?.pop() {
+            Some(run) => run,
+            None => self.run(last)?,
+        };
+        let newest = format!("WHERE stream = ?1 AND {COMPARED} ORDER BY id DESC LIMIT 1");
+        let still = self.select(&newest, [&stream])?.pop().is_some_and(|run| run.id == last);
+        let difference = self.differences(first.id, 4096)?.into_iter().find(|d| d.path == path);
+        let difference = difference.unwrap_or_default();
+        let mut changed = match &last_good {
+            Some(good) => changes(&self.packages(good.id)?, &self.packages(first.id)?),
+            None => Vec::new(),
+        };
+        let package = match &difference.package {
+            Some(name) => Some(self.versions(name, last_good.as_ref(), &first)?),
+            None => None,
+        };
+        changed.retain(|v| Some(&v.name) != difference.package.as_ref());
+        Ok(Seen { stream, first, last_good, times, last, still, difference, package, changed })
+    }
+
+    fn versions(&self, name: &str, before: Option<&Run>, after: &Run) -> Result<Versions> {
+        let before = before.map(|run| self.packages(run.id)).transpose()?;
+        Ok(Versions {
+            name: name.to_owned(),
+            before: before.and_then(|mut packages| packages.remove(name)),
+            after: self.packages(after.id)?.remove(name),
+        })
+    }
+
+    /// Streams in which equal inputs gave unequal verdicts, over the last `limit` runs of each.
+    pub fn flaky(&self, limit: u32) -> Result<Vec<Flaky>> {
+        let mut found = Vec::new();
+        for stream in self.streams()? {
+            let mut by_inputs: BTreeMap<String, Flaky> = BTreeMap::new();
+            for run in self.runs(Some(&stream), limit)?.into_iter().rev() {
+                let entry = by_inputs.entry(run.inputs.clone()).or_insert_with(|| Flaky {
+                    stream: stream.clone(),
+                    inputs: run.inputs.clone(),
+                    good: Vec::new(),
+                    bad: Vec::new(),
+                });
+                match run.verdict.class() {
+                    Class::Good => entry.good.push(run.id),
+                    Class::Bad => entry.bad.push(run.id),
+                    Class::Failed | Class::Open => (),
+                }
+            }
+            let flaky = |f: &Flaky| !f.inputs.is_empty() && !f.good.is_empty() && !f.bad.is_empty();
+            found.extend(by_inputs.into_values().filter(flaky));
+        }
+        Ok(found)
+    }
+
+    fn select(&self, filter: &str, params: impl Params) -> Result<Vec<Run>> {
+        let mut query = self.db.prepare_cached(&format!("{RUN} {filter}"))?;
+        let rows = query.query_map(params, run_of)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+fn run_of(row: &Row<'_>) -> rusqlite::Result<Run> {
+    let verdict: String = row.get(4)?;
+    let json = |column| -> rusqlite::Result<String> { row.get(column) };
+    Ok(Run {
+        id: row.get(0)?,
+        stream: row.get(1)?,
+        architecture: row.get(2)?,
+        kind: row.get(3)?,
+        verdict: verdict.parse().map_err(|e: String| damaged(4, e))?,
+        started: row.get(5)?,
+        seconds: row.get(6)?,
+        version: row.get(7)?,
+        plugins: row.get(8)?,
+        host: row.get(9)?,
+        work: row.get(10)?,
+        token: row.get(11)?,
+        epoch: row.get(12)?,
+        inputs: row.get(13)?,
+        subject_a: row.get(14)?,
+        subject_b: row.get(15)?,
+        checksum_a: row.get(16)?,
+        checksum_b: row.get(17)?,
+        variations: row.get(18)?,
+        skipped: list(&json(19)?, 19)?,
+        notes: list(&json(20)?, 20)?,
+        detail: row.get(21)?,
+        culprit: row.get(22)?,
+    })
+}
+
+/// A list stored as JSON; empty until the run has ended.
+fn list<T: serde::de::DeserializeOwned>(json: &str, column: usize) -> rusqlite::Result<Vec<T>> {
+    match json.is_empty() {
+        true => Ok(Vec::new()),
+        false => serde_json::from_str(json).map_err(|e| damaged(column, e.to_string())),
+    }
+}
+
+fn damaged(column: usize, why: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, why.into())
+}
+
+fn difference_of(row: &Row<'_>) -> rusqlite::Result<Difference> {
+    Ok(Difference {
+        path: row.get(0)?,
+        kind: row.get(1)?,
+        cause: row.get(2)?,
+        plugin: row.get(3)?,
+        package: row.get(4)?,
+        text: String::new(),
+    })
+}
+
+/// Packages whose versions are not the same, sorted by name.
+fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Versions> {
+    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differing = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    let versions = |name: &String| Versions {
+        name: name.clone(),
+        before: before.get(name).cloned(),
+        after: after.get(name).cloned(),
+    };
+    differing.map(versions).collect()
+}
+
+/// `text`, or its beginning and end with a word on what is missing.
+pub(super) fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
+    if text.len() <= limit {
+        return Cow::Borrowed(text);
+    }
+    let head = text.floor_char_boundary(limit / 2);
+    let tail = text.ceil_char_boundary(text.len() - limit / 2);
+    let missing = tail - head;
+    Cow::Owned(format!("{}\n[… {missing} bytes left out …]\n{}", &text[..head], &text[tail..]))
+}

@@ -1,0 +1,186 @@
+//! Writing: a run begins, a run ends.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+use anyhow::{Context, Result};
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
+use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, named_params, params};
+use sha2::{Digest, Sha256};
+
+use super::{Difference, History, Run, Verdict};
+
+/// Largest text that is stored or read back, uncompressed: 64 MiB.
+const MAX_TEXT: usize = 64 << 20;
+
+/// What a run brings home beside its row.
+#[derive(Clone, Debug, Default)]
+pub struct Finish {
+    /// Its differences, in the report's order.
+    pub differences: Vec<Difference>,
+    /// The first subject's packages: name and version.
+    pub packages: BTreeMap<String, String>,
+    /// The end of the builds' output.
+    pub log: String,
+}
+
+impl History {
+    /// Records that `run` has begun; gives it its number. From here on a kill leaves a row that
+    /// [`History::interrupt`] closes.
+    pub fn begin(&mut self, run: &mut Run) -> Result<()> {
+        let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        change.execute(
+            "INSERT INTO run (stream, architecture, kind, verdict, started, version, host, token)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                run.stream,
+                run.architecture,
+                run.kind,
+                Verdict::Running.name(),
+                run.started,
+                run.version,
+                run.host,
+                run.token
+            ],
+        )?;
+        run.id = change.last_insert_rowid();
+        Ok(change.commit()?)
+    }
+
+    /// Records where a run works, before anything is created there.
+    pub fn set_work(&mut self, run: &Run) -> Result<()> {
+        self.db.execute("UPDATE run SET work = ?2 WHERE id = ?1", params![run.id, run.work])?;
+        Ok(())
+    }
+
+    /// Records how `run` ended, all of it or nothing.
+    pub fn finish(&mut self, run: &Run, finish: &Finish) -> Result<()> {
+        let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let packages = package_lines(&finish.packages);
+        let packages = store_text(&change, &packages)?;
+        let log = store_text(&change, &finish.log)?;
+        change.execute(
+            "UPDATE run SET architecture = :architecture, verdict = :verdict, seconds = :seconds,
+               plugins = :plugins, work = :work, epoch = :epoch, inputs = :inputs,
+               subject_a = :subject_a, subject_b = :subject_b, checksum_a = :checksum_a,
+               checksum_b = :checksum_b, variations = :variations, skipped = :skipped,
+               notes = :notes, detail = :detail, culprit = :culprit, packages = :packages,
+               log = :log
+             WHERE id = :id",
+            named_params! {
+                ":id": run.id,
+                ":architecture": run.architecture,
+                ":verdict": run.verdict.name(),
+                ":seconds": run.seconds,
+                ":plugins": run.plugins,
+                ":work": run.work,
+                ":epoch": run.epoch,
+                ":inputs": run.inputs,
+                ":subject_a": run.subject_a,
+                ":subject_b": run.subject_b,
+                ":checksum_a": run.checksum_a,
+                ":checksum_b": run.checksum_b,
+                ":variations": run.variations,
+                ":skipped": serde_json::to_string(&run.skipped)?,
+                ":notes": serde_json::to_string(&run.notes)?,
+                ":detail": run.detail,
+                ":culprit": run.culprit,
+                ":packages": packages,
+                ":log": log,
+            },
+        )?;
+        store_differences(&change, run.id, &finish.differences)?;
+        Ok(change.commit()?)
+    }
+
+    /// Closes a run that was killed. `false` if it had ended meanwhile.
+    pub fn interrupt(&mut self, id: i64) -> Result<bool> {
+        let changed = self.db.execute(
+            "UPDATE run SET verdict = ?2, detail = 'it was killed, or its machine stopped'
+             WHERE id = ?1 AND verdict = ?3",
+            params![id, Verdict::Interrupted.name(), Verdict::Running.name()],
+        )?;
+        Ok(changed > 0)
+    }
+
+    /// Reads a stored text.
+    pub(super) fn text(&self, id: Option<i64>) -> Result<String> {
+        let Some(id) = id else { return Ok(String::new()) };
+        let query = "SELECT zlib FROM text WHERE id = ?1";
+        let zlib: Option<Vec<u8>> = self.db.query_row(query, [id], |r| r.get(0)).optional()?;
+        zlib.map_or(Ok(String::new()), |zlib| inflate(&zlib))
+    }
+}
+
+/// `name version` lines, sorted.
+fn package_lines(packages: &BTreeMap<String, String>) -> String {
+    packages.iter().map(|(name, version)| format!("{name} {version}\n")).collect()
+}
+
+fn store_differences(change: &Transaction<'_>, run: i64, differences: &[Difference]) -> Result<()> {
+    let mut insert = change.prepare(
+        "INSERT INTO difference (run, seq, path, kind, cause, plugin, package, text)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for (seq, difference) in differences.iter().enumerate() {
+        let optional = |name: &Option<String>| {
+            name.as_deref().map(|name| store_name(change, name)).transpose()
+        };
+        insert.execute(params![
+            run,
+            i64::try_from(seq)?,
+            store_name(change, &difference.path)?,
+            store_name(change, &difference.kind)?,
+            store_name(change, &difference.cause)?,
+            optional(&difference.plugin)?,
+            optional(&difference.package)?,
+            store_text(change, &difference.text)?,
+        ])?;
+    }
+    Ok(())
+}
+
+fn store_name(change: &Transaction<'_>, name: &str) -> Result<i64> {
+    let mut find = change.prepare_cached("SELECT id FROM name WHERE name = ?1")?;
+    if let Some(id) = find.query_row([name], |r| r.get(0)).optional()? {
+        return Ok(id);
+    }
+    change.prepare_cached("INSERT INTO name (name) VALUES (?1)")?.execute([name])?;
+    Ok(change.last_insert_rowid())
+}
+
+/// Stores a text once, however often it comes; an empty one not at all. Too long a text loses its
+/// middle, and says so.
+fn store_text(change: &Transaction<'_>, text: &str) -> Result<Option<i64>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let text = super::query::shortened(text, MAX_TEXT);
+    let digest = Sha256::digest(text.as_bytes());
+    let mut find = change.prepare_cached("SELECT id FROM text WHERE sha256 = ?1")?;
+    if let Some(id) = find.query_row([digest.as_slice()], |r| r.get(0)).optional()? {
+        return Ok(Some(id));
+    }
+    let zlib = deflate(text.as_bytes())?;
+    change
+        .prepare_cached("INSERT INTO text (sha256, size, zlib) VALUES (?1, ?2, ?3)")?
+        .execute(params![digest.as_slice(), i64::try_from(text.len())?, zlib])?;
+    Ok(Some(change.last_insert_rowid()))
+}
+
+fn deflate(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut out = ZlibEncoder::new(Vec::new(), Compression::default());
+    out.write_all(bytes).and_then(|()| out.finish()).context("compressing a text")
+}
+
+fn inflate(zlib: &[u8]) -> Result<String> {
+    let mut out = Vec::new();
+    let limit = MAX_TEXT as u64 + 1024;
+    ZlibDecoder::new(zlib)
+        .take(limit)
+        .read_to_end(&mut out)
+        .context("the history's text is damaged")?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
