@@ -1,0 +1,173 @@
+//! The known flows: which steps, and what they must not share.
+//!
+//! Every parameter reaches the steps as a variable, `WITH_` and its name in capitals, so that no
+//! value is ever read as shell. Two builds share nothing: each has its own work directory, and
+//! caches, repositories and container storage are below it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+
+use super::config::Step;
+
+/// A flow.
+#[derive(Debug)]
+pub struct Preset {
+    /// Its name in `nightly.toml`.
+    pub name: &'static str,
+    /// What it builds, in one line.
+    pub help: &'static str,
+    /// Parameters, their defaults (`None`: required) and meanings.
+    pub parameters: &'static [(&'static str, Option<&'static str>, &'static str)],
+    /// Shell scripts, run in the build's directory.
+    pub steps: &'static [&'static str],
+    /// The subject; `{work}` and `{PARAMETER}` are replaced.
+    pub subject: &'static str,
+}
+
+/// What to run and what comes of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipe {
+    /// In order.
+    pub steps: Vec<Step>,
+    /// The subject, with `{work}` still in it.
+    pub subject: String,
+    /// Variables of the steps.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Every flow.
+pub const PRESETS: &[Preset] = &[
+    Preset {
+        name: "rootfs",
+        help: "any program that fills the directory it is given",
+        parameters: &[("script", None, "the program; its argument is the directory to fill")],
+        steps: &["\"$WITH_SCRIPT\" \"$REPROFIX_WORK/rootfs\""],
+        subject: "dir:{work}/rootfs",
+    },
+    Preset {
+        name: "rpm-ostree",
+        help: "rpm-ostree compose tree, with its own repository and package cache",
+        parameters: &[
+            ("treefile", None, "the treefile"),
+            ("ref", None, "the ref that it names"),
+            ("arguments", Some(""), "more arguments, separated by blanks"),
+        ],
+        steps: &[
+            "ostree --repo=repo init --mode=archive",
+            "mkdir cache",
+            "rpm-ostree compose tree --repo=\"$REPROFIX_WORK/repo\" \
+             --cachedir=\"$REPROFIX_WORK/cache\" --unified-core $WITH_ARGUMENTS \"$WITH_TREEFILE\"",
+        ],
+        subject: "ostree:{work}/repo:{ref}",
+    },
+    Preset {
+        name: "compose-rootfs",
+        help: "rpm-ostree compose rootfs",
+        parameters: &[
+            ("manifest", None, "the treefile"),
+            ("arguments", Some(""), "more arguments, separated by blanks"),
+        ],
+        steps: &[
+            "mkdir cache",
+            "rpm-ostree compose rootfs --cachedir=\"$REPROFIX_WORK/cache\" $WITH_ARGUMENTS \
+             \"$WITH_MANIFEST\" \"$REPROFIX_WORK/rootfs\"",
+        ],
+        subject: "dir:{work}/rootfs",
+    },
+    Preset {
+        name: "containerfile",
+        help: "buildah build of a Containerfile, as coreos-assembler does it, without any cache",
+        parameters: &[
+            ("context", None, "the directory with the Containerfile"),
+            ("arguments", Some(""), "more arguments of buildah build, separated by blanks"),
+        ],
+        steps: &[
+            // Own storage and no layer cache: a cached layer was never built.
+            "buildah --root \"$REPROFIX_WORK/storage\" --runroot \"$REPROFIX_WORK/run\" build \
+             --no-cache --layers=false --timestamp \"$SOURCE_DATE_EPOCH\" \
+             --build-arg SOURCE_DATE_EPOCH=\"$SOURCE_DATE_EPOCH\" $WITH_ARGUMENTS \
+             --tag nightly \"$WITH_CONTEXT\"",
+            "buildah --root \"$REPROFIX_WORK/storage\" --runroot \"$REPROFIX_WORK/run\" push \
+             nightly \"oci-archive:$REPROFIX_WORK/image.ociarchive\"",
+        ],
+        subject: "oci-archive:{work}/image.ociarchive",
+    },
+    Preset {
+        name: "cosa",
+        help: "coreos-assembler: init, fetch, build, in a directory of its own",
+        parameters: &[
+            ("config", None, "the configuration repository: a git URL or a directory"),
+            ("version", None, "the version to build; a clock in it never reproduces"),
+            ("init", Some(""), "more arguments of cosa init, separated by blanks"),
+            ("build", Some(""), "more arguments of cosa build, separated by blanks"),
+        ],
+        steps: &[
+            // A fresh directory: in a used one an existing version would not be built again, and
+            // the layer cache in cache/ would stand in for a build.
+            "mkdir cosa",
+            "cd cosa && cosa init $WITH_INIT \"$WITH_CONFIG\"",
+            "cd cosa && cosa fetch",
+            // --direct: only so does SOURCE_DATE_EPOCH reach the build.
+            "cd cosa && cosa build --direct --version \"$WITH_VERSION\" $WITH_BUILD",
+        ],
+        subject: "cosa:{work}/cosa",
+    },
+];
+
+/// The preset called `name`.
+pub fn find(name: &str) -> Result<&'static Preset> {
+    PRESETS.iter().find(|p| p.name == name).with_context(|| {
+        let names: Vec<&str> = PRESETS.iter().map(|p| p.name).collect();
+        format!("unknown preset {name:?}; there are {}", names.join(", "))
+    })
+}
+
+impl Preset {
+    /// The steps for these parameters.
+    ///
+    /// Fails on a parameter that is unknown, or missing.
+    pub fn recipe(&self, with: &BTreeMap<String, String>) -> Result<Recipe> {
+        for name in with.keys() {
+            if !self.parameters.iter().any(|p| p.0 == name) {
+                bail!("preset {:?} has no parameter {name:?}", self.name);
+            }
+        }
+        let mut recipe = Recipe { subject: self.subject.to_owned(), ..Recipe::default() };
+        for (name, default, help) in self.parameters {
+            let value = with.get(*name).map(String::as_str).or(*default).with_context(|| {
+                format!("preset {:?} needs the parameter {name:?}: {help}", self.name)
+            })?;
+            recipe.env.insert(format!("WITH_{}", name.to_ascii_uppercase()), value.to_owned());
+            recipe.subject = recipe.subject.replace(&format!("{{{name}}}"), value);
+        }
+        recipe.steps = self.steps.iter().map(|s| Step::Script((*s).to_owned())).collect();
+        Ok(recipe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_variables_never_shell() {
+        let with = BTreeMap::from([
+            ("treefile".to_owned(), "$(reboot).yaml".to_owned()),
+            ("ref".to_owned(), "fedora/x86_64".to_owned()),
+        ]);
+        let recipe = find("rpm-ostree").unwrap().recipe(&with).unwrap();
+        assert_eq!(recipe.subject, "ostree:{work}/repo:fedora/x86_64");
+        assert_eq!(recipe.env["WITH_TREEFILE"], "$(reboot).yaml");
+        assert!(recipe.steps.iter().all(|s| !format!("{s:?}").contains("reboot")));
+    }
+
+    #[test]
+    fn missing_and_unknown_parameters_are_named() {
+        let error = find("rootfs").unwrap().recipe(&BTreeMap::new()).unwrap_err().to_string();
+        assert!(error.contains("script"), "{error}");
+        let with = BTreeMap::from([("colour".to_owned(), String::new())]);
+        assert!(find("rootfs").unwrap().recipe(&with).is_err());
+        assert!(find("make").is_err());
+    }
+}

@@ -1,0 +1,240 @@
+//! The table of conditions under which the second build differs from the first.
+//!
+//! Under a variation both sides are set, so that they differ wherever the builder happens to be;
+//! without it both sides are as the scheduler started us. The set follows reprotest's.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use super::launch::{Directories, Launch};
+
+/// Which of the two builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The first, the control.
+    A,
+    /// The second.
+    B,
+}
+
+/// One condition.
+pub struct Variation {
+    /// Its name in `nightly.toml`.
+    pub name: &'static str,
+    /// What differs, in one line.
+    pub help: &'static str,
+    /// Sets one side; the error says why it cannot be done here.
+    apply: fn(&mut Launch, Side) -> Result<(), String>,
+}
+
+/// Every condition, in the order that reports have.
+pub const VARIATIONS: &[Variation] = &[
+    Variation {
+        name: "clock",
+        help: "the second build is 373 days, 7 hours and 13 minutes later (libfaketime; static binaries see the real time)",
+        apply: |launch, side| {
+            if side == Side::B {
+                launch.clock = Some("+32253180");
+            }
+            Ok(())
+        },
+    },
+    Variation {
+        name: "timezone",
+        help: "TZ 26 hours apart",
+        apply: |launch, side| set(launch, side, "TZ", "GMT+12", "GMT-14"),
+    },
+    Variation { name: "locale", help: "C.UTF-8 and another installed locale", apply: locale },
+    Variation {
+        name: "umask",
+        help: "022 and 002",
+        apply: |launch, side| {
+            launch.umask = Some(if side == Side::A { "022" } else { "002" });
+            Ok(())
+        },
+    },
+    Variation {
+        name: "host",
+        help: "another host and domain name (a UTS name space)",
+        apply: |launch, side| {
+            if side == Side::B {
+                launch.host = Some("reprofix-b.example");
+            }
+            Ok(())
+        },
+    },
+    Variation {
+        name: "user",
+        help: "another name for the same user (a mount name space), USER and LOGNAME",
+        apply: |launch, side| {
+            if side == Side::B {
+                launch.user = Some("reprofix-b");
+                launch.env.insert("USER".into(), "reprofix-b".into());
+                launch.env.insert("LOGNAME".into(), "reprofix-b".into());
+            }
+            Ok(())
+        },
+    },
+    Variation {
+        name: "pid",
+        help: "process numbers that start elsewhere (a PID name space)",
+        apply: |launch, side| {
+            if side == Side::B {
+                launch.first_pid = Some("20011");
+            }
+            Ok(())
+        },
+    },
+    Variation { name: "cpus", help: "all processors and one", apply: cpus },
+    Variation {
+        name: "directory-order",
+        help: "readdir sorted and reversed (disorderfs)",
+        apply: |launch, side| {
+            let reverse = if side == Side::B { "yes" } else { "no" };
+            launch.disorder = Some(reverse);
+            Ok(())
+        },
+    },
+    Variation {
+        name: "build-path",
+        help: "another, longer build directory",
+        apply: |launch, side| {
+            launch.directories.elsewhere |= side == Side::B;
+            Ok(())
+        },
+    },
+    Variation {
+        name: "tmpdir",
+        help: "another, longer TMPDIR",
+        apply: |launch, side| {
+            launch.directories.tmp_elsewhere |= side == Side::B;
+            Ok(())
+        },
+    },
+    Variation {
+        name: "environment",
+        help: "a variable more, with odd bytes",
+        apply: |launch, side| {
+            if side == Side::B {
+                launch.env.insert("REPROFIX_JUNK".into(), "it's \"junk\" \u{e9}\n;$(false)".into());
+            }
+            Ok(())
+        },
+    },
+    Variation {
+        name: "kernel",
+        help: "the kernel calls itself 2.6 (setarch)",
+        apply: |launch, side| {
+            launch.old_kernel |= side == Side::B;
+            Ok(())
+        },
+    },
+    Variation {
+        name: "package-order",
+        help: "REPROFIX_PACKAGE_ORDER is `forward` and `reverse`; a step must act on it",
+        apply: |launch, side| set(launch, side, "REPROFIX_PACKAGE_ORDER", "forward", "reverse"),
+    },
+];
+
+fn set(launch: &mut Launch, side: Side, name: &str, a: &str, b: &str) -> Result<(), String> {
+    launch.env.insert(name.into(), if side == Side::A { a } else { b }.into());
+    Ok(())
+}
+
+fn locale(launch: &mut Launch, side: Side) -> Result<(), String> {
+    let output = Command::new("locale").arg("-a").stdin(Stdio::null()).output();
+    let output = output.map_err(|e| format!("locale -a: {e}"))?;
+    let installed = String::from_utf8_lossy(&output.stdout).into_owned();
+    // C.UTF-8 and POSIX sort and print alike; a real locale is better where there is one.
+    let real = |name: &&str| !["C", "POSIX"].contains(name) && !name.to_lowercase().starts_with("c.utf");
+    let other = installed.lines().find(real).unwrap_or("C");
+    set(launch, side, "LC_ALL", "C.UTF-8", other)?;
+    set(launch, side, "LANG", "C.UTF-8", other)
+}
+
+fn cpus(launch: &mut Launch, side: Side) -> Result<(), String> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let list = list.map(str::trim).ok_or("/proc/self/status does not say which processors there are")?;
+    let first = list.split([',', '-']).next().unwrap_or("0");
+    if first == list {
+        return Err("there is only one processor".to_owned());
+    }
+    if side == Side::B {
+        launch.cpus = Some(first.to_owned());
+    }
+    Ok(())
+}
+
+/// The variations called `names`, in the table's order; `all` stands for all.
+pub fn select(names: &[String]) -> Result<Vec<&'static Variation>> {
+    for name in names.iter().filter(|name| *name != "all") {
+        VARIATIONS.iter().find(|v| v.name == name).with_context(|| {
+            let names: Vec<&str> = VARIATIONS.iter().map(|v| v.name).collect();
+            format!("vary: unknown variation {name:?}; there are all, {}", names.join(", "))
+        })?;
+    }
+    let wanted = |v: &&Variation| names.iter().any(|name| name == "all" || name == v.name);
+    Ok(VARIATIONS.iter().filter(wanted).collect())
+}
+
+/// The conditions of one side under `variations`.
+pub fn launch(variations: &[&'static Variation], side: Side) -> Result<Launch, String> {
+    let mut launch = Launch { directories: Directories::default(), ..Launch::default() };
+    for variation in variations {
+        (variation.apply)(&mut launch, side)?;
+    }
+    Ok(launch)
+}
+
+/// Those of `variations` that work on this machine, and the others with the reason. Each is tried
+/// by running `true` under it. `scratch` is a directory that may be written to.
+pub fn possible(
+    variations: Vec<&'static Variation>,
+    scratch: &Path,
+) -> (Vec<&'static Variation>, Vec<(String, String)>) {
+    let mut good = Vec::new();
+    let mut skipped = Vec::new();
+    for variation in variations {
+        let sides = [Side::A, Side::B].into_iter();
+        let tried = sides.map(|side| launch(&[variation], side)?.probe(scratch));
+        match tried.collect::<Result<(), String>>() {
+            Ok(()) => good.push(variation),
+            Err(why) => skipped.push((variation.name.to_owned(), why)),
+        }
+    }
+    (good, skipped)
+}
+
+/// Names, comma-separated.
+pub fn names(variations: &[&'static Variation]) -> String {
+    variations.iter().map(|v| v.name).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_differ_under_every_variation() {
+        for variation in VARIATIONS {
+            let both = [Side::A, Side::B].map(|side| launch(&[variation], side));
+            let [Ok(a), Ok(b)] = both else {
+                eprintln!("skipped: {}: not possible here", variation.name);
+                continue;
+            };
+            assert_ne!(a, b, "{}", variation.name);
+        }
+    }
+
+    #[test]
+    fn selection_keeps_the_tables_order() {
+        let all = select(&["all".to_owned()]).unwrap();
+        assert_eq!(all.len(), VARIATIONS.len());
+        let two = select(&["umask".to_owned(), "clock".to_owned()]).unwrap();
+        assert_eq!(names(&two), "clock,umask");
+        assert!(select(&["all".to_owned(), "moon".to_owned()]).is_err());
+    }
+}
