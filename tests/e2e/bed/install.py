@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from .tools import run
+from .tools import remove, run
 
 # name, major, minor: what scriptlets may expect, as mock and rpm-ostree give it
 DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9))
@@ -81,8 +81,8 @@ def times_without_mounts(root):
             rpm_ostree_times(entry.path)
 
 
-def with_dnf(root, repository, packages):
-    """Install packages and what they need with dnf."""
+def with_dnf(root, repository, transactions):
+    """Install lists of packages with what they need, one transaction each, with dnf."""
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bed-home") as home:
@@ -95,4 +95,7 @@ def with_dnf(root, repository, packages):
         dnf = ["dnf", "-y", "-q", "-c", conf, f"--installroot={root}", "--releasever=1"]
         with devices(root):
             env = dict(os.environ, HOME=str(home))
-            run(*dnf, "--noplugins", "install", *packages, env=env)
+            for packages in transactions:
+                run(*dnf, "--noplugins", "install", *packages, env=env)
+        # What dnf itself makes in a root, and rpm-ostree, which calls its library, does not.
+        remove(root / "etc/dnf")

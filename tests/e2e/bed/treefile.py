@@ -44,3 +44,12 @@ def load(path):
     for include in [includes] if isinstance(includes, str) else includes:
         merged = merge(merged, load(path.parent / include))
     return merge(merged, tree)
+
+
+def packages(tree):
+    """What the treefile asks for: `packages`, and the lines of `packages-file`."""
+    names = list(tree.get("packages", []))
+    if "packages-file" in tree:
+        lines = Path(tree["packages-file"]).read_text().splitlines()
+        names += [line for line in lines if line and not line.startswith("#")]
+    return names
