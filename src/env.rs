@@ -1,6 +1,7 @@
 //! The only reader of the environment and the clock.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// Seconds since 1970-01-01 UTC that no timestamp in a canonical tree exceeds.
 ///
@@ -25,4 +26,12 @@ impl fmt::Display for SourceDateEpoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// Where private files may go, best first: `TMPDIR` if it is set and absolute, then the usual
+/// places, memory last.
+pub fn scratch_places() -> Vec<PathBuf> {
+    let asked = std::env::var_os("TMPDIR").map(PathBuf::from).filter(|p| p.is_absolute());
+    let usual = ["/tmp", "/var/tmp", "/dev/shm", "/run"].map(PathBuf::from);
+    asked.into_iter().chain(usual).collect()
 }

@@ -3,6 +3,8 @@
 //! To add a plugin: copy a file here, add its line to [`REGISTRY`], add a case under
 //! `tests/cases/`. `CONTRIBUTING.md` has the steps.
 
+pub mod rpmdb;
+
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
