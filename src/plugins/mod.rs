@@ -3,6 +3,8 @@
 //! To add a plugin: copy a file here, add its line to [`REGISTRY`], add a case under
 //! `tests/cases/`. `CONTRIBUTING.md` has the steps.
 
+mod cacerts;
+mod fontconfig;
 mod machine_state;
 mod mtime;
 mod pattern;
@@ -17,8 +19,13 @@ use crate::format::Malformed;
 use crate::tree::{Entry, Time, Tree};
 
 /// Every plugin, in the order in which they chain on one file.
-pub static REGISTRY: &[&dyn Plugin] =
-    &[&machine_state::MACHINE_STATE, &pycache::Pycache, &mtime::Mtime];
+pub static REGISTRY: &[&dyn Plugin] = &[
+    &machine_state::MACHINE_STATE,
+    &pycache::Pycache,
+    &cacerts::Cacerts,
+    &fontconfig::Fontconfig,
+    &mtime::Mtime,
+];
 
 /// The plugin called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Plugin> {

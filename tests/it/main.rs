@@ -2,3 +2,5 @@
 
 mod cases;
 mod memtree;
+mod pairs;
+mod tools;
