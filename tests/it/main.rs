@@ -1,6 +1,8 @@
-//! Integration tests: one binary, a module per area.
+//! The integration tests, one binary: a module an area.
+#![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod cases;
+mod fix;
 mod memtree;
 mod pairs;
 mod tools;
