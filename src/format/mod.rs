@@ -3,6 +3,9 @@
 //! A parser gives [`Malformed`] on any input it does not fully understand. It never panics and
 //! never allocates by a length that the input merely claims.
 
+pub(crate) mod cursor;
+pub mod fontconfig;
+pub mod jks;
 pub mod ostree;
 pub mod rpmdb;
 

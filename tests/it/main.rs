@@ -6,8 +6,10 @@ mod cases;
 mod digest;
 mod fix;
 mod memtree;
+mod pairs;
 #[cfg(feature = "ostree")]
 mod repo;
 mod rpmdb_packages;
 mod rpmdb_sqlite;
+mod tools;
 mod trees;
