@@ -1,1 +1,3 @@
-//! source
+//! Where a tree comes from.
+
+pub mod oci;
