@@ -1,21 +1,20 @@
-//! `reprofix oci`: images per platform.
+//! `reprofix oci`.
 
-use std::process::ExitCode;
+use anyhow::Result;
 
-use clap::{Args, Subcommand};
-
+use super::Outcome;
 use super::output::Output;
 use crate::image::{platforms, verify};
 use crate::source::oci::Subject;
 
-/// Arguments of `reprofix oci`.
-#[derive(Args, Debug)]
-pub(super) struct OciArgs {
+/// Ask about images, platform by platform: which is which, is it whole, who unpacks it how.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Subcommand, Debug)]
+#[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Which digest names which image: list, manifest, config and layers of each platform.
     Platforms(One),
@@ -23,26 +22,25 @@ enum Command {
     Verify(One),
 }
 
-#[derive(Args, Debug)]
+#[derive(Debug, clap::Args)]
 struct One {
     /// oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, or a path.
     subject: String,
-    /// Only this platform: OS/ARCHITECTURE[/VARIANT].
-    #[arg(long)]
+    /// Only this platform.
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     platform: Option<String>,
     #[command(flatten)]
     output: Output,
 }
 
 impl One {
-    fn open(&self) -> anyhow::Result<Subject> {
+    fn open(&self) -> Result<Subject> {
         Subject::open(&self.subject, self.platform.as_deref())
     }
 }
 
-impl OciArgs {
-    /// Runs the command. 0: sound; 1: a finding; an error means that the input could not be read.
-    pub(super) fn exec(&self) -> anyhow::Result<ExitCode> {
+impl Args {
+    pub(super) fn exec(self) -> Result<Outcome> {
         match &self.command {
             Command::Platforms(one) => one.output.emit(&platforms::platforms(&one.open()?)),
             Command::Verify(one) => one.output.emit(&verify::verify(&one.open()?)?),
