@@ -5,3 +5,4 @@ mod cases;
 mod digest;
 mod fix;
 mod memtree;
+mod oci;
