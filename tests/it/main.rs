@@ -2,7 +2,13 @@
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod cases;
+#[cfg(feature = "ostree")]
 mod digest;
 mod fix;
 mod memtree;
 mod oci;
+#[cfg(feature = "ostree")]
+mod repo;
+mod rpmdb_packages;
+mod rpmdb_sqlite;
+mod trees;
