@@ -16,6 +16,7 @@ pub mod engine;
 pub mod env;
 pub mod format;
 pub mod fsx;
+pub mod image;
 pub mod plugins;
 pub mod report;
 pub mod source;

@@ -6,6 +6,8 @@ mod config;
 mod explain;
 mod fix;
 mod generate;
+mod oci;
+mod output;
 mod plugins;
 
 use std::io::Write;
@@ -29,6 +31,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Fix(fix::Args),
+    Oci(oci::Args),
     Plugins(plugins::Args),
     Explain(explain::Args),
     Config(config::Args),
@@ -49,6 +52,7 @@ enum Outcome {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Fix(args) => args.exec(),
+        Command::Oci(args) => args.exec(),
         Command::Plugins(args) => args.exec(),
         Command::Explain(args) => args.exec(),
         Command::Config(args) => args.exec(),

@@ -5,5 +5,6 @@
 
 pub mod dir;
 pub mod merkle;
+pub mod oci;
 #[cfg(feature = "ostree")]
 pub mod ostree;
