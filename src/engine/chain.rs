@@ -54,7 +54,7 @@ pub enum Note {
     Report(String),
     /// It looks like the plugin's file but cannot be understood.
     Unparsed(Malformed),
-    /// It is as its package shipped it, so the plugin did not look at it.
+    /// It is as its package shipped it, so what the plugin made of it does not count.
     Shipped,
 }
 
@@ -129,13 +129,15 @@ impl Chain<'_> {
                 state.read(tree)?;
             }
             let page = plugin.page();
-            if want == Want::Bytes && !page.payload && state.is_shipped(self.shipped) {
-                state.normal.notes.push((page.name, Note::Shipped));
-                continue;
-            }
             let bytes = if want == Want::Bytes { state.current() } else { &[] };
             let file = File { entry, bytes: Cow::Borrowed(bytes), tree };
             let verdict = plugin.canonical(&file, self.cx);
+            // Asked last: hashing costs more than most verdicts, and most verdicts are `Keep`.
+            let spared = want == Want::Bytes && !page.payload && verdict != Verdict::Keep;
+            if spared && state.is_shipped(self.shipped) {
+                state.normal.notes.push((page.name, Note::Shipped));
+                continue;
+            }
             state.take(page.name, verdict);
         }
         Ok(state.normal)

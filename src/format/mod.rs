@@ -6,6 +6,8 @@
 pub mod compress;
 pub mod cpio;
 pub mod initramfs;
+pub mod ostree;
+pub mod rpmdb;
 
 /// An input that is not what its parser understands: where, and what was wrong there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
