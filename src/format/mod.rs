@@ -6,6 +6,9 @@
 pub(crate) mod cursor;
 pub mod fontconfig;
 pub mod jks;
+pub mod compress;
+pub mod cpio;
+pub mod initramfs;
 pub mod ostree;
 pub mod rpmdb;
 
