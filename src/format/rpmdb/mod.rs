@@ -5,8 +5,10 @@
 //! The canonical order of packages, the numbers that follow from it and the equality of two
 //! databases "but for install times and hnum" are defined here once, for all backends.
 
+pub mod bytes;
 pub mod dump;
 pub mod header;
+pub mod ndb;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
