@@ -2,4 +2,5 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod rpmdb_bdb;
 mod rpmdb_ndb;
