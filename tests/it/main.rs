@@ -1,6 +1,8 @@
-//! All integration tests, in one binary.
-#![allow(missing_docs, clippy::unwrap_used)]
+//! The integration tests, one binary: a module an area.
+#![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod cases;
+mod fix;
+mod memtree;
 mod rpmdb_packages;
 mod rpmdb_sqlite;
-mod trees;
