@@ -3,6 +3,7 @@
 //! A parser gives [`Malformed`] on any input it does not fully understand. It never panics and
 //! never allocates by a length that the input merely claims.
 
+pub mod ostree;
 pub mod rpmdb;
 
 /// An input that is not what its parser understands: where, and what was wrong there.

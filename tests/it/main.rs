@@ -1,6 +1,10 @@
-//! The integration tests, one module an area.
+//! The integration tests, one binary: a module an area.
+#![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
-#![allow(clippy::unwrap_used)]
-
+mod cases;
+mod fix;
+mod memtree;
 mod rpmdb_bdb;
 mod rpmdb_ndb;
+mod rpmdb_packages;
+mod rpmdb_sqlite;

@@ -113,6 +113,9 @@ fn value<'a>(
     }
 }
 
+/// A key and a value as a page holds them.
+type Items = [Vec<u8>; 2];
+
 /// Appends buckets and metadata to `out`: as many buckets as keep pages half full, a power of two;
 /// values in the order of `records`; keys in the order that the library searches them in.
 pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malformed> {
@@ -125,7 +128,7 @@ pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malform
         let page = out.page()?;
         out.header(page, 0, kind::HASH);
     }
-    let mut content: Vec<Vec<(&[u8], [Vec<u8>; 2])>> = vec![Vec::new(); buckets];
+    let mut content: Vec<Vec<(&[u8], Items)>> = vec![Vec::new(); buckets];
     for (key, value) in records {
         if big(key) {
             // Pages are searched by key: the order of such keys is another in every version.
@@ -168,7 +171,7 @@ fn off_page(order: Order, first: u32, len: usize) -> Vec<u8> {
 fn fill(
     out: &mut Out,
     first: u32,
-    pairs: impl Iterator<Item = [Vec<u8>; 2]>,
+    pairs: impl Iterator<Item = Items>,
 ) -> Result<(), Malformed> {
     let mut page = first;
     let mut items: Vec<Vec<u8>> = Vec::new();
