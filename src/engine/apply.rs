@@ -38,7 +38,9 @@ pub fn apply(
         job.steps(change).map_err(|e| at(&change.path, &e))?;
     }
     for change in plan.changes.iter().rev() {
-        if matches!(change.action, Action::Remove { .. }) {
+        // A step of another path may have removed it before (a database's log).
+        let there = || root.stat(&change.path).map(|stat| stat.is_some());
+        if matches!(change.action, Action::Remove { .. }) && there()? {
             root.remove(&change.path).map_err(|e| at(&change.path, &e))?;
         }
     }

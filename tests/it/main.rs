@@ -14,3 +14,7 @@ mod rpmdb_packages;
 mod rpmdb_sqlite;
 mod tools;
 mod trees;
+mod rpmdb_bdb;
+mod rpmdb_ndb;
+mod rpmdb_packages;
+mod rpmdb_sqlite;

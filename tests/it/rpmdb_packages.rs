@@ -5,12 +5,16 @@ use std::path::Path;
 
 use reprofix::plugins::rpmdb::Packages;
 
-use crate::trees::MapTree;
+use reprofix::tree::{Kind, Time};
 
-fn tree() -> MapTree {
+use crate::memtree::{MemTree, Node};
+
+fn tree() -> MemTree {
     let db = "tests/fixtures/rpmdb/sqlite/one/rpmdb.sqlite";
     let db = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(db)).unwrap();
-    MapTree::default().with("usr/share/rpm/rpmdb.sqlite", db)
+    let mut tree = MemTree::default();
+    tree.add("usr/share/rpm/rpmdb.sqlite", db);
+    tree
 }
 
 #[test]
@@ -36,12 +40,17 @@ fn owners_and_digests_are_those_rpm_prints() {
     assert_eq!((algorithm.name(), digest[0], digest.len()), (Some("sha256"), 0xcb, 32));
 }
 
+fn link(tree: &mut MemTree, path: &str, target: &str) {
+    let mtime = Time { sec: 0, nsec: 0 };
+    tree.0.insert(path.into(), Node { kind: Kind::Symlink, data: target.into(), mtime });
+}
+
 #[test]
 fn packaged_directories_that_are_links_are_followed_inside_the_tree() {
-    let tree = tree()
-        .symlink("usr/bin", "sbin")
-        .symlink("usr/share/t-pkg01", "/../../opt/one")
-        .symlink("usr/share/t-pkg02", "t-pkg02");
+    let mut tree = tree();
+    link(&mut tree, "usr/bin", "sbin");
+    link(&mut tree, "usr/share/t-pkg01", "/../../opt/one");
+    link(&mut tree, "usr/share/t-pkg02", "t-pkg02");
     let packages = Packages::load(&tree).unwrap().unwrap();
     let owner = |path: &str| packages.owner_of(Path::new(path));
     assert_eq!(owner("usr/sbin/t-arch"), Some("t-arch-1.0-1.x86_64"));
@@ -52,7 +61,8 @@ fn packaged_directories_that_are_links_are_followed_inside_the_tree() {
 
 #[test]
 fn no_database_is_no_package_and_a_bad_one_is_an_error() {
-    assert!(Packages::load(&MapTree::default()).unwrap().unwrap().is_empty());
-    let bad = MapTree::default().with("var/lib/rpm/rpmdb.sqlite", "nonsense");
+    assert!(Packages::load(&MemTree::default()).unwrap().unwrap().is_empty());
+    let mut bad = MemTree::default();
+    bad.add("var/lib/rpm/rpmdb.sqlite", "nonsense");
     assert!(Packages::load(&bad).unwrap().is_err());
 }
