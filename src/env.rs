@@ -1,5 +1,7 @@
 //! The only reader of the environment, the clock and the host.
 
+#![allow(clippy::disallowed_methods)] // this is the module that may
+
 use std::ffi::OsString;
 use std::fmt;
 use std::num::IntErrorKind;
@@ -67,11 +69,21 @@ pub fn source_date_epoch() -> Option<OsString> {
     std::env::var_os("SOURCE_DATE_EPOCH")
 }
 
+/// The time, for a lock's end alone; nothing that is written into a tree may depend on it.
+pub fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
+/// This host's name, for a lock's owner alone.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Why the tree at `root` must not be changed without being told twice; `None` if it may be.
 ///
 /// The root of a running system is recognised by what only a running system has below it: systemd
 /// or ostree's marks in `/run` beside a mounted `/proc`. Our own `/` is accepted only where a
-/// compose runs us: rpm-ostree's sandbox has the treefile, a container build its own mark.
+/// compose runs us: there rpm-ostree has left the treefile.
 pub fn refuses(root: &Path) -> Option<&'static str> {
     let has = |path: &str| root.join(path).symlink_metadata().is_ok();
     let running = has("run/systemd/system") || has("run/ostree-booted");
@@ -81,8 +93,7 @@ pub fn refuses(root: &Path) -> Option<&'static str> {
     if !is_own_root(root) {
         return None;
     }
-    let compose = ["usr/share/rpm-ostree/treefile.json", "run/.containerenv", ".dockerenv"];
-    match compose.into_iter().any(has) {
+    match has(crate::config::TREEFILE) {
         true => None,
         false => Some("it is this system's own root and no compose sandbox"),
     }

@@ -7,6 +7,8 @@
 //!
 //! `ARCHITECTURE.md` is the map.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, clippy::unwrap_used))]
+
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -15,6 +17,7 @@ pub mod env;
 pub mod format;
 pub mod fsx;
 pub mod plugins;
+pub mod record;
 pub mod report;
 pub mod source;
 pub mod tree;

@@ -4,6 +4,7 @@
 //! never allocates by a length that the input merely claims.
 
 pub mod ostree;
+pub mod rpmdb;
 
 /// An input that is not what its parser understands: where, and what was wrong there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

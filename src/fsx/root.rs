@@ -91,7 +91,7 @@ impl Root {
     /// Opens the regular file at `path` for reading; `None` if something else or nothing is there.
     pub fn open_file(&self, path: &Path) -> io::Result<Option<File>> {
         // A FIFO would block and a device may act on open: look first, look again after.
-        if !self.stat(path)?.is_some_and(|s| Kind::of_mode(s.st_mode) == Kind::File) {
+        if self.stat(path)?.is_none_or(|s| Kind::of_mode(s.st_mode) != Kind::File) {
             return Ok(None);
         }
         let file = File::from(self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK)?);

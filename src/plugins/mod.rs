@@ -3,6 +3,12 @@
 //! To add a plugin: copy a file here, add its line to [`REGISTRY`], add a case under
 //! `tests/cases/`. `CONTRIBUTING.md` has the steps.
 
+mod machine_state;
+mod mtime;
+mod pattern;
+mod pycache;
+mod table;
+
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +17,8 @@ use crate::format::Malformed;
 use crate::tree::{Entry, Time, Tree};
 
 /// Every plugin, in the order in which they chain on one file.
-pub static REGISTRY: &[&dyn Plugin] = &[];
+pub static REGISTRY: &[&dyn Plugin] =
+    &[&machine_state::MACHINE_STATE, &pycache::Pycache, &mtime::Mtime];
 
 /// The plugin called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Plugin> {
@@ -36,6 +43,11 @@ pub trait Plugin: Sync {
     /// What still differs between two files of this plugin whose normal forms are not equal:
     /// one lower-case phrase a finding ("3 packages differ: …"), in a stable order.
     fn explain(&self, _a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// For a plugin that is a table: each row's paths, what happens to them, and the reason.
+    fn table(&self) -> Vec<[&'static str; 3]> {
         Vec::new()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -231,7 +231,7 @@ fn count(row: &mut PluginRow, change: &Change) {
 fn change_row(change: &Change) -> ChangeRow {
     ChangeRow {
         path: shown(&change.path),
-        links: change.links.iter().map(shown).collect(),
+        links: change.links.iter().map(|p| shown(p)).collect(),
         plugins: change.plugins.clone(),
         action: match change.action {
             Action::Rewrite { .. } => "rewrite",
@@ -255,7 +255,7 @@ fn remark_row(remark: &Remark) -> Option<RemarkRow> {
 }
 
 /// A path below the root; the root itself is `.`.
-fn shown(path: &PathBuf) -> String {
+fn shown(path: &Path) -> String {
     match path.as_os_str().is_empty() {
         true => ".".to_owned(),
         false => show(path),

@@ -1,8 +1,12 @@
-//! Integration tests, one binary: each module is an area.
+//! The integration tests, one binary: a module an area.
+#![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
-#![allow(clippy::unwrap_used)]
-
+mod cases;
 #[cfg(feature = "ostree")]
 mod digest;
+mod fix;
+mod memtree;
+#[cfg(feature = "ostree")]
+mod record;
 #[cfg(feature = "ostree")]
 mod repo;
