@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::num::IntErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Seconds since 1970-01-01 UTC that no timestamp in a canonical tree exceeds.
@@ -104,6 +104,14 @@ pub fn is_own_root(root: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |path: &Path| path.metadata().ok().map(|m| (m.dev(), m.ino()));
     id(root).is_some() && id(root) == id(Path::new("/"))
+}
+
+/// Where private files may go, best first: `TMPDIR` if it is set and absolute, then the usual
+/// places, memory last.
+pub fn scratch_places() -> Vec<PathBuf> {
+    let asked = std::env::var_os("TMPDIR").map(PathBuf::from).filter(|p| p.is_absolute());
+    let usual = ["/tmp", "/var/tmp", "/dev/shm", "/run"].map(PathBuf::from);
+    asked.into_iter().chain(usual).collect()
 }
 
 #[cfg(test)]

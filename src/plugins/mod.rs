@@ -7,6 +7,7 @@ mod machine_state;
 mod mtime;
 mod pattern;
 mod pycache;
+pub mod rpmdb;
 mod table;
 
 use std::borrow::Cow;

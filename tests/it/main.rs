@@ -10,3 +10,6 @@ mod memtree;
 mod record;
 #[cfg(feature = "ostree")]
 mod repo;
+mod rpmdb_packages;
+mod rpmdb_sqlite;
+mod trees;
