@@ -77,6 +77,16 @@ pub fn source_date_epoch() -> Option<OsString> {
     std::env::var_os("SOURCE_DATE_EPOCH")
 }
 
+/// The time, for a lock's end alone; nothing that is written into a tree may depend on it.
+pub fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
+/// This host's name, for a lock's owner alone.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Why the tree at `root` must not be changed without being told twice; `None` if it may be.
 ///
 /// The root of a running system is recognised by what only a running system has below it: systemd

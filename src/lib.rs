@@ -18,6 +18,7 @@ pub mod format;
 pub mod fsx;
 pub mod image;
 pub mod plugins;
+pub mod record;
 pub mod report;
 pub mod source;
 pub mod tree;

@@ -9,6 +9,8 @@ mod generate;
 mod oci;
 mod output;
 mod plugins;
+#[cfg(feature = "ostree")]
+mod record;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,8 @@ struct Cli {
 enum Command {
     Fix(fix::Args),
     Oci(oci::Args),
+    #[cfg(feature = "ostree")]
+    Record(record::Args),
     Plugins(plugins::Args),
     Explain(explain::Args),
     Config(config::Args),
@@ -53,6 +57,8 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Fix(args) => args.exec(),
         Command::Oci(args) => args.exec(),
+        #[cfg(feature = "ostree")]
+        Command::Record(args) => args.exec(),
         Command::Plugins(args) => args.exec(),
         Command::Explain(args) => args.exec(),
         Command::Config(args) => args.exec(),

@@ -9,6 +9,8 @@ mod memtree;
 mod pairs;
 mod oci;
 #[cfg(feature = "ostree")]
+mod record;
+#[cfg(feature = "ostree")]
 mod repo;
 mod rpmdb_packages;
 mod rpmdb_sqlite;
