@@ -1,6 +1,12 @@
-//! The only reader of the environment and the clock.
+//! The only reader of the environment, the clock and the host.
 
+#![allow(clippy::disallowed_methods)] // this is the module that may
+
+use std::ffi::OsString;
 use std::fmt;
+use std::num::IntErrorKind;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// Seconds since 1970-01-01 UTC that no timestamp in a canonical tree exceeds.
 ///
@@ -24,5 +30,116 @@ impl SourceDateEpoch {
 impl fmt::Display for SourceDateEpoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Where private files may go, best first: `TMPDIR` if it is set and absolute, then the usual
+/// places, memory last.
+pub fn scratch_places() -> Vec<PathBuf> {
+    let asked = std::env::var_os("TMPDIR").map(PathBuf::from).filter(|p| p.is_absolute());
+    let usual = ["/tmp", "/var/tmp", "/dev/shm", "/run"].map(PathBuf::from);
+    asked.into_iter().chain(usual).collect()
+}
+
+/// A value that is no SOURCE_DATE_EPOCH.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "SOURCE_DATE_EPOCH is {value:?}, which is {why}; give whole seconds since 1970-01-01 UTC, \
+     for example the output of `git log -1 --format=%ct`"
+)]
+pub struct BadEpoch {
+    value: String,
+    why: &'static str,
+}
+
+impl FromStr for SourceDateEpoch {
+    type Err = BadEpoch;
+
+    fn from_str(text: &str) -> Result<Self, BadEpoch> {
+        let bad = |why| BadEpoch { value: text.to_owned(), why };
+        if text.starts_with('-') {
+            return Err(bad("negative"));
+        }
+        // `parse` would take a leading plus sign.
+        if !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(bad("not a decimal number"));
+        }
+        text.parse().map(SourceDateEpoch).map_err(|e| match e.kind() {
+            IntErrorKind::PosOverflow => bad("later than 2106, the end of rpm's 32-bit times"),
+            IntErrorKind::Empty => bad("empty"),
+            _ => bad("not a decimal number"),
+        })
+    }
+}
+
+/// The environment's SOURCE_DATE_EPOCH, unparsed; `None` if it is not set.
+pub fn source_date_epoch() -> Option<OsString> {
+    std::env::var_os("SOURCE_DATE_EPOCH")
+}
+
+/// The time, for a lock's end alone; nothing that is written into a tree may depend on it.
+pub fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
+/// This host's name, for a lock's owner alone.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Why the tree at `root` must not be changed without being told twice; `None` if it may be.
+///
+/// The root of a running system is recognised by what only a running system has below it: systemd
+/// or ostree's marks in `/run` beside a mounted `/proc`. Our own `/` is accepted only where a
+/// compose runs us: there rpm-ostree has left the treefile.
+pub fn refuses(root: &Path) -> Option<&'static str> {
+    let has = |path: &str| root.join(path).symlink_metadata().is_ok();
+    let running = has("run/systemd/system") || has("run/ostree-booted");
+    if running && has("proc/1") {
+        return Some("it is the root of a running system");
+    }
+    if !is_own_root(root) {
+        return None;
+    }
+    match has(crate::config::TREEFILE) {
+        true => None,
+        false => Some("it is this system's own root and no compose sandbox"),
+    }
+}
+
+/// Whether `root` is the root directory that this process sees.
+pub fn is_own_root(root: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |path: &Path| path.metadata().ok().map(|m| (m.dev(), m.ino()));
+    id(root).is_some() && id(root) == id(Path::new("/"))
+}
+
+/// Where private files may go, best first: `TMPDIR` if it is set and absolute, then the usual
+/// places, memory last.
+pub fn scratch_places() -> Vec<PathBuf> {
+    let asked = std::env::var_os("TMPDIR").map(PathBuf::from).filter(|p| p.is_absolute());
+    let usual = ["/tmp", "/var/tmp", "/dev/shm", "/run"].map(PathBuf::from);
+    asked.into_iter().chain(usual).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_are_whole_decimal_seconds() {
+        assert_eq!("0".parse(), Ok(SourceDateEpoch::new(0)));
+        assert_eq!("1700000000".parse(), Ok(SourceDateEpoch::new(1_700_000_000)));
+        assert_eq!("4294967295".parse(), Ok(SourceDateEpoch::new(u32::MAX)));
+        for bad in ["", "-1", "+1", "1.5", "0x10", " 1", "1\n", "4294967296", "١", "now"] {
+            assert!(bad.parse::<SourceDateEpoch>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_epoch_says_what_and_what_to_do() {
+        let error = "-5".parse::<SourceDateEpoch>().expect_err("negative").to_string();
+        assert!(error.contains("\"-5\"") && error.contains("negative"), "{error}");
+        assert!(error.contains("whole seconds"), "{error}");
     }
 }

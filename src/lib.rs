@@ -7,12 +7,18 @@
 //!
 //! `ARCHITECTURE.md` is the map.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, clippy::unwrap_used))]
+
 pub mod check;
 pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod env;
 pub mod format;
 pub mod fsx;
+pub mod image;
 pub mod plugins;
+pub mod record;
+pub mod report;
 pub mod source;
 pub mod tree;

@@ -3,6 +3,15 @@
 //! A parser gives [`Malformed`] on any input it does not fully understand. It never panics and
 //! never allocates by a length that the input merely claims.
 
+pub(crate) mod cursor;
+pub mod fontconfig;
+pub mod jks;
+pub mod compress;
+pub mod cpio;
+pub mod initramfs;
+pub mod ostree;
+pub mod rpmdb;
+
 /// An input that is not what its parser understands: where, and what was wrong there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {offset}")]

@@ -1,5 +1,7 @@
 //! The model every part shares: what stands at a path, wherever the tree comes from.
 
+pub mod digest;
+
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io;
@@ -32,7 +34,7 @@ impl Kind {
 }
 
 /// A point in time, as `stat` gives it: seconds since the epoch and nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time {
     /// Seconds since 1970-01-01 UTC.
     pub sec: i64,
@@ -49,6 +51,8 @@ pub struct Inode {
     pub ino: u64,
     /// `st_nlink`: names of this inode anywhere on the file system, inside the tree or not.
     pub nlink: u64,
+    /// `st_ctime`: when the inode last changed in any way.
+    pub ctime: Time,
 }
 
 /// One name in a tree and what `lstat` says of it. No content.
@@ -102,6 +106,37 @@ pub fn logical(path: &Path) -> Cow<'_, [u8]> {
     }
 }
 
+/// A path for people and reports: UTF-8, one line, nothing a terminal acts on. Bytes that are not
+/// UTF-8, control characters and the backslash come as `\\xNN`, so that the text is unambiguous.
+///
+/// ```
+/// # use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
+/// let path = Path::new(OsStr::from_bytes(b"usr/share/caf\xe9\n"));
+/// assert_eq!(reprofix::tree::show(path), r"usr/share/caf\xe9\x0a");
+/// ```
+pub fn show(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => text.push_str("\\x5c"),
+                c if c.is_ascii_control() => text.push_str(&format!("\\x{:02x}", u32::from(c))),
+                // C1 controls and the characters that reorder a line of text.
+                '\u{80}'..='\u{9f}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}' => text.push_str(&c.escape_unicode().to_string()),
+                c => text.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
 /// Read access to a tree, wherever it is: a directory, an ostree commit, an image.
 ///
 /// Paths are relative to the tree's root. No implementation follows a symbolic link, in any
@@ -115,6 +150,13 @@ pub trait Tree: Sync {
 
     /// The whole content of the regular file at `path`; `None` if there is no regular file.
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
+
+    /// The content of the regular file at `path`, piece by piece, so that its size costs no
+    /// memory; `false` if there is no regular file.
+    fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+        let content = self.read(path)?;
+        Ok(content.map(|bytes| sink(&bytes)).is_some())
+    }
 
     /// The target of the symbolic link at `path`; `None` if there is none.
     fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>>;

@@ -1,0 +1,71 @@
+//! `reprofix explain`.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result};
+
+use super::Outcome;
+use crate::plugins::{self, Page};
+
+/// Print a plugin's page: what varies, why, what is done about it, what is lost.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The plugin, as `reprofix plugins` lists it.
+    plugin: String,
+}
+
+impl Args {
+    pub(super) fn exec(self) -> Result<Outcome> {
+        let plugin = plugins::find(&self.plugin).with_context(|| {
+            format!("unknown plugin {:?}; `reprofix plugins` lists them", self.plugin)
+        })?;
+        super::print(&text(plugin.page()))?;
+        Ok(Outcome::Same)
+    }
+}
+
+fn text(page: &Page) -> String {
+    let state = if page.default { "on by default" } else { "off by default" };
+    let mut out = format!("{} ({state})\n{}\n", page.name, page.summary);
+    let parts = [
+        ("Paths", page.paths),
+        ("What varies", page.varies),
+        ("Why", page.why),
+        ("What is done", page.done),
+        ("What is lost", page.lost),
+        ("Upstream", page.upstream),
+    ];
+    for (title, body) in parts {
+        let _ = write!(out, "\n{title}\n{}", wrapped(body));
+    }
+    if !page.options.is_empty() {
+        let _ = writeln!(out, "\nOptions");
+    }
+    for option in page.options {
+        let values = option.values.join("|");
+        let values = if values.is_empty() { "TEXT" } else { &values };
+        let line = format!(
+            "--set {}.{}={values}  {} (default: {:?})",
+            page.name, option.name, option.help, option.default
+        );
+        out.push_str(&wrapped(&line));
+    }
+    out
+}
+
+/// The text filled to 80 columns, indented by two.
+fn wrapped(text: &str) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        if column + word.chars().count() > 76 {
+            out.push('\n');
+            column = 0;
+        }
+        out.push_str(if column == 0 { "  " } else { " " });
+        out.push_str(word);
+        column += word.chars().count() + 1;
+    }
+    out.push('\n');
+    out
+}

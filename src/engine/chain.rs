@@ -1,0 +1,383 @@
+//! The normal form of one path: every plugin's verdict, chained in registry order on bytes in
+//! memory.
+//!
+//! `fix` writes what this gives and `check` compares what this gives, so that a difference called
+//! explained is a difference that `fix` removes.
+
+use std::borrow::Cow;
+use std::io;
+
+use super::Context;
+use crate::format::Malformed;
+use crate::plugins::{File, Plugin, Step, Verdict, Want};
+use crate::tree::{Entry, Kind, Time, Tree};
+
+/// Tells payload from what the build made: whether a regular file with this content is as its
+/// package shipped it. Called at most once a file, with its content on disk.
+pub type Shipped<'a> = dyn Fn(&Entry, &[u8]) -> bool + Sync + 'a;
+
+/// The plugins in force and what they are told.
+#[derive(Clone, Copy)]
+pub struct Chain<'a> {
+    /// The plugins, in the order in which they act.
+    pub plugins: &'a [&'static dyn Plugin],
+    /// The run's inputs.
+    pub cx: &'a Context,
+    /// Which files plugins without [`payload`](crate::plugins::Page::payload) leave alone;
+    /// [`nothing_shipped`] under `--deep`.
+    pub shipped: &'a Shipped<'a>,
+}
+
+/// No file counts as payload.
+pub fn nothing_shipped(_: &Entry, _: &[u8]) -> bool {
+    false
+}
+
+/// What the chain makes of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// In normal form already.
+    Kept,
+    /// A regular file with this content.
+    Bytes(Vec<u8>),
+    /// Absence. A directory goes only if everything in it goes.
+    Removed,
+    /// Several paths change together, in this order. The last step that writes the judged path
+    /// gives its content.
+    Steps(Vec<Step>),
+}
+
+/// Something a plugin says of a path that it does not change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A known source of difference that no tool may fix here, and what to do instead.
+    Report(String),
+    /// It looks like the plugin's file but cannot be understood.
+    Unparsed(Malformed),
+    /// It is as its package shipped it, so what the plugin made of it does not count.
+    Shipped,
+}
+
+/// The normal form of one path and who made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Normal {
+    /// What the path becomes.
+    pub form: Form,
+    /// The modification time it gets; `None` leaves it.
+    pub mtime: Option<Time>,
+    /// The plugins that change it, in the order they acted.
+    pub by: Vec<&'static str>,
+    /// The plugins that leave it alone with a word, in the order they spoke.
+    pub notes: Vec<(&'static str, Note)>,
+    /// The content as it is on disk; `None` if no plugin asked for it.
+    pub original: Option<Vec<u8>>,
+}
+
+impl Normal {
+    /// Whether `fix` would leave the path exactly as it is.
+    pub fn is_kept(&self) -> bool {
+        self.form == Form::Kept && self.mtime.is_none()
+    }
+
+    /// The content of the normal form of the regular file `entry`, as far as the chain knows it;
+    /// `None` if it is absent, or if it is kept and was never read.
+    pub fn content(&self, entry: &Entry) -> Option<&[u8]> {
+        match &self.form {
+            Form::Kept => self.original.as_deref(),
+            Form::Bytes(bytes) => Some(bytes),
+            Form::Removed => None,
+            Form::Steps(steps) => match last_step(steps, entry)? {
+                Step::Write(_, bytes) => Some(bytes),
+                Step::Remove(_) | Step::Link(..) => None,
+            },
+        }
+    }
+
+    /// Whether the normal form of `entry` is that nothing stands there.
+    pub fn is_removed(&self, entry: &Entry) -> bool {
+        match &self.form {
+            Form::Removed => true,
+            Form::Steps(steps) => matches!(last_step(steps, entry), Some(Step::Remove(_))),
+            Form::Kept | Form::Bytes(_) => false,
+        }
+    }
+}
+
+/// The step that decides what stands at the path of `entry`.
+fn last_step<'s>(steps: &'s [Step], entry: &Entry) -> Option<&'s Step> {
+    steps.iter().rev().find(|s| s.path() == entry.path)
+}
+
+impl Chain<'_> {
+    /// Whether any plugin wants this path: no I/O.
+    pub fn wants(&self, entry: &Entry) -> bool {
+        self.plugins.iter().any(|p| p.wants(entry, self.cx) != Want::No)
+    }
+
+    /// The normal form of `entry`, which stands in `tree`.
+    ///
+    /// The content is read at most once, and only if a plugin wants it. A plugin that wants the
+    /// bytes of anything but a regular file gets none. An error is one of reading `tree`.
+    pub fn normal_form(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<Normal> {
+        let mut state = State::new(entry);
+        for plugin in self.plugins {
+            let want = plugin.wants(entry, self.cx);
+            if want == Want::No || state.gone {
+                continue;
+            }
+            if want == Want::Bytes && entry.kind == Kind::File {
+                state.read(tree)?;
+            }
+            let page = plugin.page();
+            let bytes = if want == Want::Bytes { state.current() } else { &[] };
+            let file = File { entry, bytes: Cow::Borrowed(bytes), tree };
+            let verdict = plugin.canonical(&file, self.cx);
+            // Asked last: hashing costs more than most verdicts, and most verdicts are `Keep`.
+            let spared = want == Want::Bytes && !page.payload && verdict != Verdict::Keep;
+            if spared && state.is_shipped(self.shipped) {
+                state.normal.notes.push((page.name, Note::Shipped));
+                continue;
+            }
+            state.take(page.name, verdict);
+        }
+        Ok(state.normal)
+    }
+}
+
+/// A path on its way through the chain.
+struct State<'a> {
+    entry: &'a Entry,
+    normal: Normal,
+    gone: bool,
+    shipped: Option<bool>,
+}
+
+impl<'a> State<'a> {
+    fn new(entry: &'a Entry) -> Self {
+        let normal = Normal {
+            form: Form::Kept,
+            mtime: None,
+            by: Vec::new(),
+            notes: Vec::new(),
+            original: None,
+        };
+        State { entry, normal, gone: false, shipped: None }
+    }
+
+    fn read(&mut self, tree: &dyn Tree) -> io::Result<()> {
+        if self.normal.original.is_none() {
+            let gone = || io::Error::new(io::ErrorKind::NotFound, "the file went away");
+            self.normal.original = Some(tree.read(&self.entry.path)?.ok_or_else(gone)?);
+        }
+        Ok(())
+    }
+
+    /// The content as the plugins so far left it.
+    fn current(&self) -> &[u8] {
+        let original = self.normal.original.as_deref().unwrap_or_default();
+        self.normal.content(self.entry).unwrap_or(original)
+    }
+
+    fn is_shipped(&mut self, shipped: &Shipped<'_>) -> bool {
+        let Some(bytes) = self.normal.original.as_deref() else { return false };
+        *self.shipped.get_or_insert_with(|| shipped(self.entry, bytes))
+    }
+
+    fn take(&mut self, plugin: &'static str, verdict: Verdict) {
+        match verdict {
+            Verdict::Keep => return,
+            Verdict::Report(why) => {
+                return self.normal.notes.push((plugin, Note::Report(why)));
+            }
+            Verdict::Unparsed(what) => {
+                return self.normal.notes.push((plugin, Note::Unparsed(what)));
+            }
+            Verdict::Rewrite(bytes) => self.rewrite(bytes),
+            Verdict::Remove => self.remove(),
+            Verdict::Mtime(time) => self.normal.mtime = Some(time),
+            Verdict::Steps(more) => self.steps(more),
+        }
+        self.normal.by.push(plugin);
+    }
+
+    fn rewrite(&mut self, bytes: Vec<u8>) {
+        match &mut self.normal.form {
+            Form::Steps(steps) => steps.push(Step::Write(self.entry.path.clone(), bytes)),
+            form => *form = Form::Bytes(bytes),
+        }
+    }
+
+    fn remove(&mut self) {
+        match &mut self.normal.form {
+            Form::Steps(steps) => steps.push(Step::Remove(self.entry.path.clone())),
+            form => *form = Form::Removed,
+        }
+        self.normal.mtime = None;
+        self.gone = true;
+    }
+
+    fn steps(&mut self, more: Vec<Step>) {
+        let path = || self.entry.path.clone();
+        let mut steps = match std::mem::replace(&mut self.normal.form, Form::Kept) {
+            Form::Bytes(bytes) => vec![Step::Write(path(), bytes)],
+            Form::Steps(steps) => steps,
+            Form::Kept | Form::Removed => Vec::new(),
+        };
+        steps.extend(more);
+        self.normal.form = Form::Steps(steps);
+        self.gone = self.normal.is_removed(self.entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::env::SourceDateEpoch;
+    use crate::plugins::Page;
+
+    /// A tree of one file, `f`.
+    struct One(Vec<u8>);
+
+    impl Tree for One {
+        fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
+            Ok((path == Path::new("f")).then(|| entry(self.0.len() as u64)))
+        }
+        fn list(&self, _: &Path) -> io::Result<Vec<OsString>> {
+            Ok(vec!["f".into()])
+        }
+        fn read(&self, _: &Path) -> io::Result<Option<Vec<u8>>> {
+            Ok(Some(self.0.clone()))
+        }
+        fn readlink(&self, _: &Path) -> io::Result<Option<PathBuf>> {
+            Ok(None)
+        }
+        fn xattrs(&self, _: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn entry(size: u64) -> Entry {
+        let path = PathBuf::from("f");
+        Entry {
+            path,
+            kind: Kind::File,
+            mode: 0o100644,
+            uid: 0,
+            gid: 0,
+            size,
+            mtime: None,
+            inode: None,
+        }
+    }
+
+    const PAGE: Page = Page {
+        name: "",
+        summary: "",
+        default: true,
+        paths: "",
+        varies: "",
+        why: "",
+        done: "",
+        lost: "",
+        upstream: "",
+        payload: false,
+        options: &[],
+    };
+
+    /// A plugin made of a page and a function from content to verdict.
+    struct Fake(Page, Want, fn(&[u8]) -> Verdict);
+
+    impl Plugin for Fake {
+        fn page(&self) -> &'static Page {
+            Box::leak(Box::new(self.0))
+        }
+        fn wants(&self, _: &Entry, _: &Context) -> Want {
+            self.1
+        }
+        fn canonical(&self, file: &File<'_>, _: &Context) -> Verdict {
+            self.2(&file.bytes)
+        }
+    }
+
+    fn fake(name: &'static str, verdict: fn(&[u8]) -> Verdict) -> &'static dyn Plugin {
+        Box::leak(Box::new(Fake(Page { name, ..PAGE }, Want::Bytes, verdict)))
+    }
+
+    fn run(plugins: &[&'static dyn Plugin], shipped: &Shipped<'_>) -> Normal {
+        let cx = Context::new(SourceDateEpoch::new(1));
+        let chain = Chain { plugins, cx: &cx, shipped };
+        chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads")
+    }
+
+    fn append(bytes: &[u8], tail: u8) -> Verdict {
+        Verdict::Rewrite([bytes, &[tail]].concat())
+    }
+
+    #[test]
+    fn rewrites_chain_in_order() {
+        let normal = run(
+            &[fake("x", |b| append(b, b'x')), fake("y", |b| append(b, b'y'))],
+            &nothing_shipped,
+        );
+        assert_eq!(normal.form, Form::Bytes(b"abcxy".to_vec()));
+        assert_eq!(normal.by, ["x", "y"]);
+        assert_eq!(normal.original.as_deref(), Some(&b"abc"[..]));
+    }
+
+    #[test]
+    fn nothing_acts_after_a_removal() {
+        let normal = run(
+            &[fake("rm", |_| Verdict::Remove), fake("y", |b| append(b, b'y'))],
+            &nothing_shipped,
+        );
+        assert_eq!((normal.form.clone(), normal.by.clone()), (Form::Removed, vec!["rm"]));
+        assert!(normal.is_removed(&entry(3)));
+        assert_eq!(normal.content(&entry(3)), None);
+    }
+
+    #[test]
+    fn steps_take_what_came_before_and_feed_what_comes_after() {
+        let steps = |b: &[u8]| {
+            let both = [Step::Remove("g".into()), Step::Write("f".into(), [b, b"s"].concat())];
+            Verdict::Steps(both.to_vec())
+        };
+        let plugins =
+            [fake("x", |b| append(b, b'x')), fake("s", steps), fake("y", |b| append(b, b'y'))];
+        let normal = run(&plugins, &nothing_shipped);
+        assert_eq!(normal.content(&entry(3)), Some(&b"abcxsy"[..]));
+        let Form::Steps(steps) = normal.form else { panic!("steps: {:?}", normal.form) };
+        let paths: Vec<_> = steps.iter().map(Step::path).collect();
+        assert_eq!(paths, [Path::new("f"), Path::new("g"), Path::new("f"), Path::new("f")]);
+    }
+
+    #[test]
+    fn payload_is_spared_and_said() {
+        let normal = run(&[fake("x", |b| append(b, b'x'))], &|_, bytes| bytes == b"abc");
+        assert!(normal.is_kept());
+        assert_eq!(normal.notes, [("x", Note::Shipped)]);
+    }
+
+    #[test]
+    fn words_do_not_change_the_form() {
+        let bad = |_: &[u8]| Verdict::Unparsed(Malformed::at(2usize, "short"));
+        let normal = run(
+            &[fake("r", |_| Verdict::Report("a key".into())), fake("u", bad)],
+            &nothing_shipped,
+        );
+        assert!(normal.is_kept() && normal.by.is_empty());
+        assert_eq!(normal.notes.len(), 2);
+    }
+
+    #[test]
+    fn content_that_nobody_wants_is_not_read() {
+        let by_name = Fake(Page { name: "n", ..PAGE }, Want::Entry, |b| {
+            assert!(b.is_empty());
+            Verdict::Keep
+        });
+        let normal = run(&[Box::leak(Box::new(by_name))], &nothing_shipped);
+        assert_eq!(normal.original, None);
+    }
+}

@@ -1,0 +1,260 @@
+//! What is to be done, as data, before anything is done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use super::{Chain, Form, Normal, Note};
+use crate::fsx;
+use crate::plugins::Step;
+use crate::tree::{Entry, Kind, Time, Tree};
+
+/// Rewritten content kept between plan and application, in bytes over all files. What exceeds it
+/// is computed again when it is written, so that memory does not grow with the tree.
+const KEPT_BYTES: usize = 64 << 20;
+
+/// One change: an inode with all its names in the tree, or one name that goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The first name, and the one shown.
+    pub path: PathBuf,
+    /// The other names in the tree of the same inode, which follow.
+    pub links: Vec<PathBuf>,
+    /// The plugins that ask for it, in registry order.
+    pub plugins: Vec<&'static str>,
+    /// What is done.
+    pub action: Action,
+    /// The modification time afterwards, where it changes.
+    pub mtime: Option<Time>,
+}
+
+/// What is done to an inode or a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// New content.
+    Rewrite {
+        /// Bytes before.
+        before: u64,
+        /// Bytes after.
+        after: u64,
+        /// The content, unless the budget for keeping it was used up.
+        content: Option<Vec<u8>>,
+    },
+    /// The same number of bytes, different within one block only, and every name of the inode is
+    /// in the tree: one write in place.
+    Patch {
+        /// Offset in bytes.
+        offset: u64,
+        /// What is written there.
+        content: Vec<u8>,
+    },
+    /// The name goes.
+    Remove {
+        /// Bytes that go with it.
+        before: u64,
+    },
+    /// Several paths in order.
+    Steps(Vec<Step>),
+    /// Only the modification time.
+    Touch,
+}
+
+/// A path that a plugin knows and does not change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// Where.
+    pub path: PathBuf,
+    /// Which plugin.
+    pub plugin: &'static str,
+    /// What it says.
+    pub note: Note,
+}
+
+/// Everything that one run would do, sorted by path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The changes, sorted by path.
+    pub changes: Vec<Change>,
+    /// The words, sorted by path.
+    pub remarks: Vec<Remark>,
+    /// Names walked.
+    pub walked: usize,
+    /// Files read, and their bytes.
+    pub read: (usize, u64),
+}
+
+impl Plan {
+    /// Whether the tree is in normal form.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+/// The plan that brings `entries`, all of `tree` and sorted by path, into normal form.
+///
+/// Files are read in parallel, each once whatever its number of names. The result does not depend
+/// on the number of threads. An error is one of reading the tree, with the path in it.
+pub fn plan(
+    tree: &dyn Tree,
+    entries: &[Entry],
+    chain: &Chain<'_>,
+    done: &(dyn Fn(usize) + Sync),
+) -> io::Result<Plan> {
+    let groups = link_groups(entries);
+    let kept = AtomicUsize::new(0);
+    let judged = groups
+        .par_iter()
+        .filter(|names| names.iter().any(|e| chain.wants(e)))
+        .map(|names| {
+            let judged = judge(tree, names, chain, &kept);
+            done(1);
+            judged
+        })
+        .collect::<io::Result<Vec<_>>>()?;
+    let mut plan = Plan { walked: entries.len(), ..Plan::default() };
+    for part in judged {
+        plan.changes.extend(part.changes);
+        plan.remarks.extend(part.remarks);
+        plan.read.0 += part.read.0;
+        plan.read.1 += part.read.1;
+    }
+    keep_needed_directories(&mut plan, entries);
+    drop_touches_of_removed(&mut plan);
+    plan.changes.sort_by(|a, b| a.path.cmp(&b.path));
+    plan.remarks.sort_by(|a, b| (&a.path, a.plugin).cmp(&(&b.path, b.plugin)));
+    Ok(plan)
+}
+
+/// The names of each inode; a directory, and anything without an inode, stands alone.
+fn link_groups(entries: &[Entry]) -> Vec<Vec<&Entry>> {
+    let mut by_inode: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+    let mut groups: Vec<Vec<&Entry>> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let linked = entry.inode.filter(|i| i.nlink > 1 && entry.kind != Kind::Dir);
+        let Some(inode) = linked else {
+            groups.push(vec![entry]);
+            continue;
+        };
+        let index = *by_inode.entry((inode.dev, inode.ino)).or_insert(groups.len());
+        match groups.get_mut(index) {
+            Some(group) => group.push(entry),
+            None => groups.push(vec![entry]),
+        }
+    }
+    groups
+}
+
+/// What one inode comes to.
+#[derive(Default)]
+struct Judged {
+    changes: Vec<Change>,
+    remarks: Vec<Remark>,
+    read: (usize, u64),
+}
+
+fn judge(
+    tree: &dyn Tree,
+    names: &[&Entry],
+    chain: &Chain<'_>,
+    kept: &AtomicUsize,
+) -> io::Result<Judged> {
+    let mut out = Judged::default();
+    let mut stays: Vec<(&Entry, Normal)> = Vec::new();
+    for &entry in names {
+        // A name that no plugin wants follows its inode; a wanted one may go on its own.
+        if names.len() > 1 && !chain.wants(entry) {
+            continue;
+        }
+        let normal = chain.normal_form(tree, entry).map_err(|e| at(&entry.path, &e))?;
+        if let Some(bytes) = &normal.original {
+            out.read.0 += usize::from(out.read.0 == 0);
+            out.read.1 = bytes.len() as u64;
+        }
+        for (plugin, note) in &normal.notes {
+            let (path, note) = (entry.path.clone(), note.clone());
+            out.remarks.push(Remark { path, plugin, note });
+        }
+        match normal.is_removed(entry) && !matches!(normal.form, Form::Steps(_)) {
+            true => out.changes.push(removal(entry, normal)),
+            false if normal.is_kept() => {}
+            false => stays.push((entry, normal)),
+        }
+    }
+    let gone: BTreeSet<PathBuf> = out.changes.iter().map(|c| c.path.clone()).collect();
+    if let Some((entry, normal)) = merge(stays) {
+        let links = names.iter().map(|e| e.path.clone());
+        let links = links.filter(|p| *p != entry.path && !gone.contains(p)).collect();
+        out.changes.push(change(entry, links, normal, kept));
+    }
+    Ok(out)
+}
+
+/// Several names of one inode may be wanted by different plugins: content beats time.
+fn merge(mut stays: Vec<(&Entry, Normal)>) -> Option<(&Entry, Normal)> {
+    let content = stays.iter().position(|(_, n)| n.form != Form::Kept).unwrap_or(0);
+    (!stays.is_empty()).then(|| stays.swap_remove(content))
+}
+
+fn removal(entry: &Entry, normal: Normal) -> Change {
+    Change {
+        path: entry.path.clone(),
+        links: Vec::new(),
+        plugins: normal.by,
+        action: Action::Remove { before: if entry.kind == Kind::Dir { 0 } else { entry.size } },
+        mtime: None,
+    }
+}
+
+fn change(entry: &Entry, links: Vec<PathBuf>, normal: Normal, kept: &AtomicUsize) -> Change {
+    let action = match normal.form {
+        Form::Bytes(bytes) => {
+            let ours = entry.inode.is_some_and(|i| i.nlink == links.len() as u64 + 1);
+            rewrite(normal.original.as_deref().unwrap_or_default(), bytes, ours, kept)
+        }
+        Form::Steps(steps) => Action::Steps(steps),
+        Form::Kept | Form::Removed => Action::Touch,
+    };
+    Change { path: entry.path.clone(), links, plugins: normal.by, action, mtime: normal.mtime }
+}
+
+fn rewrite(old: &[u8], new: Vec<u8>, ours: bool, kept: &AtomicUsize) -> Action {
+    if let Some((start, len)) = fsx::patch_range(old, &new).filter(|_| ours) {
+        let content = new[start..start + len].to_vec();
+        return Action::Patch { offset: start as u64, content };
+    }
+    let (before, after) = (old.len() as u64, new.len() as u64);
+    let room = kept.fetch_add(new.len(), Ordering::Relaxed) + new.len() <= KEPT_BYTES;
+    Action::Rewrite { before, after, content: room.then_some(new) }
+}
+
+/// A directory goes only if everything in it goes.
+fn keep_needed_directories(plan: &mut Plan, entries: &[Entry]) {
+    let removed = |c: &&Change| matches!(c.action, Action::Remove { .. });
+    let going: BTreeSet<PathBuf> =
+        plan.changes.iter().filter(removed).map(|c| c.path.clone()).collect();
+    let mut needed: BTreeSet<&Path> = BTreeSet::new();
+    for entry in entries.iter().filter(|e| !going.contains(&e.path)) {
+        // Upwards until a directory that is needed already: each is visited once.
+        let mut above = entry.path.parent();
+        while let Some(dir) = above.filter(|d| needed.insert(d)) {
+            above = dir.parent();
+        }
+    }
+    plan.changes.retain(|c| !removed(&c) || !needed.contains(c.path.as_path()));
+}
+
+/// A name that goes has no time to set.
+fn drop_touches_of_removed(plan: &mut Plan) {
+    let removed = |c: &&Change| matches!(c.action, Action::Remove { .. });
+    let going: BTreeSet<PathBuf> =
+        plan.changes.iter().filter(removed).map(|c| c.path.clone()).collect();
+    plan.changes.retain(|c| c.action != Action::Touch || !going.contains(&c.path));
+}
+
+/// An error of reading, with the path it happened at.
+pub(super) fn at(path: &Path, e: &io::Error) -> io::Error {
+    io::Error::new(e.kind(), format!("{}: {e}", path.display()))
+}

@@ -1,0 +1,172 @@
+//! One run of `fix` from its options to its report.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, bail};
+use rustix::fs::StatVfsMountFlags;
+
+use super::{Anchor, Chain, Shipped, apply, nothing_shipped, plan, walk};
+use crate::config::{self, Flags};
+use crate::env;
+use crate::fsx::{self, Leftover, Root};
+use crate::plugins::rpmdb::Packages;
+use crate::report::Progress;
+use crate::report::fix::Report;
+use crate::tree::{Entry, digest, show};
+
+/// What `fix` is asked to do.
+#[derive(Clone, Debug, Default)]
+pub struct Job {
+    /// The root of the tree.
+    pub root: PathBuf,
+    /// Plugins, options and epoch from the command line.
+    pub flags: Flags,
+    /// Plan only.
+    pub dry_run: bool,
+    /// Rewrite packaged files too.
+    pub deep: bool,
+    /// Fail, changing nothing, if some file cannot be parsed.
+    pub strict: bool,
+    /// Work on the root of a running system.
+    pub force_host_root: bool,
+    /// Compute the content checksum afterwards.
+    pub checksum: bool,
+}
+
+/// Runs `job`. An error means that nothing was changed, or names the file at which the
+/// application stopped.
+pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
+    let root = Root::open(&job.root)
+        .with_context(|| format!("opening root directory {}", job.root.display()))?;
+    if let Some(why) = env::refuses(root.path()).filter(|_| !job.force_host_root) {
+        bail!(
+            "refusing to work on {}: {why}; name a target root instead, or give --force-host-root",
+            root.path().display()
+        );
+    }
+    let in_force = config::in_force(&job.flags, env::source_date_epoch(), &root)?;
+    let mut report = empty_report(job, &root, &in_force);
+    let cx = in_force.context();
+    let packages = OnceLock::new();
+    let shipped = |entry: &Entry, bytes: &[u8]| {
+        let packages: &Option<Packages> = packages.get_or_init(|| packages_of(&root));
+        packages.as_ref().is_some_and(|p| p.is_payload(&entry.path, bytes))
+    };
+    let shipped: &Shipped<'_> = if job.deep { &nothing_shipped } else { &shipped };
+    let chain = Chain { plugins: &in_force.chain(), cx: &cx, shipped };
+    work(job, &root, &chain, progress, &mut report)?;
+    progress.finish();
+    Ok(report)
+}
+
+fn work(
+    job: &Job,
+    root: &Root,
+    chain: &Chain<'_>,
+    progress: &Progress,
+    report: &mut Report,
+) -> Result<()> {
+    let (anchors, skipped) = anchors(root)?;
+    report.warnings.extend(skipped);
+    progress.phase("walking", 0);
+    let mut entries = walk_all(root, &anchors)?;
+    let leftovers = fsx::leftovers(root, &entries).context("looking for an interrupted run")?;
+    if !leftovers.is_empty() {
+        report.recovered = leftovers.iter().map(shown).collect();
+        if !job.dry_run {
+            fsx::recover(root, &leftovers).context("finishing an interrupted run")?;
+            entries = walk_all(root, &anchors)?;
+        }
+    }
+    entries.retain(|e| !fsx::is_leftover(e));
+    progress.phase("reading", entries.iter().filter(|e| chain.wants(e)).count());
+    let plan = plan(root, &entries, chain, &|n| progress.advance(n)).context("reading the tree")?;
+    let names: Vec<_> = chain.plugins.iter().map(|p| p.page().name).collect();
+    report.take(&names, &plan);
+    if job.strict
+        && let Some(first) = report.unparsed().next()
+    {
+        bail!("{}: {}: {} (--strict: nothing was changed)", first.path, first.plugin, first.text);
+    }
+    if !job.dry_run {
+        progress.phase("writing", plan.changes.len());
+        let raced = apply(root, &entries, &plan, chain, &|n| progress.advance(n))
+            .with_context(|| format!("changing {}", root.path().display()))?;
+        report.raced = raced.iter().map(|p| show(p)).collect();
+    }
+    if job.checksum {
+        progress.phase("hashing", 0);
+        report.content_checksum = Some(content_checksum(root)?);
+    }
+    Ok(())
+}
+
+fn walk_all(root: &Root, anchors: &[Anchor]) -> Result<Vec<Entry>> {
+    walk(root, anchors).with_context(|| format!("walking {}", root.path().display()))
+}
+
+fn content_checksum(root: &Root) -> Result<String> {
+    let digested = digest::digest(root, &|| ())
+        .with_context(|| format!("hashing {}", root.path().display()))?;
+    Ok(digested.root.content_checksum().to_string())
+}
+
+/// The packages of the tree; `None` where it has no readable rpmdb, and then nothing is payload.
+/// The rpmdb plugin says what is wrong with a database that cannot be read.
+fn packages_of(root: &Root) -> Option<Packages> {
+    Packages::load(root).ok()?.ok()
+}
+
+/// What to walk, and what is left out with a word. Inside rpm-ostree's sandbox `/usr`, `/etc` and
+/// `/var` are mounts of their own; `/var` may be read-only there, and is wiped later anyway.
+fn anchors(root: &Root) -> Result<(Vec<Anchor>, Vec<String>)> {
+    let mut anchors = vec![Anchor { path: PathBuf::new() }];
+    let mut skipped = Vec::new();
+    if !env::is_own_root(root.path()) {
+        return Ok((anchors, skipped));
+    }
+    let device = |path: &Path| root.stat(path).map(|s| s.map(|s| s.st_dev));
+    let own = device(Path::new(""))?;
+    for name in ["usr", "etc", "var"].map(Path::new) {
+        let mounted = device(name)?.is_some_and(|dev| Some(dev) != own);
+        if !mounted {
+            continue;
+        }
+        let fd = root.open_at(name, rustix::fs::OFlags::RDONLY)?;
+        if rustix::fs::fstatvfs(&fd)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            skipped.push(format!("/{}: mounted read-only, left out", name.display()));
+        } else {
+            anchors.push(Anchor { path: name.to_owned() });
+        }
+    }
+    Ok((anchors, skipped))
+}
+
+fn shown(leftover: &Leftover) -> String {
+    match leftover {
+        Leftover::Discard(path) => format!("{} (removed)", show(path)),
+        Leftover::Finish(_, target) => format!("{} (finished)", show(target)),
+    }
+}
+
+fn empty_report(job: &Job, root: &Root, in_force: &config::InForce) -> Report {
+    Report {
+        schema: Report::SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        root: show(root.path()),
+        source_date_epoch: in_force.epoch.0.seconds(),
+        source_date_epoch_from: in_force.epoch.1.to_string(),
+        applied: !job.dry_run,
+        walked: 0,
+        files_read: 0,
+        bytes_read: 0,
+        recovered: Vec::new(),
+        plugins: Vec::new(),
+        changes: Vec::new(),
+        remarks: Vec::new(),
+        raced: Vec::new(),
+        warnings: in_force.warnings.clone(),
+        content_checksum: None,
+    }
+}

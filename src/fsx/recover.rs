@@ -1,0 +1,98 @@
+//! Our own temporary names, and what to do with those that a killed run left.
+//!
+//! Two kinds lie beside the file they stand for:
+//! * *new*: an inode being written, worth nothing until it is renamed;
+//! * *ready*: a complete inode waiting to take the place of one of several hard links.
+//!
+//! While a *new* name of an inode exists its *ready* names may be incomplete, so all of them go;
+//! once it is gone every *ready* name is there or has already been renamed, so the rest follow.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::AtFlags;
+use sha2::{Digest, Sha256};
+
+use super::Root;
+use crate::tree::{Entry, Kind, Tree};
+
+const NEW: &str = ".reprofix-new-";
+const READY: &str = ".reprofix-ready-";
+
+/// A name that only reprofix makes, found in a tree.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Leftover {
+    /// To be removed.
+    Discard(PathBuf),
+    /// To be renamed over the second path.
+    Finish(PathBuf, PathBuf),
+}
+
+pub(super) fn new_name(name: &OsStr) -> OsString {
+    format!("{NEW}{}", tag(name)).into()
+}
+
+pub(super) fn ready_name(name: &OsStr) -> OsString {
+    format!("{READY}{}", tag(name)).into()
+}
+
+/// Names are as long as the file system allows already, so a hash stands for the name.
+fn tag(name: &OsStr) -> String {
+    let hash = Sha256::digest(name.as_bytes());
+    hash.iter().take(8).map(|b| format!("{b:02x}")).collect()
+}
+
+/// Whether this is one of our temporary names: exact prefix, 16 hexadecimal digits, regular file.
+pub fn is_leftover(entry: &Entry) -> bool {
+    let tag = [NEW, READY].iter().find_map(|p| entry.name().strip_prefix(p.as_bytes()));
+    let hex = |t: &[u8]| t.len() == 16 && t.iter().all(u8::is_ascii_hexdigit);
+    entry.kind == Kind::File && tag.is_some_and(hex)
+}
+
+/// What to do with the leftovers among `entries`, sorted by path.
+pub fn leftovers(root: &Root, entries: &[Entry]) -> io::Result<Vec<Leftover>> {
+    let found: Vec<&Entry> = entries.iter().filter(|e| is_leftover(e)).collect();
+    let unfinished: BTreeSet<_> =
+        found.iter().filter(|e| e.name().starts_with(NEW.as_bytes())).map(|e| e.inode).collect();
+    let mut list = Vec::new();
+    for entry in found {
+        let target = match unfinished.contains(&entry.inode) {
+            true => None,
+            false => target_of(root, entry)?,
+        };
+        list.push(match target {
+            Some(target) => Leftover::Finish(entry.path.clone(), target),
+            None => Leftover::Discard(entry.path.clone()),
+        });
+    }
+    Ok(list)
+}
+
+/// The file beside a *ready* name whose name it stands for.
+fn target_of(root: &Root, entry: &Entry) -> io::Result<Option<PathBuf>> {
+    let dir = entry.path.parent().unwrap_or(Path::new(""));
+    let stands_for = |name: &OsString| ready_name(name).as_bytes() == entry.name();
+    Ok(root.list(dir)?.iter().find(|n| stands_for(n)).map(|name| dir.join(name)))
+}
+
+/// Applies what [`leftovers`] decided.
+pub fn recover(root: &Root, list: &[Leftover]) -> io::Result<()> {
+    for leftover in list {
+        match leftover {
+            Leftover::Discard(path) => root.remove(path)?,
+            Leftover::Finish(ready, target) => {
+                let (dir, name) = root.parent(target)?;
+                let ready = ready.file_name().unwrap_or_default();
+                rustix::fs::renameat(&dir, ready, &dir, name)?;
+                match rustix::fs::unlinkat(&dir, ready, AtFlags::empty()) {
+                    Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        }
+    }
+    Ok(())
+}

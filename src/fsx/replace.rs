@@ -1,0 +1,171 @@
+//! New content for a file, whatever links it has and whenever we are killed.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Uid};
+use rustix::io::Errno;
+
+use super::recover::{new_name, ready_name};
+use super::root::{mtime_of, mtime_only};
+use super::{Root, read_xattrs, xattr};
+use crate::tree::{Entry, Inode, Time};
+
+/// What a file looked like when it was read; a change is made only to a file that still looks so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    dev: u64,
+    ino: u64,
+    size: u64,
+    mtime: Time,
+    ctime: Time,
+}
+
+impl Stamp {
+    /// The stamp of a file with this `stat`.
+    pub fn of(stat: &Stat) -> Self {
+        Stamp {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            mtime: mtime_of(stat),
+            ctime: Time { sec: stat.st_ctime, nsec: stat.st_ctime_nsec as u32 },
+        }
+    }
+
+    /// The stamp of a file as the walk saw it; `None` for an entry that is not of a file system.
+    pub fn of_entry(entry: &Entry) -> Option<Self> {
+        let (inode, mtime) = (entry.inode?, entry.mtime?);
+        let Inode { dev, ino, ctime, .. } = inode;
+        Some(Stamp { dev, ino, size: entry.size, mtime, ctime })
+    }
+}
+
+/// Gives the file with the names `names` (all in the tree, all one inode) the content read from
+/// `content`, in a new inode with the old one's owner, mode and extended attributes, and the
+/// modification time `mtime`.
+///
+/// Gives `false`, and changes nothing, when the file no longer looks like `stamp`. Killed at any
+/// instant, every name holds the old or the new file, and [`recover`](super::recover()) finishes.
+///
+/// Order matters: content before owner before mode (a write or chown clears set-id bits) before
+/// attributes (a write or chown drops `security.capability`) before times.
+pub fn replace(
+    root: &Root,
+    names: &[PathBuf],
+    stamp: Stamp,
+    content: &mut dyn Read,
+    mtime: Time,
+) -> io::Result<bool> {
+    let first = names.first().ok_or(Errno::INVAL)?;
+    let (dir, name) = root.parent(first)?;
+    let Some(old) = open_unchanged(&dir, Path::new(name), stamp)? else { return Ok(false) };
+    let new = new_name(name);
+    unlink_if_there(&dir, &new)?;
+    let made = make_inode(&dir, Path::new(&new), &old, content, mtime)
+        .and_then(|()| put_in_place(root, &dir, Path::new(&new), names));
+    if made.is_err() {
+        // The disk may be full; unlinking needs no space. The first error is the one to tell.
+        let _ = unlink_if_there(&dir, &new);
+    }
+    made.map(|()| true)
+}
+
+fn open_unchanged(dir: &OwnedFd, name: &Path, stamp: Stamp) -> io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::openat(dir, name, flags, Mode::empty())?);
+    let same = Stamp::of(&rustix::fs::fstat(&file)?) == stamp;
+    Ok(same.then_some(file))
+}
+
+fn make_inode(
+    dir: &OwnedFd,
+    new: &Path,
+    old: &File,
+    content: &mut dyn Read,
+    mtime: Time,
+) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::openat(dir, new, flags, Mode::from_raw_mode(0o600))?);
+    io::copy(content, &mut file)?;
+    file.flush()?;
+    let stat = rustix::fs::fstat(old)?;
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    xattr::copy_xattrs(file.as_fd(), &read_xattrs(old.as_fd())?)?;
+    Ok(rustix::fs::futimens(&file, &mtime_only(mtime))?)
+}
+
+/// One name: rename. Several: first a complete link beside every name, then the renames, so that
+/// a run killed in between leaves beside each old name the inode that belongs there.
+fn put_in_place(root: &Root, dir: &OwnedFd, new: &Path, names: &[PathBuf]) -> io::Result<()> {
+    if let [only] = names {
+        let name = only.file_name().ok_or(Errno::INVAL)?;
+        return Ok(rustix::fs::renameat(dir, new, dir, name)?);
+    }
+    let places = names.iter().map(|n| root.parent(n)).collect::<io::Result<Vec<_>>>()?;
+    for (parent, name) in &places {
+        let ready = ready_name(name);
+        unlink_if_there(parent, &ready)?;
+        rustix::fs::linkat(dir, new, parent, &ready, AtFlags::empty())?;
+    }
+    unlink_if_there(dir, new)?;
+    for (parent, name) in &places {
+        rustix::fs::renameat(parent, ready_name(name), parent, *name)?;
+    }
+    Ok(())
+}
+
+pub(super) fn unlink_if_there(dir: &OwnedFd, name: impl AsRef<Path>) -> io::Result<()> {
+    match rustix::fs::unlinkat(dir, name.as_ref(), AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// The bytes between the first and the last difference of two contents of equal length, if they
+/// lie within one 4096-byte block: `(offset, length)`. Such a patch is one write that no reader
+/// sees half of.
+pub fn patch_range(old: &[u8], new: &[u8]) -> Option<(usize, usize)> {
+    if old.len() != new.len() {
+        return None;
+    }
+    let start = old.iter().zip(new).position(|(a, b)| a != b)?;
+    let end = old.len() - old.iter().rev().zip(new.iter().rev()).position(|(a, b)| a != b)?;
+    (start / 4096 == (end - 1) / 4096).then_some((start, end - start))
+}
+
+/// Writes `bytes` at `offset` into the file at `path`, in place, and puts the modification time
+/// at `mtime`. Only for an inode all of whose names are inside the tree.
+///
+/// Gives `false`, and changes nothing, when the file no longer looks like `stamp`.
+pub fn patch(
+    root: &Root,
+    path: &Path,
+    stamp: Stamp,
+    offset: u64,
+    bytes: &[u8],
+    mtime: Time,
+) -> io::Result<bool> {
+    let (dir, name) = root.parent(path)?;
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::openat(&dir, name, flags, Mode::empty())?);
+    let stat = rustix::fs::fstat(&file)?;
+    if Stamp::of(&stat) != stamp {
+        return Ok(false);
+    }
+    let xattrs = read_xattrs(file.as_fd())?;
+    rustix::io::retry_on_intr(|| rustix::io::pwrite(&file, bytes, offset))?;
+    // A write takes set-id bits and capabilities away from an executable.
+    if stat.st_mode & 0o6000 != 0 {
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    }
+    let caps: Vec<_> =
+        xattrs.into_iter().filter(|(n, _)| n.as_bytes() == b"security.capability").collect();
+    xattr::write_xattrs(file.as_fd(), &caps)?;
+    rustix::fs::futimens(&file, &mtime_only(mtime))?;
+    Ok(true)
+}

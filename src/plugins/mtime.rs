@@ -1,0 +1,76 @@
+//! `mtime`: no modification time later than SOURCE_DATE_EPOCH.
+
+use super::{File, Opt, Page, Plugin, Verdict, Want};
+use crate::engine::Context;
+use crate::tree::{Entry, Kind, Time};
+
+/// The plugin.
+pub(super) struct Mtime;
+
+static PAGE: Page = Page {
+    name: "mtime",
+    summary: "clamps modification times later than SOURCE_DATE_EPOCH",
+    default: true,
+    paths: "every file, symbolic link and directory, the root itself included",
+    varies: "The modification times of everything that the build itself made or touched.",
+    why: "Scriptlets, generators and the package manager's own directories are written at the \
+          time of the build; what packages carry keeps the time of the package.",
+    done: "A time later than SOURCE_DATE_EPOCH becomes SOURCE_DATE_EPOCH, with no nanoseconds; \
+           earlier times stay. With set=all every time becomes SOURCE_DATE_EPOCH. Directories \
+           come last, deepest first, the root after all of them.",
+    lost: "The time of the build. With set=all also the times of packaged files: `rpm -V` then \
+           reports T for them, and bytecode that records the time of its source is stale. \
+           An ostree commit holds no modification times, and a checkout sets 0, so this plugin \
+           never changes a content checksum. Times do matter in OCI layers, cpio archives, \
+           composefs images of bootc's native storage, and for `compose build-chunked-oci \
+           --rootfs DIR`, which dates the commit by the time of DIR itself.",
+    upstream: "OCI layers: rpm-ostree issue 5544, chunkah issue 160; composefs: bootc issue 2194; \
+               ostree's zero: issue 1469.",
+    payload: true,
+    options: &[Opt {
+        name: "set",
+        values: &["later", "all"],
+        default: "later",
+        help: "which times become SOURCE_DATE_EPOCH: those later than it, or all",
+    }],
+};
+
+impl Plugin for Mtime {
+    fn page(&self) -> &'static Page {
+        &PAGE
+    }
+
+    fn wants(&self, entry: &Entry, cx: &Context) -> Want {
+        match normal(entry, cx) {
+            Some(time) if Some(time) != entry.mtime => Want::Entry,
+            _ => Want::No,
+        }
+    }
+
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
+        match normal(file.entry, cx) {
+            Some(time) if Some(time) != file.entry.mtime => Verdict::Mtime(time),
+            _ => Verdict::Keep,
+        }
+    }
+
+    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
+        match (a.entry.mtime, b.entry.mtime) {
+            (Some(a), Some(b)) if a != b => vec![format!(
+                "modification times {}.{:09} and {}.{:09}, both allowed by SOURCE_DATE_EPOCH",
+                a.sec, a.nsec, b.sec, b.nsec
+            )],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The time that `entry` should have; `None` where it has none or must not be touched.
+fn normal(entry: &Entry, cx: &Context) -> Option<Time> {
+    let epoch = Time { sec: i64::from(cx.epoch.seconds()), nsec: 0 };
+    if entry.kind == Kind::Other {
+        return None;
+    }
+    let all = cx.option(&PAGE, "set") == "all";
+    entry.mtime.map(|time| if all { epoch } else { time.min(epoch) })
+}

@@ -1,0 +1,157 @@
+//! `pycache`: Python bytecode that the build left behind.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::pattern::option_regex;
+use super::{File, Opt, Page, Plugin, Verdict, Want};
+use crate::engine::Context;
+use crate::format::Malformed;
+use crate::tree::{Entry, Kind};
+
+/// The plugin.
+pub(super) struct Pycache;
+
+static PAGE: Page = Page {
+    name: "pycache",
+    summary: "removes Python bytecode, or makes its header independent of times",
+    default: true,
+    paths: "**/__pycache__/ and its *.pyc, *.pyo; *.pyc and *.pyo beside their source; anywhere \
+            in the tree",
+    varies: "Which bytecode files exist, and the header of each: 16 bytes with the modification \
+             time of the source.",
+    why: "A scriptlet runs Python as root, and the interpreter writes bytecode wherever it \
+          imports, over packaged bytecode too. The header records the source's modification time, \
+          and rpm-ostree gives empty files (each empty __init__.py) the time of the build.",
+    done: "mode=remove: the __pycache__ directories go, and bytecode beside its source. A \
+           directory that holds anything else stays with it, a symbolic link called __pycache__ \
+           is left alone, and bytecode without a source is a module: it is kept and reported. \
+           mode=unowned: the same, but bytecode stays that is as its package shipped it. \
+           Paths that match the regular expression of the option keep stay.",
+    lost: "The first import after boot compiles again, and under a read-only /usr every import \
+           does; `rpm -V` says missing for packaged bytecode.",
+    upstream: "Open: rpm-ostree issues 3502, 4285 and 5019; coreos-assembler issue 3332; the time \
+               of empty files: ostree issue 2809; times zeroed on checkout: ostree issue 1469.",
+    payload: false,
+    options: &[
+        Opt {
+            name: "mode",
+            values: &["remove", "unowned"],
+            default: "remove",
+            help: "what happens to bytecode",
+        },
+        Opt {
+            name: "keep",
+            values: &[],
+            default: "",
+            help: "regular expression over paths (usr/etc is written etc): what it matches stays",
+        },
+    ],
+};
+
+impl Plugin for Pycache {
+    fn page(&self) -> &'static Page {
+        &PAGE
+    }
+
+    fn wants(&self, entry: &Entry, cx: &Context) -> Want {
+        match Name::of(entry) {
+            None => Want::No,
+            Some(_) if entry.kind != Kind::File => Want::Entry,
+            Some(_) if cx.option(&PAGE, "mode") == "remove" => Want::Entry,
+            // The engine spares what is as its package shipped it only where content is judged.
+            Some(_) => Want::Bytes,
+        }
+    }
+
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
+        let Some(name) = Name::of(file.entry) else { return Verdict::Keep };
+        match kept(file.entry, cx) {
+            Ok(true) => return Verdict::Keep,
+            Ok(false) => {}
+            Err(why) => return Verdict::Unparsed(Malformed::at(0, why)),
+        }
+        remove(&name, file)
+    }
+}
+
+/// What a name says about bytecode.
+#[derive(Debug, PartialEq, Eq)]
+enum Name {
+    /// A `__pycache__` directory.
+    Dir,
+    /// A file in a `__pycache__` directory.
+    Cached,
+    /// A file outside of one, and where its source would be.
+    Beside(PathBuf),
+}
+
+impl Name {
+    /// Judges by name and kind; `None`: no bytecode.
+    fn of(entry: &Entry) -> Option<Name> {
+        let name = entry.name();
+        match entry.kind {
+            Kind::Other => None,
+            Kind::Dir => (name == b"__pycache__").then_some(Name::Dir),
+            Kind::File | Kind::Symlink => {
+                let stem = stem(name)?;
+                let parent = entry.path.parent().unwrap_or(Path::new(""));
+                if parent.file_name() == Some(OsStr::new("__pycache__")) {
+                    return Some(Name::Cached);
+                }
+                // Only importlib writes temporary names, and only into __pycache__.
+                let beside = name.len() == stem.len() + b".pyc".len();
+                beside.then(|| Name::Beside(parent.join(source_name(stem))))
+            }
+        }
+    }
+}
+
+/// The name without its bytecode ending: `.pyc`, `.pyo`, or importlib's temporary `.pyc.NUMBER`.
+fn stem(name: &[u8]) -> Option<&[u8]> {
+    let digits = name.iter().rev().take_while(|c| c.is_ascii_digit()).count();
+    let whole = match name[..name.len() - digits].strip_suffix(b".") {
+        Some(rest) if digits > 0 => rest,
+        _ => name,
+    };
+    whole.strip_suffix(b".pyc").or_else(|| whole.strip_suffix(b".pyo"))
+}
+
+fn source_name(stem: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(stem))
+}
+
+/// Whether the option `keep` matches the path.
+fn kept(entry: &Entry, cx: &Context) -> Result<bool, String> {
+    match cx.option(&PAGE, "keep") {
+        "" => Ok(false),
+        pattern => option_regex(pattern)
+            .map(|regex| regex.is_match(&entry.logical()))
+            .map_err(|error| format!("option pycache.keep {error}")),
+    }
+}
+
+/// Mode remove.
+fn remove(name: &Name, file: &File<'_>) -> Verdict {
+    match name {
+        Name::Dir | Name::Cached => Verdict::Remove,
+        Name::Beside(stem) => match has_source(stem, file) {
+            Ok(true) => Verdict::Remove,
+            Ok(false) => Verdict::Report(
+                "bytecode without a source is a module of its own: kept; build the package with \
+                 its source, or with SOURCE_DATE_EPOCH set"
+                    .to_owned(),
+            ),
+            Err(error) => Verdict::Report(format!("its source cannot be looked up: {error}")),
+        },
+    }
+}
+
+/// Whether `STEM.py` stands in the tree as anything that Python can read.
+fn has_source(stem: &Path, file: &File<'_>) -> std::io::Result<bool> {
+    let mut source = stem.as_os_str().to_owned();
+    source.push(".py");
+    let found = file.tree.lookup(Path::new(&source))?;
+    Ok(found.is_some_and(|entry| matches!(entry.kind, Kind::File | Kind::Symlink)))
+}

@@ -1,0 +1,268 @@
+//! What `fix` did or would do.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::engine::{Action, Change, Note, Plan, Remark};
+use crate::tree::show;
+
+/// The report of one run; `--json` writes it. Everything is in a stable order.
+///
+/// Paths are text as [`show`] gives it: bytes that are not UTF-8 come as `\xNN`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Name and version of this schema; the number rises when a field changes its meaning.
+    pub schema: &'static str,
+    /// The version of reprofix.
+    pub version: &'static str,
+    /// The root worked on.
+    pub root: String,
+    /// Seconds since 1970-01-01 UTC.
+    pub source_date_epoch: u32,
+    /// Where the epoch came from.
+    pub source_date_epoch_from: String,
+    /// Whether the changes were made (`false` under `--dry-run` and `--check`).
+    pub applied: bool,
+    /// Names walked.
+    pub walked: usize,
+    /// Files whose content was read.
+    pub files_read: usize,
+    /// Bytes of content read.
+    pub bytes_read: u64,
+    /// Files of an interrupted run that were finished or removed first.
+    pub recovered: Vec<String>,
+    /// One row a plugin in force, in registry order.
+    pub plugins: Vec<PluginRow>,
+    /// One row a change, sorted by path.
+    pub changes: Vec<ChangeRow>,
+    /// One row a word of a plugin about a path that it left alone, sorted by path.
+    pub remarks: Vec<RemarkRow>,
+    /// Paths that changed between reading and writing, left alone.
+    pub raced: Vec<String>,
+    /// Other things worth saying.
+    pub warnings: Vec<String>,
+    /// The ostree content checksum that a commit of this tree will have; only with `--report`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_checksum: Option<String>,
+}
+
+/// What one plugin did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PluginRow {
+    /// Its name.
+    pub name: &'static str,
+    /// Paths given new content or another time.
+    pub changed: usize,
+    /// Paths removed.
+    pub removed: usize,
+    /// Bytes before, over all its changes of content.
+    pub bytes_before: u64,
+    /// Bytes after.
+    pub bytes_after: u64,
+    /// Files left alone because they are as their package shipped them.
+    pub payload: usize,
+    /// Known differences that it only reports.
+    pub reported: usize,
+    /// Files that it could not parse.
+    pub unparsed: usize,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChangeRow {
+    /// The path.
+    pub path: String,
+    /// The other names of the same inode, which follow.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
+    /// The plugins that asked for it.
+    pub plugins: Vec<&'static str>,
+    /// `rewrite`, `patch`, `remove`, `steps` or `touch`.
+    pub action: &'static str,
+    /// The new modification time in seconds, where it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtime: Option<i64>,
+}
+
+/// One remark.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RemarkRow {
+    /// The path.
+    pub path: String,
+    /// The plugin.
+    pub plugin: &'static str,
+    /// `report` or `unparsed`.
+    pub kind: &'static str,
+    /// What it says.
+    pub text: String,
+}
+
+impl Report {
+    /// The schema's name and version.
+    pub const SCHEMA: &'static str = "reprofix-fix-1";
+
+    /// Fills in the rows from a plan. `names` are the plugins in force, in registry order.
+    pub fn take(&mut self, names: &[&'static str], plan: &Plan) {
+        let mut rows: BTreeMap<&'static str, PluginRow> = BTreeMap::new();
+        for &name in names {
+            rows.insert(name, PluginRow { name, ..PluginRow::default() });
+        }
+        for change in &plan.changes {
+            for plugin in &change.plugins {
+                if let Some(row) = rows.get_mut(plugin) {
+                    count(row, change);
+                }
+            }
+        }
+        for remark in &plan.remarks {
+            if let Some(row) = rows.get_mut(remark.plugin) {
+                match remark.note {
+                    Note::Shipped => row.payload += 1,
+                    Note::Report(_) => row.reported += 1,
+                    Note::Unparsed(_) => row.unparsed += 1,
+                }
+            }
+        }
+        self.plugins = names.iter().filter_map(|n| rows.remove(n)).collect();
+        self.changes = plan.changes.iter().map(change_row).collect();
+        self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
+        self.walked = plan.walked;
+        (self.files_read, self.bytes_read) = plan.read;
+    }
+
+    /// The paths that some plugin could not parse.
+    pub fn unparsed(&self) -> impl Iterator<Item = &RemarkRow> {
+        self.remarks.iter().filter(|r| r.kind == "unparsed")
+    }
+
+    /// The report for a terminal: one line a plugin, then what deserves a look. `list` adds a line
+    /// a change.
+    pub fn human(&self, list: bool) -> String {
+        let mut out = String::new();
+        let _ = writeln!(
+            out,
+            "{}: {} paths walked, {} files ({}) read, SOURCE_DATE_EPOCH {} ({})",
+            self.root,
+            self.walked,
+            self.files_read,
+            bytes(self.bytes_read),
+            self.source_date_epoch,
+            self.source_date_epoch_from,
+        );
+        if list {
+            for change in &self.changes {
+                let by = change.plugins.join(",");
+                let _ = writeln!(out, "  {:7} {}  [{by}]", change.action, change.path);
+            }
+        }
+        for row in self.plugins.iter().filter(|r| **r != r.idle()) {
+            let _ = writeln!(out, "  {}", row.line());
+        }
+        for path in &self.recovered {
+            let _ = writeln!(out, "  recovered from an interrupted run: {path}");
+        }
+        let verb = if self.applied { "changed" } else { "would change" };
+        let _ = match self.changes.len() {
+            0 => writeln!(out, "in normal form: nothing to change"),
+            1 => writeln!(out, "1 path {verb}"),
+            n => writeln!(out, "{n} paths {verb}"),
+        };
+        if let Some(checksum) = &self.content_checksum {
+            let _ = writeln!(out, "content checksum {checksum}");
+        }
+        out
+    }
+
+    /// The warnings for standard error, one a line.
+    pub fn warnings(&self) -> Vec<String> {
+        let own = self.warnings.iter().cloned();
+        let remarks = self.remarks.iter().map(|r| {
+            let what = if r.kind == "unparsed" { "left alone, cannot be parsed: " } else { "" };
+            format!("{}: {}: {what}{}", r.path, r.plugin, r.text)
+        });
+        let raced = self.raced.iter();
+        let raced = raced.map(|p| format!("{p}: changed while we worked; left alone, run again"));
+        own.chain(remarks).chain(raced).collect()
+    }
+}
+
+impl PluginRow {
+    /// This plugin's row if it had done nothing.
+    fn idle(&self) -> Self {
+        PluginRow { name: self.name, ..PluginRow::default() }
+    }
+
+    fn line(&self) -> String {
+        let mut parts = Vec::new();
+        let mut part = |n: usize, what: &str| {
+            if n > 0 {
+                parts.push(format!("{n} {what}"));
+            }
+        };
+        part(self.changed, "changed");
+        part(self.removed, "removed");
+        part(self.payload, "left as packaged");
+        part(self.reported, "reported");
+        part(self.unparsed, "not parsed");
+        if self.bytes_before + self.bytes_after > 0 {
+            parts.push(format!("{} → {}", bytes(self.bytes_before), bytes(self.bytes_after)));
+        }
+        format!("{:14} {}", self.name, parts.join(", "))
+    }
+}
+
+fn count(row: &mut PluginRow, change: &Change) {
+    let (before, after) = match &change.action {
+        Action::Rewrite { before, after, .. } => (*before, *after),
+        Action::Remove { before } => (*before, 0),
+        Action::Patch { .. } | Action::Steps(_) | Action::Touch => (0, 0),
+    };
+    row.bytes_before += before;
+    row.bytes_after += after;
+    match change.action {
+        Action::Remove { .. } => row.removed += 1,
+        _ => row.changed += 1,
+    }
+}
+
+fn change_row(change: &Change) -> ChangeRow {
+    ChangeRow {
+        path: shown(&change.path),
+        links: change.links.iter().map(|p| shown(p)).collect(),
+        plugins: change.plugins.clone(),
+        action: match change.action {
+            Action::Rewrite { .. } => "rewrite",
+            Action::Patch { .. } => "patch",
+            Action::Remove { .. } => "remove",
+            Action::Steps(_) => "steps",
+            Action::Touch => "touch",
+        },
+        mtime: change.mtime.map(|t| t.sec),
+    }
+}
+
+fn remark_row(remark: &Remark) -> Option<RemarkRow> {
+    let (kind, text) = match &remark.note {
+        Note::Report(text) => ("report", text.clone()),
+        Note::Unparsed(what) => ("unparsed", what.to_string()),
+        // Counted in the plugin's row; a line each would drown everything else.
+        Note::Shipped => return None,
+    };
+    Some(RemarkRow { path: shown(&remark.path), plugin: remark.plugin, kind, text })
+}
+
+/// A path below the root; the root itself is `.`.
+fn shown(path: &Path) -> String {
+    match path.as_os_str().is_empty() {
+        true => ".".to_owned(),
+        false => show(path),
+    }
+}
+
+/// A number of bytes with a binary unit.
+pub fn bytes(n: u64) -> String {
+    indicatif::BinaryBytes(n).to_string()
+}

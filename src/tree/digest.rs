@@ -1,0 +1,124 @@
+//! The content checksum of any tree, recomputed: what `ostree commit` of it would give.
+//!
+//! One walk lists the tree; file objects are hashed in parallel; directories follow, deepest
+//! first. No recursion, so a tree's depth costs nothing but the path length limit of the system.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::{Entry, Kind, Tree};
+use crate::format::ostree::{Attrs, Checksum, Dirtree, FileHasher, Root};
+
+/// A tree's checksums, all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digested {
+    /// The root's dirtree and dirmeta.
+    pub root: Root,
+    /// Every directory's dirtree by its path; the root's path is empty.
+    pub dirs: BTreeMap<PathBuf, Dirtree>,
+}
+
+/// Computes every checksum of `tree`, calling `done` after each file and symbolic link.
+///
+/// The result depends on names, owners, modes, xattrs and content only. Fails where the tree
+/// cannot be read, and on a FIFO, socket or device node, which ostree does not store either; the
+/// message names the path.
+pub fn digest(tree: &dyn Tree, done: &(dyn Fn() + Sync)) -> io::Result<Digested> {
+    let entries = walk(tree)?;
+    let objects: Vec<Checksum> = entries
+        .par_iter()
+        .map(|entry| {
+            let object = object(tree, entry).map_err(|e| at(&entry.path, e))?;
+            if entry.kind != Kind::Dir {
+                done();
+            }
+            Ok(object)
+        })
+        .collect::<io::Result<_>>()?;
+    Ok(assemble(&entries, &objects))
+}
+
+/// Every entry of `tree`, the root first, each directory before what is in it, names sorted
+/// bytewise within a directory.
+///
+/// Fails where the tree cannot be read; the message names the path.
+pub fn walk(tree: &dyn Tree) -> io::Result<Vec<Entry>> {
+    let missing = || io::Error::new(io::ErrorKind::NotFound, "it went away");
+    let mut entries = Vec::new();
+    let mut todo = vec![PathBuf::new()];
+    while let Some(path) = todo.pop() {
+        let entry = tree.lookup(&path).and_then(|e| e.ok_or_else(missing));
+        let entry = entry.map_err(|e| at(&path, e))?;
+        if entry.kind == Kind::Dir {
+            let names = tree.list(&path).map_err(|e| at(&path, e))?;
+            todo.extend(names.into_iter().rev().map(|name| path.join(name)));
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// Owner, mode and xattrs of `entry`, as ostree stores them.
+pub fn attrs(tree: &dyn Tree, entry: &Entry) -> io::Result<Attrs> {
+    let mut xattrs = tree.xattrs(&entry.path)?;
+    xattrs.sort();
+    Ok(Attrs { uid: entry.uid, gid: entry.gid, mode: entry.mode, xattrs })
+}
+
+/// The dirmeta of a directory, or the file object of anything else.
+fn object(tree: &dyn Tree, entry: &Entry) -> io::Result<Checksum> {
+    let attrs = attrs(tree, entry)?;
+    let changed = || io::Error::other("it changed while it was read");
+    match entry.kind {
+        Kind::Dir => Ok(Checksum::of(&attrs.encode_dirmeta())),
+        Kind::Symlink => {
+            let target = tree.readlink(&entry.path)?.ok_or_else(changed)?;
+            Ok(FileHasher::new(&attrs, target.as_os_str().as_bytes()).finish())
+        }
+        Kind::File => {
+            let mut hasher = FileHasher::new(&attrs, b"");
+            let read = tree.stream(&entry.path, &mut |piece| hasher.update(piece))?;
+            if !read {
+                return Err(changed());
+            }
+            Ok(hasher.finish())
+        }
+        Kind::Other => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a FIFO, socket or device node cannot be in a commit; remove it",
+        )),
+    }
+}
+
+/// Dirtrees from the leaves up: walked backwards, a directory comes after all that is in it.
+fn assemble(entries: &[Entry], objects: &[Checksum]) -> Digested {
+    let mut dirs: BTreeMap<PathBuf, Dirtree> = BTreeMap::new();
+    let mut root = Root { dirtree: Checksum([0; 32]), dirmeta: Checksum([0; 32]) };
+    for (entry, object) in entries.iter().zip(objects).rev() {
+        let name = entry.name().to_vec();
+        let parent = entry.path.parent().map(Path::to_path_buf);
+        if entry.kind != Kind::Dir {
+            let parent = dirs.entry(parent.unwrap_or_default()).or_default();
+            parent.files.push((name, *object));
+            continue;
+        }
+        let dirtree = dirs.entry(entry.path.clone()).or_default();
+        dirtree.files.reverse();
+        dirtree.dirs.reverse();
+        let dirtree = Checksum::of(&dirtree.encode());
+        match parent {
+            Some(parent) => dirs.entry(parent).or_default().dirs.push((name, dirtree, *object)),
+            None => root = Root { dirtree, dirmeta: *object },
+        }
+    }
+    Digested { root, dirs }
+}
+
+/// The same error, with the path it happened at.
+pub fn at(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("/{}: {error}", path.display()))
+}
