@@ -6,17 +6,14 @@ mod cases;
 mod digest;
 mod fix;
 mod memtree;
-mod pairs;
 mod oci;
+mod pairs;
 #[cfg(feature = "ostree")]
 mod record;
 #[cfg(feature = "ostree")]
 mod repo;
-mod rpmdb_packages;
-mod rpmdb_sqlite;
-mod tools;
-mod trees;
 mod rpmdb_bdb;
 mod rpmdb_ndb;
 mod rpmdb_packages;
 mod rpmdb_sqlite;
+mod tools;
