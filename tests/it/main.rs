@@ -1,6 +1,7 @@
 //! The integration tests, one binary: a module an area.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod bad_input;
 mod cases;
 #[cfg(feature = "ostree")]
 mod digest;
