@@ -71,7 +71,7 @@ static ROWS: &[Row] = &[
     },
     // Locks and backups.
     Row {
-        glob: rpmdb!("{.rpm.lock,.dbenv.lock,.migratedb,__db.[0-9]*}"),
+        glob: rpmdb!("{.rpm.lock,.dbenv.lock,.keyring.lock,.migratedb,__db.[0-9]*}"),
         kinds: FILE,
         action: Action::Remove,
         reason: "lock or environment of a database that nothing holds open; rpm makes it anew",

@@ -19,7 +19,7 @@ use crate::tree::{Entry, Time, Tree};
 
 /// Every plugin, in the order in which they chain on one file.
 pub static REGISTRY: &[&dyn Plugin] =
-    &[&machine_state::MACHINE_STATE, &pycache::Pycache, &mtime::Mtime];
+    &[&machine_state::MACHINE_STATE, &pycache::Pycache, &rpmdb::Rpmdb, &mtime::Mtime];
 
 /// The plugin called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Plugin> {
