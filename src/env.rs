@@ -33,14 +33,6 @@ impl fmt::Display for SourceDateEpoch {
     }
 }
 
-/// Where private files may go, best first: `TMPDIR` if it is set and absolute, then the usual
-/// places, memory last.
-pub fn scratch_places() -> Vec<PathBuf> {
-    let asked = std::env::var_os("TMPDIR").map(PathBuf::from).filter(|p| p.is_absolute());
-    let usual = ["/tmp", "/var/tmp", "/dev/shm", "/run"].map(PathBuf::from);
-    asked.into_iter().chain(usual).collect()
-}
-
 /// A value that is no SOURCE_DATE_EPOCH.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

@@ -41,7 +41,11 @@ pub fn apply(
         // A step of another path may have removed it before (a database's log).
         let there = || root.stat(&change.path).map(|stat| stat.is_some());
         if matches!(change.action, Action::Remove { .. }) && there()? {
-            root.remove(&change.path).map_err(|e| at(&change.path, &e))?;
+            match root.remove(&change.path) {
+                // A step of another change was first: a database takes its log with it.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(|e| at(&change.path, &e))?,
+            }
         }
     }
     job.times(plan)?;

@@ -31,6 +31,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &dnf_state::DNF_STATE,
     &build_traces::BUILD_TRACES,
     &pycache::Pycache,
+    &rpmdb::Rpmdb,
     &accounts::Accounts,
     &authselect::Authselect,
     &cacerts::Cacerts,

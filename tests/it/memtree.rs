@@ -52,6 +52,13 @@ impl MemTree {
         }
     }
 
+    /// Adds a file, and the directories above it.
+    pub(crate) fn add(&mut self, path: impl Into<PathBuf>, data: impl Into<Vec<u8>>) {
+        let (path, mtime) = (path.into(), Time { sec: 0, nsec: 0 });
+        self.add_dir(path.parent().expect("a directory"));
+        self.0.insert(path, Node { kind: Kind::File, data: data.into(), mtime });
+    }
+
     /// Writes the tree below `dir`.
     pub(crate) fn store(&self, dir: &Path) {
         for (path, node) in &self.0 {
