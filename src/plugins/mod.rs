@@ -3,6 +3,7 @@
 //! To add a plugin: copy a file here, add its line to [`REGISTRY`], add a case under
 //! `tests/cases/`. `CONTRIBUTING.md` has the steps.
 
+pub mod initramfs;
 mod machine_state;
 mod mtime;
 mod pattern;
@@ -19,7 +20,7 @@ use crate::tree::{Entry, Time, Tree};
 
 /// Every plugin, in the order in which they chain on one file.
 pub static REGISTRY: &[&dyn Plugin] =
-    &[&machine_state::MACHINE_STATE, &pycache::Pycache, &mtime::Mtime];
+    &[&machine_state::MACHINE_STATE, &pycache::Pycache, &initramfs::Initramfs, &mtime::Mtime];
 
 /// The plugin called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Plugin> {

@@ -84,7 +84,7 @@ where
     if rules.always_repack || writing.keeps_members() {
         let mut compare = Compare { input: Window::new(&input, 0..u64::MAX), same: true };
         let written = writing.write(&mut compare, &mut Outcome::default());
-        if compare.is_end(written)? {
+        if compare.ends_there(written)? {
             outcome.len = image.trailing.end;
             return Ok(outcome);
         }
@@ -190,7 +190,7 @@ fn is_content<S: Read + Seek>(
 ) -> io::Result<bool> {
     let mut compare = Compare { input: content, same: true };
     let written = write_archives(archives, spool, &mut compare, 0);
-    compare.is_end(written)
+    compare.ends_there(written)
 }
 
 struct Writing<'a, R, S> {
@@ -277,7 +277,7 @@ struct Compare<'a, F> {
 
 impl<F: Read + Seek> Compare<'_, F> {
     /// Whether everything was written, and the file ends there too.
-    fn is_end<T>(mut self, written: io::Result<T>) -> io::Result<bool> {
+    fn ends_there<T>(&mut self, written: io::Result<T>) -> io::Result<bool> {
         match written {
             Err(_) if !self.same => Ok(false),
             Err(e) => Err(e),

@@ -71,6 +71,9 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
+/// Entries by path, each with where its content begins in the spool and its length.
+pub type Contents<'a> = BTreeMap<&'a [u8], (&'a Entry, u64, u32)>;
+
 /// An image, read; its content is in the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -87,7 +90,7 @@ impl Image {
     /// links, each name has it; of names that occur in several archives, the last counts.
     ///
     /// Fails where [`canonical`] fails for the same reason.
-    pub fn contents(&self) -> Result<BTreeMap<&[u8], (&Entry, u64, u32)>, Malformed> {
+    pub fn contents(&self) -> Result<Contents<'_>, Malformed> {
         let mut out = BTreeMap::new();
         for archive in self.segments.iter().flat_map(|s| &s.archives) {
             for group in plan::groups(archive)? {

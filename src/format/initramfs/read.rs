@@ -80,7 +80,7 @@ fn segment<R: Read, S: Write>(
     let head = source.peek(HEAD_LEN)?;
     let packing = detect(head);
     let archives = match packing {
-        None if head.first() == Some(&b'0') && start % 4 == 0 => {
+        None if head.first() == Some(&b'0') && start.is_multiple_of(4) => {
             vec![archive(&mut Tap { input: source, spool, base: from })?]
         }
         None => return Ok(None),
@@ -104,7 +104,7 @@ fn member<R: Read, S: Write>(
         match next {
             None => return Ok(archives),
             Some(0) => tap.read_exact(&mut [0])?,
-            Some(b'0') if tap.offset() % 4 == 0 => archives.push(archive(&mut tap)?),
+            Some(b'0') if tap.offset().is_multiple_of(4) => archives.push(archive(&mut tap)?),
             _ => {
                 let what = "no cpio archive inside a compressed member";
                 return Err(invalid(Malformed::at(tap.offset(), what)));
