@@ -6,6 +6,7 @@ mod config;
 mod explain;
 mod fix;
 mod generate;
+mod initramfs;
 mod oci;
 mod output;
 mod plugins;
@@ -39,6 +40,7 @@ enum Command {
     Plugins(plugins::Args),
     Explain(explain::Args),
     Config(config::Args),
+    Initramfs(initramfs::Args),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
 }
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Plugins(args) => args.exec(),
         Command::Explain(args) => args.exec(),
         Command::Config(args) => args.exec(),
+        Command::Initramfs(args) => args.exec(),
         Command::Completions(args) => args.exec(),
         Command::Man(args) => args.exec(),
     };

@@ -9,6 +9,7 @@ mod build_traces;
 mod cacerts;
 mod dnf_state;
 mod fontconfig;
+pub mod initramfs;
 mod machine_state;
 mod mtime;
 mod pattern;
@@ -38,6 +39,8 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &fontconfig::Fontconfig,
     &mtime::Mtime,
 ];
+pub static REGISTRY: &[&dyn Plugin] =
+    &[&machine_state::MACHINE_STATE, &pycache::Pycache, &initramfs::Initramfs, &mtime::Mtime];
 
 /// The plugin called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Plugin> {

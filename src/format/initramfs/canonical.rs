@@ -1,12 +1,13 @@
 //! Writing the canonical form of an image that was read.
 
-use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::sync::Mutex;
 
 use sha2::{Digest, Sha256};
 
 use super::plan::{self, Body, Group, Inner, Planned, Rules};
+use super::window::{Window, lock, spooled};
 use super::{Archive, Entry, Error, Image, REGULAR};
 use crate::format::compress::Packing;
 use crate::format::cpio::{self, padding};
@@ -44,12 +45,13 @@ pub struct Repacked {
 /// Writes the canonical form of `image` to `output`, unless it is in canonical form already.
 ///
 /// `input` is the image again, from its first byte, and `spool` what [`read`](super::read()) left
-/// there; contents that `rules` replace are appended to it. Compression runs on `jobs` threads;
-/// their number changes no byte. A compressed member whose archives are canonical keeps its bytes.
+/// there (`rules` may read it while they judge, with [`spooled`]); contents that `rules` replace are appended to it. Compression runs on `jobs` threads;
+/// their number changes no byte. A compressed member whose archives are canonical keeps its bytes,
+/// unless the rules say otherwise.
 pub fn canonical<R, S, W>(
     image: &Image,
     input: R,
-    spool: S,
+    spool: &Mutex<S>,
     output: W,
     rules: &Rules<'_>,
     jobs: u32,
@@ -60,7 +62,6 @@ where
     W: Write,
 {
     plan::verify(image)?;
-    let spool = RefCell::new(spool);
     let mut outcome = Outcome::default();
     let mut end = image.spooled;
     let mut segments = Vec::new();
@@ -68,20 +69,22 @@ where
         let mut archives = Vec::new();
         for archive in &segment.archives {
             let mut groups = plan::groups(archive)?;
-            apply_inside(archive, &mut groups, &spool, &mut end, rules, &mut outcome.inside)?;
+            apply_inside(archive, &mut groups, spool, &mut end, rules, &mut outcome.inside)?;
             let entries = plan::entries(archive, groups, rules.epoch);
             archives.push(Plan { crc: archive.crc, entries });
         }
-        let content = || Window::new(&spool, segment.unpacked.clone());
-        let keeps = segment.packing.is_some() && is_content(&archives, &spool, content())?;
+        let content = || Window::new(spool, segment.unpacked.clone());
+        let keeps = segment.packing.is_some()
+            && !rules.always_repack
+            && is_content(&archives, spool, content())?;
         segments.push(SegmentPlan { archives, keeps });
     }
-    let input = RefCell::new(input);
-    let writing = Writing { image, segments, input: &input, spool: &spool, jobs };
-    if writing.keeps_members() {
+    let input = Mutex::new(input);
+    let writing = Writing { image, segments, input: &input, spool, jobs };
+    if rules.always_repack || writing.keeps_members() {
         let mut compare = Compare { input: Window::new(&input, 0..u64::MAX), same: true };
         let written = writing.write(&mut compare, &mut Outcome::default());
-        if compare.is_end(written)? {
+        if compare.ends_there(written)? {
             outcome.len = image.trailing.end;
             return Ok(outcome);
         }
@@ -98,7 +101,7 @@ where
 fn apply_inside<S: Read + Write + Seek>(
     archive: &Archive,
     groups: &mut Vec<Group>,
-    spool: &RefCell<S>,
+    spool: &Mutex<S>,
     end: &mut u64,
     rules: &Rules<'_>,
     touched: &mut Vec<Vec<u8>>,
@@ -111,7 +114,7 @@ fn apply_inside<S: Read + Write + Seek>(
                 group.members.push(n);
                 continue;
             };
-            let verdict = rules.inside.judge(entry, content(spool, body)?);
+            let verdict = rules.inside.judge(entry, spooled(spool, body.data, body.size)?);
             if verdict != Inner::Keep {
                 touched.push(entry.name.clone());
             }
@@ -134,14 +137,7 @@ fn wanted(entry: &Entry, group: &Group, rules: &Rules<'_>) -> Option<Body> {
     (regular && rules.inside.wants(entry)).then_some(body)
 }
 
-fn content<S: Read + Seek>(spool: &RefCell<S>, body: Body) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let range = body.data..body.data + u64::from(body.size);
-    Window::new(spool, range).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn append<S: Write + Seek>(spool: &RefCell<S>, end: &mut u64, bytes: &[u8]) -> io::Result<Body> {
+fn append<S: Write + Seek>(spool: &Mutex<S>, end: &mut u64, bytes: &[u8]) -> io::Result<Body> {
     let size = u32::try_from(bytes.len()).map_err(io::Error::other)?;
     let body = Body {
         data: *end,
@@ -149,7 +145,7 @@ fn append<S: Write + Seek>(spool: &RefCell<S>, end: &mut u64, bytes: &[u8]) -> i
         digest: Sha256::digest(bytes).into(),
         check: cpio::add_sum(0, bytes),
     };
-    let mut spool = spool.borrow_mut();
+    let mut spool = lock(spool);
     spool.seek(SeekFrom::Start(*end))?;
     spool.write_all(bytes)?;
     *end += u64::from(size);
@@ -170,7 +166,7 @@ struct SegmentPlan<'a> {
 /// Writes archives one after another; gives the offset behind the last.
 fn write_archives<S: Read + Seek>(
     archives: &[Plan<'_>],
-    spool: &RefCell<S>,
+    spool: &Mutex<S>,
     mut output: &mut dyn Write,
     mut offset: u64,
 ) -> io::Result<u64> {
@@ -189,19 +185,19 @@ fn write_archives<S: Read + Seek>(
 /// Whether the archives, written, are exactly `content`.
 fn is_content<S: Read + Seek>(
     archives: &[Plan<'_>],
-    spool: &RefCell<S>,
+    spool: &Mutex<S>,
     content: Window<'_, S>,
 ) -> io::Result<bool> {
     let mut compare = Compare { input: content, same: true };
     let written = write_archives(archives, spool, &mut compare, 0);
-    compare.is_end(written)
+    compare.ends_there(written)
 }
 
 struct Writing<'a, R, S> {
     image: &'a Image,
     segments: Vec<SegmentPlan<'a>>,
-    input: &'a RefCell<R>,
-    spool: &'a RefCell<S>,
+    input: &'a Mutex<R>,
+    spool: &'a Mutex<S>,
     jobs: u32,
 }
 
@@ -273,34 +269,6 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// A range of a seekable file that others read at the same time.
-struct Window<'a, F> {
-    file: &'a RefCell<F>,
-    at: u64,
-    end: u64,
-}
-
-impl<'a, F> Window<'a, F> {
-    fn new(file: &'a RefCell<F>, range: Range<u64>) -> Self {
-        Window { file, at: range.start, end: range.end }
-    }
-}
-
-impl<F: Read + Seek> Read for Window<'_, F> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
-        let want = buf.len().min(left);
-        if want == 0 {
-            return Ok(0);
-        }
-        let mut file = self.file.borrow_mut();
-        file.seek(SeekFrom::Start(self.at))?;
-        let got = file.read(&mut buf[..want])?;
-        self.at += got as u64;
-        Ok(got)
-    }
-}
-
 /// Compares what is written with a file; fails at the first difference, to end the writing.
 struct Compare<'a, F> {
     input: Window<'a, F>,
@@ -309,7 +277,7 @@ struct Compare<'a, F> {
 
 impl<F: Read + Seek> Compare<'_, F> {
     /// Whether everything was written, and the file ends there too.
-    fn is_end<T>(mut self, written: io::Result<T>) -> io::Result<bool> {
+    fn ends_there<T>(&mut self, written: io::Result<T>) -> io::Result<bool> {
         match written {
             Err(_) if !self.same => Ok(false),
             Err(e) => Err(e),

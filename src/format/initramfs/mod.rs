@@ -10,7 +10,11 @@
 mod canonical;
 mod plan;
 mod read;
+#[cfg(test)]
+mod tests;
+mod window;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -22,14 +26,17 @@ use super::cpio::Header;
 pub use canonical::{Outcome, Repacked, canonical};
 pub use plan::{Inner, Inside, NothingInside, Rules};
 pub use read::read;
+pub use window::spooled;
 
 /// What an image may demand; beyond it, it is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of all archives, unpacked.
     pub unpacked: u64,
-    /// Unpacked bytes for one byte of the image, once more than [`Limits::FREE`] are unpacked.
+    /// Unpacked bytes for one byte of the image, once more than [`Limits::free`] are unpacked.
     pub ratio: u64,
+    /// Unpacked bytes whose ratio is not looked at.
+    pub free: u64,
     /// Entries of all archives.
     pub entries: usize,
     /// Bytes of all names.
@@ -38,18 +45,14 @@ pub struct Limits {
     pub trailing: u64,
 }
 
-impl Limits {
-    /// Unpacked bytes whose ratio is not looked at.
-    pub const FREE: u64 = 64 << 20;
-}
-
 impl Default for Limits {
-    /// 4 GiB unpacked, 100 to 1, 200,000 entries, 16 MiB of names, 64 KiB at the end: about ten
+    /// 4 GiB unpacked, 100 to 1 beyond 64 MiB, 200,000 entries, 16 MiB of names, 64 KiB at the end: about ten
     /// times what the largest images of distributions have.
     fn default() -> Self {
         Limits {
             unpacked: 4 << 30,
             ratio: 100,
+            free: 64 << 20,
             entries: 200_000,
             names: 16 << 20,
             trailing: 64 << 10,
@@ -68,6 +71,9 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
+/// Entries by path, each with where its content begins in the spool and its length.
+pub type Contents<'a> = BTreeMap<&'a [u8], (&'a Entry, u64, u32)>;
+
 /// An image, read; its content is in the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -80,6 +86,24 @@ pub struct Image {
 }
 
 impl Image {
+    /// Each regular file's content, by path: where it begins in the spool and its length. Of hard
+    /// links, each name has it; of names that occur in several archives, the last counts.
+    ///
+    /// Fails where [`canonical`] fails for the same reason.
+    pub fn contents(&self) -> Result<Contents<'_>, Malformed> {
+        let mut out = BTreeMap::new();
+        for archive in self.segments.iter().flat_map(|s| &s.archives) {
+            for group in plan::groups(archive)? {
+                let (data, size) = group.body.map_or((0, 0), |b| (b.data, b.size));
+                for n in group.members {
+                    let entry = &archive.entries[n];
+                    out.insert(&entry.name[..], (entry, data, size));
+                }
+            }
+        }
+        Ok(out)
+    }
+
     /// All entries, in the order in which the kernel unpacks them.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.segments.iter().flat_map(|s| &s.archives).flat_map(|a| &a.entries)

@@ -18,6 +18,9 @@ use crate::format::cpio::Header;
 pub struct Rules<'a> {
     /// The time that no time in the image exceeds: seconds since 1970-01-01 UTC.
     pub epoch: u32,
+    /// Whether members are compressed again even if their archives are canonical: then the same
+    /// archives make the same image whatever compressed them before.
+    pub always_repack: bool,
     /// What is done to the files in it.
     pub inside: &'a dyn Inside,
 }

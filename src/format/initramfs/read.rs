@@ -24,7 +24,7 @@ pub fn read<R: Read, S: Write>(
     let mut spool = Spool {
         file: spool,
         len: 0,
-        max: limits.unpacked.min(Limits::FREE.max(len.saturating_mul(limits.ratio))),
+        max: limits.unpacked.min(limits.free.max(len.saturating_mul(limits.ratio))),
         failed: false,
         entries: limits.entries,
         names: limits.names,
@@ -80,7 +80,7 @@ fn segment<R: Read, S: Write>(
     let head = source.peek(HEAD_LEN)?;
     let packing = detect(head);
     let archives = match packing {
-        None if head.first() == Some(&b'0') && start % 4 == 0 => {
+        None if head.first() == Some(&b'0') && start.is_multiple_of(4) => {
             vec![archive(&mut Tap { input: source, spool, base: from })?]
         }
         None => return Ok(None),
@@ -104,7 +104,7 @@ fn member<R: Read, S: Write>(
         match next {
             None => return Ok(archives),
             Some(0) => tap.read_exact(&mut [0])?,
-            Some(b'0') if tap.offset() % 4 == 0 => archives.push(archive(&mut tap)?),
+            Some(b'0') if tap.offset().is_multiple_of(4) => archives.push(archive(&mut tap)?),
             _ => {
                 let what = "no cpio archive inside a compressed member";
                 return Err(invalid(Malformed::at(tap.offset(), what)));
@@ -130,7 +130,7 @@ fn archive<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Archive
         } else if archive.crc != header.crc {
             return Err(at("cpio formats are mixed in one archive"));
         }
-        let (digest, sum) = digest(&mut reader.content())?;
+        let (digest, sum) = digest(&mut reader.content(), header.crc)?;
         if header.crc && header.check != sum {
             return Err(invalid(Malformed::at(reader.offset(), "checksum of a file is wrong")));
         }
@@ -149,8 +149,8 @@ fn plain_name(name: &[u8]) -> &[u8] {
     }
 }
 
-/// SHA-256 of what `content` gives, and the sum of its bytes as the crc format has it.
-fn digest(content: &mut dyn Read) -> io::Result<([u8; 32], u32)> {
+/// SHA-256 of what `content` gives, and, if asked for, the sum of its bytes.
+fn digest(content: &mut dyn Read, add: bool) -> io::Result<([u8; 32], u32)> {
     let mut hash = Sha256::new();
     let mut sum = 0_u32;
     let mut buf = [0; 16 << 10];
@@ -160,7 +160,9 @@ fn digest(content: &mut dyn Read) -> io::Result<([u8; 32], u32)> {
             return Ok((hash.finalize().into(), sum));
         }
         hash.update(&buf[..got]);
-        sum = cpio::add_sum(sum, &buf[..got]);
+        if add {
+            sum = cpio::add_sum(sum, &buf[..got]);
+        }
     }
 }
 
