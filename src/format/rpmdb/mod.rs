@@ -5,9 +5,12 @@
 //! The canonical order of packages, the numbers that follow from it and the equality of two
 //! databases "but for install times and hnum" are defined here once, for all backends.
 
+pub mod bdb;
+pub mod bytes;
 pub mod diff;
 pub mod dump;
 pub mod header;
+pub mod ndb;
 pub mod scrub;
 pub mod sqlite;
 
