@@ -37,6 +37,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &authselect::Authselect,
     &cacerts::Cacerts,
     &fontconfig::Fontconfig,
+    &rpmdb::Rpmdb,
     &mtime::Mtime,
 ];
 pub static REGISTRY: &[&dyn Plugin] =
