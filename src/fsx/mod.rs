@@ -19,7 +19,6 @@ mod root;
 mod xattr;
 
 pub use atomic::{atomic_write, atomic_write_with, create_dir_all, scratch_beside};
-pub use atomic::{atomic_write, create_dir_all};
 pub use lock::Lock;
 pub use recover::{Leftover, is_leftover, leftovers, recover};
 pub use replace::{Stamp, patch, patch_range, replace};

@@ -32,16 +32,14 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &dnf_state::DNF_STATE,
     &build_traces::BUILD_TRACES,
     &pycache::Pycache,
-    &rpmdb::Rpmdb,
     &accounts::Accounts,
     &authselect::Authselect,
     &cacerts::Cacerts,
     &fontconfig::Fontconfig,
     &rpmdb::Rpmdb,
+    &initramfs::Initramfs,
     &mtime::Mtime,
 ];
-pub static REGISTRY: &[&dyn Plugin] =
-    &[&machine_state::MACHINE_STATE, &pycache::Pycache, &initramfs::Initramfs, &mtime::Mtime];
 
 /// The plugin called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Plugin> {
