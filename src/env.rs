@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::num::IntErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Seconds since 1970-01-01 UTC that no timestamp in a canonical tree exceeds.
@@ -71,21 +71,29 @@ pub fn source_date_epoch() -> Option<OsString> {
 
 /// The wall clock, in seconds since 1970-01-01 UTC. For records of when something ran, never for
 /// anything that goes into a tree.
-pub fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+pub fn unix_time() -> i64 {
+    let since = now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// This machine's node name and hardware name, as `uname -n` and `uname -m` print them.
-pub fn host() -> (String, String) {
-    let uname = rustix::system::uname();
-    let text = |c: &std::ffi::CStr| c.to_string_lossy().into_owned();
-    (text(uname.nodename()), text(uname.machine()))
+/// This machine's hardware name, as `uname -m` prints it.
+pub fn machine() -> String {
+    rustix::system::uname().machine().to_string_lossy().into_owned()
 }
 
 /// Whether the environment says that GitHub Actions runs us.
 pub fn in_github_actions() -> bool {
     std::env::var_os("GITHUB_ACTIONS").is_some_and(|v| v == "true")
+}
+
+/// The time, for a lock's end alone; nothing that is written into a tree may depend on it.
+pub fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
+/// This host's name, for a lock's owner and for records.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Why the tree at `root` must not be changed without being told twice; `None` if it may be.
@@ -113,6 +121,14 @@ pub fn is_own_root(root: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |path: &Path| path.metadata().ok().map(|m| (m.dev(), m.ino()));
     id(root).is_some() && id(root) == id(Path::new("/"))
+}
+
+/// Where private files may go, best first: `TMPDIR` if it is set and absolute, then the usual
+/// places, memory last.
+pub fn scratch_places() -> Vec<PathBuf> {
+    let asked = std::env::var_os("TMPDIR").map(PathBuf::from).filter(|p| p.is_absolute());
+    let usual = ["/tmp", "/var/tmp", "/dev/shm", "/run"].map(PathBuf::from);
+    asked.into_iter().chain(usual).collect()
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ pub mod format;
 pub mod fsx;
 #[cfg(feature = "nightly")]
 pub mod history;
+pub mod image;
 pub mod plugins;
+pub mod record;
 pub mod report;
 pub mod source;
 pub mod tree;

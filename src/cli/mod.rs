@@ -6,7 +6,12 @@ mod config;
 mod explain;
 mod fix;
 mod generate;
+mod initramfs;
+mod oci;
+mod output;
 mod plugins;
+#[cfg(feature = "ostree")]
+mod record;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,9 +34,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Fix(fix::Args),
+    Oci(oci::Args),
+    #[cfg(feature = "ostree")]
+    Record(record::Args),
     Plugins(plugins::Args),
     Explain(explain::Args),
     Config(config::Args),
+    Initramfs(initramfs::Args),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
 }
@@ -49,9 +58,13 @@ enum Outcome {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Fix(args) => args.exec(),
+        Command::Oci(args) => args.exec(),
+        #[cfg(feature = "ostree")]
+        Command::Record(args) => args.exec(),
         Command::Plugins(args) => args.exec(),
         Command::Explain(args) => args.exec(),
         Command::Config(args) => args.exec(),
+        Command::Initramfs(args) => args.exec(),
         Command::Completions(args) => args.exec(),
         Command::Man(args) => args.exec(),
     };

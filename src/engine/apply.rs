@@ -38,8 +38,14 @@ pub fn apply(
         job.steps(change).map_err(|e| at(&change.path, &e))?;
     }
     for change in plan.changes.iter().rev() {
-        if matches!(change.action, Action::Remove { .. }) {
-            root.remove(&change.path).map_err(|e| at(&change.path, &e))?;
+        // A step of another path may have removed it before (a database's log).
+        let there = || root.stat(&change.path).map(|stat| stat.is_some());
+        if matches!(change.action, Action::Remove { .. }) && there()? {
+            match root.remove(&change.path) {
+                // A step of another change was first: a database takes its log with it.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(|e| at(&change.path, &e))?,
+            }
         }
     }
     job.times(plan)?;

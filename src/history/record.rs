@@ -147,18 +147,18 @@ pub struct Run {
 impl Run {
     /// A run that starts now.
     pub fn start(stream: &str, kind: &str) -> Self {
-        let (host, machine) = crate::env::host();
+        
         Run {
             id: 0,
             stream: stream.to_owned(),
-            architecture: machine,
+            architecture: crate::env::machine(),
             kind: kind.to_owned(),
             verdict: Verdict::Running,
-            started: crate::env::now(),
+            started: crate::env::unix_time(),
             seconds: 0.0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             plugins: String::new(),
-            host,
+            host: crate::env::host_name(),
             work: String::new(),
             token: String::new(),
             epoch: None,

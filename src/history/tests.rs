@@ -93,7 +93,7 @@ fn retention_forgets_runs_texts_and_names() {
         add(&mut history, "main", &[&format!("etc/{version}")], version);
     }
     let keep = Retention { runs: 2, log_days: 30 };
-    let now = crate::env::now();
+    let now = crate::env::unix_time();
     let retained = history.retain(keep, now).unwrap();
     // Of each forgotten run: its package list, its log and its difference's text.
     assert_eq!(retained, Retained { runs: 2, texts: 6 });

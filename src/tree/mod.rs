@@ -164,3 +164,25 @@ pub trait Tree: Sync {
     /// The extended attributes of `path`, sorted by name bytewise (names without a NUL).
     fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>>;
 }
+
+/// The tree with nothing in it, not even a root: what a lone file stands in.
+#[derive(Clone, Copy, Debug)]
+pub struct Nowhere;
+
+impl Tree for Nowhere {
+    fn lookup(&self, _: &Path) -> io::Result<Option<Entry>> {
+        Ok(None)
+    }
+    fn list(&self, _: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+        Ok(Vec::new())
+    }
+    fn read(&self, _: &Path) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+    fn readlink(&self, _: &Path) -> io::Result<Option<PathBuf>> {
+        Ok(None)
+    }
+    fn xattrs(&self, _: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        Ok(Vec::new())
+    }
+}

@@ -37,7 +37,7 @@ pub fn write(
     }
     let mut packages = Vec::with_capacity(db.packages.len());
     for package in &db.packages {
-        match key(&package.blob) {
+        match SortKey::of(&package.blob, 0) {
             Ok(key) => packages.push((key, package)),
             Err(malformed) => return Ok(Err(malformed)),
         }
@@ -66,13 +66,6 @@ pub fn text(db: &Logical<'_>, times: Times) -> Result<String, Malformed> {
     let mut out = Vec::new();
     write(db, times, &mut out).unwrap_or(Ok(()))?;
     Ok(String::from_utf8_lossy(&out).into_owned())
-}
-
-/// The order of blocks: canonical, install times apart.
-fn key(blob: &[u8]) -> Result<SortKey, Malformed> {
-    let mut blank = blob.to_vec();
-    header::clamp_times(&mut blank, 0)?;
-    SortKey::of(&blank)
 }
 
 /// The tags of a header by number, one line each, arrays one line an element.

@@ -200,6 +200,11 @@ impl<'a> Header<'a> {
         self.get(tag).and_then(Value::string).unwrap_or_default()
     }
 
+    /// The big-endian 32-bit integer at byte `at` of the blob.
+    pub(super) fn u32_at(&self, at: usize) -> Option<u32> {
+        be32(self.blob, at)
+    }
+
     /// Name, epoch, version, release and architecture in rpm's form: `name-[epoch:]version-release.arch`.
     /// Bytes that are not UTF-8 are replaced; a header without architecture (gpg-pubkey) has none.
     pub fn nevra(&self) -> String {

@@ -5,11 +5,18 @@
 //! The canonical order of packages, the numbers that follow from it and the equality of two
 //! databases "but for install times and hnum" are defined here once, for all backends.
 
+pub mod bdb;
+pub mod bytes;
+pub mod diff;
 pub mod dump;
 pub mod header;
+pub mod ndb;
+pub mod scrub;
+pub mod sqlite;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
@@ -18,6 +25,9 @@ use header::{Header, tag};
 
 /// The index whose keys are install times: INSTALLTID as four bytes in the writing host's order.
 pub const INSTALLTID_INDEX: &str = "Installtid";
+
+/// What is called with the hnum and the header blob of each package of a database.
+pub type EachPackage<'f> = dyn FnMut(u32, &[u8]) -> Result<(), Malformed> + 'f;
 
 /// A database's contents, however they are stored.
 #[derive(Clone, Debug, Default)]
@@ -48,9 +58,9 @@ pub struct Row<'a> {
     pub key: Cow<'a, [u8]>,
 }
 
-/// What the canonical order of packages sorts by; digests of the package itself make it total
-/// but for packages that are the same to the last byte.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What the canonical order of packages sorts by: total but for packages that are the same to
+/// the last byte.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SortKey {
     name: Vec<u8>,
     epoch: i64,
@@ -60,34 +70,57 @@ pub struct SortKey {
     sha256: Vec<u8>,
     sha1: Vec<u8>,
     sigmd5: Vec<u8>,
-    blob: [u8; 32],
+    content: [u8; 32],
+    times: Vec<u32>,
 }
 
 impl SortKey {
-    /// The key of a package with this header blob, whose install times must be clamped already:
-    /// the last thing compared is the blob itself (its SHA-256, which is as good an order and
-    /// needs 32 bytes).
-    pub fn of(blob: &[u8]) -> Result<Self, Malformed> {
+    /// The key of a package with this header blob, as if its install times were clamped to
+    /// `epoch`. Fails as [`Header::parse`] and [`Header::times`] do.
+    pub fn of(blob: &[u8], epoch: u32) -> Result<Self, Malformed> {
         let header = Header::parse(blob)?;
         let text = |tag| header.string(tag).to_vec();
-        let epoch = header.get(tag::EPOCH).and_then(|v| v.u32());
+        let times = header.times()?;
+        let clamped = |place: &Range<usize>| header.u32_at(place.start).unwrap_or(0).min(epoch);
         Ok(SortKey {
             name: text(tag::NAME),
-            epoch: epoch.map_or(-1, i64::from),
+            epoch: header.get(tag::EPOCH).and_then(|v| v.u32()).map_or(-1, i64::from),
             version: text(tag::VERSION),
             release: text(tag::RELEASE),
             arch: text(tag::ARCH),
             sha256: text(tag::SHA256HEADER),
             sha1: text(tag::SHA1HEADER),
             sigmd5: header.get(tag::SIGMD5).map_or_else(Vec::new, |v| v.bytes.to_vec()),
-            blob: Sha256::digest(blob).into(),
+            content: content(blob, &times),
+            times: times.iter().map(clamped).collect(),
         })
     }
+
+    /// SHA-256 of the header blob with its install times blanked: what the package is, whenever
+    /// it was installed.
+    pub fn content(&self) -> &[u8; 32] {
+        &self.content
+    }
+}
+
+/// SHA-256 of `blob` with the bytes at `times` taken as zero.
+fn content(blob: &[u8], times: &[Range<usize>]) -> [u8; 32] {
+    let mut sorted: Vec<_> = times.iter().collect();
+    sorted.sort_by_key(|place| place.start);
+    let mut hash = Sha256::new();
+    let mut at = 0;
+    for place in sorted {
+        hash.update(blob.get(at..place.start).unwrap_or_default());
+        hash.update([0; 4]);
+        at = place.end;
+    }
+    hash.update(blob.get(at..).unwrap_or_default());
+    hash.finalize().into()
 }
 
 /// Old hnum → new hnum: 1 to N in the order of the keys. `packages` are (hnum, key) pairs with
 /// each hnum once. Packages that are equal to the last byte keep the order of their old numbers.
-pub fn renumber(mut packages: Vec<(u32, SortKey)>) -> BTreeMap<u32, u32> {
+pub fn renumber<K: Ord>(mut packages: Vec<(u32, K)>) -> BTreeMap<u32, u32> {
     packages.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.cmp(&b.0)));
     (1..).zip(packages).map(|(new, (old, _))| (old, new)).collect()
 }
@@ -146,7 +179,7 @@ impl<'a> Logical<'a> {
                 header::clamp_times(package.blob.to_mut(), epoch)?;
             }
         }
-        let keys = self.packages.iter().map(|p| Ok((p.hnum, SortKey::of(&p.blob)?)));
+        let keys = self.packages.iter().map(|p| Ok((p.hnum, SortKey::of(&p.blob, epoch)?)));
         let new = renumber(keys.collect::<Result<_, Malformed>>()?);
         if new.len() != self.packages.len() {
             return Err(Malformed::at(0u64, "two packages have the same hnum"));

@@ -1,0 +1,89 @@
+# make demo      two small composes, without reprofix and with it: what it is for, in three minutes
+# make test      cargo's tests, the scripts' lint, the quick bed
+# make bed       two real composes of 239 packages
+# make static    the static binary for inside a target root: hooks/reprofix-static
+# make install   PREFIX, DESTDIR
+
+PREFIX ?= /usr/local
+CARGO ?= cargo
+# The build of the static binary: release, or dev (quicker to build; the tests take it).
+PROFILE ?= release
+
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+OUTPUT = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+# Composes need root: mounts, device nodes, chroot.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
+SHELL_SCRIPTS := hooks/postprocess hooks/finalize .ci/run tests/e2e/circumstances tests/e2e/deps \
+	tests/e2e/real-download tests/e2e/static-binary
+PYTHON_SCRIPTS := tests/e2e/compose tests/e2e/quick tests/e2e/quick-packages tests/e2e/real tests/e2e/robust \
+	tests/e2e/real-rpms tests/e2e/bed/*.py
+
+.PHONY: all build demo test bed bench static install deps lint lint-scripts clean
+
+all: build
+
+build:
+	$(CARGO) build --locked
+
+deps:
+	tests/e2e/deps
+
+# RUSTFLAGS reaches only the target when --target is given: build scripts stay dynamic.
+static:
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --profile $(PROFILE) \
+		--no-default-features --target $(HOST)
+	install -m 0755 target/$(HOST)/$(OUTPUT)/reprofix hooks/reprofix-static
+
+demo: deps build
+	$(MAKE) static PROFILE=dev
+	$(AS_ROOT) tests/e2e/quick --demo
+
+test: deps lint-scripts
+	$(CARGO) test --locked
+	$(MAKE) build
+	$(MAKE) static PROFILE=dev
+	$(AS_ROOT) tests/e2e/static-binary hooks/reprofix-static
+	$(AS_ROOT) tests/e2e/quick
+
+bed: deps build
+	$(MAKE) static PROFILE=dev
+	$(AS_ROOT) tests/e2e/real
+
+bench: deps
+	$(CARGO) build --locked --release
+	$(AS_ROOT) benches/run
+
+lint: lint-scripts
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+
+lint-scripts:
+	shellcheck $(SHELL_SCRIPTS)
+	black --quiet --check --line-length 100 $(PYTHON_SCRIPTS)
+	pyflakes3 $(PYTHON_SCRIPTS) 2>/dev/null || python3 -m pyflakes $(PYTHON_SCRIPTS)
+
+install:
+	$(CARGO) build --locked --release
+	$(MAKE) static
+	install -D -m 0755 target/release/reprofix $(DESTDIR)$(PREFIX)/bin/reprofix
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	target/release/reprofix man $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	target/release/reprofix completions bash \
+		>$(DESTDIR)$(PREFIX)/share/bash-completion/completions/reprofix
+	target/release/reprofix completions zsh \
+		>$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_reprofix
+	target/release/reprofix completions fish \
+		>$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/reprofix.fish
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks \
+		hooks/postprocess hooks/finalize hooks/reprofix-static
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks hooks/Containerfile.snippet
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/treefiles treefiles/reprofix.yaml
+
+clean:
+	$(CARGO) clean
+	rm -f hooks/reprofix-static

@@ -1,0 +1,88 @@
+//! `reprofix initramfs`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::{Choice, Outcome};
+use crate::engine::Context;
+use crate::env::SourceDateEpoch;
+use crate::plugins::initramfs::{self, diff, list, unpack};
+
+/// Look into boot images, compare them, write their canonical form.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List the archives and entries of images.
+    Ls {
+        /// The images.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Compare two images entry by entry; exit 1 if they differ.
+    Diff {
+        /// The first image.
+        first: PathBuf,
+        /// The second image.
+        second: PathBuf,
+    },
+    /// Write the canonical form of an image, and say what it cost.
+    Rewrite {
+        /// The image.
+        image: PathBuf,
+        /// The file to write; it may be the image itself.
+        output: PathBuf,
+        #[command(flatten)]
+        choice: Choice,
+    },
+}
+
+impl Args {
+    pub(super) fn exec(self) -> Result<Outcome> {
+        match self.command {
+            Command::Ls { files } => files.iter().try_fold(Outcome::Same, |_, file| ls(file)),
+            Command::Diff { first, second } => compare(&first, &second),
+            Command::Rewrite { image, output, choice } => rewrite(&image, &output, &choice),
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("reading {}", file.display()))
+}
+
+fn ls(file: &Path) -> Result<Outcome> {
+    let context = || format!("reading {} as an initramfs", file.display());
+    let unpacked = unpack(&read(file)?).with_context(context)?;
+    super::print(&list(&unpacked.image, &unpacked.spool).with_context(context)?)?;
+    Ok(Outcome::Same)
+}
+
+fn compare(first: &Path, second: &Path) -> Result<Outcome> {
+    // Times are compared as they are, so no epoch is asked for.
+    let cx = Context::new(SourceDateEpoch::new(u32::MAX));
+    let differences = diff(&read(first)?, &read(second)?, &cx)
+        .with_context(|| format!("comparing {} and {}", first.display(), second.display()))?;
+    for difference in &differences {
+        super::print(&format!("{difference}\n"))?;
+    }
+    Ok(if differences.is_empty() { Outcome::Same } else { Outcome::Finding })
+}
+
+fn rewrite(image: &Path, output: &Path, choice: &Choice) -> Result<Outcome> {
+    let settings = crate::config::in_force(
+        &choice.flags(),
+        crate::env::source_date_epoch(),
+        &crate::tree::Nowhere,
+    )?;
+    settings.warnings.iter().for_each(|w| super::warn(w));
+    let cost = initramfs::rewrite(image, output, &settings.context())
+        .with_context(|| format!("rewriting {}", image.display()))?;
+    super::print(&format!("{cost}\n"))?;
+    Ok(Outcome::Same)
+}

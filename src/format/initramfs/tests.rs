@@ -1,0 +1,280 @@
+//! The canonical form on small archives made here; real images are in `tests/it` and `tests/e2e`.
+
+use std::io::Cursor;
+use std::sync::Mutex;
+
+use super::*;
+use crate::format::compress::{Check, Packing};
+use crate::format::cpio::{self, Header};
+
+const EPOCH: u32 = 1_600_000_000;
+
+/// A name, and what of its header matters.
+#[derive(Clone)]
+struct Item {
+    name: &'static str,
+    mode: u32,
+    ino: u32,
+    nlink: u32,
+    mtime: u32,
+    content: &'static [u8],
+}
+
+fn file(name: &'static str, ino: u32, content: &'static [u8]) -> Item {
+    Item { name, mode: 0o100_644, ino, nlink: 1, mtime: EPOCH + 7, content }
+}
+
+fn dir(name: &'static str, ino: u32) -> Item {
+    Item { name, mode: 0o040_755, ino, nlink: 5, mtime: EPOCH + 9, content: b"" }
+}
+
+fn link(name: &'static str, ino: u32, content: &'static [u8]) -> Item {
+    Item { nlink: 2, ..file(name, ino, content) }
+}
+
+fn archive(items: &[Item]) -> Vec<u8> {
+    let mut writer = cpio::Writer::new(Vec::new(), 0);
+    for Item { name, mode, ino, nlink, mtime, content } in items {
+        let header = Header {
+            mode: *mode,
+            ino: *ino,
+            nlink: *nlink,
+            mtime: *mtime,
+            size: content.len() as u32,
+            dev: [8, 1],
+            ..Header::default()
+        };
+        writer.entry(&header, name.as_bytes(), &mut &content[..], 4).unwrap();
+    }
+    writer.finish(false).unwrap().0
+}
+
+fn packed(packing: Packing, content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    packing.pack(&mut out, 1, &mut |w| w.write_all(content)).unwrap();
+    out
+}
+
+fn image(bytes: &[u8]) -> Result<Image, Error> {
+    read(bytes, bytes.len() as u64, &mut Vec::new(), &Limits::default())
+}
+
+fn run_with(bytes: &[u8], rules: &Rules<'_>) -> Result<(Vec<u8>, Outcome), Error> {
+    let mut spool = Cursor::new(Vec::new());
+    let image = read(bytes, bytes.len() as u64, &mut spool, &Limits::default())?;
+    let mut out = Vec::new();
+    let outcome = canonical(&image, Cursor::new(bytes), &Mutex::new(spool), &mut out, rules, 1)?;
+    let out = if outcome.changed { out } else { bytes.to_vec() };
+    assert_eq!(outcome.len, out.len() as u64);
+    Ok((out, outcome))
+}
+
+/// The canonical form, which must be its own.
+fn run(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    let rules = Rules { epoch: EPOCH, always_repack: false, inside: &NothingInside };
+    let (out, _) = run_with(bytes, &rules)?;
+    let (again, outcome) = run_with(&out, &rules)?;
+    assert!(!outcome.changed && again == out, "the canonical form is not its own");
+    Ok(out)
+}
+
+fn names(bytes: &[u8]) -> Vec<String> {
+    let image = image(bytes).unwrap();
+    image.entries().map(|e| String::from_utf8(e.name.clone()).unwrap()).collect()
+}
+
+fn why(bytes: &[u8]) -> String {
+    match run(bytes) {
+        Ok(_) => "accepted".to_owned(),
+        Err(Error::Malformed(what)) => what.to_string(),
+        Err(Error::Io(e)) => panic!("{e}"),
+    }
+}
+
+#[test]
+fn order_inodes_links_and_times_do_not_matter() {
+    let a = [dir(".", 1), dir("d", 2), file("d/f", 3, b"x"), file("d-e", 4, b"y")];
+    let mut b = [file("d-e", 90, b"y"), dir(".", 7), dir("d", 12), file("d/f", 13, b"x")];
+    b[0].mtime = EPOCH + 100;
+    b[2].nlink = 1;
+    let (a, b) = (archive(&a), archive(&b));
+    assert_ne!(a, b);
+    let out = run(&a).unwrap();
+    assert_eq!(out, run(&b).unwrap());
+    assert_eq!(names(&out), [".", "d", "d-e", "d/f"]);
+    let image = image(&out).unwrap();
+    assert!(image.entries().all(|e| e.header.mtime == EPOCH && e.header.dev == [0, 0]));
+    assert_eq!(image.entries().map(|e| e.header.ino).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn old_times_stay() {
+    let mut old = file("f", 1, b"x");
+    old.mtime = 17;
+    let out = run(&archive(&[old])).unwrap();
+    assert_eq!(image(&out).unwrap().entries().next().unwrap().header.mtime, 17);
+}
+
+#[test]
+fn hard_links_stay_with_their_content_on_the_last_name() {
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+        let items = [link("a", 5, b""), link("z", 5, b"body"), file("m", 6, b"body")];
+        let out = run(&archive(&order.map(|n| items[n].clone()))).unwrap();
+        let image = image(&out).unwrap();
+        let got: Vec<_> =
+            image.entries().map(|e| (e.header.ino, e.header.nlink, e.header.size)).collect();
+        assert_eq!(got, [(1, 2, 0), (2, 1, 4), (1, 2, 4)], "a, m, z in order {order:?}");
+    }
+}
+
+/// dracut's race: equal files, linked if the second did not turn between them.
+#[test]
+fn the_hard_link_race_comes_out_one_way_in_an_archive_of_dracut() {
+    let own = [dir("usr", 1), dir("usr/lib", 2), dir("usr/lib/dracut", 3)];
+    let (mut late_a, late_b) = (file("a", 5, b"same"), file("b", 6, b"same"));
+    late_a.mtime = EPOCH + 6;
+    let linked = [&own[..], &[link("a", 5, b""), link("b", 5, b"same")]].concat();
+    let split = [&own[..], &[late_a.clone(), late_b.clone()]].concat();
+    let out = run(&archive(&linked)).unwrap();
+    assert_eq!(out, run(&archive(&split)).unwrap());
+    assert!(image(&out).unwrap().entries().any(|e| e.header.nlink == 2 && e.header.size == 4));
+
+    // Not where hardlink(1) would not: another mode, another time below the epoch, no content.
+    let mut other = split.clone();
+    other[4].mode = 0o100_600;
+    assert_eq!(image(&run(&archive(&other)).unwrap()).unwrap().entries().count(), 5);
+    assert!(
+        image(&run(&archive(&other)).unwrap())
+            .unwrap()
+            .entries()
+            .all(|e| e.header.nlink != 2 || e.kind() == DIRECTORY)
+    );
+    // Nor in an archive that another generator made.
+    let out = run(&archive(&[late_a, late_b])).unwrap();
+    assert!(image(&out).unwrap().entries().all(|e| e.header.nlink == 1));
+}
+
+#[test]
+fn microcode_stays_aligned_and_a_member_behind_it_is_found() {
+    let early = archive(&[
+        dir("kernel", 1),
+        file("early_cpio", 2, b"1"),
+        dir("kernel/x86", 3),
+        dir("kernel/x86/microcode", 4),
+        file("kernel/x86/microcode/GenuineIntel.bin", 5, b"MICROCODE"),
+    ]);
+    let main = archive(&[file("b", 2, b"x"), file("a", 1, b"y")]);
+    let mut bytes = early;
+    bytes.extend([0; 512]);
+    bytes.extend(packed(Packing::Gzip(9), &main));
+    bytes.extend(packed(Packing::Gzip(6), &archive(&[file("dev", 1, b"")])));
+    let out = run(&bytes).unwrap();
+    let at = out.windows(9).position(|w| w == b"MICROCODE").unwrap();
+    assert_eq!(at % 16, 0);
+    let image = image(&out).unwrap();
+    let packings: Vec<_> = image.segments.iter().map(|s| s.packing).collect();
+    assert_eq!(packings, [None, Some(Packing::Gzip(9)), Some(Packing::Gzip(6))]);
+}
+
+#[test]
+fn every_compression_comes_out_the_same_and_canonical_members_keep_their_bytes() {
+    let a = archive(&[file("a", 3, b"xx"), dir("b", 4)]);
+    let b = archive(&[dir("b", 9), file("a", 7, b"xx")]);
+    for packing in [
+        Packing::Zstd(15),
+        Packing::Xz(Check::Crc32, 1 << 20),
+        Packing::Lzma(1 << 20),
+        Packing::Gzip(9),
+        Packing::Bzip2(9),
+        Packing::Lz4Legacy,
+        Packing::Lz4,
+    ] {
+        let out = run(&packed(packing, &a)).unwrap();
+        assert_eq!(out, run(&packed(packing, &b)).unwrap(), "{packing}");
+    }
+    let canonical = run(&a).unwrap();
+    let by_another = packed(Packing::Gzip(1), &canonical);
+    assert_eq!(run(&by_another).unwrap(), by_another);
+    let rules = Rules { epoch: EPOCH, always_repack: true, inside: &NothingInside };
+    let mut rewritten = by_another.clone();
+    rewritten[9] = 255; // the system that compressed it
+    assert_eq!(run(&rewritten).unwrap(), rewritten);
+    assert_eq!(run_with(&rewritten, &rules).unwrap().0, by_another);
+    assert!(!run_with(&by_another, &rules).unwrap().1.changed);
+}
+
+#[test]
+fn trailing_bytes_are_kept() {
+    let mut bytes = packed(Packing::Gzip(9), &archive(&[file("a", 3, b"x")]));
+    bytes.extend(b"\0\0key = value\n#BOOTCONFIG\n");
+    let out = run(&bytes).unwrap();
+    assert!(out.ends_with(b"key = value\n#BOOTCONFIG\n"));
+    bytes.extend([1; 70_000]);
+    assert!(why(&bytes).starts_with("neither a cpio archive nor"));
+}
+
+#[test]
+fn files_inside_are_replaced_and_removed() {
+    struct Rule;
+    impl Inside for Rule {
+        fn wants(&self, entry: &Entry) -> bool {
+            entry.name != b"keep"
+        }
+        fn judge(&self, entry: &Entry, content: Vec<u8>) -> Inner {
+            match &entry.name[..] {
+                b"gone" => Inner::Remove,
+                _ if content == b"date 5" => Inner::Replace(b"date".to_vec()),
+                _ => Inner::Keep,
+            }
+        }
+    }
+    let rules = Rules { epoch: EPOCH, always_repack: false, inside: &Rule };
+    let bytes =
+        archive(&[file("keep", 1, b"date 5"), file("gone", 2, b"x"), file("f", 3, b"date 5")]);
+    let (out, outcome) = run_with(&bytes, &rules).unwrap();
+    assert_eq!(outcome.inside, [b"f".to_vec(), b"gone".to_vec()]);
+    let expected = archive(&[file("f", 3, b"date"), file("keep", 1, b"date 5")]);
+    assert_eq!(out, run(&expected).unwrap());
+}
+
+#[test]
+fn what_cannot_be_sorted_or_leaves_the_root_is_refused() {
+    let one = |name| why(&archive(&[file(name, 1, b"x")]));
+    assert!(one("/etc/passwd").starts_with("name is absolute"), "{}", one("/etc/passwd"));
+    assert!(one("a/../../b").starts_with("name has a .. component"));
+    let twice = why(&archive(&[file("a", 1, b"x"), file("a", 2, b"y")]));
+    assert!(twice.starts_with("a occurs twice"), "{twice}");
+    let mut symlink = file("lib", 1, b"usr/lib");
+    symlink.mode = 0o120_777;
+    let through = why(&archive(&[symlink, file("lib/x", 2, b"x")]));
+    assert!(through.starts_with("lib/x lies below what is no directory"), "{through}");
+    let differ = why(&archive(&[link("a", 1, b"x"), link("b", 1, b"y")]));
+    assert!(differ.starts_with("hard links differ"), "{differ}");
+}
+
+#[test]
+fn bombs_and_crowds_are_refused() {
+    let bomb = packed(Packing::Zstd(1), &archive(&[file("a", 1, &[0; 1 << 20])]));
+    let limits = Limits { free: 1000, ..Limits::default() };
+    let refused = read(&bomb[..], bomb.len() as u64, &mut Vec::new(), &limits).unwrap_err();
+    assert!(refused.to_string().starts_with("unpacks to more than"), "{refused}");
+    let limits = Limits { entries: 2, ..Limits::default() };
+    let crowd = archive(&[file("a", 1, b""), file("b", 2, b""), file("c", 3, b"")]);
+    let read = read(&crowd[..], crowd.len() as u64, &mut Vec::new(), &limits);
+    assert!(read.unwrap_err().to_string().starts_with("more entries than"));
+}
+
+#[test]
+fn a_truncated_image_is_refused() {
+    let plain = archive(&[file("a", 1, &[7; 5000]), file("b", 2, b"y")]);
+    let mut images = vec![plain.clone()];
+    for packing in [Packing::Zstd(15), Packing::Gzip(9), Packing::Lz4Legacy] {
+        images.push(packed(packing, &plain));
+    }
+    for bytes in images {
+        let end = bytes.iter().rposition(|b| *b != 0).unwrap();
+        for len in (0..end).step_by(13) {
+            assert!(run(&bytes[..len]).is_err(), "cut to {len}");
+        }
+    }
+}

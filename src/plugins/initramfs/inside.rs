@@ -1,0 +1,79 @@
+//! The plugins of the registry on the files inside an image.
+
+use std::borrow::Cow;
+
+use super::{parameters, tree};
+use crate::engine::Context;
+use crate::format::initramfs::{Entry, Inner, Inside};
+use crate::plugins::{File, Plugin, REGISTRY, Step, Verdict, Want};
+use crate::tree::Tree;
+
+/// Plugins that stay outside: this one, the one for times, which every entry's header has its own
+/// rule for.
+const OUTSIDE: &[&str] = &["initramfs", "mtime"];
+
+/// The registry's plugins that are on by default, in its order, on one image.
+pub struct Registry<'a> {
+    tree: &'a dyn Tree,
+    cx: &'a Context,
+}
+
+impl<'a> Registry<'a> {
+    /// The rules for the files of the image that `tree` shows.
+    pub fn new(tree: &'a dyn Tree, cx: &'a Context) -> Self {
+        Registry { tree, cx }
+    }
+
+    fn plugins(&self) -> impl Iterator<Item = &'static dyn Plugin> {
+        let inside =
+            |p: &&'static dyn Plugin| p.page().default && !OUTSIDE.contains(&p.page().name);
+        REGISTRY.iter().copied().filter(inside)
+    }
+
+    /// The plugins that want `entry`, for explaining what differs in it.
+    pub(super) fn wanting(
+        &self,
+        entry: &crate::tree::Entry,
+    ) -> impl Iterator<Item = &'static dyn Plugin> {
+        self.plugins().filter(|p| p.wants(entry, self.cx) != Want::No)
+    }
+}
+
+impl Inside for Registry<'_> {
+    fn wants(&self, entry: &Entry) -> bool {
+        let seen = tree::entry(entry, entry.header.size);
+        parameters::wants(&entry.name) || self.wanting(&seen).next().is_some()
+    }
+
+    fn judge(&self, entry: &Entry, content: Vec<u8>) -> Inner {
+        let mut seen = tree::entry(entry, 0);
+        let mut now = Cow::Borrowed(&content);
+        if parameters::wants(&entry.name) {
+            now = Cow::Owned(parameters::canonical(&content));
+        }
+        for plugin in self.plugins() {
+            seen.size = now.len() as u64;
+            if plugin.wants(&seen, self.cx) == Want::No {
+                continue;
+            }
+            let file = File { entry: &seen, bytes: Cow::Borrowed(&now), tree: self.tree };
+            match plugin.canonical(&file, self.cx) {
+                Verdict::Rewrite(bytes) => now = Cow::Owned(bytes),
+                Verdict::Remove => return Inner::Remove,
+                Verdict::Steps(steps) => {
+                    let own = steps.into_iter().rev().find(|s| s.path() == seen.path);
+                    match own {
+                        Some(Step::Write(_, bytes)) => now = Cow::Owned(bytes),
+                        Some(Step::Remove(_)) => return Inner::Remove,
+                        Some(Step::Link(..)) | None => {}
+                    }
+                }
+                Verdict::Keep | Verdict::Mtime(_) | Verdict::Report(_) | Verdict::Unparsed(_) => {}
+            }
+        }
+        match now {
+            now if *now == content => Inner::Keep,
+            now => Inner::Replace(now.into_owned()),
+        }
+    }
+}

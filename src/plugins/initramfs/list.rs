@@ -1,0 +1,90 @@
+//! An image as people read it.
+
+use std::fmt::Write as _;
+use std::io::{Read, Seek};
+use std::sync::Mutex;
+
+use crate::format::initramfs::{Entry, Error, Image, REGULAR, SYMLINK, spooled};
+
+/// One line a segment, `#` first, then one an entry: mode, owner, links, size, device or nothing,
+/// seconds since the epoch, name, and the target of a symbolic link.
+pub fn list<S: Read + Seek>(image: &Image, spool: &Mutex<S>) -> Result<String, Error> {
+    let mut out = String::new();
+    for segment in &image.segments {
+        let (start, end) = (segment.range.start, segment.range.end);
+        let unpacked = segment.unpacked.end - segment.unpacked.start;
+        let packing = segment.packing.map_or("cpio".to_owned(), |p| p.to_string());
+        let _ = writeln!(out, "# {start} {packing}: {} bytes, {unpacked} unpacked", end - start);
+        for entry in segment.archives.iter().flat_map(|a| &a.entries) {
+            let target = match entry.kind() {
+                SYMLINK => spooled(spool, entry.data, entry.header.size)?,
+                _ => Vec::new(),
+            };
+            line(&mut out, entry, &target);
+        }
+    }
+    if !image.trailing.is_empty() {
+        let (start, end) = (image.trailing.start, image.trailing.end);
+        let _ = writeln!(out, "# {start} no archive: {} bytes", end - start);
+    }
+    Ok(out)
+}
+
+fn line(out: &mut String, entry: &Entry, target: &[u8]) {
+    let h = &entry.header;
+    let size = match entry.kind() {
+        0o020_000 | 0o060_000 => format!("{},{}", h.rdev[0], h.rdev[1]),
+        _ => h.size.to_string(),
+    };
+    let name = String::from_utf8_lossy(&entry.name);
+    let mode = mode(h.mode);
+    let _ = write!(out, "{mode} {}:{} {} {size:>9} {} {name}", h.uid, h.gid, h.nlink, h.mtime);
+    if !target.is_empty() {
+        let _ = write!(out, " -> {}", String::from_utf8_lossy(target));
+    }
+    out.push('\n');
+}
+
+/// A mode as `ls -l` writes it.
+fn mode(mode: u32) -> String {
+    let kind = match mode & 0o170_000 {
+        REGULAR => '-',
+        0o040_000 => 'd',
+        SYMLINK => 'l',
+        0o020_000 => 'c',
+        0o060_000 => 'b',
+        0o010_000 => 'p',
+        0o140_000 => 's',
+        _ => '?',
+    };
+    let mut out = String::from(kind);
+    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = mode >> shift;
+        out.push(if bits & 4 == 0 { '-' } else { 'r' });
+        out.push(if bits & 2 == 0 { '-' } else { 'w' });
+        out.push(match (mode & special != 0, bits & 1 != 0) {
+            (true, true) => letter,
+            (true, false) => letter.to_ascii_uppercase(),
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn modes_read_as_ls_prints_them() {
+        for (bits, text) in [
+            (0o100_644, "-rw-r--r--"),
+            (0o104_755, "-rwsr-xr-x"),
+            (0o041_777, "drwxrwxrwt"),
+            (0o042_750, "drwxr-s---"),
+            (0o120_777, "lrwxrwxrwx"),
+            (0o104_644, "-rwSr--r--"),
+        ] {
+            assert_eq!(super::mode(bits), text);
+        }
+    }
+}

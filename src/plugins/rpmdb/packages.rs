@@ -1,0 +1,263 @@
+//! Which package owns a path, and which digest the package gives it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+
+use super::places::Database;
+use crate::format::Malformed;
+use crate::format::rpmdb::header::{Header, Value, tag};
+use crate::tree::{self, Kind, Tree};
+
+/// Symbolic links followed for one packaged directory before giving up.
+const MAX_LINKS: usize = 40;
+/// Most paths that are kept; beyond them a database is refused.
+const MAX_PATHS: usize = 20_000_000;
+
+/// A digest algorithm of FILEDIGESTALGO: its number in RFC 4880, section 9.4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Algorithm(pub u8);
+
+impl Algorithm {
+    /// The lower-case name, as in `sha256`; `None` for a number that rpm does not use.
+    pub fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            1 => "md5",
+            2 => "sha1",
+            8 => "sha256",
+            9 => "sha384",
+            10 => "sha512",
+            11 => "sha224",
+            _ => return None,
+        })
+    }
+
+    /// The digest of `bytes`; `None` for algorithms that are broken (MD5, SHA-1) or unknown.
+    pub fn digest(self, bytes: &[u8]) -> Option<Vec<u8>> {
+        Some(match self.0 {
+            8 => Sha256::digest(bytes).to_vec(),
+            9 => Sha384::digest(bytes).to_vec(),
+            10 => Sha512::digest(bytes).to_vec(),
+            11 => Sha224::digest(bytes).to_vec(),
+            _ => return None,
+        })
+    }
+}
+
+/// One package's claim to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner<'a> {
+    /// The package, as `name-[epoch:]version-release.arch`.
+    pub nevra: &'a str,
+    /// The digest of the regular file as packaged; `None` for other kinds and ghosts.
+    pub digest: Option<(Algorithm, &'a [u8])>,
+}
+
+/// All packaged paths of one tree.
+///
+/// Memory: the paths and digests once, one after the other, and 24 bytes a path.
+#[derive(Clone, Debug, Default)]
+pub struct Packages {
+    nevras: Vec<String>,
+    text: Vec<u8>,
+    claims: Vec<Claim>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    start: u64,
+    path: u32,
+    package: u32,
+    digest: u8,
+    algorithm: u8,
+}
+
+impl Packages {
+    /// The packaged paths of `tree`, none if it holds no database. Packaged directories that are
+    /// symbolic links in the tree (`/bin` → `usr/bin`) are followed inside it.
+    ///
+    /// The outer error is the tree's, the inner one a database that cannot be read.
+    pub fn load(tree: &dyn Tree) -> io::Result<Result<Self, Malformed>> {
+        match Database::of_tree(tree)? {
+            Some(database) => Ok(Self::of(&database, tree)),
+            None => Ok(Ok(Packages::default())),
+        }
+    }
+
+    /// The packaged paths that `database` knows, as they lie in `tree`.
+    /// Fails on a database that cannot be read.
+    pub fn of(database: &Database, tree: &dyn Tree) -> Result<Self, Malformed> {
+        let mut packages = Packages::default();
+        let mut real = Real { tree, known: BTreeMap::new() };
+        database.packages(&mut |_, blob| packages.add(&Header::parse(blob)?, &mut real))?;
+        packages.sort();
+        Ok(packages)
+    }
+
+    /// Every claim to `path` (below the root), by NEVRA; none for a path that no package owns.
+    /// A compose's `usr/etc/` counts as `etc/`.
+    pub fn owners(&self, path: &Path) -> impl Iterator<Item = Owner<'_>> {
+        let path = tree::logical(path);
+        let first = self.claims.partition_point(|claim| self.path(claim) < &*path);
+        let claims = self.claims.get(first..).unwrap_or_default();
+        let mine = claims.iter().take_while(move |claim| *self.path(claim) == *path);
+        mine.map(|claim| self.owner(claim))
+    }
+
+    /// Whether a package owns `path`, its first owner's NEVRA.
+    pub fn owner_of(&self, path: &Path) -> Option<&str> {
+        self.owners(path).next().map(|owner| owner.nevra)
+    }
+
+    /// Whether `bytes` are what some owner of `path` packaged: then the file is the same in every
+    /// build. Files that only a broken algorithm (MD5, SHA-1) describes never are.
+    pub fn is_payload(&self, path: &Path, bytes: &[u8]) -> bool {
+        self.owners(path).filter_map(|owner| owner.digest).any(|(algorithm, digest)| {
+            algorithm.digest(bytes).is_some_and(|computed| computed == digest)
+        })
+    }
+
+    /// Number of packages.
+    pub fn len(&self) -> usize {
+        self.nevras.len()
+    }
+
+    /// Whether there is no package.
+    pub fn is_empty(&self) -> bool {
+        self.nevras.is_empty()
+    }
+
+    /// The packages' NEVRAs, in the order of the database.
+    pub fn nevras(&self) -> impl Iterator<Item = &str> {
+        self.nevras.iter().map(String::as_str)
+    }
+
+    fn owner(&self, claim: &Claim) -> Owner<'_> {
+        let nevra = self.nevras.get(claim.package as usize).map_or("", String::as_str);
+        let start = claim.start as usize + claim.path as usize;
+        let digest = self.text.get(start..start + usize::from(claim.digest)).unwrap_or_default();
+        let digest = (!digest.is_empty()).then_some((Algorithm(claim.algorithm), digest));
+        Owner { nevra, digest }
+    }
+
+    fn path(&self, claim: &Claim) -> &[u8] {
+        let start = claim.start as usize;
+        self.text.get(start..start + claim.path as usize).unwrap_or_default()
+    }
+
+    fn sort(&mut self) {
+        let mut claims = std::mem::take(&mut self.claims);
+        let nevra = |c: &Claim| self.nevras.get(c.package as usize);
+        claims.sort_unstable_by(|a, b| {
+            (self.path(a), nevra(a), a.start).cmp(&(self.path(b), nevra(b), b.start))
+        });
+        self.claims = claims;
+    }
+
+    /// Adds the files of one package.
+    fn add(&mut self, header: &Header<'_>, real: &mut Real<'_>) -> Result<(), Malformed> {
+        let package = self.nevras.len() as u32;
+        self.nevras.push(header.nevra());
+        let dirs: Vec<Vec<u8>> = strings(header, tag::DIRNAMES).map(|d| real.dir(d)).collect();
+        let mut indexes = header.get(tag::DIRINDEXES).into_iter().flat_map(Value::integers);
+        let mut digests = strings(header, tag::FILEDIGESTS);
+        let algorithm = header.get(tag::FILEDIGESTALGO).and_then(Value::u32).unwrap_or(1);
+        for base in strings(header, tag::BASENAMES) {
+            let digest = digests.next().and_then(unhex).unwrap_or_default();
+            let dir = indexes.next().and_then(|n| dirs.get(usize::try_from(n).ok()?));
+            let dir = dir.ok_or_else(|| Malformed::at(0u64, "a file has no directory"))?;
+            if self.claims.len() >= MAX_PATHS {
+                return Err(Malformed::at(0u64, format!("more than {MAX_PATHS} packaged paths")));
+            }
+            let start = self.text.len() as u64;
+            for part in [dir, base, &digest] {
+                self.text.extend_from_slice(part);
+            }
+            self.claims.push(Claim {
+                start,
+                path: (dir.len() + base.len()) as u32,
+                package,
+                digest: u8::try_from(digest.len()).unwrap_or(0),
+                algorithm: u8::try_from(algorithm).unwrap_or(0),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The strings of a tag; none if the header lacks it.
+fn strings<'a>(header: &Header<'a>, number: u32) -> impl Iterator<Item = &'a [u8]> {
+    header.get(number).into_iter().flat_map(Value::strings)
+}
+
+/// The bytes that hexadecimal digits stand for.
+fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let pairs =
+        text.chunks(2).map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?));
+    pairs.collect()
+}
+
+/// Where packaged directories really are in a tree.
+struct Real<'a> {
+    tree: &'a dyn Tree,
+    known: BTreeMap<PathBuf, PathBuf>,
+}
+
+impl Real<'_> {
+    /// A packaged directory name (`/usr/bin/`) as the prefix of a tree's logical paths
+    /// (`usr/bin/`).
+    fn dir(&mut self, packaged: &[u8]) -> Vec<u8> {
+        let path = Path::new(OsStr::from_bytes(packaged));
+        let real = self.resolve(path, MAX_LINKS);
+        let mut prefix = tree::logical(&real).into_owned();
+        if !prefix.is_empty() {
+            prefix.push(b'/');
+        }
+        prefix
+    }
+
+    /// `path` with every symbolic link of the tree followed, below the root; `links` more may
+    /// be followed. What cannot be read counts as no link.
+    fn resolve(&mut self, path: &Path, links: usize) -> PathBuf {
+        if let Some(known) = self.known.get(path) {
+            return known.clone();
+        }
+        let mut real = PathBuf::new();
+        for component in path.components() {
+            match component {
+                Component::Normal(name) => real = self.step(real.join(name), links),
+                Component::ParentDir => {
+                    real.pop();
+                }
+                _ => {}
+            }
+        }
+        self.known.insert(path.to_owned(), real.clone());
+        real
+    }
+
+    /// Follows `path`, whose parent is no link, if it is one.
+    fn step(&mut self, path: PathBuf, links: usize) -> PathBuf {
+        if let Some(known) = self.known.get(&path) {
+            return known.clone();
+        }
+        let is_link = self.tree.lookup(&path).ok().flatten();
+        let is_link = is_link.is_some_and(|entry| entry.kind == Kind::Symlink);
+        let target = if is_link { self.tree.readlink(&path).ok().flatten() } else { None };
+        let real = match target.filter(|_| links > 0) {
+            Some(target) if target.is_absolute() => self.resolve(&target, links - 1),
+            Some(target) => {
+                let parent = path.parent().unwrap_or(Path::new(""));
+                self.resolve(&parent.join(target), links - 1)
+            }
+            None => path.clone(),
+        };
+        self.known.insert(path, real.clone());
+        real
+    }
+}

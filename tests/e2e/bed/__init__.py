@@ -1,0 +1,1 @@
+"""The beds: rpm-ostree's compose done with real parts, twice, and compared. See ../README.md."""

@@ -1,0 +1,25 @@
+"""Assertions that go on after a failure, are counted, and decide the exit code."""
+
+
+class Checks:
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+
+    def that(self, what, holds, detail=""):
+        """`what` is a sentence that should be true."""
+        if holds:
+            self.passed += 1
+            print(f"ok      {what}", flush=True)
+        else:
+            self.failed += 1
+            print(f"FAILED  {what}\n        {detail}", flush=True)
+        return holds
+
+    def same(self, what, left, right):
+        return self.that(what, left == right, f"{left!r}\n        {right!r}")
+
+    def close(self):
+        """The closing line; gives the exit code."""
+        print(f"{self.passed} passed, {self.failed} failed")
+        return 1 if self.failed else 0

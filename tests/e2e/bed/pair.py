@@ -1,0 +1,187 @@
+"""Two composes of one treefile, under circumstances a and b, and what must hold of them."""
+
+import json
+import os
+import re
+import subprocess
+
+from . import answers, commit, oracle, treefile
+from .tools import E2E, PROJECT, remove, run, step
+
+VERSION = "1"
+
+
+class Pair:
+    """`source(which, folder)` gives the arguments of `compose` that say what to install."""
+
+    def __init__(self, work, tree, source, reprofix=None):
+        self.work, self.tree, self.source, self.reprofix = work, tree, source, reprofix
+        self.ref = commit.ref(treefile.load(tree))
+
+    def folder(self, which):
+        return self.work / which
+
+    def repo(self, which):
+        return self.folder(which) / "tmp/repo"
+
+    def subject(self, which):
+        return f"ostree:{self.repo(which)}:{self.ref}"
+
+    def meta_path(self, which):
+        return self.folder(which) / "builds" / VERSION / commit.ARCH / "meta.json"
+
+    def checksum(self, which):
+        return commit.show(self.repo(which), self.ref)[1]
+
+    def tree_of(self, which):
+        """The commit checked out, once."""
+        place = self.folder(which) / "checkout"
+        if not place.exists():
+            oracle.checkout(self.repo(which), self.ref, place)
+        return place
+
+    def compose(self):
+        for which in ("a", "b"):
+            with step(f"compose {which} {'with' if self.reprofix else 'without'} reprofix"):
+                self.compose_one(which)
+
+    def compose_one(self, which):
+        folder = self.folder(which)
+        remove(folder)
+        scratch = folder / "scratch"
+        scratch.mkdir(parents=True)
+        command = [E2E / "circumstances", which, scratch, E2E / "compose", self.tree]
+        command += ["--workdir", folder, "--root", scratch / "rootfs", "--version", VERSION]
+        command += self.source(which, folder)
+        # Only what a build service would pass on: a stray PYTHON… variable changes what is built.
+        keep = ("PATH", "HOME", "SOURCE_DATE_EPOCH")
+        env = {key: os.environ[key] for key in keep if key in os.environ}
+        if self.reprofix:
+            env["REPROFIX"] = str(self.reprofix)
+            command += ["--finalize", PROJECT / "hooks/finalize"]
+        log = folder / "log"
+        with open(log, "w") as file:
+            done = subprocess.run(
+                [str(word) for word in command],
+                env=env,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+        remove(scratch)
+        if done.returncode != 0:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+            raise SystemExit(f"compose {which} failed ({log}):\n{tail}")
+        if self.reprofix:
+            run(self.reprofix, "record", "--workdir", folder)
+
+    def differences(self):
+        return oracle.differences(self.tree_of("a"), self.tree_of("b"))
+
+    def must_differ(self, checks):
+        """The half without reprofix."""
+        a, b = self.checksum("a"), self.checksum("b")
+        print(f"content checksums without reprofix:\n  {a}\n  {b}")
+        checks.that("two composes have two content checksums", a != b)
+        found = self.differences()
+        print(f"{len(found)} paths differ:")
+        for path, kinds in found.items():
+            print(f"  {','.join(kinds):16} {path}")
+        for which in ("a", "b"):
+            recomputed = oracle.content_checksum(self.tree_of(which))
+            same = recomputed == self.checksum(which)
+            checks.that(f"the oracle recomputes the content checksum of {which}", same)
+
+    def check(self, reprofix, *more):
+        """`reprofix check` of the two commits: exit code and report."""
+        command = [reprofix, "check", self.subject("a"), self.subject("b"), "--json", "-", *more]
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+        print(done.stderr, end="")
+        return done.returncode, json.loads(done.stdout) if done.stdout else {}
+
+    def must_be_one(self, checks, before, remaining=None):
+        """The half with reprofix; `remaining` is a table of what may still differ."""
+        a, b = self.checksum("a"), self.checksum("b")
+        print(f"content checksums with reprofix:\n  {a}\n  {b}")
+        patterns = read_remaining(remaining)
+        if patterns:
+            self.differ_only_in(checks, patterns)
+        else:
+            checks.same("two composes have one content checksum", a, b)
+            code, _ = self.check(self.reprofix)
+            checks.same("check exits 0", code, 0)
+        for which in ("a", "b"):
+            self.recorded(checks, which)
+            self.left_clean(checks, which)
+            self.in_normal_form(checks, which)
+            self.answers_as_before(checks, before, which)
+
+    def differ_only_in(self, checks, patterns):
+        found = self.differences()
+        for path, kinds in found.items():
+            owners = [plugin for plugin, pattern in patterns if pattern.fullmatch(path)]
+            print(f"  {','.join(kinds):16} {path}  ({', '.join(owners) or 'nobody'})")
+            checks.that(f"what remains is known: {path}", owners)
+        for plugin, pattern in patterns:
+            hits = [path for path in found if pattern.fullmatch(path)]
+            checks.that(f"{plugin} still has something to do: {pattern.pattern}", hits)
+
+    def recorded(self, checks, which):
+        values = json.loads(self.meta_path(which).read_text())
+        written = values.get("ostree-content-checksum")
+        checks.same(f"meta.json of {which} records it", written, self.checksum(which))
+        sidecar = json.loads((self.meta_path(which).parent / "reprofix.json").read_text())
+        told = self.checksum(which) in json.dumps(sidecar)
+        checks.that(f"reprofix.json of {which} tells it", told)
+
+    def left_clean(self, checks, which):
+        """No file is named after reprofix, and only the treefile speaks of it."""
+        root = self.tree_of(which)
+        names, contents = [], []
+        for path in oracle.scan(root):
+            if b"reprofix" in path.lower():
+                names.append(path)
+            file = root / os.fsdecode(path)
+            if file.is_file() and not file.is_symlink() and b"reprofix" in file.read_bytes():
+                contents.append(os.fsdecode(path))
+        checks.same(f"nothing in {which} is named after reprofix", names, [])
+        checks.same(
+            f"only the treefile speaks of reprofix in {which}",
+            contents,
+            ["usr/share/rpm-ostree/treefile.json"],
+        )
+
+    def in_normal_form(self, checks, which):
+        command = [self.reprofix, "fix", "--check", self.tree_of(which)]
+        command += (
+            [] if "SOURCE_DATE_EPOCH" in os.environ else ["--source-date-epoch", "1700000000"]
+        )
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+        checks.that(
+            f"fix has nothing left to do in {which}",
+            done.returncode == 0,
+            done.stdout + done.stderr,
+        )
+
+    def answers_as_before(self, checks, before, which):
+        """The last, since rpm writes side files into what it queries."""
+        ours, theirs = self.tree_of(which), before.tree_of(which)
+        new, old = answers.questions(ours), answers.questions(theirs)
+        for question, answer in new.items():
+            checks.that(f"rpm {question} answers as before in {which}", answer == old[question])
+        checks.that(f"rpm finds packages in {which}", len(new["-qa"]) > 20)
+        checks.same(
+            f"rpm -Va answers as before in {which}",
+            answers.verification(ours),
+            answers.verification(theirs),
+        )
+        code, text = answers.verifydb(ours)
+        checks.that(f"rpmdb --verifydb finds {which} sound", code == 0, text)
+
+
+def read_remaining(path):
+    """(plugin, pattern) of a table, or none."""
+    if not path:
+        return []
+    rows = [line.split("\t") for line in path.read_text().splitlines()]
+    return [(row[0], re.compile(row[1])) for row in rows if row[0] and not row[0].startswith("#")]

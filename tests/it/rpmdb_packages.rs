@@ -1,0 +1,68 @@
+//! Which package owns a path, and what it packaged there.
+
+use std::fs;
+use std::path::Path;
+
+use reprofix::plugins::rpmdb::Packages;
+
+use reprofix::tree::{Kind, Time};
+
+use crate::memtree::{MemTree, Node};
+
+fn tree() -> MemTree {
+    let db = "tests/fixtures/rpmdb/sqlite/one/rpmdb.sqlite";
+    let db = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(db)).unwrap();
+    let mut tree = MemTree::default();
+    tree.add("usr/share/rpm/rpmdb.sqlite", db);
+    tree
+}
+
+#[test]
+fn owners_and_digests_are_those_rpm_prints() {
+    let packages = Packages::load(&tree()).unwrap().unwrap();
+    assert_eq!(packages.len(), 20);
+    for (path, nevra) in [
+        ("usr/bin/t-arch", Some("t-arch-1.0-1.x86_64")),
+        ("usr/bin", Some("t-filesystem-1.0-1.noarch")),
+        ("etc/t-pkg05/conf", Some("t-pkg05-5:1.0-1.noarch")),
+        ("usr/etc/t-pkg05/conf", Some("t-pkg05-5:1.0-1.noarch")),
+        ("usr/bin/t-arc", None),
+        ("", None),
+    ] {
+        assert_eq!(packages.owner_of(Path::new(path)), nevra, "{path}");
+    }
+    let conf = Path::new("usr/etc/t-pkg01/conf");
+    assert!(packages.is_payload(conf, b"conf\n"));
+    assert!(!packages.is_payload(conf, b"edited\n"));
+    assert!(!packages.is_payload(Path::new("var/log/t-pkg01.log"), b""), "ghosts have no digest");
+    let arch = packages.owners(Path::new("usr/bin/t-arch")).next().unwrap();
+    let (algorithm, digest) = arch.digest.unwrap();
+    assert_eq!((algorithm.name(), digest[0], digest.len()), (Some("sha256"), 0xcb, 32));
+}
+
+fn link(tree: &mut MemTree, path: &str, target: &str) {
+    let mtime = Time { sec: 0, nsec: 0 };
+    tree.0.insert(path.into(), Node { kind: Kind::Symlink, data: target.into(), mtime });
+}
+
+#[test]
+fn packaged_directories_that_are_links_are_followed_inside_the_tree() {
+    let mut tree = tree();
+    link(&mut tree, "usr/bin", "sbin");
+    link(&mut tree, "usr/share/t-pkg01", "/../../opt/one");
+    link(&mut tree, "usr/share/t-pkg02", "t-pkg02");
+    let packages = Packages::load(&tree).unwrap().unwrap();
+    let owner = |path: &str| packages.owner_of(Path::new(path));
+    assert_eq!(owner("usr/sbin/t-arch"), Some("t-arch-1.0-1.x86_64"));
+    assert_eq!(owner("usr/bin/t-arch"), None);
+    assert_eq!(owner("opt/one/README"), Some("t-pkg01-1.0-1.noarch"));
+    assert_eq!(owner("usr/share/t-pkg02/README"), Some("t-pkg02-1.0-1.noarch"), "a loop");
+}
+
+#[test]
+fn no_database_is_no_package_and_a_bad_one_is_an_error() {
+    assert!(Packages::load(&MemTree::default()).unwrap().unwrap().is_empty());
+    let mut bad = MemTree::default();
+    bad.add("var/lib/rpm/rpmdb.sqlite", "nonsense");
+    assert!(Packages::load(&bad).unwrap().is_err());
+}
