@@ -2,6 +2,7 @@
 //!
 //! Exit codes, everywhere: 0 the same, sound, done; 1 a finding; 2 it could not be done.
 
+mod check;
 mod config;
 mod explain;
 mod fix;
@@ -31,6 +32,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Fix(fix::Args),
+    Check(check::Args),
     #[cfg(feature = "ostree")]
     Record(record::Args),
     Plugins(plugins::Args),
@@ -53,6 +55,7 @@ enum Outcome {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Fix(args) => args.exec(),
+        Command::Check(args) => args.exec(),
         #[cfg(feature = "ostree")]
         Command::Record(args) => args.exec(),
         Command::Plugins(args) => args.exec(),

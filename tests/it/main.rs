@@ -3,6 +3,8 @@
 
 mod cases;
 #[cfg(feature = "ostree")]
+mod check;
+#[cfg(feature = "ostree")]
 mod digest;
 mod fix;
 mod memtree;
