@@ -47,6 +47,8 @@ pub enum Origin {
     File(PathBuf),
     /// The plugin's own default.
     Default,
+    /// Nobody said; why this value serves.
+    Assumed(&'static str),
 }
 
 impl fmt::Display for Origin {
@@ -57,6 +59,7 @@ impl fmt::Display for Origin {
             Origin::Treefile(path) => write!(f, "{}, metadata.reprofix", path.display()),
             Origin::File(path) => write!(f, "{}", path.display()),
             Origin::Default => f.write_str("default"),
+            Origin::Assumed(why) => f.write_str(why),
         }
     }
 }
@@ -107,9 +110,19 @@ impl InForce {
 /// Errors name the place and the key: a file that does not parse, an unknown key, plugin, option
 /// or value, an epoch that is none, no epoch anywhere.
 pub fn in_force(flags: &Flags, env_epoch: Option<OsString>, tree: &dyn Tree) -> Result<InForce> {
+    in_force_or(flags, env_epoch, tree, None)
+}
+
+/// As [`in_force`], with an epoch for where none is given anywhere.
+pub fn in_force_or(
+    flags: &Flags,
+    env_epoch: Option<OsString>,
+    tree: &dyn Tree,
+    fallback: Option<(SourceDateEpoch, Origin)>,
+) -> Result<InForce> {
     let files = settings(flags.config.as_deref(), tree)?;
     let mut warnings = Vec::new();
-    let epoch = epoch(flags, env_epoch, &files, &mut warnings)?;
+    let epoch = epoch(flags, env_epoch, &files, fallback, &mut warnings)?;
     let plugins = selection(flags, &files)?;
     Ok(InForce { epoch, plugins, options: options(flags, &files)?, warnings })
 }
@@ -208,6 +221,7 @@ fn epoch(
     flags: &Flags,
     env: Option<OsString>,
     files: &[(Settings, Origin)],
+    fallback: Option<(SourceDateEpoch, Origin)>,
     warnings: &mut Vec<String>,
 ) -> Result<(SourceDateEpoch, Origin)> {
     if let Some(text) = &flags.epoch {
@@ -226,6 +240,9 @@ fn epoch(
             let epoch = text_of(value).parse().with_context(|| format!("in {origin}"))?;
             return Ok((epoch, origin.clone()));
         }
+    }
+    if let Some(epoch) = fallback {
+        return Ok(epoch);
     }
     bail!(
         "no SOURCE_DATE_EPOCH: give --source-date-epoch, or set it in the environment, as \

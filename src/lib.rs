@@ -19,6 +19,8 @@ pub mod fsx;
 #[cfg(feature = "nightly")]
 pub mod history;
 pub mod image;
+#[cfg(feature = "nightly")]
+pub mod nightly;
 pub mod plugins;
 pub mod record;
 pub mod report;

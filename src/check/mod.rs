@@ -1,1 +1,17 @@
-//! check
+//! `check`: whether two builds are the same and why they are not, or whether one is in normal form.
+//!
+//! [`align()`] finds the paths that differ, in time proportional to their number; [`classify()`]
+//! says how; [`Explainer`] says why, by running the plugins' own normal forms on both sides. A
+//! difference is called explained only if both normal forms and all metadata are equal, byte for
+//! byte.
+
+mod align;
+mod classify;
+mod explain;
+mod generic;
+mod run;
+
+pub use align::{Node, Pair, align};
+pub use classify::{Change, Difference, Side, classify};
+pub use explain::{Cause, Explained, Explainer, relate};
+pub use run::{Job, audit, compare};

@@ -2,6 +2,7 @@
 //!
 //! Exit codes, everywhere: 0 the same, sound, done; 1 a finding; 2 it could not be done.
 
+mod check;
 mod config;
 mod explain;
 mod fix;
@@ -35,6 +36,7 @@ struct Cli {
 enum Command {
     Fix(fix::Args),
     Oci(oci::Args),
+    Check(check::Args),
     #[cfg(feature = "ostree")]
     Record(record::Args),
     Plugins(plugins::Args),
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Fix(args) => args.exec(),
         Command::Oci(args) => args.exec(),
+        Command::Check(args) => args.exec(),
         #[cfg(feature = "ostree")]
         Command::Record(args) => args.exec(),
         Command::Plugins(args) => args.exec(),

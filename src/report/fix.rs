@@ -106,27 +106,7 @@ impl Report {
 
     /// Fills in the rows from a plan. `names` are the plugins in force, in registry order.
     pub fn take(&mut self, names: &[&'static str], plan: &Plan) {
-        let mut rows: BTreeMap<&'static str, PluginRow> = BTreeMap::new();
-        for &name in names {
-            rows.insert(name, PluginRow { name, ..PluginRow::default() });
-        }
-        for change in &plan.changes {
-            for plugin in &change.plugins {
-                if let Some(row) = rows.get_mut(plugin) {
-                    count(row, change);
-                }
-            }
-        }
-        for remark in &plan.remarks {
-            if let Some(row) = rows.get_mut(remark.plugin) {
-                match remark.note {
-                    Note::Shipped => row.payload += 1,
-                    Note::Report(_) => row.reported += 1,
-                    Note::Unparsed(_) => row.unparsed += 1,
-                }
-            }
-        }
-        self.plugins = names.iter().filter_map(|n| rows.remove(n)).collect();
+        self.plugins = plugin_rows(names, plan);
         self.changes = plan.changes.iter().map(change_row).collect();
         self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
         self.walked = plan.walked;
@@ -191,11 +171,11 @@ impl Report {
 
 impl PluginRow {
     /// This plugin's row if it had done nothing.
-    fn idle(&self) -> Self {
+    pub(super) fn idle(&self) -> Self {
         PluginRow { name: self.name, ..PluginRow::default() }
     }
 
-    fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         let mut parts = Vec::new();
         let mut part = |n: usize, what: &str| {
             if n > 0 {
@@ -214,6 +194,31 @@ impl PluginRow {
     }
 }
 
+/// One row a plugin, in the order of `names`.
+pub(super) fn plugin_rows(names: &[&'static str], plan: &Plan) -> Vec<PluginRow> {
+    let mut rows: BTreeMap<&'static str, PluginRow> = BTreeMap::new();
+    for &name in names {
+        rows.insert(name, PluginRow { name, ..PluginRow::default() });
+    }
+    for change in &plan.changes {
+        for plugin in &change.plugins {
+            if let Some(row) = rows.get_mut(plugin) {
+                count(row, change);
+            }
+        }
+    }
+    for remark in &plan.remarks {
+        if let Some(row) = rows.get_mut(remark.plugin) {
+            match remark.note {
+                Note::Shipped => row.payload += 1,
+                Note::Report(_) => row.reported += 1,
+                Note::Unparsed(_) => row.unparsed += 1,
+            }
+        }
+    }
+    names.iter().filter_map(|n| rows.remove(n)).collect()
+}
+
 fn count(row: &mut PluginRow, change: &Change) {
     let (before, after) = match &change.action {
         Action::Rewrite { before, after, .. } => (*before, *after),
@@ -228,7 +233,7 @@ fn count(row: &mut PluginRow, change: &Change) {
     }
 }
 
-fn change_row(change: &Change) -> ChangeRow {
+pub(super) fn change_row(change: &Change) -> ChangeRow {
     ChangeRow {
         path: shown(&change.path),
         links: change.links.iter().map(|p| shown(p)).collect(),
@@ -244,7 +249,7 @@ fn change_row(change: &Change) -> ChangeRow {
     }
 }
 
-fn remark_row(remark: &Remark) -> Option<RemarkRow> {
+pub(super) fn remark_row(remark: &Remark) -> Option<RemarkRow> {
     let (kind, text) = match &remark.note {
         Note::Report(text) => ("report", text.clone()),
         Note::Unparsed(what) => ("unparsed", what.to_string()),

@@ -74,6 +74,10 @@ impl Repository {
     /// lists them.
     pub fn resolve(&self, rev: Option<&str>) -> anyhow::Result<Checksum> {
         let Some(rev) = rev else { return self.only_ref() };
+        // libostree takes a short ref such as `a` for the start of a commit's checksum.
+        if let Some(commit) = self.refs()?.get(rev) {
+            return Ok(commit.parse()?);
+        }
         let found = self.with(|repo| repo.resolve_rev(rev, false))?;
         let commit = match found {
             Ok(Some(commit)) => commit,

@@ -4,6 +4,8 @@
 mod bad_input;
 mod cases;
 #[cfg(feature = "ostree")]
+mod check;
+#[cfg(feature = "ostree")]
 mod digest;
 mod fix;
 mod memtree;

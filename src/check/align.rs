@@ -1,0 +1,134 @@
+//! Which paths differ: two Merkle trees walked side by side. Equal subtrees are never opened.
+
+use std::cmp::Ordering;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::format::ostree::{Checksum, Dirtree};
+use crate::source::merkle::{At, Merkle};
+
+/// Differing paths that are listed, at most. A commit of a few objects can stand for any number
+/// of paths: what exceeds this is an attack or a mistake.
+const MAX_PATHS: usize = 4_000_000;
+/// Bytes of a path, at most: the system's own limit, so that a tree's depth is bounded.
+const MAX_PATH: usize = 4096;
+
+/// What stands at a path of one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// A directory: dirtree and dirmeta.
+    Dir(Checksum, Checksum),
+    /// A file or a symbolic link: its file object.
+    Leaf(Checksum),
+}
+
+/// A path that differs: two directories only by their dirmeta, anything else by its object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The path below the root; empty for the root itself.
+    pub path: PathBuf,
+    /// What stands there in A.
+    pub a: Option<Node>,
+    /// What stands there in B.
+    pub b: Option<Node>,
+}
+
+/// Every path that differs between two trees, sorted by path component. What is only in one tree
+/// is listed whole.
+///
+/// Opens as many dirtrees as hold a difference. Fails where one is missing or corrupt, and on
+/// trees of more than four million differing paths or of paths longer than 4096 bytes.
+pub fn align(a: &dyn Merkle, b: &dyn Merkle) -> io::Result<Vec<Pair>> {
+    let node = |m: &dyn Merkle| Node::Dir(m.root().dirtree, m.root().dirmeta);
+    let mut walk = Walk { a, b, found: Vec::new(), todo: Vec::new() };
+    walk.meet(PathBuf::new(), Some(node(a)), Some(node(b)))?;
+    while let Some(job) = walk.todo.pop() {
+        walk.open(&job)?;
+    }
+    walk.found.sort_by(|x, y| x.path.cmp(&y.path));
+    Ok(walk.found)
+}
+
+/// A directory to be opened: its dirtree on each side where it is a directory.
+struct Job {
+    path: PathBuf,
+    a: Option<Checksum>,
+    b: Option<Checksum>,
+}
+
+struct Walk<'a> {
+    a: &'a dyn Merkle,
+    b: &'a dyn Merkle,
+    found: Vec<Pair>,
+    todo: Vec<Job>,
+}
+
+impl Walk<'_> {
+    /// Notes what differs at `path` itself, and what is to be opened below it.
+    fn meet(&mut self, path: PathBuf, a: Option<Node>, b: Option<Node>) -> io::Result<()> {
+        if a == b {
+            return Ok(());
+        }
+        if path.as_os_str().len() > MAX_PATH {
+            return Err(too_much(&path, "is longer than 4096 bytes"));
+        }
+        let tree = |node: Option<Node>| match node {
+            Some(Node::Dir(tree, _)) => Some(tree),
+            _ => None,
+        };
+        let same_meta = match (a, b) {
+            (Some(Node::Dir(_, x)), Some(Node::Dir(_, y))) => x == y,
+            _ => false,
+        };
+        if tree(a) != tree(b) {
+            self.todo.push(Job { path: path.clone(), a: tree(a), b: tree(b) });
+        }
+        if !same_meta {
+            if self.found.len() >= MAX_PATHS {
+                return Err(too_much(&path, "comes after four million paths that differ"));
+            }
+            self.found.push(Pair { path, a, b });
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, job: &Job) -> io::Result<()> {
+        let children = |m: &dyn Merkle, tree: &Option<Checksum>| match tree {
+            Some(object) => m.children(At { path: &job.path, object }),
+            None => Ok(Dirtree::default()),
+        };
+        let (a, b) = (children(self.a, &job.a)?, children(self.b, &job.b)?);
+        let (mut a, mut b) = (nodes(&a).peekable(), nodes(&b).peekable());
+        loop {
+            let order = match (a.peek(), b.peek()) {
+                (None, None) => return Ok(()),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(x), Some(y)) => x.0.cmp(y.0),
+            };
+            let x = if order.is_le() { a.next() } else { None };
+            let y = if order.is_ge() { b.next() } else { None };
+            let Some((name, _)) = x.or(y) else { return Ok(()) };
+            let path = job.path.join(OsStr::from_bytes(name));
+            self.meet(path, x.map(|x| x.1), y.map(|y| y.1))?;
+        }
+    }
+}
+
+/// The names of a directory in bytewise order, files and directories together.
+fn nodes(tree: &Dirtree) -> impl Iterator<Item = (&[u8], Node)> {
+    let mut files = tree.files.iter().map(|(n, f)| (n.as_slice(), Node::Leaf(*f))).peekable();
+    let mut dirs = tree.dirs.iter().map(|(n, t, m)| (n.as_slice(), Node::Dir(*t, *m))).peekable();
+    std::iter::from_fn(move || match (files.peek(), dirs.peek()) {
+        (Some(f), Some(d)) if d.0 < f.0 => dirs.next(),
+        (None, Some(_)) => dirs.next(),
+        _ => files.next(),
+    })
+}
+
+fn too_much(path: &Path, why: &str) -> io::Error {
+    let end: String = crate::tree::show(path).chars().take(200).collect();
+    io::Error::new(io::ErrorKind::InvalidData, format!("path /{end} {why}: compare smaller trees"))
+}

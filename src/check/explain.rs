@@ -1,0 +1,248 @@
+//! Why a path differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::generic;
+use super::{Change, Difference, Side};
+use crate::engine::{Chain, Form, Normal, Note};
+use crate::format::ostree::Checksum;
+use crate::plugins::{File, Step, Want};
+use crate::source::merkle::{At, Merkle};
+use crate::tree::Kind;
+
+/// Why a path differs, as far as anybody can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The normal forms of both sides are equal: `fix` removes the difference.
+    Fixed {
+        /// The plugins that make them equal, in registry order.
+        plugins: Vec<&'static str>,
+    },
+    /// A plugin knows the file; what is left is not its to remove.
+    Known {
+        /// The plugin.
+        plugin: &'static str,
+        /// What it says, one phrase a line.
+        lines: Vec<String>,
+    },
+    /// The very same two objects differ at another path.
+    Cascade {
+        /// That path.
+        of: PathBuf,
+    },
+    /// Nobody knows.
+    Unexplained,
+}
+
+/// A difference and its cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// The difference.
+    pub difference: Difference,
+    /// Its cause.
+    pub cause: Cause,
+    /// What exactly differs, one phrase a line.
+    pub details: Vec<String>,
+}
+
+/// One side of a comparison: its content, and the plugins as they are in force for it.
+#[derive(Clone, Copy)]
+pub struct Explainer<'a> {
+    /// A and its plugins.
+    pub a: (&'a dyn Merkle, Chain<'a>),
+    /// B and its plugins.
+    pub b: (&'a dyn Merkle, Chain<'a>),
+}
+
+/// What is known of one side after its normal form was made.
+struct Judged<'d> {
+    side: &'d Side,
+    normal: Normal,
+    gone: bool,
+    /// Content in normal form; `None` for what is no regular file, or gone.
+    content: Option<Vec<u8>>,
+}
+
+impl Explainer<'_> {
+    /// Says why `difference` is there.
+    ///
+    /// Fails where an object is missing or corrupt.
+    pub fn explain(&self, difference: Difference) -> io::Result<Explained> {
+        let path = &difference.path;
+        let a = judge(self.a, path, difference.a.as_ref())?;
+        let b = judge(self.b, path, difference.b.as_ref())?;
+        let mut details = generic::metadata(&difference);
+        let cause = if equal(a.as_ref(), b.as_ref()) {
+            Cause::Fixed { plugins: self.acting(a.as_ref(), b.as_ref()) }
+        } else {
+            self.known(path, a.as_ref(), b.as_ref())
+        };
+        if !matches!(cause, Cause::Fixed { .. }) && difference.changes.contains(&Change::Content) {
+            details.extend(self.content(&difference, a.as_ref(), b.as_ref())?);
+        }
+        Ok(Explained { difference, cause, details })
+    }
+
+    /// The plugins that act on either side, in registry order.
+    fn acting(&self, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Vec<&'static str> {
+        let by: BTreeSet<_> = a.into_iter().chain(b).flat_map(|j| &j.normal.by).collect();
+        let names = self.a.1.plugins.iter().map(|p| p.page().name);
+        names.filter(|name| by.contains(name)).collect()
+    }
+
+    /// What a plugin knows of a difference that its normal form does not remove.
+    fn known(&self, path: &Path, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Cause {
+        if let (Some(x), Some(y)) = (a, b)
+            && let Some(cause) = self.ask(path, x, y)
+        {
+            return cause;
+        }
+        let notes = a.into_iter().chain(b).flat_map(|j| &j.normal.notes);
+        let mut said: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
+        for (plugin, note) in notes {
+            let line = match note {
+                Note::Report(why) => why.clone(),
+                Note::Unparsed(what) => format!("cannot be parsed: {what}"),
+                Note::Shipped => continue,
+            };
+            said.entry(plugin).or_default().insert(line);
+        }
+        match said.into_iter().next() {
+            Some((plugin, lines)) => Cause::Known { plugin, lines: lines.into_iter().collect() },
+            None => Cause::Unexplained,
+        }
+    }
+
+    /// Asks the plugins that want the file on both sides, the first that has an answer.
+    fn ask(&self, path: &Path, a: &Judged<'_>, b: &Judged<'_>) -> Option<Cause> {
+        let (x, y) = (a.side.entry(path), b.side.entry(path));
+        let (left, right) = (a.content.as_deref()?, b.content.as_deref()?);
+        if left == right {
+            return None;
+        }
+        let cx = self.a.1.cx;
+        for plugin in self.a.1.plugins {
+            if plugin.wants(&x, cx) == Want::No || plugin.wants(&y, cx) == Want::No {
+                continue;
+            }
+            let file =
+                |entry, bytes: &'_ [u8], tree| File { entry, bytes: bytes.to_vec().into(), tree };
+            let left = file(&x, left, self.a.0.tree());
+            let right = file(&y, right, self.b.0.tree());
+            let lines = plugin.explain(&left, &right, cx);
+            if !lines.is_empty() {
+                return Some(Cause::Known { plugin: plugin.page().name, lines });
+            }
+        }
+        None
+    }
+
+    /// What differs in the content of two files, or that a plugin would take care of that.
+    fn content(
+        &self,
+        difference: &Difference,
+        a: Option<&Judged<'_>>,
+        b: Option<&Judged<'_>>,
+    ) -> io::Result<Vec<String>> {
+        let (Some(x), Some(y)) = (a, b) else { return Ok(Vec::new()) };
+        if let (Some(left), Some(right)) = (&x.content, &y.content)
+            && left == right
+        {
+            let names = self.acting(a, b).join(", ");
+            return Ok(vec![format!("content: equal once {names} has run")]);
+        }
+        let path = &difference.path;
+        let left = self.a.0.content(At { path, object: &x.side.object })?;
+        let right = self.b.0.content(At { path, object: &y.side.object })?;
+        Ok(generic::content(&left, &right))
+    }
+}
+
+fn judge<'d>(
+    (merkle, chain): (&dyn Merkle, Chain<'_>),
+    path: &Path,
+    side: Option<&'d Side>,
+) -> io::Result<Option<Judged<'d>>> {
+    let Some(side) = side else { return Ok(None) };
+    let entry = side.entry(path);
+    let normal = chain.normal_form(merkle.tree(), &entry)?;
+    let gone = normal.is_removed(&entry);
+    let content = if gone || entry.kind != Kind::File {
+        None
+    } else {
+        match normal.content(&entry) {
+            Some(bytes) => Some(bytes.to_vec()),
+            None if linked(&normal, path) => None,
+            None => Some(merkle.content(At { path, object: &side.object })?),
+        }
+    };
+    Ok(Some(Judged { side, normal, gone, content }))
+}
+
+/// Whether the path becomes a link of another, whose content is not known here.
+fn linked(normal: &Normal, path: &Path) -> bool {
+    match &normal.form {
+        Form::Steps(steps) => steps.iter().any(|s| matches!(s, Step::Link(p, _) if p == path)),
+        _ => false,
+    }
+}
+
+/// Whether two normal forms are the same: both absent, or equal in type, metadata and content.
+fn equal(a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> bool {
+    let (a, b) = (a.filter(|j| !j.gone), b.filter(|j| !j.gone));
+    match (a, b) {
+        (None, None) => true,
+        (Some(x), Some(y)) => {
+            let known = |j: &Judged<'_>| j.side.kind() != Kind::File || j.content.is_some();
+            x.side.attrs == y.side.attrs
+                && x.side.target == y.side.target
+                && known(x)
+                && known(y)
+                && x.content == y.content
+        }
+        _ => false,
+    }
+}
+
+/// Finds, among `all`, the differences that are the same two objects as one before, and directories
+/// that cannot go because something in them stays.
+pub fn relate(all: &mut [Explained]) {
+    keep_needed_directories(all);
+    let mut first: BTreeMap<(Checksum, Checksum), PathBuf> = BTreeMap::new();
+    for explained in all {
+        let difference = &explained.difference;
+        let (Some(a), Some(b)) = (&difference.a, &difference.b) else { continue };
+        if !difference.changes.contains(&Change::Content) || explained.cause != Cause::Unexplained {
+            continue;
+        }
+        match first.get(&(a.object, b.object)) {
+            Some(of) => explained.cause = Cause::Cascade { of: of.clone() },
+            None => drop(first.insert((a.object, b.object), difference.path.clone())),
+        }
+    }
+}
+
+/// A directory on one side is called fixed only if everything in it is: `fix` removes no directory
+/// that holds something.
+fn keep_needed_directories(all: &mut [Explained]) {
+    let mut needed: BTreeSet<PathBuf> = BTreeSet::new();
+    // Backwards: what is in a directory comes before the directory.
+    for explained in all.iter_mut().rev() {
+        let one_sided = matches!(explained.difference.changes[..], [Change::OnlyA | Change::OnlyB]);
+        if !one_sided {
+            continue;
+        }
+        let path = &explained.difference.path;
+        if needed.contains(path) && matches!(explained.cause, Cause::Fixed { .. }) {
+            explained.cause = Cause::Unexplained;
+            explained.details.push("something in it stays".to_owned());
+        }
+        if !matches!(explained.cause, Cause::Fixed { .. })
+            && let Some(parent) = path.parent()
+        {
+            needed.insert(parent.to_owned());
+        }
+    }
+}

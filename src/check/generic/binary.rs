@@ -1,0 +1,65 @@
+//! Bytes that nobody understands.
+
+/// The first byte at which two contents differ: the end of the shorter, at the latest.
+fn position(a: &[u8], b: &[u8]) -> usize {
+    let common = a.len().min(b.len());
+    a.iter().zip(b).position(|(x, y)| x != y).unwrap_or(common)
+}
+
+/// Where two contents begin to differ, and how much.
+pub(super) fn first(a: &[u8], b: &[u8]) -> String {
+    let common = a.len().min(b.len());
+    let different = a.iter().zip(b).filter(|(x, y)| x != y).count();
+    let length = match (a.len(), b.len()) {
+        (x, y) if x == y => format!("{x} bytes, {different} of them differ"),
+        (x, y) => format!("{x} → {y} bytes, {different} of the first {common} differ"),
+    };
+    format!("first difference at byte {}: {length}", position(a, b))
+}
+
+/// The bytes there, and how random the whole is.
+pub(super) fn explain(a: &[u8], b: &[u8]) -> Vec<String> {
+    let first = position(a, b);
+    vec![
+        format!("there: {} → {}", hex(a, first), hex(b, first)),
+        format!("entropy {:.2} → {:.2} bits a byte", entropy(a), entropy(b)),
+    ]
+}
+
+/// Up to sixteen bytes from `at`.
+fn hex(bytes: &[u8], at: usize) -> String {
+    let piece: Vec<_> = bytes.iter().skip(at).take(16).map(|b| format!("{b:02x}")).collect();
+    if piece.is_empty() { "end of file".to_owned() } else { piece.join(" ") }
+}
+
+/// Shannon's entropy of the bytes: 0 for one value, 8 for what does not compress.
+fn entropy(bytes: &[u8]) -> f64 {
+    let mut counts = [0u64; 256];
+    bytes.iter().for_each(|b| counts[usize::from(*b)] += 1);
+    let total = bytes.len() as f64;
+    let share = |n: &u64| *n as f64 / total;
+    counts.iter().filter(|n| **n > 0).map(|n| -share(n) * share(n).log2()).sum::<f64>().abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_that_differs_is_named() {
+        let (a, b) = ([0, 1, 2, 255], [0, 1, 3, 255, 9]);
+        let line = first(&a, &b);
+        assert_eq!(line, "first difference at byte 2: 4 → 5 bytes, 1 of the first 4 differ");
+        let lines = explain(&a, &b);
+        assert_eq!(lines[0], "there: 02 ff → 03 ff 09");
+        let lines = explain(&[0, 1], &[0, 1, 2]);
+        assert_eq!(lines[0], "there: end of file → 02");
+    }
+
+    #[test]
+    fn entropy_is_between_nothing_and_eight() {
+        assert_eq!(entropy(&[7; 100]), 0.0);
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(entropy(&all), 8.0);
+    }
+}

@@ -1,0 +1,109 @@
+//! Text, line by line.
+
+use similar::{Algorithm, ChangeTag, capture_diff_slices};
+
+/// Bytes and lines up to which a diff is computed; its cost grows with the product of what differs
+/// and what there is.
+const BYTES_MAX: usize = 2 << 20;
+const LINES_MAX: usize = 20_000;
+/// Changed lines shown, and characters of each.
+const SHOWN: usize = 20;
+const WIDTH: usize = 160;
+
+/// The lines that are only in A (`-`) and only in B (`+`); `None` unless both are text.
+pub(super) fn explain(a: &[u8], b: &[u8]) -> Option<Vec<String>> {
+    let (x, y) = (text(a)?, text(b)?);
+    let (x, y): (Vec<&str>, Vec<&str>) =
+        (x.split_inclusive('\n').collect(), y.split_inclusive('\n').collect());
+    if a.len().max(b.len()) > BYTES_MAX || x.len().max(y.len()) > LINES_MAX {
+        let same = x.iter().zip(&y).take_while(|(p, q)| p == q).count();
+        let lines = format!("text: {} → {} lines, equal up to line {same}", x.len(), y.len());
+        return Some(vec![lines]);
+    }
+    Some(diff(&x, &y))
+}
+
+fn diff(x: &[&str], y: &[&str]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut more = 0;
+    for op in capture_diff_slices(Algorithm::Myers, x, y) {
+        for change in op.iter_changes(x, y) {
+            let sign = match change.tag() {
+                ChangeTag::Equal => continue,
+                ChangeTag::Delete => '-',
+                ChangeTag::Insert => '+',
+            };
+            if lines.len() < SHOWN {
+                lines.push(format!("{sign}{}", shown(change.value())));
+            } else {
+                more += 1;
+            }
+        }
+    }
+    if more > 0 {
+        lines.push(format!("… and {more} more lines"));
+    }
+    lines
+}
+
+/// UTF-8 without the characters that text does not hold.
+fn text(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\r' | '\x1b' | '\x0c');
+    (!text.contains(odd)).then_some(text)
+}
+
+/// A line for a terminal: its start, nothing that the terminal acts on, a missing end named.
+fn shown(line: &str) -> String {
+    let (body, end) = match line.strip_suffix('\n') {
+        Some(body) => (body, ""),
+        None => (line, " (no newline at the end)"),
+    };
+    let mut out = String::new();
+    for c in body.chars().take(WIDTH) {
+        match c {
+            '\t' => out.push('\t'),
+            c if c.is_control() || is_bidi(c) => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    if body.chars().nth(WIDTH).is_some() {
+        out.push('…');
+    }
+    out + end
+}
+
+/// Characters that reorder a line of text.
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_lines_are_shown() {
+        let lines = explain(b"a\nb\nc\n", b"a\nB\nc\nd").expect("text");
+        assert_eq!(lines, ["-b", "+B", "+d (no newline at the end)"]);
+        assert_eq!(explain(b"a\x1b[31m\n", b"b\n").expect("text"), ["-a\\u{1b}[31m", "+b"]);
+    }
+
+    #[test]
+    fn what_is_no_text_is_left_to_others() {
+        assert_eq!(explain(b"a\0b", b"text"), None);
+        assert_eq!(explain(b"text", &[0xff, 0xfe]), None);
+    }
+
+    #[test]
+    fn long_diffs_are_cut_and_huge_ones_not_made() {
+        let numbers = |from: usize, n: usize| {
+            (from..from + n).map(|i| format!("{i}\n")).collect::<String>().into_bytes()
+        };
+        let lines = explain(&numbers(0, 100), &numbers(1000, 100)).expect("text");
+        assert_eq!(lines.len(), SHOWN + 1);
+        assert_eq!(lines[SHOWN], "… and 180 more lines");
+        let lines = explain(&numbers(0, 30_000), &numbers(0, 30_001)).expect("text");
+        assert_eq!(lines, ["text: 30000 → 30001 lines, equal up to line 30000"]);
+    }
+}

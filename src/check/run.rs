@@ -1,0 +1,194 @@
+//! One run of `check` from its options to its report.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, bail};
+use rayon::prelude::*;
+
+use super::{Explained, Explainer, align, classify, explain};
+use crate::config::{self, Flags, InForce, Origin};
+use crate::engine::{Chain, Shipped, nothing_shipped, plan};
+use crate::env::{self, SourceDateEpoch};
+use crate::format::ostree::Checksum;
+use crate::plugins::rpmdb::Packages;
+use crate::report::Progress;
+use crate::report::audit::Audit;
+use crate::report::check::{Comparison, Metadata};
+use crate::source::{Spec, Subject, comparable, cosa::Recorded};
+use crate::tree::{Entry, Tree, digest};
+
+/// What `check` is asked to do.
+#[derive(Clone, Debug, Default)]
+pub struct Job {
+    /// The first subject, as written.
+    pub a: OsString,
+    /// The second, if two are compared.
+    pub b: Option<OsString>,
+    /// Plugins, options and epoch from the command line.
+    pub flags: Flags,
+    /// Do not spare files that are as their package shipped them.
+    pub deep: bool,
+    /// A meta.json whose recorded content checksum a single subject must have.
+    pub meta: Option<PathBuf>,
+    /// Count every difference of commit metadata.
+    pub strict_metadata: bool,
+}
+
+/// Compares two subjects.
+///
+/// Fails if one cannot be read, is corrupt, or if they do not compare; the error says what and
+/// what to do.
+pub fn compare(job: &Job, b: &OsString, progress: &Progress) -> Result<Comparison> {
+    if job.meta.is_some() {
+        bail!("--meta is for one subject: its recorded checksum is compared with the subject's");
+    }
+    let a = open(&job.a, progress)?;
+    let b = open(b, progress)?;
+    comparable(&a, &b)?;
+    let mut report = Comparison::new(&a, &b);
+    if let (Some(x), Some(y)) = (&a.commit, &b.commit) {
+        report.metadata = Metadata::compare(x, y, job.strict_metadata);
+    }
+    if a.content_checksum() != b.content_checksum() {
+        let in_force = in_force(job, &a, Some(earliest()))?;
+        report.assume(&in_force);
+        for explained in differences(job, &in_force, &a, &b, progress)? {
+            report.add(&explained.0, explained.1);
+        }
+    }
+    report.settle();
+    progress.finish();
+    Ok(report)
+}
+
+/// Audits one subject: what `fix` would change, and whether its recorded checksum holds.
+///
+/// Fails as [`compare`] does, and where no SOURCE_DATE_EPOCH is known.
+pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
+    let a = open(&job.a, progress)?;
+    let made = a.commit.as_ref().and_then(|c| u32::try_from(c.timestamp()?).ok());
+    let fallback = made.map(|t| (SourceDateEpoch::new(t), Origin::Assumed("the commit's time")));
+    let in_force = in_force(job, &a, fallback)?;
+    let mut report = Audit::new(&a, &in_force);
+    if let Some((sum, file)) = recorded(job, &a)? {
+        report.compare(&sum, file);
+    }
+    progress.phase("walking", 0);
+    let tree = a.merkle.tree();
+    let mut entries = digest::walk(tree)?;
+    entries.sort_by(|x, y| x.path.cmp(&y.path));
+    with_chain(job, &in_force, &Installed::new(tree), |chain| {
+        progress.phase("reading", entries.iter().filter(|e| chain.wants(e)).count());
+        let plan = plan(tree, &entries, &chain, &|n| progress.advance(n))?;
+        let names: Vec<_> = chain.plugins.iter().map(|p| p.page().name).collect();
+        report.take(&names, &plan);
+        anyhow::Ok(())
+    })?;
+    progress.finish();
+    Ok(report)
+}
+
+fn open(text: &OsString, progress: &Progress) -> Result<Subject> {
+    progress.phase("hashing", 0);
+    Subject::open(&Spec::parse(text)?, &|| progress.advance(1))
+}
+
+/// The recorded checksum: of the file that was named, else of the subject's own build.
+fn recorded(job: &Job, subject: &Subject) -> Result<Option<(Checksum, String)>> {
+    let Some(meta) = &job.meta else { return Ok(subject.recorded.clone()) };
+    let recorded = Recorded::read(meta)?.content_checksum.with_context(|| {
+        let file = meta.display();
+        format!("{file} records no ostree-content-checksum; `reprofix record` writes it")
+    })?;
+    Ok(Some((recorded, meta.display().to_string())))
+}
+
+/// Two builds made at times that nobody told us compare under an epoch before both.
+fn earliest() -> (SourceDateEpoch, Origin) {
+    (SourceDateEpoch::new(0), Origin::Assumed("before every build"))
+}
+
+fn in_force(
+    job: &Job,
+    subject: &Subject,
+    fallback: Option<(SourceDateEpoch, Origin)>,
+) -> Result<InForce> {
+    let tree = subject.merkle.tree();
+    config::in_force_or(&job.flags, env::source_date_epoch(), tree, fallback)
+}
+
+/// The packages of one tree, read when first asked for.
+struct Installed<'a> {
+    tree: &'a dyn Tree,
+    packages: OnceLock<Packages>,
+}
+
+impl<'a> Installed<'a> {
+    fn new(tree: &'a dyn Tree) -> Self {
+        Installed { tree, packages: OnceLock::new() }
+    }
+
+    /// A tree without a database that can be read has no packages: then nothing is spared, and
+    /// nothing owned.
+    fn get(&self) -> &Packages {
+        let load = || Packages::load(self.tree).ok().and_then(Result::ok).unwrap_or_default();
+        self.packages.get_or_init(load)
+    }
+}
+
+/// Runs `f` with the plugins in force, told what in the tree is as packaged.
+fn with_chain<T>(
+    job: &Job,
+    in_force: &InForce,
+    installed: &Installed<'_>,
+    f: impl FnOnce(Chain<'_>) -> T,
+) -> T {
+    let payload = |entry: &Entry, bytes: &[u8]| installed.get().is_payload(&entry.path, bytes);
+    let (plugins, cx) = (in_force.chain(), in_force.context());
+    let shipped: &Shipped<'_> = if job.deep { &nothing_shipped } else { &payload };
+    f(Chain { plugins: &plugins, cx: &cx, shipped })
+}
+
+/// Every difference, explained, with the packages that own its path.
+fn differences(
+    job: &Job,
+    in_force: &InForce,
+    a: &Subject,
+    b: &Subject,
+    progress: &Progress,
+) -> Result<Vec<(Explained, Vec<String>)>> {
+    let (left, right) = (&*a.merkle, &*b.merkle);
+    progress.phase("comparing", 0);
+    let pairs = align(left, right).context("comparing")?;
+    progress.phase("explaining", pairs.len());
+    let installed = [Installed::new(left.tree()), Installed::new(right.tree())];
+    let mut all = with_chain(job, in_force, &installed[0], |x| {
+        with_chain(job, in_force, &installed[1], |y| {
+            let explainer = Explainer { a: (left, x), b: (right, y) };
+            let explain = |pair| {
+                let explained = explainer.explain(classify(left, right, pair)?);
+                progress.advance(1);
+                explained
+            };
+            pairs.par_iter().map(explain).collect::<io::Result<Vec<_>>>()
+        })
+    })
+    .context("explaining")?;
+    explain::relate(&mut all);
+    let owned = |e: Explained| {
+        let owners = owners(&installed, &e.difference.path);
+        (e, owners)
+    };
+    Ok(all.into_iter().map(owned).collect())
+}
+
+/// The packages that own `path` on either side, by name.
+fn owners(installed: &[Installed<'_>; 2], path: &Path) -> Vec<String> {
+    let all = installed.iter().flat_map(|side| side.get().owners(path));
+    let names: BTreeSet<_> = all.map(|o| o.nevra.to_owned()).collect();
+    names.into_iter().collect()
+}

@@ -1,0 +1,101 @@
+//! `reprofix check`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::{Choice, Outcome};
+use crate::check::{Job, audit, compare};
+use crate::report::Progress;
+
+/// Say whether two builds are the same, and why they are not; or audit one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Subjects:
+  ostree:REPO[:REF|COMMIT]      a commit; without REF, the repository's only ref
+  cosa:WORKDIR[:BUILD[/ARCH]]   a build of coreos-assembler; without BUILD, the latest
+  dir:PATH                      a directory, as a commit of it would be
+  PATH[:REF|:BUILD]             whatever stands there
+
+Of one subject: whether it is in normal form (what `fix` would change), and whether it has the \
+content checksum that its meta.json records. What a plugin only reports is listed and does not \
+count.
+
+Exit codes: 0 the same, or sound; 1 it differs, or is not in normal form; 2 it could not be done.")]
+pub(super) struct Args {
+    /// The first subject.
+    a: OsString,
+    /// The second subject.
+    b: Option<OsString>,
+    #[command(flatten)]
+    choice: Choice,
+    /// A meta.json whose ostree-content-checksum the one subject must have.
+    #[arg(long, value_name = "FILE", conflicts_with = "b")]
+    meta: Option<PathBuf>,
+    /// Count every difference of commit metadata, legitimate ones too.
+    #[arg(long)]
+    strict_metadata: bool,
+    /// Rewrite files that are as their package shipped them, too.
+    #[arg(long)]
+    deep: bool,
+    /// Write the report as JSON (`-`: standard output).
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Paths listed for each cause, at most; 0 lists all.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    /// Threads to use. Default: one a processor.
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
+    /// No progress, no report for people: the exit code says it.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Args {
+    pub(super) fn exec(self) -> Result<Outcome> {
+        if let Some(jobs) = self.jobs {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.get());
+            pool.build_global().context("starting threads")?;
+        }
+        let job = Job {
+            a: self.a.clone(),
+            b: self.b.clone(),
+            flags: self.choice.flags(),
+            deep: self.deep,
+            meta: self.meta.clone(),
+            strict_metadata: self.strict_metadata,
+        };
+        let progress = Progress::new(self.quiet);
+        let limit = if self.limit == 0 { usize::MAX } else { self.limit };
+        let same = match &job.b {
+            Some(b) => {
+                let report = compare(&job, b, &progress)?;
+                self.say(&report, &report.warnings, || report.human(limit))?;
+                report.same
+            }
+            None => {
+                let report = audit(&job, &progress)?;
+                self.say(&report, &report.warnings, || report.human(limit))?;
+                report.sound
+            }
+        };
+        Ok(if same { Outcome::Same } else { Outcome::Finding })
+    }
+
+    /// Writes the report wherever it was asked for.
+    fn say(
+        &self,
+        report: &impl serde::Serialize,
+        warnings: &[String],
+        human: impl Fn() -> String,
+    ) -> Result<()> {
+        warnings.iter().for_each(|w| super::warn(w));
+        if let Some(file) = &self.json {
+            super::write_json(file, report)?;
+        }
+        let json_on_stdout = self.json.as_deref() == Some(Path::new("-"));
+        if self.quiet || json_on_stdout { Ok(()) } else { super::print(&human()) }
+    }
+}

@@ -1,0 +1,128 @@
+//! What `check` of one subject found.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::check::SubjectRow;
+use super::fix::{ChangeRow, PluginRow, RemarkRow, change_row, plugin_rows, remark_row};
+use crate::config::InForce;
+use crate::engine::Plan;
+use crate::format::ostree::Checksum;
+use crate::source::Subject;
+
+/// One subject audited; `check A --json` writes it. Everything is in a stable order.
+#[derive(Clone, Debug, Serialize)]
+pub struct Audit {
+    /// Name and version of this schema; the number rises when a field changes its meaning.
+    pub schema: &'static str,
+    /// The version of reprofix.
+    pub version: &'static str,
+    /// The subject.
+    pub a: SubjectRow,
+    /// Whether it is in normal form and has its recorded checksum; the exit code is 0 then,
+    /// else 1.
+    pub sound: bool,
+    /// The epoch under which normal forms were made, in seconds since 1970-01-01 UTC.
+    pub source_date_epoch: u32,
+    /// Where the epoch came from.
+    pub source_date_epoch_from: String,
+    /// The content checksum that was recorded and the file it stands in; `null` if none was.
+    pub recorded: Option<Recorded>,
+    /// One row a plugin in force, in registry order.
+    pub plugins: Vec<PluginRow>,
+    /// One row a path that `fix` would change, sorted by path.
+    pub changes: Vec<ChangeRow>,
+    /// One row a known difference that no plugin removes, or a file that could not be parsed.
+    pub remarks: Vec<RemarkRow>,
+    /// Other things worth saying.
+    pub warnings: Vec<String>,
+}
+
+/// A recorded checksum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Recorded {
+    /// The file it stands in.
+    pub file: String,
+    /// The content checksum there.
+    pub content_checksum: String,
+    /// Whether the subject has it.
+    pub holds: bool,
+}
+
+impl Audit {
+    /// The schema's name and version.
+    pub const SCHEMA: &'static str = "reprofix-audit-1";
+
+    /// A subject that nothing is known of so far.
+    pub fn new(a: &Subject, in_force: &InForce) -> Self {
+        Audit {
+            schema: Self::SCHEMA,
+            version: env!("CARGO_PKG_VERSION"),
+            a: SubjectRow::of(a),
+            sound: true,
+            source_date_epoch: in_force.epoch.0.seconds(),
+            source_date_epoch_from: in_force.epoch.1.to_string(),
+            recorded: None,
+            plugins: Vec::new(),
+            changes: Vec::new(),
+            remarks: Vec::new(),
+            warnings: in_force.warnings.clone(),
+        }
+    }
+
+    /// Compares the subject's content checksum with the one recorded in `file`.
+    pub fn compare(&mut self, recorded: &Checksum, file: String) {
+        let content_checksum = recorded.to_string();
+        let holds = content_checksum == self.a.content_checksum;
+        self.sound &= holds;
+        self.recorded = Some(Recorded { file, content_checksum, holds });
+    }
+
+    /// Fills in what `fix` would do. `names` are the plugins in force, in registry order.
+    pub fn take(&mut self, names: &[&'static str], plan: &Plan) {
+        self.plugins = plugin_rows(names, plan);
+        self.changes = plan.changes.iter().map(change_row).collect();
+        self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
+        self.sound &= self.changes.is_empty();
+    }
+
+    /// The report for a terminal, at most `limit` paths.
+    pub fn human(&self, limit: usize) -> String {
+        let mut out =
+            format!("{}\n  content checksum {}\n", self.a.subject, self.a.content_checksum);
+        if let Some(recorded) = &self.recorded {
+            let _ = match recorded.holds {
+                true => writeln!(out, "  as recorded in {}", recorded.file),
+                false => writeln!(
+                    out,
+                    "  but {} records {}: the build is not the one that was recorded",
+                    recorded.file, recorded.content_checksum
+                ),
+            };
+        }
+        for row in self.plugins.iter().filter(|r| **r != r.idle()) {
+            let _ = writeln!(out, "  {}", row.line());
+        }
+        for change in self.changes.iter().take(limit) {
+            let by = change.plugins.join(", ");
+            let _ = writeln!(out, "  {:7} /{}  [{by}]", change.action, change.path);
+        }
+        if self.changes.len() > limit {
+            let more = self.changes.len() - limit;
+            let _ = writeln!(out, "  … and {more} more; --limit 0 lists all");
+        }
+        for remark in &self.remarks {
+            let _ = writeln!(out, "  /{}: {}: {}", remark.path, remark.plugin, remark.text);
+        }
+        let _ = match self.changes.len() {
+            0 => writeln!(out, "in normal form"),
+            n => writeln!(
+                out,
+                "not in normal form: {n} paths; `reprofix fix` with SOURCE_DATE_EPOCH={} changes them",
+                self.source_date_epoch
+            ),
+        };
+        out
+    }
+}
