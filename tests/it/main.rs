@@ -8,3 +8,4 @@ mod rpmdb_bdb;
 mod rpmdb_ndb;
 mod rpmdb_packages;
 mod rpmdb_sqlite;
+mod rpmdb_world;

@@ -168,11 +168,7 @@ fn off_page(order: Order, first: u32, len: usize) -> Vec<u8> {
 }
 
 /// Puts the pairs of a bucket on its page and, if they do not fit, on pages chained to it.
-fn fill(
-    out: &mut Out,
-    first: u32,
-    pairs: impl Iterator<Item = Items>,
-) -> Result<(), Malformed> {
+fn fill(out: &mut Out, first: u32, pairs: impl Iterator<Item = Items>) -> Result<(), Malformed> {
     let mut page = first;
     let mut items: Vec<Vec<u8>> = Vec::new();
     let mut used = HEADER;
