@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use reprofix::format::rpmdb::bdb::{self, Access, Record, Shape};
@@ -212,3 +213,142 @@ proptest! {
         prop_assert!(dumped == mine);
     }
 }
+
+/// What rpm (4.16 or later: it reads Berkeley DB with code of its own) finds in a database.
+fn rpm_finds(files: &Files) -> String {
+    let dir = save(files);
+    let ask = |args: &[&str]| {
+        let mut rpm = Command::new("rpm");
+        rpm.args(["--define", "_db_backend bdb_ro", "--dbpath"]).arg(dir.path());
+        let out = rpm.args(args).output().expect("rpm is installed");
+        let mut lines: Vec<_> = out.stdout.split(|&byte| byte == b'\n').collect();
+        lines.sort();
+        let lines = String::from_utf8_lossy(&lines.join(&b'\n')).into_owned();
+        let errors = String::from_utf8_lossy(&out.stderr).into_owned();
+        format!("{args:?}\n{lines}\n{errors}\n").replace(dir.path().to_str().unwrap(), "")
+    };
+    let all = "%{NEVRA} [%{REQUIRENAME} ][%{FILENAMES} ]%{SHA256HEADER} %{SIGMD5}\n";
+    let mut found = ask(&["-qa", "--qf", all]);
+    found += &ask(&["-q", "--whatprovides", "t-pkg03", "t-arch", "--qf", "%{NEVRA}\n"]);
+    found += &ask(&["-q", "--whatrequires", "t-filesystem", "t-pkg01", "--qf", "%{NEVRA}\n"]);
+    found += &ask(&["-qf", "/usr", "/usr/share/t-pkg07/file1", "--qf", "%{NEVRA}\n"]);
+    found + &ask(&["-q", "t-pkg05", "t-upd", "uuid", "libuuid", "tzdata"])
+}
+
+#[test]
+fn rpm_finds_the_same_as_before() {
+    for name in ["bdb/one", "bdb/rev", "real/bdb/libuuid", "real/bdb/ubi7-tzdata"] {
+        let old = fixture(name);
+        let found = rpm_finds(&old);
+        assert!(found.contains("noarch") || found.contains("x86_64"), "{found}");
+        assert!(found == rpm_finds(&canonical(&old)), "{name}: {found}");
+    }
+}
+
+/// The database as a big-endian host would have written it.
+fn big_endian(files: &Files) -> Files {
+    let swap = |value: &[u8]| value.chunks(4).flat_map(|n| n.iter().rev()).copied().collect();
+    let swapped = |(name, bytes): (&String, &Vec<u8>)| {
+        let (shape, records) = bdb::records(bytes).unwrap();
+        let numbers_in_key = name == "Packages" || name == "Installtid";
+        let mut records: Vec<Record> = records
+            .iter()
+            .map(|(key, value)| {
+                let key: Vec<u8> = if numbers_in_key { swap(key) } else { key.to_vec() };
+                let numbers = name != "Packages" || value.len() == 4;
+                let value: Vec<u8> = if numbers { swap(value) } else { value.to_vec() };
+                (key.into(), value.into())
+            })
+            .collect();
+        records.sort();
+        let file = bdb::write(Shape { order: Order::Big, ..shape }, &records, &[1; 20]).unwrap();
+        (name.clone(), file)
+    };
+    files.iter().map(swapped).collect()
+}
+
+#[test]
+fn files_of_the_other_byte_order_keep_it() {
+    let (one, rev) = (big_endian(&fixture("bdb/one")), big_endian(&fixture("bdb/rev")));
+    assert_eq!(one["Packages"][12..16], [0, 6, 0x15, 0x61]);
+    let (a, b) = (canonical(&one), canonical(&rev));
+    assert!(a == b);
+    assert_eq!(a["Packages"][12..16], [0, 6, 0x15, 0x61]);
+    assert_eq!(rpm_finds(&a), rpm_finds(&fixture("bdb/one")));
+}
+
+fn refused(files: &Files) -> String {
+    bdb::canonical(&borrowed(files), EPOCH).unwrap_err().to_string()
+}
+
+#[test]
+fn what_rpm_did_not_write_is_refused_with_the_reason() {
+    let good = fixture("bdb/one");
+    let with = |name: &str, at: usize, bytes: &[u8]| {
+        let mut files = good.clone();
+        files.get_mut(name).unwrap()[at..at + bytes.len()].copy_from_slice(bytes);
+        refused(&files)
+    };
+    let magic = with("Name", 12, b"x");
+    assert_eq!(magic, "Name: not a Berkeley DB hash or btree file at byte 12");
+    assert_eq!(with("Packages", 16, &[8]), "Packages: Berkeley DB format 8, not 9 at byte 16");
+    assert_eq!(
+        with("Packages", 26, &[1]),
+        "Packages: Berkeley DB feature 0x1 that rpm does not use at byte 26"
+    );
+    assert_eq!(
+        with("Packages", 32, &[200]),
+        "Packages: last page is 200: file is truncated at byte 32"
+    );
+    assert_eq!(
+        with("Packages", 92, &[0]),
+        "Packages: hash function is not the library's default at byte 92"
+    );
+    assert_eq!(
+        with("Packages", 4096 + 25, &[7]),
+        "Packages: bucket leads to a page of type 7 at byte 4121"
+    );
+    assert_eq!(with("Name", 4096 + 8, &[9]), "Name: page 1 bears another number at byte 4104");
+    // An index that was not written together with its packages.
+    let mut mixed = good.clone();
+    let packages = canonical(&by_library(&[], &[], 0));
+    mixed.insert("Packages".into(), packages["Packages"].clone());
+    let why = refused(&mixed);
+    assert!(why.contains("which has no package"), "{why}");
+}
+
+#[test]
+fn every_prefix_is_refused() {
+    let good = fixture("bdb/one");
+    for name in ["Packages", "Name"] {
+        let bytes = &good[name];
+        for end in 0..bytes.len() {
+            assert!(bdb::records(&bytes[..end]).is_err(), "{name} {end}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mutated_files_never_panic(
+        name in prop::sample::select(vec!["Packages", "Name", "Basenames"]),
+        at in any::<prop::sample::Index>(),
+        near in any::<bool>(),
+        bytes in prop::collection::vec(any::<u8>(), 1..6),
+    ) {
+        let mut file = FILES.get_or_init(|| fixture("bdb/one"))[name].clone();
+        // Half of them where the structure is: metadata and page headers.
+        let at = if near { at.index(3) * 4096 + at.index(160) } else { at.index(file.len() - 6) };
+        let at = at.min(file.len() - 6);
+        file[at..at + bytes.len()].copy_from_slice(&bytes);
+        if let Ok((shape, mut records)) = bdb::records(&file) {
+            records.sort();
+            records.dedup_by(|a, b| a.0 == b.0);
+            let _ = bdb::write(shape, &records, &[0; 20]);
+        }
+    }
+}
+
+static FILES: OnceLock<Files> = OnceLock::new();
