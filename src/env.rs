@@ -33,14 +33,6 @@ impl fmt::Display for SourceDateEpoch {
     }
 }
 
-/// Where private files may go, best first: `TMPDIR` if it is set and absolute, then the usual
-/// places, memory last.
-pub fn scratch_places() -> Vec<PathBuf> {
-    let asked = std::env::var_os("TMPDIR").map(PathBuf::from).filter(|p| p.is_absolute());
-    let usual = ["/tmp", "/var/tmp", "/dev/shm", "/run"].map(PathBuf::from);
-    asked.into_iter().chain(usual).collect()
-}
-
 /// A value that is no SOURCE_DATE_EPOCH.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -77,6 +69,16 @@ pub fn source_date_epoch() -> Option<OsString> {
     std::env::var_os("SOURCE_DATE_EPOCH")
 }
 
+/// The time, for a lock's end alone; nothing that is written into a tree may depend on it.
+pub fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
+/// This host's name, for a lock's owner alone.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Why the tree at `root` must not be changed without being told twice; `None` if it may be.
 ///
 /// The root of a running system is recognised by what only a running system has below it: systemd
@@ -102,6 +104,14 @@ pub fn is_own_root(root: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |path: &Path| path.metadata().ok().map(|m| (m.dev(), m.ino()));
     id(root).is_some() && id(root) == id(Path::new("/"))
+}
+
+/// Where private files may go, best first: `TMPDIR` if it is set and absolute, then the usual
+/// places, memory last.
+pub fn scratch_places() -> Vec<PathBuf> {
+    let asked = std::env::var_os("TMPDIR").map(PathBuf::from).filter(|p| p.is_absolute());
+    let usual = ["/tmp", "/var/tmp", "/dev/shm", "/run"].map(PathBuf::from);
+    asked.into_iter().chain(usual).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,11 @@ mod config;
 mod explain;
 mod fix;
 mod generate;
+mod oci;
+mod output;
 mod plugins;
+#[cfg(feature = "ostree")]
+mod record;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,6 +33,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Fix(fix::Args),
+    Oci(oci::Args),
+    #[cfg(feature = "ostree")]
+    Record(record::Args),
     Plugins(plugins::Args),
     Explain(explain::Args),
     Config(config::Args),
@@ -49,6 +56,9 @@ enum Outcome {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Fix(args) => args.exec(),
+        Command::Oci(args) => args.exec(),
+        #[cfg(feature = "ostree")]
+        Command::Record(args) => args.exec(),
         Command::Plugins(args) => args.exec(),
         Command::Explain(args) => args.exec(),
         Command::Config(args) => args.exec(),

@@ -103,14 +103,6 @@ impl Normal {
     }
 }
 
-/// Verdicts that do not hold for a file that its package shipped: it is the same in every build.
-fn spares_payload(verdict: &Verdict) -> bool {
-    match verdict {
-        Verdict::Rewrite(_) | Verdict::Steps(_) | Verdict::Report(_) | Verdict::Unparsed(_) => true,
-        Verdict::Keep | Verdict::Remove | Verdict::Mtime(_) => false,
-    }
-}
-
 /// The step that decides what stands at the path of `entry`.
 fn last_step<'s>(steps: &'s [Step], entry: &Entry) -> Option<&'s Step> {
     steps.iter().rev().find(|s| s.path() == entry.path)
@@ -141,7 +133,7 @@ impl Chain<'_> {
             let file = File { entry, bytes: Cow::Borrowed(bytes), tree };
             let verdict = plugin.canonical(&file, self.cx);
             // Asked last: hashing costs more than most verdicts, and most verdicts are `Keep`.
-            let spared = !page.payload && spares_payload(&verdict);
+            let spared = want == Want::Bytes && !page.payload && verdict != Verdict::Keep;
             if spared && state.is_shipped(self.shipped) {
                 state.normal.notes.push((page.name, Note::Shipped));
                 continue;

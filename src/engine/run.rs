@@ -1,6 +1,7 @@
 //! One run of `fix` from its options to its report.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::StatVfsMountFlags;
@@ -9,9 +10,10 @@ use super::{Anchor, Chain, Shipped, apply, nothing_shipped, plan, walk};
 use crate::config::{self, Flags};
 use crate::env;
 use crate::fsx::{self, Leftover, Root};
+use crate::plugins::rpmdb::Packages;
 use crate::report::Progress;
 use crate::report::fix::Report;
-use crate::tree::{Entry, show};
+use crate::tree::{Entry, digest, show};
 
 /// What `fix` is asked to do.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +48,12 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     let in_force = config::in_force(&job.flags, env::source_date_epoch(), &root)?;
     let mut report = empty_report(job, &root, &in_force);
     let cx = in_force.context();
-    let shipped: &Shipped<'_> = &nothing_shipped;
+    let packages = OnceLock::new();
+    let shipped = |entry: &Entry, bytes: &[u8]| {
+        let packages: &Option<Packages> = packages.get_or_init(|| packages_of(&root));
+        packages.as_ref().is_some_and(|p| p.is_payload(&entry.path, bytes))
+    };
+    let shipped: &Shipped<'_> = if job.deep { &nothing_shipped } else { &shipped };
     let chain = Chain { plugins: &in_force.chain(), cx: &cx, shipped };
     work(job, &root, &chain, progress, &mut report)?;
     progress.finish();
@@ -100,7 +107,15 @@ fn walk_all(root: &Root, anchors: &[Anchor]) -> Result<Vec<Entry>> {
 }
 
 fn content_checksum(root: &Root) -> Result<String> {
-    bail!("no checksum of {}", root.path().display())
+    let digested = digest::digest(root, &|| ())
+        .with_context(|| format!("hashing {}", root.path().display()))?;
+    Ok(digested.root.content_checksum().to_string())
+}
+
+/// The packages of the tree; `None` where it has no readable rpmdb, and then nothing is payload.
+/// The rpmdb plugin says what is wrong with a database that cannot be read.
+fn packages_of(root: &Root) -> Option<Packages> {
+    Packages::load(root).ok()?.ok()
 }
 
 /// What to walk, and what is left out with a word. Inside rpm-ostree's sandbox `/usr`, `/etc` and

@@ -3,6 +3,12 @@
 //! A parser gives [`Malformed`] on any input it does not fully understand. It never panics and
 //! never allocates by a length that the input merely claims.
 
+pub mod compress;
+pub mod cpio;
+pub(crate) mod cursor;
+pub mod fontconfig;
+pub mod initramfs;
+pub mod jks;
 pub mod ostree;
 pub mod rpmdb;
 

@@ -58,6 +58,9 @@ impl FromStr for Checksum {
     }
 }
 
+/// Extended attributes: names without a NUL, and values.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Owner, mode and extended attributes: what a dirmeta holds, and a file object's header beside
 /// the symbolic link's target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +71,8 @@ pub struct Attrs {
     pub gid: u32,
     /// `st_mode` whole: type and permission bits.
     pub mode: u32,
-    /// Extended attributes, names without a NUL, sorted by name bytewise.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Extended attributes, sorted by name bytewise.
+    pub xattrs: Xattrs,
 }
 
 impl Attrs {
@@ -251,7 +254,7 @@ fn encode_xattrs(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
 /// The xattrs `a(ayay)` in `bytes`, which stand at `base` of their object.
 ///
 /// libostree hands them out in this form too, so that a file object's can be read alike.
-pub fn parse_xattrs(bytes: &[u8], base: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Malformed> {
+pub fn parse_xattrs(bytes: &[u8], base: usize) -> Result<Xattrs, Malformed> {
     parse_array(bytes, base, |element, at| {
         let ([end], body) = unframe::<1>(element, at)?;
         let (name, value) = split(body, end, at)?;

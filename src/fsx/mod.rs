@@ -6,17 +6,20 @@
 //!   repository's objects) keep their bytes, names inside the tree stay linked to one another.
 //! * [`patch`] writes a few bytes in place where that is safe and much cheaper.
 //! * [`recover`] finishes or undoes what a killed run left behind.
+//! * [`Lock`] is coreos-assembler's lock on a meta.json.
 //! * [`atomic_write`] is for files outside a tree: reports, meta.json.
 
 #![allow(clippy::disallowed_methods)] // this is the module that may
 
 mod atomic;
+mod lock;
 mod recover;
 mod replace;
 mod root;
 mod xattr;
 
 pub use atomic::{atomic_write, create_dir_all};
+pub use lock::Lock;
 pub use recover::{Leftover, is_leftover, leftovers, recover};
 pub use replace::{Stamp, patch, patch_range, replace};
 pub use root::Root;

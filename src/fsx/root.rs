@@ -13,6 +13,9 @@ use rustix::io::Errno;
 use super::read_xattrs;
 use crate::tree::{Entry, Inode, Kind, Time, Tree};
 
+/// Bytes read at a time where a file is not wanted whole.
+const STREAM_PIECE: usize = 64 << 10;
+
 /// An open root directory. Paths given to its methods are relative to it; one that holds `..`, is
 /// absolute or leads through a symbolic link does not resolve.
 #[derive(Debug)]
@@ -182,6 +185,19 @@ impl Tree for Root {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         Ok(Some(bytes))
+    }
+
+    fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+        let Some(mut file) = self.open_file(path)? else { return Ok(false) };
+        let mut piece = vec![0; STREAM_PIECE];
+        loop {
+            match file.read(&mut piece) {
+                Ok(0) => return Ok(true),
+                Ok(n) => sink(&piece[..n]),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
     }
 
     fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {

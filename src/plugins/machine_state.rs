@@ -38,86 +38,86 @@ macro_rules! rpmdb {
 
 static ROWS: &[Row] = &[
     // Identities and seeds.
-    Row {
-        glob: "etc/machine-id",
-        kinds: FILE,
-        action: Action::Empty(b"uninitialized\n"),
-        reason: "systemd makes a new machine-id where the file is empty: machine-id(5)",
-    },
-    Row {
-        glob: "var/lib/dbus/machine-id",
-        kinds: FILE,
-        action: Action::Remove,
-        reason: "dbus reads etc/machine-id where it has none: dbus-uuidgen(1)",
-    },
-    Row {
-        glob: "var/lib/systemd/random-seed",
-        kinds: FILE,
-        action: Action::Remove,
-        reason: "made anew at shutdown, and a shared seed is a weakness: \
+    Row::new(
+        "etc/machine-id",
+        FILE,
+        Action::Empty(b"uninitialized\n"),
+        "systemd makes a new machine-id where the file is empty: machine-id(5)",
+    ),
+    Row::new(
+        "var/lib/dbus/machine-id",
+        FILE,
+        Action::Remove,
+        "dbus reads etc/machine-id where it has none: dbus-uuidgen(1)",
+    ),
+    Row::new(
+        "var/lib/systemd/random-seed",
+        FILE,
+        Action::Remove,
+        "made anew at shutdown, and a shared seed is a weakness: \
                  systemd-random-seed.service(8)",
-    },
-    Row {
-        glob: "var/lib/systemd/credential.secret",
-        kinds: FILE,
-        action: Action::Remove,
-        reason: "made anew when first needed, and a shared secret is none: systemd-creds(1)",
-    },
-    Row {
-        glob: "{boot,boot/efi,efi}/loader/random-seed",
-        kinds: FILE,
-        action: Action::Remove,
-        reason: "a seed shared by every copy of an image is a weakness: bootctl(1), random-seed",
-    },
+    ),
+    Row::new(
+        "var/lib/systemd/credential.secret",
+        FILE,
+        Action::Remove,
+        "made anew when first needed, and a shared secret is none: systemd-creds(1)",
+    ),
+    Row::new(
+        "{boot,boot/efi,efi}/loader/random-seed",
+        FILE,
+        Action::Remove,
+        "a seed shared by every copy of an image is a weakness: bootctl(1), random-seed",
+    ),
     // Locks and backups.
-    Row {
-        glob: rpmdb!("{.rpm.lock,.dbenv.lock,.migratedb,__db.[0-9]*}"),
-        kinds: FILE,
-        action: Action::Remove,
-        reason: "lock or environment of a database that nothing holds open; rpm makes it anew",
-    },
-    Row {
-        glob: "{etc/selinux,var/lib/selinux}/*/semanage.{read,trans}.LOCK",
-        kinds: FILE,
-        action: Action::Remove,
-        reason: "lock of the policy store; libsemanage makes it anew",
-    },
-    Row {
-        glob: "etc/{.pwd,passwd,group,shadow,gshadow,subuid,subgid}.lock",
-        kinds: FILE,
-        action: Action::Remove,
-        reason: "lock of an account tool; made anew by the next one",
-    },
-    Row {
-        glob: "etc/{passwd,group,shadow,gshadow,subuid,subgid}-",
-        kinds: FILE,
-        action: Action::Remove,
-        reason: "backup whose content depends on which scriptlet added the last account",
-    },
+    Row::new(
+        rpmdb!("{.rpm.lock,.dbenv.lock,.migratedb,__db.[0-9]*}"),
+        FILE,
+        Action::Remove,
+        "lock or environment of a database that nothing holds open; rpm makes it anew",
+    ),
+    Row::new(
+        "{etc/selinux,var/lib/selinux}/*/semanage.{read,trans}.LOCK",
+        FILE,
+        Action::Remove,
+        "lock of the policy store; libsemanage makes it anew",
+    ),
+    Row::new(
+        "etc/{.pwd,passwd,group,shadow,gshadow,subuid,subgid}.lock",
+        FILE,
+        Action::Remove,
+        "lock of an account tool; made anew by the next one",
+    ),
+    Row::new(
+        "etc/{passwd,group,shadow,gshadow,subuid,subgid}-",
+        FILE,
+        Action::Remove,
+        "backup whose content depends on which scriptlet added the last account",
+    ),
     // Logs.
-    Row {
-        glob: "var/log/journal/[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]*",
-        kinds: DIR,
-        action: Action::Remove,
-        reason: "journald's directory of the building machine's id",
-    },
-    Row {
-        glob: "var/log/**",
-        kinds: FILE,
-        action: Action::Remove,
-        reason: "a log of the build; services make theirs anew, and directories stay for them",
-    },
+    Row::new(
+        "var/log/journal/[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]*",
+        DIR,
+        Action::Remove,
+        "journald's directory of the building machine's id",
+    ),
+    Row::new(
+        "var/log/**",
+        FILE,
+        Action::Remove,
+        "a log of the build; services make theirs anew, and directories stay for them",
+    ),
     // Caches of package managers.
-    Row {
-        glob: "var/cache/{dnf,libdnf5,yum,PackageKit}/**",
-        kinds: ANY,
-        action: Action::Remove,
-        reason: "repository metadata and packages; dnf fetches what it needs",
-    },
-    Row {
-        glob: "var/lib/systemd/timers/stamp-*",
-        kinds: LEAF,
-        action: Action::Remove,
-        reason: "when a timer ran last, by modification time: systemd.timer(5), Persistent",
-    },
+    Row::new(
+        "var/cache/{dnf,libdnf5,yum,PackageKit}/**",
+        ANY,
+        Action::Remove,
+        "repository metadata and packages; dnf fetches what it needs",
+    ),
+    Row::new(
+        "var/lib/systemd/timers/stamp-*",
+        LEAF,
+        Action::Remove,
+        "when a timer ran last, by modification time: systemd.timer(5), Persistent",
+    ),
 ];

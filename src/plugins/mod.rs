@@ -3,10 +3,17 @@
 //! To add a plugin: copy a file here, add its line to [`REGISTRY`], add a case under
 //! `tests/cases/`. `CONTRIBUTING.md` has the steps.
 
+mod accounts;
+mod authselect;
+mod build_traces;
+mod cacerts;
+mod dnf_state;
+mod fontconfig;
 mod machine_state;
 mod mtime;
 mod pattern;
 mod pycache;
+mod random_ids;
 pub mod rpmdb;
 mod table;
 
@@ -18,8 +25,18 @@ use crate::format::Malformed;
 use crate::tree::{Entry, Time, Tree};
 
 /// Every plugin, in the order in which they chain on one file.
-pub static REGISTRY: &[&dyn Plugin] =
-    &[&machine_state::MACHINE_STATE, &pycache::Pycache, &mtime::Mtime];
+pub static REGISTRY: &[&dyn Plugin] = &[
+    &machine_state::MACHINE_STATE,
+    &random_ids::RANDOM_IDS,
+    &dnf_state::DNF_STATE,
+    &build_traces::BUILD_TRACES,
+    &pycache::Pycache,
+    &accounts::Accounts,
+    &authselect::Authselect,
+    &cacerts::Cacerts,
+    &fontconfig::Fontconfig,
+    &mtime::Mtime,
+];
 
 /// The plugin called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Plugin> {
@@ -73,6 +90,18 @@ pub struct File<'a> {
     /// The tree around it, for the rare plugin whose file has companions (`rpmdb.sqlite-wal`).
     /// What is read there is the state before the run, not what other plugins made of it.
     pub tree: &'a dyn Tree,
+}
+
+impl File<'_> {
+    /// The content, read from the tree where no plugin wanted the bytes; empty if that fails.
+    /// For [`Plugin::explain`], which may look at what [`Plugin::wants`] spares.
+    pub fn content(&self) -> Cow<'_, [u8]> {
+        if !self.bytes.is_empty() {
+            return Cow::Borrowed(&self.bytes);
+        }
+        let read = self.tree.read(&self.entry.path);
+        Cow::Owned(read.ok().flatten().unwrap_or_default())
+    }
 }
 
 /// What a plugin makes of a path.

@@ -1,23 +1,27 @@
 //! Plugins that are a table: path, what happens to it, and the reason.
 
+use std::path::Path;
 use std::sync::OnceLock;
 
 use super::pattern::Globs;
 use super::{File, Page, Plugin, Verdict, Want};
 use crate::engine::Context;
+use crate::format::Malformed;
 use crate::tree::{Entry, Kind};
 
 /// One row: these paths, this action, for this reason.
 #[derive(Debug)]
 pub(super) struct Row {
     /// A glob over logical paths (see [`Globs`]).
-    pub(super) glob: &'static str,
+    glob: &'static str,
     /// The kinds it is about.
-    pub(super) kinds: &'static [Kind],
+    kinds: &'static [Kind],
     /// What happens.
-    pub(super) action: Action,
+    action: Action,
     /// Why that is right here, as a phrase: "made anew at the first boot (…)".
-    pub(super) reason: &'static str,
+    reason: &'static str,
+    /// The action needs one of these in the tree; without, the path is reported. Empty: no need.
+    needs: &'static [&'static str],
 }
 
 /// What happens to a row's paths.
@@ -25,21 +29,27 @@ pub(super) struct Row {
 pub(super) enum Action {
     /// It goes. A directory goes only if everything in it goes.
     Remove,
+    /// A file goes unless it is as its package shipped it.
+    RemoveMade,
     /// It stays with no content, unless its content is this.
     Empty(&'static [u8]),
-    /// It stays as it is, even where a later row would take it.
-    Keep,
-    /// It stays, and the reason is reported.
+    /// It stays with another content.
+    Rewrite(fn(&[u8]) -> Result<Vec<u8>, Malformed>),
+    /// It stays, and the reason is reported whenever it is there.
     Report,
+    /// It stays, and the reason is told only where two builds differ in it.
+    Explain,
 }
 
 impl Action {
     fn word(&self) -> &'static str {
         match self {
             Action::Remove => "removed",
+            Action::RemoveMade => "removed unless packaged",
             Action::Empty(_) => "emptied",
-            Action::Keep => "kept",
+            Action::Rewrite(_) => "rewritten",
             Action::Report => "reported",
+            Action::Explain => "explained",
         }
     }
 }
@@ -53,7 +63,32 @@ pub(super) const LEAF: &[Kind] = &[Kind::File, Kind::Symlink];
 /// Everything ostree can store.
 pub(super) const ANY: &[Kind] = &[Kind::File, Kind::Symlink, Kind::Dir];
 
-/// A plugin made of a page and rows.
+impl Row {
+    /// A row; see the fields for what each means.
+    pub(super) const fn new(
+        glob: &'static str,
+        kinds: &'static [Kind],
+        action: Action,
+        reason: &'static str,
+    ) -> Self {
+        Row { glob, kinds, action, reason, needs: &[] }
+    }
+
+    /// The same row, acting only where one of `paths` is in the tree.
+    pub(super) const fn needs(mut self, paths: &'static [&'static str]) -> Self {
+        self.needs = paths;
+        self
+    }
+
+    /// Whether what the action needs is there; a tree that cannot be read has nothing.
+    fn may_act(&self, file: &File<'_>) -> bool {
+        let there = |path: &&str| file.tree.lookup(Path::new(path)).is_ok_and(|e| e.is_some());
+        self.needs.is_empty() || self.needs.iter().any(there)
+    }
+}
+
+/// A plugin made of a page and rows. Its option `unsure=remove`, where its page has it, drops what
+/// the rows need.
 #[derive(Debug)]
 pub(super) struct Table {
     page: &'static Page,
@@ -83,20 +118,30 @@ impl Plugin for Table {
 
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
         match self.row(entry).map(|row| &row.action) {
-            None | Some(Action::Keep) => Want::No,
-            Some(Action::Empty(_)) => Want::Bytes,
-            Some(Action::Remove | Action::Report) => Want::Entry,
+            None => Want::No,
+            Some(Action::Remove | Action::Report | Action::Explain) => Want::Entry,
+            Some(Action::RemoveMade | Action::Empty(_) | Action::Rewrite(_)) => Want::Bytes,
         }
     }
 
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> Verdict {
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
         let Some(row) = self.row(file.entry) else { return Verdict::Keep };
+        let sure = || row.may_act(file) || cx.option(self.page, "unsure") == "remove";
         match row.action {
-            Action::Remove => Verdict::Remove,
+            Action::Explain => Verdict::Keep,
             Action::Empty(kept) if file.bytes.is_empty() || *file.bytes == *kept => Verdict::Keep,
-            Action::Empty(_) => Verdict::Rewrite(Vec::new()),
-            Action::Keep => Verdict::Keep,
+            Action::Rewrite(normal_form) => match normal_form(&file.bytes) {
+                Ok(bytes) if bytes == *file.bytes => Verdict::Keep,
+                Ok(bytes) => Verdict::Rewrite(bytes),
+                Err(what) => Verdict::Unparsed(what),
+            },
             Action::Report => Verdict::Report(row.reason.to_owned()),
+            _ if !sure() => {
+                let needs = row.needs.join(" or ");
+                Verdict::Report(format!("left, since {needs} is missing: {}", row.reason))
+            }
+            Action::Remove | Action::RemoveMade => Verdict::Remove,
+            Action::Empty(_) => Verdict::Rewrite(Vec::new()),
         }
     }
 

@@ -19,6 +19,7 @@ use gio::glib;
 use gio::prelude::*;
 use ostree::{ObjectType, Repo, RepoMode};
 
+use super::CommitInfo;
 use super::merkle::{At, Leaf, Merkle};
 use crate::format::Malformed;
 use crate::format::ostree::{Attrs, Checksum, Dirtree, FileHasher, Root, parse_xattrs};
@@ -36,11 +37,6 @@ pub struct Repository {
     path: PathBuf,
     mode: RepoMode,
     idle: Mutex<Vec<Repo>>,
-}
-
-/// Whether `path` looks like a repository: a `config` file beside `objects` and `refs`.
-pub fn is_repository(path: &Path) -> bool {
-    path.join("config").is_file() && path.join("objects").is_dir() && path.join("refs").is_dir()
 }
 
 impl Repository {
@@ -264,19 +260,10 @@ fn leaf(info: &gio::FileInfo, xattrs: &[u8]) -> Result<Leaf, Malformed> {
     }
 }
 
-/// What a commit says beside its tree. None of it is in the content checksum.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CommitInfo {
-    /// Its metadata and its own fields (`subject`, `body`, `timestamp`, `parent`), each as GVariant
-    /// text, by key; a field of the commit has its name in parentheses.
-    pub fields: BTreeMap<String, String>,
-}
-
 /// One commit of a repository as a tree.
 #[derive(Debug)]
 pub struct Commit {
     repo: Repository,
-    id: Checksum,
     root: Root,
     info: CommitInfo,
     trees: Mutex<HashMap<Checksum, Arc<Dirtree>>>,
@@ -296,16 +283,11 @@ impl Commit {
         let bytes = repo.metadata(ObjectType::Commit, &id)?;
         let root = Root::parse_commit(&bytes)
             .map_err(|e| repo.corrupt(ObjectType::Commit, &id, Some(&e)))?;
-        let info = commit_info(&bytes);
-        Ok(Commit { repo, id, root, info, trees: Mutex::default() })
+        let info = CommitInfo { id, fields: fields(&bytes) };
+        Ok(Commit { repo, root, info, trees: Mutex::default() })
     }
 
-    /// Its checksum, which is its name.
-    pub fn id(&self) -> Checksum {
-        self.id
-    }
-
-    /// What it says beside its tree.
+    /// Its name, and what it says beside its tree.
     pub fn info(&self) -> &CommitInfo {
         &self.info
     }
@@ -319,7 +301,7 @@ impl Commit {
     ///
     /// Fails if the commit cannot be loaded.
     pub fn content_checksum_by_libostree(&self) -> anyhow::Result<String> {
-        let name = self.id.to_string();
+        let name = self.info.id.to_string();
         let variant = self.repo.with(|repo| repo.load_variant(ObjectType::Commit, &name))??;
         let sum = ostree::commit_get_content_checksum(&variant);
         Ok(sum.context("the commit has no content checksum")?.into())
@@ -371,7 +353,7 @@ impl Commit {
 }
 
 /// What the commit object in `bytes` says, as text.
-fn commit_info(bytes: &[u8]) -> CommitInfo {
+fn fields(bytes: &[u8]) -> BTreeMap<String, String> {
     let bytes = glib::Bytes::from(bytes);
     let kind = ostree::metadata_variant_type(ObjectType::Commit);
     let commit = glib::Variant::from_bytes_with_type(&bytes, &kind).normal_form();
@@ -387,7 +369,7 @@ fn commit_info(bytes: &[u8]) -> CommitInfo {
     fields.insert("(timestamp)".into(), time.to_string());
     let parent = ostree::commit_get_parent(&commit).unwrap_or_default();
     fields.insert("(parent)".into(), parent.into());
-    CommitInfo { fields }
+    fields
 }
 
 impl Merkle for Commit {

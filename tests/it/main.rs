@@ -2,10 +2,19 @@
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod cases;
+#[cfg(feature = "ostree")]
+mod digest;
 mod fix;
 mod memtree;
+mod oci;
+mod pairs;
+#[cfg(feature = "ostree")]
+mod record;
+#[cfg(feature = "ostree")]
+mod repo;
 mod rpmdb_bdb;
 mod rpmdb_ndb;
 mod rpmdb_packages;
 mod rpmdb_sqlite;
 mod rpmdb_world;
+mod tools;

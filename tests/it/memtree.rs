@@ -43,20 +43,35 @@ impl MemTree {
         tree
     }
 
-    /// Adds a file and the directories above it.
-    pub(crate) fn add(&mut self, path: impl Into<PathBuf>, data: impl Into<Vec<u8>>) {
-        let path = path.into();
-        let mtime = Time { sec: 0, nsec: 0 };
-        self.add_dir(path.parent().unwrap_or(Path::new("")));
-        self.0.insert(path, Node { kind: Kind::File, data: data.into(), mtime });
-    }
-
     /// Adds a directory and those above it.
     pub(crate) fn add_dir(&mut self, path: impl AsRef<Path>) {
         let mtime = Time { sec: 0, nsec: 0 };
         for dir in path.as_ref().ancestors() {
             let node = Node { kind: Kind::Dir, data: Vec::new(), mtime };
             self.0.entry(dir.to_owned()).or_insert(node);
+        }
+    }
+
+    /// Adds a file, and the directories above it.
+    pub(crate) fn add(&mut self, path: impl Into<PathBuf>, data: impl Into<Vec<u8>>) {
+        let (path, mtime) = (path.into(), Time { sec: 0, nsec: 0 });
+        self.add_dir(path.parent().expect("a directory"));
+        self.0.insert(path, Node { kind: Kind::File, data: data.into(), mtime });
+    }
+
+    /// Writes the tree below `dir`.
+    pub(crate) fn store(&self, dir: &Path) {
+        for (path, node) in &self.0 {
+            let path = dir.join(path);
+            match node.kind {
+                Kind::Dir => std::fs::create_dir_all(&path),
+                Kind::Symlink => {
+                    let target = String::from_utf8(node.data.clone()).expect("UTF-8");
+                    std::os::unix::fs::symlink(target, &path)
+                }
+                _ => std::fs::write(&path, &node.data),
+            }
+            .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         }
     }
 

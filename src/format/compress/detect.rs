@@ -1,0 +1,124 @@
+//! Which compression a member has, and the parameters its header tells of.
+
+use super::{Check, DICT_MAX, Packing, lz4};
+
+/// Bytes of a member that [`detect`] looks at, at most.
+pub const HEAD_LEN: usize = 64;
+
+/// The compression of the member that begins with `head`, or `None` if it is none of those that
+/// [`Packing`] knows. The level, which no header holds, is guessed from what depends on it.
+///
+/// ```
+/// # use reprofix::format::compress::*;
+/// assert_eq!(detect(b"BZh9"), Some(Packing::Bzip2(9)));
+/// assert_eq!(detect(b"070701"), None);
+/// ```
+pub fn detect(head: &[u8]) -> Option<Packing> {
+    match head {
+        [0x28, 0xb5, 0x2f, 0xfd, rest @ ..] => Some(Packing::Zstd(zstd_level(rest))),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, rest @ ..] => xz(rest),
+        [0x1f, 0x8b, 8, _, _, _, _, _, extra, ..] => Some(Packing::Gzip(match extra {
+            2 => 9,
+            4 => 1,
+            _ => 6,
+        })),
+        [b'B', b'Z', b'h', size @ b'1'..=b'9', ..] => Some(Packing::Bzip2((size - b'0').into())),
+        [0x04, 0x22, 0x4d, 0x18, ..] => Some(Packing::Lz4),
+        [0x5d, 0, 0, d2, d3, ..] => Some(Packing::Lzma(dict(u32::from_le_bytes([0, 0, *d2, *d3])))),
+        _ if head.starts_with(&lz4::MAGIC) => Some(Packing::Lz4Legacy),
+        _ => None,
+    }
+}
+
+fn dict(size: u32) -> u32 {
+    size.clamp(1 << 16, DICT_MAX)
+}
+
+/// The level whose window (RFC 8878, 3.1.1.1.2) the frame has, for content of unknown length; 19,
+/// what Fedora CoreOS asks for, where the frame has no window of its own.
+fn zstd_level(header: &[u8]) -> i32 {
+    const SINGLE_SEGMENT: u8 = 1 << 5;
+    match header {
+        [descriptor, window, ..] if descriptor & SINGLE_SEGMENT == 0 => match 10 + (window >> 3) {
+            27.. => 22,
+            26 => 21,
+            25 => 20,
+            23 | 24 => 19,
+            22 => 15,
+            _ => 3,
+        },
+        _ => 19,
+    }
+}
+
+/// The stream's check, and the dictionary of its first block's LZMA2 filter (xz format 1.2, 2.1.1
+/// and 3.1).
+fn xz(rest: &[u8]) -> Option<Packing> {
+    let check = match rest.get(1)? & 15 {
+        0 => Check::None,
+        1 => Check::Crc32,
+        4 => Check::Crc64,
+        10 => Check::Sha256,
+        _ => return None,
+    };
+    let size = lzma2_dict(rest.get(6..)?).unwrap_or(DICT_MAX);
+    Some(Packing::Xz(check, dict(size)))
+}
+
+fn lzma2_dict(block: &[u8]) -> Option<u32> {
+    const LZMA2: u64 = 0x21;
+    let (flags, mut rest) = (*block.get(1)?, block.get(2..)?);
+    for present in [flags & 0x40 != 0, flags & 0x80 != 0] {
+        if present {
+            multibyte(&mut rest)?;
+        }
+    }
+    for _ in 0..=flags & 3 {
+        let (id, len) = (multibyte(&mut rest)?, multibyte(&mut rest)?);
+        let properties = rest.get(..usize::try_from(len).ok()?)?;
+        rest = &rest[properties.len()..];
+        if id == LZMA2 {
+            let bits = u32::from(*properties.first()?);
+            return Some(
+                (2 | (bits & 1))
+                    .checked_shl(bits / 2 + 11)
+                    .filter(|_| bits < 40)
+                    .unwrap_or(u32::MAX),
+            );
+        }
+    }
+    None
+}
+
+/// A variable-length integer (xz format 1.2, 1.2), taken from the front of `bytes`.
+fn multibyte(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for n in 0..9 {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << (7 * n);
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_head_makes_it_panic() {
+        for magic in [&b"\x28\xb5\x2f\xfd"[..], b"\xfd7zXZ\0", b"\x1f\x8b\x08", b"BZh", b"\x5d\0\0"]
+        {
+            for fill in [0_u8, 0x21, 0x7f, 0xff] {
+                for len in 0..HEAD_LEN {
+                    let mut head = magic.to_vec();
+                    head.resize(magic.len() + len, fill);
+                    detect(&head);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Writing the canonical form of an image that was read.
+
+use std::cell::RefCell;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+
+use sha2::{Digest, Sha256};
+
+use super::plan::{self, Body, Group, Inner, Planned, Rules};
+use super::{Archive, Entry, Error, Image, REGULAR};
+use crate::format::compress::Packing;
+use crate::format::cpio::{self, padding};
+
+/// Largest file inside an image that is given to [`Inside`](super::Inside): 16 MiB.
+const INSIDE_MAX: u32 = 16 << 20;
+
+/// Microcode must stand at a multiple of 16, which Intel's loader demands.
+const MICROCODE: &[u8] = b"kernel/x86/microcode/";
+
+/// What became of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether the canonical form differs from the image. If not, nothing was written.
+    pub changed: bool,
+    /// Bytes of the canonical form.
+    pub len: u64,
+    /// The compressed members that were compressed again, in order.
+    pub repacked: Vec<Repacked>,
+    /// Files inside that got other content or went, by name, in the order of their archives.
+    pub inside: Vec<Vec<u8>>,
+}
+
+/// A member that was compressed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repacked {
+    /// How.
+    pub packing: Packing,
+    /// Its bytes in the image.
+    pub before: u64,
+    /// Its bytes now.
+    pub after: u64,
+}
+
+/// Writes the canonical form of `image` to `output`, unless it is in canonical form already.
+///
+/// `input` is the image again, from its first byte, and `spool` what [`read`](super::read()) left
+/// there; contents that `rules` replace are appended to it. Compression runs on `jobs` threads;
+/// their number changes no byte. A compressed member whose archives are canonical keeps its bytes.
+pub fn canonical<R, S, W>(
+    image: &Image,
+    input: R,
+    spool: S,
+    output: W,
+    rules: &Rules<'_>,
+    jobs: u32,
+) -> Result<Outcome, Error>
+where
+    R: Read + Seek,
+    S: Read + Write + Seek,
+    W: Write,
+{
+    plan::verify(image)?;
+    let spool = RefCell::new(spool);
+    let mut outcome = Outcome::default();
+    let mut end = image.spooled;
+    let mut segments = Vec::new();
+    for segment in &image.segments {
+        let mut archives = Vec::new();
+        for archive in &segment.archives {
+            let mut groups = plan::groups(archive)?;
+            apply_inside(archive, &mut groups, &spool, &mut end, rules, &mut outcome.inside)?;
+            let entries = plan::entries(archive, groups, rules.epoch);
+            archives.push(Plan { crc: archive.crc, entries });
+        }
+        let content = || Window::new(&spool, segment.unpacked.clone());
+        let keeps = segment.packing.is_some() && is_content(&archives, &spool, content())?;
+        segments.push(SegmentPlan { archives, keeps });
+    }
+    let input = RefCell::new(input);
+    let writing = Writing { image, segments, input: &input, spool: &spool, jobs };
+    if writing.keeps_members() {
+        let mut compare = Compare { input: Window::new(&input, 0..u64::MAX), same: true };
+        let written = writing.write(&mut compare, &mut Outcome::default());
+        if compare.is_end(written)? {
+            outcome.len = image.trailing.end;
+            return Ok(outcome);
+        }
+    }
+    outcome.changed = true;
+    let mut output = Counted { output, len: 0 };
+    writing.write(&mut output, &mut outcome)?;
+    output.output.flush()?;
+    outcome.len = output.len;
+    Ok(outcome)
+}
+
+/// Runs the rules for files on the files of one archive.
+fn apply_inside<S: Read + Write + Seek>(
+    archive: &Archive,
+    groups: &mut Vec<Group>,
+    spool: &RefCell<S>,
+    end: &mut u64,
+    rules: &Rules<'_>,
+    touched: &mut Vec<Vec<u8>>,
+) -> io::Result<()> {
+    for group in groups.iter_mut() {
+        let members = std::mem::take(&mut group.members);
+        for n in members {
+            let entry = &archive.entries[n];
+            let Some(body) = wanted(entry, group, rules) else {
+                group.members.push(n);
+                continue;
+            };
+            let verdict = rules.inside.judge(entry, content(spool, body)?);
+            if verdict != Inner::Keep {
+                touched.push(entry.name.clone());
+            }
+            if verdict != Inner::Remove {
+                group.members.push(n);
+            }
+            if let Inner::Replace(bytes) = verdict {
+                group.body = Some(append(spool, end, &bytes)?);
+            }
+        }
+    }
+    groups.retain(|g| !g.members.is_empty());
+    Ok(())
+}
+
+fn wanted(entry: &Entry, group: &Group, rules: &Rules<'_>) -> Option<Body> {
+    let empty = Body { data: 0, size: 0, digest: [0; 32], check: 0 };
+    let body = group.body.unwrap_or(empty);
+    let regular = entry.kind() == REGULAR && body.size <= INSIDE_MAX;
+    (regular && rules.inside.wants(entry)).then_some(body)
+}
+
+fn content<S: Read + Seek>(spool: &RefCell<S>, body: Body) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let range = body.data..body.data + u64::from(body.size);
+    Window::new(spool, range).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn append<S: Write + Seek>(spool: &RefCell<S>, end: &mut u64, bytes: &[u8]) -> io::Result<Body> {
+    let size = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    let body = Body {
+        data: *end,
+        size,
+        digest: Sha256::digest(bytes).into(),
+        check: cpio::add_sum(0, bytes),
+    };
+    let mut spool = spool.borrow_mut();
+    spool.seek(SeekFrom::Start(*end))?;
+    spool.write_all(bytes)?;
+    *end += u64::from(size);
+    Ok(body)
+}
+
+struct Plan<'a> {
+    crc: bool,
+    entries: Vec<Planned<'a>>,
+}
+
+struct SegmentPlan<'a> {
+    archives: Vec<Plan<'a>>,
+    /// Whether its compressed bytes are kept.
+    keeps: bool,
+}
+
+/// Writes archives one after another; gives the offset behind the last.
+fn write_archives<S: Read + Seek>(
+    archives: &[Plan<'_>],
+    spool: &RefCell<S>,
+    mut output: &mut dyn Write,
+    mut offset: u64,
+) -> io::Result<u64> {
+    for archive in archives {
+        let mut writer = cpio::Writer::new(output, offset);
+        for Planned { name, header, data } in &archive.entries {
+            let mut content = Window::new(spool, *data..data + u64::from(header.size));
+            let align = if name.starts_with(MICROCODE) { 16 } else { 4 };
+            writer.entry(header, name, &mut content, align)?;
+        }
+        (output, offset) = writer.finish(archive.crc)?;
+    }
+    Ok(offset)
+}
+
+/// Whether the archives, written, are exactly `content`.
+fn is_content<S: Read + Seek>(
+    archives: &[Plan<'_>],
+    spool: &RefCell<S>,
+    content: Window<'_, S>,
+) -> io::Result<bool> {
+    let mut compare = Compare { input: content, same: true };
+    let written = write_archives(archives, spool, &mut compare, 0);
+    compare.is_end(written)
+}
+
+struct Writing<'a, R, S> {
+    image: &'a Image,
+    segments: Vec<SegmentPlan<'a>>,
+    input: &'a RefCell<R>,
+    spool: &'a RefCell<S>,
+    jobs: u32,
+}
+
+impl<R: Read + Seek, S: Read + Seek> Writing<'_, R, S> {
+    fn keeps_members(&self) -> bool {
+        self.segments.iter().zip(&self.image.segments).all(|(p, s)| p.keeps || s.packing.is_none())
+    }
+
+    fn write(&self, output: &mut dyn Write, outcome: &mut Outcome) -> io::Result<()> {
+        let mut output = Counted { output, len: 0 };
+        for (plan, segment) in self.segments.iter().zip(&self.image.segments) {
+            // The kernel finds a plain archive at multiples of four only.
+            zeros(&mut output, 4)?;
+            match segment.packing {
+                None => {
+                    let offset = output.len;
+                    write_archives(&plan.archives, self.spool, &mut output, offset)?;
+                }
+                Some(_) if plan.keeps => self.copy(segment.range.clone(), &mut output)?,
+                Some(packing) => {
+                    let start = output.len;
+                    packing.pack(&mut output, self.jobs, &mut |w| {
+                        write_archives(&plan.archives, self.spool, w, 0).map(drop)
+                    })?;
+                    let before = segment.range.end - segment.range.start;
+                    outcome.repacked.push(Repacked { packing, before, after: output.len - start });
+                }
+            }
+        }
+        if !self.image.trailing.is_empty() {
+            // A boot configuration ends with the image, at a multiple of four.
+            zeros(&mut output, 4)?;
+            let odd = self.image.trailing.start % 4;
+            io::copy(&mut io::repeat(0).take(odd), &mut output)?;
+            self.copy(self.image.trailing.clone(), &mut output)?;
+        }
+        Ok(())
+    }
+
+    fn copy(&self, range: Range<u64>, output: &mut dyn Write) -> io::Result<()> {
+        let want = range.end - range.start;
+        match io::copy(&mut Window::new(self.input, range), output)? {
+            got if got == want => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+fn zeros<W: Write>(output: &mut Counted<W>, align: u64) -> io::Result<()> {
+    let len = padding(output.len, align);
+    io::copy(&mut io::repeat(0).take(len), output).map(drop)
+}
+
+/// Counts what is written.
+struct Counted<W> {
+    output: W,
+    len: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let put = self.output.write(bytes)?;
+        self.len += put as u64;
+        Ok(put)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+/// A range of a seekable file that others read at the same time.
+struct Window<'a, F> {
+    file: &'a RefCell<F>,
+    at: u64,
+    end: u64,
+}
+
+impl<'a, F> Window<'a, F> {
+    fn new(file: &'a RefCell<F>, range: Range<u64>) -> Self {
+        Window { file, at: range.start, end: range.end }
+    }
+}
+
+impl<F: Read + Seek> Read for Window<'_, F> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let want = buf.len().min(left);
+        if want == 0 {
+            return Ok(0);
+        }
+        let mut file = self.file.borrow_mut();
+        file.seek(SeekFrom::Start(self.at))?;
+        let got = file.read(&mut buf[..want])?;
+        self.at += got as u64;
+        Ok(got)
+    }
+}
+
+/// Compares what is written with a file; fails at the first difference, to end the writing.
+struct Compare<'a, F> {
+    input: Window<'a, F>,
+    same: bool,
+}
+
+impl<F: Read + Seek> Compare<'_, F> {
+    /// Whether everything was written, and the file ends there too.
+    fn is_end<T>(mut self, written: io::Result<T>) -> io::Result<bool> {
+        match written {
+            Err(_) if !self.same => Ok(false),
+            Err(e) => Err(e),
+            Ok(_) => Ok(self.input.read(&mut [0])? == 0),
+        }
+    }
+}
+
+impl<F: Read + Seek> Write for Compare<'_, F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut buf = [0; 16 << 10];
+        let want = bytes.len().min(buf.len());
+        let got = self.input.read(&mut buf[..want])?;
+        if want > 0 && (got == 0 || buf[..got] != bytes[..got]) {
+            self.same = false;
+            return Err(io::Error::other("differs"));
+        }
+        Ok(got)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

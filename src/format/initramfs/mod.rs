@@ -1,0 +1,142 @@
+//! An initramfs image: archives one after another, plain or compressed, and its canonical form.
+//!
+//! What the kernel accepts is in its `Documentation/driver-api/early-userspace/buffer-format.rst`:
+//! plain cpio archives at multiples of four, compressed members that each hold whole archives, and
+//! zeros between them. Bytes after the last of them (a boot configuration) are kept.
+//!
+//! Memory is bounded: content goes to a *spool*, a seekable file or a cursor that the caller
+//! gives, and only the table of entries is held.
+
+mod canonical;
+mod plan;
+mod read;
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+
+use super::Malformed;
+use super::compress::Packing;
+use super::cpio::Header;
+
+pub use canonical::{Outcome, Repacked, canonical};
+pub use plan::{Inner, Inside, NothingInside, Rules};
+pub use read::read;
+
+/// What an image may demand; beyond it, it is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of all archives, unpacked.
+    pub unpacked: u64,
+    /// Unpacked bytes for one byte of the image, once more than [`Limits::FREE`] are unpacked.
+    pub ratio: u64,
+    /// Entries of all archives.
+    pub entries: usize,
+    /// Bytes of all names.
+    pub names: usize,
+    /// Bytes at the end that are no archive.
+    pub trailing: u64,
+}
+
+impl Limits {
+    /// Unpacked bytes whose ratio is not looked at.
+    pub const FREE: u64 = 64 << 20;
+}
+
+impl Default for Limits {
+    /// 4 GiB unpacked, 100 to 1, 200,000 entries, 16 MiB of names, 64 KiB at the end: about ten
+    /// times what the largest images of distributions have.
+    fn default() -> Self {
+        Limits {
+            unpacked: 4 << 30,
+            ratio: 100,
+            entries: 200_000,
+            names: 16 << 20,
+            trailing: 64 << 10,
+        }
+    }
+}
+
+/// Why an image could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not an image that is fully understood, or it exceeds the limits.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Reading the image, or reading or writing the spool or the output failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// An image, read; its content is in the spool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The archives as they stand in the image.
+    pub segments: Vec<Segment>,
+    /// Where in the image the bytes stand that are no archive; empty at its end if there are none.
+    pub trailing: Range<u64>,
+    /// Bytes in the spool.
+    pub spooled: u64,
+}
+
+impl Image {
+    /// All entries, in the order in which the kernel unpacks them.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.segments.iter().flat_map(|s| &s.archives).flat_map(|a| &a.entries)
+    }
+}
+
+/// One plain archive, or one compressed member with its archives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it stands in the image, without the zeros after it.
+    pub range: Range<u64>,
+    /// Its compression; `None` for a plain archive.
+    pub packing: Option<Packing>,
+    /// Where its content stands in the spool.
+    pub unpacked: Range<u64>,
+    /// The archives in it: one in a plain segment.
+    pub archives: Vec<Archive>,
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.packing.map_or("cpio", Packing::name))
+    }
+}
+
+/// One cpio archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Archive {
+    /// Whether its entries carry checksums (magic 070702).
+    pub crc: bool,
+    /// Its entries in the order in which they stand, without the trailer.
+    pub entries: Vec<Entry>,
+}
+
+/// One entry of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The path, without a leading `./`.
+    pub name: Vec<u8>,
+    /// Everything the header says.
+    pub header: Header,
+    /// Where its content begins in the spool; it has `header.size` bytes.
+    pub data: u64,
+    /// SHA-256 of the content.
+    pub digest: [u8; 32],
+}
+
+impl Entry {
+    /// The bits of the mode that tell the type (`S_IFMT`).
+    pub fn kind(&self) -> u32 {
+        self.header.mode & 0o170_000
+    }
+}
+
+/// `S_IFREG`.
+pub const REGULAR: u32 = 0o100_000;
+/// `S_IFDIR`.
+pub const DIRECTORY: u32 = 0o040_000;
+/// `S_IFLNK`.
+pub const SYMLINK: u32 = 0o120_000;

@@ -1,0 +1,218 @@
+//! Reading an image once, from its first byte to its last.
+
+use std::io::{self, BufRead, Read, Write};
+
+use sha2::{Digest, Sha256};
+
+use super::{Archive, Entry, Error, Image, Limits, Segment};
+use crate::format::Malformed;
+use crate::format::compress::{HEAD_LEN, Packing, Source, detect};
+use crate::format::cpio::{self, bad_name, invalid};
+
+/// Reads the image of `len` bytes that begins at the next byte of `input`; its unpacked archives
+/// are appended to `spool`, which is empty.
+///
+/// The image is refused if anything in it is not understood or exceeds `limits`. The offset of a
+/// [`Malformed`] is where in the image the trouble is, or where the archive begins that it is in.
+pub fn read<R: Read, S: Write>(
+    input: R,
+    len: u64,
+    spool: &mut S,
+    limits: &Limits,
+) -> Result<Image, Error> {
+    let mut source = Source::new(input);
+    let mut spool = Spool {
+        file: spool,
+        len: 0,
+        max: limits.unpacked.min(Limits::FREE.max(len.saturating_mul(limits.ratio))),
+        failed: false,
+        entries: limits.entries,
+        names: limits.names,
+    };
+    let mut segments = Vec::new();
+    loop {
+        skip_zeros(&mut source)?;
+        let start = source.offset();
+        match segment(&mut source, &mut spool) {
+            Ok(Some(segment)) => segments.push(segment),
+            Ok(None) => break,
+            Err(e) if source.failed() || spool.failed => return Err(e.into()),
+            Err(e) => return Err(within(start, e).into()),
+        }
+    }
+    let start = source.offset();
+    let end = start + io::copy(&mut source.by_ref().take(limits.trailing + 1), &mut io::sink())?;
+    if segments.is_empty() || end - start > limits.trailing {
+        let what = "neither a cpio archive nor a known compression";
+        return Err(Malformed::at(start, what).into());
+    }
+    Ok(Image { segments, trailing: start..end, spooled: spool.len })
+}
+
+/// What is wrong with the segment at `start`.
+fn within(start: u64, e: io::Error) -> Malformed {
+    match e.downcast::<Malformed>() {
+        Ok(Malformed { offset, what }) => {
+            Malformed::at(start, format!("{what} (unpacked byte {offset} of the archive)"))
+        }
+        Err(e) => Malformed::at(start, format!("compressed member cannot be unpacked ({e})")),
+    }
+}
+
+fn skip_zeros<R: Read>(source: &mut Source<R>) -> io::Result<()> {
+    loop {
+        let buf = source.fill_buf()?;
+        let zeros = buf.iter().take_while(|b| **b == 0).count();
+        let done = zeros < buf.len() || buf.is_empty();
+        source.consume(zeros);
+        if done {
+            return Ok(());
+        }
+    }
+}
+
+/// The segment at the next byte, or `None` if there is none.
+fn segment<R: Read, S: Write>(
+    source: &mut Source<R>,
+    spool: &mut Spool<'_, S>,
+) -> io::Result<Option<Segment>> {
+    let (start, from) = (source.offset(), spool.len);
+    let head = source.peek(HEAD_LEN)?;
+    let packing = detect(head);
+    let archives = match packing {
+        None if head.first() == Some(&b'0') && start % 4 == 0 => {
+            vec![archive(&mut Tap { input: source, spool, base: from })?]
+        }
+        None => return Ok(None),
+        Some(packing) => member(packing, source, spool)?,
+    };
+    let range = start..source.offset();
+    Ok(Some(Segment { range, packing, unpacked: from..spool.len, archives }))
+}
+
+/// The archives in the compressed member at the next byte.
+fn member<R: Read, S: Write>(
+    packing: Packing,
+    source: &mut Source<R>,
+    spool: &mut Spool<'_, S>,
+) -> io::Result<Vec<Archive>> {
+    let mut unpacked = Source::new(packing.decoder(source)?);
+    let mut tap = Tap { input: &mut unpacked, base: spool.len, spool };
+    let mut archives = Vec::new();
+    loop {
+        let next = tap.input.peek(1)?.first().copied();
+        match next {
+            None => return Ok(archives),
+            Some(0) => tap.read_exact(&mut [0])?,
+            Some(b'0') if tap.offset() % 4 == 0 => archives.push(archive(&mut tap)?),
+            _ => {
+                let what = "no cpio archive inside a compressed member";
+                return Err(invalid(Malformed::at(tap.offset(), what)));
+            }
+        }
+    }
+}
+
+/// The archive at the next byte.
+fn archive<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Archive> {
+    let base = tap.spool.len;
+    let mut reader = cpio::Reader::new(&mut *tap);
+    let mut archive = Archive::default();
+    while let Some((header, name)) = reader.next_entry()? {
+        let data = base + reader.offset();
+        let at = |what| invalid(Malformed::at(reader.offset(), what));
+        let name = plain_name(&name).to_vec();
+        if let Some(why) = bad_name(&name) {
+            return Err(at(why));
+        }
+        if archive.entries.is_empty() {
+            archive.crc = header.crc;
+        } else if archive.crc != header.crc {
+            return Err(at("cpio formats are mixed in one archive"));
+        }
+        let (digest, sum) = digest(&mut reader.content())?;
+        if header.crc && header.check != sum {
+            return Err(invalid(Malformed::at(reader.offset(), "checksum of a file is wrong")));
+        }
+        reader.get_mut().spool.count(&name, data)?;
+        archive.entries.push(Entry { name, header, data, digest });
+    }
+    Ok(archive)
+}
+
+/// A name as `find` prints it without its `./`, which some writers of archives keep.
+fn plain_name(name: &[u8]) -> &[u8] {
+    match name.strip_prefix(b"./") {
+        Some(b"") => b".",
+        Some(rest) => rest,
+        None => name,
+    }
+}
+
+/// SHA-256 of what `content` gives, and the sum of its bytes as the crc format has it.
+fn digest(content: &mut dyn Read) -> io::Result<([u8; 32], u32)> {
+    let mut hash = Sha256::new();
+    let mut sum = 0_u32;
+    let mut buf = [0; 16 << 10];
+    loop {
+        let got = content.read(&mut buf)?;
+        if got == 0 {
+            return Ok((hash.finalize().into(), sum));
+        }
+        hash.update(&buf[..got]);
+        sum = cpio::add_sum(sum, &buf[..got]);
+    }
+}
+
+/// Where unpacked bytes go, and what may still come.
+struct Spool<'a, S> {
+    file: &'a mut S,
+    len: u64,
+    max: u64,
+    failed: bool,
+    entries: usize,
+    names: usize,
+}
+
+impl<S: Write> Spool<'_, S> {
+    fn count(&mut self, name: &[u8], offset: u64) -> io::Result<()> {
+        let left = (self.entries.checked_sub(1), self.names.checked_sub(name.len()));
+        let (Some(entries), Some(names)) = left else {
+            return Err(invalid(Malformed::at(offset, "more entries than a real image has")));
+        };
+        (self.entries, self.names) = (entries, names);
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.max - self.len < bytes.len() as u64 {
+            return Err(invalid(Malformed::at(offset, "unpacks to more than a real image does")));
+        }
+        self.file.write_all(bytes).inspect_err(|_| self.failed = true)?;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// Reads, and copies to the spool what it reads.
+struct Tap<'a, 'b, R, S> {
+    input: &'a mut Source<R>,
+    spool: &'a mut Spool<'b, S>,
+    /// Where in the spool the segment begins.
+    base: u64,
+}
+
+impl<R, S> Tap<'_, '_, R, S> {
+    fn offset(&self) -> u64 {
+        self.spool.len - self.base
+    }
+}
+
+impl<R: Read, S: Write> Read for Tap<'_, '_, R, S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let got = self.input.read(buf)?;
+        let offset = self.offset();
+        self.spool.put(&buf[..got], offset)?;
+        Ok(got)
+    }
+}

@@ -1,0 +1,78 @@
+//! `oci platforms`: which digest names which image.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{Findings, table};
+use crate::source::oci::{Digest, Image, Kind, Subject};
+
+/// Every entry of a subject.
+#[derive(Debug, Serialize)]
+pub struct Platforms {
+    /// The entries, in the order of the indexes.
+    pub images: Vec<Image>,
+}
+
+/// Lists the entries that `subject` selects.
+pub fn platforms(subject: &Subject) -> Platforms {
+    Platforms { images: subject.selected().cloned().collect() }
+}
+
+impl Findings for Platforms {
+    /// Unsound: a fault on the way to an image, or an ambiguous platform. Missing blobs of a sparse
+    /// layout are notes.
+    fn sound(&self) -> bool {
+        let sparse = |image: &Image| image.notes.iter().any(|n| n.starts_with("sparse"));
+        let ambiguous = |image: &Image| image.notes.iter().any(|n| n.starts_with("ambiguous"));
+        self.images.iter().all(|i| !ambiguous(i) && (i.faults.is_empty() || sparse(i)))
+    }
+
+    fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        let head = ["PLATFORM", "KIND", "LIST", "MANIFEST", "CONFIG", "DIFF_IDS", "PATH", "NAMES"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(self.images.iter().map(row));
+        table(out, &rows)?;
+        for image in &self.images {
+            let about = format!("{} {}", image.platform_name(), short(image.id()));
+            for note in &image.notes {
+                writeln!(out, "note: {about}: {note}")?;
+            }
+            for fault in &image.faults {
+                writeln!(out, "fault: {about}: {fault}")?;
+            }
+        }
+        writeln!(
+            out,
+            "The list and manifest digests can be pulled; config digests are image IDs."
+        )?;
+        writeln!(out, "Content is the same where the diff_ids are; --json has every digest whole.")
+    }
+}
+
+fn row(image: &Image) -> Vec<String> {
+    let kind = match &image.kind {
+        Kind::Image => "image".to_owned(),
+        Kind::Attestation => "attestation".to_owned(),
+        Kind::Unknown => "unknown".to_owned(),
+        Kind::Artifact(of) => format!("artifact {of}"),
+    };
+    let list = |digests: &[Digest], by: &str| {
+        let all: Vec<&str> = digests.iter().map(Digest::short).collect();
+        if all.is_empty() { "-".to_owned() } else { all.join(by) }
+    };
+    vec![
+        image.platform_name(),
+        kind,
+        short(image.list.as_ref()),
+        short(image.manifest.as_ref()),
+        short(image.config.as_ref().map(|c| &c.digest)),
+        list(&image.diff_ids, ","),
+        list(&image.path, ">"),
+        image.names.iter().cloned().collect::<Vec<_>>().join(" "),
+    ]
+}
+
+fn short(digest: Option<&Digest>) -> String {
+    digest.map_or("-", Digest::short).to_owned()
+}

@@ -1,0 +1,146 @@
+//! `oci verify`: is every blob what its digest, size and diff_id say.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind, Read, Write};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::Findings;
+use crate::source::oci::tar::Reader;
+use crate::source::oci::{Descriptor, Digest, Fault, Hasher, Image, Plain, Store, Subject};
+
+/// What a verification found.
+#[derive(Debug, Default, Serialize)]
+pub struct Verification {
+    /// Manifests, configurations and layers looked at, each once.
+    pub blobs: usize,
+    /// Bytes of layers as stored.
+    pub stored: u64,
+    /// Bytes of layers unpacked.
+    pub plain: u64,
+    /// What is wrong, sorted, each fault once.
+    pub faults: BTreeSet<Fault>,
+}
+
+/// Reads every blob of the entries that `subject` selects: size, digest, and for the layers of
+/// images the diff_id and the structure of the tar archive. Fails on what no tool should read on:
+/// members that leave the root, decompression bombs.
+pub fn verify(subject: &Subject) -> anyhow::Result<Verification> {
+    let mut report = Verification::default();
+    let mut seen = BTreeSet::new();
+    for image in subject.selected() {
+        report.blobs += 1 + usize::from(image.config.is_some());
+        report.faults.extend(image.faults.iter().cloned());
+        for (i, layer) in image.layers.iter().enumerate() {
+            let diff_id = image.diff_ids.get(i).filter(|_| image.is_image());
+            if seen.insert((layer.name.clone(), diff_id.cloned())) {
+                report.blobs += 1;
+                let fault = check(&subject.store, image, layer, diff_id, &mut report)
+                    .with_context(|| format!("verifying layer {}", layer.digest))?;
+                report.faults.extend(fault);
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// One layer. `Err` for what is fatal, `Ok(Some)` for a fault.
+fn check(
+    store: &Store,
+    image: &Image,
+    layer: &Descriptor,
+    diff_id: Option<&Digest>,
+    report: &mut Verification,
+) -> anyhow::Result<Option<Fault>> {
+    let digest = || layer.digest.to_string();
+    let Some(part) = store.open_file(&layer.name)? else {
+        return Ok(Some(Fault::Missing { what: "layer", digest: digest() }));
+    };
+    let found = part.size();
+    if layer.size >= 0 && layer.size as u64 != found {
+        let expected = layer.size;
+        return Ok(Some(Fault::Size { what: "layer", digest: digest(), expected, found }));
+    }
+    let stored = layer.digest.hasher();
+    let Some(diff_id) = diff_id else {
+        // Not an image's: bytes only.
+        let found = hash(part, stored)?;
+        report.stored += layer.size.max(0) as u64;
+        return Ok(corrupt(layer, found));
+    };
+    let Some(plain) = store.plain(&layer.name, stored, diff_id.hasher())? else {
+        return Ok(Some(Fault::Missing { what: "layer", digest: digest() }));
+    };
+    match walk(plain, is_tar(layer)) {
+        Ok(sums) => {
+            report.stored += sums.size;
+            report.plain += sums.plain;
+            // A docker-archive gives no digest but the diff_id.
+            let named = image.manifest.is_some();
+            if let Some(fault) = corrupt(layer, sums.digest).filter(|_| named) {
+                return Ok(Some(fault));
+            }
+            Ok((sums.diff_id != *diff_id).then(|| Fault::DiffId {
+                digest: digest(),
+                expected: diff_id.to_string(),
+                found: sums.diff_id,
+            }))
+        }
+        Err(error) if is_fatal(&error) => Err(error.into()),
+        Err(error) => {
+            let fault = corrupt(layer, hash(part, layer.digest.hasher())?);
+            let reason = error.to_string();
+            let unreadable = || Fault::Unreadable { what: "layer", digest: digest(), reason };
+            Ok(Some(fault.unwrap_or_else(unreadable)))
+        }
+    }
+}
+
+/// Bombs and escapes: input that is not damaged but hostile.
+fn is_fatal(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidFilename)
+}
+
+/// stacker's squashfs and erofs layers are images' layers too, but not archives.
+fn is_tar(layer: &Descriptor) -> bool {
+    layer.media_type.is_empty() || layer.media_type.contains("tar")
+}
+
+fn walk(mut plain: Plain, tar: bool) -> io::Result<crate::source::oci::Sums> {
+    if tar {
+        let mut reader = Reader::new(&mut plain);
+        while reader.next_member()?.is_some() {}
+    }
+    plain.finish()
+}
+
+fn corrupt(layer: &Descriptor, found: Digest) -> Option<Fault> {
+    let digest = layer.digest.to_string();
+    (found != layer.digest).then_some(Fault::Corrupt { what: "layer", digest, found })
+}
+
+fn hash(mut from: impl Read, mut hasher: Hasher) -> io::Result<Digest> {
+    let mut buf = vec![0; 256 << 10];
+    loop {
+        match from.read(&mut buf)? {
+            0 => return Ok(hasher.finish()),
+            n => hasher.update(&buf[..n]),
+        }
+    }
+}
+
+impl Findings for Verification {
+    fn sound(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        for fault in &self.faults {
+            writeln!(out, "fault: {fault}")?;
+        }
+        let verdict = if self.sound() { "sound" } else { "not sound" };
+        let (blobs, faults) = (self.blobs, self.faults.len());
+        writeln!(out, "{verdict}: {blobs} blobs, {} bytes of layers, {faults} faults", self.plain)
+    }
+}

@@ -1,0 +1,80 @@
+//! `fontconfig`: caches of scanned font directories.
+
+use super::{File, Page, Plugin, Verdict, Want};
+use crate::engine::Context;
+use crate::format::fontconfig::{self, Cache};
+use crate::tree::{Entry, Kind, Time};
+
+/// The plugin.
+pub(super) struct Fontconfig;
+
+static PAGE: Page = Page {
+    name: "fontconfig",
+    summary: "clamps the directory time in fontconfig's caches",
+    default: true,
+    paths: "usr/lib/fontconfig/cache/ and var/cache/fontconfig/: *.cache-7 to *.cache-11",
+    varies: "The modification time of the font directory, in seconds and nanoseconds.",
+    why: "fc-cache records it so as to notice a changed directory; a directory that the build \
+          itself made or added to has the time of the build.",
+    done: "A time later than SOURCE_DATE_EPOCH becomes SOURCE_DATE_EPOCH, with no nanoseconds: \
+           what the plugin mtime makes of the directory itself, so the cache stays valid. After \
+           an ostree checkout the directory's time is 0, which fontconfig takes as valid whatever \
+           the cache records.",
+    lost: "Nothing while the plugin mtime is on too. Without it fontconfig scans such a directory \
+           again, except under ostree.",
+    upstream: "Open. Do not set SOURCE_DATE_EPOCH for fc-cache itself: 2.14.1 then clamps the \
+               seconds, finds its new cache invalid for the nanoseconds, and removes it.",
+    payload: false,
+    options: &[],
+};
+
+impl Plugin for Fontconfig {
+    fn page(&self) -> &'static Page {
+        &PAGE
+    }
+
+    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
+        // 32 hexadecimal digits of MD5, the architecture, the version.
+        let name = entry.name().get(32..).unwrap_or_default();
+        let ours = name.starts_with(b"-") && name.windows(7).any(|w| w == b".cache-");
+        if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
+    }
+
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
+        let cache = match fontconfig::parse(&file.bytes) {
+            Ok(cache) => cache,
+            Err(what) => return Verdict::Unparsed(what),
+        };
+        let epoch = Time { sec: i64::from(cx.epoch.seconds()), nsec: 0 };
+        let bytes = cache.with_scanned(&file.bytes, cache.scanned.min(epoch));
+        if bytes == *file.bytes { Verdict::Keep } else { Verdict::Rewrite(bytes) }
+    }
+
+    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
+        match (fontconfig::parse(&a.bytes), fontconfig::parse(&b.bytes)) {
+            (Ok(left), Ok(right)) => compare(&left, &right, a.bytes.len() != b.bytes.len()),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn compare(a: &Cache<'_>, b: &Cache<'_>, sizes: bool) -> Vec<String> {
+    let mut out = Vec::new();
+    if a.version != b.version {
+        out.push(format!("cache versions {} and {}", a.version, b.version));
+    }
+    if a.dir != b.dir {
+        let (a, b) = (String::from_utf8_lossy(a.dir), String::from_utf8_lossy(b.dir));
+        out.push(format!("scanned directories {a} and {b}"));
+    }
+    if a.subdirs != b.subdirs {
+        out.push(format!("{} and {} sub-directories", a.subdirs, b.subdirs));
+    }
+    if a.scanned != b.scanned {
+        out.push("the directory's modification time differs".to_owned());
+    }
+    if sizes {
+        out.push("the set of fonts differs".to_owned());
+    }
+    out
+}

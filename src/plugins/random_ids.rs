@@ -1,0 +1,131 @@
+//! `random-ids`: identities that a scriptlet made for one machine.
+
+use super::table::{Action, FILE, LEAF, Row, Table};
+use super::{Opt, Page};
+use crate::format::Malformed;
+
+/// The plugin.
+pub(super) static RANDOM_IDS: Table = Table::new(&PAGE, ROWS);
+
+static PAGE: Page = Page {
+    name: "random-ids",
+    summary: "removes random identities that a service makes anew, reports the others",
+    default: true,
+    paths: "iSCSI, NVMe, ssh, brltty, unbound, bind, httpd and NetworkManager identities in etc \
+            and var/lib; etc/adjtime",
+    varies: "Random keys and names, the drift of the building machine's clock.",
+    why: "A scriptlet makes them at installation, as if the image were one machine. Every machine \
+          made from the image then has the same key.",
+    done: "Removed where the tree holds the unit or program that makes a new one (the table \
+           names it, and it is looked up in the tree at hand); otherwise left and reported. \
+           With unsure=remove the others go too. In etc/adjtime the drift becomes 0 and the \
+           choice between UTC and local time stays.",
+    lost: "Nothing but the shared identity.",
+    upstream: "iSCSI and brltty: rpm-ostree issue 1211, fixed in Fedora CoreOS only; NVMe: \
+               openshift/os issue 1519.",
+    payload: false,
+    options: &[Opt {
+        name: "unsure",
+        values: &["report", "remove"],
+        default: "report",
+        help: "what happens where nothing in the tree is known to make a new one",
+    }],
+};
+
+static ROWS: &[Row] = &[
+    Row::new(
+        "etc/iscsi/initiatorname.iscsi",
+        FILE,
+        Action::Remove,
+        "iscsi-init.service runs where the file is missing (its ConditionPathExists)",
+    )
+    .needs(&["usr/lib/systemd/system/iscsi-init.service"]),
+    Row::new(
+        "etc/ssh/ssh_host_*_key{,.pub}",
+        FILE,
+        Action::Remove,
+        "sshd-keygen makes the keys that are missing before sshd starts",
+    )
+    .needs(&["usr/lib/systemd/system/sshd-keygen@.service"]),
+    Row::new(
+        "etc/unbound/unbound_{control,server}.{key,pem}",
+        FILE,
+        Action::Remove,
+        "unbound-keygen.service runs where a key is missing (its ConditionPathExists)",
+    )
+    .needs(&["usr/lib/systemd/system/unbound-keygen.service"]),
+    Row::new(
+        "etc/rndc.key",
+        FILE,
+        Action::Remove,
+        "named-setup-rndc.service makes the key where it is missing",
+    )
+    .needs(&["usr/lib/systemd/system/named-setup-rndc.service"]),
+    Row::new(
+        "etc/pki/tls/{private/localhost.key,certs/localhost.crt}",
+        FILE,
+        Action::Remove,
+        "httpd-init.service runs where the pair is missing (its ConditionPathExists)",
+    )
+    .needs(&["usr/lib/systemd/system/httpd-init.service"]),
+    Row::new(
+        "etc/cockpit/ws-certs.d/0-self-signed*",
+        LEAF,
+        Action::Remove,
+        "cockpit makes its self-signed certificate before it starts",
+    )
+    .needs(&["usr/libexec/cockpit-certificate-ensure"]),
+    Row::new(
+        "var/lib/NetworkManager/secret_key",
+        FILE,
+        Action::Remove,
+        "NetworkManager makes the key where it is missing: NetworkManager(8)",
+    )
+    .needs(&["usr/sbin/NetworkManager", "usr/bin/NetworkManager"]),
+    Row::new(
+        "var/lib/NetworkManager/{timestamps,seen-bssids,NetworkManager.state}",
+        FILE,
+        Action::Remove,
+        "what NetworkManager saw on the building machine",
+    ),
+    Row::new(
+        "etc/adjtime",
+        FILE,
+        Action::Rewrite(adjtime),
+        "hwclock measures the drift anew: adjtime_config(5)",
+    ),
+    Row::new(
+        "etc/brlapi.key",
+        FILE,
+        Action::Report,
+        "a random key of a %post script; remove it in a postprocess step where brltty is not used \
+         as it is, or make it per machine with `mcookie` in a unit",
+    ),
+    Row::new(
+        "etc/nvme/host{id,nqn}",
+        FILE,
+        Action::Report,
+        "random names of a %post script, which every machine of this image shares; remove them \
+         in a postprocess step and run `nvme gen-hostnqn` in a unit",
+    ),
+    Row::new(
+        "etc/{hostid,munge/munge.key,krb5.keytab}",
+        FILE,
+        Action::Report,
+        "a random or secret identity in an image; make it per machine",
+    ),
+];
+
+/// Drift and times of adjustment become 0; the third line, UTC or LOCAL, stays.
+fn adjtime(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').collect();
+    let scale: &[u8] = match lines.as_slice() {
+        [_, _, scale @ (b"UTC" | b"LOCAL"), b""] => scale,
+        _ => return Err(Malformed::at(0, "not the three lines of adjtime_config(5)")),
+    };
+    let numbers = lines[..2].concat();
+    match numbers.iter().position(|b| !(b.is_ascii_digit() || b" .-+e".contains(b))) {
+        Some(at) => Err(Malformed::at(at, "not a number of adjtime_config(5)")),
+        None => Ok([b"0.0 0 0.0\n0\n", scale, b"\n"].concat()),
+    }
+}

@@ -1,0 +1,50 @@
+//! What a reader of images refuses, so that no archive can make it use memory or time at will.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes of an `index.json`, an index or a manifest (registries refuse more than 4 MiB too).
+pub const MANIFEST_BYTES: u64 = 4 << 20;
+/// Bytes of a configuration.
+pub const CONFIG_BYTES: u64 = 1 << 20;
+/// Indexes inside one another.
+pub const INDEX_DEPTH: usize = 8;
+/// Descriptors in all indexes of one layout together.
+pub const DESCRIPTORS: usize = 10_000;
+/// Layers of one image (kernels mount at most 500 lower layers).
+pub const LAYERS: usize = 512;
+/// Bytes of one extension header of a tar member (the Go reader's limit as well).
+pub const TAR_HEADER_BYTES: u64 = 1 << 20;
+/// Bytes of a name in a tar archive (`PATH_MAX`).
+pub const NAME_BYTES: usize = 4096;
+/// Memory that the members of all layers of one image may take, names and attributes included.
+/// 64 MiB hold about 250,000 files.
+pub const MEMBER_BYTES: usize = 64 << 20;
+/// Members of an archive that holds a layout.
+pub const ARCHIVE_MEMBERS: usize = 100_000;
+/// Window of a zstd frame as a power of two: 64 MiB. (`zstd -19` uses 8 MiB.)
+pub const ZSTD_WINDOW_LOG: u32 = 26;
+/// How many times its size a subject's compressed data may grow to…
+pub const RATIO: u64 = 300;
+/// … once this many bytes came out. Smaller layers may be as sparse as they like.
+pub const RATIO_FREE_BYTES: u64 = 256 << 20;
+
+/// Bytes that went into and came out of the decompressors of one subject.
+#[derive(Debug, Default)]
+pub struct Meter {
+    compressed: AtomicU64,
+    plain: AtomicU64,
+}
+
+impl Meter {
+    /// Counts `compressed` bytes read and `plain` bytes made of them; `Err` past [`RATIO`].
+    pub fn count(&self, compressed: u64, plain: u64) -> Result<(), String> {
+        let into = self.compressed.fetch_add(compressed, Ordering::Relaxed) + compressed;
+        let out = self.plain.fetch_add(plain, Ordering::Relaxed) + plain;
+        if out > RATIO_FREE_BYTES && out / RATIO > into {
+            return Err(format!(
+                "decompression bomb: {into} compressed bytes gave more than {RATIO} times as many"
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+//! Images: OCI layouts, oci-archives and docker-archives, read in place and never extracted.
+//!
+//! Follows the OCI image specification 1.1 and Docker's image manifest v2 schema 2, and what tools
+//! really write: index in index, `index.json` being the list, missing media types, Docker's media
+//! types inside an OCI layout, sparse lists, attestations. [`limits`] says what is refused.
+//!
+//! Identity of content is the chain of diff_ids. Digests of compressed bytes are verified and
+//! shown, but no two builds need to agree on them: one tar through two gzips gives two.
+
+mod digest;
+mod docker;
+mod fault;
+mod layout;
+pub mod limits;
+mod model;
+mod platform;
+mod store;
+mod stream;
+mod subject;
+pub mod tar;
+
+pub use digest::{Digest, Hasher, hex};
+pub use fault::Fault;
+pub use layout::{Descriptor, Image, Kind, images};
+pub use platform::Platform;
+pub use store::{Part, Store};
+pub use stream::{Compression, Plain, Sums};
+pub use subject::Subject;

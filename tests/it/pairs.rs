@@ -1,0 +1,79 @@
+//! Two runs of the real tool: `tests/fixtures/pairs/PLUGIN/{a,b}`, made by the `make` beside them.
+//!
+//! The two sides differ, the plugin explains the difference, and makes them equal; a plugin that
+//! can only report says so on both sides (`report-only` beside them).
+
+use std::path::{Path, PathBuf};
+
+use reprofix::engine::Context;
+use reprofix::plugins::{File, find};
+use reprofix::tree::{Time, Tree};
+
+use crate::cases::{EPOCH, names, run};
+use crate::memtree::MemTree;
+
+fn pairs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pairs")
+}
+
+fn load(plugin: &str, side: &str) -> MemTree {
+    MemTree::load(&pairs().join(plugin).join(side), Time { sec: 0, nsec: 0 })
+}
+
+#[test]
+fn what_the_real_tool_made_twice_becomes_one() {
+    let plugins = names(&pairs());
+    assert!(!plugins.is_empty());
+    for name in plugins {
+        let plugin = find(&name).unwrap_or_else(|| panic!("pairs/{name}: no such plugin"));
+        let cx = Context::new(EPOCH);
+        let (mut a, mut b) = (load(&name, "a"), load(&name, "b"));
+        let differing = differing(&a, &b);
+        assert!(!differing.is_empty(), "pairs/{name}: the sides are equal already");
+        for path in &differing {
+            let said = explain(&name, (&a, &b), path);
+            assert!(!said.is_empty(), "pairs/{name}: {} is not explained", path.display());
+        }
+        let notes = (run(plugin, &cx, &mut a), run(plugin, &cx, &mut b));
+        if pairs().join(&name).join("report-only").exists() {
+            assert!(differing.iter().all(|p| notes.0.contains_key(p) && notes.1.contains_key(p)));
+            continue;
+        }
+        assert!(a == b, "pairs/{name}: {:?} still differ; {notes:?}", self::differing(&a, &b));
+        assert!(notes.0.is_empty() && notes.1.is_empty(), "pairs/{name}: {notes:?}");
+    }
+}
+
+fn differing(a: &MemTree, b: &MemTree) -> Vec<PathBuf> {
+    let paths = a.0.keys().chain(b.0.keys().filter(|p| !a.0.contains_key(*p)));
+    paths.filter(|p| a.0.get(*p) != b.0.get(*p)).cloned().collect()
+}
+
+/// What the plugin says of a path that both sides have; a path on one side only needs no words.
+fn explain(plugin: &str, (a, b): (&MemTree, &MemTree), path: &Path) -> Vec<String> {
+    let entries = (a.lookup(path).expect("memory"), b.lookup(path).expect("memory"));
+    let (Some(left), Some(right)) = entries else { return vec!["one side only".to_owned()] };
+    let bytes = |tree: &MemTree| tree.0[path].data.clone().into();
+    let left = File { entry: &left, bytes: bytes(a), tree: a };
+    let right = File { entry: &right, bytes: bytes(b), tree: b };
+    find(plugin).expect("known").explain(&left, &right, &Context::new(EPOCH))
+}
+
+/// What is said of the real pairs, word for word.
+#[test]
+fn explanations_name_the_field_that_differs() {
+    let mut said = String::new();
+    for name in names(&pairs()) {
+        let (a, b) = (load(&name, "a"), load(&name, "b"));
+        for path in differing(&a, &b) {
+            for line in explain(&name, (&a, &b), &path) {
+                said += &format!("{name}: {}: {line}\n", path.display());
+            }
+        }
+    }
+    let golden = pairs().with_file_name("pairs.explained");
+    if std::env::var_os("REPROFIX_BLESS").is_some() {
+        std::fs::write(&golden, &said).expect("writable");
+    }
+    assert_eq!(said, std::fs::read_to_string(&golden).unwrap_or_default());
+}
