@@ -71,7 +71,7 @@ static ROWS: &[Row] = &[
     ),
     // Locks and backups.
     Row::new(
-        rpmdb!("{.rpm.lock,.dbenv.lock,.migratedb,__db.[0-9]*}"),
+        rpmdb!("{.rpm.lock,.dbenv.lock,.keyring.lock,.migratedb,__db.[0-9]*}"),
         FILE,
         Action::Remove,
         "lock or environment of a database that nothing holds open; rpm makes it anew",

@@ -35,6 +35,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &authselect::Authselect,
     &cacerts::Cacerts,
     &fontconfig::Fontconfig,
+    &rpmdb::Rpmdb,
     &mtime::Mtime,
 ];
 

@@ -7,6 +7,7 @@
 
 pub mod bdb;
 pub mod bytes;
+pub mod diff;
 pub mod dump;
 pub mod header;
 pub mod ndb;

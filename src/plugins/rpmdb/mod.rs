@@ -1,7 +1,164 @@
 //! The `rpmdb` plugin: any history of one package set becomes one database.
 
 mod packages;
+mod page;
 mod places;
+
+use std::io;
+use std::path::{Path, PathBuf};
 
 pub use packages::{Algorithm, Owner, Packages};
 pub use places::{Backend, Database};
+use places::{PLACES, Role, SIDES, beside, role};
+
+use super::{File, Page, Plugin, Step, Verdict, Want};
+use crate::engine::Context;
+use crate::format::Malformed;
+use crate::format::rpmdb::diff::diff;
+use crate::format::rpmdb::sqlite;
+use crate::tree::{Entry, Tree};
+
+/// The plugin.
+pub(super) struct Rpmdb;
+
+impl Plugin for Rpmdb {
+    fn page(&self) -> &'static Page {
+        &page::PAGE
+    }
+
+    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
+        match role(entry) {
+            Some(Role::Main(_)) => Want::Bytes,
+            Some(Role::Side | Role::LeftOver) => Want::Entry,
+            None => Want::No,
+        }
+    }
+
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
+        let verdict = match role(file.entry) {
+            Some(Role::Main(Backend::Sqlite)) => main(file, cx),
+            Some(Role::Main(backend)) => {
+                Ok(Verdict::Report(format!("{backend:?} databases are not handled yet")))
+            }
+            Some(Role::Side) => side(file),
+            Some(Role::LeftOver) => Ok(Verdict::Remove),
+            None => Ok(Verdict::Keep),
+        };
+        verdict.unwrap_or_else(|e| Verdict::Unparsed(unreadable(&e)))
+    }
+
+    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
+        let (Some(Role::Main(x)), Some(Role::Main(y))) = (role(a.entry), role(b.entry)) else {
+            return Vec::new();
+        };
+        phrases((x, a), (y, b)).unwrap_or_else(|e| vec![format!("cannot be compared: {e}")])
+    }
+}
+
+fn unreadable(error: &io::Error) -> Malformed {
+    Malformed::at(0, format!("a file of the database cannot be read: {error}"))
+}
+
+/// What differs between two databases, in packages.
+fn phrases(a: (Backend, &File<'_>), b: (Backend, &File<'_>)) -> Result<Vec<String>, Malformed> {
+    let load = |(backend, file): (Backend, &File<'_>)| {
+        let main = file.bytes.to_vec();
+        Database::with_sides(file.tree, backend, file.entry.path.clone(), main)
+            .map_err(|e| unreadable(&e))
+    };
+    let (a, b) = (load(a)?, load(b)?);
+    Ok(diff(&a.logical()?, &b.logical()?)?.phrases())
+}
+
+/// The verdict on `rpmdb.sqlite`.
+fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+    let logs = Logs::of(file.tree, file.entry)?;
+    if logs.names.first() != Some(&file.entry.path) {
+        return Ok(Verdict::Keep); // judged under its first name, which its other names follow
+    }
+    let Some([wal, journal]) = logs.content else {
+        let why = "names of one database have different logs beside them; checkpoint it first \
+                   (`sqlite3 FILE 'PRAGMA wal_checkpoint(TRUNCATE)'`)";
+        return Ok(Verdict::Report(why.to_owned()));
+    };
+    let files = sqlite::Files { db: &file.bytes, wal: &wal, journal: &journal };
+    let new = match sqlite::canonical(&files, cx.epoch.seconds()) {
+        Ok(new) => new,
+        Err(why) => return Ok(Verdict::Unparsed(why)),
+    };
+    if !wal.is_empty() || !journal.is_empty() {
+        return Ok(Verdict::Steps(steps(file, &logs.names, new)));
+    }
+    let same = new.bytes == *file.bytes;
+    Ok(if same { Verdict::Keep } else { Verdict::Rewrite(new.bytes) })
+}
+
+/// From a database with a log to one without: SQLite would apply a log that it finds beside a
+/// new database. So the log's contents come into the database first (applying it once more does
+/// no harm), then it goes, then the normal form comes.
+fn steps(file: &File<'_>, names: &[PathBuf], new: sqlite::Canonical) -> Vec<Step> {
+    let write = |bytes| Step::Write(file.entry.path.clone(), bytes);
+    let sides = names.iter().flat_map(|n| SIDES.map(|s| Step::Remove(beside(n, s))));
+    let recovered = new.recovered.map(write);
+    recovered.into_iter().chain(sides).chain([write(new.bytes)]).collect()
+}
+
+/// A database's names and the logs beside them.
+struct Logs {
+    /// The names of its inode in the usual places, in their order; its own if it has no other.
+    names: Vec<PathBuf>,
+    /// Log and journal, empty if there are none; `None` if two names have different ones.
+    content: Option<[Vec<u8>; 2]>,
+}
+
+impl Logs {
+    fn of(tree: &dyn Tree, entry: &Entry) -> io::Result<Self> {
+        let mut names = Vec::new();
+        if let Some(inode) = entry.inode.filter(|i| i.nlink > 1) {
+            for place in PLACES {
+                let path = Path::new(place).join(entry.path.file_name().unwrap_or_default());
+                let there = tree.lookup(&path)?.and_then(|e| e.inode);
+                if there.is_some_and(|i| (i.dev, i.ino) == (inode.dev, inode.ino)) {
+                    names.push(path);
+                }
+            }
+        }
+        if names.is_empty() {
+            names.push(entry.path.clone());
+        }
+        let (wal, journal) = (one(tree, &names, "-wal")?, one(tree, &names, "-journal")?);
+        Ok(Logs { names, content: wal.zip(journal).map(|(wal, journal)| [wal, journal]) })
+    }
+}
+
+/// The content of the side file that the names share, empty without one; `None` if they have
+/// several.
+fn one(tree: &dyn Tree, names: &[PathBuf], suffix: &str) -> io::Result<Option<Vec<u8>>> {
+    let mut found = Vec::new();
+    for name in names {
+        let content = tree.read(&beside(name, suffix))?.unwrap_or_default();
+        if !content.is_empty() && !found.contains(&content) {
+            found.push(content);
+        }
+    }
+    Ok((found.len() < 2).then(|| found.pop().unwrap_or_default()))
+}
+
+/// The verdict on SQLite's log, journal or shared memory: it goes, as the normal form of its
+/// database has none, or it stays because its database does.
+fn side(file: &File<'_>) -> io::Result<Verdict> {
+    let path = file.entry.path.with_file_name(Backend::Sqlite.file());
+    let entry = file.tree.lookup(&path)?;
+    let (Some(entry), Some(db)) = (entry, file.tree.read(&path)?) else {
+        let shared = file.entry.path.as_os_str().as_encoded_bytes().ends_with(b"-shm");
+        let alone = "a log without its database, which may hold packages; find the database, or \
+                     remove the log";
+        let report = Verdict::Report(alone.to_owned());
+        return Ok(if shared || file.entry.size == 0 { Verdict::Remove } else { report });
+    };
+    let Some([wal, journal]) = Logs::of(file.tree, &entry)?.content else {
+        return Ok(Verdict::Keep);
+    };
+    let files = sqlite::Files { db: &db, wal: &wal, journal: &journal };
+    Ok(if sqlite::understood(&files).is_ok() { Verdict::Remove } else { Verdict::Keep })
+}

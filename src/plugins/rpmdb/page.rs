@@ -1,0 +1,38 @@
+//! The plugin's page.
+
+use crate::plugins::Page;
+
+pub(super) static PAGE: Page = Page {
+    name: "rpmdb",
+    summary: "gives the rpm database one form for one set of packages",
+    default: true,
+    paths: "rpmdb.sqlite (and its -wal, -journal, -shm), Packages.db and Index.db, Packages and \
+            its indexes, each in /usr/share/rpm, /usr/lib/sysimage/rpm, /var/lib/rpm and \
+            /usr/lib/sysimage/rpm-ostree-base-db; rebuilddb.PID and old.PID beside those \
+            directories. Symbolic links are not followed: a database is met where it really is.",
+    varies: "INSTALLTIME and INSTALLTID of every package; the numbers that packages get in order \
+             of installation (hnum) and with them every index row; row order, sequence counters, \
+             query statistics, page layout, free pages and deleted headers in them; the log's \
+             salts; the library version in the header.",
+    why: "The database is written while packages are installed: it records when, in which order \
+          and through which transactions that happened. The order follows dependency loops, \
+          weak dependencies and the depsolver.",
+    done: "Packages are sorted bytewise by name, epoch, version, release, architecture and \
+           digests, and numbered from 1. INSTALLTIME and INSTALLTID later than SOURCE_DATE_EPOCH \
+           become SOURCE_DATE_EPOCH, in place; both lie outside what signatures and digests \
+           cover. An sqlite database is then built anew: tables in rpm's order, rows by package, \
+           no statistics, no log, header counters fixed, every byte that means nothing zeroed. \
+           A log or journal is applied first, and goes. The result is compared with the source: \
+           no row may differ but in those times and numbers. What rpm would not have made \
+           (other tables, rows without a package, damage) is refused and left alone. \
+           A hard-linked copy stays linked, an interrupted rebuild's directories go. \
+           FILESTATES and INSTALLCOLOR are never changed: where they differ, the inputs did.",
+    lost: "The real times of installation, and their order: `rpm -qa --last` has nothing to sort \
+           by. hnum are also in dnf's history (rpmdb_version_begin and _end) and in libsolv's \
+           caches.",
+    upstream: "Open: rpm issue 2219 and rpm-ostree issues 5468 and 4305. rpm 4.18 and later take \
+               INSTALLTID from SOURCE_DATE_EPOCH and count INSTALLTIME up from it, so that order \
+               still shows; rpm-ostree rewrites times. Neither touches order.",
+    payload: true,
+    options: &[],
+};
