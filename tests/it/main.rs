@@ -19,4 +19,5 @@ mod rpmdb_bdb;
 mod rpmdb_ndb;
 mod rpmdb_packages;
 mod rpmdb_sqlite;
+mod rpmdb_world;
 mod tools;

