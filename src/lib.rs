@@ -17,6 +17,7 @@ pub mod env;
 pub mod format;
 pub mod fsx;
 pub mod image;
+pub mod opm;
 pub mod plugins;
 pub mod report;
 pub mod source;

@@ -7,6 +7,7 @@ mod explain;
 mod fix;
 mod generate;
 mod oci;
+mod opm;
 mod output;
 mod plugins;
 
@@ -32,6 +33,7 @@ struct Cli {
 enum Command {
     Fix(fix::Args),
     Oci(oci::Args),
+    Opm(opm::Args),
     Plugins(plugins::Args),
     Explain(explain::Args),
     Config(config::Args),
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Fix(args) => args.exec(),
         Command::Oci(args) => args.exec(),
+        Command::Opm(args) => args.exec(),
         Command::Plugins(args) => args.exec(),
         Command::Explain(args) => args.exec(),
         Command::Config(args) => args.exec(),

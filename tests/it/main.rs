@@ -7,6 +7,7 @@ mod digest;
 mod fix;
 mod memtree;
 mod oci;
+mod opm;
 #[cfg(feature = "ostree")]
 mod repo;
 mod rpmdb_packages;

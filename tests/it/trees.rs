@@ -51,7 +51,12 @@ impl Tree for MapTree {
     fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
         let inode = |ino: u64| {
             let same = |n: &&Node| matches!(n, Node::Linked(_, i) if *i == ino);
-            Inode { dev: 1, ino, nlink: self.0.values().filter(same).count() as u64, ctime: Time { sec: 0, nsec: 0 } }
+            Inode {
+                dev: 1,
+                ino,
+                nlink: self.0.values().filter(same).count() as u64,
+                ctime: Time { sec: 0, nsec: 0 },
+            }
         };
         let (kind, mode, size, inode) = match self.0.get(path) {
             Some(Node::File(b)) => (Kind::File, 0o100_644, b.len(), None),
