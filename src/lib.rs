@@ -21,4 +21,5 @@ pub mod opm;
 pub mod plugins;
 pub mod report;
 pub mod source;
+pub mod stacker;
 pub mod tree;

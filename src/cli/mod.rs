@@ -10,6 +10,7 @@ mod oci;
 mod opm;
 mod output;
 mod plugins;
+mod stacker;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ enum Command {
     Fix(fix::Args),
     Oci(oci::Args),
     Opm(opm::Args),
+    Stacker(stacker::Args),
     Plugins(plugins::Args),
     Explain(explain::Args),
     Config(config::Args),
@@ -56,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Fix(args) => args.exec(),
         Command::Oci(args) => args.exec(),
         Command::Opm(args) => args.exec(),
+        Command::Stacker(args) => args.exec(),
         Command::Plugins(args) => args.exec(),
         Command::Explain(args) => args.exec(),
         Command::Config(args) => args.exec(),

@@ -12,4 +12,5 @@ mod opm;
 mod repo;
 mod rpmdb_packages;
 mod rpmdb_sqlite;
+mod stacker;
 mod trees;
