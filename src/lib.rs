@@ -21,8 +21,10 @@ pub mod history;
 pub mod image;
 #[cfg(feature = "nightly")]
 pub mod nightly;
+pub mod opm;
 pub mod plugins;
 pub mod record;
 pub mod report;
 pub mod source;
+pub mod stacker;
 pub mod tree;

@@ -9,10 +9,12 @@ mod fix;
 mod generate;
 mod initramfs;
 mod oci;
+mod opm;
 mod output;
 mod plugins;
 #[cfg(feature = "ostree")]
 mod record;
+mod stacker;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -39,6 +41,8 @@ enum Command {
     Check(check::Args),
     #[cfg(feature = "ostree")]
     Record(record::Args),
+    Opm(opm::Args),
+    Stacker(stacker::Args),
     Plugins(plugins::Args),
     Explain(explain::Args),
     Config(config::Args),
@@ -64,6 +68,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => args.exec(),
         #[cfg(feature = "ostree")]
         Command::Record(args) => args.exec(),
+        Command::Opm(args) => args.exec(),
+        Command::Stacker(args) => args.exec(),
         Command::Plugins(args) => args.exec(),
         Command::Explain(args) => args.exec(),
         Command::Config(args) => args.exec(),

@@ -147,7 +147,6 @@ pub struct Run {
 impl Run {
     /// A run that starts now.
     pub fn start(stream: &str, kind: &str) -> Self {
-        
         Run {
             id: 0,
             stream: stream.to_owned(),

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 pub mod platforms;
+pub mod unpack;
 pub mod verify;
 
 /// An answer that a command prints: for people, or as JSON with the same facts in stable order.

@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use super::Findings;
 use crate::source::oci::tar::Reader;
-use crate::source::oci::{Descriptor, Digest, Fault, Hasher, Image, Plain, Store, Subject};
+use crate::source::oci::{
+    Descriptor, Digest, Fault, Hasher, Image, Plain, Store, Subject, for_each_chunk,
+};
 
 /// What a verification found.
 #[derive(Debug, Default, Serialize)]
@@ -120,14 +122,9 @@ fn corrupt(layer: &Descriptor, found: Digest) -> Option<Fault> {
     (found != layer.digest).then_some(Fault::Corrupt { what: "layer", digest, found })
 }
 
-fn hash(mut from: impl Read, mut hasher: Hasher) -> io::Result<Digest> {
-    let mut buf = vec![0; 256 << 10];
-    loop {
-        match from.read(&mut buf)? {
-            0 => return Ok(hasher.finish()),
-            n => hasher.update(&buf[..n]),
-        }
-    }
+fn hash(from: impl Read, mut hasher: Hasher) -> io::Result<Digest> {
+    for_each_chunk(from, |bytes| hasher.update(bytes))?;
+    Ok(hasher.finish())
 }
 
 impl Findings for Verification {

@@ -35,7 +35,10 @@ pub fn smallest<T: Copy>(items: &[T], mut trial: impl FnMut(&[T]) -> Trial) -> V
             parts = 2;
         } else if let Some(rest) =
             // With two parts the complements are the parts themselves.
-            (0..chunks.len()).filter(|_| parts > 2).map(complement).find(|rest| differs(rest))
+            (0..chunks.len())
+                .filter(|_| parts > 2)
+                .map(complement)
+                .find(|rest| differs(rest))
         {
             current = rest;
             parts = (parts - 1).max(2);

@@ -100,7 +100,13 @@ pub fn build(plan: &Plan<'_>, name: &str, launch: &Launch) -> Result<Built, Fail
 }
 
 /// Runs every step; gives the names of processes that they left.
-fn steps(plan: &Plan<'_>, name: &str, launch: &Launch, places: &Places, limits: &Limits) -> Result<Vec<String>, Failure> {
+fn steps(
+    plan: &Plan<'_>,
+    name: &str,
+    launch: &Launch,
+    places: &Places,
+    limits: &Limits,
+) -> Result<Vec<String>, Failure> {
     let failed = |error: io::Error| Failure::of_io(name, &error);
     let mut log = Log::create(&plan.run.join(format!("{name}.log"))).map_err(failed)?;
     let mut left = Vec::new();
@@ -108,7 +114,8 @@ fn steps(plan: &Plan<'_>, name: &str, launch: &Launch, places: &Places, limits: 
     for (n, step) in plan.recipe.steps.iter().enumerate() {
         let n = n + 1;
         log.say(&format!("=== build {name}, step {n} of {count}")).map_err(failed)?;
-        let mut command = launch.command(&words(step, &places.work), &places.scratch).map_err(failed)?;
+        let mut command =
+            launch.command(&words(step, &places.work), &places.scratch).map_err(failed)?;
         command
             .envs(&plan.recipe.env)
             .env("REPROFIX_RUN", plan.token)
@@ -163,7 +170,8 @@ impl Places {
         let pick = |elsewhere: bool, here: &str, there: &str| {
             run.join(if elsewhere { there } else { here })
         };
-        let work = pick(launch.directories.elsewhere, "build", "another-and-longer-path/to/the/build");
+        let work =
+            pick(launch.directories.elsewhere, "build", "another-and-longer-path/to/the/build");
         let tmp = pick(launch.directories.tmp_elsewhere, "tmp", "another-and-longer-path/to/tmp");
         let below = match launch.disorder {
             Some(_) => run.join("below-disorderfs"),

@@ -148,7 +148,11 @@ fn stop(child: &mut Child) -> io::Result<()> {
 }
 
 /// Copies output into the log up to `limit`; what is more is read and dropped.
-fn copy(mut from: impl Read + Send + 'static, log: &Log, limit: u64) -> io::Result<JoinHandle<io::Result<()>>> {
+fn copy(
+    mut from: impl Read + Send + 'static,
+    log: &Log,
+    limit: u64,
+) -> io::Result<JoinHandle<io::Result<()>>> {
     let mut file = log.file.try_clone()?;
     let written = Arc::clone(&log.written);
     std::thread::Builder::new().name("build output".into()).spawn(move || {

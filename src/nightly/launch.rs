@@ -173,7 +173,8 @@ mod tests {
             ..Launch::default()
         };
         let command = launch.command(&["make".into(), "all".into()], Path::new("/x")).unwrap();
-        let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
+        let words: Vec<_> =
+            std::iter::once(command.get_program()).chain(command.get_args()).collect();
         let words: Vec<_> = words.iter().map(|w| w.to_string_lossy()).collect();
         assert_eq!(words[..6], ["taskset", "-c", "0", "setarch", "--uname-2.6", "env"]);
         assert_eq!(words[words.len() - 3..], ["002", "make", "all"]);

@@ -6,14 +6,12 @@
 //! [`night`] does all of it and writes the history. A failure of any part is recorded as what it
 //! is: only a finished comparison says "different".
 
-pub mod build;
 pub mod bisect;
-pub mod compare;
+pub mod build;
 pub mod config;
 pub mod exec;
 pub mod launch;
 pub mod mounts;
-pub mod night;
 pub mod preset;
 pub mod procs;
 pub mod units;

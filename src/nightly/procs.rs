@@ -118,7 +118,10 @@ mod tests {
     #[test]
     fn a_hostile_process_name_is_read_right() {
         let process = parse("42 (a) R 1 (b) S 7 42 42 0").unwrap();
-        assert_eq!((process.name.as_str(), process.parent, process.zombie), ("a) R 1 (b", 7, false));
+        assert_eq!(
+            (process.name.as_str(), process.parent, process.zombie),
+            ("a) R 1 (b", 7, false)
+        );
         assert_eq!(parse("42 (x"), None);
         assert_eq!(parse(""), None);
     }

@@ -62,7 +62,17 @@ mod tests {
         assert_eq!((both.time, both.size), (Seconds(7200), Bytes(64 << 20)));
         let both: Both = toml::from_str("time = 90\nsize = 1000").unwrap();
         assert_eq!((both.time, both.size), (Seconds(90), Bytes(1000)));
-        for bad in ["''", "'h'", "'-1h'", "'+1h'", "'1.5h'", "'1w'", "-1", "'99999999999999999999'", "'99999999999999999d'"] {
+        for bad in [
+            "''",
+            "'h'",
+            "'-1h'",
+            "'+1h'",
+            "'1.5h'",
+            "'1w'",
+            "-1",
+            "'99999999999999999999'",
+            "'99999999999999999d'",
+        ] {
             assert!(toml::from_str::<Both>(&format!("time = {bad}\nsize = 1")).is_err(), "{bad}");
         }
     }

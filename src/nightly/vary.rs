@@ -148,7 +148,8 @@ fn locale(launch: &mut Launch, side: Side) -> Result<(), String> {
     let output = output.map_err(|e| format!("locale -a: {e}"))?;
     let installed = String::from_utf8_lossy(&output.stdout).into_owned();
     // C.UTF-8 and POSIX sort and print alike; a real locale is better where there is one.
-    let real = |name: &&str| !["C", "POSIX"].contains(name) && !name.to_lowercase().starts_with("c.utf");
+    let real =
+        |name: &&str| !["C", "POSIX"].contains(name) && !name.to_lowercase().starts_with("c.utf");
     let other = installed.lines().find(real).unwrap_or("C");
     set(launch, side, "LC_ALL", "C.UTF-8", other)?;
     set(launch, side, "LANG", "C.UTF-8", other)
@@ -157,7 +158,8 @@ fn locale(launch: &mut Launch, side: Side) -> Result<(), String> {
 fn cpus(launch: &mut Launch, side: Side) -> Result<(), String> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    let list = list.map(str::trim).ok_or("/proc/self/status does not say which processors there are")?;
+    let list =
+        list.map(str::trim).ok_or("/proc/self/status does not say which processors there are")?;
     let first = list.split([',', '-']).next().unwrap_or("0");
     if first == list {
         return Err("there is only one processor".to_owned());

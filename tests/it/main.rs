@@ -10,6 +10,7 @@ mod digest;
 mod fix;
 mod memtree;
 mod oci;
+mod opm;
 mod pairs;
 #[cfg(feature = "ostree")]
 mod record;
@@ -20,4 +21,5 @@ mod rpmdb_ndb;
 mod rpmdb_packages;
 mod rpmdb_sqlite;
 mod rpmdb_world;
+mod stacker;
 mod tools;

@@ -10,6 +10,7 @@
 mod digest;
 mod docker;
 mod fault;
+mod layer;
 mod layout;
 pub mod limits;
 mod model;
@@ -21,8 +22,9 @@ pub mod tar;
 
 pub use digest::{Digest, Hasher, hex};
 pub use fault::Fault;
+pub use layer::{Content, Keep, Layer, layers};
 pub use layout::{Descriptor, Image, Kind, images};
 pub use platform::Platform;
 pub use store::{Part, Store};
-pub use stream::{Compression, Plain, Sums};
+pub use stream::{Compression, Plain, Sums, for_each_chunk};
 pub use subject::Subject;

@@ -188,15 +188,15 @@ fn members(file: &File) -> anyhow::Result<BTreeMap<Vec<u8>, Span>> {
             Type::File => {
                 let span = Span { at: member.data, size: member.size };
                 ensure!(span.at + span.size <= size, "archive ends inside member {shown:?}");
-                members.insert(member.path, span);
+                members.insert(member.path.to_vec(), span);
                 reader.seek_content();
             }
             Type::Symlink => {
                 let target = [member.parent(), b"/", &member.link].concat();
                 let target = super::tar::clean(&target, member.data)?;
-                links.push((member.path, target));
+                links.push((member.path.to_vec(), target));
             }
-            Type::Hardlink => links.push((member.path, member.link)),
+            Type::Hardlink => links.push((member.path.to_vec(), member.link)),
             Type::Char | Type::Block | Type::Fifo => {
                 bail!("member {shown:?} is a device node or FIFO: refused")
             }

@@ -203,6 +203,19 @@ fn sniff(start: &[u8]) -> Compression {
     }
 }
 
+/// Gives all that `from` still has to `each`, chunk by chunk.
+pub fn for_each_chunk(mut from: impl Read, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut buf = vec![0; 64 << 10];
+    loop {
+        match from.read(&mut buf) {
+            Ok(0) => return Ok(()),
+            Ok(n) => each(&buf[..n]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
 /// Hashes and counts what passes through.
 struct HashRead<R> {
     inner: R,

@@ -6,10 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use crate::format::Malformed;
 use crate::source::oci::limits;
 use crate::tree::Time;
+
+mod write;
+
+pub use write::{Writer, header};
 
 /// Bytes of a block.
 pub const BLOCK: usize = 512;
@@ -41,7 +46,7 @@ pub type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The path below the root: no leading slash, no `.`, no `..`; empty for the root itself.
-    pub path: Vec<u8>,
+    pub path: Arc<[u8]>,
     /// The name began with a slash, which unpackers drop.
     pub absolute: bool,
     /// What it is.
@@ -194,7 +199,7 @@ impl<R: Read> Reader<R> {
             xattrs.into_iter().map(|(k, v)| (k[b"SCHILY.xattr.".len()..].to_vec(), v)).collect();
         let device = |field: &[u8], offset| number(field, offset).unwrap_or(0) as u32;
         let member = Member {
-            path: clean(&name, at)?,
+            path: clean(&name, at)?.into(),
             absolute: name.starts_with(b"/"),
             kind,
             mode: (number(&block[100..108], at + 100)? & 0o7777) as u32,

@@ -1,0 +1,64 @@
+//! `reprofix opm`.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::Outcome;
+use super::output::Output;
+use crate::opm::verify::{in_images, on_disk};
+use crate::source::oci::Subject;
+
+/// Ask whether an operator catalog starts wherever it runs, and make one that does.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// The cache digest as stored, and as opm computes it under each container runtime.
+    Verify(Verify),
+}
+
+#[derive(Debug, clap::Args)]
+struct Verify {
+    /// An image: oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, or a path. Without it,
+    /// --configs and --cache are directories on disk.
+    #[arg(required_unless_present_all = ["configs", "cache"])]
+    subject: Option<String>,
+    /// Only this platform.
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]", requires = "subject")]
+    platform: Option<String>,
+    /// The catalog's directory (in the image, if there is one).
+    #[arg(long, value_name = "DIR")]
+    configs: Option<String>,
+    /// The cache's directory (in the image, if there is one).
+    #[arg(long, value_name = "DIR")]
+    cache: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Args {
+    pub(super) fn exec(self) -> Result<Outcome> {
+        match self.command {
+            Command::Verify(args) => args.exec(),
+        }
+    }
+}
+
+impl Verify {
+    fn exec(self) -> Result<Outcome> {
+        let (configs, cache) = (self.configs.as_deref(), self.cache.as_deref());
+        let checks = match (&self.subject, configs, cache) {
+            (None, Some(configs), Some(cache)) => on_disk(Path::new(configs), Path::new(cache))?,
+            (subject, ..) => {
+                let subject = subject.as_deref().unwrap_or_default();
+                in_images(&Subject::open(subject, self.platform.as_deref())?, configs, cache)?
+            }
+        };
+        self.output.emit(&checks)
+    }
+}

@@ -1,0 +1,385 @@
+//! What runtimes make of an image's layers: the same tree, or not.
+//!
+//! Three unpackers stand for all: containers-storage on its vfs and on its overlay driver (podman,
+//! buildah, CRI-O) and umoci. The OCI layer specification leaves to them what happens to a
+//! directory that a layer uses without an entry of its own, and in which order whiteouts of a layer
+//! count. Nothing is written: the trees are models, checked in the tests against the real tools.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::source::oci::Layer;
+use crate::source::oci::tar::{Member, Type, parent};
+
+/// An unpacker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Model {
+    /// containers-storage, driver vfs: every layer applied to a copy of the tree below it.
+    Vfs,
+    /// containers-storage, driver overlay: every layer in a directory of its own, merged by the
+    /// kernel.
+    Overlay,
+    /// umoci: like vfs, whiteouts acting on lower layers only.
+    Umoci,
+}
+
+impl Model {
+    /// All of them.
+    pub const ALL: [Model; 3] = [Model::Vfs, Model::Overlay, Model::Umoci];
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Model::Vfs => "vfs",
+            Model::Overlay => "overlay",
+            Model::Umoci => "umoci",
+        })
+    }
+}
+
+/// What stands at a path of an unpacked tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What it is; never a hard link.
+    pub kind: Type,
+    /// The twelve permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u64,
+    /// Group.
+    pub gid: u64,
+    /// Number of the layer it comes from, lowest 0.
+    pub layer: usize,
+    /// Number of the member in that layer; `None` for a directory that no entry made.
+    pub member: Option<usize>,
+}
+
+/// An unpacked tree; the root has the empty path.
+pub type Tree = BTreeMap<Arc<[u8]>, Node>;
+
+/// Why an unpacker stops with an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// Number of the layer, lowest 0.
+    pub layer: usize,
+    /// The member it stops at.
+    pub path: String,
+    /// Why.
+    pub why: &'static str,
+}
+
+const NO_DIRECTORY: &str = "its parent is not a directory";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+const WHITEOUT: &[u8] = b".wh.";
+
+/// What a member's name makes of it.
+pub(super) enum Role {
+    /// A member like any other.
+    Plain,
+    /// Hides what lower layers have at this path.
+    Whiteout(Vec<u8>),
+    /// Hides what lower layers have in this directory.
+    Opaque(Vec<u8>),
+}
+
+pub(super) fn role(path: &[u8]) -> Role {
+    let dir = parent(path);
+    let name = path.get(dir.len() + usize::from(!dir.is_empty())..).unwrap_or_default();
+    if name == OPAQUE {
+        return Role::Opaque(dir.to_vec());
+    }
+    match name.strip_prefix(WHITEOUT) {
+        Some(hidden) => Role::Whiteout(join(dir, hidden)),
+        None => Role::Plain,
+    }
+}
+
+/// The tree that `model` makes of `layers`, lowest first.
+pub fn unpack(layers: &[Layer], model: Model) -> Result<Tree, Refusal> {
+    let mut tree = Disk::new(layers);
+    for (number, layer) in layers.iter().enumerate() {
+        if model != Model::Umoci {
+            refuse_duplicates(number, layer)?;
+        }
+        match model {
+            Model::Vfs | Model::Umoci => apply(&mut tree, number, layer, model)?,
+            Model::Overlay => merge(&mut tree, diff(layers, number, layer)?),
+        }
+    }
+    Ok(tree.nodes)
+}
+
+/// containers-storage keeps a list of each layer's names (tar-split), which takes none twice.
+fn refuse_duplicates(number: usize, layer: &Layer) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    match layer.members.iter().find(|m| !seen.insert(&m.path)) {
+        Some(member) => Err(refusal(number, member, "a second entry of this name in one layer")),
+        None => Ok(()),
+    }
+}
+
+/// Applies a layer to the tree of those below it.
+fn apply(tree: &mut Disk<'_>, number: usize, layer: &Layer, model: Model) -> Result<(), Refusal> {
+    let umoci = model == Model::Umoci;
+    // What this layer made; umoci counts the directories on the way too.
+    let mut made: BTreeSet<Arc<[u8]>> = BTreeSet::new();
+    for (index, member) in layer.members.iter().enumerate() {
+        let fail = |why| refusal(number, member, why);
+        let hide = role(&member.path);
+        if umoci && !matches!(hide, Role::Plain) {
+            let path = tree.resolve(&member.path).map_err(fail)?;
+            match role(&path) {
+                Role::Opaque(dir) => tree.remove_unless(&dir, &made, false),
+                Role::Whiteout(path) => tree.remove_unless(&path, &made, true),
+                Role::Plain => {}
+            }
+            continue;
+        }
+        let path = tree.make_parents(&member.path, number).map_err(fail)?;
+        match role(&path) {
+            Role::Opaque(dir) => tree.remove_unless(&dir, &made, false),
+            Role::Whiteout(path) => tree.remove(&path),
+            Role::Plain => {
+                let path: Arc<[u8]> =
+                    if *path == *member.path { Arc::clone(&member.path) } else { path.into() };
+                tree.put(&path, number, index, member).map_err(fail)?;
+                if umoci {
+                    let mut up = parent(&path);
+                    while !up.is_empty() && made.insert(up.into()) {
+                        up = parent(up);
+                    }
+                }
+                made.insert(path);
+            }
+        }
+    }
+    let gone = |member: &&Member| {
+        let here = tree.resolve(&member.path).ok();
+        member.kind == Type::Dir && here.is_none_or(|path| !tree.nodes.contains_key(&*path))
+    };
+    match layer.members.iter().find(gone) {
+        Some(member) if !umoci => {
+            Err(refusal(number, member, "a whiteout of the same layer removed it again"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A layer in a directory of its own, as the overlay driver unpacks it.
+struct Diff<'a> {
+    disk: Disk<'a>,
+    whiteouts: BTreeSet<Vec<u8>>,
+    opaque: BTreeSet<Vec<u8>>,
+}
+
+fn diff<'a>(layers: &'a [Layer], number: usize, layer: &Layer) -> Result<Diff<'a>, Refusal> {
+    let mut diff =
+        Diff { disk: Disk::new(layers), whiteouts: BTreeSet::new(), opaque: BTreeSet::new() };
+    let whiteout = |layer, member| Node {
+        kind: Type::Char,
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        layer,
+        member: Some(member),
+    };
+    for (index, member) in layer.members.iter().enumerate() {
+        let fail = |why| refusal(number, member, why);
+        let hide = role(&member.path);
+        let path = match diff.disk.make_parents(&member.path, number) {
+            Ok(path) => path,
+            // `.wh.a` and then `a/.wh.b`: the second is not needed.
+            Err(_) if matches!(hide, Role::Whiteout(_)) => continue,
+            Err(why) => return Err(fail(why)),
+        };
+        match role(&path) {
+            Role::Opaque(dir) => {
+                diff.opaque.insert(dir);
+            }
+            Role::Whiteout(hidden) => {
+                if diff.disk.nodes.contains_key(&*hidden) {
+                    return Err(fail("the same layer made what this whiteout removes"));
+                }
+                diff.disk.nodes.insert(hidden.clone().into(), whiteout(number, index));
+                diff.whiteouts.insert(hidden);
+            }
+            // The layer's own entry for the root is passed over.
+            Role::Plain if path.is_empty() => {}
+            Role::Plain => {
+                diff.whiteouts.remove(&path);
+                diff.disk.put(&path.into(), number, index, member).map_err(fail)?;
+            }
+        }
+    }
+    Ok(diff)
+}
+
+/// What overlayfs shows of `upper` over `tree`.
+fn merge(tree: &mut Disk<'_>, upper: Diff<'_>) {
+    for (path, node) in upper.disk.nodes {
+        if upper.whiteouts.contains(&*path) {
+            tree.remove(&path);
+            continue;
+        }
+        let both = node.kind == Type::Dir && tree.is_dir(&path);
+        if !both || upper.opaque.contains(&*path) {
+            tree.remove(&path);
+        }
+        tree.nodes.insert(path, node);
+    }
+}
+
+/// A file system in a map.
+struct Disk<'a> {
+    nodes: Tree,
+    layers: &'a [Layer],
+}
+
+impl<'a> Disk<'a> {
+    /// A root directory, 0755 and root's, as storage drivers make it.
+    fn new(layers: &'a [Layer]) -> Self {
+        let mut nodes = Tree::new();
+        nodes.insert(Arc::from(&b""[..]), implied(0));
+        Disk { nodes, layers }
+    }
+
+    fn is_dir(&self, path: &[u8]) -> bool {
+        self.nodes.get(path).is_some_and(|n| n.kind == Type::Dir)
+    }
+
+    /// Removes `path` and all below it. The root only loses its children.
+    fn remove(&mut self, path: &[u8]) {
+        let below: Vec<Arc<[u8]>> = self.below(path).cloned().collect();
+        for path in below {
+            self.nodes.remove(&path);
+        }
+        if !path.is_empty() {
+            self.nodes.remove(path);
+        }
+    }
+
+    fn below(&self, path: &[u8]) -> impl Iterator<Item = &Arc<[u8]>> + use<'_, 'a> {
+        let prefix = if path.is_empty() { Vec::new() } else { [path, b"/"].concat() };
+        let start: Arc<[u8]> = prefix.clone().into();
+        let below = self.nodes.range(start..).map(|(path, _)| path);
+        below.take_while(move |p| p.starts_with(&prefix)).filter(|p| !p.is_empty())
+    }
+
+    /// Removes what is below `path` (and `path` itself if `whole`) and is not in `made`, each with
+    /// all below it.
+    fn remove_unless(&mut self, path: &[u8], made: &BTreeSet<Arc<[u8]>>, whole: bool) {
+        let mut doomed: Vec<Arc<[u8]>> = self.below(path).cloned().collect();
+        doomed.retain(|p| !made.contains(p));
+        if whole && !made.contains(path) {
+            doomed = vec![path.into()];
+        }
+        for path in doomed {
+            self.remove(&path);
+        }
+    }
+
+    /// `path` with the links in its directories followed, inside the root.
+    fn resolve(&self, path: &[u8]) -> Result<Vec<u8>, &'static str> {
+        let dir = parent(path);
+        if dir.is_empty() || self.is_dir(dir) {
+            return Ok(path.to_vec());
+        }
+        let name = &path[dir.len() + 1..];
+        let mut left: Vec<&[u8]> = dir.rsplit(|&b| b == b'/').collect();
+        let (mut at, mut hops) = (Vec::new(), 0);
+        while let Some(part) = left.pop() {
+            match part {
+                b"" | b"." => continue,
+                b".." => at.truncate(parent(&at).len()),
+                part => {
+                    let here = join(&at, part);
+                    match self.nodes.get(&*here) {
+                        Some(node) if node.kind == Type::Symlink => {
+                            hops += 1;
+                            let target = self.target(node);
+                            if target.starts_with(b"/") {
+                                at.clear();
+                            }
+                            left.extend(target.rsplit(|&b| b == b'/'));
+                        }
+                        Some(node) if node.kind != Type::Dir => return Err(NO_DIRECTORY),
+                        _ => at = here,
+                    }
+                }
+            }
+            if hops > 40 {
+                return Err("too many symbolic links on the way");
+            }
+        }
+        Ok(join(&at, name))
+    }
+
+    fn target(&self, node: &Node) -> &'a [u8] {
+        let member = node.member.and_then(|m| self.layers.get(node.layer)?.members.get(m));
+        member.map_or(b"", |m| &m.link)
+    }
+
+    /// Makes the directories above `path` that are not there, and gives where `path` really is.
+    fn make_parents(&mut self, path: &[u8], layer: usize) -> Result<Vec<u8>, &'static str> {
+        let path = self.resolve(path)?;
+        let mut missing = Vec::new();
+        let mut dir = parent(&path);
+        while !self.nodes.contains_key(dir) {
+            missing.push(Arc::from(dir));
+            dir = parent(dir);
+        }
+        if !self.is_dir(dir) {
+            return Err(NO_DIRECTORY);
+        }
+        for dir in missing {
+            self.nodes.insert(dir, implied(layer));
+        }
+        Ok(path)
+    }
+
+    /// Puts a member at `path`, in place of what is there unless both are directories.
+    fn put(
+        &mut self,
+        path: &Arc<[u8]>,
+        layer: usize,
+        index: usize,
+        member: &Member,
+    ) -> Result<(), &'static str> {
+        let mut node = Node {
+            kind: member.kind,
+            mode: if member.kind == Type::Symlink { 0o777 } else { member.mode },
+            uid: member.uid,
+            gid: member.gid,
+            layer,
+            member: Some(index),
+        };
+        if member.kind == Type::Hardlink {
+            let target = self.resolve(&member.link)?;
+            let target = self.nodes.get(&*target);
+            node = *target.ok_or("its hard link's target is not in the same layer")?;
+        }
+        if !(node.kind == Type::Dir && self.is_dir(path)) {
+            self.remove(path);
+        }
+        self.nodes.insert(Arc::clone(path), node);
+        Ok(())
+    }
+}
+
+/// A directory that no entry made.
+fn implied(layer: usize) -> Node {
+    Node { kind: Type::Dir, mode: 0o755, uid: 0, gid: 0, layer, member: None }
+}
+
+pub(super) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
+}
+
+fn refusal(layer: usize, member: &Member, why: &'static str) -> Refusal {
+    Refusal { layer, path: String::from_utf8_lossy(&member.path).into_owned(), why }
+}

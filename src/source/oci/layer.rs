@@ -1,0 +1,117 @@
+//! The members of an image's layers.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail, ensure};
+use sha2::{Digest as _, Sha256};
+
+use super::layout::Image;
+use super::limits;
+use super::store::{Part, Store};
+use super::stream::{Plain, Sums, for_each_chunk};
+use super::tar::{Member, Reader, Type};
+
+/// SHA-256 of a file's content.
+pub type Content = [u8; 32];
+
+/// A layer read once from end to end: verified, its members in the order of the archive.
+pub struct Layer {
+    /// Its digests and sizes.
+    pub sums: Sums,
+    /// Its members.
+    pub members: Vec<Member>,
+    /// For each member the SHA-256 of its content; of nothing unless it is a file.
+    pub contents: Vec<Content>,
+    /// The plain archive, in a temporary file without a name; only if it was asked for.
+    spool: Option<Arc<File>>,
+}
+
+/// What to keep of a layer's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing.
+    Members,
+    /// SHA-256 of every file.
+    Digests,
+    /// That, and the plain archive in a temporary file, for [`Layer::content`].
+    Spool,
+}
+
+impl Layer {
+    /// The content of the member number `index`. Empty unless the layer was read with
+    /// [`Keep::Spool`].
+    pub fn content(&self, index: usize) -> Option<Part> {
+        let (member, spool) = (self.members.get(index)?, self.spool.as_ref()?);
+        Some(Part::new(Arc::clone(spool), member.data, member.size))
+    }
+}
+
+/// Reads all layers of `image`, lowest first. Fails if one is missing or not what its digest and
+/// diff_id say, if one is not a tar archive, or if their members take too much memory.
+pub fn layers(store: &Store, image: &Image, keep: Keep) -> anyhow::Result<Vec<Layer>> {
+    let mut room = limits::MEMBER_BYTES;
+    let mut layers = Vec::new();
+    for (descriptor, diff_id) in image.layers.iter().zip(&image.diff_ids) {
+        let reading =
+            || format!("reading layer {} of {}", descriptor.digest, store.path().display());
+        let plain = store.plain(&descriptor.name, descriptor.digest.hasher(), diff_id.hasher())?;
+        let plain = plain.with_context(|| {
+            format!("layer {} is missing: copy the image again", descriptor.digest)
+        })?;
+        let layer = read(plain, keep, &mut room).with_context(reading)?;
+        ensure!(
+            layer.sums.diff_id == *diff_id,
+            "layer {} unpacks to diff_id {} where the config says {diff_id}",
+            descriptor.digest,
+            layer.sums.diff_id
+        );
+        layers.push(layer);
+    }
+    Ok(layers)
+}
+
+fn read(plain: Plain, keep: Keep, room: &mut usize) -> anyhow::Result<Layer> {
+    let spool = match keep {
+        Keep::Spool => Some(tempfile::tempfile().context("creating a temporary file")?),
+        _ => None,
+    };
+    let mut tee = Tee { plain, spool };
+    let (mut members, mut contents) = (Vec::new(), Vec::new());
+    let mut reader = Reader::new(&mut tee);
+    while let Some(member) = reader.next_member()? {
+        let takes = member.footprint() + size_of::<Content>();
+        if takes > *room {
+            bail!("the layers' members take more than {} bytes: refused", limits::MEMBER_BYTES);
+        }
+        *room -= takes;
+        let mut content = Content::default();
+        if keep != Keep::Members && member.kind == Type::File {
+            let mut hasher = Sha256::new();
+            for_each_chunk(&mut reader, |bytes| hasher.update(bytes))?;
+            content = hasher.finalize().into();
+        }
+        contents.push(content);
+        members.push(member);
+    }
+    let Tee { plain, spool } = tee;
+    let sums = plain.finish()?;
+    Ok(Layer { sums, members, contents, spool: spool.map(Arc::new) })
+}
+
+/// Copies what is read into a file.
+struct Tee {
+    plain: Plain,
+    spool: Option<File>,
+}
+
+impl Read for Tee {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.plain.read(buf)?;
+        if let Some(spool) = &mut self.spool {
+            spool.write_all(&buf[..n])?;
+        }
+        Ok(n)
+    }
+}

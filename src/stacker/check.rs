@@ -1,0 +1,218 @@
+//! `stacker check`: would the next build mount the same layers whichever type it picks?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::metadata::{Config, Manifest, Metadata, files, parse};
+use crate::image::Findings;
+
+/// A rule, as the documentation numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Rule {
+    /// Types have different numbers of layers.
+    E1,
+    /// A type has a manifest but no configuration, although the layer was built.
+    E2,
+    /// Layers, diff_ids and history of a type do not agree.
+    E3,
+    /// Types have different numbers of layers made from directories.
+    E4,
+    /// A layer's directory is missing, or types name different directories for one layer.
+    E5,
+    /// What a build would mount depends on the type it picks: unsafe.
+    E6,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// The stacker layer: a directory of the roots.
+    pub layer: String,
+    /// The rule that it breaks.
+    pub rule: Rule,
+    /// What is the matter.
+    pub what: String,
+}
+
+/// The answer for all layers in the roots.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Names of the layers looked at.
+    pub layers: Vec<String>,
+    /// Sorted by layer and rule.
+    pub findings: BTreeSet<Finding>,
+}
+
+/// Checks every layer below `roots`. With `oci`, a layer's blob there counts as its presence too.
+pub fn check(roots: &Path, oci: Option<&Path>) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    for (name, file) in files(roots)? {
+        let metadata = parse(&file)?;
+        report.findings.extend(layer(&name, &metadata, Some(roots), oci));
+        report.layers.push(name);
+    }
+    Ok(report)
+}
+
+/// Checks one layer's metadata. Without `roots`, layers are told apart by number only.
+pub fn layer(
+    name: &str,
+    metadata: &Metadata,
+    roots: Option<&Path>,
+    oci: Option<&Path>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |rule, what| findings.push(Finding { layer: name.to_owned(), rule, what });
+    let lengths: BTreeMap<&str, usize> =
+        metadata.manifests().map(|(of, manifest)| (of, manifest.digests().len())).collect();
+    if let Some(what) = uneven(&lengths, "layers") {
+        add(Rule::E1, what);
+    }
+    for (of, manifest) in metadata.manifests() {
+        match metadata.config(of) {
+            None if metadata.has_built_oci_output => {
+                let what = format!("{of} has a manifest but no config: left behind by an import");
+                add(Rule::E2, what);
+            }
+            None => {}
+            Some(config) => {
+                if let Some(what) = disagreement(of, manifest, config) {
+                    add(Rule::E3, what);
+                }
+            }
+        }
+    }
+    let made = metadata.overlay_dir_layers.iter().flatten();
+    let made = made.map(|(of, layers)| (&**of, layers.as_ref().map_or(0, Vec::len))).collect();
+    if let Some(what) = uneven(&made, "layers made from directories") {
+        add(Rule::E4, what);
+    }
+    let present = roots.is_some_and(|roots| any_directory(metadata, roots));
+    let roots = roots.filter(|_| present);
+    if let Some(roots) = roots {
+        for what in directories(metadata, roots, oci) {
+            add(Rule::E5, what);
+        }
+    }
+    let picks: BTreeMap<&str, Vec<String>> =
+        metadata.manifests().map(|(of, manifest)| (of, mounted(manifest, roots))).collect();
+    if picks.values().collect::<BTreeSet<_>>().len() > 1 {
+        add(Rule::E6, describe(metadata, &picks));
+    }
+    findings
+}
+
+/// What a build that picks `manifest` mounts, lowest first: the directories that the layers'
+/// names lead to; without roots, just as many numbers.
+pub fn mounted(manifest: &Manifest, roots: Option<&Path>) -> Vec<String> {
+    let place = |(number, digest): (usize, &str)| match roots {
+        Some(roots) => resolved(roots, digest).unwrap_or_else(|| format!("no {digest}")),
+        None => number.to_string(),
+    };
+    manifest.digests().enumerate().map(place).collect()
+}
+
+/// Where `sha256_HEX/overlay` leads, if it is there. stacker links the types of one layer together.
+fn resolved(roots: &Path, digest: &str) -> Option<String> {
+    let name = digest.replace(':', "_");
+    if name.contains('/') || name.starts_with('.') {
+        return None;
+    }
+    let place = roots.join(name).join("overlay").canonicalize().ok()?;
+    Some(place.display().to_string())
+}
+
+/// Whether the roots hold any layer's directory; metadata alone has been copied from somewhere.
+fn any_directory(metadata: &Metadata, roots: &Path) -> bool {
+    metadata.manifests().any(|(_, m)| m.digests().any(|digest| resolved(roots, digest).is_some()))
+}
+
+fn directories(metadata: &Metadata, roots: &Path, oci: Option<&Path>) -> Vec<String> {
+    let mut findings = Vec::new();
+    let mut places: BTreeMap<usize, BTreeMap<String, Vec<&str>>> = BTreeMap::new();
+    for (of, manifest) in metadata.manifests() {
+        for (number, digest) in manifest.digests().enumerate() {
+            let place = resolved(roots, digest);
+            if place.is_none() {
+                let blob = oci.map(|oci| oci.join("blobs").join(digest.replace(':', "/")));
+                let blob = match blob.map(|b| b.is_file()) {
+                    Some(true) => "; its blob is in the OCI layout",
+                    Some(false) => "; its blob is not in the OCI layout either",
+                    None => "",
+                };
+                findings.push(format!("{of}: layer {number} ({digest}) has no directory{blob}"));
+            }
+            let place = place.unwrap_or_else(|| "nowhere".to_owned());
+            places.entry(number).or_default().entry(place).or_default().push(of);
+        }
+    }
+    for (number, places) in places.iter().filter(|(_, places)| places.len() > 1) {
+        let all: Vec<String> = places
+            .iter()
+            .map(|(place, types)| format!("{} at {place}", types.join(", ")))
+            .collect();
+        findings.push(format!("layer {number} is {}", all.join("; ")));
+    }
+    findings
+}
+
+fn describe(metadata: &Metadata, picks: &BTreeMap<&str, Vec<String>>) -> String {
+    let longest = metadata.manifests().max_by_key(|(_, m)| m.digests().len());
+    let counts: Vec<String> =
+        picks.iter().map(|(of, chain)| format!("{of} mounts {} layers", chain.len())).collect();
+    let mut what = format!("unsafe: {}", counts.join(", "));
+    if let Some((of, longest)) = longest {
+        let shortest = picks.values().map(Vec::len).min().unwrap_or_default();
+        let lost: Vec<&str> = longest.digests().skip(shortest).collect();
+        if !lost.is_empty() {
+            what += &format!("; a build may go without {} of {of}", lost.join(", "));
+        }
+    }
+    what
+}
+
+fn uneven(lengths: &BTreeMap<&str, usize>, of: &str) -> Option<String> {
+    let different = lengths.values().collect::<BTreeSet<_>>().len() > 1;
+    let each: Vec<String> = lengths.iter().map(|(name, n)| format!("{name} has {n}")).collect();
+    different.then(|| format!("types have different numbers of {of}: {}", each.join(", ")))
+}
+
+fn disagreement(of: &str, manifest: &Manifest, config: &Config) -> Option<String> {
+    let layers = manifest.digests().len();
+    let diff_ids = config.rootfs.diff_ids.as_ref().map_or(0, Vec::len);
+    let history = config.history.iter().flatten().filter(|step| !step.empty_layer).count();
+    (layers != diff_ids || layers != history).then(|| {
+        format!("{of} has {layers} layers, {diff_ids} diff_ids, {history} steps of history")
+    })
+}
+
+impl Findings for Report {
+    fn sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        for name in &self.layers {
+            let own: Vec<&Finding> = self.findings.iter().filter(|f| f.layer == *name).collect();
+            let verdict = match own.iter().any(|f| f.rule == Rule::E6) {
+                _ if own.is_empty() => "safe",
+                true => "unsafe",
+                false => "inconsistent",
+            };
+            writeln!(out, "{name}: {verdict}")?;
+            for finding in &own {
+                writeln!(out, "  {:?}: {}", finding.rule, finding.what)?;
+            }
+        }
+        if !self.sound() {
+            writeln!(
+                out,
+                "remedy: reprofix stacker fix, or remove the layer's directory and build"
+            )?;
+        }
+        Ok(())
+    }
+}
