@@ -57,13 +57,15 @@ pub(super) enum Role {
 /// What `entry` is, judged from its name and kind.
 pub(super) fn role(entry: &Entry) -> Option<Role> {
     let path = entry.path.as_os_str().as_bytes();
-    let below = |place: &str| path.strip_prefix(place.as_bytes());
-    let rest = PLACES.iter().find_map(|place| below(place).filter(|rest| !rest.is_empty()))?;
-    match rest.strip_prefix(b"/") {
-        Some(name) if entry.kind == Kind::File => file_role(name),
-        Some(_) => None,
-        None => is_left_over(rest).then_some(Role::LeftOver),
-    }
+    // One place's name begins another's: what is no role below the first may be one below the next.
+    PLACES.iter().find_map(|place| {
+        let rest = path.strip_prefix(place.as_bytes())?;
+        match rest.strip_prefix(b"/") {
+            Some(name) if entry.kind == Kind::File => file_role(name),
+            Some(_) => None,
+            None => is_left_over(rest).then_some(Role::LeftOver),
+        }
+    })
 }
 
 fn file_role(name: &[u8]) -> Option<Role> {
