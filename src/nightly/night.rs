@@ -229,8 +229,7 @@ impl Night<'_> {
         run.epoch = Some(epoch.seconds());
         run.variations = vary::names(&variations);
         run.skipped = skipped;
-        run.inputs =
-            inputs::digest(self.stream, &recipe, epoch, &run.variations).map_err(io)?;
+        run.inputs = inputs::digest(self.stream, &recipe, epoch, &run.variations).map_err(io)?;
         let plan =
             Plan { stream: self.stream, recipe: &recipe, run: work, token: &run.token, epoch };
         let built = both(&plan, &variations, "a", "b")?;
