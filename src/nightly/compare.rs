@@ -52,7 +52,12 @@ pub struct Compared {
 pub fn compare(request: &Request) -> Result<Compared> {
     let open = |text: &OsString| Subject::open(&Spec::parse(text)?, &|| ());
     let (a, b) = (open(&request.a)?, open(&request.b)?);
-    let job = Job { flags: request.flags.clone(), ..Job::default() };
+    let job = Job {
+        flags: request.flags.clone(),
+        expect: request.expect.clone(),
+        looks: request.looks,
+        ..Job::default()
+    };
     let report = check::compare_opened(&job, &a, &b, &Progress::new(true))?;
     let tree = a.merkle.tree();
     Ok(Compared {
