@@ -17,6 +17,7 @@ mod record;
 #[cfg(feature = "ostree")]
 mod repo;
 mod rpmdb_bdb;
+mod rpmdb_fix;
 mod rpmdb_ndb;
 mod rpmdb_packages;
 mod rpmdb_sqlite;
