@@ -118,10 +118,19 @@ fn warn(text: &str) {
 fn write_json(file: &Path, value: &impl serde::Serialize) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value).context("serialising the report")?;
     text.push(b'\n');
+    write_bytes(file, &text)
+}
+
+/// Writes text to `file`, or to standard output for `-`.
+fn write_text(file: &Path, text: &str) -> Result<()> {
+    write_bytes(file, text.as_bytes())
+}
+
+fn write_bytes(file: &Path, bytes: &[u8]) -> Result<()> {
     if file == Path::new("-") {
-        return std::io::stdout().write_all(&text).context("writing standard output");
+        return std::io::stdout().write_all(bytes).context("writing standard output");
     }
-    crate::fsx::atomic_write(file, &text, 0o644)
+    crate::fsx::atomic_write(file, bytes, 0o644)
         .with_context(|| format!("writing {}", file.display()))
 }
 

@@ -12,7 +12,7 @@ mod fontconfig;
 pub mod initramfs;
 mod machine_state;
 mod mtime;
-mod pattern;
+pub(crate) mod pattern;
 mod pycache;
 mod random_ids;
 pub mod rpmdb;

@@ -6,6 +6,8 @@ mod cases;
 #[cfg(feature = "ostree")]
 mod check;
 #[cfg(feature = "ostree")]
+mod check_reports;
+#[cfg(feature = "ostree")]
 mod digest;
 mod fix;
 mod memtree;
