@@ -10,6 +10,7 @@ mod check_reports;
 #[cfg(feature = "ostree")]
 mod digest;
 mod fix;
+mod initramfs;
 mod memtree;
 mod oci;
 mod opm;
