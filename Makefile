@@ -15,7 +15,7 @@ OUTPUT = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
 SHELL_SCRIPTS := hooks/postprocess hooks/finalize .ci/run tests/e2e/circumstances tests/e2e/deps \
 	tests/e2e/real-download tests/e2e/static-binary
-PYTHON_SCRIPTS := tests/e2e/compose tests/e2e/quick tests/e2e/quick-packages tests/e2e/real tests/e2e/robust \
+PYTHON_SCRIPTS := tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages tests/e2e/real tests/e2e/robust \
 	tests/e2e/real-rpms tests/e2e/bed/*.py
 
 .PHONY: all build demo test bed bench static install deps lint lint-scripts clean
@@ -43,6 +43,7 @@ test: deps lint-scripts
 	$(MAKE) build
 	$(MAKE) static PROFILE=dev
 	$(AS_ROOT) tests/e2e/static-binary hooks/reprofix-static
+	tests/e2e/page
 	$(AS_ROOT) tests/e2e/quick
 
 bed: deps build
