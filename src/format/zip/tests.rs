@@ -194,7 +194,7 @@ proptest! {
         let entry = |n: usize, late: i64, access: u32, zone: i64| {
             let mut e = Make::new(all[n], EPOCH + late + zone * 3600);
             e.streamed = seed[n].2;
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 let utc = ((EPOCH + late) as u32).to_le_bytes();
                 let both = [&[3][..], &utc, &access.to_le_bytes()].concat();
                 e.extra = (field(0x5455, &both), field(0x5455, &both[..5]));
