@@ -7,7 +7,10 @@ mod cases;
 mod check;
 #[cfg(feature = "ostree")]
 mod digest;
+#[cfg(feature = "ostree")]
+mod docs;
 mod fix;
+mod hostile;
 mod memtree;
 mod oci;
 mod opm;
@@ -21,5 +24,6 @@ mod rpmdb_ndb;
 mod rpmdb_packages;
 mod rpmdb_sqlite;
 mod rpmdb_world;
+mod schema;
 mod stacker;
 mod tools;
