@@ -31,6 +31,9 @@ const OPENED: &[&str] = &[
     "usr/lib/modules/6.1/initramfs.img",
 ];
 
+/// A name and what makes the thing of that name at a path.
+type Maker<'a> = (&'a str, &'a dyn Fn(&Path));
+
 /// `fix`, or a failure after a minute: opening a FIFO waits for ever.
 fn fix(root: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(BIN);
@@ -117,12 +120,12 @@ fn links_out_of_the_root_are_followed_by_no_plugin() {
 
 #[test]
 fn special_files_in_the_place_of_files_are_left_alone() {
-    let make: &[(&str, fn(&Path))] = &[
-        ("fifo", |path| {
+    let make: &[Maker<'_>] = &[
+        ("fifo", &|path| {
             rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
         }),
-        ("socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
-        ("device", |path| {
+        ("socket", &|path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+        ("device", &|path| {
             let null = rustix::fs::makedev(1, 3);
             let mode = Mode::from_raw_mode(0o644);
             rustix::fs::mknodat(CWD, path, FileType::CharacterDevice, mode, null).unwrap();
@@ -194,8 +197,7 @@ fn databases_of_another_make_are_left_alone_with_a_word() {
         fs::write(path, b"").unwrap();
     };
     let cut = |path: &Path| fs::write(path, &database()[..20_000]).unwrap();
-    let cases: [(&str, &dyn Fn(&Path)); 3] =
-        [("foreign", &foreign), ("log only", &log_only), ("cut", &cut)];
+    let cases: [Maker<'_>; 3] = [("foreign", &foreign), ("log only", &log_only), ("cut", &cut)];
     for (name, make) in cases {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("usr/share/rpm/rpmdb.sqlite");
