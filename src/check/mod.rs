@@ -14,4 +14,4 @@ mod run;
 pub use align::{Node, Pair, align};
 pub use classify::{Change, Difference, Side, classify};
 pub use explain::{Cause, Explained, Explainer, relate};
-pub use run::{Job, audit, compare};
+pub use run::{Job, audit, compare, compare_subjects};

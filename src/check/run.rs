@@ -48,15 +48,27 @@ pub fn compare(job: &Job, b: &OsString, progress: &Progress) -> Result<Compariso
     }
     let a = open(&job.a, progress)?;
     let b = open(b, progress)?;
-    comparable(&a, &b)?;
-    let mut report = Comparison::new(&a, &b);
+    compare_subjects(job, &a, &b, progress)
+}
+
+/// Compares two subjects that are open already.
+///
+/// Fails as [`compare`] does.
+pub fn compare_subjects(
+    job: &Job,
+    a: &Subject,
+    b: &Subject,
+    progress: &Progress,
+) -> Result<Comparison> {
+    comparable(a, b)?;
+    let mut report = Comparison::new(a, b);
     if let (Some(x), Some(y)) = (&a.commit, &b.commit) {
         report.metadata = Metadata::compare(x, y, job.strict_metadata);
     }
     if a.content_checksum() != b.content_checksum() {
-        let in_force = in_force(job, &a, Some(earliest()))?;
+        let in_force = in_force(job, a, Some(earliest()))?;
         report.assume(&in_force);
-        for explained in differences(job, &in_force, &a, &b, progress)? {
+        for explained in differences(job, &in_force, a, b, progress)? {
             report.add(&explained.0, explained.1);
         }
     }

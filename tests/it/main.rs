@@ -8,8 +8,10 @@ mod check;
 #[cfg(feature = "ostree")]
 mod digest;
 mod fix;
+mod layout;
 mod memtree;
 mod oci;
+mod oci_compare;
 mod opm;
 mod pairs;
 #[cfg(feature = "ostree")]

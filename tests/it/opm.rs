@@ -80,6 +80,9 @@ fn one_wrong_mode_is_found_and_named() {
     assert_eq!(Unpacked::new("json-cat1-pax-utf8.tar").check().blame, []);
 }
 
+/// Changes of an unpacked catalog, each with its name.
+type Changes<'a> = [(&'a str, &'a dyn Fn(&Path)); 6];
+
 /// What the json digest covers and what it does not.
 #[test]
 fn sensitivity() {
@@ -90,7 +93,7 @@ fn sensitivity() {
         catalog.computed()
     };
     let file = "configs/alpha/catalog.json";
-    let same: [(&str, &dyn Fn(&Path)); 6] = [
+    let same: Changes<'_> = [
         ("owner", &|r| chown(r.join(file), Some(1000), Some(1000)).unwrap()),
         ("time", &|r| {
             let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
@@ -105,7 +108,7 @@ fn sensitivity() {
         assert_eq!(after(change), base, "{name} must not count");
     }
     let long = format!("configs/{}/{}", "d".repeat(150), "n".repeat(120));
-    let different: [(&str, &dyn Fn(&Path)); 6] = [
+    let different: Changes<'_> = [
         ("empty directory", &|r| fs::create_dir(r.join("configs/empty")).unwrap()),
         ("empty file", &|r| fs::write(r.join("configs/empty"), "").unwrap()),
         ("content", &|r| fs::write(r.join(file), "{}").unwrap()),
