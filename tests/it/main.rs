@@ -6,6 +6,8 @@ mod cases;
 #[cfg(feature = "ostree")]
 mod check;
 #[cfg(feature = "ostree")]
+mod check_reports;
+#[cfg(feature = "ostree")]
 mod digest;
 mod fix;
 mod layout;
@@ -19,6 +21,7 @@ mod record;
 #[cfg(feature = "ostree")]
 mod repo;
 mod rpmdb_bdb;
+mod rpmdb_fix;
 mod rpmdb_ndb;
 mod rpmdb_packages;
 mod rpmdb_sqlite;

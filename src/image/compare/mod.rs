@@ -22,7 +22,7 @@ pub(super) use layers::is_archive;
 
 use super::flat::Flat;
 use super::ostree::{self, Encapsulated};
-use crate::check::{Job, compare_subjects};
+use crate::check::{Job, compare_opened};
 use crate::report::Progress;
 use crate::report::check::Comparison;
 use crate::source::dir::Dir;
@@ -349,7 +349,7 @@ impl Pair {
                 drops_owners: false,
             })
         };
-        let report = compare_subjects(job, &open(store_a, a, x)?, &open(store_b, b, y)?, progress)?;
+        let report = compare_opened(job, &open(store_a, a, x)?, &open(store_b, b, y)?, progress)?;
         differ |= !report.same;
         if differ {
             self.classes.insert(Class::Content);
