@@ -13,8 +13,10 @@ mod digest;
 mod docs;
 mod fix;
 mod hostile;
+mod layout;
 mod memtree;
 mod oci;
+mod oci_compare;
 mod opm;
 mod pairs;
 #[cfg(feature = "ostree")]
