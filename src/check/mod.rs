@@ -18,4 +18,4 @@ pub use classify::{Change, Difference, Side, classify};
 pub use expect::{Expectations, Expected};
 pub use explain::{Cause, Explained, Explainer, relate};
 pub use look::{Line, Look, Piece, Rows, look};
-pub use run::{Job, audit, compare};
+pub use run::{Job, audit, compare, compare_opened};

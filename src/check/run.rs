@@ -60,22 +60,32 @@ pub fn compare(job: &Job, b: &OsString, progress: &Progress) -> Result<Compariso
     }
     let a = open(&job.a, progress)?;
     let b = open(b, progress)?;
-    comparable(&a, &b)?;
+    compare_opened(job, &a, &b, progress)
+}
+
+/// As [`compare`], of subjects that are open already: the job's own names are not looked at.
+pub fn compare_opened(
+    job: &Job,
+    a: &Subject,
+    b: &Subject,
+    progress: &Progress,
+) -> Result<Comparison> {
+    comparable(a, b)?;
     let mut expectations = expectations(job)?;
-    let mut report = Comparison::new(&a, &b);
+    let mut report = Comparison::new(a, b);
     if let (Some(x), Some(y)) = (&a.commit, &b.commit) {
         report.metadata = Metadata::compare(x, y, job.strict_metadata);
     }
     if a.content_checksum() != b.content_checksum() {
-        let in_force = in_force(job, &a, Some(earliest()))?;
+        let in_force = in_force(job, a, Some(earliest()))?;
         report.assume(&in_force);
-        let installed = [&a, &b].map(|s| Installed::new(s.merkle.tree()));
-        let mut all = differences(job, &in_force, &a, &b, &installed, progress)?;
+        let installed = [a, b].map(|s| Installed::new(s.merkle.tree()));
+        let mut all = differences(job, &in_force, a, b, &installed, progress)?;
         if let Some(expectations) = &mut expectations {
             expectations.mark(&mut all);
         }
         if job.looks {
-            look_at(&mut all, &a, &b, progress).context("reading both contents")?;
+            look_at(&mut all, a, b, progress).context("reading both contents")?;
         }
         for explained in all {
             let owners = owners(&installed, &explained.difference.path);

@@ -101,6 +101,9 @@ fn apply(tree: &mut MemTree, path: &Path, form: Form) {
                 match step {
                     Step::Write(path, bytes) => write(tree, &path, bytes),
                     Step::Remove(path) => tree.remove(&path),
+                    Step::Unit(files) => {
+                        files.into_iter().for_each(|(path, bytes)| write(tree, &path, bytes));
+                    }
                     Step::Link(name, of) => {
                         let node = tree.0[&of].clone();
                         tree.0.insert(name, node);
