@@ -172,7 +172,7 @@ fn judge<'d>(
 ) -> io::Result<Option<Judged<'d>>> {
     let Some(side) = side else { return Ok(None) };
     let entry = side.entry(path);
-    let normal = chain.normal_form(merkle.tree(), &entry)?;
+    let normal = chain.resolved_form(merkle.tree(), &entry)?;
     let gone = normal.is_removed(&entry);
     let content = if gone || entry.kind != Kind::File {
         None

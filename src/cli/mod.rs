@@ -18,6 +18,7 @@ mod output;
 mod plugins;
 #[cfg(feature = "ostree")]
 mod record;
+mod rpmdb;
 mod stacker;
 
 use std::io::Write;
@@ -55,6 +56,7 @@ enum Command {
     Explain(explain::Args),
     Config(config::Args),
     Initramfs(initramfs::Args),
+    Rpmdb(rpmdb::Args),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
 }
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => args.exec(),
         Command::Config(args) => args.exec(),
         Command::Initramfs(args) => args.exec(),
+        Command::Rpmdb(args) => args.exec(),
         Command::Completions(args) => args.exec(),
         Command::Man(args) => args.exec(),
     };

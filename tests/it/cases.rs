@@ -101,6 +101,9 @@ fn apply(tree: &mut MemTree, path: &Path, form: Form) {
                 match step {
                     Step::Write(path, bytes) => write(tree, &path, bytes),
                     Step::Remove(path) => tree.remove(&path),
+                    Step::Unit(files) => {
+                        files.into_iter().for_each(|(path, bytes)| write(tree, &path, bytes));
+                    }
                     Step::Link(name, of) => {
                         let node = tree.0[&of].clone();
                         tree.0.insert(name, node);
@@ -198,7 +201,10 @@ fn truncate(plugin: &'static dyn Plugin, cx: &Context, tree: &MemTree) {
         let data = tree.0[&entry.path].data.clone();
         let step = 1 + data.len() / 4096;
         for cut in (0..data.len()).step_by(step) {
-            if LINES.contains(&plugin.page().name) && data[..cut].contains(&b'\n') {
+            let lines = LINES.contains(&plugin.page().name) && data[..cut].contains(&b'\n');
+            // Without zeros at its end, an archive is as whole as before.
+            let padding = data[cut..].iter().all(|b| *b == 0);
+            if lines || padding {
                 continue;
             }
             let mut cut_tree = tree.clone();

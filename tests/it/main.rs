@@ -9,9 +9,15 @@ mod check;
 mod check_reports;
 #[cfg(feature = "ostree")]
 mod digest;
+#[cfg(feature = "ostree")]
+mod docs;
 mod fix;
+mod hostile;
+mod initramfs;
+mod layout;
 mod memtree;
 mod oci;
+mod oci_compare;
 mod opm;
 mod pairs;
 #[cfg(feature = "ostree")]
@@ -19,9 +25,11 @@ mod record;
 #[cfg(feature = "ostree")]
 mod repo;
 mod rpmdb_bdb;
+mod rpmdb_fix;
 mod rpmdb_ndb;
 mod rpmdb_packages;
 mod rpmdb_sqlite;
 mod rpmdb_world;
+mod schema;
 mod stacker;
 mod tools;
