@@ -126,7 +126,7 @@ fn by_name(bytes: &[u8]) -> BTreeMap<String, Vec<String>> {
     let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
     text.lines()
         .map(fields)
-        .filter_map(|f| f.first().map(|name| name.clone()).map(|name| (name, f)))
+        .filter_map(|f| f.first().cloned().map(|name| (name, f)))
         .filter(|(name, _)| !name.is_empty())
         .collect()
 }
