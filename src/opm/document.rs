@@ -112,10 +112,11 @@ fn scalar(text: &str) -> Value {
         .or_else(|| radix("0", 8).filter(|(r, _)| !r.is_empty()))
         .unwrap_or((rest, 10));
     let number = rest.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    if number && body.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        if let Ok(n) = u64::from_str_radix(body, base) {
-            return format!("{sign}{n}").parse().map_or(Value::Null, Value::Number);
-        }
+    if number
+        && body.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && let Ok(n) = u64::from_str_radix(body, base)
+    {
+        return format!("{sign}{n}").parse().map_or(Value::Null, Value::Number);
     }
     let float = rest.bytes().all(|b| b.is_ascii_digit() || b".eE+-".contains(&b));
     match digits.parse::<f64>() {

@@ -9,20 +9,20 @@ use reprofix::image::verify::verify;
 use reprofix::source::oci::{Digest, Fault, Image, Subject};
 
 /// A layout or archive of `tests/fixtures/oci`.
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/oci").join(name)
 }
 
-pub fn open(name: &str) -> Subject {
+pub(crate) fn open(name: &str) -> Subject {
     subject(&fixture(name))
 }
 
-pub fn subject(path: &Path) -> Subject {
+pub(crate) fn subject(path: &Path) -> Subject {
     Subject::open(path.to_str().unwrap(), None).unwrap()
 }
 
 /// Whether a real tool is here; says so if a test has to go without.
-pub fn have(tool: &str) -> bool {
+pub(crate) fn have(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").output().is_ok();
     if !found {
         eprintln!("SKIPPED: {tool} is not installed (Debian package of the same name)");
@@ -31,7 +31,7 @@ pub fn have(tool: &str) -> bool {
 }
 
 /// Runs a tool and gives its standard output; `Err` holds what it said.
-pub fn run(command: &mut Command) -> Result<Vec<u8>, String> {
+pub(crate) fn run(command: &mut Command) -> Result<Vec<u8>, String> {
     let output = command.output().unwrap();
     match output.status.success() {
         true => Ok(output.stdout),

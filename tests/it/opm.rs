@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use crate::oci::open;
 
+/// What is done to a catalog's folder, and its name.
+type Edit<'a> = (&'a str, &'a dyn Fn(&Path));
+
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opm")
 }
@@ -90,7 +93,7 @@ fn sensitivity() {
         catalog.computed()
     };
     let file = "configs/alpha/catalog.json";
-    let same: [(&str, &dyn Fn(&Path)); 6] = [
+    let same: [Edit<'_>; 6] = [
         ("owner", &|r| chown(r.join(file), Some(1000), Some(1000)).unwrap()),
         ("time", &|r| {
             let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
@@ -105,7 +108,7 @@ fn sensitivity() {
         assert_eq!(after(change), base, "{name} must not count");
     }
     let long = format!("configs/{}/{}", "d".repeat(150), "n".repeat(120));
-    let different: [(&str, &dyn Fn(&Path)); 6] = [
+    let different: [Edit<'_>; 6] = [
         ("empty directory", &|r| fs::create_dir(r.join("configs/empty")).unwrap()),
         ("empty file", &|r| fs::write(r.join("configs/empty"), "").unwrap()),
         ("content", &|r| fs::write(r.join(file), "{}").unwrap()),
