@@ -13,12 +13,13 @@ const SIGNATURE: &[u8] = b"KSLPHHRH";
 const HEADER: u64 = 80;
 /// A value with the file that it came from.
 const VALUE2: u64 = 32;
-/// Folders of hwdb files, each of them not the end of another.
-const FOLDERS: [&[u8]; 4] = [
-    b"/usr/lib/udev/hwdb.d/",
+/// Folders of hwdb files, a folder before one whose path ends its own.
+const FOLDERS: [&[u8]; 5] = [
     b"/usr/local/lib/udev/hwdb.d/",
+    b"/usr/lib/udev/hwdb.d/",
     b"/etc/udev/hwdb.d/",
     b"/run/udev/hwdb.d/",
+    b"/lib/udev/hwdb.d/",
 ];
 /// Keys are matched byte by byte: no key is longer.
 const DEPTH: usize = 4096;
@@ -109,7 +110,7 @@ impl<'a> Hwdb<'a> {
         let mut found = BTreeMap::new();
         for offset in &self.files {
             let name = self.image.cstr(*offset, "file's name")?;
-            let folder = FOLDERS.iter().filter_map(|f| find_last(name, f)).max().unwrap_or(0);
+            let folder = FOLDERS.iter().find_map(|f| find_last(name, f)).unwrap_or(0);
             if folder > 0 {
                 found.insert(*offset, folder as u64);
             }

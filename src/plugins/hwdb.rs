@@ -15,7 +15,7 @@ static PAGE: Page = Page {
     paths: "usr/lib/udev/hwdb.bin, etc/udev/hwdb.bin",
     varies: "The path of each source file, with the folder of the target root before it.",
     why: "`systemd-hwdb --root=DIR` and `udevadm hwdb --root` record the files as DIR/usr/lib/….",
-    done: "The part before usr/lib/udev/hwdb.d, etc/udev/hwdb.d or run/udev/hwdb.d goes, and later \
+    done: "The part before usr/lib/udev/hwdb.d, etc/udev/hwdb.d and their like goes, and later \
            strings move up: the bytes that the same version writes at the root /.",
     lost: "Nothing: the names are for messages, priorities are stored beside them.",
     upstream: "systemd issue 43062, fixed in 2026.",
