@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::generic;
-use super::{Change, Difference, Side};
+use super::{Change, Difference, Expected, Look, Side};
 use crate::engine::{Chain, Form, Normal, Note};
 use crate::format::ostree::Checksum;
 use crate::plugins::{File, Step, Want};
@@ -45,6 +46,10 @@ pub struct Explained {
     pub cause: Cause,
     /// What exactly differs, one phrase a line.
     pub details: Vec<String>,
+    /// The entry of the expectations file that covers it.
+    pub expected: Option<Arc<Expected>>,
+    /// Both contents side by side, if that was asked for.
+    pub look: Option<Look>,
 }
 
 /// One side of a comparison: its content, and the plugins as they are in force for it.
@@ -82,7 +87,7 @@ impl Explainer<'_> {
         if !matches!(cause, Cause::Fixed { .. }) && difference.changes.contains(&Change::Content) {
             details.extend(self.content(&difference, a.as_ref(), b.as_ref())?);
         }
-        Ok(Explained { difference, cause, details })
+        Ok(Explained { difference, cause, details, expected: None, look: None })
     }
 
     /// The plugins that act on either side, in registry order.
@@ -167,7 +172,7 @@ fn judge<'d>(
 ) -> io::Result<Option<Judged<'d>>> {
     let Some(side) = side else { return Ok(None) };
     let entry = side.entry(path);
-    let normal = chain.normal_form(merkle.tree(), &entry)?;
+    let normal = chain.resolved_form(merkle.tree(), &entry)?;
     let gone = normal.is_removed(&entry);
     let content = if gone || entry.kind != Kind::File {
         None

@@ -7,11 +7,15 @@
 
 mod align;
 mod classify;
+pub mod expect;
 mod explain;
 mod generic;
+mod look;
 mod run;
 
 pub use align::{Node, Pair, align};
 pub use classify::{Change, Difference, Side, classify};
+pub use expect::{Expectations, Expected};
 pub use explain::{Cause, Explained, Explainer, relate};
-pub use run::{Job, audit, compare};
+pub use look::{Line, Look, Piece, Rows, look};
+pub use run::{Job, audit, compare, compare_opened};

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 use rayon::prelude::*;
 
-use super::{Explained, Explainer, align, classify, explain};
+use super::{
+    Cause, Expectations, Explained, Explainer, Look, align, classify, expect, explain, look,
+};
 use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Chain, Shipped, nothing_shipped, plan};
 use crate::env::{self, SourceDateEpoch};
@@ -20,6 +22,11 @@ use crate::report::audit::Audit;
 use crate::report::check::{Comparison, Metadata};
 use crate::source::{Spec, Subject, comparable, cosa::Recorded};
 use crate::tree::{Entry, Tree, digest};
+
+/// Memory that contents kept for a page may take, roughly; the page is about as large.
+const LOOKS_MAX: usize = 16 << 20;
+/// Differences whose contents are read at once.
+const LOOKS_AT_ONCE: usize = 64;
 
 /// What `check` is asked to do.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +43,11 @@ pub struct Job {
     pub meta: Option<PathBuf>,
     /// Count every difference of commit metadata.
     pub strict_metadata: bool,
+    /// The expectations file; the default is [`expect::DEFAULT`] in the current directory, if it
+    /// is there.
+    pub expect: Option<PathBuf>,
+    /// Keep both contents side by side, for a page.
+    pub looks: bool,
 }
 
 /// Compares two subjects.
@@ -48,18 +60,39 @@ pub fn compare(job: &Job, b: &OsString, progress: &Progress) -> Result<Compariso
     }
     let a = open(&job.a, progress)?;
     let b = open(b, progress)?;
-    comparable(&a, &b)?;
-    let mut report = Comparison::new(&a, &b);
+    compare_opened(job, &a, &b, progress)
+}
+
+/// As [`compare`], of subjects that are open already: the job's own names are not looked at.
+pub fn compare_opened(
+    job: &Job,
+    a: &Subject,
+    b: &Subject,
+    progress: &Progress,
+) -> Result<Comparison> {
+    comparable(a, b)?;
+    let mut expectations = expectations(job)?;
+    let mut report = Comparison::new(a, b);
     if let (Some(x), Some(y)) = (&a.commit, &b.commit) {
         report.metadata = Metadata::compare(x, y, job.strict_metadata);
     }
     if a.content_checksum() != b.content_checksum() {
-        let in_force = in_force(job, &a, Some(earliest()))?;
+        let in_force = in_force(job, a, Some(earliest()))?;
         report.assume(&in_force);
-        for explained in differences(job, &in_force, &a, &b, progress)? {
-            report.add(&explained.0, explained.1);
+        let installed = [a, b].map(|s| Installed::new(s.merkle.tree()));
+        let mut all = differences(job, &in_force, a, b, &installed, progress)?;
+        if let Some(expectations) = &mut expectations {
+            expectations.mark(&mut all);
+        }
+        if job.looks {
+            look_at(&mut all, a, b, progress).context("reading both contents")?;
+        }
+        for explained in all {
+            let owners = owners(&installed, &explained.difference.path);
+            report.add(explained, owners);
         }
     }
+    report.warnings.extend(expectations.iter().flat_map(Expectations::remarks));
     report.settle();
     progress.finish();
     Ok(report)
@@ -153,19 +186,19 @@ fn with_chain<T>(
     f(Chain { plugins: &plugins, cx: &cx, shipped })
 }
 
-/// Every difference, explained, with the packages that own its path.
+/// Every difference, explained.
 fn differences(
     job: &Job,
     in_force: &InForce,
     a: &Subject,
     b: &Subject,
+    installed: &[Installed<'_>; 2],
     progress: &Progress,
-) -> Result<Vec<(Explained, Vec<String>)>> {
+) -> Result<Vec<Explained>> {
     let (left, right) = (&*a.merkle, &*b.merkle);
     progress.phase("comparing", 0);
     let pairs = align(left, right).context("comparing")?;
     progress.phase("explaining", pairs.len());
-    let installed = [Installed::new(left.tree()), Installed::new(right.tree())];
     let mut all = with_chain(job, in_force, &installed[0], |x| {
         with_chain(job, in_force, &installed[1], |y| {
             let explainer = Explainer { a: (left, x), b: (right, y) };
@@ -179,11 +212,54 @@ fn differences(
     })
     .context("explaining")?;
     explain::relate(&mut all);
-    let owned = |e: Explained| {
-        let owners = owners(&installed, &e.difference.path);
-        (e, owners)
+    Ok(all)
+}
+
+/// Keeps both contents of as many differences as fit, what nobody explains first.
+fn look_at(all: &mut [Explained], a: &Subject, b: &Subject, progress: &Progress) -> io::Result<()> {
+    let rank = |explained: &Explained| match (&explained.cause, &explained.expected) {
+        (Cause::Cascade { .. }, _) => None,
+        (_, Some(_)) => Some(3),
+        (Cause::Unexplained, _) => Some(0),
+        (Cause::Known { .. }, _) => Some(1),
+        (Cause::Fixed { .. }, _) => Some(2),
     };
-    Ok(all.into_iter().map(owned).collect())
+    let mut order: Vec<_> = (0..all.len()).filter_map(|i| Some((rank(&all[i])?, i))).collect();
+    order.sort_unstable();
+    progress.phase("reading both contents", order.len());
+    let mut room = LOOKS_MAX;
+    // Pieces of a fixed size, so that what fits does not depend on the number of threads.
+    for piece in order.chunks(LOOKS_AT_ONCE) {
+        let look = |(_, i): &(u8, usize)| look::look(&*a.merkle, &*b.merkle, &all[*i].difference);
+        let looks: Vec<_> = piece.par_iter().map(look).collect::<io::Result<_>>()?;
+        progress.advance(piece.len());
+        for ((_, i), look) in piece.iter().zip(looks) {
+            let takes = look.as_ref().map_or(0, Look::footprint);
+            let Some(left) = room.checked_sub(takes) else { return Ok(()) };
+            room = left;
+            all[*i].look = look;
+        }
+    }
+    Ok(())
+}
+
+/// The expectations file that was named, or the one that lies here.
+fn expectations(job: &Job) -> Result<Option<Expectations>> {
+    let here = Path::new(expect::DEFAULT);
+    let path = match &job.expect {
+        Some(path) => path,
+        None if here.is_file() => here,
+        None => return Ok(None),
+    };
+    let reading = || format!("reading expectations from {}", path.display());
+    let file = std::fs::File::open(path).with_context(reading)?;
+    let mut text = String::new();
+    file.take(expect::MAX_BYTES + 1).read_to_string(&mut text).with_context(reading)?;
+    if text.len() as u64 > expect::MAX_BYTES {
+        bail!("{} is larger than 4 MiB; that is no list of expectations", path.display());
+    }
+    let today = expect::Day::of(env::unix_time());
+    Expectations::parse(&text, today).with_context(reading).map(Some)
 }
 
 /// The packages that own `path` on either side, by name.

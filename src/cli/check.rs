@@ -3,11 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::{Choice, Outcome};
 use crate::check::{Job, audit, compare};
-use crate::report::Progress;
+use crate::image::compare as images;
+use crate::report::check::Comparison;
+use crate::report::{Progress, html, junit, markdown, sarif};
+use crate::source::oci::Subject as Image;
 
 /// Say whether two builds are the same, and why they are not; or audit one.
 #[derive(Debug, clap::Args)]
@@ -16,11 +19,20 @@ Subjects:
   ostree:REPO[:REF|COMMIT]      a commit; without REF, the repository's only ref
   cosa:WORKDIR[:BUILD[/ARCH]]   a build of coreos-assembler; without BUILD, the latest
   dir:PATH                      a directory, as a commit of it would be
+  oci:LAYOUT[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG]
+                                images, compared with images, platform by platform
   PATH[:REF|:BUILD]             whatever stands there
 
 Of one subject: whether it is in normal form (what `fix` would change), and whether it has the \
 content checksum that its meta.json records. What a plugin only reports is listed and does not \
 count.
+
+Expectations (reprofix-expect.toml) are entries of a glob, a reason and a last day, and the plugin \
+that must be the cause, if any:
+  [[expect]]
+  path = \"usr/lib/modules/*/extra/**\"
+  reason = \"signed with a key of its own in every build\"
+  expires = 2027-03-01
 
 Exit codes: 0 the same, or sound; 1 it differs, or is not in normal form; 2 it could not be done.")]
 pub(super) struct Args {
@@ -33,7 +45,11 @@ pub(super) struct Args {
     /// A meta.json whose ostree-content-checksum the one subject must have.
     #[arg(long, value_name = "FILE", conflicts_with = "b")]
     meta: Option<PathBuf>,
-    /// Count every difference of commit metadata, legitimate ones too.
+    /// Of two images: only this platform.
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]", requires = "b")]
+    platform: Option<String>,
+    /// Count every difference of commit metadata, legitimate ones too; of images: of times,
+    /// history, compression and shape.
     #[arg(long)]
     strict_metadata: bool,
     /// Rewrite files that are as their package shipped them, too.
@@ -42,6 +58,22 @@ pub(super) struct Args {
     /// Write the report as JSON (`-`: standard output).
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write one self-contained page for a browser, with both contents side by side.
+    #[arg(long, value_name = "FILE", requires = "b")]
+    html: Option<PathBuf>,
+    /// Write Markdown, for an issue or a merge request (`-`: standard output).
+    #[arg(long, value_name = "FILE", requires = "b")]
+    markdown: Option<PathBuf>,
+    /// Write SARIF 2.1.0, for a code host's findings.
+    #[arg(long, value_name = "FILE", requires = "b")]
+    sarif: Option<PathBuf>,
+    /// Write JUnit XML, for a CI system's tests.
+    #[arg(long, value_name = "FILE", requires = "b")]
+    junit: Option<PathBuf>,
+    /// Differences that are accepted for a time. Default: reprofix-expect.toml in the current
+    /// directory, if it is there.
+    #[arg(long, value_name = "FILE", requires = "b")]
+    expect: Option<PathBuf>,
     /// Paths listed for each cause, at most; 0 lists all.
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
@@ -66,12 +98,25 @@ impl Args {
             deep: self.deep,
             meta: self.meta.clone(),
             strict_metadata: self.strict_metadata,
+            expect: self.expect.clone(),
+            looks: self.html.is_some(),
         };
         let progress = Progress::new(self.quiet);
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };
+        if let Some([a, b]) = self.images() {
+            let forms = [&self.html, &self.markdown, &self.sarif, &self.junit];
+            if forms.iter().any(|form| form.is_some()) {
+                bail!("of two images there are text and --json only");
+            }
+            let open = |text| Image::open(text, self.platform.as_deref());
+            let report = images::compare([a, b], &open(a)?, &open(b)?, &job, &progress)?;
+            self.say(&report, &report.warnings, || report.human(limit))?;
+            return Ok(if report.same { Outcome::Same } else { Outcome::Finding });
+        }
         let same = match &job.b {
             Some(b) => {
                 let report = compare(&job, b, &progress)?;
+                self.files(&report, limit)?;
                 self.say(&report, &report.warnings, || report.human(limit))?;
                 report.same
             }
@@ -82,6 +127,29 @@ impl Args {
             }
         };
         Ok(if same { Outcome::Same } else { Outcome::Finding })
+    }
+
+    /// Both subjects, if both are images.
+    fn images(&self) -> Option<[&str; 2]> {
+        let texts = [self.a.to_str()?, self.b.as_ref()?.to_str()?];
+        texts.iter().all(|text| Image::is_named_by(text)).then_some(texts)
+    }
+
+    /// Writes the forms that were asked for beside text and JSON.
+    fn files(&self, report: &Comparison, limit: usize) -> Result<()> {
+        if let Some(file) = &self.html {
+            super::write_text(file, &html::page(report))?;
+        }
+        if let Some(file) = &self.markdown {
+            super::write_text(file, &markdown::markdown(report, limit))?;
+        }
+        if let Some(file) = &self.junit {
+            super::write_text(file, &junit::junit(report))?;
+        }
+        if let Some(file) = &self.sarif {
+            super::write_json(file, &sarif::sarif(report))?;
+        }
+        Ok(())
     }
 
     /// Writes the report wherever it was asked for.
@@ -95,7 +163,9 @@ impl Args {
         if let Some(file) = &self.json {
             super::write_json(file, report)?;
         }
-        let json_on_stdout = self.json.as_deref() == Some(Path::new("-"));
-        if self.quiet || json_on_stdout { Ok(()) } else { super::print(&human()) }
+        let dash = Some(Path::new("-"));
+        let files = [&self.json, &self.html, &self.markdown, &self.sarif, &self.junit];
+        let taken = files.iter().any(|file| file.as_deref() == dash);
+        if self.quiet || taken { Ok(()) } else { super::print(&human()) }
     }
 }

@@ -14,6 +14,7 @@ mod output;
 mod plugins;
 #[cfg(feature = "ostree")]
 mod record;
+mod rpmdb;
 mod stacker;
 
 use std::io::Write;
@@ -47,6 +48,7 @@ enum Command {
     Explain(explain::Args),
     Config(config::Args),
     Initramfs(initramfs::Args),
+    Rpmdb(rpmdb::Args),
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
 }
@@ -74,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => args.exec(),
         Command::Config(args) => args.exec(),
         Command::Initramfs(args) => args.exec(),
+        Command::Rpmdb(args) => args.exec(),
         Command::Completions(args) => args.exec(),
         Command::Man(args) => args.exec(),
     };
@@ -115,10 +118,19 @@ fn warn(text: &str) {
 fn write_json(file: &Path, value: &impl serde::Serialize) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value).context("serialising the report")?;
     text.push(b'\n');
+    write_bytes(file, &text)
+}
+
+/// Writes text to `file`, or to standard output for `-`.
+fn write_text(file: &Path, text: &str) -> Result<()> {
+    write_bytes(file, text.as_bytes())
+}
+
+fn write_bytes(file: &Path, bytes: &[u8]) -> Result<()> {
     if file == Path::new("-") {
-        return std::io::stdout().write_all(&text).context("writing standard output");
+        return std::io::stdout().write_all(bytes).context("writing standard output");
     }
-    crate::fsx::atomic_write(file, &text, 0o644)
+    crate::fsx::atomic_write(file, bytes, 0o644)
         .with_context(|| format!("writing {}", file.display()))
 }
 

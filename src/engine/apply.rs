@@ -107,12 +107,37 @@ impl Job<'_> {
                     }
                 }
                 Step::Link(new, old) => self.root.link(old, new)?,
+                Step::Unit(files) => self.unit_step(change, files)?,
             }
         }
         Ok(())
     }
 
     fn write_step(&self, change: &Change, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let fsx::Member { names, stamp, bytes, mtime } = self.member(path, bytes, change.mtime)?;
+        unchanged(fsx::replace(self.root, &names, stamp, &mut &*bytes, mtime)?)
+    }
+
+    /// Files that change as one, each inode once.
+    fn unit_step(&self, change: &Change, files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
+        let mut members: Vec<fsx::Member<'_>> = Vec::with_capacity(files.len());
+        for (path, bytes) in files {
+            if !members.iter().any(|member| member.names.contains(path)) {
+                // Another path's time is a change of its own, made after this one.
+                let mtime = change.mtime.filter(|_| *path == change.path);
+                members.push(self.member(path, bytes, mtime)?);
+            }
+        }
+        unchanged(fsx::replace_unit(self.root, &members)?)
+    }
+
+    /// What replacing the content of the file at `path` takes; without `mtime` it keeps its own.
+    fn member<'b>(
+        &self,
+        path: &Path,
+        bytes: &'b [u8],
+        mtime: Option<Time>,
+    ) -> io::Result<fsx::Member<'b>> {
         let before = self.entry(path).and_then(|e| e.inode);
         let same = |e: &&Entry| {
             before.is_some_and(|i| e.inode.is_some_and(|j| (i.dev, i.ino) == (j.dev, j.ino)))
@@ -124,11 +149,8 @@ impl Job<'_> {
         }
         let stat = self.root.stat(path)?.ok_or(io::ErrorKind::NotFound)?;
         let old = Root::entry(path, &stat).mtime;
-        let mtime = change.mtime.or(old).unwrap_or(Time { sec: 0, nsec: 0 });
-        match fsx::replace(self.root, &names, Stamp::of(&stat), &mut &*bytes, mtime)? {
-            true => Ok(()),
-            false => Err(io::Error::other("the file changed while it was being replaced")),
-        }
+        let mtime = mtime.or(old).unwrap_or(Time { sec: 0, nsec: 0 });
+        Ok(fsx::Member { names, stamp: Stamp::of(&stat), bytes, mtime })
     }
 
     fn times(&self, plan: &Plan) -> io::Result<()> {
@@ -161,6 +183,13 @@ impl Job<'_> {
     }
 }
 
+fn unchanged(same: bool) -> io::Result<()> {
+    match same {
+        true => Ok(()),
+        false => Err(io::Error::other("the file changed while it was being replaced")),
+    }
+}
+
 /// Directories in which a name came, went or was replaced.
 fn touched_directories(plan: &Plan) -> BTreeSet<PathBuf> {
     let mut dirs = BTreeSet::new();
@@ -175,7 +204,7 @@ fn touched_directories(plan: &Plan) -> BTreeSet<PathBuf> {
             }
             Action::Remove { .. } => above(&change.path),
             Action::Steps(steps) => {
-                steps.iter().for_each(|s| above(s.path()));
+                steps.iter().flat_map(Step::paths).for_each(&mut above);
                 change.links.iter().for_each(|p| above(p));
             }
             Action::Patch { .. } | Action::Touch => {}

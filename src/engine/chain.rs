@@ -6,10 +6,11 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::path::PathBuf;
 
 use super::Context;
 use crate::format::Malformed;
-use crate::plugins::{File, Plugin, Step, Verdict, Want};
+use crate::plugins::{File, Left, Plugin, Step, Verdict, Want};
 use crate::tree::{Entry, Kind, Time, Tree};
 
 /// Tells payload from what the build made: whether a regular file with this content is as its
@@ -71,6 +72,9 @@ pub struct Normal {
     pub notes: Vec<(&'static str, Note)>,
     /// The content as it is on disk; `None` if no plugin asked for it.
     pub original: Option<Vec<u8>>,
+    /// The path with which its form is decided, where a plugin said so: see
+    /// [`Chain::resolved_form`].
+    pub with: Option<PathBuf>,
 }
 
 impl Normal {
@@ -86,9 +90,9 @@ impl Normal {
             Form::Kept => self.original.as_deref(),
             Form::Bytes(bytes) => Some(bytes),
             Form::Removed => None,
-            Form::Steps(steps) => match last_step(steps, entry)? {
-                Step::Write(_, bytes) => Some(bytes),
-                Step::Remove(_) | Step::Link(..) => None,
+            Form::Steps(steps) => match left(steps, entry)? {
+                Left::Bytes(bytes) => Some(bytes),
+                Left::Nothing | Left::Link(_) => None,
             },
         }
     }
@@ -97,15 +101,15 @@ impl Normal {
     pub fn is_removed(&self, entry: &Entry) -> bool {
         match &self.form {
             Form::Removed => true,
-            Form::Steps(steps) => matches!(last_step(steps, entry), Some(Step::Remove(_))),
+            Form::Steps(steps) => left(steps, entry) == Some(Left::Nothing),
             Form::Kept | Form::Bytes(_) => false,
         }
     }
 }
 
-/// The step that decides what stands at the path of `entry`.
-fn last_step<'s>(steps: &'s [Step], entry: &Entry) -> Option<&'s Step> {
-    steps.iter().rev().find(|s| s.path() == entry.path)
+/// What the steps leave at the path of `entry`; `None` if they do not change it.
+fn left<'s>(steps: &'s [Step], entry: &Entry) -> Option<Left<'s>> {
+    steps.iter().rev().find_map(|step| step.leaves(&entry.path))
 }
 
 impl Chain<'_> {
@@ -142,6 +146,29 @@ impl Chain<'_> {
         }
         Ok(state.normal)
     }
+
+    /// As [`Chain::normal_form`], but of a path that is decided together with another it gives what
+    /// the other's steps leave there. `fix` need not ask: it applies the other's steps.
+    pub fn resolved_form(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<Normal> {
+        let mut normal = self.normal_form(tree, entry)?;
+        let Some(with) = normal.with.as_deref().filter(|with| *with != entry.path) else {
+            return Ok(normal);
+        };
+        let Some(other) = tree.lookup(with)? else { return Ok(normal) };
+        let other = self.normal_form(tree, &other)?;
+        if let Form::Steps(steps) = &other.form {
+            match left(steps, entry) {
+                Some(Left::Bytes(bytes)) => normal.form = Form::Bytes(bytes.to_vec()),
+                Some(Left::Nothing) => normal.form = Form::Removed,
+                Some(Left::Link(_)) | None => return Ok(normal),
+            }
+            normal.by.splice(0..0, other.by);
+            normal.by.dedup();
+        } else {
+            normal.notes.extend(other.notes);
+        }
+        Ok(normal)
+    }
 }
 
 /// A path on its way through the chain.
@@ -160,6 +187,7 @@ impl<'a> State<'a> {
             by: Vec::new(),
             notes: Vec::new(),
             original: None,
+            with: None,
         };
         State { entry, normal, gone: false, shipped: None }
     }
@@ -186,6 +214,10 @@ impl<'a> State<'a> {
     fn take(&mut self, plugin: &'static str, verdict: Verdict) {
         match verdict {
             Verdict::Keep => return,
+            Verdict::With(path) => {
+                self.normal.with = Some(path);
+                return;
+            }
             Verdict::Report(why) => {
                 return self.normal.notes.push((plugin, Note::Report(why)));
             }
@@ -349,7 +381,7 @@ mod tests {
         let normal = run(&plugins, &nothing_shipped);
         assert_eq!(normal.content(&entry(3)), Some(&b"abcxsy"[..]));
         let Form::Steps(steps) = normal.form else { panic!("steps: {:?}", normal.form) };
-        let paths: Vec<_> = steps.iter().map(Step::path).collect();
+        let paths: Vec<_> = steps.iter().flat_map(Step::paths).collect();
         assert_eq!(paths, [Path::new("f"), Path::new("g"), Path::new("f"), Path::new("f")]);
     }
 

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::{Chain, Form, Normal, Note};
 use crate::fsx;
-use crate::plugins::Step;
+use crate::plugins::{Left, Step};
 use crate::tree::{Entry, Kind, Time, Tree};
 
 /// Rewritten content kept between plan and application, in bytes over all files. What exceeds it
@@ -248,10 +248,25 @@ fn keep_needed_directories(plan: &mut Plan, entries: &[Entry]) {
 
 /// A name that goes has no time to set.
 fn drop_touches_of_removed(plan: &mut Plan) {
-    let removed = |c: &&Change| matches!(c.action, Action::Remove { .. });
-    let going: BTreeSet<PathBuf> =
-        plan.changes.iter().filter(removed).map(|c| c.path.clone()).collect();
+    let mut going: BTreeSet<PathBuf> = BTreeSet::new();
+    for change in &plan.changes {
+        match &change.action {
+            Action::Remove { .. } => drop(going.insert(change.path.clone())),
+            Action::Steps(steps) => going.extend(removed_by(steps)),
+            Action::Rewrite { .. } | Action::Patch { .. } | Action::Touch => {}
+        }
+    }
     plan.changes.retain(|c| c.action != Action::Touch || !going.contains(&c.path));
+}
+
+/// The names that are gone after these steps.
+fn removed_by(steps: &[Step]) -> impl Iterator<Item = PathBuf> {
+    let names = steps.iter().filter_map(|step| match step {
+        Step::Remove(path) => Some(path),
+        Step::Write(..) | Step::Link(..) | Step::Unit(_) => None,
+    });
+    let last = |path: &&PathBuf| steps.iter().rev().find_map(|step| step.leaves(path));
+    names.filter(move |path| last(path) == Some(Left::Nothing)).cloned()
 }
 
 /// An error of reading, with the path it happened at.

@@ -4,6 +4,7 @@
 //!   so nothing in the tree can lead outside of it.
 //! * [`replace()`] gives a file new content through a new inode: links outside the tree (an ostree
 //!   repository's objects) keep their bytes, names inside the tree stay linked to one another.
+//! * [`replace_unit`] does so for files that describe one another, all or none.
 //! * [`patch`] writes a few bytes in place where that is safe and much cheaper.
 //! * [`recover`] finishes or undoes what a killed run left behind.
 //! * [`Lock`] is coreos-assembler's lock on a meta.json.
@@ -16,6 +17,7 @@ mod lock;
 mod recover;
 mod replace;
 mod root;
+mod unit;
 mod xattr;
 
 pub use atomic::{
@@ -26,4 +28,5 @@ pub use lock::Lock;
 pub use recover::{Leftover, is_leftover, leftovers, recover};
 pub use replace::{Stamp, patch, patch_range, replace};
 pub use root::Root;
+pub use unit::{Member, replace_unit};
 pub use xattr::read_xattrs;

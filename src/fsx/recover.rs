@@ -1,8 +1,9 @@
 //! Our own temporary names, and what to do with those that a killed run left.
 //!
-//! Two kinds lie beside the file they stand for:
+//! These lie beside the file they stand for:
 //! * *new*: an inode being written, worth nothing until it is renamed;
-//! * *ready*: a complete inode waiting to take the place of one of several hard links.
+//! * *ready*: a complete inode waiting to take the place of one of several hard links;
+//! * *hold* and *unit*: of files that change as one, see [`super::unit`].
 //!
 //! While a *new* name of an inode exists its *ready* names may be incomplete, so all of them go;
 //! once it is gone every *ready* name is there or has already been renamed, so the rest follow.
@@ -16,11 +17,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::AtFlags;
 use sha2::{Digest, Sha256};
 
-use super::Root;
+use super::{Root, unit};
 use crate::tree::{Entry, Kind, Tree};
 
 const NEW: &str = ".reprofix-new-";
 const READY: &str = ".reprofix-ready-";
+const HOLD: &str = ".reprofix-hold-";
 
 /// A name that only reprofix makes, found in a tree.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +31,10 @@ pub enum Leftover {
     Discard(PathBuf),
     /// To be renamed over the second path.
     Finish(PathBuf, PathBuf),
+}
+
+pub(super) fn hold_name(name: &OsStr) -> OsString {
+    format!("{HOLD}{}", tag(name)).into()
 }
 
 pub(super) fn new_name(name: &OsStr) -> OsString {
@@ -45,19 +51,23 @@ fn tag(name: &OsStr) -> String {
     hash.iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
 
-/// Whether this is one of our temporary names: exact prefix, 16 hexadecimal digits, regular file.
+/// Whether this is one of our temporary names: exact prefix, 16 hexadecimal digits (for *unit* two
+/// digits and a name), regular file.
 pub fn is_leftover(entry: &Entry) -> bool {
-    let tag = [NEW, READY].iter().find_map(|p| entry.name().strip_prefix(p.as_bytes()));
+    let tag = [NEW, READY, HOLD].iter().find_map(|p| entry.name().strip_prefix(p.as_bytes()));
     let hex = |t: &[u8]| t.len() == 16 && t.iter().all(u8::is_ascii_hexdigit);
-    entry.kind == Kind::File && tag.is_some_and(hex)
+    entry.kind == Kind::File && (tag.is_some_and(hex) || unit::waiting(entry.name()).is_some())
 }
 
 /// What to do with the leftovers among `entries`, sorted by path.
 pub fn leftovers(root: &Root, entries: &[Entry]) -> io::Result<Vec<Leftover>> {
-    let found: Vec<&Entry> = entries.iter().filter(|e| is_leftover(e)).collect();
+    let (units, found): (Vec<&Entry>, Vec<&Entry>) = entries
+        .iter()
+        .filter(|e| is_leftover(e))
+        .partition(|e| unit::waiting(e.name()).is_some() || e.name().starts_with(HOLD.as_bytes()));
     let unfinished: BTreeSet<_> =
         found.iter().filter(|e| e.name().starts_with(NEW.as_bytes())).map(|e| e.inode).collect();
-    let mut list = Vec::new();
+    let mut list = unit::leftovers(root, &units)?;
     for entry in found {
         let target = match unfinished.contains(&entry.inode) {
             true => None,

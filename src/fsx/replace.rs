@@ -73,14 +73,14 @@ pub fn replace(
     made.map(|()| true)
 }
 
-fn open_unchanged(dir: &OwnedFd, name: &Path, stamp: Stamp) -> io::Result<Option<File>> {
+pub(super) fn open_unchanged(dir: &OwnedFd, name: &Path, stamp: Stamp) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::openat(dir, name, flags, Mode::empty())?);
     let same = Stamp::of(&rustix::fs::fstat(&file)?) == stamp;
     Ok(same.then_some(file))
 }
 
-fn make_inode(
+pub(super) fn make_inode(
     dir: &OwnedFd,
     new: &Path,
     old: &File,

@@ -1,7 +1,7 @@
 //! The nightly record: one SQLite file, several writers.
 //!
-//! `schema.sql` is the documentation of the schema: `run`, `difference`, and two tables that hold
-//! recurring names and large texts once. The file is in WAL mode, every write is one immediate
+//! `schema.sql` is the documentation of the schema: `run`, `difference`, two tables that hold
+//! recurring names and large texts once, and what was told to whom. The file is in WAL mode, every write is one immediate
 //! transaction, and a writer waits for another up to [`BUSY`]. A killed process loses the
 //! transaction it was in and nothing else. `PRAGMA user_version` counts [`MIGRATIONS`]; a file of
 //! a newer reprofix is refused. WAL needs a local file system: keep the history off NFS.

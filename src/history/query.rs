@@ -108,6 +108,13 @@ impl History {
         Ok(self.select(filter, params![stream, id])?.pop())
     }
 
+    /// The last run of `stream` that reproduced.
+    pub fn last_good(&self, stream: &str) -> Result<Option<Run>> {
+        let filter = "WHERE stream = ?1 AND verdict IN ('reproducible', 'expected')
+                      ORDER BY id DESC LIMIT 1";
+        Ok(self.select(filter, [stream])?.pop())
+    }
+
     /// A run's differences, in the report's order. Their texts are shortened to `text_limit`
     /// bytes.
     pub fn differences(&self, run: i64, text_limit: usize) -> Result<Vec<Difference>> {

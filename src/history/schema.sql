@@ -55,3 +55,13 @@ CREATE TABLE text (
     size   INTEGER NOT NULL,                  -- uncompressed bytes
     zlib   BLOB    NOT NULL                   -- RFC 1950
 ) STRICT;
+
+-- What each channel (webhook, mail, github) was last told of a stream: a verdict's name, or `flaky`.
+-- A message that could not be sent is not here, so it is tried again after the next run.
+CREATE TABLE told (
+    stream  TEXT    NOT NULL,
+    channel TEXT    NOT NULL,
+    state   TEXT    NOT NULL,
+    run     INTEGER NOT NULL,
+    PRIMARY KEY (stream, channel)
+) STRICT, WITHOUT ROWID;

@@ -32,8 +32,9 @@ impl History {
     pub fn begin(&mut self, run: &mut Run) -> Result<()> {
         let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         change.execute(
-            "INSERT INTO run (stream, architecture, kind, verdict, started, version, host, token)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO run
+               (stream, architecture, kind, verdict, started, version, host, work, token)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 run.stream,
                 run.architecture,
@@ -42,6 +43,7 @@ impl History {
                 run.started,
                 run.version,
                 run.host,
+                run.work,
                 run.token
             ],
         )?;
@@ -49,9 +51,9 @@ impl History {
         Ok(change.commit()?)
     }
 
-    /// Records where a run works, before anything is created there.
-    pub fn set_work(&mut self, run: &Run) -> Result<()> {
-        self.db.execute("UPDATE run SET work = ?2 WHERE id = ?1", params![run.id, run.work])?;
+    /// Records that nothing of run `id` is left in its work directory.
+    pub fn forget_work(&mut self, id: i64) -> Result<()> {
+        self.db.execute("UPDATE run SET work = '' WHERE id = ?1", [id])?;
         Ok(())
     }
 
@@ -103,6 +105,22 @@ impl History {
             params![id, Verdict::Interrupted.name(), Verdict::Running.name()],
         )?;
         Ok(changed > 0)
+    }
+
+    /// What `channel` was last told of `stream`.
+    pub fn told(&self, stream: &str, channel: &str) -> Result<Option<String>> {
+        let query = "SELECT state FROM told WHERE stream = ?1 AND channel = ?2";
+        Ok(self.db.query_row(query, [stream, channel], |r| r.get(0)).optional()?)
+    }
+
+    /// Records that `channel` was told that `stream` is in `state` as of run `id`.
+    pub fn set_told(&mut self, stream: &str, channel: &str, state: &str, id: i64) -> Result<()> {
+        self.db.execute(
+            "INSERT INTO told (stream, channel, state, run) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET state = ?3, run = ?4",
+            params![stream, channel, state, id],
+        )?;
+        Ok(())
     }
 
     /// Reads a stored text.

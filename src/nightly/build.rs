@@ -54,8 +54,13 @@ impl Failure {
         Failure { verdict, detail: detail.into() }
     }
 
+    /// What a stream needs is not as it should be.
+    pub(super) fn of_setup(error: &anyhow::Error) -> Self {
+        Failure::new(Verdict::BuildFailed, format!("before the builds: {error:#}"))
+    }
+
     /// A failure of our own, in building `name`.
-    fn of_io(name: &str, error: &io::Error) -> Self {
+    pub(super) fn of_io(name: &str, error: &io::Error) -> Self {
         let verdict = if is_full(error) { Verdict::DiskFull } else { Verdict::BuildFailed };
         Failure::new(verdict, format!("build {name}: {error}"))
     }

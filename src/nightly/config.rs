@@ -122,6 +122,11 @@ pub struct Stream {
     pub inputs: Vec<PathBuf>,
     /// The expectations file of `check`.
     pub expect: Option<PathBuf>,
+    /// The configuration of the plugins for `check`, as `reprofix.toml`.
+    pub config: Option<PathBuf>,
+    /// Plugins that `check` runs without.
+    #[serde(default)]
+    pub skip: Vec<String>,
     /// Variations of the second build, or `["all"]`.
     #[serde(default)]
     pub vary: Vec<String>,
@@ -222,6 +227,7 @@ impl Config {
         }
         for stream in &mut self.stream {
             paths.extend(stream.expect.as_mut());
+            paths.extend(stream.config.as_mut());
             paths.extend(stream.inputs.iter_mut());
         }
         for path in paths {

@@ -5,14 +5,46 @@
 //! its limits; [`build`] makes the two subjects; [`compare`](mod@compare) compares them;
 //! [`night`] does all of it and writes the history. A failure of any part is recorded as what it
 //! is: only a finished comparison says "different".
+//!
+//! What the record is made into: [`pages`], [`notify`], [`metrics`], [`attest`]; [`publish`] does
+//! all of them. [`feed`] and [`manifest`] are what rebuilderd needs to take over the scheduling.
 
+//W pub mod attest;
 pub mod bisect;
 pub mod build;
+pub mod compare;
 pub mod config;
 pub mod exec;
+//W pub mod feed;
+pub mod inputs;
 pub mod launch;
+//W pub mod manifest;
+//W pub mod metrics;
 pub mod mounts;
+pub mod night;
+//W pub mod notify;
+//W pub mod pages;
 pub mod preset;
 pub mod procs;
+//W pub mod publish;
+//W pub mod rebuild;
 pub mod units;
 pub mod vary;
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// The last `limit` bytes of a file.
+fn tail(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(limit)))?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The first link of every page and feed: `base-url` without a slash at its end.
+fn trimmed(url: &str) -> &str {
+    url.trim_end_matches('/')
+}

@@ -25,7 +25,7 @@ mod machine_state;
 mod mime_cache;
 mod mtime;
 mod os_release;
-mod pattern;
+pub(crate) mod pattern;
 mod pycache;
 mod random_ids;
 pub mod rpmdb;
@@ -150,6 +150,8 @@ pub enum Verdict {
     /// Several paths change together, in this order; each step alone leaves a tree that its
     /// readers understand. The last step that writes the judged path gives its normal form.
     Steps(Vec<Step>),
+    /// What becomes of it is decided together with this path, whose steps write it.
+    With(PathBuf),
     /// A known source of difference that no tool may fix here: why, and what to do instead.
     Report(String),
     /// Looks like this plugin's file but cannot be understood; it is left alone, with a warning.
@@ -165,13 +167,42 @@ pub enum Step {
     Remove(PathBuf),
     /// The name becomes another hard link of the second path.
     Link(PathBuf, PathBuf),
+    /// These files, which exist, get these contents as one. The first is what the others describe:
+    /// whenever the run is killed, no other stands beside a first that it does not belong to, and
+    /// the next run finishes.
+    Unit(Vec<(PathBuf, Vec<u8>)>),
+}
+
+/// What a step leaves at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left<'s> {
+    /// A file with this content.
+    Bytes(&'s [u8]),
+    /// Nothing.
+    Nothing,
+    /// Another name of this path.
+    Link(&'s Path),
 }
 
 impl Step {
-    /// The path that the step changes.
-    pub fn path(&self) -> &Path {
+    /// The paths that the step changes.
+    pub fn paths(&self) -> Vec<&Path> {
         match self {
-            Step::Write(path, _) | Step::Remove(path) | Step::Link(path, _) => path,
+            Step::Write(path, _) | Step::Remove(path) | Step::Link(path, _) => vec![path],
+            Step::Unit(files) => files.iter().map(|(path, _)| path.as_path()).collect(),
+        }
+    }
+
+    /// What the step leaves at `path`; `None` if it does not change it.
+    pub fn leaves(&self, path: &Path) -> Option<Left<'_>> {
+        match self {
+            Step::Write(at, bytes) => (at == path).then_some(Left::Bytes(bytes)),
+            Step::Remove(at) => (at == path).then_some(Left::Nothing),
+            Step::Link(at, of) => (at == path).then_some(Left::Link(of)),
+            Step::Unit(files) => {
+                let own = files.iter().find(|(at, _)| at == path);
+                own.map(|(_, bytes)| Left::Bytes(bytes))
+            }
         }
     }
 }

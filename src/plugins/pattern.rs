@@ -10,7 +10,7 @@ use regex::bytes::{Regex, RegexSet};
 /// `*` is anything but a slash, `**` anything, `?` one byte but a slash, `{a,b}` a choice,
 /// `[…]` a class. A glob matches the whole path.
 #[derive(Debug)]
-pub(super) struct Globs(RegexSet);
+pub(crate) struct Globs(RegexSet);
 
 impl Globs {
     /// Compiles a table of globs.
@@ -24,8 +24,15 @@ impl Globs {
         }
     }
 
+    /// Compiles globs that a person wrote. The error is the expression's own message.
+    pub(crate) fn try_new<'a>(
+        globs: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, regex::Error> {
+        RegexSet::new(globs.into_iter().map(to_regex)).map(Globs)
+    }
+
     /// The indices of the globs that match all of `path`, in their order.
-    pub(super) fn all(&self, path: &[u8]) -> impl Iterator<Item = usize> + use<> {
+    pub(crate) fn all(&self, path: &[u8]) -> impl Iterator<Item = usize> + use<> {
         self.0.matches(path).into_iter()
     }
 }

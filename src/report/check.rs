@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::fix::bytes;
-use crate::check::{Cause, Change, Explained, Side};
+use crate::check::{Cause, Change, Expected, Explained, Look, Side};
 use crate::config::InForce;
 use crate::source::{CommitInfo, Subject};
 use crate::tree::{Kind, show};
@@ -76,6 +76,9 @@ pub struct Counts {
     pub cascade: usize,
     /// Those that nobody knows.
     pub unexplained: usize,
+    /// Those that the expectations file lists; they are in no other count and do not make the
+    /// subjects differ.
+    pub expected: usize,
 }
 
 /// One path that differs.
@@ -95,6 +98,32 @@ pub struct Row {
     pub a: Option<SideRow>,
     /// What stands there in B.
     pub b: Option<SideRow>,
+    /// Why it was expected to differ; `null` if it was not.
+    pub expected: Option<ExpectedRow>,
+    /// Both contents side by side, where they were asked for; in no JSON.
+    #[serde(skip)]
+    pub look: Option<Look>,
+}
+
+/// An entry of the expectations file that a path matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExpectedRow {
+    /// The glob that matches.
+    pub path: String,
+    /// The reason given there.
+    pub reason: String,
+    /// The last day on which it holds, as YYYY-MM-DD.
+    pub expires: String,
+}
+
+impl From<&Expected> for ExpectedRow {
+    fn from(expected: &Expected) -> Self {
+        ExpectedRow {
+            path: expected.path.clone(),
+            reason: expected.reason.clone(),
+            expires: expected.expires.to_string(),
+        }
+    }
 }
 
 /// Why a path differs.
@@ -236,9 +265,10 @@ impl Comparison {
     }
 
     /// Adds a difference and the packages that own its path.
-    pub fn add(&mut self, explained: &Explained, packages: Vec<String>) {
+    pub fn add(&mut self, explained: Explained, packages: Vec<String>) {
         self.counts.paths += 1;
         *match explained.cause {
+            _ if explained.expected.is_some() => &mut self.counts.expected,
             Cause::Fixed { .. } => &mut self.counts.fixed,
             Cause::Known { .. } => &mut self.counts.known,
             Cause::Cascade { .. } => &mut self.counts.cascade,
@@ -249,7 +279,8 @@ impl Comparison {
 
     /// Settles whether the subjects are the same, once everything is added.
     pub fn settle(&mut self) {
-        self.same = self.differences.is_empty() && !self.metadata.iter().any(|m| m.counts);
+        let unexpected = self.counts.paths - self.counts.expected;
+        self.same = unexpected == 0 && !self.metadata.iter().any(|m| m.counts);
     }
 
     /// The report for a terminal, at most `limit` paths a cause.
@@ -278,36 +309,50 @@ impl Comparison {
             }
         }
         let _ = writeln!(out, "\n{}", self.verdict());
+        for (n, action) in (1..).zip(super::next::actions(self)) {
+            let _ = writeln!(out, "{n}. {action}");
+        }
         out
     }
 
     /// The rows by cause: what `fix` removes first, what nobody knows last, next to the prompt.
-    fn groups(&self) -> BTreeMap<Title, Vec<&Row>> {
+    pub(super) fn groups(&self) -> BTreeMap<Title, Vec<&Row>> {
         let mut groups: BTreeMap<Title, Vec<&Row>> = BTreeMap::new();
         for row in &self.differences {
-            groups.entry(Title::of(&row.cause)).or_default().push(row);
+            groups.entry(Title::of(row)).or_default().push(row);
         }
         groups
     }
 
-    fn verdict(&self) -> String {
+    /// One line: whether they are the same, and how many paths differ for which cause.
+    pub fn verdict(&self) -> String {
         let counted = self.metadata.iter().filter(|m| m.counts).count();
         match (self.same, self.differences.is_empty()) {
             (true, true) => "same".to_owned(),
             (true, false) => {
-                format!("same but for {} that were expected", paths(self.counts.paths))
+                let c = &self.counts;
+                format!(
+                    "same but for {} that {} expected to differ",
+                    paths(c.paths),
+                    if c.paths == 1 { "was" } else { "were" }
+                )
             }
             (false, true) => format!("same content; {counted} keys of commit metadata differ"),
             (false, false) => {
                 let c = &self.counts;
                 format!(
-                    "{} {}: {} fixed by `reprofix fix`, {} known, {} following others, {} unexplained",
+                    "{} {}: {} fixed by `reprofix fix`, {} known, {} following others, {} unexplained{}",
                     paths(c.paths),
                     if c.paths == 1 { "differs" } else { "differ" },
                     c.fixed,
                     c.known,
                     c.cascade,
-                    c.unexplained
+                    c.unexplained,
+                    if c.expected > 0 {
+                        format!(", {} expected", c.expected)
+                    } else {
+                        String::new()
+                    }
                 )
             }
         }
@@ -316,7 +361,8 @@ impl Comparison {
 
 /// The heading of a group; its order is that of the report.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Title {
+pub(super) enum Title {
+    Expected,
     Fixed(String),
     Cascade,
     Known(&'static str),
@@ -324,12 +370,37 @@ enum Title {
 }
 
 impl Title {
-    fn of(cause: &CauseRow) -> Self {
-        match cause {
+    pub(super) fn of(row: &Row) -> Self {
+        if row.expected.is_some() {
+            return Title::Expected;
+        }
+        match &row.cause {
             CauseRow::Fixed { plugins } => Title::Fixed(plugins.join(", ")),
             CauseRow::Cascade { .. } => Title::Cascade,
             CauseRow::Known { plugin, .. } => Title::Known(plugin),
             CauseRow::Unexplained => Title::Unexplained,
+        }
+    }
+
+    /// The cause in a word or two.
+    pub(super) fn word(&self) -> String {
+        match self {
+            Title::Expected => "expected".to_owned(),
+            Title::Fixed(plugins) => format!("fixed by {plugins}"),
+            Title::Cascade => "follows another".to_owned(),
+            Title::Known(plugin) => format!("known to {plugin}"),
+            Title::Unexplained => "unexplained".to_owned(),
+        }
+    }
+
+    /// The kind of cause, as in JSON.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Title::Expected => "expected",
+            Title::Fixed(_) => "fixed",
+            Title::Cascade => "cascade",
+            Title::Known(_) => "known",
+            Title::Unexplained => "unexplained",
         }
     }
 }
@@ -337,6 +408,7 @@ impl Title {
 impl std::fmt::Display for Title {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Title::Expected => f.write_str("expected by the expectations file"),
             Title::Fixed(plugins) => {
                 write!(f, "explained by {plugins}: `reprofix fix` makes them equal")
             }
@@ -359,29 +431,35 @@ impl Row {
             true => String::new(),
             false => format!("  {}", self.packages.join(", ")),
         };
-        let _ = writeln!(
-            out,
-            "  /{}  [{}] {sizes}{owner}",
-            self.path.trim_start_matches('.'),
-            changes.join(", ")
-        );
-        if let CauseRow::Cascade { of } = &self.cause {
-            let _ = writeln!(out, "      as /{of}");
+        let _ = writeln!(out, "  {}  [{}] {sizes}{owner}", self.absolute(), changes.join(", "));
+        for line in self.lines() {
+            let _ = writeln!(out, "      {line}");
         }
-        if let CauseRow::Known { lines, .. } = &self.cause {
-            write_lines(out, lines);
+    }
+
+    /// Its path with a leading slash.
+    pub(super) fn absolute(&self) -> String {
+        match self.path.as_str() {
+            "." => "/".to_owned(),
+            path => format!("/{path}"),
         }
-        write_lines(out, &self.details);
+    }
+
+    /// All that is said of it, one phrase a line.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let expected = |e: &ExpectedRow| format!("expected until {}: {}", e.expires, e.reason);
+        let mut lines: Vec<String> = self.expected.iter().map(expected).collect();
+        match &self.cause {
+            CauseRow::Cascade { of } => lines.push(format!("as /{of}")),
+            CauseRow::Known { lines: said, .. } => lines.extend_from_slice(said),
+            CauseRow::Fixed { .. } | CauseRow::Unexplained => {}
+        }
+        lines.extend_from_slice(&self.details);
+        lines
     }
 }
 
-fn write_lines(out: &mut String, lines: &[String]) {
-    for line in lines {
-        let _ = writeln!(out, "      {line}");
-    }
-}
-
-fn row(explained: &Explained, packages: Vec<String>) -> Row {
+fn row(explained: Explained, packages: Vec<String>) -> Row {
     let difference = &explained.difference;
     Row {
         path: shown(&difference.path),
@@ -392,10 +470,12 @@ fn row(explained: &Explained, packages: Vec<String>) -> Row {
             Cause::Cascade { of } => CauseRow::Cascade { of: shown(of) },
             Cause::Unexplained => CauseRow::Unexplained,
         },
-        details: explained.details.clone(),
         packages,
         a: difference.a.as_ref().map(side),
         b: difference.b.as_ref().map(side),
+        expected: explained.expected.as_deref().map(ExpectedRow::from),
+        details: explained.details,
+        look: explained.look,
     }
 }
 
@@ -422,12 +502,13 @@ fn shown(path: &std::path::Path) -> String {
     }
 }
 
-fn paths(n: usize) -> String {
+/// "1 path", "2 paths".
+pub(super) fn paths(n: usize) -> String {
     if n == 1 { "1 path".to_owned() } else { format!("{n} paths") }
 }
 
 /// The start of a text, on one line.
-fn shorten(text: &str, len: usize) -> String {
+pub(super) fn shorten(text: &str, len: usize) -> String {
     let line = text.replace('\n', " ");
     match line.char_indices().nth(len) {
         Some((end, _)) => format!("{}…", &line[..end]),

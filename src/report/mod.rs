@@ -3,6 +3,11 @@
 pub mod audit;
 pub mod check;
 pub mod fix;
+pub mod html;
+pub mod junit;
+pub mod markdown;
+mod next;
 mod progress;
+pub mod sarif;
 
 pub use progress::Progress;

@@ -101,6 +101,9 @@ fn apply(tree: &mut MemTree, path: &Path, form: Form) {
                 match step {
                     Step::Write(path, bytes) => write(tree, &path, bytes),
                     Step::Remove(path) => tree.remove(&path),
+                    Step::Unit(files) => {
+                        files.into_iter().for_each(|(path, bytes)| write(tree, &path, bytes));
+                    }
                     Step::Link(name, of) => {
                         let node = tree.0[&of].clone();
                         tree.0.insert(name, node);
@@ -176,7 +179,7 @@ fn every_plugin_has_a_case() {
 const LINES: &[&str] = &["accounts", "authselect", "gio-modules"];
 
 /// Plugins that read the whole of their files, none of which has an end that may go.
-const BINARY: &[&str] = &["cacerts", "fontconfig", "hwdb", "glib-schemas", "catalog", "treefile"];
+const BINARY: &[&str] = &["cacerts", "fontconfig", "hwdb", "glib-schemas", "catalog"];
 
 /// A file cut at any byte is left alone. If its plugin reads all of it, it is said not to be
 /// understood.
@@ -197,7 +200,8 @@ fn truncate(plugin: &'static dyn Plugin, cx: &Context, tree: &MemTree) {
         let whole = chain.normal_form(tree, &entry).expect("reads");
         // Only what was read and understood can be cut.
         let rewritten = matches!(whole.form, Form::Bytes(ref b) if !b.is_empty());
-        let kept = whole.form == Form::Kept && whole.original.is_some() && whole.notes.is_empty();
+        let whole_read = BINARY.contains(&plugin.page().name) && whole.notes.is_empty();
+        let kept = whole.form == Form::Kept && whole_read;
         if !(rewritten || kept) {
             continue;
         }

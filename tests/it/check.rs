@@ -44,7 +44,7 @@ impl Pair {
         (code, serde_json::from_str(&out).unwrap())
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 }

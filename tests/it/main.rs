@@ -6,10 +6,14 @@ mod cases;
 #[cfg(feature = "ostree")]
 mod check;
 #[cfg(feature = "ostree")]
+mod check_reports;
+#[cfg(feature = "ostree")]
 mod digest;
 mod fix;
+mod layout;
 mod memtree;
 mod oci;
+mod oci_compare;
 mod opm;
 mod pairs;
 #[cfg(feature = "ostree")]
@@ -17,6 +21,7 @@ mod record;
 #[cfg(feature = "ostree")]
 mod repo;
 mod rpmdb_bdb;
+mod rpmdb_fix;
 mod rpmdb_ndb;
 mod rpmdb_packages;
 mod rpmdb_sqlite;

@@ -4,7 +4,7 @@ mod binary;
 mod elf;
 mod metadata;
 mod sqlite;
-mod text;
+pub(super) mod text;
 
 use std::io::Read as _;
 
@@ -13,7 +13,7 @@ pub(super) use metadata::metadata;
 /// Bytes that a compressed file may unpack to for a look inside.
 const UNPACKED_MAX: u64 = 256 << 20;
 /// Wrappers in one another that are opened.
-const NESTING: usize = 4;
+pub(super) const NESTING: usize = 4;
 
 /// What differs between two contents: where they begin to, and what that means.
 pub(super) fn content(a: &[u8], b: &[u8]) -> Vec<String> {
@@ -42,7 +42,8 @@ fn unpacked(a: &[u8], b: &[u8], nesting: usize) -> Option<Vec<String>> {
     Some(vec!["gzip: the same content, packed differently".to_owned()])
 }
 
-fn gunzip(bytes: &[u8]) -> Option<Vec<u8>> {
+/// What a gzip file holds; `None` if it is none, is damaged, or holds too much.
+pub(super) fn gunzip(bytes: &[u8]) -> Option<Vec<u8>> {
     if !bytes.starts_with(&[0x1f, 0x8b, 8]) {
         return None;
     }

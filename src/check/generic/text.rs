@@ -15,12 +15,18 @@ pub(super) fn explain(a: &[u8], b: &[u8]) -> Option<Vec<String>> {
     let (x, y) = (text(a)?, text(b)?);
     let (x, y): (Vec<&str>, Vec<&str>) =
         (x.split_inclusive('\n').collect(), y.split_inclusive('\n').collect());
-    if a.len().max(b.len()) > BYTES_MAX || x.len().max(y.len()) > LINES_MAX {
+    if !is_small(a, b) {
         let same = x.iter().zip(&y).take_while(|(p, q)| p == q).count();
         let lines = format!("text: {} → {} lines, equal up to line {same}", x.len(), y.len());
         return Some(vec![lines]);
     }
     Some(diff(&x, &y))
+}
+
+/// Whether a diff of these is made.
+pub(in crate::check) fn is_small(a: &[u8], b: &[u8]) -> bool {
+    let lines = |side: &[u8]| side.iter().filter(|b| **b == b'\n').count() + 1;
+    a.len().max(b.len()) <= BYTES_MAX && lines(a).max(lines(b)) <= LINES_MAX
 }
 
 fn diff(x: &[&str], y: &[&str]) -> Vec<String> {
@@ -47,7 +53,7 @@ fn diff(x: &[&str], y: &[&str]) -> Vec<String> {
 }
 
 /// UTF-8 without the characters that text does not hold.
-fn text(bytes: &[u8]) -> Option<&str> {
+pub(in crate::check) fn text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\r' | '\x1b' | '\x0c');
     (!text.contains(odd)).then_some(text)
@@ -59,18 +65,24 @@ fn shown(line: &str) -> String {
         Some(body) => (body, ""),
         None => (line, " (no newline at the end)"),
     };
+    let mut out = visible(body.chars().take(WIDTH));
+    if body.chars().nth(WIDTH).is_some() {
+        out.push('…');
+    }
+    out + end
+}
+
+/// Characters with those escaped that a terminal acts on or that a reader does not see.
+pub(in crate::check) fn visible(chars: impl Iterator<Item = char>) -> String {
     let mut out = String::new();
-    for c in body.chars().take(WIDTH) {
+    for c in chars {
         match c {
             '\t' => out.push('\t'),
             c if c.is_control() || is_bidi(c) => out.extend(c.escape_default()),
             c => out.push(c),
         }
     }
-    if body.chars().nth(WIDTH).is_some() {
-        out.push('…');
-    }
-    out + end
+    out
 }
 
 /// Characters that reorder a line of text.

@@ -3,6 +3,7 @@
 //! Differences that no normal form removes (FILESTATES, INSTALLCOLOR, other tags) are told by
 //! package and file; those that one does remove (install times, order, unused bytes) by class.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -33,11 +34,65 @@ pub struct Diff {
     pub order: bool,
 }
 
+/// A kind of difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Packages are missing, additional or of other versions.
+    Packages,
+    /// Headers of the same packages differ, in FILESTATES, INSTALLCOLOR or other tags.
+    Headers,
+    /// Index rows of the same packages differ.
+    Indexes,
+    /// INSTALLTIME or INSTALLTID differ.
+    InstallTimes,
+    /// Packages are numbered in another order.
+    Order,
+    /// Contents are the same; pages, counters or unused bytes differ.
+    Layout,
+    /// The databases are stored in different ways.
+    Backend,
+}
+
+impl Class {
+    /// The words in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::Packages => "packages",
+            Class::Headers => "headers",
+            Class::Indexes => "index rows",
+            Class::InstallTimes => "install times",
+            Class::Order => "order",
+            Class::Layout => "page layout or unused bytes",
+            Class::Backend => "backend",
+        }
+    }
+
+    /// Whether it only tells of how the database came to be: the normal form removes it.
+    pub fn is_of_history(self) -> bool {
+        matches!(self, Class::InstallTimes | Class::Order | Class::Layout)
+    }
+}
+
+/// Which of two versions is the newer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// That of B.
+    Upgraded,
+    /// That of A.
+    Downgraded,
+    /// There are several, or they compare equal.
+    Changed,
+}
+
 /// One package in two versions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct VersionChange {
     /// Name and architecture, as `bash.x86_64`.
     pub name: String,
+    /// Which is the newer, as rpm compares versions.
+    pub direction: Direction,
     /// The NEVRAs in A.
     pub a: Vec<String>,
     /// The NEVRAs in B.
@@ -92,6 +147,42 @@ impl Diff {
         *self == Diff::default()
     }
 
+    /// The classes of what differs, sorted; none if the contents are the same.
+    pub fn classes(&self) -> Vec<Class> {
+        let sets = [&self.only_a, &self.only_b].iter().all(|set| set.is_empty());
+        let found = [
+            (!sets || !self.changed_version.is_empty(), Class::Packages),
+            (!self.changed_header.is_empty(), Class::Headers),
+            (!self.indexes.is_empty(), Class::Indexes),
+            (!self.times_only.is_empty(), Class::InstallTimes),
+            (self.order, Class::Order),
+        ];
+        found.into_iter().filter_map(|(there, class)| there.then_some(class)).collect()
+    }
+
+    /// What differs under headings, as `rpm-ostree db diff` groups it; empty if nothing does.
+    pub fn groups(&self) -> Vec<(String, Vec<String>)> {
+        let versions = |direction| {
+            let all = self.changed_version.iter().filter(move |c| c.direction == direction);
+            all.map(VersionChange::arrow).collect::<Vec<_>>()
+        };
+        let headers: Vec<_> = self.changed_header.iter().flat_map(HeaderChange::phrases).collect();
+        let order = if self.order { vec!["of installation".to_owned()] } else { Vec::new() };
+        let groups = [
+            ("Upgraded", versions(Direction::Upgraded)),
+            ("Downgraded", versions(Direction::Downgraded)),
+            ("Changed", versions(Direction::Changed)),
+            ("Removed", self.only_a.clone()),
+            ("Added", self.only_b.clone()),
+            ("Same version, other header", headers),
+            ("Index rows differ", self.indexes.clone()),
+            ("Only INSTALLTIME or INSTALLTID differ", self.times_only.clone()),
+            ("Order differs", order),
+        ];
+        let told = groups.into_iter().filter(|(_, lines)| !lines.is_empty());
+        told.map(|(title, lines)| (format!("{title} ({}):", lines.len()), lines)).collect()
+    }
+
     /// One lower-case phrase a finding, in a fixed order; at least one.
     pub fn phrases(&self) -> Vec<String> {
         let mut out = Vec::new();
@@ -131,7 +222,9 @@ impl Diff {
             };
             match (lacking(a, b), lacking(b, a)) {
                 (a, b) if !a.is_empty() && !b.is_empty() => {
-                    self.changed_version.push(VersionChange { name: name.clone(), a, b });
+                    let name = name.clone();
+                    let direction = direction(&name, &a, &b);
+                    self.changed_version.push(VersionChange { name, direction, a, b });
                 }
                 (a, b) => {
                     self.only_a.extend(a);
@@ -169,6 +262,31 @@ impl VersionChange {
     fn phrase(&self) -> String {
         format!("{} is {} in A, {} in B", self.name, self.a.join(" and "), self.b.join(" and "))
     }
+
+    fn arrow(&self) -> String {
+        let evrs = |nevras: &[String]| {
+            nevras.iter().map(|nevra| evr(&self.name, nevra)).collect::<Vec<_>>().join(", ")
+        };
+        format!("{} {} → {}", self.name, evrs(&self.a), evrs(&self.b))
+    }
+}
+
+/// Which of two versions of a package is the newer.
+fn direction(name: &str, a: &[String], b: &[String]) -> Direction {
+    let ([a], [b]) = (a, b) else { return Direction::Changed };
+    match rpm_version::rpm_evr_compare(evr(name, a), evr(name, b)) {
+        Ordering::Less => Direction::Upgraded,
+        Ordering::Greater => Direction::Downgraded,
+        Ordering::Equal => Direction::Changed,
+    }
+}
+
+/// `[epoch:]version-release` of a NEVRA of the package `name.arch`.
+fn evr<'n>(name: &str, nevra: &'n str) -> &'n str {
+    let both = name.rsplit_once('.').filter(|(_, arch)| nevra.ends_with(&format!(".{arch}")));
+    let (name, arch) = both.map_or((name, 0), |(name, arch)| (name, arch.len() + 1));
+    let end = nevra.len() - arch;
+    nevra.get(name.len() + 1..end).unwrap_or(nevra)
 }
 
 impl HeaderChange {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{parameters, tree};
 use crate::engine::Context;
 use crate::format::initramfs::{Entry, Inner, Inside};
-use crate::plugins::{File, Plugin, REGISTRY, Step, Verdict, Want};
+use crate::plugins::{File, Left, Plugin, REGISTRY, Verdict, Want};
 use crate::tree::Tree;
 
 /// Plugins that stay outside: this one, the one for times, which every entry's header has its own
@@ -61,14 +61,17 @@ impl Inside for Registry<'_> {
                 Verdict::Rewrite(bytes) => now = Cow::Owned(bytes),
                 Verdict::Remove => return Inner::Remove,
                 Verdict::Steps(steps) => {
-                    let own = steps.into_iter().rev().find(|s| s.path() == seen.path);
-                    match own {
-                        Some(Step::Write(_, bytes)) => now = Cow::Owned(bytes),
-                        Some(Step::Remove(_)) => return Inner::Remove,
-                        Some(Step::Link(..)) | None => {}
+                    match steps.iter().rev().find_map(|step| step.leaves(&seen.path)) {
+                        Some(Left::Bytes(bytes)) => now = Cow::Owned(bytes.to_vec()),
+                        Some(Left::Nothing) => return Inner::Remove,
+                        Some(Left::Link(_)) | None => {}
                     }
                 }
-                Verdict::Keep | Verdict::Mtime(_) | Verdict::Report(_) | Verdict::Unparsed(_) => {}
+                Verdict::Keep
+                | Verdict::Mtime(_)
+                | Verdict::With(_)
+                | Verdict::Report(_)
+                | Verdict::Unparsed(_) => {}
             }
         }
         match now {

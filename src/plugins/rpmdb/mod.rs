@@ -1,5 +1,7 @@
 //! The `rpmdb` plugin: any history of one package set becomes one database.
 
+mod compare;
+mod family;
 mod packages;
 mod page;
 mod places;
@@ -7,6 +9,7 @@ mod places;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use compare::Comparison;
 pub use packages::{Algorithm, Owner, Packages};
 pub use places::{Backend, Database};
 use places::{PLACES, Role, SIDES, beside, role};
@@ -29,7 +32,7 @@ impl Plugin for Rpmdb {
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
         match role(entry) {
             Some(Role::Main(_)) => Want::Bytes,
-            Some(Role::Side | Role::LeftOver) => Want::Entry,
+            Some(Role::Place | Role::Index(_) | Role::Side | Role::LeftOver) => Want::Entry,
             None => Want::No,
         }
     }
@@ -37,9 +40,9 @@ impl Plugin for Rpmdb {
     fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
         let verdict = match role(file.entry) {
             Some(Role::Main(Backend::Sqlite)) => main(file, cx),
-            Some(Role::Main(backend)) => {
-                Ok(Verdict::Report(format!("{backend:?} databases are not handled yet")))
-            }
+            Some(Role::Main(backend)) => family::main(file, backend, cx),
+            Some(Role::Index(backend)) => family::index(file, backend),
+            Some(Role::Place) => place(file),
             Some(Role::Side) => side(file),
             Some(Role::LeftOver) => Ok(Verdict::Remove),
             None => Ok(Verdict::Keep),
@@ -47,11 +50,13 @@ impl Plugin for Rpmdb {
         verdict.unwrap_or_else(|e| Verdict::Unparsed(unreadable(&e)))
     }
 
-    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        let (Some(Role::Main(x)), Some(Role::Main(y))) = (role(a.entry), role(b.entry)) else {
-            return Vec::new();
+    fn explain(&self, a: &File<'_>, b: &File<'_>, cx: &Context) -> Vec<String> {
+        let phrases = match (role(a.entry), role(b.entry)) {
+            (Some(Role::Main(x)), Some(Role::Main(y))) => phrases([load(x, a), load(y, b)], cx),
+            (Some(Role::Index(x)), Some(Role::Index(y))) if x == y => indexed(x, [a, b], cx),
+            _ => return Vec::new(),
         };
-        phrases((x, a), (y, b)).unwrap_or_else(|e| vec![format!("cannot be compared: {e}")])
+        phrases.unwrap_or_else(|e| vec![format!("cannot be compared: {e}")])
     }
 }
 
@@ -59,15 +64,65 @@ fn unreadable(error: &io::Error) -> Malformed {
     Malformed::at(0, format!("a file of the database cannot be read: {error}"))
 }
 
-/// What differs between two databases, in packages.
-fn phrases(a: (Backend, &File<'_>), b: (Backend, &File<'_>)) -> Result<Vec<String>, Malformed> {
-    let load = |(backend, file): (Backend, &File<'_>)| {
-        let main = file.bytes.to_vec();
-        Database::with_sides(file.tree, backend, file.entry.path.clone(), main)
-            .map_err(|e| unreadable(&e))
+/// The database whose file of packages is `file`, as it is in the tree: the files beside it belong
+/// to that, not to what it becomes.
+fn load(backend: Backend, file: &File<'_>) -> io::Result<Database> {
+    let path = file.entry.path.clone();
+    let main = file.tree.read(&path)?.unwrap_or_default();
+    Database::with_sides(file.tree, backend, path, main)
+}
+
+/// What differs between two databases, in packages, but for what the normal form removes.
+fn phrases(databases: [io::Result<Database>; 2], cx: &Context) -> Result<Vec<String>, Malformed> {
+    let [a, b] = databases.map(|database| database.map_err(|e| unreadable(&e)));
+    let (a, b) = (a?, b?);
+    let (mut x, mut y) = (a.logical()?, b.logical()?);
+    let both = [&mut x, &mut y].map(|logical| logical.canonicalise(cx.epoch.seconds()));
+    if both.iter().any(Result::is_err) {
+        (x, y) = (a.logical()?, b.logical()?);
+    }
+    Ok(diff(&x, &y)?.phrases())
+}
+
+/// What differs between two indexes: what their databases differ in, which is told once.
+fn indexed(
+    backend: Backend,
+    files: [&File<'_>; 2],
+    cx: &Context,
+) -> Result<Vec<String>, Malformed> {
+    let database = |file: &File<'_>| {
+        let path = file.entry.path.with_file_name(backend.file());
+        let main = file.tree.read(&path)?.unwrap_or_default();
+        Database::with_sides(file.tree, backend, path, main)
     };
-    let (a, b) = (load(a)?, load(b)?);
-    Ok(diff(&a.logical()?, &b.logical()?)?.phrases())
+    let databases = files.map(database);
+    if let [Ok(a), Ok(b)] = &databases
+        && a.main != b.main
+    {
+        return Ok(vec![format!("follows {}", backend.file())]);
+    }
+    phrases(databases, cx)
+}
+
+/// The verdict on the directory of a database: words on what no single file of it can say.
+fn place(file: &File<'_>) -> io::Result<Verdict> {
+    let dir = &file.entry.path;
+    let mut found = Vec::new();
+    for backend in Backend::ALL {
+        if file.tree.lookup(&dir.join(backend.file()))?.is_some() {
+            found.push(backend.file());
+        }
+    }
+    let mut words = Vec::new();
+    if found.len() > 1 {
+        words.push(format!(
+            "databases of several backends lie side by side ({}), of which rpm uses one; each is \
+             put into normal form; remove those that are left over from a conversion",
+            found.join(", ")
+        ));
+    }
+    words.extend(family::remark(file.tree, dir)?);
+    Ok(if words.is_empty() { Verdict::Keep } else { Verdict::Report(words.join("; ")) })
 }
 
 /// The verdict on `rpmdb.sqlite`.
@@ -103,9 +158,27 @@ fn steps(file: &File<'_>, names: &[PathBuf], new: sqlite::Canonical) -> Vec<Step
     recovered.into_iter().chain(sides).chain([write(new.bytes)]).collect()
 }
 
+/// The names of an inode in the usual places, in their order; its own if it has no other.
+fn names_of(tree: &dyn Tree, entry: &Entry) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    if let Some(inode) = entry.inode.filter(|i| i.nlink > 1) {
+        for place in PLACES {
+            let path = Path::new(place).join(entry.path.file_name().unwrap_or_default());
+            let there = tree.lookup(&path)?.and_then(|e| e.inode);
+            if there.is_some_and(|i| (i.dev, i.ino) == (inode.dev, inode.ino)) {
+                names.push(path);
+            }
+        }
+    }
+    if names.is_empty() {
+        names.push(entry.path.clone());
+    }
+    Ok(names)
+}
+
 /// A database's names and the logs beside them.
 struct Logs {
-    /// The names of its inode in the usual places, in their order; its own if it has no other.
+    /// As [`names_of`] gives them.
     names: Vec<PathBuf>,
     /// Log and journal, empty if there are none; `None` if two names have different ones.
     content: Option<[Vec<u8>; 2]>,
@@ -113,19 +186,7 @@ struct Logs {
 
 impl Logs {
     fn of(tree: &dyn Tree, entry: &Entry) -> io::Result<Self> {
-        let mut names = Vec::new();
-        if let Some(inode) = entry.inode.filter(|i| i.nlink > 1) {
-            for place in PLACES {
-                let path = Path::new(place).join(entry.path.file_name().unwrap_or_default());
-                let there = tree.lookup(&path)?.and_then(|e| e.inode);
-                if there.is_some_and(|i| (i.dev, i.ino) == (inode.dev, inode.ino)) {
-                    names.push(path);
-                }
-            }
-        }
-        if names.is_empty() {
-            names.push(entry.path.clone());
-        }
+        let names = names_of(tree, entry)?;
         let (wal, journal) = (one(tree, &names, "-wal")?, one(tree, &names, "-journal")?);
         Ok(Logs { names, content: wal.zip(journal).map(|(wal, journal)| [wal, journal]) })
     }

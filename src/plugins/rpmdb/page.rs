@@ -20,16 +20,27 @@ pub(super) static PAGE: Page = Page {
     done: "Packages are sorted bytewise by name, epoch, version, release, architecture and \
            digests, and numbered from 1. INSTALLTIME and INSTALLTID later than SOURCE_DATE_EPOCH \
            become SOURCE_DATE_EPOCH, in place; both lie outside what signatures and digests \
-           cover. An sqlite database is then built anew: tables in rpm's order, rows by package, \
-           no statistics, no log, header counters fixed, every byte that means nothing zeroed. \
-           A log or journal is applied first, and goes. The result is compared with the source: \
-           no row may differ but in those times and numbers. What rpm would not have made \
-           (other tables, rows without a package, damage) is refused and left alone. \
-           A hard-linked copy stays linked, an interrupted rebuild's directories go. \
-           FILESTATES and INSTALLCOLOR are never changed: where they differ, the inputs did.",
+           cover. Then every file is written anew from its records, and the result is compared \
+           with the source: no row may differ but in those times and numbers. \
+           sqlite: tables in rpm's order, rows by package, no statistics, no log, header counters \
+           fixed, every byte that means nothing zeroed. A log or journal is applied first, and \
+           goes. \
+           ndb: slots and blobs without gaps, generations that follow from the number of \
+           packages, Index.db with 4 KiB pages whatever the build host had. An Index.db that is \
+           of another generation, or lacks a package, goes: users without write access would get \
+           wrong answers from it. One that is missing is not made up. Both are said. \
+           Berkeley DB (format 9, hash and btree, either byte order, which stays): written by a \
+           writer of our own, so no db_load is needed whatever the order was. \
+           Packages and indexes change as one: a run killed at any instant leaves the old or the \
+           new ones, never an index beside packages that it does not describe, and the next run \
+           finishes. What rpm would not have made (other tables, rows without a package, damage, \
+           big-endian ndb) is refused and left alone. Several backends side by side are all \
+           done, with a warning. A hard-linked copy stays linked, an interrupted rebuild's \
+           directories go. FILESTATES and INSTALLCOLOR are never changed: where they differ, the \
+           inputs did, and `check` says in which packages and files.",
     lost: "The real times of installation, and their order: `rpm -qa --last` has nothing to sort \
-           by. hnum are also in dnf's history (rpmdb_version_begin and _end) and in libsolv's \
-           caches.",
+           by. hnum are also in dnf's history (rpmdb_version_begin and _end: see dnf-state) and \
+           in libsolv's caches (removed by machine-state).",
     upstream: "Open: rpm issue 2219 and rpm-ostree issues 5468 and 4305. rpm 4.18 and later take \
                INSTALLTID from SOURCE_DATE_EPOCH and count INSTALLTIME up from it, so that order \
                still shows; rpm-ostree rewrites times. Neither touches order.",

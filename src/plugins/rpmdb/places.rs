@@ -1,11 +1,15 @@
 //! Where rpm databases lie in a tree, and which files make one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
+
 use crate::format::Malformed;
-use crate::format::rpmdb::{EachPackage, Logical, sqlite};
+use crate::format::rpmdb::{EachPackage, Logical, bdb, ndb, sqlite};
+use crate::fsx::Root;
 use crate::tree::{Entry, Kind, Tree};
 
 /// The directories that hold a database, the live ones first. A symbolic link to one of them is
@@ -17,6 +21,38 @@ pub(super) const SIDES: [&str; 3] = ["-wal", "-journal", "-shm"];
 /// What `rpmdb --rebuilddb` leaves beside a database's directory when it is interrupted: the
 /// directory's name, this, and a process number.
 const LEFT_OVER: [&[u8]; 2] = [b"rebuilddb.", b"old."];
+/// The file beside `Packages.db`.
+pub(super) const NDB_INDEX: &str = "Index.db";
+/// The files beside `Packages`: what any rpm that wrote Berkeley DB made.
+const BDB_INDEXES: [&str; 27] = [
+    "Basenames",
+    "Conflictname",
+    "Depends",
+    "Dirnames",
+    "Enhancename",
+    "Filedigests",
+    "Filemd5s",
+    "Filetriggername",
+    "Group",
+    "Installtid",
+    "Name",
+    "Obsoletename",
+    "Providename",
+    "Provideversion",
+    "Pubkeys",
+    "Recommendname",
+    "Requirename",
+    "Requirepeers",
+    "Requireversion",
+    "Sha1header",
+    "Sigmd5",
+    "Suggestname",
+    "Supplementname",
+    "Transfiletriggername",
+    "Triggername",
+    "Triggerpeers",
+    "Versions",
+];
 
 /// How a database is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +69,15 @@ impl Backend {
     /// All of them.
     pub const ALL: [Backend; 3] = [Backend::Sqlite, Backend::Ndb, Backend::Bdb];
 
+    /// The name in reports and in rpm's configuration (`_db_backend`).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Backend::Sqlite => "sqlite",
+            Backend::Ndb => "ndb",
+            Backend::Bdb => "bdb",
+        }
+    }
+
     /// The file that holds the packages.
     pub const fn file(self) -> &'static str {
         match self {
@@ -41,13 +86,26 @@ impl Backend {
             Backend::Bdb => "Packages",
         }
     }
+
+    /// The backend of a file of packages that begins like `bytes`.
+    pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [b'S', b'Q', b'L', b'i', b't', b'e', b' ', b'f', ..] => Some(Backend::Sqlite),
+            [b'R', b'p', b'm', b'P', ..] | [b'P', b'm', b'p', b'R', ..] => Some(Backend::Ndb),
+            _ => bdb::recognise(bytes).then_some(Backend::Bdb),
+        }
+    }
 }
 
 /// What a path is to this plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
+    /// The directory of a database.
+    Place,
     /// A database's file of packages.
     Main(Backend),
+    /// An index of its packages, which is written together with them.
+    Index(Backend),
     /// SQLite's log, journal or shared memory.
     Side,
     /// Of a rebuild that was interrupted.
@@ -63,6 +121,7 @@ pub(super) fn role(entry: &Entry) -> Option<Role> {
         match rest.strip_prefix(b"/") {
             Some(name) if entry.kind == Kind::File => file_role(name),
             Some(_) => None,
+            None if rest.is_empty() => (entry.kind == Kind::Dir).then_some(Role::Place),
             None => is_left_over(rest).then_some(Role::LeftOver),
         }
     })
@@ -74,7 +133,11 @@ fn file_role(name: &[u8]) -> Option<Role> {
         let suffix = name.strip_prefix(Backend::Sqlite.file().as_bytes())?;
         SIDES.iter().any(|s| s.as_bytes() == suffix).then_some(Role::Side)
     };
-    main.map(Role::Main).or_else(side)
+    let index = || match std::str::from_utf8(name).ok()? {
+        NDB_INDEX => Some(Role::Index(Backend::Ndb)),
+        name => BDB_INDEXES.contains(&name).then_some(Role::Index(Backend::Bdb)),
+    };
+    main.map(Role::Main).or_else(side).or_else(index)
 }
 
 /// Whether what follows a place's name makes it a left-over directory, or something in one.
@@ -100,10 +163,9 @@ pub struct Database {
     pub path: PathBuf,
     /// The file of packages.
     pub main: Vec<u8>,
-    /// `-wal` (sqlite only); empty if there is none.
-    pub wal: Vec<u8>,
-    /// `-journal` (sqlite only); empty if there is none.
-    pub journal: Vec<u8>,
+    /// The files beside it that are part of it, by name: SQLite's log and journal, ndb's and
+    /// Berkeley DB's indexes. Absent ones are not in it.
+    pub sides: BTreeMap<String, Vec<u8>>,
 }
 
 impl Database {
@@ -128,6 +190,40 @@ impl Database {
         Ok(None)
     }
 
+    /// The database at `path` of the host: a file of packages under any name (the files beside it
+    /// count if it has its usual name), a directory that holds one, or the root of a tree.
+    ///
+    /// Fails, saying what was tried, if there is none.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let reading = || format!("reading {}", path.display());
+        if path.is_dir() {
+            let root = Root::open(path).with_context(reading)?;
+            let here = Self::in_dir(&root, Path::new("")).with_context(reading)?;
+            let found = match here.into_iter().next() {
+                Some(found) => Some(found),
+                None => Self::of_tree(&root).with_context(reading)?,
+            };
+            let tried = Backend::ALL.map(Backend::file).join(", ");
+            return found.with_context(|| {
+                let dir = path.display();
+                format!("no rpm database in {dir}: tried {tried} in it and in {PLACES:?} below it")
+            });
+        }
+        let name = path.file_name().with_context(|| format!("{}: no file", path.display()))?;
+        let dir = match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        };
+        let root = Root::open(&dir.canonicalize().with_context(reading)?).with_context(reading)?;
+        // The name itself may be a symbolic link, which a tree would not follow.
+        let main = std::fs::read(path).with_context(reading)?;
+        let backend = Backend::of_bytes(&main).with_context(|| {
+            let what = "neither an SQLite, nor an ndb, nor a Berkeley DB file";
+            format!("{} is {what}: name an rpm database's file of packages", path.display())
+        })?;
+        Self::with_sides(&root, backend, name.into(), main).with_context(reading)
+    }
+
     /// A database of which the file of packages was read already.
     pub(super) fn with_sides(
         tree: &dyn Tree,
@@ -135,12 +231,8 @@ impl Database {
         path: PathBuf,
         main: Vec<u8>,
     ) -> io::Result<Self> {
-        let side = |suffix: &str| -> io::Result<Vec<u8>> {
-            let read = backend == Backend::Sqlite;
-            Ok(if read { tree.read(&beside(&path, suffix))? } else { None }.unwrap_or_default())
-        };
-        let (wal, journal) = (side("-wal")?, side("-journal")?);
-        Ok(Database { backend, path, main, wal, journal })
+        let sides = sides(tree, backend, &path)?;
+        Ok(Database { backend, path, main, sides })
     }
 
     /// Calls `each` with the hnum and the header blob of every package, one at a time.
@@ -149,25 +241,81 @@ impl Database {
     pub fn packages(&self, each: &mut EachPackage<'_>) -> Result<(), Malformed> {
         match self.backend {
             Backend::Sqlite => sqlite::packages(&self.files(), each),
-            Backend::Ndb | Backend::Bdb => Err(not_yet(self.backend)),
+            Backend::Ndb => {
+                let packages = ndb::packages::read(&self.main)?.blobs;
+                packages.into_iter().try_for_each(|(hnum, blob)| each(hnum, blob))
+            }
+            Backend::Bdb => {
+                let packages = [(bdb::PACKAGES.to_owned(), &self.main[..])].into();
+                let read = bdb::read(&packages).map_err(|e| in_file(&e.file, e.why))?;
+                read.logical.packages.iter().try_for_each(|p| each(p.hnum, &p.blob))
+            }
         }
     }
 
-    /// All packages and index rows. Fails on a database that cannot be read.
+    /// All packages and index rows; of an ndb database whose index rpm would not trust, no rows.
+    /// Fails on a database that cannot be read.
     pub fn logical(&self) -> Result<Logical<'_>, Malformed> {
         match self.backend {
             Backend::Sqlite => sqlite::read(&self.files()),
-            Backend::Ndb | Backend::Bdb => Err(not_yet(self.backend)),
+            Backend::Ndb => match ndb::read(&self.main, self.side(NDB_INDEX)) {
+                Ok(contents) => Ok(contents.logical),
+                Err(refused) => Err(in_file(refused.file, refused.why)),
+            },
+            Backend::Bdb => match bdb::read(&self.all(bdb::PACKAGES)) {
+                Ok(contents) => Ok(contents.logical),
+                Err(refused) => Err(in_file(&refused.file, refused.why)),
+            },
         }
     }
 
+    /// The file beside it that is called `name`.
+    pub(super) fn side(&self, name: &str) -> Option<&[u8]> {
+        self.sides.get(name).map(Vec::as_slice)
+    }
+
+    /// Every file by name, that of packages as `main`.
+    pub(super) fn all(&self, main: &str) -> BTreeMap<String, &[u8]> {
+        let sides = self.sides.iter().map(|(name, bytes)| (name.clone(), &bytes[..]));
+        sides.chain([(main.to_owned(), &self.main[..])]).collect()
+    }
+
+    /// The files as SQLite sees them.
     pub(super) fn files(&self) -> sqlite::Files<'_> {
-        sqlite::Files { db: &self.main, wal: &self.wal, journal: &self.journal }
+        let side = |suffix| {
+            let name = beside(Path::new(self.path.file_name().unwrap_or_default()), suffix);
+            self.side(&name.to_string_lossy()).unwrap_or_default()
+        };
+        sqlite::Files { db: &self.main, wal: side("-wal"), journal: side("-journal") }
     }
 }
 
-fn not_yet(backend: Backend) -> Malformed {
-    Malformed::at(0, format!("{backend:?} databases cannot be read yet"))
+/// The files of `tree` that are part of the database whose file of packages is at `path`, by name.
+/// Beside a file of packages that has another name than the backend gives it, there are none.
+pub(super) fn sides(
+    tree: &dyn Tree,
+    backend: Backend,
+    path: &Path,
+) -> io::Result<BTreeMap<String, Vec<u8>>> {
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    let names: Vec<String> = match backend {
+        Backend::Sqlite => ["-wal", "-journal"].map(|side| format!("{own}{side}")).into(),
+        _ if own != backend.file() => Vec::new(),
+        Backend::Ndb => vec![NDB_INDEX.to_owned()],
+        Backend::Bdb => BDB_INDEXES.map(str::to_owned).into(),
+    };
+    let mut sides = BTreeMap::new();
+    for name in names {
+        if let Some(bytes) = tree.read(&path.with_file_name(&name))? {
+            sides.insert(name, bytes);
+        }
+    }
+    Ok(sides)
+}
+
+/// What is wrong with one file of several.
+pub(super) fn in_file(file: &str, why: Malformed) -> Malformed {
+    Malformed { what: format!("{file}: {}", why.what), ..why }
 }
 
 #[cfg(test)]

@@ -1,0 +1,79 @@
+//! `reprofix rpmdb`.
+
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::Outcome;
+use crate::format::rpmdb::dump::{self, Times};
+use crate::plugins::rpmdb::{Comparison, Database};
+
+/// Show an rpm database as text, or compare two in packages.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A database is a file of packages (rpmdb.sqlite, Packages.db, Packages), a directory that holds \
+one, or the root of a tree. sqlite, ndb and Berkeley DB are read.")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Print a database: a block a package, tags by name, index rows by package.
+    ///
+    /// Packages are sorted and their numbers left out: databases that hold the same print the same,
+    /// but for the times of installation.
+    Dump {
+        /// The database.
+        database: PathBuf,
+        /// Print the times of installation as `-`.
+        #[arg(long)]
+        no_times: bool,
+    },
+    /// Compare two databases package by package; exit 1 if they differ.
+    Diff {
+        /// The first database.
+        a: PathBuf,
+        /// The second database.
+        b: PathBuf,
+        /// Write the result as JSON (`-`: standard output).
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+}
+
+impl Args {
+    pub(super) fn exec(self) -> Result<Outcome> {
+        match self.command {
+            Command::Dump { database, no_times } => dump(&database, no_times),
+            Command::Diff { a, b, json } => compare(&a, &b, json.as_deref()),
+        }
+    }
+}
+
+fn dump(path: &Path, no_times: bool) -> Result<Outcome> {
+    let database = Database::open(path)?;
+    let reading = || format!("reading the database of {}", path.display());
+    let logical = database.logical().with_context(reading)?;
+    let times = if no_times { Times::Blanked } else { Times::Shown };
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    dump::write(&logical, times, &mut out)
+        .context("writing standard output")?
+        .with_context(reading)?;
+    out.flush().context("writing standard output")?;
+    Ok(Outcome::Same)
+}
+
+fn compare(a: &Path, b: &Path, json: Option<&Path>) -> Result<Outcome> {
+    let names = [a, b].map(|path| path.display().to_string());
+    let found = Comparison::of(names, &Database::open(a)?, &Database::open(b)?)?;
+    if let Some(file) = json {
+        super::write_json(file, &found)?;
+    }
+    if json != Some(Path::new("-")) {
+        super::print(&found.human())?;
+    }
+    Ok(if found.same { Outcome::Same } else { Outcome::Finding })
+}

@@ -1,0 +1,185 @@
+//! Two finished subjects: `check`'s comparison, and what of it goes into the record.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::check::{self, Job};
+use crate::config::{self, Flags, Origin};
+use crate::env::{self, SourceDateEpoch};
+use crate::history::{Difference, Verdict};
+use crate::plugins::rpmdb::Packages;
+use crate::report::Progress;
+use crate::report::check::{CauseRow, Comparison, Metadata, Row};
+use crate::source::{Spec, Subject};
+use crate::tree::Tree;
+
+/// What to compare, and under which rules.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The first subject, as written.
+    pub a: OsString,
+    /// The second.
+    pub b: OsString,
+    /// The epoch, plugins and options of `check`.
+    pub flags: Flags,
+    /// The expectations file of `check`.
+    pub expect: Option<PathBuf>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// The whole report.
+    pub report: Comparison,
+    /// Reproducible, expected or different.
+    pub verdict: Verdict,
+    /// One line on it.
+    pub detail: String,
+    /// Names of the plugins in force, comma-separated.
+    pub plugins: String,
+    /// One row a path, and one a key of commit metadata that counts.
+    pub differences: Vec<Difference>,
+    /// The first subject's packages: name, and versions separated by blanks.
+    pub packages: BTreeMap<String, String>,
+}
+
+/// Compares.
+///
+/// Fails if a subject cannot be read, is corrupt, or if they do not compare.
+pub fn compare(request: &Request) -> Result<Compared> {
+    let open = |text: &OsString| Subject::open(&Spec::parse(text)?, &|| ());
+    let (a, b) = (open(&request.a)?, open(&request.b)?);
+    let job = Job {
+        flags: request.flags.clone(),
+        expect: request.expect.clone(),
+        looks: request.looks,
+        ..Job::default()
+    };
+    let report = check::compare_opened(&job, &a, &b, &Progress::new(true))?;
+    let tree = a.merkle.tree();
+    Ok(Compared {
+        verdict: verdict(&report),
+        detail: detail(&report),
+        plugins: plugins(&request.flags, tree)?,
+        differences: differences(&report),
+        packages: packages(tree),
+        report,
+    })
+}
+
+fn verdict(report: &Comparison) -> Verdict {
+    match (report.same, report.differences.is_empty()) {
+        (true, true) => Verdict::Reproducible,
+        (true, false) => Verdict::Expected,
+        (false, _) => Verdict::Different,
+    }
+}
+
+fn detail(report: &Comparison) -> String {
+    let c = &report.counts;
+    let keys = report.metadata.iter().filter(|m| m.counts).count();
+    match (c.paths, keys) {
+        (0, 0) => String::new(),
+        (0, keys) => format!("same content; {keys} keys of commit metadata differ"),
+        (paths, _) => format!(
+            "{paths} {}: {} that fix removes, {} known, {} following others, {} unexplained",
+            if paths == 1 { "path" } else { "paths" },
+            c.fixed,
+            c.known,
+            c.cascade,
+            c.unexplained
+        ),
+    }
+}
+
+fn plugins(flags: &Flags, tree: &dyn Tree) -> Result<String> {
+    let fallback = Some((SourceDateEpoch::new(0), Origin::Assumed("nothing is rewritten")));
+    let in_force = config::in_force_or(flags, env::source_date_epoch(), tree, fallback)?;
+    let names: Vec<_> = in_force.chain().iter().map(|plugin| plugin.page().name).collect();
+    Ok(names.join(","))
+}
+
+fn differences(report: &Comparison) -> Vec<Difference> {
+    let rows = report.differences.iter().map(difference);
+    rows.chain(report.metadata.iter().filter(|m| m.counts).map(of_metadata)).collect()
+}
+
+fn difference(row: &Row) -> Difference {
+    let words: Vec<_> = row.changes.iter().map(|change| change.word()).collect();
+    let mut lines = Vec::new();
+    let (cause, plugin) = match &row.cause {
+        CauseRow::Fixed { plugins } => ("fixed", Some(plugins.join(","))),
+        CauseRow::Known { plugin, lines: known } => {
+            lines.extend(known.iter().cloned());
+            ("known", Some((*plugin).to_owned()))
+        }
+        CauseRow::Cascade { of } => {
+            lines.push(format!("follows {of}"));
+            ("cascade", None)
+        }
+        CauseRow::Unexplained => ("unexplained", None),
+    };
+    lines.extend(row.details.iter().cloned());
+    if !row.packages.is_empty() {
+        lines.push(format!("packaged by {}", row.packages.join(", ")));
+    }
+    Difference {
+        path: row.path.clone(),
+        kind: words.join(", "),
+        cause: cause.to_owned(),
+        plugin,
+        package: row.packages.first().map(|nevra| split(nevra).0.to_owned()),
+        text: lines.join("\n"),
+    }
+}
+
+fn of_metadata(metadata: &Metadata) -> Difference {
+    let value = |v: &Option<String>| v.clone().unwrap_or_else(|| "absent".to_owned());
+    Difference {
+        path: format!("(commit metadata) {}", metadata.key),
+        kind: "commit metadata".to_owned(),
+        cause: "unexplained".to_owned(),
+        text: format!("{} → {}", value(&metadata.a), value(&metadata.b)),
+        ..Difference::default()
+    }
+}
+
+/// A database that cannot be read names no packages: the comparison says so already.
+fn packages(tree: &dyn Tree) -> BTreeMap<String, String> {
+    let packages = Packages::load(tree).ok().and_then(Result::ok).unwrap_or_default();
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    let mut all: Vec<_> = packages.nevras().collect();
+    all.sort_unstable();
+    for (name, version) in all.into_iter().map(split) {
+        let versions = found.entry(name.to_owned()).or_default();
+        if !versions.is_empty() {
+            versions.push(' ');
+        }
+        versions.push_str(version);
+    }
+    found
+}
+
+/// The name and the rest of `name-[epoch:]version-release.arch`.
+fn split(nevra: &str) -> (&str, &str) {
+    let before_release = nevra.rfind('-').unwrap_or(nevra.len());
+    let end = nevra[..before_release].rfind('-').unwrap_or(before_release);
+    (&nevra[..end], nevra.get(end + 1..).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nevra_splits_after_the_name() {
+        assert_eq!(split("gtk-update-cache-1:3.2-1.fc41.x86_64").0, "gtk-update-cache");
+        assert_eq!(split("bash-5.2-1.x86_64"), ("bash", "5.2-1.x86_64"));
+        assert_eq!(split("odd"), ("odd", ""));
+        assert_eq!(split("odd-1"), ("odd", "1"));
+        assert_eq!(split(""), ("", ""));
+    }
+}

@@ -1,0 +1,370 @@
+//! One night: every stream built twice, compared, recorded.
+//!
+//! A run is a row that says `running` from before its first file exists until its end, and a lock
+//! file that its process holds meanwhile. Whoever finds such a row whose lock is free knows that
+//! the process is gone: it ends what is left of the run, clears its directory and closes the row.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
+
+use super::bisect::{self, Trial};
+use super::build::{self, Built, Failure, Plan};
+use super::compare::{self, Compared, Request};
+use super::config::{Config, Keep, Stream, is_name};
+use super::vary::{self, Side, Variation};
+use super::{inputs, mounts, procs, tail};
+use crate::config::Flags;
+use crate::env;
+use crate::fsx;
+use crate::history::{Class, Finish, History, Run, Verdict};
+use crate::report::check::Comparison;
+
+/// What the record keeps of each build's output: its end.
+const LOG_TAIL: u64 = 64 << 10;
+
+/// A row of another machine that has been running for so long is taken for dead.
+const FORGOTTEN: i64 = 7 * 86_400;
+
+/// What the command line adds to the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Only these streams; all, if there are none.
+    pub streams: Vec<String>,
+    /// Bisect every stream that differs.
+    pub bisect: bool,
+}
+
+/// A run that has ended, and the comparison it made.
+pub struct Ended {
+    /// The record.
+    pub run: Run,
+    /// The whole report, if the comparison was made.
+    pub report: Option<Comparison>,
+}
+
+/// Runs the streams one after another; `say` is given each as it ends.
+///
+/// Fails where nothing can be recorded or a stream's configuration cannot work; what goes wrong in
+/// a build is a verdict.
+pub fn run(config: &Config, options: &Options, say: &mut dyn FnMut(&Run)) -> Result<Vec<Ended>> {
+    let streams = chosen(config, &options.streams)?;
+    procs::become_reaper().context("becoming the reaper of the builds' processes")?;
+    let creating = || format!("creating {}", config.work.display());
+    fsx::create_dir_all(&config.work).with_context(creating)?;
+    let mut history = History::open(&config.history)?;
+    for run in recover(&mut history)? {
+        say(&run);
+    }
+    let mut ended = Vec::new();
+    for stream in streams {
+        let night = Night { config, stream, bisect: options.bisect || stream.bisect };
+        let one = night.run(&mut history)?;
+        say(&one.run);
+        ended.push(one);
+    }
+    Ok(ended)
+}
+
+/// Records the comparison of two subjects that exist already.
+pub fn compare(history: &Path, stream: &str, request: &Request) -> Result<Ended> {
+    ensure!(is_name(stream), "{stream:?} cannot be a stream's name");
+    let mut history = History::open(history)?;
+    let mut run = Run::start(stream, "compare");
+    run.token = token();
+    run.epoch = request.flags.epoch.as_ref().and_then(|epoch| epoch.parse().ok());
+    let started = Instant::now();
+    history.begin(&mut run)?;
+    let mut finish = Finish::default();
+    let compared = compare::compare(request);
+    let report = note(&mut run, &mut finish, request, compared);
+    run.seconds = started.elapsed().as_secs_f64();
+    history.finish(&run, &finish)?;
+    Ok(Ended { run, report })
+}
+
+/// The exit code that these runs ask for: the worst of theirs.
+pub fn class(ended: &[Ended]) -> Class {
+    ended.iter().map(|one| one.run.verdict.class()).max().unwrap_or(Class::Good)
+}
+
+fn chosen<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Stream>> {
+    for name in names {
+        let known: Vec<&str> = config.stream.iter().map(|s| s.name.as_str()).collect();
+        let known = known.join(", ");
+        ensure!(
+            config.stream.iter().any(|s| s.name == *name),
+            "unknown stream {name:?}; the configuration has {known}"
+        );
+    }
+    let wanted = |s: &&Stream| names.is_empty() || names.contains(&s.name);
+    let streams: Vec<&Stream> = config.stream.iter().filter(wanted).collect();
+    ensure!(!streams.is_empty(), "the configuration has no [[stream]]");
+    for stream in &streams {
+        stream.epoch().with_context(|| format!("stream {:?}", stream.name))?;
+    }
+    Ok(streams)
+}
+
+/// Closes every run whose process is gone; gives them.
+fn recover(history: &mut History) -> Result<Vec<Run>> {
+    let (host, now) = (env::host_name(), env::unix_time());
+    let mut closed = Vec::new();
+    for run in history.running()? {
+        let here = run.host == host;
+        if !here && now - run.started < FORGOTTEN {
+            continue;
+        }
+        let lock = lock_of(Path::new(&run.work));
+        let held = here && lock.exists() && fsx::flock(&lock)?.is_none();
+        // A comparison has no directory and no lock; it takes no more than hours.
+        let young = run.work.is_empty() && now - run.started < 86_400;
+        if held || young {
+            continue;
+        }
+        if here && !run.work.is_empty() {
+            procs::kill_marked(&run.token)?;
+            clear(Path::new(&run.work))?;
+        }
+        if history.interrupt(run.id)? {
+            history.forget_work(run.id)?;
+            closed.push(history.run(run.id)?);
+        }
+    }
+    Ok(closed)
+}
+
+/// Removes a run's directory and its lock.
+fn clear(work: &Path) -> Result<()> {
+    mounts::remove(work).with_context(|| format!("removing {}", work.display()))?;
+    Ok(fsx::remove_file(&lock_of(work))?)
+}
+
+fn lock_of(work: &Path) -> PathBuf {
+    let mut name = work.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+/// Marks a run and its processes: unique, and without a meaning.
+pub(super) fn token() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let now = env::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let text = format!("{} {} {now} {count}", env::host_name(), std::process::id());
+    Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// One stream's run.
+struct Night<'a> {
+    config: &'a Config,
+    stream: &'a Stream,
+    bisect: bool,
+}
+
+impl Night<'_> {
+    fn run(&self, history: &mut History) -> Result<Ended> {
+        let mut run = Run::start(&self.stream.name, "build");
+        run.token = token();
+        let work = self.config.work.join(format!("{}-{}", self.stream.name, run.token));
+        run.work = work.display().to_string();
+        if let Some(architecture) = &self.stream.architecture {
+            run.architecture.clone_from(architecture);
+        }
+        self.forget(history)?;
+        // The lock is held before the row says that somebody holds it.
+        let lock = fsx::flock(&lock_of(&work)).context("locking the run's directory")?;
+        history.begin(&mut run)?;
+        let started = Instant::now();
+        let mut finish = Finish::default();
+        let report = match self.attempt(&work, &mut run, &mut finish) {
+            Ok(report) => report,
+            Err(failure) => {
+                run.verdict = failure.verdict;
+                run.detail = failure.detail;
+                None
+            }
+        };
+        run.seconds = started.elapsed().as_secs_f64();
+        finish.log = logs(&work);
+        self.tidy(&work, &mut run)?;
+        history.finish(&run, &finish)?;
+        drop(lock);
+        fsx::remove_file(&lock_of(&work))?;
+        Ok(Ended { run, report })
+    }
+
+    /// Removes what earlier runs of the stream on this machine left for looking at.
+    fn forget(&self, history: &mut History) -> Result<()> {
+        for run in history.runs(Some(&self.stream.name), 30)? {
+            let here = run.host == env::host_name() && !run.work.is_empty();
+            if here && run.verdict != Verdict::Running {
+                clear(Path::new(&run.work))?;
+                history.forget_work(run.id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn attempt(
+        &self,
+        work: &Path,
+        run: &mut Run,
+        finish: &mut Finish,
+    ) -> Result<Option<Comparison>, Failure> {
+        let setup = |e: anyhow::Error| Failure::of_setup(&e);
+        let io = |e: io::Error| Failure::of_io("setting up", &e);
+        let recipe = self.stream.recipe().map_err(setup)?;
+        let epoch = self.stream.epoch().map_err(setup)?;
+        let wanted = self.stream.variations().map_err(setup)?;
+        let scratch = work.join("probe");
+        fsx::create_dir_all(&scratch).map_err(io)?;
+        let (variations, skipped) = vary::possible(wanted, &scratch);
+        mounts::remove(&scratch).map_err(io)?;
+        run.epoch = Some(epoch.seconds());
+        run.variations = vary::names(&variations);
+        run.skipped = skipped;
+        run.inputs = inputs::digest(self.stream, &recipe, epoch, &run.variations).map_err(io)?;
+        let plan =
+            Plan { stream: self.stream, recipe: &recipe, run: work, token: &run.token, epoch };
+        let built = both(&plan, &variations, "a", "b")?;
+        let request = self.request(&built);
+        let compared = compare::compare(&request);
+        let differs = matches!(&compared, Ok(c) if c.verdict == Verdict::Different);
+        if differs && self.bisect && !variations.is_empty() {
+            run.culprit = Some(self.smallest(&plan, &variations));
+        }
+        let report = note(run, finish, &request, compared);
+        blame_processes(run, &built);
+        Ok(report)
+    }
+
+    fn request(&self, built: &[Built; 2]) -> Request {
+        let flags = Flags {
+            epoch: self.stream.epoch().ok().map(|epoch| epoch.to_string()),
+            config: self.stream.config.clone(),
+            skip: self.stream.skip.clone(),
+            ..Flags::default()
+        };
+        let subject = |built: &Built| OsString::from(&built.subject);
+        let [a, b] = built;
+        Request { a: subject(a), b: subject(b), flags, expect: self.stream.expect.clone() }
+    }
+
+    /// The smallest set of variations under which two more builds differ.
+    fn smallest(&self, plan: &Plan<'_>, variations: &[&'static Variation]) -> String {
+        let mut count = 0;
+        let found = bisect::smallest(variations, |set| {
+            count += 1;
+            let (a, b) = (format!("trial-{count}-a"), format!("trial-{count}-b"));
+            let trial = self.trial(plan, set, &a, &b);
+            for dir in [a.as_str(), b.as_str(), "build", "another-and-longer-path"] {
+                // What stays takes space, and the run's end removes it or says why not.
+                let _ = mounts::remove(&plan.run.join(dir));
+            }
+            trial
+        });
+        vary::names(&found)
+    }
+
+    fn trial(&self, plan: &Plan<'_>, set: &[&'static Variation], a: &str, b: &str) -> Trial {
+        let Ok(built) = both(plan, set, a, b) else { return Trial::Unknown };
+        match compare::compare(&self.request(&built)) {
+            Ok(compared) if compared.verdict == Verdict::Different => Trial::Differs,
+            Ok(_) => Trial::Same,
+            Err(_) => Trial::Unknown,
+        }
+    }
+
+    /// Keeps or removes the run's directory. After a full disk it always goes: the record needs
+    /// the space.
+    fn tidy(&self, work: &Path, run: &mut Run) -> Result<()> {
+        let failed = run.verdict.class() != Class::Good && run.verdict != Verdict::DiskFull;
+        if self.stream.keep == Keep::Failed && failed {
+            return Ok(());
+        }
+        match mounts::remove(work) {
+            Ok(_) => run.work.clear(),
+            Err(error) => run.notes.push(format!("{} is left: {error}", work.display())),
+        }
+        Ok(())
+    }
+}
+
+/// Builds both sides under `variations`.
+fn both(
+    plan: &Plan<'_>,
+    variations: &[&'static Variation],
+    a: &str,
+    b: &str,
+) -> Result<[Built; 2], Failure> {
+    let one = |name: &str, side| {
+        let launch = vary::launch(variations, side)
+            .map_err(|e| Failure::of_io(name, &io::Error::other(e)))?;
+        build::build(plan, name, &launch)
+    };
+    Ok([one(a, Side::A)?, one(b, Side::B)?])
+}
+
+/// Puts what a comparison found into the record.
+fn note(
+    run: &mut Run,
+    finish: &mut Finish,
+    request: &Request,
+    compared: Result<Compared>,
+) -> Option<Comparison> {
+    let text = |subject: &OsString| subject.to_string_lossy().into_owned();
+    run.subject_a = text(&request.a);
+    run.subject_b = text(&request.b);
+    match compared {
+        Err(error) => {
+            run.verdict = Verdict::CompareFailed;
+            run.detail = format!("{error:#}");
+            None
+        }
+        Ok(compared) => {
+            run.verdict = compared.verdict;
+            run.detail = compared.detail;
+            run.plugins = compared.plugins;
+            run.checksum_a = Some(compared.report.a.content_checksum.clone());
+            run.checksum_b = Some(compared.report.b.content_checksum.clone());
+            run.notes.extend(compared.report.warnings.iter().cloned());
+            finish.differences = compared.differences;
+            finish.packages = compared.packages;
+            Some(compared.report)
+        }
+    }
+}
+
+/// A build that was still writing when it "ended" proves nothing by a difference.
+fn blame_processes(run: &mut Run, built: &[Built; 2]) {
+    for (side, built) in ["a", "b"].iter().zip(built) {
+        if !built.left.is_empty() {
+            let names = built.left.join(", ");
+            run.notes.push(format!("build {side} left processes running, now ended: {names}"));
+        }
+    }
+    if run.verdict == Verdict::Different && built.iter().any(|b| !b.left.is_empty()) {
+        run.verdict = Verdict::LeftProcesses;
+        run.detail = format!("{}; processes that a build left may have done it", run.detail);
+    }
+}
+
+/// The ends of the builds' logs.
+fn logs(work: &Path) -> String {
+    let one = |name: &str| {
+        let log = tail(&work.join(format!("{name}.log")), LOG_TAIL).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    };
+    ["a", "b"].map(one).concat()
+}
+
+/// Waits before something is tried again: 1 s, 2 s, 4 s, …
+pub(super) fn pause(attempt: u32) {
+    std::thread::sleep(Duration::from_secs(1 << attempt.min(6)));
+}

@@ -1,0 +1,58 @@
+//! After the runs: statements, pages, metrics, messages, and forgetting.
+
+use anyhow::{Context, Result};
+
+use super::config::Config;
+use super::night::Ended;
+use super::{attest, metrics, notify, pages};
+use crate::history::{History, Run};
+use crate::{env, fsx};
+
+/// Makes of the record what the configuration asks for; gives what could not be done. A failure of
+/// one part keeps no other from being tried.
+///
+/// Fails where the history cannot be opened.
+pub fn publish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Vec<String>> {
+    let mut history = History::open(&config.history)?;
+    let mut failed = Vec::new();
+    let mut note = |what: &str, result: Result<()>| {
+        if let Err(error) = result {
+            failed.push(format!("{what}: {error:#}"));
+        }
+    };
+    for one in ended {
+        note("report", reports(config, one));
+        note("attestation", statement(config, &one.run));
+    }
+    note("retention", history.retain(config.retention, env::unix_time()).map(|_| ()));
+    note("pages", write_pages(config, &history));
+    note("metrics", write_metrics(config, &history));
+    if !quiet {
+        let runs: Vec<&Run> = ended.iter().map(|one| &one.run).collect();
+        failed.extend(notify::tell(config, &mut history, &runs)?);
+    }
+    Ok(failed)
+}
+
+/// The whole report of a run beside its page: what the history keeps of it is shorter.
+fn reports(config: &Config, one: &Ended) -> Result<()> {
+    let (Some(pages), Some(report)) = (&config.pages, &one.report) else { return Ok(()) };
+    pages::write_report(pages, one.run.id, report)
+}
+
+fn statement(config: &Config, run: &Run) -> Result<()> {
+    let Some(attestation) = &config.attestation else { return Ok(()) };
+    attest::write(attestation, run, notify::page(config, run.id).as_deref()).map(|_| ())
+}
+
+fn write_pages(config: &Config, history: &History) -> Result<()> {
+    let Some(dir) = &config.pages else { return Ok(()) };
+    pages::write(history, dir, config.base_url.as_deref())
+}
+
+fn write_metrics(config: &Config, history: &History) -> Result<()> {
+    let Some(file) = &config.notify.prometheus else { return Ok(()) };
+    let text = metrics::text(history)?;
+    fsx::atomic_write(file, text.as_bytes(), 0o644)
+        .with_context(|| format!("writing {}", file.display()))
+}

@@ -1,0 +1,112 @@
+//! One build for an independent rebuilder, and what it says when the result is another.
+//!
+//! `hooks/rebuilderd/backend` calls [`rebuild`] with what the worker downloaded;
+//! `hooks/rebuilderd/diffoscope` calls [`explain`]. Both know of each other only through
+//! [`NOTE`], a file beside the rebuilt manifest.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::build::{self, Plan};
+use super::compare::{self, Request};
+use super::config::Config;
+use super::feed::Recipe;
+use super::launch::Launch;
+use super::{manifest, mounts, night, procs, tail};
+use crate::config::Flags;
+use crate::env::SourceDateEpoch;
+use crate::fsx;
+use crate::source::{Spec, Subject};
+
+/// Where [`rebuild`] leaves word for [`explain`], beside the manifest.
+pub const NOTE: &str = "reprofix-subjects.json";
+
+#[derive(Serialize, Deserialize)]
+struct Note {
+    published: String,
+    rebuilt: String,
+    epoch: u32,
+}
+
+/// Rebuilds what the recipe at `input` names, by the stream of that name in `config`, and writes
+/// the manifest into `out`. The rebuilt subject is left in `out/work`, for [`explain`].
+///
+/// Fails if the recipe or the stream cannot work, and if a step fails: the end of its output is in
+/// the error then.
+pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<()> {
+    let recipe = Recipe::read(input)?;
+    let stream = config.stream.iter().find(|s| s.name == recipe.stream);
+    let stream = stream.with_context(|| format!("there is no stream {:?}", recipe.stream))?;
+    let machine = crate::env::machine();
+    let own = stream.architecture.as_deref().unwrap_or(&machine);
+    ensure!(
+        recipe.architecture == own,
+        "it is for {}, and stream {:?} here is for {own}",
+        recipe.architecture,
+        recipe.stream
+    );
+    procs::become_reaper()?;
+    let mut steps = stream.recipe()?;
+    steps.env.insert("REPROFIX_VERSION".into(), recipe.version.clone());
+    steps.env.insert("REPROFIX_REVISION".into(), recipe.revision.clone());
+    let out = out.canonicalize().with_context(|| format!("{}", out.display()))?;
+    let work = out.join("work");
+    fsx::create_dir_all(&work)?;
+    let plan = Plan {
+        stream,
+        recipe: &steps,
+        run: &work,
+        token: &night::token(),
+        epoch: SourceDateEpoch::new(recipe.source_date_epoch),
+    };
+    let built = match build::build(&plan, "rebuild", &Launch::default()) {
+        Ok(built) => built,
+        Err(failure) => {
+            let log = tail(&work.join("rebuild.log"), 64 << 10).unwrap_or_default();
+            mounts::remove(&work)?;
+            let log = String::from_utf8_lossy(&log);
+            bail!("{}: {}\n{log}", failure.verdict, failure.detail);
+        }
+    };
+    let subject = Subject::open(&Spec::parse(&OsString::from(&built.subject))?, &|| ())?;
+    let text = manifest::of(&subject)?;
+    let note = Note {
+        published: recipe.subject,
+        rebuilt: built.subject,
+        epoch: recipe.source_date_epoch,
+    };
+    fsx::atomic_write(&out.join(NOTE), &serde_json::to_vec(&note)?, 0o644)?;
+    Ok(fsx::atomic_write(&out.join(&recipe.manifest), text.as_bytes(), 0o644)?)
+}
+
+/// Why two manifests differ: `check`'s report where both subjects can be read, else which paths do
+/// and how.
+///
+/// Fails if one is no manifest.
+pub fn explain(published: &Path, rebuilt: &Path) -> Result<String> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+    };
+    let diff = manifest::diff(&read(published)?, &read(rebuilt)?)?;
+    let note = rebuilt.parent().unwrap_or(Path::new("")).join(NOTE);
+    let report = std::fs::read(&note).ok().map(|bytes| report(&bytes));
+    Ok(match report {
+        Some(Ok(report)) => report,
+        Some(Err(error)) => format!("{diff}\nno report of `reprofix check`: {error:#}\n"),
+        None => diff,
+    })
+}
+
+fn report(note: &[u8]) -> Result<String> {
+    let note: Note = serde_json::from_slice(note)?;
+    let request = Request {
+        a: note.published.into(),
+        b: note.rebuilt.into(),
+        flags: Flags { epoch: Some(note.epoch.to_string()), ..Flags::default() },
+        expect: None,
+    };
+    Ok(compare::compare(&request)?.report.human(usize::MAX))
+}

@@ -1,0 +1,115 @@
+//! Two databases compared, in the words of packages.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::places::Database;
+use crate::format::rpmdb::diff::{Class, Diff, diff};
+use crate::format::rpmdb::ndb;
+
+/// What two databases differ in; `rpmdb diff --json` writes it, and `check --json` as `packages`.
+/// Everything is in a stable order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Comparison {
+    /// Name and version of this schema; the number rises when a field changes its meaning.
+    pub schema: &'static str,
+    /// The first database, as named.
+    pub a: String,
+    /// The second.
+    pub b: String,
+    /// How they are stored: `sqlite`, `ndb`, `bdb`.
+    pub backends: [&'static str; 2],
+    /// Whether every file is the same, byte for byte.
+    pub same: bool,
+    /// Whether nothing differs that the normal form would not remove.
+    pub fixed: bool,
+    /// The classes of what differs, sorted: packages, headers and indexes by content; install
+    /// times, order and layout by history.
+    pub classes: Vec<Class>,
+    /// What differs, package by package.
+    pub packages: Diff,
+    /// Other things worth saying.
+    pub notes: Vec<String>,
+}
+
+impl Comparison {
+    /// The schema's name and version.
+    pub const SCHEMA: &'static str = "reprofix-rpmdb-1";
+
+    /// Compares two databases under the names that the report gives them. Backends may differ.
+    ///
+    /// Fails, naming the database, on one that cannot be read.
+    pub fn of(names: [String; 2], a: &Database, b: &Database) -> Result<Self> {
+        let reading = |name: &String| format!("reading the database of {name}");
+        let x = a.logical().with_context(|| reading(&names[0]))?;
+        let y = b.logical().with_context(|| reading(&names[1]))?;
+        let packages = diff(&x, &y).context("comparing")?;
+        let same = a.backend == b.backend && a.main == b.main && a.sides == b.sides;
+        let mut classes = packages.classes();
+        if a.backend != b.backend {
+            classes.push(Class::Backend);
+        } else if classes.is_empty() && !same {
+            classes.push(Class::Layout);
+        }
+        let fixed = classes.iter().all(|class| class.is_of_history());
+        let [left, right] = names;
+        let backends = [a, b].map(|database| database.backend.name());
+        let notes = [(&left, a), (&right, b)].iter().filter_map(|(n, d)| note(n, d)).collect();
+        let schema = Self::SCHEMA;
+        Ok(Comparison {
+            schema,
+            a: left,
+            b: right,
+            backends,
+            same,
+            fixed,
+            classes,
+            packages,
+            notes,
+        })
+    }
+
+    /// The report for a terminal.
+    pub fn human(&self) -> String {
+        let mut out = String::new();
+        for ((name, at), backend) in [("A", &self.a), ("B", &self.b)].iter().zip(self.backends) {
+            let _ = writeln!(out, "{name} {at} ({backend})");
+        }
+        self.body(&mut out);
+        out
+    }
+
+    /// What differs, without the databases' names.
+    pub fn body(&self, out: &mut String) {
+        for (title, lines) in self.packages.groups() {
+            let _ = writeln!(out, "\n{title}");
+            for line in lines {
+                let _ = writeln!(out, "  {line}");
+            }
+        }
+        for note in &self.notes {
+            let _ = writeln!(out, "\n{note}");
+        }
+        let classes: Vec<_> = self.classes.iter().map(|class| class.word()).collect();
+        let verdict = match (self.same, self.fixed) {
+            (true, _) => "same".to_owned(),
+            (false, true) => {
+                format!("differ only in {}: `reprofix fix` makes them equal", classes.join(", "))
+            }
+            (false, false) => format!("differ in {}", classes.join(", ")),
+        };
+        let _ = writeln!(out, "\n{verdict}");
+    }
+}
+
+/// Why a database's index rows were not compared.
+fn note(name: &str, database: &Database) -> Option<String> {
+    let index = database.side(super::places::NDB_INDEX);
+    if database.backend != super::Backend::Ndb {
+        return None;
+    }
+    let why = ndb::read(&database.main, index).ok()?.no_index?;
+    Some(format!("{name}: {why}"))
+}

@@ -1,0 +1,129 @@
+//! ndb and Berkeley DB: a file of packages and the indexes of it, which change as one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::names_of;
+use super::places::{Backend, NDB_INDEX, in_file, sides};
+use crate::engine::Context;
+use crate::format::Malformed;
+use crate::format::rpmdb::{bdb, ndb};
+use crate::plugins::{File, Step, Verdict};
+use crate::tree::Tree;
+
+/// Files of one directory by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// The verdict on `Packages.db` or `Packages`.
+pub(super) fn main(file: &File<'_>, backend: Backend, cx: &Context) -> io::Result<Verdict> {
+    let names = names_of(file.tree, file.entry)?;
+    if names.first() != Some(&file.entry.path) {
+        return Ok(Verdict::Keep); // judged under its first name, which its other names follow
+    }
+    let mut old: Option<Files> = None;
+    for name in &names {
+        if let Some(stranger) = stranger(file.tree, backend, name)? {
+            return Ok(Verdict::Unparsed(stranger));
+        }
+        let beside = sides(file.tree, backend, name)?;
+        if old.as_ref().is_some_and(|old| *old != beside) {
+            let why = "names of one database have different indexes beside them; run \
+                       `rpmdb --rebuilddb` on each first";
+            return Ok(Verdict::Report(why.to_owned()));
+        }
+        old = Some(beside);
+    }
+    let old = old.unwrap_or_default();
+    let new = match canonical(backend, &file.bytes, &old, cx.epoch.seconds()) {
+        Ok(new) => new,
+        Err(why) => return Ok(Verdict::Unparsed(why)),
+    };
+    Ok(verdict(file, &names, &old, new))
+}
+
+/// How to get from the old files to the new ones.
+fn verdict(file: &File<'_>, names: &[PathBuf], old: &Files, (main, sides): New) -> Verdict {
+    if main == *file.bytes && sides == *old {
+        return Verdict::Keep;
+    }
+    let goes = |name: &&String| !sides.contains_key(*name);
+    let gone: Vec<_> = old.keys().filter(goes).map(String::as_str).collect();
+    let beside = |side: &str| names.iter().map(|n| n.with_file_name(side)).collect::<Vec<_>>();
+    // An index goes before what it would be wrong about comes.
+    let removals = gone.iter().flat_map(|side| beside(side)).map(Step::Remove);
+    let mut steps: Vec<Step> = removals.collect();
+    if sides.is_empty() && steps.is_empty() {
+        return Verdict::Rewrite(main);
+    }
+    let mut unit = vec![(file.entry.path.clone(), main)];
+    for (side, bytes) in sides {
+        unit.extend(beside(&side).into_iter().map(|path| (path, bytes.clone())));
+    }
+    steps.push(Step::Unit(unit));
+    Verdict::Steps(steps)
+}
+
+/// A file of packages and the files beside it.
+type New = (Vec<u8>, Files);
+
+fn canonical(backend: Backend, main: &[u8], sides: &Files, epoch: u32) -> Result<New, Malformed> {
+    if backend == Backend::Ndb {
+        let index = sides.get(NDB_INDEX).map(Vec::as_slice);
+        let new = ndb::canonical(main, index, epoch).map_err(|e| in_file(e.file, e.why))?;
+        let index = new.index.map(|bytes| (NDB_INDEX.to_owned(), bytes));
+        return Ok((new.packages, index.into_iter().collect()));
+    }
+    let files = sides.iter().map(|(name, bytes)| (name.clone(), &bytes[..]));
+    let files = files.chain([(bdb::PACKAGES.to_owned(), main)]).collect();
+    let mut new = bdb::canonical(&files, epoch).map_err(|e| in_file(&e.file, e.why))?;
+    let main = new.remove(bdb::PACKAGES).unwrap_or_default();
+    Ok((main, new))
+}
+
+/// An index that no rpm makes: it would not be renumbered with the packages.
+fn stranger(tree: &dyn Tree, backend: Backend, main: &Path) -> io::Result<Option<Malformed>> {
+    if backend != Backend::Bdb {
+        return Ok(None);
+    }
+    let dir = main.parent().unwrap_or(Path::new(""));
+    let known = sides(tree, backend, main)?;
+    for name in tree.list(dir)? {
+        let text = name.to_string_lossy();
+        if name == bdb::PACKAGES || known.contains_key(&*text) || text.starts_with("__db.") {
+            continue;
+        }
+        if tree.read(&dir.join(&name))?.is_some_and(|bytes| bdb::recognise(&bytes)) {
+            let what = "is a Berkeley DB file of a kind that rpm does not make";
+            return Ok(Some(Malformed::at(0, format!("{text} beside it {what}"))));
+        }
+    }
+    Ok(None)
+}
+
+/// The verdict on an index: it is written together with its packages, and goes if rpm would not
+/// trust it.
+pub(super) fn index(file: &File<'_>, backend: Backend) -> io::Result<Verdict> {
+    let main = file.entry.path.with_file_name(backend.file());
+    let Some(packages) = file.tree.read(&main)? else {
+        let alone = "an index without its packages, which rpm would take for that of another \
+                     database; remove it";
+        let told = backend == Backend::Ndb;
+        return Ok(if told { Verdict::Report(alone.to_owned()) } else { Verdict::Keep });
+    };
+    if backend == Backend::Ndb && !packages.is_empty() {
+        let index = file.tree.read(&file.entry.path)?;
+        let read = ndb::read(&packages, index.as_deref());
+        if read.is_ok_and(|contents| contents.no_index.is_some()) {
+            return Ok(Verdict::Remove);
+        }
+    }
+    Ok(Verdict::With(main))
+}
+
+/// What is to be said of the ndb database in directory `dir`, if there is one.
+pub(super) fn remark(tree: &dyn Tree, dir: &Path) -> io::Result<Option<String>> {
+    let Some(packages) = tree.read(&dir.join(Backend::Ndb.file()))? else { return Ok(None) };
+    let index = tree.read(&dir.join(NDB_INDEX))?;
+    Ok(ndb::read(&packages, index.as_deref()).ok().and_then(|contents| contents.no_index))
+}

@@ -1,0 +1,118 @@
+//! What to do next about two builds that differ: at most three things.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::check::{CauseRow, Comparison, Row, Title, paths};
+
+/// The next actions to take, the one that removes most first; at most three.
+pub(super) fn actions(report: &Comparison) -> Vec<String> {
+    let all = [drifted(report), fix(report), known(report), unexplained(report), metadata(report)];
+    all.into_iter().flatten().take(3).collect()
+}
+
+/// What counts: rows that nobody expected.
+fn counted(report: &Comparison) -> impl Iterator<Item = &Row> {
+    report.differences.iter().filter(|row| row.expected.is_none())
+}
+
+/// Packages of which the builds hold different versions explain more than any file.
+fn drifted(report: &Comparison) -> Option<String> {
+    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut hit = 0;
+    for row in counted(report) {
+        for nevra in &row.packages {
+            versions.entry(name(nevra)?).or_default().insert(nevra);
+        }
+        hit +=
+            usize::from(row.packages.iter().any(|nevra| {
+                name(nevra).and_then(|n| versions.get(n)).is_some_and(|v| v.len() > 1)
+            }));
+    }
+    let drifted: Vec<_> = versions.into_iter().filter(|(_, v)| v.len() > 1).collect();
+    let (first, all) = drifted.first()?;
+    let both: Vec<_> = all.iter().copied().collect();
+    Some(format!(
+        "build from one package set (a lockfile, or a snapshot of the repositories): {} packages \
+         differ in version, {first} for one ({}); {} follow",
+        drifted.len(),
+        both.join(", "),
+        paths(hit)
+    ))
+}
+
+/// The name in a NEVRA: all before the second `-` from the end.
+fn name(nevra: &str) -> Option<&str> {
+    let (front, _) = nevra.rsplit_once('-')?;
+    front.rsplit_once('-').map(|(name, _)| name)
+}
+
+fn fix(report: &Comparison) -> Option<String> {
+    let mut by: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in counted(report) {
+        if let CauseRow::Fixed { plugins } = &row.cause {
+            plugins.iter().for_each(|p| *by.entry(p).or_default() += 1);
+        }
+    }
+    let each: Vec<_> = most(by).map(|(plugin, n)| format!("{plugin} {n}")).collect();
+    (!each.is_empty()).then(|| {
+        format!(
+            "run `reprofix fix` in both builds (include treefiles/reprofix.yaml): it makes {} equal \
+             ({})",
+            paths(report.counts.fixed),
+            each.join(", ")
+        )
+    })
+}
+
+fn known(report: &Comparison) -> Option<String> {
+    let mut by: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in counted(report) {
+        if let CauseRow::Known { plugin, .. } = &row.cause {
+            *by.entry(plugin).or_default() += 1;
+        }
+    }
+    let (plugin, n) = most(by).next()?;
+    Some(format!(
+        "read `reprofix explain {plugin}`: {} of its files differ in what it cannot remove",
+        if n == 1 { "one".to_owned() } else { n.to_string() }
+    ))
+}
+
+/// Names ordered by count, the highest first.
+fn most(by: BTreeMap<&str, usize>) -> impl Iterator<Item = (&str, usize)> {
+    let mut by: Vec<_> = by.into_iter().collect();
+    by.sort_by_key(|(name, n)| (std::cmp::Reverse(*n), *name));
+    by.into_iter()
+}
+
+fn unexplained(report: &Comparison) -> Option<String> {
+    let rows: Vec<_> = counted(report).filter(|r| Title::of(r) == Title::Unexplained).collect();
+    let first = rows.first()?;
+    let owner = match first.packages.first() {
+        Some(package) => format!("of {package}"),
+        None => "in no package".to_owned(),
+    };
+    Some(format!(
+        "look at {} ({owner}), the first of {} that nothing explains; an entry in \
+         reprofix-expect.toml accepts one for a time",
+        first.absolute(),
+        paths(rows.len())
+    ))
+}
+
+fn metadata(report: &Comparison) -> Option<String> {
+    let keys: Vec<_> = report.metadata.iter().filter(|m| m.counts).map(|m| &*m.key).collect();
+    (!keys.is_empty())
+        .then(|| format!("pass the same metadata to both commits: {}", keys.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nevra_has_a_name() {
+        assert_eq!(name("glibc-common-2.38-1.fc39.x86_64"), Some("glibc-common"));
+        assert_eq!(name("odd"), None);
+    }
+}
