@@ -4,6 +4,7 @@
 //! `tests/cases/`. `CONTRIBUTING.md` has the steps.
 
 mod accounts;
+mod ar;
 mod authselect;
 mod build_ids;
 mod build_traces;
@@ -14,9 +15,12 @@ mod dnf_state;
 mod fontconfig;
 mod gio_modules;
 mod glib_schemas;
+mod gzip;
 mod hwdb;
 mod icon_cache;
 pub mod initramfs;
+mod jar;
+mod javadoc;
 mod kernel_modules;
 mod known;
 mod ld_cache;
@@ -32,6 +36,7 @@ pub mod rpmdb;
 mod selinux;
 mod table;
 mod treefile;
+mod zip;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -65,6 +70,11 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &os_release::OS_RELEASE,
     &treefile::TREEFILE,
     &build_ids::BUILD_IDS,
+    &gzip::Gzip,
+    &zip::Zip,
+    &jar::Jar,
+    &ar::Ar,
+    &javadoc::Javadoc,
     &rpmdb::Rpmdb,
     &initramfs::Initramfs,
     &mtime::Mtime,
