@@ -8,7 +8,6 @@ pub mod catalog;
 pub mod compress;
 pub mod cpio;
 pub(crate) mod cursor;
-pub(crate) mod cursor;
 pub mod dos;
 pub mod facts;
 pub mod fontconfig;
