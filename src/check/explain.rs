@@ -116,8 +116,22 @@ impl Explainer<'_> {
         }
         match said.into_iter().next() {
             Some((plugin, lines)) => Cause::Known { plugin, lines: lines.into_iter().collect() },
-            None => Cause::Unexplained,
+            None => self.about(path, a, b).unwrap_or(Cause::Unexplained),
         }
+    }
+
+    /// What a plugin knows of a path that stands on one side only, or of a link.
+    fn about(&self, path: &Path, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Option<Cause> {
+        let is_link = |j: &Judged<'_>| j.side.kind() == Kind::Symlink;
+        let either = match (a, b) {
+            (Some(x), Some(y)) => Some(x).filter(|_| is_link(x) && is_link(y)),
+            (one, other) => one.or(other),
+        };
+        let entry = either?.side.entry(path);
+        let wanted = self.a.1.plugins.iter().filter(|p| p.wants(&entry, self.a.1.cx) != Want::No);
+        let mut known = wanted.filter_map(|p| Some((p.page().name, p.about(&entry)?)));
+        let (plugin, text) = known.next()?;
+        Some(Cause::Known { plugin, lines: vec![text.to_owned()] })
     }
 
     /// Asks the plugins that want the file on both sides, the first that has an answer.

@@ -143,6 +143,10 @@ impl Chain<'_> {
                 state.normal.notes.push((page.name, Note::Shipped));
                 continue;
             }
+            if verdict.changes() && self.cx.keeps(entry) {
+                state.leave(page.name, &verdict);
+                continue;
+            }
             state.take(page.name, verdict);
         }
         Ok(state.normal)
@@ -216,6 +220,15 @@ impl<'a> State<'a> {
     fn moves(&self) -> bool {
         let of_it = |s: &Step| matches!(s, Step::Link(_, old) if *old == self.entry.path);
         matches!(&self.normal.form, Form::Steps(steps) if steps.iter().any(of_it))
+    }
+
+    /// What the plugin would do is not done, since the configuration keeps the path.
+    fn leave(&mut self, plugin: &'static str, verdict: &Verdict) {
+        // Times are not worth a word: a kept folder would give one for each file.
+        if !matches!(verdict, Verdict::Mtime(_)) {
+            let why = "left as it is, since the configuration keeps it (keep)";
+            self.normal.notes.push((plugin, Note::Report(why.to_owned())));
+        }
     }
 
     fn take(&mut self, plugin: &'static str, verdict: Verdict) {
@@ -408,6 +421,17 @@ mod tests {
         );
         assert!(normal.is_kept() && normal.by.is_empty());
         assert_eq!(normal.notes.len(), 2);
+    }
+
+    #[test]
+    fn what_the_configuration_keeps_is_kept_with_a_word() {
+        let globs = crate::plugins::pattern::Globs::try_new(["f"]).expect("a glob");
+        let cx = Context::new(SourceDateEpoch::new(1)).keeping(globs);
+        let plugins = [fake("x", |b| append(b, b'x')), fake("r", |_| Verdict::Report("r".into()))];
+        let chain = Chain { plugins: &plugins, cx: &cx, shipped: &nothing_shipped };
+        let normal = chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads");
+        assert!(normal.is_kept());
+        assert_eq!(normal.notes.iter().map(|(by, _)| *by).collect::<Vec<_>>(), ["x", "r"]);
     }
 
     #[test]

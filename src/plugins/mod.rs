@@ -106,6 +106,12 @@ pub trait Plugin: Sync {
         Vec::new()
     }
 
+    /// What is known of a path, which the plugin wants, that stands in one of two builds only, or
+    /// is a link with two targets.
+    fn about(&self, _entry: &Entry) -> Option<&'static str> {
+        None
+    }
+
     /// For a plugin that is a table: each row's paths, what happens to them, and the reason.
     fn table(&self) -> Vec<[&'static str; 3]> {
         Vec::new()
@@ -166,6 +172,16 @@ pub enum Verdict {
     Report(String),
     /// Looks like this plugin's file but cannot be understood; it is left alone, with a warning.
     Unparsed(Malformed),
+}
+
+impl Verdict {
+    /// Whether the plugin asks for a change of this path, not only says a word.
+    pub fn changes(&self) -> bool {
+        match self {
+            Verdict::Rewrite(_) | Verdict::Remove | Verdict::Mtime(_) | Verdict::Steps(_) => true,
+            Verdict::Keep | Verdict::With(_) | Verdict::Report(_) | Verdict::Unparsed(_) => false,
+        }
+    }
 }
 
 /// One step of [`Verdict::Steps`], applied by the engine like any other change.

@@ -7,6 +7,7 @@ mod cases;
 mod check;
 #[cfg(feature = "ostree")]
 mod check_reports;
+mod config;
 #[cfg(feature = "ostree")]
 mod digest;
 #[cfg(feature = "ostree")]
@@ -31,5 +32,6 @@ mod rpmdb_packages;
 mod rpmdb_sqlite;
 mod rpmdb_world;
 mod schema;
+mod sources;
 mod stacker;
 mod tools;
