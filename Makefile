@@ -20,7 +20,7 @@ SHELL_SCRIPTS := hooks/postprocess hooks/finalize .ci/run tests/e2e/circumstance
 	tests/e2e/real-download tests/e2e/static-binary
 PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
 	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run \
-	tests/e2e/initramfs
+	tests/e2e/initramfs tests/e2e/generators
 
 .PHONY: all build demo test bed initramfs nightly demo-nightly bench static install deps lint lint-scripts clean
 
@@ -49,6 +49,7 @@ test: deps lint-scripts
 	$(AS_ROOT) tests/e2e/static-binary hooks/reprofix-static
 	tests/e2e/page
 	$(AS_ROOT) tests/e2e/quick
+	$(AS_ROOT) tests/e2e/generators
 
 bed: deps build
 	$(MAKE) static PROFILE=dev

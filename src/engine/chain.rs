@@ -66,6 +66,8 @@ pub struct Normal {
     pub form: Form,
     /// The modification time it gets; `None` leaves it.
     pub mtime: Option<Time>,
+    /// The extended attributes that go, and the plugin that says so.
+    pub xattrs: Option<(&'static str, Vec<Vec<u8>>)>,
     /// The plugins that change it, in the order they acted.
     pub by: Vec<&'static str>,
     /// The plugins that leave it alone with a word, in the order they spoke.
@@ -80,7 +82,15 @@ pub struct Normal {
 impl Normal {
     /// Whether `fix` would leave the path exactly as it is.
     pub fn is_kept(&self) -> bool {
-        self.form == Form::Kept && self.mtime.is_none()
+        self.form == Form::Kept && self.mtime.is_none() && self.xattrs.is_none()
+    }
+
+    /// The attributes of the normal form, where the path has these now.
+    pub fn xattrs_of(&self, mut now: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+        if let Some((_, gone)) = &self.xattrs {
+            now.retain(|(name, _)| !gone.contains(name));
+        }
+        now
     }
 
     /// The content of the normal form of the regular file `entry`, as far as the chain knows it;
@@ -189,6 +199,7 @@ impl<'a> State<'a> {
         let normal = Normal {
             form: Form::Kept,
             mtime: None,
+            xattrs: None,
             by: Vec::new(),
             notes: Vec::new(),
             original: None,
@@ -247,6 +258,10 @@ impl<'a> State<'a> {
             Verdict::Rewrite(bytes) => self.rewrite(bytes),
             Verdict::Remove => self.remove(),
             Verdict::Mtime(time) => self.normal.mtime = Some(time),
+            Verdict::Xattrs(names) => {
+                self.normal.xattrs = Some((plugin, names));
+                return;
+            }
             Verdict::Steps(more) => self.steps(more),
         }
         self.normal.by.push(plugin);
@@ -265,6 +280,7 @@ impl<'a> State<'a> {
             form => *form = Form::Removed,
         }
         self.normal.mtime = None;
+        self.normal.xattrs = None;
         self.gone = true;
     }
 

@@ -36,6 +36,7 @@ pub mod rpmdb;
 mod selinux;
 mod table;
 mod treefile;
+mod xattrs;
 mod zip;
 
 use std::borrow::Cow;
@@ -77,6 +78,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &javadoc::Javadoc,
     &rpmdb::Rpmdb,
     &initramfs::Initramfs,
+    &xattrs::Xattrs,
     &mtime::Mtime,
 ];
 
@@ -168,6 +170,8 @@ pub enum Verdict {
     Steps(Vec<Step>),
     /// What becomes of it is decided together with this path, whose steps write it.
     With(PathBuf),
+    /// These extended attributes go, by name; everything else stays.
+    Xattrs(Vec<Vec<u8>>),
     /// A known source of difference that no tool may fix here: why, and what to do instead.
     Report(String),
     /// Looks like this plugin's file but cannot be understood; it is left alone, with a warning.
@@ -178,7 +182,11 @@ impl Verdict {
     /// Whether the plugin asks for a change of this path, not only says a word.
     pub fn changes(&self) -> bool {
         match self {
-            Verdict::Rewrite(_) | Verdict::Remove | Verdict::Mtime(_) | Verdict::Steps(_) => true,
+            Verdict::Rewrite(_)
+            | Verdict::Remove
+            | Verdict::Mtime(_)
+            | Verdict::Xattrs(_)
+            | Verdict::Steps(_) => true,
             Verdict::Keep | Verdict::With(_) | Verdict::Report(_) | Verdict::Unparsed(_) => false,
         }
     }

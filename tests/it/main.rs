@@ -35,3 +35,4 @@ mod schema;
 mod sources;
 mod stacker;
 mod tools;
+mod xattrs;
