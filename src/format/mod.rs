@@ -14,6 +14,7 @@ pub mod initramfs;
 pub mod javadoc;
 pub mod jks;
 pub mod ostree;
+pub mod pyc;
 pub mod rpmdb;
 pub mod zip;
 

@@ -19,6 +19,7 @@ mod oci;
 mod oci_compare;
 mod opm;
 mod pairs;
+mod pyc;
 #[cfg(feature = "ostree")]
 mod record;
 #[cfg(feature = "ostree")]
