@@ -17,6 +17,7 @@ Subjects:
   ostree:REPO[:REF|COMMIT]      a commit; without REF, the repository's only ref
   cosa:WORKDIR[:BUILD[/ARCH]]   a build of coreos-assembler; without BUILD, the latest
   dir:PATH                      a directory, as a commit of it would be
+  rpmdb:PATH                    an rpm database: its file of packages, or the directory of it
   PATH[:REF|:BUILD]             whatever stands there
 
 Of one subject: whether it is in normal form (what `fix` would change), and whether it has the \

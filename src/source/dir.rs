@@ -1,4 +1,4 @@
-//! A directory on disk, hashed whole: as a commit of it would be.
+//! A tree hashed whole, a directory on disk or any other: as a commit of it would be.
 
 use std::io;
 use std::path::Path;
@@ -9,24 +9,24 @@ use crate::fsx::Root;
 use crate::tree::Tree;
 use crate::tree::digest::{self, Digested};
 
-/// A directory with every checksum computed: what `check` compares.
+/// A tree with every checksum computed: what `check` compares.
 #[derive(Debug)]
-pub struct Dir {
-    tree: Root,
+pub struct Dir<T = Root> {
+    tree: T,
     digested: Digested,
 }
 
-impl Dir {
+impl<T: Tree> Dir<T> {
     /// Hashes the whole of `tree`, calling `done` after each file.
     ///
     /// Fails as [`digest::digest`] does.
-    pub fn new(tree: Root, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
+    pub fn new(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
         let digested = digest::digest(&tree, done)?;
         Ok(Dir { tree, digested })
     }
 }
 
-impl Merkle for Dir {
+impl<T: Tree + Send> Merkle for Dir<T> {
     fn root(&self) -> ostree::Root {
         self.digested.root
     }

@@ -22,6 +22,7 @@ mod rpmdb_bdb;
 mod rpmdb_fix;
 mod rpmdb_ndb;
 mod rpmdb_packages;
+mod rpmdb_rpm;
 mod rpmdb_sqlite;
 mod rpmdb_world;
 mod stacker;

@@ -11,7 +11,7 @@ use reprofix::format::rpmdb::ndb;
 use reprofix::plugins::rpmdb::Database;
 use sha2::{Digest, Sha256};
 
-const EPOCH: &str = "1700000000";
+pub(crate) const EPOCH: &str = "1700000000";
 const PLACE: &str = "usr/lib/sysimage/rpm";
 const COPY: &str = "usr/lib/sysimage/rpm-ostree-base-db";
 
@@ -44,7 +44,7 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-fn reprofix(args: &[&str]) -> Output {
+pub(crate) fn reprofix(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reprofix"));
     command.args(args).env_remove("SOURCE_DATE_EPOCH").output().unwrap()
 }

@@ -9,7 +9,7 @@ mod places;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use compare::Comparison;
+pub use compare::{Comparison, compare_trees};
 pub use packages::{Algorithm, Owner, Packages};
 pub use places::{Backend, Database};
 use places::{PLACES, Role, SIDES, beside, role};
