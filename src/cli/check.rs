@@ -3,12 +3,15 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::{Choice, Outcome};
 use crate::check::{Job, audit, compare};
+use crate::image::compare as images;
 use crate::report::check::Comparison;
 use crate::report::{Progress, html, junit, markdown, sarif};
+use crate::source::is_rpm_database;
+use crate::source::oci::Subject as Image;
 
 /// Say whether two builds are the same, and why they are not; or audit one.
 #[derive(Debug, clap::Args)]
@@ -18,6 +21,8 @@ Subjects:
   cosa:WORKDIR[:BUILD[/ARCH]]   a build of coreos-assembler; without BUILD, the latest
   dir:PATH                      a directory, as a commit of it would be
   rpmdb:PATH                    an rpm database: its file of packages, or the directory of it
+  oci:LAYOUT[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG]
+                                images, compared with images, platform by platform
   PATH[:REF|:BUILD]             whatever stands there
 
 Of one subject: whether it is in normal form (what `fix` would change), and whether it has the \
@@ -42,7 +47,11 @@ pub(super) struct Args {
     /// A meta.json whose ostree-content-checksum the one subject must have.
     #[arg(long, value_name = "FILE", conflicts_with = "b")]
     meta: Option<PathBuf>,
-    /// Count every difference of commit metadata, legitimate ones too.
+    /// Of two images: only this platform.
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]", requires = "b")]
+    platform: Option<String>,
+    /// Count every difference of commit metadata, legitimate ones too; of images: of times,
+    /// history, compression and shape.
     #[arg(long)]
     strict_metadata: bool,
     /// Rewrite files that are as their package shipped them, too.
@@ -96,6 +105,16 @@ impl Args {
         };
         let progress = Progress::new(self.quiet);
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };
+        if let Some([a, b]) = self.images() {
+            let forms = [&self.html, &self.markdown, &self.sarif, &self.junit];
+            if forms.iter().any(|form| form.is_some()) {
+                bail!("of two images there are text and --json only");
+            }
+            let open = |text| Image::open(text, self.platform.as_deref());
+            let report = images::compare([a, b], &open(a)?, &open(b)?, &job, &progress)?;
+            self.say(&report, &report.warnings, || report.human(limit))?;
+            return Ok(if report.same { Outcome::Same } else { Outcome::Finding });
+        }
         let same = match &job.b {
             Some(b) => {
                 let report = compare(&job, b, &progress)?;
@@ -110,6 +129,13 @@ impl Args {
             }
         };
         Ok(if same { Outcome::Same } else { Outcome::Finding })
+    }
+
+    /// Both subjects, if both are images.
+    fn images(&self) -> Option<[&str; 2]> {
+        let texts = [self.a.to_str()?, self.b.as_ref()?.to_str()?];
+        let image = |text: &&str| Image::is_named_by(text) && !is_rpm_database(Path::new(text));
+        texts.iter().all(image).then_some(texts)
     }
 
     /// Writes the forms that were asked for beside text and JSON.

@@ -9,7 +9,11 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+pub mod compare;
+pub mod flat;
+pub mod ostree;
 pub mod platforms;
+pub mod times;
 pub mod unpack;
 pub mod verify;
 

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::Findings;
+use super::compare::is_archive;
 use crate::source::oci::tar::Reader;
 use crate::source::oci::{
     Descriptor, Digest, Fault, Hasher, Image, Plain, Store, Subject, for_each_chunk,
@@ -74,7 +75,7 @@ fn check(
     let Some(plain) = store.plain(&layer.name, stored, diff_id.hasher())? else {
         return Ok(Some(Fault::Missing { what: "layer", digest: digest() }));
     };
-    match walk(plain, is_tar(layer)) {
+    match walk(plain, is_archive(layer)) {
         Ok(sums) => {
             report.stored += sums.size;
             report.plain += sums.plain;
@@ -102,11 +103,6 @@ fn check(
 /// Bombs and escapes: input that is not damaged but hostile.
 fn is_fatal(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidFilename)
-}
-
-/// stacker's squashfs and erofs layers are images' layers too, but not archives.
-fn is_tar(layer: &Descriptor) -> bool {
-    layer.media_type.is_empty() || layer.media_type.contains("tar")
 }
 
 fn walk(mut plain: Plain, tar: bool) -> io::Result<crate::source::oci::Sums> {

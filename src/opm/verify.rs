@@ -254,7 +254,7 @@ fn differences(places: &Places, layers: &[Layer], vfs: &Tree, overlay: &Tree) ->
 impl Places {
     /// From the label `operators.operatorframework.io.index.configs.v1` and `--cache-dir` in the
     /// image's command line, else the defaults of `opm generate dockerfile`.
-    fn of_image(subject: &Subject, image: &Image) -> anyhow::Result<Self> {
+    pub(super) fn of_image(subject: &Subject, image: &Image) -> anyhow::Result<Self> {
         let mut places = Places { configs: "/configs".into(), cache: "/tmp/cache".into() };
         let Some(config) = &image.config else { return Ok(places) };
         let limit = crate::source::oci::limits::CONFIG_BYTES;

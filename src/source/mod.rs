@@ -17,6 +17,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
+pub use rpmdb::is_database as is_rpm_database;
 pub use spec::Spec;
 
 use crate::format::ostree::Checksum;

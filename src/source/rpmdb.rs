@@ -16,7 +16,7 @@ use crate::tree::{Entry, Kind, Tree};
 const PLACE: &str = "usr/lib/sysimage/rpm";
 
 /// Whether a database's file of packages is at `path`, judged from its first bytes.
-pub(super) fn is_database(path: &Path) -> bool {
+pub fn is_database(path: &Path) -> bool {
     let begin = || -> io::Result<Vec<u8>> {
         use std::io::Read as _;
         let mut bytes = Vec::new();

@@ -13,8 +13,10 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// The time of the run of mksquashfs or mkfs.erofs in the superblock: set SOURCE_DATE_EPOCH,
-    /// or `-T 0`.
+    /// The time in an erofs superblock, which files without a time of their own take over:
+    /// `mkfs.erofs -T`, or set SOURCE_DATE_EPOCH.
+    Epoch,
+    /// The time of the run of mksquashfs in the superblock: set SOURCE_DATE_EPOCH.
     MkfsTime,
     /// The filesystem's random UUID: `mkfs.erofs -U`.
     Uuid,
@@ -59,7 +61,7 @@ impl Superblock {
             let size = number(1024 + 36, 4)?.checked_mul(block)?.checked_next_multiple_of(BLOCK)?;
             // The checksum follows from the rest; its cause is found with the field that differs.
             let fields =
-                vec![(1024 + 24..1024 + 36, Cause::MkfsTime), (1024 + 48..1024 + 64, Cause::Uuid)];
+                vec![(1024 + 24..1024 + 36, Cause::Epoch), (1024 + 48..1024 + 64, Cause::Uuid)];
             return Some(Superblock { format: "erofs", size, fields });
         }
         None

@@ -9,9 +9,15 @@ mod check;
 mod check_reports;
 #[cfg(feature = "ostree")]
 mod digest;
+#[cfg(feature = "ostree")]
+mod docs;
 mod fix;
+mod hostile;
+mod initramfs;
+mod layout;
 mod memtree;
 mod oci;
+mod oci_compare;
 mod opm;
 mod pairs;
 #[cfg(feature = "ostree")]
@@ -25,5 +31,6 @@ mod rpmdb_packages;
 mod rpmdb_rpm;
 mod rpmdb_sqlite;
 mod rpmdb_world;
+mod schema;
 mod stacker;
 mod tools;

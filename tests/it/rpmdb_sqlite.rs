@@ -145,7 +145,7 @@ fn by_library(schema: &[String], world: &[Known], history: &[usize], start: u32)
             Event::Install(hnum, package) => install(db, hnum, package),
             Event::Erase(hnum, package) => erase(db, hnum, package),
         });
-        if history.len() % 3 == 0 {
+        if history.len().is_multiple_of(3) {
             db.execute_batch("ANALYZE; VACUUM").unwrap();
         }
     })
@@ -242,8 +242,9 @@ fn every_prefix_is_refused() {
         let near = |n: usize| n % 4096 < 2 || n % 4096 == 4095 || n < 200;
         let step = if exhaustive { 97 } else { 9973 };
         let pages = if exhaustive { 1 } else { 16 };
-        let cuts = (0..whole.len())
-            .filter(|&n| n % step == 0 || (near(n) && (n / 4096) % pages == 0) || n < 200);
+        let cuts = (0..whole.len()).filter(|&n| {
+            n.is_multiple_of(step) || (near(n) && (n / 4096).is_multiple_of(pages)) || n < 200
+        });
         for cut in cuts {
             assert!(canon(&whole[..cut]).is_err(), "{name} {cut}");
             assert!(read(&alone(&whole[..cut])).is_err(), "{name} {cut}");

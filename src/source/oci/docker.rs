@@ -35,6 +35,7 @@ fn image(store: &Store, saved: &RawSaved) -> anyhow::Result<Image> {
         media_type: DOCKER_MANIFEST.to_owned(),
         platform: None,
         kind: Kind::Image,
+        annotations: BTreeMap::new(),
         config: None,
         layers: Vec::new(),
         diff_ids: Vec::new(),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
-use super::layout::Image;
+use super::digest::Digest;
+use super::layout::{Descriptor, Image};
 use super::limits;
 use super::store::{Part, Store};
 use super::stream::{Plain, Sums, for_each_chunk};
@@ -52,24 +53,39 @@ impl Layer {
 /// diff_id say, if one is not a tar archive, or if their members take too much memory.
 pub fn layers(store: &Store, image: &Image, keep: Keep) -> anyhow::Result<Vec<Layer>> {
     let mut room = limits::MEMBER_BYTES;
-    let mut layers = Vec::new();
-    for (descriptor, diff_id) in image.layers.iter().zip(&image.diff_ids) {
-        let reading =
-            || format!("reading layer {} of {}", descriptor.digest, store.path().display());
-        let plain = store.plain(&descriptor.name, descriptor.digest.hasher(), diff_id.hasher())?;
-        let plain = plain.with_context(|| {
-            format!("layer {} is missing: copy the image again", descriptor.digest)
-        })?;
-        let layer = read(plain, keep, &mut room).with_context(reading)?;
-        ensure!(
-            layer.sums.diff_id == *diff_id,
-            "layer {} unpacks to diff_id {} where the config says {diff_id}",
-            descriptor.digest,
-            layer.sums.diff_id
-        );
-        layers.push(layer);
-    }
-    Ok(layers)
+    let pairs = image.layers.iter().zip(&image.diff_ids);
+    pairs.map(|(layer, diff_id)| open(store, layer, diff_id, keep, &mut room)).collect()
+}
+
+/// Reads one layer, as [`layers`] does.
+pub fn layer(
+    store: &Store,
+    descriptor: &Descriptor,
+    diff_id: &Digest,
+    keep: Keep,
+) -> anyhow::Result<Layer> {
+    open(store, descriptor, diff_id, keep, &mut { limits::MEMBER_BYTES })
+}
+
+fn open(
+    store: &Store,
+    descriptor: &Descriptor,
+    diff_id: &Digest,
+    keep: Keep,
+    room: &mut usize,
+) -> anyhow::Result<Layer> {
+    let digest = &descriptor.digest;
+    let plain = store.plain(&descriptor.name, digest.hasher(), diff_id.hasher())?;
+    let plain =
+        plain.with_context(|| format!("layer {digest} is missing: copy the image again"))?;
+    let layer = read(plain, keep, room)
+        .with_context(|| format!("reading layer {digest} of {}", store.path().display()))?;
+    ensure!(
+        layer.sums.diff_id == *diff_id,
+        "layer {digest} unpacks to diff_id {} where the config says {diff_id}",
+        layer.sums.diff_id
+    );
+    Ok(layer)
 }
 
 fn read(plain: Plain, keep: Keep, room: &mut usize) -> anyhow::Result<Layer> {

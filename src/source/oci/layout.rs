@@ -60,6 +60,9 @@ pub struct Image {
     pub platform: Option<Platform>,
     /// Image or not.
     pub kind: Kind,
+    /// Annotations of the entry that leads here, its name left out, sorted.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// The configuration. Its digest is the image ID; it cannot be pulled.
     pub config: Option<Descriptor>,
     /// The layers, lowest first.
@@ -249,6 +252,11 @@ impl Walk<'_> {
             media_type: entry.media_type.clone(),
             platform: way.platform.clone(),
             kind,
+            annotations: {
+                let mut all = entry.annotations.clone().unwrap_or_default();
+                all.remove(REF_NAME);
+                all
+            },
             config: None,
             layers: Vec::new(),
             diff_ids: Vec::new(),

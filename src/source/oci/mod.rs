@@ -22,7 +22,7 @@ pub mod tar;
 
 pub use digest::{Digest, Hasher, hex};
 pub use fault::Fault;
-pub use layer::{Content, Keep, Layer, layers};
+pub use layer::{Content, Keep, Layer, layer, layers};
 pub use layout::{Descriptor, Image, Kind, images};
 pub use platform::Platform;
 pub use store::{Part, Store};

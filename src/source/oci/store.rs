@@ -85,6 +85,14 @@ impl Store {
         Ok(Some(bytes))
     }
 
+    /// The JSON document in the file `name`, at most `limit` bytes. Fails if there is none.
+    pub fn json(&self, name: &str, limit: u64) -> anyhow::Result<serde_json::Value> {
+        let path = self.path.display();
+        let bytes = self.small(name, limit)?;
+        let bytes = bytes.with_context(|| format!("{path}: {name} is missing"))?;
+        serde_json::from_slice(&bytes).with_context(|| format!("{path}: parsing {name}"))
+    }
+
     /// The file name of a blob in a layout.
     pub fn blob_name(digest: &Digest) -> String {
         format!("blobs/{}/{}", digest.algorithm(), digest.hex())

@@ -1,0 +1,407 @@
+//! `check oci:A oci:B`: why two images differ, platform by platform.
+//!
+//! Images are paired by platform across layout shapes and media families. Two of one platform are
+//! the same if the chains of their diff_ids and their configurations are, times aside: compressed
+//! digests and history differ in every build that nobody pinned. Images that encapsulate an ostree
+//! commit are the same if the commits' content checksums are.
+
+mod class;
+mod json;
+mod layers;
+mod print;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+use serde_json::Value;
+
+pub use class::Class;
+pub use layers::LayerPair;
+pub(super) use layers::is_archive;
+
+use super::flat::Flat;
+use super::ostree::{self, Encapsulated};
+use crate::check::{Job, compare_opened};
+use crate::report::Progress;
+use crate::report::check::Comparison;
+use crate::source::dir::Dir;
+use crate::source::oci::{Digest, Image, Store, Subject, limits};
+
+/// Two subjects compared; `check A B --json` writes it. Everything is in a stable order.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Name and version of this schema; the number rises when a field changes its meaning.
+    pub schema: &'static str,
+    /// The version of reprofix.
+    pub version: &'static str,
+    /// The first subject, as written.
+    pub a: String,
+    /// The second.
+    pub b: String,
+    /// Whether every platform of one is in the other and the same there.
+    pub same: bool,
+    /// One a platform that both have, sorted by platform.
+    pub pairs: Vec<Pair>,
+    /// Platforms that only A has.
+    pub only_a: Vec<String>,
+    /// Platforms that only B has.
+    pub only_b: Vec<String>,
+    /// Catalogs whose platforms hold different bundles.
+    pub catalogs: Vec<Bundles>,
+    /// Other things worth saying.
+    pub warnings: Vec<String>,
+}
+
+/// One platform in both subjects.
+#[derive(Debug, Serialize)]
+pub struct Pair {
+    /// The platform.
+    pub platform: String,
+    /// What A has.
+    pub a: Side,
+    /// What B has.
+    pub b: Side,
+    /// Whether nothing differs that counts.
+    pub same: bool,
+    /// `identical`, `X only`, or all classes.
+    pub verdict: String,
+    /// The ways in which they differ.
+    pub classes: BTreeSet<Class>,
+    /// What exactly differs in manifest and configuration, one phrase a line.
+    pub details: Vec<String>,
+    /// The layers that are not the same, if both images have as many.
+    pub layers: Vec<LayerPair>,
+    /// Path by path, if content differs.
+    pub paths: Option<Box<Comparison>>,
+}
+
+/// One side of a pair.
+#[derive(Debug, Serialize)]
+pub struct Side {
+    /// Its tags.
+    pub names: BTreeSet<String>,
+    /// Digest of the list that holds it.
+    pub list: Option<Digest>,
+    /// Digest of the manifest; none in a docker-archive.
+    pub manifest: Option<Digest>,
+    /// Digest of the configuration.
+    pub config: Option<Digest>,
+    /// The layers' identity.
+    pub diff_ids: Vec<Digest>,
+    /// The ostree commit that it encapsulates.
+    pub ostree: Option<Encapsulated>,
+}
+
+/// Bundles that one platform of a catalog lacks and another has.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Bundles {
+    /// `A` or `B`.
+    pub side: &'static str,
+    /// The platform.
+    pub platform: String,
+    /// Names of the bundles that it lacks, sorted.
+    pub lacks: BTreeSet<String>,
+}
+
+/// Compares all images that two subjects select. `job` says how differing files are explained, and
+/// whether metadata counts ([`Job::strict_metadata`]).
+///
+/// Fails if an image cannot be read or is not what its digests say.
+pub fn compare(
+    [name_a, name_b]: [&str; 2],
+    a: &Subject,
+    b: &Subject,
+    job: &Job,
+    progress: &Progress,
+) -> anyhow::Result<Report> {
+    let mut report = Report {
+        schema: "reprofix-images-1",
+        version: env!("CARGO_PKG_VERSION"),
+        a: name_a.to_owned(),
+        b: name_b.to_owned(),
+        same: true,
+        pairs: Vec::new(),
+        only_a: Vec::new(),
+        only_b: Vec::new(),
+        catalogs: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let (left, right) = (by_platform(a)?, by_platform(b)?);
+    let (mut only_a, mut only_b) = (Vec::new(), Vec::new());
+    for platform in left.keys().chain(right.keys()).collect::<BTreeSet<_>>() {
+        match (left.get(platform), right.get(platform)) {
+            (Some(x), Some(y)) => {
+                let (x, y) = choose(platform, x, y)?;
+                report.pairs.push(pair(platform, (a, x), (b, y), job, progress)?);
+            }
+            (Some(_), None) => only_a.push(platform.clone()),
+            _ => only_b.push(platform.clone()),
+        }
+    }
+    (report.only_a, report.only_b) = (only_a, only_b);
+    for (side, subject) in [("A", a), ("B", b)] {
+        report.catalogs.extend(bundles(side, subject, &mut report.warnings)?);
+    }
+    let sound = report.catalogs.is_empty() && report.pairs.iter().all(|p| p.same);
+    report.same = sound && report.only_a.is_empty() && report.only_b.is_empty();
+    progress.finish();
+    Ok(report)
+}
+
+/// Different images by platform; faults on the way to one are fatal.
+fn by_platform(subject: &Subject) -> anyhow::Result<BTreeMap<String, Vec<&Image>>> {
+    let mut all: BTreeMap<String, Vec<&Image>> = BTreeMap::new();
+    for image in subject.selected().filter(|i| i.is_image()) {
+        if let Some(fault) = image.faults.first() {
+            bail!("{}: {fault}", subject.store.path().display());
+        }
+        let of_platform = all.entry(image.platform_name()).or_default();
+        if !of_platform.iter().any(|i| i.id() == image.id()) {
+            of_platform.push(image);
+        }
+    }
+    if all.is_empty() {
+        bail!("{} selects no image", subject.store.path().display());
+    }
+    Ok(all)
+}
+
+/// The one image of each side, by tag if a platform has several.
+fn choose<'a>(
+    platform: &str,
+    a: &[&'a Image],
+    b: &[&'a Image],
+) -> anyhow::Result<(&'a Image, &'a Image)> {
+    if let ([x], [y]) = (a, b) {
+        return Ok((x, y));
+    }
+    let pairs = a.iter().flat_map(|x| b.iter().map(move |y| (*x, *y)));
+    let named: Vec<_> = pairs.filter(|(x, y)| !x.names.is_disjoint(&y.names)).collect();
+    match named[..] {
+        [pair] => Ok(pair),
+        _ => bail!(
+            "ambiguous: {} and {} different images for {platform}; choose with a tag (oci:LAYOUT:TAG)",
+            a.len(),
+            b.len()
+        ),
+    }
+}
+
+fn pair(
+    platform: &str,
+    (from_a, a): (&Subject, &Image),
+    (from_b, b): (&Subject, &Image),
+    job: &Job,
+    progress: &Progress,
+) -> anyhow::Result<Pair> {
+    let docs_a = Documents::read(&from_a.store, a)?;
+    let docs_b = Documents::read(&from_b.store, b)?;
+    let mut pair = Pair {
+        platform: platform.to_owned(),
+        a: side(a, docs_a.ostree.clone()),
+        b: side(b, docs_b.ostree.clone()),
+        same: false,
+        verdict: String::new(),
+        classes: BTreeSet::new(),
+        details: Vec::new(),
+        layers: Vec::new(),
+        paths: None,
+    };
+    if !same_shape((from_a, a), (from_b, b)) {
+        pair.classes.insert(Class::ListShape);
+    }
+    if a.manifest.is_none() || a.manifest != b.manifest {
+        pair.documents((a, &docs_a), (b, &docs_b));
+        pair.layers((&from_a.store, a), (&from_b.store, b))?;
+        if pair.classes.is_empty() && a.id() != b.id() {
+            pair.classes.insert(Class::JsonEncoding);
+        }
+    }
+    let same_commit = match (&pair.a.ostree, &pair.b.ostree) {
+        (Some(x), Some(y)) => x.content_checksum == y.content_checksum,
+        _ => false,
+    };
+    let deep = [Class::Content, Class::Layering].iter().any(|c| pair.classes.contains(c));
+    let archives = a.layers.iter().chain(&b.layers).all(is_archive);
+    if deep && archives && !same_commit {
+        pair.paths((&from_a.store, a), (&from_b.store, b), job, progress)?;
+    }
+    pair.verdict = class::headline(pair.classes.iter().copied());
+    pair.same = pair.judge(job.strict_metadata, same_commit);
+    Ok(pair)
+}
+
+fn side(image: &Image, ostree: Option<Encapsulated>) -> Side {
+    Side {
+        names: image.names.clone(),
+        list: image.list.clone(),
+        manifest: image.manifest.clone(),
+        config: image.config.as_ref().map(|c| c.digest.clone()),
+        diff_ids: image.diff_ids.clone(),
+        ostree,
+    }
+}
+
+/// Manifest and configuration as JSON, and the commit they speak of.
+struct Documents {
+    /// `null` in a docker-archive.
+    manifest: Value,
+    config: Value,
+    ostree: Option<Encapsulated>,
+}
+
+impl Documents {
+    fn read(store: &Store, image: &Image) -> anyhow::Result<Self> {
+        let manifest = image
+            .manifest
+            .as_ref()
+            .map(|digest| store.json(&Store::blob_name(digest), limits::MANIFEST_BYTES));
+        let config = image.config.as_ref().context("an image without a configuration")?;
+        let config = store.json(&config.name, limits::CONFIG_BYTES)?;
+        let ostree = ostree::commit(store, image, &config)?;
+        Ok(Documents { manifest: manifest.transpose()?.unwrap_or_default(), config, ostree })
+    }
+}
+
+/// Whether two images are reached in the same way: as many steps, through a list or not. Lists of
+/// the same manifests must be the same bytes; those of others differ anyhow.
+fn same_shape((from_a, a): (&Subject, &Image), (from_b, b): (&Subject, &Image)) -> bool {
+    let steps = a.path.len() == b.path.len() && a.list.is_some() == b.list.is_some();
+    let listed = |subject: &Subject, image: &Image| -> BTreeSet<Option<Digest>> {
+        let all = subject.images.iter().filter(|i| i.list == image.list);
+        all.map(|i| i.manifest.clone()).collect()
+    };
+    steps && (a.list == b.list || listed(from_a, a) != listed(from_b, b))
+}
+
+impl Pair {
+    /// What manifests and configurations say.
+    fn documents(&mut self, (a, x): (&Image, &Documents), (b, y): (&Image, &Documents)) {
+        if family(a) != family(b) {
+            self.classes.insert(Class::MediaType);
+        }
+        let mut found = json::configs(&x.config, &y.config);
+        let config = |image: &Image| image.config.as_ref().map(|c| c.digest.clone());
+        let no_word = found.is_empty() && a.diff_ids == b.diff_ids;
+        if no_word && config(a) != config(b) {
+            self.classes.insert(Class::JsonEncoding);
+        }
+        if !x.manifest.is_null() && !y.manifest.is_null() {
+            let own = json::manifests(&x.manifest, &y.manifest);
+            // Docker's manifests have no annotations: a conversion loses them.
+            let lost = |d: &json::Difference| d.place == "annotations" && family(a) != family(b);
+            found.extend(own.into_iter().filter(|d| !lost(d)));
+        }
+        self.classes.extend(found.iter().map(json::Difference::class));
+        self.details.extend(found.iter().map(json::Difference::line));
+    }
+
+    fn layers(
+        &mut self,
+        (store_a, a): (&Store, &Image),
+        (store_b, b): (&Store, &Image),
+    ) -> anyhow::Result<()> {
+        if a.layers.len() != b.layers.len() {
+            self.classes.insert(Class::Layering);
+            let (x, y) = (a.layers.len(), b.layers.len());
+            self.details.push(format!("layers: {x} → {y}"));
+            return Ok(());
+        }
+        let one = a.layers.iter().zip(&a.diff_ids);
+        for (number, (x, y)) in one.zip(b.layers.iter().zip(&b.diff_ids)).enumerate() {
+            let (one, other) = (a.manifest.is_none(), b.manifest.is_none());
+            let x = layers::Side { store: store_a, layer: x.0, diff_id: x.1, unnamed: one };
+            let y = layers::Side { store: store_b, layer: y.0, diff_id: y.1, unnamed: other };
+            let found = layers::compare(number, x, y)?;
+            self.classes.extend(&found.classes);
+            if !found.classes.is_empty() {
+                self.layers.push(found);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays the layers over one another and compares path by path.
+    fn paths(
+        &mut self,
+        (store_a, a): (&Store, &Image),
+        (store_b, b): (&Store, &Image),
+        job: &Job,
+        progress: &Progress,
+    ) -> anyhow::Result<()> {
+        let (x, y) = (Flat::read(store_a, a)?, Flat::read(store_b, b)?);
+        let mut differ = x.others() != y.others();
+        for (path, line) in x.others().iter().filter(|(p, l)| y.others().get(*p) != Some(l)) {
+            self.details.push(format!("A: {}: {line}", String::from_utf8_lossy(path)));
+        }
+        for (path, line) in y.others().iter().filter(|(p, l)| x.others().get(*p) != Some(l)) {
+            self.details.push(format!("B: {}: {line}", String::from_utf8_lossy(path)));
+        }
+        let open = |store: &Store, image: &Image, flat| -> anyhow::Result<_> {
+            progress.phase("hashing", 0);
+            let merkle = Dir::new(flat, &|| progress.advance(1))?;
+            Ok(crate::source::Subject {
+                name: format!("{} {}", store.path().display(), image.platform_name()),
+                merkle: Box::new(merkle),
+                commit: None,
+                recorded: None,
+                drops_owners: false,
+            })
+        };
+        let report = compare_opened(job, &open(store_a, a, x)?, &open(store_b, b, y)?, progress)?;
+        differ |= !report.same;
+        if differ {
+            self.classes.insert(Class::Content);
+        }
+        self.paths = (!report.same).then(|| Box::new(report));
+        Ok(())
+    }
+
+    fn judge(&self, strict: bool, same_commit: bool) -> bool {
+        const FREE: &[Class] =
+            &[Class::ListShape, Class::MediaType, Class::Compression, Class::JsonEncoding];
+        let same_layers = self.a.diff_ids == self.b.diff_ids;
+        let counts = |class: &&Class| {
+            let history = **class == Class::TimesAndHistory && same_layers;
+            strict || !(FREE.contains(class) || history)
+        };
+        let free = self.classes.iter().find(counts).is_none();
+        free || (same_commit && !strict)
+    }
+}
+
+/// Docker's media types or OCI's, of manifest, configuration and layers.
+fn family(image: &Image) -> (Option<bool>, bool, bool) {
+    let docker = |media_type: &str| media_type.contains("vnd.docker.");
+    let config = image.config.as_ref().map_or("", |c| &c.media_type);
+    let layers = image.layers.iter().any(|l| docker(&l.media_type));
+    // A docker-archive gives no media types.
+    match &image.manifest {
+        Some(_) => (Some(docker(&image.media_type)), docker(config), layers),
+        None => (None, false, false),
+    }
+}
+
+/// What each platform of a catalog lacks of the bundles that any other has.
+fn bundles(
+    side: &'static str,
+    subject: &Subject,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<Vec<Bundles>> {
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (platform, images) in by_platform(subject)? {
+        let [image] = images[..] else { continue };
+        match crate::opm::bundles::of_image(subject, image) {
+            Ok(Some(bundles)) => drop(all.insert(platform, bundles)),
+            Ok(None) => {}
+            Err(error) => warnings.push(format!("{side}, {platform}: bundles not read: {error:#}")),
+        }
+    }
+    let any: BTreeSet<String> = all.values().flatten().cloned().collect();
+    let lacking = all.into_iter().filter_map(|(platform, has)| {
+        let lacks: BTreeSet<String> = any.difference(&has).cloned().collect();
+        (!lacks.is_empty()).then_some(Bundles { side, platform, lacks })
+    });
+    Ok(lacking.collect())
+}

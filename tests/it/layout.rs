@@ -1,0 +1,152 @@
+//! OCI layouts made up for a test, member by member.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use reprofix::source::oci::tar::{Member, Records, Type, Writer};
+use reprofix::source::oci::{Digest, Subject};
+use reprofix::tree::Time;
+use serde_json::{Value, json};
+
+/// A member and its content.
+#[derive(Clone)]
+pub(crate) struct Made {
+    pub(crate) member: Member,
+    pub(crate) content: Vec<u8>,
+}
+
+impl Made {
+    /// A file; a directory if `path` ends in a slash.
+    pub(crate) fn new(path: &str, mode: u32, content: &str) -> Self {
+        let kind = if path.ends_with('/') { Type::Dir } else { Type::File };
+        let member = Member {
+            path: path.trim_end_matches('/').as_bytes().into(),
+            absolute: false,
+            kind,
+            mode,
+            uid: 0,
+            gid: 0,
+            uname: Vec::new(),
+            gname: Vec::new(),
+            size: content.len() as u64,
+            mtime: Time { sec: 0, nsec: 0 },
+            link: Vec::new(),
+            device: (0, 0),
+            xattrs: Records::new(),
+            records: Records::new(),
+            data: 0,
+            sparse: false,
+        };
+        Made { member, content: content.as_bytes().to_vec() }
+    }
+
+    /// A link, or anything else without content.
+    pub(crate) fn link(path: &str, kind: Type, target: &str) -> Self {
+        let mut made = Made::new(path, 0o777, "");
+        (made.member.kind, made.member.link) = (kind, target.into());
+        made
+    }
+
+    pub(crate) fn at(mut self, sec: i64) -> Self {
+        self.member.mtime.sec = sec;
+        self
+    }
+
+    pub(crate) fn record(mut self, key: &str, value: &str) -> Self {
+        self.member.records.insert(key.into(), value.into());
+        self
+    }
+}
+
+/// The bytes of an archive of `members`.
+pub(crate) fn archive(members: &[Made]) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    for made in members {
+        writer.append(&made.member, &made.content[..]).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+/// A layer: plain bytes and how they are stored.
+pub(crate) struct Stored {
+    pub(crate) plain: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) media_type: String,
+}
+
+impl Stored {
+    pub(crate) fn gzip(plain: Vec<u8>, level: u32) -> Self {
+        let level = flate2::Compression::new(level);
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), level);
+        out.write_all(&plain).unwrap();
+        let media_type = "application/vnd.oci.image.layer.v1.tar+gzip".to_owned();
+        Stored { bytes: out.finish().unwrap(), plain, media_type }
+    }
+}
+
+/// A layout in a directory of its own.
+pub(crate) struct Layout(pub(crate) tempfile::TempDir);
+
+impl Layout {
+    /// One linux/amd64 image, tagged `demo`, of these layers.
+    pub(crate) fn of(layers: &[Stored]) -> Self {
+        Self::with(layers, |_| ())
+    }
+
+    /// The same, its configuration changed.
+    pub(crate) fn with(layers: &[Stored], change: impl FnOnce(&mut Value)) -> Self {
+        let layout = Layout(tempfile::tempdir().unwrap());
+        let manifest = layout.image(layers, change);
+        let tag = json!({"org.opencontainers.image.ref.name": "demo"});
+        layout.index(&[manifest], tag);
+        layout
+    }
+
+    /// Writes an image's blobs and gives its descriptor.
+    pub(crate) fn image(&self, layers: &[Stored], change: impl FnOnce(&mut Value)) -> Value {
+        let diff_ids: Vec<String> =
+            layers.iter().map(|l| Digest::of(&l.plain).to_string()).collect();
+        let mut config = json!({
+            "architecture": "amd64", "os": "linux", "created": "2023-11-14T22:13:20Z",
+            "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            "history": layers.iter().map(|_| json!({"created_by": "test"})).collect::<Vec<_>>(),
+        });
+        change(&mut config);
+        let config =
+            self.blob(config.to_string().as_bytes(), "application/vnd.oci.image.config.v1+json");
+        let layers: Vec<Value> =
+            layers.iter().map(|l| self.blob(&l.bytes, &l.media_type)).collect();
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": config, "layers": layers,
+        });
+        self.blob(manifest.to_string().as_bytes(), "application/vnd.oci.image.manifest.v1+json")
+    }
+
+    /// Writes a blob and gives its descriptor.
+    pub(crate) fn blob(&self, bytes: &[u8], media_type: &str) -> Value {
+        let digest = Digest::of(bytes);
+        let dir = self.0.path().join("blobs/sha256");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(digest.hex()), bytes).unwrap();
+        json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
+    }
+
+    /// Writes `index.json`; `annotations` are for every entry.
+    pub(crate) fn index(&self, entries: &[Value], annotations: Value) {
+        let mut entries = entries.to_vec();
+        entries.iter_mut().for_each(|e| e["annotations"] = annotations.clone());
+        let index = json!({"schemaVersion": 2, "manifests": entries});
+        fs::write(self.0.path().join("index.json"), index.to_string()).unwrap();
+        fs::write(self.0.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn open(&self) -> Subject {
+        crate::oci::subject(self.path())
+    }
+}

@@ -1,0 +1,255 @@
+//! `check` of two images: which class a difference is.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use reprofix::check::Job;
+use reprofix::image::compare::{Class, Report, compare};
+use reprofix::report::Progress;
+use reprofix::source::oci::Subject;
+use reprofix::source::oci::tar::Type;
+
+use crate::layout::{Layout, Made, Stored, archive};
+use crate::oci::{open, subject};
+
+fn report(a: &Subject, b: &Subject, strict: bool) -> Report {
+    let job = Job {
+        a: OsString::new(),
+        b: Some(OsString::new()),
+        strict_metadata: strict,
+        ..Job::default()
+    };
+    compare(["A", "B"], a, b, &job, &Progress::new(true)).unwrap()
+}
+
+fn fixtures(a: &str, b: &str) -> Report {
+    report(&open(a), &open(b), false)
+}
+
+/// The verdict that all pairs share, and whether the whole is the same.
+fn verdict(report: &Report) -> (&str, bool) {
+    let verdicts: BTreeSet<&str> = report.pairs.iter().map(|p| &*p.verdict).collect();
+    assert_eq!(verdicts.len(), 1, "{verdicts:?}");
+    (verdicts.into_iter().next().unwrap(), report.same)
+}
+
+#[test]
+fn fixtures_have_the_classes_that_they_were_made_for() {
+    for (a, b, words, same) in [
+        ("single-ts0-a", "single-ts0-b", "identical", true),
+        ("single-rebuild-a", "single-rebuild-a", "identical", true),
+        ("single-rebuild-a", "single-rebuild-a.ociarchive", "identical", true),
+        ("single-rebuild-a", "single-rebuild-b", "times and history only", false),
+        ("multi-direct", "multi-indirect", "list shape only", true),
+        ("multi-direct", "multi-nested2", "list shape only", true),
+        ("multi-direct", "multi-direct-nomediatype", "list shape only", true),
+        ("multi-nested2", "multi-indirect", "list shape only", true),
+        ("multi-direct", "v2s2-direct", "media type only", true),
+        ("multi-indirect", "v2s2-direct", "list shape and media type", true),
+        ("ostree-encap-1", "ostree-encap-2", "times and history only", true),
+    ] {
+        let (there, back) = (fixtures(a, b), fixtures(b, a));
+        assert_eq!(verdict(&there), (words, same), "{a} against {b}: {}", there.human(20));
+        assert_eq!(verdict(&back), (words, same), "{b} against {a}");
+    }
+}
+
+#[test]
+fn a_platform_that_one_side_lacks_is_a_difference() {
+    let report = fixtures("multi-direct", "v2s2-single");
+    assert_eq!(report.only_a, ["linux/arm/v7", "linux/arm64", "linux/s390x"]);
+    assert_eq!(report.pairs[0].verdict, "list shape and media type");
+    assert!(report.pairs[0].same && !report.same);
+}
+
+#[test]
+fn of_an_encapsulated_commit_only_the_content_checksum_counts() {
+    let report = fixtures("ostree-encap-1", "ostree-encap-2");
+    let pair = &report.pairs[0];
+    let sum = "23b7d9f387efc3f9f4f0963b6286ff1ca1edf3bf4af1ba505cb8b6f7e59f5e68";
+    for side in [&pair.a, &pair.b] {
+        assert_eq!(side.ostree.as_ref().unwrap().content_checksum, sum);
+    }
+    let line = r#"history[0].created: "2026-11-22T08:19:45Z" → "2026-11-22T08:19:46Z""#;
+    assert_eq!(pair.details, [line]);
+    let strict = self::report(&open("ostree-encap-1"), &open("ostree-encap-2"), true);
+    assert!(!strict.same);
+}
+
+#[test]
+fn docker_archives_and_layouts_of_one_image_are_the_same() {
+    let report = fixtures("single-rebuild-a", "single-rebuild-a.docker-archive.tar");
+    assert!(report.same, "{}", report.human(20));
+}
+
+#[test]
+fn two_images_for_one_platform_need_a_tag() {
+    let (a, b) = (open("multi-dup-platform"), open("single-ts0-a"));
+    let job = Job::default();
+    let error = compare(["A", "B"], &a, &b, &job, &Progress::new(true)).unwrap_err().to_string();
+    assert!(error.starts_with("ambiguous: 2 and 1 different images for linux/amd64"), "{error}");
+}
+
+#[test]
+fn damage_is_an_error_and_no_verdict() {
+    for name in ["bad-missing-layer", "bad-corrupt-layer"] {
+        let (a, b) = (open(name), open("single-rebuild-b"));
+        let job = Job::default();
+        assert!(compare(["A", "B"], &a, &b, &job, &Progress::new(true)).is_err(), "{name}");
+    }
+}
+
+fn base() -> Vec<Made> {
+    vec![
+        Made::new("etc/", 0o755, ""),
+        Made::new("etc/motd", 0o644, "hello\n"),
+        Made::link("etc/other", Type::Hardlink, "etc/motd"),
+        Made::link("etc/link", Type::Symlink, "motd"),
+        Made::new("usr/", 0o755, ""),
+    ]
+}
+
+/// Compares an image of `base` with one of what `change` makes of it.
+fn changed(change: impl FnOnce(&mut Vec<Made>)) -> (String, bool) {
+    let mut members = base();
+    change(&mut members);
+    let (a, b) = (Stored::gzip(archive(&base()), 6), Stored::gzip(archive(&members), 6));
+    let (a, b) = (Layout::of(&[a]), Layout::of(&[b]));
+    let report = report(&a.open(), &b.open(), false);
+    let (words, same) = verdict(&report);
+    (words.to_owned(), same)
+}
+
+#[test]
+fn each_change_of_a_layer_has_its_class() {
+    let only = |words: &str| (words.to_owned(), false);
+    assert_eq!(changed(|_| ()), ("identical".to_owned(), true));
+    assert_eq!(changed(|m| m[1] = m[1].clone().at(7)), only("times and history only"));
+    let stamp = |m: &mut Vec<Made>| {
+        m.iter_mut().for_each(|made| *made = made.clone().record("ctime", "1795333329.5"));
+    };
+    assert_eq!(changed(stamp), only("PAX ctime only"));
+    assert_eq!(changed(|m| m.swap(0, 4)), only("entry order only"));
+    assert_eq!(changed(|m| drop(m.remove(0))), only("missing parents only"));
+    let comment = |m: &mut Vec<Made>| m[0] = m[0].clone().record("comment", "x");
+    assert_eq!(changed(comment), only("tar encoding only"));
+    assert_eq!(changed(|m| m[1].member.uname = "root".into()), only("owner names only"));
+    // Which of two hard links is the file is a matter of order.
+    let turned = |m: &mut Vec<Made>| {
+        m[1] = Made::new("etc/other", 0o644, "hello\n");
+        m[2] = Made::link("etc/motd", Type::Hardlink, "etc/other");
+    };
+    assert_eq!(changed(turned), only("entry order only"));
+    for (name, change) in [
+        ("bytes", (|m| m[1].content[0] = b'j') as fn(&mut Vec<Made>)),
+        ("mode", |m| m[1].member.mode = 0o600),
+        ("owner", |m| m[1].member.uid = 1),
+        ("xattr", |m| drop(m[1].member.xattrs.insert(b"user.x".into(), b"y".into()))),
+        ("target", |m| m[3].member.link = b"other".into()),
+        ("no file", |m| drop(m.remove(3))),
+        ("empty directory", |m| drop(m.remove(4))),
+        ("no link", |m| m[2] = Made::new("etc/other", 0o644, "hello\n")),
+    ] {
+        let (words, same) = changed(change);
+        assert!(words.contains("content") && !same, "{name}: {words}");
+    }
+}
+
+#[test]
+fn compression_shape_and_configuration_are_told_apart() {
+    let plain = archive(&base());
+    let a = Layout::of(&[Stored::gzip(plain.clone(), 1)]);
+    let b = Layout::of(&[Stored::gzip(plain.clone(), 9)]);
+    assert_eq!(verdict(&report(&a.open(), &b.open(), false)), ("compression only", true));
+    assert!(!report(&a.open(), &b.open(), true).same);
+    let zstd = Stored {
+        bytes: zstd::encode_all(&plain[..], 3).unwrap(),
+        plain: plain.clone(),
+        media_type: "application/vnd.oci.image.layer.v1.tar+zstd".to_owned(),
+    };
+    let c = Layout::of(&[zstd]);
+    assert_eq!(verdict(&report(&a.open(), &c.open(), false)), ("compression only", true));
+    let with = |change: fn(&mut serde_json::Value)| {
+        let b = Layout::with(&[Stored::gzip(plain.clone(), 1)], change);
+        let report = report(&a.open(), &b.open(), false);
+        let (words, same) = verdict(&report);
+        (words.to_owned(), same)
+    };
+    assert_eq!(with(|c| c["created"] = "x".into()), ("times and history only".into(), true));
+    assert_eq!(
+        with(|c| c["config"]["Env"] = vec!["A=1"].into()),
+        ("configuration only".into(), false)
+    );
+    // The same keys in another order.
+    let reorder = |config: &mut serde_json::Value| {
+        let os = config.as_object_mut().unwrap().shift_remove("architecture").unwrap();
+        config["architecture"] = os;
+    };
+    assert_eq!(with(reorder), ("JSON encoding only".into(), true));
+}
+
+#[test]
+fn content_is_explained_path_by_path_by_the_plugins_of_check() {
+    let with = |uuid: &str| {
+        let pyc = Made::new("usr/lib/a/__pycache__/m.cpython-311.pyc", 0o644, uuid);
+        Layout::of(&[Stored::gzip(archive(&[&base()[..], &[pyc]].concat()), 6)])
+    };
+    let (a, b) = (with("one"), with("two"));
+    let report = report(&a.open(), &b.open(), false);
+    assert_eq!(verdict(&report), ("content only", false));
+    let paths = report.pairs[0].paths.as_ref().unwrap();
+    assert_eq!(paths.counts.paths, 1);
+    assert_eq!(paths.differences[0].path, "usr/lib/a/__pycache__/m.cpython-311.pyc");
+    assert_eq!(paths.counts.fixed, 1, "{}", report.human(20));
+}
+
+#[test]
+fn one_tree_in_other_layers_is_a_matter_of_layering() {
+    let (first, second) = (base()[..3].to_vec(), base()[3..].to_vec());
+    let a = Layout::of(&[Stored::gzip(archive(&base()), 6)]);
+    let parts = [Stored::gzip(archive(&first), 6), Stored::gzip(archive(&second), 6)];
+    let b = Layout::with(&parts, |c| c["history"].as_array_mut().unwrap().truncate(1));
+    let report = report(&a.open(), &b.open(), false);
+    assert_eq!(verdict(&report), ("division into layers only", false), "{}", report.human(20));
+}
+
+#[test]
+fn a_catalog_whose_platforms_hold_other_bundles_is_named() {
+    let label = |config: &mut serde_json::Value| {
+        let label = "operators.operatorframework.io.index.configs.v1";
+        config["config"]["Labels"][label] = "/configs".into();
+    };
+    let catalog = |bundles: &[&str]| {
+        let lines = bundles.iter().map(|b| format!(r#"{{"schema":"olm.bundle","name":"{b}"}}"#));
+        let text: String = lines.collect();
+        Stored::gzip(
+            archive(&[Made::new("configs/", 0o755, ""), Made::new("configs/c.json", 0o644, &text)]),
+            6,
+        )
+    };
+    let layout = Layout(tempfile::tempdir().unwrap());
+    let entries: Vec<_> = [("amd64", &["x.v1", "x.v2"][..]), ("arm64", &["x.v1"][..])]
+        .into_iter()
+        .map(|(architecture, bundles)| {
+            let mut entry = layout.image(&[catalog(bundles)], |config| {
+                label(config);
+                config["architecture"] = architecture.into();
+            });
+            entry["platform"] = serde_json::json!({"os": "linux", "architecture": architecture});
+            entry
+        })
+        .collect();
+    layout.index(&entries, serde_json::json!({}));
+    let subject = subject(layout.path());
+    let report = report(&subject, &subject, false);
+    assert!(!report.same);
+    let bundles = &report.catalogs[0];
+    assert_eq!((bundles.side, &*bundles.platform), ("A", "linux/arm64"));
+    assert_eq!(bundles.lacks.iter().collect::<Vec<_>>(), ["x.v2"]);
+}
+
+#[test]
+fn classes_have_words_and_serialise_in_one_order() {
+    let json = serde_json::to_string(&[Class::ListShape, Class::PaxCtime]).unwrap();
+    assert_eq!(json, r#"["list-shape","pax-ctime"]"#);
+}
