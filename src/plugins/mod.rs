@@ -8,6 +8,7 @@ mod ar;
 mod authselect;
 mod build_traces;
 mod cacerts;
+mod dnf_history;
 mod dnf_state;
 mod fontconfig;
 mod gzip;
@@ -35,6 +36,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &machine_state::MACHINE_STATE,
     &random_ids::RANDOM_IDS,
     &dnf_state::DNF_STATE,
+    &dnf_history::DnfHistory,
     &build_traces::BUILD_TRACES,
     &pycache::Pycache,
     &accounts::Accounts,

@@ -9,6 +9,7 @@ mod check;
 mod check_reports;
 #[cfg(feature = "ostree")]
 mod digest;
+mod dnf_history;
 #[cfg(feature = "ostree")]
 mod docs;
 mod fix;

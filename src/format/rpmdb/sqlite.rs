@@ -137,21 +137,21 @@ pub fn packages(files: &Files<'_>, each: &mut EachPackage<'_>) -> Result<(), Mal
 }
 
 /// A refusal whose place in the file is not known.
-fn refused(what: impl Into<String>) -> Malformed {
+pub(super) fn refused(what: impl Into<String>) -> Malformed {
     Malformed::at(0u64, what)
 }
 
-fn sql(error: rusqlite::Error) -> Malformed {
+pub(super) fn sql(error: rusqlite::Error) -> Malformed {
     refused(format!("SQLite: {error}"))
 }
 
 /// Private copies of the files, opened. The names are gone once they are open: a killed run
 /// leaves nothing behind.
-struct Work {
+pub(super) struct Work {
     /// The new database, with the source attached as `old`.
-    db: Connection,
+    pub(super) db: Connection,
     /// The new database twice more, to check and to read what was finished at the same time.
-    readers: [Connection; 2],
+    pub(super) readers: [Connection; 2],
     /// The source once more, for the same; `None` where a log is part of it.
     checker: Option<Connection>,
     new: File,
@@ -159,7 +159,7 @@ struct Work {
 }
 
 impl Work {
-    fn open(files: &Files<'_>) -> Result<Self, Malformed> {
+    pub(super) fn open(files: &Files<'_>) -> Result<Self, Malformed> {
         plausible(files)?;
         let mut why = String::from("no directory for private files");
         for place in scratch_places() {
@@ -235,7 +235,7 @@ impl Work {
     }
 
     /// The source after recovery, if there was anything to recover.
-    fn recovered(&mut self, files: &Files<'_>) -> Result<Option<Vec<u8>>, Malformed> {
+    pub(super) fn recovered(&mut self, files: &Files<'_>) -> Result<Option<Vec<u8>>, Malformed> {
         if files.wal.is_empty() && files.journal.is_empty() {
             return Ok(None);
         }
@@ -248,7 +248,7 @@ impl Work {
     }
 
     /// The new file's bytes after header and gaps got their fixed values; the readers see them.
-    fn finish(&mut self, roots: &[u32]) -> Result<Vec<u8>, Malformed> {
+    pub(super) fn finish(&mut self, roots: &[u32]) -> Result<Vec<u8>, Malformed> {
         let io = |e: std::io::Error| refused(format!("using a private file: {e}"));
         let mut bytes = Vec::new();
         self.new.seek(SeekFrom::Start(0)).map_err(io)?;
@@ -307,7 +307,7 @@ fn plausible(files: &Files<'_>) -> Result<(), Malformed> {
 }
 
 /// Runs one of SQLite's checks: it must say "ok" or nothing.
-fn check(db: &Connection, pragma: &str) -> Result<(), Malformed> {
+pub(super) fn check(db: &Connection, pragma: &str) -> Result<(), Malformed> {
     let mut statement = db.prepare(&format!("PRAGMA {pragma}")).map_err(sql)?;
     let mut rows = statement.query([]).map_err(sql)?;
     match rows.next().map_err(sql)? {
@@ -605,7 +605,7 @@ fn copy_times(db: &Connection, old: &Contents, epoch: u32) -> rusqlite::Result<(
 }
 
 /// The root pages of all b-trees of the new database.
-fn roots(db: &Connection) -> rusqlite::Result<Vec<u32>> {
+pub(super) fn roots(db: &Connection) -> rusqlite::Result<Vec<u32>> {
     let mut statement = db.prepare("SELECT rootpage FROM main.sqlite_master WHERE rootpage > 0")?;
     statement.query_map([], |r| r.get(0))?.collect()
 }
