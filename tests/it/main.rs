@@ -8,6 +8,8 @@ mod check;
 #[cfg(feature = "ostree")]
 mod check_reports;
 #[cfg(feature = "ostree")]
+mod check_subjects;
+#[cfg(feature = "ostree")]
 mod digest;
 #[cfg(feature = "ostree")]
 mod docs;
