@@ -128,11 +128,19 @@ fn open_commit(repo: &Path, _: Option<&str>) -> Result<Subject> {
     bail!("cannot read {}: this reprofix was built without libostree", repo.display())
 }
 
+/// Whether `text` names one image that is an ostree commit and nothing more: it compares as a
+/// commit, object by object.
+pub fn is_commit(text: &str) -> bool {
+    let images = oci::Subject::open(text, None);
+    images.is_ok_and(|s| s.one().is_ok_and(|image| packed::is_commit(&s.store, image)))
+}
+
 fn open_image(text: &str) -> Result<Subject> {
-    let images = oci::Subject::open(text, None)?;
+    let images = oci::Subject::open(text, None)
+        .with_context(|| format!("opening {text}; if it is damaged, copy it again"))?;
     let image = images.one()?.clone();
     let (repo, id) = packed::Packed::image(images.store, &image)?;
-    let prefix = if text.starts_with("oci") { "" } else { "oci:" };
+    let prefix = if text.contains(':') { "" } else { "oci:" };
     packed_commit(repo, id, format!("{prefix}{text}"))
 }
 

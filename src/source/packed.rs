@@ -105,11 +105,11 @@ impl Packed {
         }
         let layers = image.layers.iter().cloned().zip(image.diff_ids.iter().cloned()).collect();
         let packed = Self::new(Origin::Image { store, layers })?;
-        let found = packed.find_commit(None).with_context(|| format!("reading {path}"))?;
+        let found = packed.find_commit(None).map_err(|e| packed.unreadable(&e))?;
         let Some(commit) = found else {
             bail!(
                 "the first layer of {path} holds no ostree commit: an image that was not \
-                 encapsulated from one; `reprofix oci compare` compares two such images"
+                 encapsulated from one; check it against another image: that compares any two"
             );
         };
         if let Some(label) = labels.commit {
@@ -123,7 +123,7 @@ impl Packed {
         {
             bail!(
                 "{path} has layers after the one with which its commit ends ({named}): another \
-                 build was made on it; `reprofix oci compare` compares two such images"
+                 build was made on it; check it against another image: that compares any two"
             );
         }
         Ok((packed, commit))
@@ -134,8 +134,7 @@ impl Packed {
     /// Fails if it does not hold `commit`.
     pub fn archive(path: &Path, commit: &Checksum) -> anyhow::Result<Self> {
         let packed = Self::new(Origin::Archive(path.to_owned()))?;
-        let reading = || format!("reading {}", path.display());
-        match packed.find_commit(Some(commit)).with_context(reading)? {
+        match packed.find_commit(Some(commit)).map_err(|e| packed.unreadable(&e))? {
             Some(_) => Ok(packed),
             None => bail!("{} does not hold commit {commit}: {REMEDY}", path.display()),
         }
@@ -462,6 +461,13 @@ fn is_xattrs(path: &[u8]) -> bool {
         path.rsplit_once('/').is_some_and(|(front, _)| front.ends_with("ostree/repo/xattrs"))
     };
     split(path).is_some_and(|(_, extension)| extension == "file-xattrs") || older()
+}
+
+/// Whether `image` says that it is an ostree commit and nothing more.
+pub(super) fn is_commit(store: &Store, image: &Image) -> bool {
+    let last = image.diff_ids.last().map(Digest::as_str);
+    let ends = |labels: &Labels| labels.last.is_none() || labels.last.as_deref() == last;
+    Labels::read(store, image).is_ok_and(|labels| labels.commit.is_some() && ends(&labels))
 }
 
 /// What an image says of the commit in it.

@@ -51,7 +51,8 @@ impl Spec {
         if let Some(rest) = bytes.strip_prefix(b"cosa:") {
             return Self::cosa(split(rest));
         }
-        if bytes.starts_with(b"oci:") || bytes.starts_with(b"oci-archive:") {
+        let images: [&[u8]; 3] = [b"oci:", b"oci-archive:", b"docker-archive:"];
+        if images.iter().any(|prefix| bytes.starts_with(prefix)) {
             return Self::oci(text);
         }
         Self::guess(text)

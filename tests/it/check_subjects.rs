@@ -527,15 +527,15 @@ fn damage_is_told_with_object_and_remedy() {
         says: &["label ostree.commit is 1111"],
     });
     let subject = changed(&|c| c["config"]["Labels"]["ostree.final-diffid"] = json!("sha256:x"));
-    all.push(Damage { what: "a derived image", subject, says: &["layers after", "oci compare"] });
+    all.push(Damage { what: "a derived image", subject, says: &["layers after", "another image"] });
     let subject =
-        changed(&|c| c["rootfs"]["diff_ids"][1] = json!(format!("sha256:{}", "2".repeat(64))));
+        changed(&|c| c["rootfs"]["diff_ids"][0] = json!(format!("sha256:{}", "2".repeat(64))));
     all.push(Damage { what: "another diff_id", subject, says: &["copy it again"] });
     let plain = fixture("single-ts0-a").display().to_string();
     all.push(Damage {
         what: "an image of no commit",
         subject: plain,
-        says: &["no ostree commit", "oci compare"],
+        says: &["no ostree commit", "another image"],
     });
 
     // A directory tree that holds itself, and one deeper than any path.
