@@ -182,7 +182,7 @@ fn open_build(build: &cosa::Build) -> Result<Subject> {
 
 /// The commit in a build's archive: an image, or in older builds a repository in a tar archive.
 fn open_archive(path: &Path, commit: &Checksum, recorded: &cosa::Recorded) -> Result<Subject> {
-    if !path.extension().is_some_and(|e| e == "ociarchive") {
+    if path.extension().is_none_or(|e| e != "ociarchive") {
         let repo = packed::Packed::archive(path, commit)?;
         return packed_commit(repo, *commit, path.display().to_string());
     }
