@@ -10,8 +10,8 @@ use crate::check::{Job, audit, compare};
 use crate::image::compare as images;
 use crate::report::check::Comparison;
 use crate::report::{Progress, html, junit, markdown, sarif};
-use crate::source::is_commit;
 use crate::source::oci::Subject as Image;
+use crate::source::{is_commit, is_rpm_database};
 
 /// Say whether two builds are the same, and why they are not; or audit one.
 #[derive(Debug, clap::Args)]
@@ -20,6 +20,7 @@ Subjects:
   ostree:REPO[:REF|COMMIT]      a commit; without REF, the repository's only ref
   cosa:WORKDIR[:BUILD[/ARCH]]   a build of coreos-assembler; without BUILD, the latest
   dir:PATH                      a directory, as a commit of it would be
+  rpmdb:PATH                    an rpm database: its file of packages, or the directory of it
   oci:LAYOUT[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG]
                                 an ostree commit in an image; two images that are not both
                                 commits compare with one another, platform by platform
@@ -134,8 +135,9 @@ impl Args {
     /// Both subjects, if both are images and not both plain commits, which compare as such.
     fn images(&self) -> Option<[&str; 2]> {
         let texts = [self.a.to_str()?, self.b.as_ref()?.to_str()?];
+        let image = |text: &&str| Image::is_named_by(text) && !is_rpm_database(Path::new(text));
         let commits = || self.platform.is_none() && texts.iter().all(|text| is_commit(text));
-        (texts.iter().all(|text| Image::is_named_by(text)) && !commits()).then_some(texts)
+        (texts.iter().all(image) && !commits()).then_some(texts)
     }
 
     /// Writes the forms that were asked for beside text and JSON.
