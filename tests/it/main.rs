@@ -13,6 +13,7 @@ mod digest;
 mod docs;
 mod fix;
 mod hostile;
+mod initramfs;
 mod layout;
 mod memtree;
 mod oci;
