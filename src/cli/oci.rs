@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::Outcome;
 use super::output::Output;
-use crate::image::{platforms, verify};
+use crate::image::{lint, platforms, verify};
 use crate::source::oci::Subject;
 
 /// Ask about images, platform by platform: which is which, is it whole, who unpacks it how.
@@ -20,6 +20,8 @@ enum Command {
     Platforms(One),
     /// Whether every blob has the size, digest and diff_id that it is said to have.
     Verify(One),
+    /// What unpacks differently under different runtimes, and which layer is to blame.
+    Lint(One),
 }
 
 #[derive(Debug, clap::Args)]
@@ -44,6 +46,7 @@ impl Args {
         match &self.command {
             Command::Platforms(one) => one.output.emit(&platforms::platforms(&one.open()?)),
             Command::Verify(one) => one.output.emit(&verify::verify(&one.open()?)?),
+            Command::Lint(one) => one.output.emit(&lint::lint(&one.open()?)?),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reprofix::source::oci::tar::{Member, Records, Type, Writer};
 use reprofix::source::oci::{Digest, Subject};
@@ -94,9 +95,17 @@ impl Layout {
         Self::with(layers, |_| ())
     }
 
+    /// Nothing yet, in a directory whose name buildah takes for an image's.
+    pub(crate) fn empty() -> Self {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("reprofix-layout-{}-{number}", std::process::id());
+        Layout(tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir().unwrap())
+    }
+
     /// The same, its configuration changed.
     pub(crate) fn with(layers: &[Stored], change: impl FnOnce(&mut Value)) -> Self {
-        let layout = Layout(tempfile::tempdir().unwrap());
+        let layout = Layout::empty();
         let manifest = layout.image(layers, change);
         let tag = json!({"org.opencontainers.image.ref.name": "demo"});
         layout.index(&[manifest], tag);

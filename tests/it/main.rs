@@ -14,6 +14,7 @@ mod layout;
 mod memtree;
 mod oci;
 mod oci_compare;
+mod oci_unpack;
 mod opm;
 mod pairs;
 #[cfg(feature = "ostree")]

@@ -21,11 +21,14 @@ pub(crate) fn subject(path: &Path) -> Subject {
     Subject::open(path.to_str().unwrap(), None).unwrap()
 }
 
-/// Whether a real tool is here; says so if a test has to go without.
+/// Whether a real tool is here; says so if a test has to go without, and fails where
+/// REPROFIX_REQUIRE_TOOLS is set, as `.ci/run` does.
 pub(crate) fn have(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").output().is_ok();
     if !found {
-        eprintln!("SKIPPED: {tool} is not installed (Debian package of the same name)");
+        let required = std::env::var_os("REPROFIX_REQUIRE_TOOLS").is_some();
+        assert!(!required, "{tool} is not installed");
+        eprintln!("SKIPPED: {tool} is not installed");
     }
     found
 }
