@@ -1,6 +1,8 @@
 # make demo      two small composes, without reprofix and with it: what it is for, in three minutes
 # make test      cargo's tests, the scripts' lint, the quick bed
 # make bed       two real composes of 239 packages
+# make initramfs boot images of dracut and initramfs-tools, fixed and booted (FULL=1: all of them)
+# make bench     how fast fix and check are, as ratios
 # make static    the static binary for inside a target root: hooks/reprofix-static
 # make install   PREFIX, DESTDIR
 
@@ -15,10 +17,11 @@ OUTPUT = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
 SHELL_SCRIPTS := hooks/postprocess hooks/finalize .ci/run tests/e2e/circumstances tests/e2e/deps \
 	tests/e2e/real-download tests/e2e/static-binary
-PYTHON_SCRIPTS := tests/e2e/compose tests/e2e/quick tests/e2e/quick-packages tests/e2e/real tests/e2e/robust \
-	tests/e2e/real-rpms tests/e2e/bed/*.py
+PYTHON_SCRIPTS := tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
+	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run \
+	tests/e2e/initramfs
 
-.PHONY: all build demo test bed bench static install deps lint lint-scripts clean
+.PHONY: all build demo test bed initramfs bench static install deps lint lint-scripts clean
 
 all: build
 
@@ -43,14 +46,19 @@ test: deps lint-scripts
 	$(MAKE) build
 	$(MAKE) static PROFILE=dev
 	$(AS_ROOT) tests/e2e/static-binary hooks/reprofix-static
+	tests/e2e/page
 	$(AS_ROOT) tests/e2e/quick
 
 bed: deps build
 	$(MAKE) static PROFILE=dev
 	$(AS_ROOT) tests/e2e/real
 
+initramfs: deps build
+	$(AS_ROOT) tests/e2e/initramfs $(if $(FULL),--full)
+
 bench: deps
 	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --no-run --bench floor
 	$(AS_ROOT) benches/run
 
 lint: lint-scripts

@@ -17,7 +17,7 @@ const AROUND: usize = 3;
 /// Characters shown of a line.
 const WIDTH: usize = 300;
 /// Bytes in a row of bytes.
-const STEP: usize = 16;
+const STEP: usize = 8;
 
 /// Both sides of a difference in content. What a wrapper (gzip) holds is shown in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,7 +55,7 @@ pub struct Pair<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line(pub usize, pub String);
 
-/// Up to sixteen bytes as lower-case hexadecimal digits, and their offset.
+/// Up to eight bytes as lower-case hexadecimal digits, and their offset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Piece(pub usize, pub String);
 
@@ -150,7 +150,7 @@ fn cut(line: &str) -> String {
     out
 }
 
-/// Sixteen bytes a row, those that differ and a few around them.
+/// Eight bytes a row, those that differ and a few around them.
 fn bytes(a: Option<&[u8]>, b: Option<&[u8]>) -> (Rows, usize) {
     let (x, y) = (a.unwrap_or_default(), b.unwrap_or_default());
     let piece = |side: Option<&[u8]>, row: usize| {
@@ -212,7 +212,7 @@ mod tests {
         let Rows::Bytes(rows) = look.rows else { panic!("bytes: {look:?}") };
         let differing: Vec<_> =
             rows.iter().filter(|r| !r.same).map(|r| r.a.as_ref().map(|p| p.0)).collect();
-        assert_eq!((rows.len(), differing), (14, vec![Some(96), Some(288)]));
+        assert_eq!((rows.len(), differing), (14, vec![Some(96), Some(296)]));
         let mut offsets: Vec<_> = rows.iter().filter_map(|r| r.b.as_ref()).map(|p| p.0).collect();
         offsets.dedup();
         assert!(offsets.is_sorted() && offsets.len() == 14, "{offsets:?}");
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn a_look_is_bounded() {
         let look = both(Some(&[0; 1 << 20]), Some(&[1; 1 << 20]));
-        assert_eq!(look.more, (1 << 16) - ROWS);
+        assert_eq!(look.more, (1 << 17) - ROWS);
         let text = |c: &str| c.repeat(5000).into_bytes();
         let look = both(Some(&text("a\n")), Some(&text("b\n")));
         assert_eq!(look.more, 5000 - ROWS);

@@ -126,7 +126,8 @@ impl Chain<'_> {
         let mut state = State::new(entry);
         for plugin in self.plugins {
             let want = plugin.wants(entry, self.cx);
-            if want == Want::No || state.gone {
+            // What moves to another name still has a time.
+            if want == Want::No || state.gone && !(want == Want::Entry && state.moves()) {
                 continue;
             }
             if want == Want::Bytes && entry.kind == Kind::File {
@@ -209,6 +210,12 @@ impl<'a> State<'a> {
     fn is_shipped(&mut self, shipped: &Shipped<'_>) -> bool {
         let Some(bytes) = self.normal.original.as_deref() else { return false };
         *self.shipped.get_or_insert_with(|| shipped(self.entry, bytes))
+    }
+
+    /// Whether steps give the inode another name.
+    fn moves(&self) -> bool {
+        let of_it = |s: &Step| matches!(s, Step::Link(_, old) if *old == self.entry.path);
+        matches!(&self.normal.form, Form::Steps(steps) if steps.iter().any(of_it))
     }
 
     fn take(&mut self, plugin: &'static str, verdict: Verdict) {

@@ -123,6 +123,7 @@ pub fn plan(
     }
     keep_needed_directories(&mut plan, entries);
     drop_touches_of_removed(&mut plan);
+    follow_moves(&mut plan);
     plan.changes.sort_by(|a, b| a.path.cmp(&b.path));
     plan.remarks.sort_by(|a, b| (&a.path, a.plugin).cmp(&(&b.path, b.plugin)));
     Ok(plan)
@@ -163,6 +164,7 @@ fn judge(
 ) -> io::Result<Judged> {
     let mut out = Judged::default();
     let mut stays: Vec<(&Entry, Normal)> = Vec::new();
+    let mut reported: Vec<(&Entry, &'static str, Option<Time>)> = Vec::new();
     for &entry in names {
         // A name that no plugin wants follows its inode; a wanted one may go on its own.
         if names.len() > 1 && !chain.wants(entry) {
@@ -174,20 +176,31 @@ fn judge(
             out.read.1 = bytes.len() as u64;
         }
         for (plugin, note) in &normal.notes {
+            if matches!(note, Note::Report(_)) {
+                reported.push((entry, plugin, normal.mtime));
+            }
             let (path, note) = (entry.path.clone(), note.clone());
             out.remarks.push(Remark { path, plugin, note });
         }
-        match normal.is_removed(entry) && !matches!(normal.form, Form::Steps(_)) {
-            true => out.changes.push(removal(entry, normal)),
-            false if normal.is_kept() => {}
-            false => stays.push((entry, normal)),
+        match (normal.is_removed(entry), &normal.form) {
+            // It leaves the inode's other names: they follow their own plugins.
+            (true, Form::Steps(_)) => out.changes.push(change(entry, Vec::new(), normal, kept)),
+            (true, _) => out.changes.push(removal(entry, normal)),
+            (false, _) if normal.is_kept() => {}
+            (false, _) => stays.push((entry, normal)),
         }
     }
     let gone: BTreeSet<PathBuf> = out.changes.iter().map(|c| c.path.clone()).collect();
     if let Some((entry, normal)) = merge(stays) {
-        let links = names.iter().map(|e| e.path.clone());
-        let links = links.filter(|p| *p != entry.path && !gone.contains(p)).collect();
+        // Where a plugin says that this name must not change, the name keeps the old inode.
+        let apart = |p: &&'static str| normal.form != Form::Kept && normal.by.contains(p);
+        reported.retain(|(other, plugin, _)| other.path != entry.path && apart(plugin));
+        let follows = |p: &PathBuf| {
+            *p != entry.path && !gone.contains(p) && !reported.iter().any(|(e, ..)| e.path == *p)
+        };
+        let links = names.iter().map(|e| e.path.clone()).filter(follows).collect();
         out.changes.push(change(entry, links, normal, kept));
+        out.changes.extend(reported.iter().filter_map(|(e, _, t)| t.map(|t| touch(e, t))));
     }
     Ok(out)
 }
@@ -196,6 +209,12 @@ fn judge(
 fn merge(mut stays: Vec<(&Entry, Normal)>) -> Option<(&Entry, Normal)> {
     let content = stays.iter().position(|(_, n)| n.form != Form::Kept).unwrap_or(0);
     (!stays.is_empty()).then(|| stays.swap_remove(content))
+}
+
+/// A change of time alone, asked for by the plugin for times.
+fn touch(entry: &Entry, time: Time) -> Change {
+    let (path, links, plugins) = (entry.path.clone(), Vec::new(), vec!["mtime"]);
+    Change { path, links, plugins, action: Action::Touch, mtime: Some(time) }
 }
 
 fn removal(entry: &Entry, normal: Normal) -> Change {
@@ -267,6 +286,26 @@ fn removed_by(steps: &[Step]) -> impl Iterator<Item = PathBuf> {
     });
     let last = |path: &&PathBuf| steps.iter().rev().find_map(|step| step.leaves(path));
     names.filter(move |path| last(path) == Some(Left::Nothing)).cloned()
+}
+
+/// A change of time follows a name that steps of another path move (a kernel with its initramfs).
+fn follow_moves(plan: &mut Plan) {
+    let mut moves: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    for change in &plan.changes {
+        let Action::Steps(steps) = &change.action else { continue };
+        for step in steps {
+            if let Step::Link(new, old) = step
+                && steps.contains(&Step::Remove(old.clone()))
+            {
+                moves.insert(old.clone(), new.clone());
+            }
+        }
+    }
+    for change in plan.changes.iter_mut().filter(|c| c.action == Action::Touch) {
+        if let Some(new) = moves.get(&change.path) {
+            change.path.clone_from(new);
+        }
+    }
 }
 
 /// An error of reading, with the path it happened at.

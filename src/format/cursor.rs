@@ -57,6 +57,21 @@ impl<'a> Cursor<'a> {
         self.array(what).map(u64::from_be_bytes)
     }
 
+    pub(crate) fn u16_le(&mut self, what: &str) -> Result<u16, Malformed> {
+        self.array(what).map(u16::from_le_bytes)
+    }
+
+    pub(crate) fn u64_le(&mut self, what: &str) -> Result<u64, Malformed> {
+        self.array(what).map(u64::from_le_bytes)
+    }
+
+    /// The bytes up to the next NUL, which is skipped.
+    pub(crate) fn until_nul(&mut self, what: &str) -> Result<&'a [u8], Malformed> {
+        let end = self.rest().iter().position(|b| *b == 0);
+        let text = self.take(end.unwrap_or(usize::MAX), what)?;
+        self.take(1, what).map(|_| text)
+    }
+
     pub(crate) fn u32_le(&mut self, what: &str) -> Result<u32, Malformed> {
         self.array(what).map(u32::from_le_bytes)
     }

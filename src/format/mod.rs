@@ -3,14 +3,19 @@
 //! A parser gives [`Malformed`] on any input it does not fully understand. It never panics and
 //! never allocates by a length that the input merely claims.
 
+pub mod ar;
 pub mod compress;
 pub mod cpio;
 pub(crate) mod cursor;
+pub mod dos;
 pub mod fontconfig;
+pub mod gzip;
 pub mod initramfs;
+pub mod javadoc;
 pub mod jks;
 pub mod ostree;
 pub mod rpmdb;
+pub mod zip;
 
 /// An input that is not what its parser understands: where, and what was wrong there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

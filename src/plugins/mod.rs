@@ -4,12 +4,16 @@
 //! `tests/cases/`. `CONTRIBUTING.md` has the steps.
 
 mod accounts;
+mod ar;
 mod authselect;
 mod build_traces;
 mod cacerts;
 mod dnf_state;
 mod fontconfig;
+mod gzip;
 pub mod initramfs;
+mod jar;
+mod javadoc;
 mod machine_state;
 mod mtime;
 pub(crate) mod pattern;
@@ -17,6 +21,7 @@ mod pycache;
 mod random_ids;
 pub mod rpmdb;
 mod table;
+mod zip;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -36,6 +41,11 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &authselect::Authselect,
     &cacerts::Cacerts,
     &fontconfig::Fontconfig,
+    &gzip::Gzip,
+    &zip::Zip,
+    &jar::Jar,
+    &ar::Ar,
+    &javadoc::Javadoc,
     &rpmdb::Rpmdb,
     &initramfs::Initramfs,
     &mtime::Mtime,

@@ -60,6 +60,23 @@ fn to_regex(glob: &str) -> String {
     out
 }
 
+/// Whether `name` ends with a dot and one of `endings`, which are in lower case; the name's own
+/// case does not matter. No allocation.
+pub(super) fn ends_with_any(name: &[u8], endings: &[&str]) -> bool {
+    let Some(dot) = name.iter().rposition(|b| *b == b'.') else { return false };
+    endings.iter().any(|e| name[dot + 1..].eq_ignore_ascii_case(e.as_bytes()))
+}
+
+/// What an explanation says of the members of an archive that something holds for: how many, and
+/// the first; `None` if there are none.
+pub(super) fn counted<'n>(names: impl IntoIterator<Item = &'n [u8]>, what: &str) -> Option<String> {
+    let mut names = names.into_iter();
+    let first = String::from_utf8_lossy(names.next()?);
+    let count = 1 + names.count();
+    let more = if count > 1 { ", …" } else { "" };
+    Some(format!("{count} {what}: {first}{more}"))
+}
+
 /// The compiled form of a regular expression that an option holds, kept for the next path.
 ///
 /// Searched unanchored in the logical path as bytes. An error is the expression's own message.
@@ -89,6 +106,13 @@ mod tests {
         assert_eq!(globs.all(b"a/b.c").next(), Some(3));
         assert_eq!(globs.all(b"a/b/b.c").next(), None);
         assert_eq!(globs.all(b"x/var/log/a").next(), None);
+    }
+
+    #[test]
+    fn endings_are_whole_and_of_any_case() {
+        assert!(ends_with_any(b"a.tar.GZ", &["zip", "gz"]));
+        assert!(!ends_with_any(b"a.xgz", &["gz"]) && !ends_with_any(b"gz", &["gz"]));
+        assert!(ends_with_any(b".gz", &["gz"]) && !ends_with_any(b"a.gz.x", &["gz"]));
     }
 
     #[test]

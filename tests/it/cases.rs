@@ -201,7 +201,10 @@ fn truncate(plugin: &'static dyn Plugin, cx: &Context, tree: &MemTree) {
         let data = tree.0[&entry.path].data.clone();
         let step = 1 + data.len() / 4096;
         for cut in (0..data.len()).step_by(step) {
-            if LINES.contains(&plugin.page().name) && data[..cut].contains(&b'\n') {
+            let lines = LINES.contains(&plugin.page().name) && data[..cut].contains(&b'\n');
+            // Without zeros at its end, an archive is as whole as before.
+            let padding = data[cut..].iter().all(|b| *b == 0);
+            if lines || padding {
                 continue;
             }
             let mut cut_tree = tree.clone();

@@ -9,7 +9,11 @@ mod check;
 mod check_reports;
 #[cfg(feature = "ostree")]
 mod digest;
+#[cfg(feature = "ostree")]
+mod docs;
 mod fix;
+mod hostile;
+mod initramfs;
 mod layout;
 mod memtree;
 mod oci;
@@ -27,5 +31,6 @@ mod rpmdb_ndb;
 mod rpmdb_packages;
 mod rpmdb_sqlite;
 mod rpmdb_world;
+mod schema;
 mod stacker;
 mod tools;

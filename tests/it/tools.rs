@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Plugin, the files of its cases (all that end so), the reader and its arguments (`{}` the file).
-const READERS: &[(&str, &str, &[&str])] = &[(
-    "cacerts/jks",
-    "cacerts",
-    &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"],
-)];
+const READERS: &[(&str, &str, &[&str])] = &[
+    ("cacerts/jks", "cacerts", &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"]),
+    ("gzip/tools", ".gz", &["gzip", "-t", "{}"]),
+    ("zip/tools", ".zip", &["unzip", "-tq", "{}"]),
+    ("jar/tools", ".jar", &["unzip", "-tq", "{}"]),
+    ("jar/tools", ".jar", &["jar", "tf", "{}"]),
+    ("ar/tools", "libtwo.a", &["nm", "-s", "{}"]),
+    ("ar/tools", "libtwo.a", &["ar", "t", "{}"]),
+];
 
 /// Runs a command; `None` with a word on standard error if there is no such program.
 fn run(command: &[&str]) -> Option<String> {

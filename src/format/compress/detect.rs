@@ -30,6 +30,22 @@ pub fn detect(head: &[u8]) -> Option<Packing> {
     }
 }
 
+/// Whether `bytes`, an image's last, are the beginning of a member that was cut off in its magic.
+pub fn is_cut_magic(bytes: &[u8]) -> bool {
+    const MAGICS: [&[u8]; 7] = [
+        b"\x28\xb5\x2f\xfd",
+        b"\xfd7zXZ\0",
+        b"\x1f\x8b\x08",
+        b"BZh",
+        b"\x04\x22\x4d\x18",
+        &lz4::MAGIC,
+        b"\x5d\0\0",
+    ];
+    // A header that `detect` needs more of than its magic is at most nine bytes long.
+    let cut = |magic: &&[u8]| magic.starts_with(bytes) || bytes.starts_with(magic);
+    bytes.len() < 9 && !bytes.is_empty() && MAGICS.iter().any(cut)
+}
+
 fn dict(size: u32) -> u32 {
     size.clamp(1 << 16, DICT_MAX)
 }

@@ -11,7 +11,7 @@ mod source;
 use std::fmt;
 use std::io::{self, Read, Write};
 
-pub use detect::{HEAD_LEN, detect};
+pub use detect::{HEAD_LEN, detect, is_cut_magic};
 pub use source::Source;
 
 /// Largest window or dictionary that a decoder allocates: 128 MiB, the kernel's own limit for zstd.

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Archive, Entry, Error, Image, Limits, Segment};
 use crate::format::Malformed;
-use crate::format::compress::{HEAD_LEN, Packing, Source, detect};
+use crate::format::compress::{HEAD_LEN, Packing, Source, detect, is_cut_magic};
 use crate::format::cpio::{self, bad_name, invalid};
 
 /// Reads the image of `len` bytes that begins at the next byte of `input`; its unpacked archives
@@ -41,6 +41,9 @@ pub fn read<R: Read, S: Write>(
         }
     }
     let start = source.offset();
+    if is_cut_magic(source.peek(HEAD_LEN)?) {
+        return Err(Malformed::at(start, "compressed member is truncated").into());
+    }
     let end = start + io::copy(&mut source.by_ref().take(limits.trailing + 1), &mut io::sink())?;
     if segments.is_empty() || end - start > limits.trailing {
         let what = "neither a cpio archive nor a known compression";

@@ -4,7 +4,7 @@
 //! their names, the SHA-256 of the kernel followed by the initramfs, and names the boot directory
 //! after them: a changed image under its old name would make two systems share one boot directory.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -21,16 +21,20 @@ pub(super) fn follow(file: &File<'_>, bytes: Vec<u8>) -> Verdict {
     let path = &file.entry.path;
     let Some((stem, old)) = checksum(file.entry.name()) else { return Verdict::Rewrite(bytes) };
     let Some(dir) = path.parent() else { return Verdict::Rewrite(bytes) };
-    let kernel = match kernel(file.tree, dir, old) {
-        Ok(kernel) => kernel,
+    let report = |why: &str| {
+        Verdict::Report(format!(
+            "{why}, so it cannot be renamed when it changes; build it reproducibly instead"
+        ))
+    };
+    let pair = match pair(file.tree, dir, old) {
+        Ok(pair) => pair,
         Err(e) => return Verdict::Unparsed(Malformed::at(0, format!("kernel not read: {e},"))),
     };
-    let Some((kernel, content)) = kernel.filter(|(_, k)| hex(k, &file.bytes).as_bytes() == old)
+    let Some((kernel, content)) = pair.filter(|(_, k)| hex(k, &file.bytes).as_bytes() == old)
     else {
-        return Verdict::Report(
-            "its name ends in a checksum that is not that of the kernel beside it and this \
-             initramfs, so it cannot be renamed when it changes; build it reproducibly instead"
-                .to_owned(),
+        return report(
+            "its name ends in a checksum that is not that of the one kernel beside it and this \
+             initramfs alone",
         );
     };
     let new = hex(&content, &bytes);
@@ -54,17 +58,19 @@ fn checksum(name: &[u8]) -> Option<(&[u8], &[u8])> {
     (hex && stem.ends_with(b"-")).then_some((stem, digits))
 }
 
-/// The one kernel in `dir` whose name ends in `old`, and its content.
-fn kernel(tree: &dyn Tree, dir: &Path, old: &[u8]) -> io::Result<Option<(OsString, Vec<u8>)>> {
-    let is_kernel = |n: &OsStr| n.as_bytes().starts_with(b"vmlinu") && n.as_bytes().ends_with(old);
+/// The kernel in `dir` whose name ends in `old`, and its content, if nothing but it and one
+/// initramfs has that checksum: a device tree would have to follow too.
+fn pair(tree: &dyn Tree, dir: &Path, old: &[u8]) -> io::Result<Option<(OsString, Vec<u8>)>> {
+    let is_kernel = |n: &OsString| n.as_bytes().starts_with(b"vmlinu");
     let names = tree.list(dir)?;
-    let mut found = names.into_iter().filter(|n| is_kernel(n));
-    let (Some(name), None) = (found.next(), found.next()) else { return Ok(None) };
-    let path: PathBuf = dir.join(&name);
+    let of_it: Vec<_> = names.iter().filter(|n| n.as_bytes().ends_with(old)).collect();
+    let kernels: Vec<_> = of_it.iter().filter(|n| is_kernel(n)).collect();
+    let ([name], 2) = (&kernels[..], of_it.len()) else { return Ok(None) };
+    let path: PathBuf = dir.join(name);
     if tree.lookup(&path)?.is_none_or(|e| e.kind != Kind::File) {
         return Ok(None);
     }
-    Ok(tree.read(&path)?.map(|content| (name, content)))
+    Ok(tree.read(&path)?.map(|content| ((**name).clone(), content)))
 }
 
 fn hex(kernel: &[u8], image: &[u8]) -> String {

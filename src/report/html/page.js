@@ -4,6 +4,7 @@
   const rows = data.rows;
   const HEIGHT = 26; // of a line of the tree, in CSS pixels
   const SPARE = 20; // lines kept above and below what is seen
+  const STEP = 8; // bytes in a row of bytes
   const PRINTED = 2000; // paths on paper, at most
   const $ = (id) => document.getElementById(id);
 
@@ -14,7 +15,7 @@
       if (value === null || value === undefined || value === false) continue;
       element.setAttribute(name, value === true ? "" : value);
     }
-    element.append(...children.filter((c) => c !== null && c !== undefined));
+    element.append(...children.filter((c) => c !== null && c !== undefined && c !== false));
     return element;
   }
   const count = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
@@ -210,7 +211,7 @@
   function explained(row) {
     const why = cause(row);
     const parts = [
-      el("p", {}, el("span", { class: `tag ${why.kind}`, style: "margin-left:0" }, why.word), " ", why.title),
+      el("p", {}, el("span", { class: `tag first ${why.kind}` }, why.word), why.title === why.word ? null : ` ${why.title}`),
     ];
     if (row.of !== undefined) {
       const jump = el("button", { type: "button" }, "/" + row.of);
@@ -267,11 +268,12 @@
       if (next !== null && pair.same && at > next) {
         body.push(el("tr", { class: "gap" }, el("td", { colspan: wide }, "⋯")));
       }
-      next = at + (text ? 1 : 16);
+      next = at + (text ? 1 : STEP);
       body.push(text ? textRow(pair) : byteRow(pair));
     }
     const table = el("table", { class: text ? "text" : "bytes" },
       el("caption", { class: "sr" }, title),
+      text && el("colgroup", {}, ...["no", null, "no", null].map((kind) => el("col", { class: kind }))),
       el("thead", {}, el("tr", {}, ...head.map(([name, span]) => el("th", { scope: "col", colspan: span }, name)))),
       el("tbody", {}, ...body));
     const parts = [el("h3", {}, title), el("div", { class: "diff", tabindex: "0", role: "region", "aria-label": title }, table)];

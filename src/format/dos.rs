@@ -1,0 +1,88 @@
+//! MS-DOS dates and times, as zip files hold them: two seconds fine, from 1980 to 2107, without a
+//! time zone. Here they are taken as UTC.
+
+/// A date and a time in the order of a zip header: time first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DosTime {
+    /// Days, months and years since 1980.
+    pub date: u16,
+    /// Double seconds, minutes and hours.
+    pub time: u16,
+}
+
+const DAY: i64 = 86_400;
+/// 1980-01-01 in days since 1970-01-01.
+const FIRST_DAY: i64 = 3_652;
+/// 2107-12-31.
+const LAST_DAY: i64 = 50_402;
+
+impl DosTime {
+    /// The latest that is not after `seconds` since 1970; the first or last there is beyond those.
+    pub fn from_unix(seconds: i64) -> Self {
+        let day = seconds.div_euclid(DAY);
+        let (day, second) = match day {
+            ..FIRST_DAY => (FIRST_DAY, 0),
+            FIRST_DAY..=LAST_DAY => (day, seconds.rem_euclid(DAY)),
+            _ => (LAST_DAY, DAY - 2),
+        };
+        let (year, month, day) = civil(day);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        // Every part is within its bits: year 0 to 127, hour below 24, double seconds below 30.
+        DosTime {
+            date: ((year - 1980) << 9 | month << 5 | day) as u16,
+            time: (hour << 11 | minute << 5 | (second / 2)) as u16,
+        }
+    }
+
+    /// Seconds since 1970. Months and days that do not exist count as the nearest that do.
+    pub fn to_unix(self) -> i64 {
+        let (date, time) = (i64::from(self.date), i64::from(self.time));
+        let (year, month, day) = (1980 + (date >> 9), (date >> 5 & 15).clamp(1, 12), date & 31);
+        let day = days(year, month) + day.max(1) - 1;
+        day * DAY + (time >> 11) * 3600 + (time >> 5 & 63) * 60 + (time & 31) * 2
+    }
+}
+
+/// Days since 1970-01-01 of the first of a month, in the Gregorian calendar, from 1970 on.
+fn days(year: i64, month: i64) -> i64 {
+    // Years that begin in March, so that the leap day is the last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 - 719_468
+}
+
+/// Year, month and day of a day since 1970-01-01.
+fn civil(day: i64) -> (i64, i64, i64) {
+    // An estimate that is never too late, then forward.
+    let mut year = 1970 + day / 366;
+    while days(year + 1, 1) <= day {
+        year += 1;
+    }
+    let month = (1..=12).rev().find(|m| days(year, *m) <= day).unwrap_or(1);
+    (year, month, day - days(year, month) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_times() {
+        for (unix, date, time) in [
+            (315_532_800, 0x0021, 0),
+            (1_600_000_000, (40 << 9) | (9 << 5) | 13, (12 << 11) | (26 << 5) | 20),
+            (1_582_934_400, (40 << 9) | (2 << 5) | 29, 0),
+        ] {
+            assert_eq!(DosTime::from_unix(unix), DosTime { date, time });
+            assert_eq!(DosTime { date, time }.to_unix(), unix);
+        }
+        assert_eq!(DosTime::from_unix(-1), DosTime { date: 0x21, time: 0 });
+        assert_eq!(DosTime::from_unix(i64::MAX).to_unix(), LAST_DAY * DAY + DAY - 2);
+    }
+
+    #[test]
+    fn there_and_back_for_every_day() {
+        for day in FIRST_DAY..=LAST_DAY {
+            assert_eq!(DosTime::from_unix(day * DAY + 7).to_unix(), day * DAY + 6);
+        }
+    }
+}

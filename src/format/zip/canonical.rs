@@ -1,0 +1,159 @@
+//! The normal form of an archive: clamped times, no owners, and names in order where that is free.
+
+use std::collections::BTreeSet;
+
+use super::extra;
+use super::{Archive, CENTRAL_LEN, END_LEN, Entry, LOCAL_LEN, parse};
+use crate::format::Malformed;
+use crate::format::dos::DosTime;
+
+/// A zip time has no zone: that of a build in the far west reads twelve hours early, and up to two
+/// seconds for being even.
+const WESTMOST: i64 = 12 * 3600 + 2;
+/// Offsets of date and time in the headers.
+const LOCAL_TIME: usize = 10;
+const CENTRAL_TIME: usize = 12;
+/// Offset of an entry's offset in its directory header, and of the directory's in the end record.
+const CENTRAL_OFFSET: usize = 42;
+
+/// What the normal form depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The time, in seconds since 1970, that no time exceeds.
+    pub epoch: i64,
+    /// In which order the entries are.
+    pub order: Order,
+}
+
+/// In which order the entries of an archive are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As they are: in this kind of archive order may have a meaning.
+    Kept,
+    /// By name.
+    Sorted,
+    /// By name, after the manifest and what signs it, where a reader of a stream needs them.
+    Jar,
+}
+
+/// The archive's normal form; `None` if it is in it already.
+///
+/// - Times later than the epoch become the epoch. A time without a zone is taken as later where it
+///   could be, in the westmost zone. Where an extra field has the time in UTC, the date and time
+///   follow it.
+/// - Times of access and creation become that of modification, owners become 0.
+/// - Entries are brought into order, in files and directory alike, if each lies right behind the
+///   one before and no name is used twice. Otherwise, and in zip64 archives, they stay in place.
+///
+/// Nothing changes its length; contents, comments and attributes stay.
+///
+/// # Errors
+/// Those of [`parse`].
+pub fn canonical(bytes: &[u8], rules: &Rules) -> Result<Option<Vec<u8>>, Malformed> {
+    let archive = parse(bytes)?;
+    let mut out = bytes.to_vec();
+    for entry in &archive.entries {
+        times(&mut out, entry, rules.epoch);
+    }
+    let order = order(&archive, rules.order);
+    if let Some(order) = order {
+        out = arrange(&archive, &out, &order);
+    }
+    Ok((out != bytes).then_some(out))
+}
+
+/// Puts the times of one entry right, in both of its headers.
+fn times(out: &mut [u8], entry: &Entry<'_>, epoch: i64) {
+    let central_extra = {
+        let at = entry.central.0 + CENTRAL_LEN + entry.name.len();
+        let len =
+            usize::from(u16::from_le_bytes([out[entry.central.0 + 30], out[entry.central.0 + 31]]));
+        at..at + len
+    };
+    let local_extra = entry.local.0 + LOCAL_LEN + entry.name.len()..entry.local.1;
+    let known = extra::modified(&out[local_extra.clone()])
+        .or_else(|| extra::modified(&out[central_extra.clone()]));
+    let (dos, modified) = match known {
+        Some(time) => (DosTime::from_unix(time.min(epoch)), time.min(epoch)),
+        None if entry.modified.to_unix() > epoch - WESTMOST => (DosTime::from_unix(epoch), epoch),
+        None => (entry.modified, epoch),
+    };
+    for at in [entry.local.0 + LOCAL_TIME, entry.central.0 + CENTRAL_TIME] {
+        out[at..at + 2].copy_from_slice(&dos.time.to_le_bytes());
+        out[at + 2..at + 4].copy_from_slice(&dos.date.to_le_bytes());
+    }
+    extra::normalise(&mut out[local_extra], modified);
+    extra::normalise(&mut out[central_extra], modified);
+}
+
+/// The order in which the entries are to be, as indices; `None` if they are to stay.
+fn order(archive: &Archive<'_>, order: Order) -> Option<Vec<usize>> {
+    let entries = &archive.entries;
+    let names: BTreeSet<_> = entries.iter().map(|e| e.name).collect();
+    if order == Order::Kept || names.len() != entries.len() || !is_tight(archive) {
+        return None;
+    }
+    let mut sorted: Vec<_> = (0..entries.len()).collect();
+    // OpenDocument and EPUB are told by this entry, which has to be the first.
+    let first = |n: usize| n == 0 && entries[n].name == b"mimetype";
+    sorted.sort_by_key(|n| {
+        let name = entries[*n].name;
+        let rank = if order == Order::Jar { jar_rank(name) } else { 0 };
+        (!first(*n), rank, name)
+    });
+    let by_place = |a: &usize, b: &usize| entries[*a].local.0 < entries[*b].local.0;
+    let is_so = sorted.is_sorted() && sorted.is_sorted_by(by_place);
+    (!is_so).then_some(sorted)
+}
+
+/// What `JarInputStream` reads ahead of the classes comes first.
+fn jar_rank(name: &[u8]) -> u8 {
+    let Some(rest) = name.strip_prefix(b"META-INF/") else { return 4 };
+    let upper = rest.to_ascii_uppercase();
+    let signs = [&b".SF"[..], b".RSA", b".DSA", b".EC"].iter().any(|e| upper.ends_with(e))
+        || upper.starts_with(b"SIG-");
+    match &upper[..] {
+        b"" => 0,
+        b"MANIFEST.MF" => 1,
+        rest if signs && !rest.contains(&b'/') => 2,
+        b"INDEX.LIST" => 3,
+        _ => 4,
+    }
+}
+
+/// Whether the entries fill the file from its start to the directory, and the directory is
+/// followed by the end record.
+fn is_tight(archive: &Archive<'_>) -> bool {
+    let mut places: Vec<_> = archive.entries.iter().map(|e| (e.local.0, e.end)).collect();
+    places.sort_unstable();
+    let mut end = 0;
+    let filled = places.iter().all(|place| {
+        let follows = place.0 == end;
+        end = place.1;
+        follows
+    });
+    let narrow = archive.entries.iter().all(|e| {
+        let at = e.central.0 + CENTRAL_OFFSET;
+        archive.bytes[at..at + 4] == (e.local.0 as u32).to_le_bytes()
+    });
+    archive.base == 0 && !archive.zip64 && narrow && filled && end == archive.central.0
+}
+
+/// The archive with its entries, of which `bytes` has the headers, in another order.
+fn arrange(archive: &Archive<'_>, bytes: &[u8], order: &[usize]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut directory = Vec::with_capacity(archive.central.1 - archive.central.0);
+    for entry in order.iter().map(|n| &archive.entries[*n]) {
+        // The archive has no zip64 record, so every offset is below 2^32.
+        let offset = (out.len() as u32).to_le_bytes();
+        let header = directory.len();
+        directory.extend(&bytes[entry.central.0..entry.central.1]);
+        directory[header + CENTRAL_OFFSET..header + CENTRAL_OFFSET + 4].copy_from_slice(&offset);
+        out.extend(&bytes[entry.local.0..entry.end]);
+    }
+    out.extend(directory);
+    debug_assert_eq!(out.len(), archive.central.1);
+    out.extend(&bytes[archive.central.1..]);
+    debug_assert!(out.len() >= END_LEN);
+    out
+}

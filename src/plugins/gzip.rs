@@ -1,0 +1,88 @@
+//! `gzip`: compressed files with a time and a name in the header.
+
+use super::pattern::ends_with_any;
+use super::{File, Page, Plugin, Verdict, Want};
+use crate::engine::Context;
+use crate::format::gzip::{self, Member};
+use crate::tree::{Entry, Kind};
+
+/// The plugin.
+pub(super) struct Gzip;
+
+static PAGE: Page = Page {
+    name: "gzip",
+    summary: "removes time and name from the headers of gzip files",
+    default: true,
+    paths: "*.gz, *.tgz, *.taz, *.svgz, *.dz that begin as gzip files do",
+    varies: "In each member's header: a modification time, a file name, the operating system.",
+    why: "`gzip FILE` without -n stores the time and name of FILE; libraries store the time of \
+          compression, or a temporary name, or an unknown operating system.",
+    done: "Time becomes 0, the name goes, the system becomes Unix: the header of `gzip -n`. \
+           Compressed data, comment and extra field stay. The file is inflated and its checksum \
+           verified before anything changes; one that inflates to more than 16 GiB is left alone.",
+    lost: "`gunzip -N` cannot give back name and time.",
+    upstream: "gzip -n since 1.2 and by default nowhere; rpm's brp-compress uses -n.",
+    payload: false,
+    options: &[],
+};
+
+impl Plugin for Gzip {
+    fn page(&self) -> &'static Page {
+        &PAGE
+    }
+
+    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
+        let ours = ends_with_any(entry.name(), &["gz", "tgz", "taz", "svgz", "dz"]);
+        if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
+    }
+
+    fn canonical(&self, file: &File<'_>, _cx: &Context) -> Verdict {
+        if !gzip::is_gzip(&file.bytes) {
+            return Verdict::Keep;
+        }
+        match gzip::canonical(&file.bytes) {
+            Ok(None) => Verdict::Keep,
+            Ok(Some(bytes)) => Verdict::Rewrite(bytes),
+            Err(what) => Verdict::Unparsed(what),
+        }
+    }
+
+    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
+        match (gzip::members(&a.bytes), gzip::members(&b.bytes)) {
+            (Ok((a, _)), Ok((b, _))) => compare(&a, &b),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {
+    if a.len() != b.len() {
+        return vec![format!("{} and {} members", a.len(), b.len())];
+    }
+    let any = |differs: fn(&Member<'_>, &Member<'_>) -> bool| {
+        a.iter().zip(b).find(|(x, y)| differs(x, y))
+    };
+    let mut out = Vec::new();
+    if let Some((x, y)) = any(|x, y| x.header.mtime != y.header.mtime) {
+        out.push(format!("header times {} and {}", x.header.mtime, y.header.mtime));
+    }
+    if let Some((x, y)) = any(|x, y| x.header.name != y.header.name) {
+        let name = |m: &Member<'_>| match m.header.name {
+            Some(name) => format!("{:?}", String::from_utf8_lossy(name)),
+            None => "none".to_owned(),
+        };
+        out.push(format!("stored names {} and {}", name(x), name(y)));
+    }
+    if let Some((x, y)) = any(|x, y| (x.header.os, x.header.xfl) != (y.header.os, y.header.xfl)) {
+        out.push(format!(
+            "operating systems {} and {}, extra flags {} and {}",
+            x.header.os, y.header.os, x.header.xfl, y.header.xfl
+        ));
+    }
+    if let Some((x, y)) = any(|x, y| (x.crc, x.len) != (y.crc, y.len)) {
+        out.push(format!("compressed contents differ: {} and {} bytes", x.len, y.len));
+    } else if any(|x, y| x.body != y.body).is_some() {
+        out.push("one content, compressed by another program or level".to_owned());
+    }
+    out
+}

@@ -1,0 +1,133 @@
+//! `zip`: zip archives with the times and the order of the build.
+
+use std::collections::BTreeMap;
+
+use super::pattern::{counted, ends_with_any};
+use super::{File, Page, Plugin, Verdict, Want};
+use crate::engine::Context;
+use crate::format::zip::{self, Archive, Order, Rules};
+use crate::tree::{Entry, Kind};
+
+/// The plugin.
+pub(super) struct Zip;
+
+static PAGE: Page = Page {
+    name: "zip",
+    summary: "clamps times in zip archives, removes owners, sorts .zip",
+    default: true,
+    paths: "*.zip, *.whl, *.egg, *.pyz, *.epub, *.xpi, *.oxt, *.odt, *.ods, *.odp, *.docx, *.xlsx, \
+            *.pptx that are zip archives",
+    varies: "For each entry a time of modification in the local time of the build; in extra \
+             fields times of modification, access and creation, uid and gid. The order of entries.",
+    why: "`zip` and the libraries that write zip archives store what `stat` says of each file, in \
+          the order in which a directory lists them.",
+    done: "Times later than SOURCE_DATE_EPOCH become SOURCE_DATE_EPOCH. A zip time has no time \
+           zone: where no extra field gives it in UTC, one that could be later in the westmost \
+           zone (12 hours) counts as later. Times of access and creation become that of \
+           modification, uid and gid 0. The entries of *.zip are sorted by name, if they lie one \
+           behind the other and no name is used twice; those of other kinds stay in their order. \
+           No content is unpacked and no length changes. Archives with encrypted entries, whose \
+           key is checked with the time, are reported.",
+    lost: "Times of access, owners, and when entries were modified during the build.",
+    upstream: "`zip -X` leaves extra fields out; times need a touch of every file before. Python's \
+               zipfile has honoured SOURCE_DATE_EPOCH in no version, wheel and setuptools do.",
+    payload: false,
+    options: &[],
+};
+
+const KINDS: &[&str] = &[
+    "zip", "whl", "egg", "pyz", "epub", "xpi", "oxt", "odt", "ods", "odp", "docx", "xlsx", "pptx",
+];
+
+impl Plugin for Zip {
+    fn page(&self) -> &'static Page {
+        &PAGE
+    }
+
+    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
+        let ours = ends_with_any(entry.name(), KINDS);
+        if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
+    }
+
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
+        let sorted = ends_with_any(file.entry.name(), &["zip"]);
+        verdict(&file.bytes, cx, if sorted { Order::Sorted } else { Order::Kept })
+    }
+
+    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
+        explain(&a.bytes, &b.bytes)
+    }
+}
+
+/// The verdict on an archive whose entries may be put in `order`.
+pub(super) fn verdict(bytes: &[u8], cx: &Context, order: Order) -> Verdict {
+    if !zip::is_zip(bytes) {
+        return Verdict::Keep;
+    }
+    let rules = Rules { epoch: cx.epoch.seconds().into(), order };
+    match zip::canonical(bytes, &rules) {
+        Ok(None) => Verdict::Keep,
+        Ok(Some(_)) if has_encrypted(bytes) => Verdict::Report(
+            "holds encrypted entries, whose key is checked with the time: have it made with \
+             fixed times"
+                .to_owned(),
+        ),
+        Ok(Some(bytes)) => Verdict::Rewrite(bytes),
+        Err(what) => Verdict::Unparsed(what),
+    }
+}
+
+fn has_encrypted(bytes: &[u8]) -> bool {
+    zip::parse(bytes).is_ok_and(|a| a.entries.iter().any(zip::Entry::is_encrypted))
+}
+
+/// What differs between two archives, by entry.
+pub(super) fn explain(a: &[u8], b: &[u8]) -> Vec<String> {
+    match (zip::parse(a), zip::parse(b)) {
+        (Ok(a), Ok(b)) => compare(&a, &b),
+        _ => Vec::new(),
+    }
+}
+
+fn compare(a: &Archive<'_>, b: &Archive<'_>) -> Vec<String> {
+    type Entry<'e> = zip::Entry<'e>;
+    let (left, right) = (by_name(a), by_name(b));
+    let differ = |differs: fn(&Entry<'_>, &Entry<'_>) -> bool| {
+        let both = left.iter().filter_map(|(k, l)| Some((*k, *l, *right.get(k)?)));
+        both.filter(move |(_, x, y)| differs(x, y)).map(|(name, ..)| name)
+    };
+    let packing =
+        |x: &Entry<'_>, y: &Entry<'_>| (x.crc, x.size) == (y.crc, y.size) && x.packed != y.packed;
+    let order = |archive: &Archive<'_>| -> Vec<Vec<u8>> {
+        archive.entries.iter().map(|e| e.name.to_vec()).collect()
+    };
+    let moved = left.keys().eq(right.keys()) && order(a) != order(b);
+    [
+        counted(only(&left, &right), "entries only in the first"),
+        counted(only(&right, &left), "entries only in the second"),
+        counted(differ(|x, y| (x.crc, x.size) != (y.crc, y.size)), "entries differ in content"),
+        counted(differ(packing), "entries are compressed by another program or level"),
+        counted(differ(|x, y| x.modified != y.modified), "entries differ in time"),
+        counted(differ(|x, y| x.attributes != y.attributes), "entries differ in mode"),
+        counted(
+            differ(|x, y| x.extras() != y.extras()),
+            "entries differ in extra fields (times, owners)",
+        ),
+        moved.then(|| "order of entries differs".to_owned()),
+        (a.comment != b.comment).then(|| "the archive's comment differs".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn only<'n, E>(
+    these: &'n BTreeMap<&'n [u8], E>,
+    those: &'n BTreeMap<&'n [u8], E>,
+) -> impl Iterator<Item = &'n [u8]> {
+    these.keys().filter(|k| !those.contains_key(*k)).copied()
+}
+
+fn by_name<'e>(archive: &'e Archive<'_>) -> BTreeMap<&'e [u8], &'e zip::Entry<'e>> {
+    archive.entries.iter().map(|e| (e.name, e)).collect()
+}

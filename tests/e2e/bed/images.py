@@ -1,0 +1,207 @@
+"""Boot images by their real makers, for a real Debian kernel, and what their readers say of them."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from .tools import E2E, output, remove, run
+
+MARKER = "REPROFIX-BOOTED"
+# The init that is added to an image: what the kernel unpacked, over the serial line. Busybox is
+# static, so that it runs whatever else the image has.
+INIT = f"""\
+#!/reprofix-init/busybox sh
+b=/reprofix-init/busybox
+cd /
+echo {MARKER}
+$b find . -xdev -exec $b stat -c '%f %u:%g %t,%T %N' '{{}}' +
+$b find . -xdev -type f -exec $b sha256sum '{{}}' +
+echo {MARKER}-END
+$b poweroff -f
+"""
+# dracut's own files are generated one after another; with RACE set, the second turns between two.
+RACE_MODULE = """\
+check() { return 0; }
+depends() { return 0; }
+install() {
+    echo "the same text" >"$initdir/etc/race-one"
+    [ -z "${RACE:-}" ] || sleep 1.1
+    echo "the same text" >"$initdir/etc/race-two"
+}
+"""
+
+
+def kernel(cache, flavour):
+    """Debian's kernel of a flavour ("cloud-amd64", "amd64"), unpacked once; gives its folder."""
+    depends = output("apt-cache", "depends", f"linux-image-{flavour}")
+    package = re.search(r"Depends: (linux-image-\d\S+)", depends).group(1)
+    place = cache / package
+    if not place.exists():
+        new = cache / f"{package}.new.{os.getpid()}"
+        remove(new)
+        new.mkdir(parents=True)
+        # apt drops privileges, and may not write where we may.
+        run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package, cwd=new)
+        run("dpkg", "-x", *new.glob("*.deb"), new)
+        version = next((new / "lib/modules").iterdir()).name
+        run("depmod", "-b", new, version)
+        for deb in new.glob("*.deb"):
+            deb.unlink()
+        remove(place)
+        new.rename(place)
+    return Kernel(place)
+
+
+class Kernel:
+    def __init__(self, place):
+        self.modules = next((place / "lib/modules").iterdir())
+        self.version = self.modules.name
+        self.vmlinuz = place / "boot" / f"vmlinuz-{self.version}"
+        self.config = place / "boot" / f"config-{self.version}"
+
+
+def inside(folder):
+    """What is added to each image: the init, and microcode that looks like Intel's."""
+    remove(folder)
+    init = folder / "reprofix-init"
+    init.mkdir(parents=True)
+    shutil.copy("/usr/bin/busybox" if Path("/usr/bin/busybox").exists() else "/bin/busybox", init)
+    (init / "init").write_text(INIT)
+    (init / "init").chmod(0o755)
+    firmware = folder / "firmware/intel-ucode"
+    firmware.mkdir(parents=True)
+    (firmware / "06-55-04").write_bytes(b"microcode" * 700)
+    return folder
+
+
+def under(which, scratch, command, env=None):
+    """Run a command under circumstances a or b; its scratch folder is a tmpfs in b."""
+    keep = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    command = [E2E / "circumstances", which, scratch, *command]
+    done = subprocess.run(
+        [str(word) for word in command],
+        env=keep | (env or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{command[3]} under {which} failed:\n{done.stdout[-3000:]}")
+
+
+# Its modules and its own library are copied, in b onto a tmpfs and in the other order, so that
+# every listing of a folder comes in another order. The build's paths differ for the same reason.
+# The umask is rpm-ostree's: dracut's own files get their modes by it, which is no noise.
+DRACUT = """
+set -eu
+umask 022
+scratch=$1 kernel=$2 added=$3 image=$4
+shift 4
+list() { (cd "$1" && find . -mindepth 1 -maxdepth "$2") | if [ -n "${BACKWARDS:-}" ]; then sort -r; else sort; fi; }
+copy() { mkdir -p "$2"; list "$1" "$3" | while read -r n; do [ -e "$2/$n" ] || cp -a --parents -t "$2" "$n"; done; }
+(cd "$kernel" && copy . "$scratch/lib/modules/${kernel##*/}" 2)
+(cd /usr/lib/dracut && copy . "$scratch/dracut" 2)
+touch -r "$kernel" "$scratch/lib/modules/${kernel##*/}"
+cp -a "$added/." "$scratch/added"
+mkdir -p "$scratch/dracut/modules.d/99race" "$scratch/tmp.$BACKWARDS"
+printf %s "$RACE_MODULE" >"$scratch/dracut/modules.d/99race/module-setup.sh"
+export dracutbasedir=$scratch/dracut TMPDIR=$scratch/tmp.$BACKWARDS
+dracut --kver "${kernel##*/}" --kmoddir "$scratch/lib/modules/${kernel##*/}" --tmpdir "$TMPDIR" \
+    --fwdir "$scratch/added/firmware" --early-microcode --add race \
+    --include "$scratch/added/reprofix-init" /reprofix-init -f "$image" "$@"
+"""
+
+
+def dracut(which, scratch, image, kernel, added, arguments, epoch=None):
+    env = {"RACE_MODULE": RACE_MODULE, "BACKWARDS": "1" if which == "b" else ""}
+    env |= {"RACE": "1"} if which == "b" else {}
+    env |= {"SOURCE_DATE_EPOCH": str(epoch)} if epoch else {}
+    words = ["bash", "-c", DRACUT, "dracut", scratch, kernel.modules, added, image, *arguments]
+    under(which, scratch, words, env)
+    remove(scratch)
+
+
+# In the private mount name space of `circumstances`, the kernel lies where mkinitramfs looks.
+MKINITRAMFS = """
+set -eu
+umask 022
+scratch=$1 modules=$2 config=$3 added=$4 image=$5
+shift 5
+version=${modules##*/}
+mount -t tmpfs -o mode=0755 modules /mnt
+mkdir -p "/mnt/lib/modules/$version" /mnt/boot "$scratch/tmp"
+mount --bind "$modules" "/mnt/lib/modules/$version"
+cp "$config" /mnt/boot
+[ -d /lib/modules ] || mkdir /lib/modules
+mount --bind /mnt/lib/modules /lib/modules
+mount --bind /mnt/boot /boot
+cp -a /etc/initramfs-tools "$scratch/conf"
+mkdir -p "$scratch/conf/hooks"
+cat >"$scratch/conf/hooks/reprofix-init" <<HOOK
+#!/bin/sh
+[ "\\$1" != prereqs ] || exit 0
+mkdir -p "\\$DESTDIR/reprofix-init"
+cp -a "$added/reprofix-init/." "\\$DESTDIR/reprofix-init"
+HOOK
+chmod 0755 "$scratch/conf/hooks/reprofix-init"
+TMPDIR=$scratch/tmp mkinitramfs -d "$scratch/conf" -o "$image" "$@" "$version"
+"""
+
+
+def mkinitramfs(which, scratch, image, kernel, added, arguments):
+    words = ["bash", "-c", MKINITRAMFS, "mkinitramfs", scratch, kernel.modules, kernel.config]
+    under(which, scratch, [*words, added, image, *arguments])
+    remove(scratch)
+
+
+def boot(kernel, image, seconds=300):
+    """Boot it in an emulated machine; gives the lines that the init prints, sorted, or none."""
+    command = ["qemu-system-x86_64", "-accel", "tcg", "-m", "1024", "-nographic", "-no-reboot"]
+    command += ["-nodefaults", "-serial", "stdio", "-kernel", kernel.vmlinuz, "-initrd", image]
+    append = "console=ttyS0 loglevel=0 rdinit=/reprofix-init/init panic=-1"
+    command = [str(word) for word in command] + ["-append", append]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=seconds,
+        )
+        text = done.stdout
+    except subprocess.TimeoutExpired as late:
+        text = late.stdout or b""
+    lines = text.decode(errors="replace").replace("\r", "").splitlines()
+    # The firmware's last words may stand before the first line.
+    first = [n for n, line in enumerate(lines) if line.endswith(MARKER)]
+    last = [n for n, line in enumerate(lines) if line == f"{MARKER}-END"]
+    if not first or not last:
+        print("\n".join(lines[-15:]))
+        return []
+    return sorted(lines[first[0] + 1 : last[0]])
+
+
+def lsinitrd(image):
+    """mode, owner and name of every entry that dracut's lsinitrd lists, sorted."""
+    text = output("lsinitrd", image, stderr=subprocess.DEVNULL)
+    found = []
+    for line in text.splitlines():
+        fields = line.split()
+        if re.match(r"[-dlcbps][-rwxsStT]{9}$", fields[0] if fields else ""):
+            device = fields[0][0] in "bc"
+            name = fields[9:] if device else fields[8:]
+            found.append((fields[0], fields[2], fields[3], fields[4] if device else "", *name))
+    return sorted(found)
+
+
+def cpio_names(image):
+    """What GNU cpio lists of an image that is one zstd member, sorted; it must not complain."""
+    with subprocess.Popen(["zstd", "-dcq", image], stdout=subprocess.PIPE) as unpack:
+        done = run("cpio", "-it", "--quiet", stdin=unpack.stdout, capture_output=True, text=True)
+    if done.stderr:
+        raise SystemExit(f"cpio -t {image}: {done.stderr}")
+    return sorted(done.stdout.splitlines())

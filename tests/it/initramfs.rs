@@ -1,0 +1,352 @@
+//! Boot images in trees, names that follow them, and images that are damaged or hostile. Real images
+//! of dracut and initramfs-tools are in `tests/e2e/initramfs`.
+
+use std::fs;
+use std::io::{Cursor, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use reprofix::engine::{Anchor, Chain, Context, Note, Plan, apply, nothing_shipped, plan, walk};
+use reprofix::env::SourceDateEpoch;
+use reprofix::format::compress::Packing;
+use reprofix::format::cpio;
+use reprofix::format::initramfs::{Error, Limits, read};
+use reprofix::fsx::Root;
+use reprofix::plugins::{find, initramfs};
+use sha2::{Digest, Sha256};
+
+const EPOCH: SourceDateEpoch = SourceDateEpoch::new(1_600_000_000);
+
+fn fixture(side: &str, compression: &str) -> Vec<u8> {
+    let pairs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pairs/initramfs");
+    let path = pairs.join(side).join("usr/lib/modules").join(compression).join("initramfs.img");
+    fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+const COMPRESSIONS: [&str; 8] = ["plain", "gzip", "xz", "zstd", "lz4", "lzma", "bzip2", "early"];
+
+fn fix_with(dir: &Path, cx: &Context) -> Plan {
+    let root = Root::open(dir).unwrap();
+    let mut entries = walk(&root, &[Anchor { path: PathBuf::new() }]).unwrap();
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    let plugins = ["initramfs", "mtime"].map(|name| find(name).unwrap());
+    let chain = Chain { plugins: &plugins, cx, shipped: &nothing_shipped };
+    let plan = plan(&root, &entries, &chain, &|_| {}).unwrap();
+    assert_eq!(apply(&root, &entries, &plan, &chain, &|_| {}).unwrap(), Vec::<PathBuf>::new());
+    plan
+}
+
+fn fix(dir: &Path) -> Plan {
+    fix_with(dir, &Context::new(EPOCH))
+}
+
+fn put(path: PathBuf, bytes: &[u8]) -> PathBuf {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn sum(kernel: &[u8], image: &[u8]) -> String {
+    let digest = Sha256::digest([kernel, image].concat());
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// rpm-ostree's `boot-location: new`: kernel and image in usr/lib/modules, linked in ostree-boot.
+struct Legacy {
+    dir: tempfile::TempDir,
+}
+
+const KERNEL: &[u8] = b"a kernel";
+
+impl Legacy {
+    fn new() -> Self {
+        let legacy = Legacy { dir: tempfile::tempdir().unwrap() };
+        let image = fixture("a", "gzip");
+        let modules = legacy.path("modules/6.1");
+        put(modules.join("vmlinuz"), KERNEL);
+        put(modules.join("initramfs.img"), &image);
+        fs::create_dir_all(legacy.path("ostree-boot")).unwrap();
+        let sum = sum(KERNEL, &image);
+        fs::hard_link(modules.join("vmlinuz"), legacy.kernel(&sum)).unwrap();
+        fs::hard_link(modules.join("initramfs.img"), legacy.image(&sum)).unwrap();
+        legacy
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.dir.path().join("usr/lib").join(below)
+    }
+
+    fn kernel(&self, sum: &str) -> PathBuf {
+        self.path("ostree-boot").join(format!("vmlinuz-6.1-{sum}"))
+    }
+
+    fn image(&self, sum: &str) -> PathBuf {
+        self.path("ostree-boot").join(format!("initramfs-6.1.img-{sum}"))
+    }
+
+    fn names(&self) -> Vec<String> {
+        crate::cases::names(&self.path("ostree-boot"))
+    }
+
+    /// The state after `fix`: a pair under the checksum of its own content, and nothing else.
+    fn assert_fixed(&self) {
+        let image = initramfs::form(&fixture("a", "gzip"), &Context::new(EPOCH)).unwrap().0;
+        let new = sum(KERNEL, &image);
+        assert_eq!(
+            self.names(),
+            [format!("initramfs-6.1.img-{new}"), format!("vmlinuz-6.1-{new}")]
+        );
+        for path in [self.image(&new), self.path("modules/6.1/initramfs.img")] {
+            assert!(fs::read(&path).unwrap() == image, "{}", path.display());
+            assert_eq!(path.metadata().unwrap().mtime(), i64::from(EPOCH.seconds()));
+        }
+        assert_eq!(fs::read(self.kernel(&new)).unwrap(), KERNEL);
+        assert_eq!(self.kernel(&new).metadata().unwrap().mtime(), i64::from(EPOCH.seconds()));
+        let kernel = self.path("modules/6.1/vmlinuz").metadata().unwrap();
+        assert_eq!(kernel.ino(), self.kernel(&new).metadata().unwrap().ino());
+    }
+}
+
+#[test]
+fn names_follow_where_the_boot_files_are_links() {
+    let legacy = Legacy::new();
+    let repo = tempfile::tempdir().unwrap();
+    let object = repo.path().join("object");
+    fs::hard_link(legacy.path("modules/6.1/initramfs.img"), &object).unwrap();
+    fix(legacy.dir.path());
+    legacy.assert_fixed();
+    assert!(fs::read(&object).unwrap() == fixture("a", "gzip"), "a repository's object");
+    assert!(fix(legacy.dir.path()).is_empty());
+}
+
+/// Killed after any step, a second run ends where an undisturbed run ends.
+#[test]
+fn a_rename_that_was_interrupted_is_finished() {
+    let image = fixture("a", "gzip");
+    let canonical = initramfs::form(&image, &Context::new(EPOCH)).unwrap().0;
+    let (old, new) = (sum(KERNEL, &image), sum(KERNEL, &canonical));
+    for steps in 0..=4 {
+        let legacy = Legacy::new();
+        put(legacy.path("modules/6.1/initramfs.img.new"), &canonical);
+        fs::rename(
+            legacy.path("modules/6.1/initramfs.img.new"),
+            legacy.path("modules/6.1/initramfs.img"),
+        )
+        .unwrap();
+        if steps > 0 {
+            fs::hard_link(legacy.kernel(&old), legacy.kernel(&new)).unwrap();
+        }
+        if steps > 1 {
+            fs::hard_link(legacy.image(&old), legacy.image(&new)).unwrap();
+        }
+        if steps > 2 {
+            fs::remove_file(legacy.image(&new)).unwrap();
+            put(legacy.image(&new), &canonical);
+        }
+        if steps > 3 {
+            fs::remove_file(legacy.kernel(&old)).unwrap();
+        }
+        fix(legacy.dir.path());
+        // Without its kernel, the old image is nobody's any more: it is said, and stays.
+        if steps > 3 {
+            assert!(legacy.image(&old).exists() && legacy.image(&new).exists());
+            continue;
+        }
+        legacy.assert_fixed();
+        assert!(fix(legacy.dir.path()).is_empty(), "after step {steps}");
+    }
+}
+
+#[test]
+fn a_pair_with_a_third_file_is_reported_and_stays() {
+    let legacy = Legacy::new();
+    let old = sum(KERNEL, &fixture("a", "gzip"));
+    put(legacy.path("ostree-boot").join(format!("devicetree-6.1-{old}")), b"tree");
+    let plan = fix(legacy.dir.path());
+    assert_eq!(legacy.names().len(), 3);
+    assert!(fs::read(legacy.image(&old)).unwrap() == fixture("a", "gzip"));
+    assert!(fs::read(legacy.path("modules/6.1/initramfs.img")).unwrap() != fixture("a", "gzip"));
+    let said: Vec<_> = plan.remarks.iter().map(|r| format!("{:?}", r.note)).collect();
+    assert!(said.iter().any(|s| s.contains("its name ends in a checksum")), "{said:?}");
+    assert!(fix(legacy.dir.path()).is_empty());
+}
+
+#[test]
+fn the_report_mode_changes_nothing_and_says_what_it_would_cost() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = put(dir.path().join("usr/lib/modules/6.1/initramfs.img"), &fixture("a", "zstd"));
+    let mut cx = Context::new(EPOCH);
+    cx.options.insert(("initramfs".into(), "mode".into()), "report".into());
+    let plan = fix_with(dir.path(), &cx);
+    assert!(fs::read(&path).unwrap() == fixture("a", "zstd"));
+    let [remark] = &plan.remarks[..] else { panic!("{:?}", plan.remarks) };
+    let Note::Report(said) = &remark.note else { panic!("{remark:?}") };
+    assert!(said.starts_with("not in canonical form; "), "{said}");
+    assert!(said.contains("compressed with zstd -"), "{said}");
+}
+
+/// Name; mode, owner and group; device; content.
+type Node = (Vec<u8>, [u32; 3], [u32; 2], Vec<u8>);
+
+/// What an image unpacks to.
+fn unpacked(bytes: &[u8]) -> Result<Vec<Node>, Error> {
+    let done = initramfs::unpack(bytes)?;
+    let spool = done.spool.into_inner().unwrap().into_inner();
+    let content = |data: u64, size: u32| spool[data as usize..][..size as usize].to_vec();
+    let contents = done.image.contents()?;
+    let entries = contents.iter().map(|(name, (entry, data, size))| {
+        let h = &entry.header;
+        (name.to_vec(), [h.mode, h.uid, h.gid], h.rdev, content(*data, *size))
+    });
+    Ok(entries.collect())
+}
+
+/// Of a damaged image: an error, or a canonical form that unpacks to what the damaged one unpacks
+/// to, and is its own. Whether it was an error.
+fn judged(bytes: &[u8], what: &str) -> bool {
+    let cx = Context::new(EPOCH);
+    let Ok((form, outcome)) = initramfs::form(bytes, &cx) else { return true };
+    let form = if outcome.changed { form } else { bytes.to_vec() };
+    let mut before = unpacked(bytes).unwrap();
+    let after = unpacked(&form).unwrap();
+    let inside = |name: &[u8]| outcome.inside.iter().any(|n| n == name);
+    before.retain(|(name, ..)| !inside(name));
+    let after: Vec<_> = after.into_iter().filter(|(name, ..)| !inside(name)).collect();
+    assert!(before == after, "{what}: unpacks to something else");
+    assert!(!initramfs::form(&form, &cx).unwrap().1.changed, "{what}: not its own form");
+    false
+}
+
+#[test]
+fn a_cut_image_is_refused() {
+    for compression in COMPRESSIONS {
+        let whole = fixture("a", compression);
+        let end = whole.iter().rposition(|b| *b != 0).unwrap();
+        // Behind its early archive, an image may end: that is a whole image.
+        let table = initramfs::unpack(&whole).unwrap().image;
+        let early = table.segments[0].range.end as usize;
+        for cut in (1..end).step_by(61) {
+            let boundary =
+                compression == "early" && whole[early..cut.max(early)].iter().all(|b| *b == 0);
+            let refused = judged(&whole[..cut], &format!("{compression} cut to {cut}"));
+            assert!(refused || boundary && cut >= early, "{compression} cut to {cut} is accepted");
+        }
+        // Any part of the next member's magic is a cut member, not bytes to keep.
+        if compression == "early" {
+            let second = table.segments[1].range.start as usize;
+            for more in 1..64 {
+                assert!(initramfs::unpack(&whole[..second + more]).is_err(), "{more} bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mutated_image_is_refused_or_unpacks_to_the_same() {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let rounds = std::env::var("REPROFIX_MUTATIONS").map_or(150, |n| n.parse().unwrap());
+    for compression in COMPRESSIONS {
+        let whole = fixture("b", compression);
+        for round in 0..rounds {
+            let mut bytes = whole.clone();
+            for _ in 0..[1, 1, 3, 20][random(4)] {
+                let at = random(bytes.len());
+                match random(3) {
+                    0 => bytes[at] = random(256) as u8,
+                    1 => bytes[at] ^= 1 << random(8),
+                    _ => bytes[at] = b'0',
+                }
+            }
+            judged(&bytes, &format!("{compression}, round {round}"));
+        }
+    }
+}
+
+fn header(name: &[u8], size: u32) -> Vec<u8> {
+    let header = cpio::Header { mode: 0o100_644, nlink: 1, size, ..Default::default() };
+    let header = cpio::Header { name_len: name.len() as u32 + 1, ..header };
+    let mut out = header.encode().to_vec();
+    out.extend(name);
+    out.push(0);
+    out.resize(out.len().next_multiple_of(4), 0);
+    out
+}
+
+fn packed(packing: Packing, fill: &mut dyn FnMut(&mut dyn Write)) -> Vec<u8> {
+    let mut out = Vec::new();
+    packing
+        .pack(&mut out, 2, &mut |w| {
+            fill(w);
+            Ok(())
+        })
+        .unwrap();
+    out
+}
+
+/// Counts what is spooled and keeps nothing.
+struct Counting(u64);
+
+impl Write for Counting {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn refused(bytes: &[u8]) -> (String, u64) {
+    let mut spool = Counting(0);
+    let error = read(Cursor::new(bytes), bytes.len() as u64, &mut spool, &Limits::default());
+    (error.unwrap_err().to_string(), spool.0)
+}
+
+#[test]
+fn ten_million_entries_are_refused_early() {
+    let chunk = header(b"x", 0).repeat(10_000);
+    let crowd = packed(Packing::Zstd(1), &mut |w| {
+        (0..1000).for_each(|_| w.write_all(&chunk).unwrap());
+    });
+    let (why, spooled) = refused(&crowd);
+    assert!(why.starts_with("more entries than"), "{why}");
+    assert!(spooled < 32 << 20, "{spooled} bytes unpacked");
+}
+
+#[test]
+fn a_file_of_four_gigabytes_and_a_bomb_are_refused_early() {
+    let zeros = vec![0; 1 << 20];
+    for packing in [Packing::Zstd(1), Packing::Gzip(1), Packing::Bzip2(9)] {
+        let mebibytes = if matches!(packing, Packing::Zstd(_)) { 4095 } else { 80 };
+        let bomb = packed(packing, &mut |w| {
+            w.write_all(&header(b"x", u32::MAX)).unwrap();
+            (0..mebibytes).for_each(|_| w.write_all(&zeros).unwrap());
+        });
+        let (why, spooled) = refused(&bomb);
+        assert!(why.starts_with("unpacks to more than"), "{packing}: {why}");
+        assert!(spooled <= 64 << 20, "{packing}: {spooled} bytes unpacked");
+    }
+    // Without compression, a size that lies is found where the image ends.
+    let (why, _) = refused(&header(b"x", u32::MAX));
+    assert!(why.starts_with("cpio archive is truncated"), "{why}");
+}
+
+#[test]
+fn names_that_leave_the_root_are_refused_in_every_compression() {
+    for name in [&b"../../etc/passwd"[..], b"/etc/passwd", b"a/../../b"] {
+        for packing in [Packing::Zstd(3), Packing::Gzip(9), Packing::Lz4Legacy, Packing::Bzip2(9)] {
+            let image = packed(packing, &mut |w| {
+                w.write_all(&header(name, 0)).unwrap();
+                w.write_all(&header(cpio::TRAILER, 0)).unwrap();
+            });
+            let (why, _) = refused(&image);
+            assert!(why.starts_with("name "), "{packing}: {why}");
+        }
+    }
+}
