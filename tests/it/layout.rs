@@ -1,8 +1,9 @@
 //! OCI layouts made up for a test, member by member.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reprofix::source::oci::tar::{Member, Records, Type, Writer};
@@ -36,6 +37,7 @@ impl Made {
             device: (0, 0),
             xattrs: Records::new(),
             records: Records::new(),
+            header: 0,
             data: 0,
             sparse: false,
         };
@@ -158,4 +160,12 @@ impl Layout {
     pub(crate) fn open(&self) -> Subject {
         crate::oci::subject(self.path())
     }
+}
+
+/// Every file below `dir` with its bytes.
+pub(crate) fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let found = walkdir::WalkDir::new(dir).into_iter().map(Result::unwrap);
+    let found = found.filter(|e| e.file_type().is_file());
+    let name = |path: &Path| path.strip_prefix(dir).unwrap().to_owned();
+    found.map(|e| (name(e.path()), fs::read(e.path()).unwrap())).collect()
 }

@@ -43,7 +43,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Vec<u8>, String> {
 }
 
 /// Every fixture that holds an image, with the transport that reads it.
-fn layouts() -> Vec<(String, String)> {
+pub(crate) fn layouts() -> Vec<(String, String)> {
     let names = std::fs::read_dir(fixture("")).unwrap();
     let mut names: Vec<String> =
         names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();

@@ -118,12 +118,15 @@ fn layered(members: &[Made]) -> Layout {
     Layout::of(&[Stored::gzip(archive(&base), 6), Stored::gzip(archive(members), 6)])
 }
 
-/// Cases beyond the fixtures, with what lint says: rule and path.
-fn made_up() -> Vec<(&'static str, Layout, &'static [(Rule, &'static str)])> {
+/// What lint says of an image: rule and path.
+pub(crate) type Said = &'static [(Rule, &'static str)];
+
+/// Cases beyond the fixtures, with what lint says of them.
+pub(crate) fn made_up() -> Vec<(&'static str, Layout, Said)> {
     let dir = || Made::new("x/", 0o755, "");
     let new = || Made::new("x/new", 0o644, "new");
     let hide = || Made::new(".wh.x", 0o644, "");
-    let rows: [(_, &[Made], &[(Rule, &str)]); 11] = [
+    let rows: [(_, &[Made], Said); 11] = [
         ("plain", &[dir(), new()], &[]),
         ("implied", &[new()], &[(Rule::ImpliedDirectory, "x")]),
         ("nowhere before", &[Made::new("y/z", 0o644, "")], &[]),
