@@ -10,6 +10,7 @@ use crate::check::{Job, audit, compare};
 use crate::image::compare as images;
 use crate::report::check::Comparison;
 use crate::report::{Progress, html, junit, markdown, sarif};
+use crate::source::is_rpm_database;
 use crate::source::oci::Subject as Image;
 
 /// Say whether two builds are the same, and why they are not; or audit one.
@@ -19,6 +20,7 @@ Subjects:
   ostree:REPO[:REF|COMMIT]      a commit; without REF, the repository's only ref
   cosa:WORKDIR[:BUILD[/ARCH]]   a build of coreos-assembler; without BUILD, the latest
   dir:PATH                      a directory, as a commit of it would be
+  rpmdb:PATH                    an rpm database: its file of packages, or the directory of it
   oci:LAYOUT[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG]
                                 images, compared with images, platform by platform
   PATH[:REF|:BUILD]             whatever stands there
@@ -132,7 +134,8 @@ impl Args {
     /// Both subjects, if both are images.
     fn images(&self) -> Option<[&str; 2]> {
         let texts = [self.a.to_str()?, self.b.as_ref()?.to_str()?];
-        texts.iter().all(|text| Image::is_named_by(text)).then_some(texts)
+        let image = |text: &&str| Image::is_named_by(text) && !is_rpm_database(Path::new(text));
+        texts.iter().all(image).then_some(texts)
     }
 
     /// Writes the forms that were asked for beside text and JSON.

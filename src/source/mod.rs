@@ -9,6 +9,7 @@ pub mod merkle;
 pub mod oci;
 #[cfg(feature = "ostree")]
 pub mod ostree;
+mod rpmdb;
 mod spec;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
+pub use rpmdb::is_database as is_rpm_database;
 pub use spec::Spec;
 
 use crate::format::ostree::Checksum;
@@ -60,6 +62,7 @@ impl Subject {
     pub fn open(spec: &Spec, done: &(dyn Fn() + Sync)) -> Result<Self> {
         match spec {
             Spec::Dir(path) => open_dir(path, done),
+            Spec::Rpmdb(path) => rpmdb::open(path, done),
             Spec::Ostree { repo, rev } => open_commit(repo, rev.as_deref()),
             Spec::Cosa { workdir, build, arch } => {
                 open_build(&cosa::Build::find(workdir, build.as_deref(), arch.as_deref())?)

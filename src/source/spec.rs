@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::cosa;
+use super::{cosa, rpmdb};
 
 /// A subject as it was written, not yet opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Spec {
     /// `dir:PATH`
     Dir(PathBuf),
+    /// `rpmdb:PATH`
+    Rpmdb(PathBuf),
     /// `ostree:REPO[:REF|COMMIT]`
     Ostree {
         /// The repository.
@@ -33,14 +35,17 @@ pub enum Spec {
 
 impl Spec {
     /// Reads a subject. A bare path becomes what stands there: an ostree repository (`config`,
-    /// `objects`, `refs`), a work directory of coreos-assembler (`builds`), else a directory; a
-    /// ref or a build may follow it after a colon.
+    /// `objects`, `refs`), a work directory of coreos-assembler (`builds`), an rpm database's file
+    /// of packages, else a directory; a ref or a build may follow it after a colon.
     ///
     /// Fails if a bare path is none of them; the error says what was tried.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
         if let Some(rest) = bytes.strip_prefix(b"dir:") {
             return Ok(Spec::Dir(path(rest)));
+        }
+        if let Some(rest) = bytes.strip_prefix(b"rpmdb:") {
+            return Ok(Spec::Rpmdb(path(rest)));
         }
         if let Some(rest) = bytes.strip_prefix(b"ostree:") {
             return Self::ostree(split(rest));
@@ -59,6 +64,9 @@ impl Spec {
         if cosa::is_workdir(&place) {
             return Self::cosa((place, rest));
         }
+        if rest.is_none() && rpmdb::is_database(&place) {
+            return Ok(Spec::Rpmdb(place));
+        }
         if rest.is_none() && place.is_dir() {
             return Ok(Spec::Dir(place));
         }
@@ -69,8 +77,9 @@ impl Spec {
         };
         bail!(
             "{:?} is no subject: tried an ostree repository (config, objects, refs), a \
-             coreos-assembler work directory (builds) and a directory: {what}; write dir:PATH, \
-             ostree:REPO[:REF|COMMIT] or cosa:WORKDIR[:BUILD[/ARCH]]",
+             coreos-assembler work directory (builds), an rpm database's file of packages and a \
+             directory: {what}; write dir:PATH, rpmdb:PATH, ostree:REPO[:REF|COMMIT] or \
+             cosa:WORKDIR[:BUILD[/ARCH]]",
             text.to_string_lossy()
         )
     }

@@ -9,6 +9,7 @@ mod check;
 mod check_reports;
 #[cfg(feature = "ostree")]
 mod digest;
+mod dnf_history;
 #[cfg(feature = "ostree")]
 mod docs;
 mod fix;
@@ -18,6 +19,8 @@ mod layout;
 mod memtree;
 mod oci;
 mod oci_compare;
+mod oci_normalize;
+mod oci_unpack;
 mod opm;
 mod pairs;
 #[cfg(feature = "ostree")]
@@ -28,6 +31,7 @@ mod rpmdb_bdb;
 mod rpmdb_fix;
 mod rpmdb_ndb;
 mod rpmdb_packages;
+mod rpmdb_rpm;
 mod rpmdb_sqlite;
 mod rpmdb_world;
 mod schema;
