@@ -21,6 +21,8 @@ mod layout;
 mod memtree;
 mod oci;
 mod oci_compare;
+mod oci_normalize;
+mod oci_unpack;
 mod opm;
 mod pairs;
 #[cfg(feature = "ostree")]
