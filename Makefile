@@ -2,6 +2,7 @@
 # make test      cargo's tests, the scripts' lint, the quick bed
 # make bed       two real composes of 239 packages
 # make initramfs boot images of dracut and initramfs-tools, fixed and booted (FULL=1: all of them)
+# make demo-nightly  ten simulated nights of three streams, and all that can go wrong in one
 # make bench     how fast fix and check are, as ratios
 # make static    the static binary for inside a target root: hooks/reprofix-static
 # make install   PREFIX, DESTDIR
@@ -17,11 +18,11 @@ OUTPUT = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
 SHELL_SCRIPTS := hooks/postprocess hooks/finalize hooks/dracut/*.sh .ci/run tests/e2e/circumstances tests/e2e/deps \
 	tests/e2e/real-download tests/e2e/static-binary
-PYTHON_SCRIPTS := tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
+PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
 	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run \
 	tests/e2e/initramfs
 
-.PHONY: all build demo test bed initramfs bench static install deps lint lint-scripts clean
+.PHONY: all build demo test bed initramfs nightly demo-nightly bench static install deps lint lint-scripts clean
 
 all: build
 
@@ -55,6 +56,13 @@ bed: deps build
 
 initramfs: deps build
 	$(AS_ROOT) tests/e2e/initramfs $(if $(FULL),--full)
+
+# The demo's checks without its prints; .ci/run runs it.
+nightly: deps build
+	$(AS_ROOT) tests/e2e/nightly
+
+demo-nightly: deps build
+	$(AS_ROOT) tests/e2e/nightly --demo
 
 bench: deps
 	$(CARGO) build --locked --release

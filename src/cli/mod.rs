@@ -7,7 +7,11 @@ mod config;
 mod explain;
 mod fix;
 mod generate;
+#[cfg(feature = "nightly")]
+mod history;
 mod initramfs;
+#[cfg(feature = "nightly")]
+mod nightly;
 mod oci;
 mod opm;
 mod output;
@@ -42,6 +46,10 @@ enum Command {
     Check(check::Args),
     #[cfg(feature = "ostree")]
     Record(record::Args),
+    #[cfg(feature = "nightly")]
+    Nightly(nightly::Args),
+    #[cfg(feature = "nightly")]
+    History(history::Args),
     Opm(opm::Args),
     Stacker(stacker::Args),
     Plugins(plugins::Args),
@@ -70,6 +78,10 @@ pub fn main() -> ExitCode {
         Command::Check(args) => args.exec(),
         #[cfg(feature = "ostree")]
         Command::Record(args) => args.exec(),
+        #[cfg(feature = "nightly")]
+        Command::Nightly(args) => args.exec(),
+        #[cfg(feature = "nightly")]
+        Command::History(args) => args.exec(),
         Command::Opm(args) => args.exec(),
         Command::Stacker(args) => args.exec(),
         Command::Plugins(args) => args.exec(),

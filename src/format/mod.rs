@@ -4,17 +4,29 @@
 //! never allocates by a length that the input merely claims.
 
 pub mod ar;
+pub mod catalog;
 pub mod compress;
 pub mod cpio;
 pub(crate) mod cursor;
 pub mod dos;
+pub mod facts;
 pub mod fontconfig;
+pub mod gvdb;
 pub mod gzip;
+pub mod hwdb;
+pub mod iconcache;
 pub mod initramfs;
 pub mod javadoc;
 pub mod jks;
+pub mod kmodindex;
+pub mod ldcache;
+pub mod localearchive;
+pub mod mimecache;
+pub mod modsig;
 pub mod ostree;
+pub mod pyc;
 pub mod rpmdb;
+pub mod selinux;
 pub mod zip;
 
 /// An input that is not what its parser understands: where, and what was wrong there.

@@ -118,13 +118,24 @@ impl History {
     /// A run's differences, in the report's order. Their texts are shortened to `text_limit`
     /// bytes.
     pub fn differences(&self, run: i64, text_limit: usize) -> Result<Vec<Difference>> {
+        self.first_differences(run, usize::MAX, text_limit)
+    }
+
+    /// The first `limit` of [`History::differences`].
+    pub fn first_differences(
+        &self,
+        run: i64,
+        limit: usize,
+        text_limit: usize,
+    ) -> Result<Vec<Difference>> {
         let mut query = self.db.prepare_cached(
             "SELECT p.name, k.name, c.name, g.name, n.name, d.text
              FROM difference d JOIN name p ON p.id = d.path JOIN name k ON k.id = d.kind
              JOIN name c ON c.id = d.cause LEFT JOIN name g ON g.id = d.plugin
-             LEFT JOIN name n ON n.id = d.package WHERE d.run = ?1 ORDER BY d.seq",
+             LEFT JOIN name n ON n.id = d.package WHERE d.run = ?1 AND d.seq < ?2 ORDER BY d.seq",
         )?;
-        let rows = query.query_map([run], |r| Ok((difference_of(r)?, r.get(5)?)))?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = query.query_map([run, limit], |r| Ok((difference_of(r)?, r.get(5)?)))?;
         let mut found = Vec::new();
         for row in rows {
             let (mut difference, text) = row?;
@@ -140,13 +151,14 @@ impl History {
     pub fn counts(&self, stream: &str, limit: u32) -> Result<Vec<(Run, u64)>> {
         let mut runs = self.runs(Some(stream), limit)?;
         runs.reverse();
+        runs.into_iter().map(|run| self.count(run.id).map(|count| (run, count))).collect()
+    }
+
+    /// How many differences a run has.
+    pub fn count(&self, run: i64) -> Result<u64> {
         let mut query = self.db.prepare_cached("SELECT count(*) FROM difference WHERE run = ?1")?;
-        let mut found = Vec::new();
-        for run in runs {
-            let count: i64 = query.query_row([run.id], |r| r.get(0))?;
-            found.push((run, u64::try_from(count)?));
-        }
-        Ok(found)
+        let count: i64 = query.query_row([run], |r| r.get(0))?;
+        Ok(u64::try_from(count)?)
     }
 
     /// The end of a run's build output.
@@ -165,6 +177,16 @@ impl History {
     fn column(&self, run: i64, name: &str) -> Result<Option<i64>> {
         let query = format!("SELECT {name} FROM run WHERE id = ?1");
         Ok(self.db.query_row(&query, [run], |r| r.get(0)).optional()?.flatten())
+    }
+
+    /// The paths among the first `shown` differences of any run, sorted.
+    pub fn paths_shown(&self, shown: usize) -> Result<Vec<String>> {
+        let mut query = self.db.prepare_cached(
+            "SELECT name FROM name WHERE id IN (SELECT path FROM difference WHERE seq < ?1)
+             ORDER BY name",
+        )?;
+        let rows = query.query_map([i64::try_from(shown)?], |r| r.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Every path, with the number of runs it differed in, most often first.

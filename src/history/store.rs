@@ -127,7 +127,8 @@ impl History {
     pub(super) fn text(&self, id: Option<i64>) -> Result<String> {
         let Some(id) = id else { return Ok(String::new()) };
         let query = "SELECT zlib FROM text WHERE id = ?1";
-        let zlib: Option<Vec<u8>> = self.db.query_row(query, [id], |r| r.get(0)).optional()?;
+        let mut query = self.db.prepare_cached(query)?;
+        let zlib: Option<Vec<u8>> = query.query_row([id], |r| r.get(0)).optional()?;
         zlib.map_or(Ok(String::new()), |zlib| inflate(&zlib))
     }
 }

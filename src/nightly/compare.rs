@@ -27,6 +27,8 @@ pub struct Request {
     pub flags: Flags,
     /// The expectations file of `check`.
     pub expect: Option<PathBuf>,
+    /// Keep both contents side by side, for the report's page.
+    pub looks: bool,
 }
 
 /// What came of it.
@@ -84,14 +86,18 @@ fn detail(report: &Comparison) -> String {
     match (c.paths, keys) {
         (0, 0) => String::new(),
         (0, keys) => format!("same content; {keys} keys of commit metadata differ"),
-        (paths, _) => format!(
-            "{paths} {}: {} that fix removes, {} known, {} following others, {} unexplained",
-            if paths == 1 { "path" } else { "paths" },
-            c.fixed,
-            c.known,
-            c.cascade,
-            c.unexplained
-        ),
+        (paths, _) => {
+            let counts = [
+                (c.fixed, "that fix removes"),
+                (c.known, "known"),
+                (c.cascade, "following others"),
+                (c.unexplained, "unexplained"),
+                (c.expected, "expected"),
+            ];
+            let said = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
+            let said: Vec<_> = said.collect();
+            format!("{paths} {}: {}", if paths == 1 { "path" } else { "paths" }, said.join(", "))
+        }
     }
 }
 
@@ -122,6 +128,9 @@ fn difference(row: &Row) -> Difference {
         }
         CauseRow::Unexplained => ("unexplained", None),
     };
+    if let Some(expected) = &row.expected {
+        lines.push(format!("expected until {}: {}", expected.expires, expected.reason));
+    }
     lines.extend(row.details.iter().cloned());
     if !row.packages.is_empty() {
         lines.push(format!("packaged by {}", row.packages.join(", ")));
@@ -129,7 +138,7 @@ fn difference(row: &Row) -> Difference {
     Difference {
         path: row.path.clone(),
         kind: words.join(", "),
-        cause: cause.to_owned(),
+        cause: if row.expected.is_some() { "expected" } else { cause }.to_owned(),
         plugin,
         package: row.packages.first().map(|nevra| split(nevra).0.to_owned()),
         text: lines.join("\n"),

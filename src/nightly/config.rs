@@ -222,7 +222,7 @@ impl Config {
         paths.extend(self.pages.as_mut());
         paths.extend(self.notify.prometheus.as_mut());
         paths.extend(self.notify.webhook.as_mut().and_then(|w| w.secret_file.as_mut()));
-        for attestation in &mut self.attestation {
+        if let Some(attestation) = &mut self.attestation {
             paths.extend([&mut attestation.key, &mut attestation.dir]);
         }
         for stream in &mut self.stream {

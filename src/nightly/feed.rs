@@ -46,9 +46,13 @@ impl Recipe {
     /// Reads a recipe that was downloaded from somewhere: its names become parts of paths.
     pub fn read(path: &Path) -> Result<Self> {
         let reading = || format!("reading {}", path.display());
-        let recipe: Recipe =
-            serde_json::from_slice(&read_meta(path)?).with_context(reading)?;
-        ensure!(recipe.schema == Self::SCHEMA, "{}: its schema is {:?}", path.display(), recipe.schema);
+        let recipe: Recipe = serde_json::from_slice(&read_meta(path)?).with_context(reading)?;
+        ensure!(
+            recipe.schema == Self::SCHEMA,
+            "{}: its schema is {:?}",
+            path.display(),
+            recipe.schema
+        );
         for name in [&recipe.stream, &recipe.architecture] {
             ensure!(is_name(name), "{}: {name:?} is no name", path.display());
         }
@@ -202,7 +206,9 @@ fn package(job: &Job, build: &Build) -> Result<Package> {
 fn epoch(build: &Build, subject: &Subject) -> Result<u32> {
     let sidecar = build.dir().join("reprofix.json");
     let noted = match sidecar.exists() {
-        true => serde_json::from_slice::<Value>(&read_meta(&sidecar)?)?["source-date-epoch"].as_u64(),
+        true => {
+            serde_json::from_slice::<Value>(&read_meta(&sidecar)?)?["source-date-epoch"].as_u64()
+        }
         false => None,
     };
     let made = subject.commit.as_ref().and_then(|commit| commit.timestamp());

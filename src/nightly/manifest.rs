@@ -125,7 +125,7 @@ fn changed(x: &Fields<'_>, y: &Fields<'_>) -> String {
                 "xattrs" => "xattrs".to_owned(),
                 name => format!("{name} {x} → {y}"),
             };
-            other.iter().map(|d| say(d)).collect::<Vec<_>>().join(", ")
+            other.iter().map(say).collect::<Vec<_>>().join(", ")
         }
     }
 }
@@ -140,7 +140,8 @@ fn parse(text: &str) -> Result<BTreeMap<&str, Fields<'_>>> {
     let mut found = BTreeMap::new();
     for (number, line) in lines.enumerate() {
         let fields: Vec<&str> = line.split('\t').collect();
-        let fields = fields.split_first().and_then(|(path, rest)| Some((*path, rest.try_into().ok()?)));
+        let fields =
+            fields.split_first().and_then(|(path, rest)| Some((*path, rest.try_into().ok()?)));
         let (path, fields) =
             fields.with_context(|| format!("line {} has not seven fields", number + 3))?;
         found.insert(path, fields);

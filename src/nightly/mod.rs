@@ -9,25 +9,25 @@
 //! What the record is made into: [`pages`], [`notify`], [`metrics`], [`attest`]; [`publish`] does
 //! all of them. [`feed`] and [`manifest`] are what rebuilderd needs to take over the scheduling.
 
-//W pub mod attest;
+pub mod attest;
 pub mod bisect;
 pub mod build;
 pub mod compare;
 pub mod config;
 pub mod exec;
-//W pub mod feed;
+pub mod feed;
 pub mod inputs;
 pub mod launch;
-//W pub mod manifest;
-//W pub mod metrics;
+pub mod manifest;
+pub mod metrics;
 pub mod mounts;
 pub mod night;
-//W pub mod notify;
-//W pub mod pages;
+pub mod notify;
+pub mod pages;
 pub mod preset;
 pub mod procs;
-//W pub mod publish;
-//W pub mod rebuild;
+pub mod publish;
+pub mod rebuild;
 pub mod units;
 pub mod vary;
 

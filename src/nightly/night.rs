@@ -253,7 +253,13 @@ impl Night<'_> {
         };
         let subject = |built: &Built| OsString::from(&built.subject);
         let [a, b] = built;
-        Request { a: subject(a), b: subject(b), flags, expect: self.stream.expect.clone() }
+        Request {
+            a: subject(a),
+            b: subject(b),
+            flags,
+            expect: self.stream.expect.clone(),
+            looks: self.config.pages.is_some(),
+        }
     }
 
     /// The smallest set of variations under which two more builds differ.

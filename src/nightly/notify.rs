@@ -111,8 +111,10 @@ pub(super) fn page(config: &Config, run: i64) -> Option<String> {
 /// One way of telling.
 struct Channel<'a> {
     name: &'static str,
-    send: Box<dyn Fn(&Message) -> Result<()> + 'a>,
+    send: Box<Send<'a>>,
 }
+
+type Send<'a> = dyn Fn(&Message) -> Result<()> + 'a;
 
 fn channels(notify: &Notify) -> Vec<Channel<'_>> {
     let mut all = Vec::new();
@@ -168,9 +170,10 @@ fn post(hook: &Webhook, message: &Message) -> Result<()> {
         .user_agent(concat!("reprofix/", env!("CARGO_PKG_VERSION")))
         .build()
         .into();
-    let signature =
-        hook.secret_file.as_deref().map(|file| Ok::<_, anyhow::Error>(signature(&secret(file)?, &body)));
-    let signature = signature.transpose()?;
+    let signature = match &hook.secret_file {
+        Some(file) => Some(signature(&secret(file)?, &body)),
+        None => None,
+    };
     let post = || {
         let mut request = agent
             .post(&hook.url)
@@ -202,8 +205,7 @@ fn post(hook: &Webhook, message: &Message) -> Result<()> {
 }
 
 fn secret(file: &std::path::Path) -> Result<Vec<u8>> {
-    let mut secret =
-        std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let mut secret = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
     if secret.last() == Some(&b'\n') {
         secret.pop();
     }

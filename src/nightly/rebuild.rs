@@ -73,11 +73,8 @@ pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<()> {
     };
     let subject = Subject::open(&Spec::parse(&OsString::from(&built.subject))?, &|| ())?;
     let text = manifest::of(&subject)?;
-    let note = Note {
-        published: recipe.subject,
-        rebuilt: built.subject,
-        epoch: recipe.source_date_epoch,
-    };
+    let note =
+        Note { published: recipe.subject, rebuilt: built.subject, epoch: recipe.source_date_epoch };
     fsx::atomic_write(&out.join(NOTE), &serde_json::to_vec(&note)?, 0o644)?;
     Ok(fsx::atomic_write(&out.join(&recipe.manifest), text.as_bytes(), 0o644)?)
 }
@@ -106,7 +103,7 @@ fn report(note: &[u8]) -> Result<String> {
         a: note.published.into(),
         b: note.rebuilt.into(),
         flags: Flags { epoch: Some(note.epoch.to_string()), ..Flags::default() },
-        expect: None,
+        ..Request::default()
     };
     Ok(compare::compare(&request)?.report.human(usize::MAX))
 }

@@ -6,21 +6,37 @@
 mod accounts;
 mod ar;
 mod authselect;
+mod build_ids;
 mod build_traces;
 mod cacerts;
+mod catalog;
+mod depmod;
+mod dnf_history;
 mod dnf_state;
 mod fontconfig;
+mod gio_modules;
+mod glib_schemas;
 mod gzip;
+mod hwdb;
+mod icon_cache;
 pub mod initramfs;
 mod jar;
 mod javadoc;
+mod kernel_modules;
+mod known;
+mod ld_cache;
+mod locale_archive;
 mod machine_state;
+mod mime_cache;
 mod mtime;
+mod os_release;
 pub(crate) mod pattern;
 mod pycache;
 mod random_ids;
 pub mod rpmdb;
+mod selinux;
 mod table;
+mod treefile;
 mod zip;
 
 use std::borrow::Cow;
@@ -35,12 +51,27 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &machine_state::MACHINE_STATE,
     &random_ids::RANDOM_IDS,
     &dnf_state::DNF_STATE,
+    &dnf_history::DnfHistory,
     &build_traces::BUILD_TRACES,
     &pycache::Pycache,
     &accounts::Accounts,
     &authselect::Authselect,
     &cacerts::Cacerts,
     &fontconfig::Fontconfig,
+    &hwdb::Hwdb,
+    &gio_modules::GioModules,
+    &ld_cache::LD_CACHE,
+    &mime_cache::MIME_CACHE,
+    &icon_cache::ICON_CACHE,
+    &glib_schemas::GLIB_SCHEMAS,
+    &locale_archive::LOCALE_ARCHIVE,
+    &catalog::CATALOG,
+    &depmod::DEPMOD,
+    &selinux::SELINUX,
+    &kernel_modules::KernelModules,
+    &os_release::OS_RELEASE,
+    &treefile::TREEFILE,
+    &build_ids::BUILD_IDS,
     &gzip::Gzip,
     &zip::Zip,
     &jar::Jar,

@@ -1,7 +1,8 @@
 //! Two runs of the real tool: `tests/fixtures/pairs/PLUGIN/{a,b}`, made by the `make` beside them.
 //!
-//! The two sides differ, the plugin explains the difference, and makes them equal; a plugin that
-//! can only report says so on both sides (`report-only` beside them).
+//! The two sides differ, the plugin explains the difference, and makes them equal. A plugin that
+//! can only report says so on both sides (`report-only` beside them); one that only explains
+//! leaves both alone (`explain-only`).
 
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,12 @@ fn what_the_real_tool_made_twice_becomes_one() {
         let notes = (run(plugin, &cx, &mut a), run(plugin, &cx, &mut b));
         if pairs().join(&name).join("report-only").exists() {
             assert!(differing.iter().all(|p| notes.0.contains_key(p) && notes.1.contains_key(p)));
+            continue;
+        }
+        if pairs().join(&name).join("explain-only").exists() {
+            let left = (load(&name, "a"), load(&name, "b"));
+            assert!(left == (a, b), "pairs/{name}: changed");
+            assert!(notes.0.is_empty() && notes.1.is_empty(), "pairs/{name}: {notes:?}");
             continue;
         }
         assert!(a == b, "pairs/{name}: {:?} still differ; {notes:?}", self::differing(&a, &b));

@@ -1,0 +1,233 @@
+//! `reprofix history`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Outcome;
+use crate::history::{Difference, Flaky, History, Run, Seen, Versions};
+use crate::nightly::config::Config;
+use crate::nightly::units::{duration, utc};
+
+/// Bytes of a difference's text, for people.
+const TEXT: usize = 2000;
+
+/// Look at the record of the nightly job.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit codes: 0 it was shown; 1 `flaky` found a stream; 2 it could not be done.")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// The history. Default: that of --config.
+    #[arg(long, value_name = "FILE", global = true)]
+    history: Option<PathBuf>,
+    /// The nightly job's configuration, which names the history.
+    #[arg(long, value_name = "FILE", global = true, default_value = "nightly.toml")]
+    config: PathBuf,
+    /// JSON on standard output.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Only this stream.
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
+    /// Runs listed, at most.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// One run with its differences.
+    Show {
+        /// Its number.
+        run: i64,
+        /// The end of the builds' output as well.
+        #[arg(long)]
+        log: bool,
+    },
+    /// Since which run a path differs, and which packages changed with it.
+    Blame {
+        /// The path below the root.
+        path: String,
+    },
+    /// Streams in which equal inputs gave unequal verdicts.
+    Flaky,
+    /// Rewrite the file without the space that forgotten runs left.
+    Vacuum,
+}
+
+impl Args {
+    pub(super) fn exec(self) -> Result<Outcome> {
+        let file = match &self.history {
+            Some(file) => file.clone(),
+            None => Config::load(&self.config)?.history,
+        };
+        let mut history = History::open_existing(&file)?;
+        match &self.action {
+            None => self.list(&history),
+            Some(Action::Show { run, log }) => self.show(&history, *run, *log),
+            Some(Action::Blame { path }) => self.blame(&history, path),
+            Some(Action::Flaky) => self.flaky(&history),
+            Some(Action::Vacuum) => {
+                history.vacuum()?;
+                Ok(Outcome::Same)
+            }
+        }
+    }
+
+    /// JSON, or the text for people.
+    fn say(&self, json: &serde_json::Value, text: &str) -> Result<Outcome> {
+        match self.json {
+            true => super::write_json(Path::new("-"), json)?,
+            false => super::print(text)?,
+        }
+        Ok(Outcome::Same)
+    }
+
+    fn list(&self, history: &History) -> Result<Outcome> {
+        let runs = history.runs(self.stream.as_deref(), self.limit)?;
+        let mut text = String::new();
+        let width = runs.iter().map(|run| run.stream.len()).max().unwrap_or(0);
+        for run in &runs {
+            let _ = writeln!(
+                text,
+                "{:>6}  {}  {:width$}  {:14}  {}",
+                run.id,
+                &utc(run.started)[..16].replace('T', " "),
+                run.stream,
+                run.verdict,
+                run.detail
+            );
+        }
+        if runs.is_empty() {
+            text.push_str("no run\n");
+        }
+        self.say(&json!({"schema": "reprofix-history-1", "runs": runs}), &text)
+    }
+
+    fn show(&self, history: &History, id: i64, log: bool) -> Result<Outcome> {
+        let run = history.run(id)?;
+        let differences = history.differences(id, if self.json { usize::MAX } else { TEXT })?;
+        let mut json = json!({
+            "schema": "reprofix-history-run-1",
+            "run": run,
+            "differences": differences,
+            "packages": history.packages(id)?,
+        });
+        let mut text = shown(&run, &differences);
+        if log {
+            let log = history.log(id)?;
+            text.push_str("\nthe end of the builds' output:\n");
+            text.push_str(&log);
+            json["log"] = log.into();
+        }
+        self.say(&json, &text)
+    }
+
+    fn blame(&self, history: &History, path: &str) -> Result<Outcome> {
+        let blame = history.blame(path.trim_start_matches('/'))?;
+        let text: String = blame.streams.iter().map(since).collect();
+        self.say(&json!({"schema": "reprofix-history-blame-1", "blame": blame}), &text)
+    }
+
+    fn flaky(&self, history: &History) -> Result<Outcome> {
+        let flaky = history.flaky(self.limit)?;
+        let mut text: String = flaky.iter().map(line).collect();
+        if flaky.is_empty() {
+            text.push_str("no stream is flaky\n");
+        }
+        self.say(&json!({"schema": "reprofix-history-flaky-1", "flaky": flaky}), &text)?;
+        Ok(if flaky.is_empty() { Outcome::Same } else { Outcome::Finding })
+    }
+}
+
+fn shown(run: &Run, differences: &[Difference]) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "run {} of {} ({}): {}", run.id, run.stream, run.kind, run.verdict);
+    let optional = |text: &Option<String>| text.clone().unwrap_or_default();
+    let facts = [
+        ("what happened", run.detail.clone()),
+        ("began", utc(run.started)),
+        ("took", duration(run.seconds)),
+        ("on", format!("{} ({})", run.host, run.architecture)),
+        ("epoch", run.epoch.map(|e| e.to_string()).unwrap_or_default()),
+        ("content A", optional(&run.checksum_a)),
+        ("content B", optional(&run.checksum_b)),
+        ("varied", run.variations.clone()),
+        ("plugins", run.plugins.clone()),
+        ("inputs", run.inputs.clone()),
+        ("builds kept in", run.work.clone()),
+    ];
+    for (label, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = writeln!(out, "  {label:14} {value}");
+    }
+    if let Some(culprit) = &run.culprit {
+        let culprit = if culprit.is_empty() { "none is needed" } else { culprit };
+        let _ = writeln!(out, "  smallest variation that breaks it: {culprit}");
+    }
+    for (name, why) in &run.skipped {
+        let _ = writeln!(out, "  not varied: {name}: {why}");
+    }
+    for note in &run.notes {
+        let _ = writeln!(out, "  note: {note}");
+    }
+    for d in differences {
+        let plugin = d.plugin.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();
+        let package = d.package.as_ref().map(|p| format!("  {p}")).unwrap_or_default();
+        let _ = writeln!(out, "\n/{}  [{}] {}{plugin}{package}", d.path, d.kind, d.cause);
+        for line in d.text.lines() {
+            let _ = writeln!(out, "    {line}");
+        }
+    }
+    out
+}
+
+fn since(seen: &Seen) -> String {
+    let mut out = String::new();
+    let first = &seen.first;
+    let state = if seen.still { "differs since" } else { "differed from" };
+    let began = &utc(first.started)[..10];
+    let _ = writeln!(out, "{}: {state} run {} ({began})", seen.stream, first.id);
+    match &seen.last_good {
+        Some(good) => {
+            let _ = writeln!(out, "  the same in run {} ({})", good.id, &utc(good.started)[..10]);
+        }
+        None => out.push_str("  in no run before was it the same\n"),
+    }
+    let runs = if seen.times == 1 { "run" } else { "runs" };
+    let _ = writeln!(out, "  {} {runs}, the last {}", seen.times, seen.last);
+    let d = &seen.difference;
+    let plugin = d.plugin.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();
+    let _ = writeln!(out, "  {}: {}{plugin}", d.kind, d.cause);
+    if let Some(package) = &seen.package {
+        let _ = writeln!(out, "  package {}", versions(package));
+    }
+    for package in &seen.changed {
+        let _ = writeln!(out, "  changed with it: {}", versions(package));
+    }
+    out
+}
+
+fn versions(package: &Versions) -> String {
+    let shown = |v: &Option<String>| v.clone().unwrap_or_else(|| "not known".to_owned());
+    match package.before == package.after {
+        true => format!("{} {} before and after", package.name, shown(&package.after)),
+        false => {
+            format!("{} {} → {}", package.name, shown(&package.before), shown(&package.after))
+        }
+    }
+}
+
+fn line(flaky: &Flaky) -> String {
+    let ids = |ids: &[i64]| ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    format!(
+        "{}: equal inputs reproduced in runs {} and not in runs {}\n",
+        flaky.stream,
+        ids(&flaky.good),
+        ids(&flaky.bad)
+    )
+}

@@ -1,0 +1,252 @@
+//! `reprofix nightly`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Subcommand;
+
+use super::{Choice, Outcome};
+use crate::history::{Class, History, Run};
+use crate::nightly::compare::Request;
+use crate::nightly::config::Config;
+use crate::nightly::night::{self, Ended, Options};
+use crate::nightly::{feed, manifest, pages, publish, rebuild, units, vary};
+use crate::source::{Spec, Subject};
+
+/// Build every stream twice under varied conditions, compare, remember, show, tell.
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Exit codes: 0 every stream reproduced; 1 one did not; 2 one failed before it could tell, or somebody \
+could not be told. docs/nightly.md describes nightly.toml, the pages and the record."
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    place: Place,
+    /// Only this stream (may be repeated).
+    #[arg(long, value_name = "NAME")]
+    stream: Vec<String>,
+    /// Find the smallest variation that breaks reproducibility, for every stream that differs.
+    #[arg(long)]
+    bisect: bool,
+    /// Tell nobody: no webhook, no mail, no annotation.
+    #[arg(long)]
+    no_notify: bool,
+}
+
+/// Where the configuration is.
+#[derive(Clone, Debug, clap::Args)]
+struct Place {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = "nightly.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Compare two finished builds and record that: last night's official one and a rebuild.
+    Compare(CompareArgs),
+    /// Publish what rebuilderd needs of coreos-assembler's builds, and print its package feed.
+    Feed(FeedArgs),
+    /// Print a subject's canonical manifest, which rebuilderd compares.
+    Manifest {
+        /// The subject.
+        subject: OsString,
+    },
+    /// Build once what a *.rebuild.json names, and write its manifest: rebuilderd's backend.
+    Rebuild(RebuildArgs),
+    /// Say why two manifests differ: in diffoscope's place.
+    Explain {
+        /// The published manifest.
+        published: PathBuf,
+        /// The rebuilt one.
+        rebuilt: PathBuf,
+    },
+    /// Write the pages again from the history.
+    Pages(Place),
+    /// List the variations, and which of them are possible here.
+    Variations,
+}
+
+#[derive(Debug, clap::Args)]
+struct CompareArgs {
+    /// The first subject.
+    a: OsString,
+    /// The second subject.
+    b: OsString,
+    /// The stream under which it is recorded.
+    #[arg(long, value_name = "NAME")]
+    stream: String,
+    /// Where history, pages and notifications are configured.
+    #[arg(long, value_name = "FILE", default_value = "nightly.toml")]
+    nightly: PathBuf,
+    /// The expectations file of `check`.
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+    #[command(flatten)]
+    choice: Choice,
+    /// Tell nobody.
+    #[arg(long)]
+    no_notify: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct FeedArgs {
+    /// Work directories of coreos-assembler.
+    #[arg(required = true)]
+    workdir: Vec<PathBuf>,
+    /// Where manifests and recipes are written.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Where that directory is served.
+    #[arg(long)]
+    url: String,
+    /// rebuilderd's distribution: the name of the workers' backend.
+    #[arg(long, value_name = "NAME", default_value = "reprofix")]
+    distribution: String,
+    /// The stream of the workers' nightly.toml that rebuilds. Default: the build's name.
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct RebuildArgs {
+    /// The recipe, as `nightly feed` published it.
+    recipe: PathBuf,
+    /// Where the manifest goes; builds work below it.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Args {
+    pub(super) fn exec(self) -> Result<Outcome> {
+        match self.action {
+            None => self.night(),
+            Some(Action::Compare(args)) => args.exec(),
+            Some(Action::Feed(args)) => args.exec(),
+            Some(Action::Manifest { subject }) => {
+                let subject = Subject::open(&Spec::parse(&subject)?, &|| ())?;
+                super::print(&manifest::of(&subject)?)?;
+                Ok(Outcome::Same)
+            }
+            Some(Action::Rebuild(args)) => {
+                let config = Config::load(&args.place.config)?;
+                rebuild::rebuild(&config, &args.recipe, &args.out)?;
+                Ok(Outcome::Same)
+            }
+            Some(Action::Explain { published, rebuilt }) => {
+                let text = rebuild::explain(&published, &rebuilt)?;
+                super::print(&text)?;
+                Ok(if text.is_empty() { Outcome::Same } else { Outcome::Finding })
+            }
+            Some(Action::Pages(place)) => {
+                let config = Config::load(&place.config)?;
+                let dir = config.pages.as_deref();
+                let dir = dir.context("the configuration has no `pages`, their directory")?;
+                let history = History::open_existing(&config.history)?;
+                pages::write(&history, dir, config.base_url.as_deref())?;
+                Ok(Outcome::Same)
+            }
+            Some(Action::Variations) => variations(),
+        }
+    }
+
+    fn night(self) -> Result<Outcome> {
+        let config = Config::load(&self.place.config)?;
+        let options = Options { streams: self.stream, bisect: self.bisect };
+        let mut said = Ok(());
+        let ended = night::run(&config, &options, &mut |run| {
+            if said.is_ok() {
+                said = super::print(&line(run));
+            }
+        })?;
+        said?;
+        finish(&config, &ended, self.no_notify)
+    }
+}
+
+impl CompareArgs {
+    fn exec(self) -> Result<Outcome> {
+        let config = Config::load(&self.nightly)?;
+        let request = Request {
+            a: self.a,
+            b: self.b,
+            flags: self.choice.flags(),
+            expect: self.expect,
+            looks: config.pages.is_some(),
+        };
+        let ended = night::compare(&config.history, &self.stream, &request)?;
+        super::print(&line(&ended.run))?;
+        finish(&config, &[ended], self.no_notify)
+    }
+}
+
+impl FeedArgs {
+    fn exec(self) -> Result<Outcome> {
+        let job = feed::Job {
+            workdirs: self.workdir,
+            out: self.out,
+            url: self.url,
+            distribution: self.distribution,
+            stream: self.stream,
+        };
+        super::write_json(std::path::Path::new("-"), &feed::publish(&job)?)?;
+        Ok(Outcome::Same)
+    }
+}
+
+/// What is done after the runs, and the exit code.
+fn finish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Outcome> {
+    let failed = publish::publish(config, ended, quiet)?;
+    failed.iter().for_each(|what| super::warn(what));
+    match night::class(ended) {
+        Class::Failed | Class::Open => anyhow::bail!("not every stream could be compared"),
+        Class::Bad => Ok(Outcome::Finding),
+        Class::Good if failed.is_empty() => Ok(Outcome::Same),
+        Class::Good => {
+            anyhow::bail!("every stream reproduced, but not everything after that worked")
+        }
+    }
+}
+
+/// One run on one line.
+fn line(run: &Run) -> String {
+    let detail = if run.detail.is_empty() { "" } else { ": " };
+    let mut text = format!(
+        "run {} {}: {}{detail}{} ({})\n",
+        run.id,
+        run.stream,
+        run.verdict,
+        run.detail,
+        units::duration(run.seconds)
+    );
+    if let Some(culprit) = &run.culprit {
+        let culprit = if culprit.is_empty() { "none is needed" } else { culprit };
+        text.push_str(&format!("  smallest variation that breaks it: {culprit}\n"));
+    }
+    for (variation, why) in &run.skipped {
+        text.push_str(&format!("  not varied: {variation}: {why}\n"));
+    }
+    for note in &run.notes {
+        text.push_str(&format!("  note: {note}\n"));
+    }
+    text
+}
+
+fn variations() -> Result<Outcome> {
+    let scratch = tempfile::tempdir().context("making a directory to try them in")?;
+    let all = vary::VARIATIONS.iter().collect();
+    let (_, skipped) = vary::possible(all, scratch.path());
+    for variation in vary::VARIATIONS {
+        let why = skipped.iter().find(|(name, _)| name == variation.name);
+        let state = why.map(|(_, why)| format!("\n    not here: {why}")).unwrap_or_default();
+        super::print(&format!("{:16} {}{state}\n", variation.name, variation.help))?;
+    }
+    Ok(Outcome::Same)
+}

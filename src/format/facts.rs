@@ -1,0 +1,239 @@
+//! A generated file as what it says: named facts, which two files compare by.
+//!
+//! Index and cache formats hold no field that may be changed without their generator, but what
+//! they say compares well: their readers here give facts, and [`Facts::compare`] names those that
+//! differ.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::Malformed;
+
+/// Names that one line lists at most.
+const LISTED: usize = 5;
+/// Bytes of one name or value that a line shows at most.
+const SHOWN: usize = 80;
+
+/// What a file says, in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts(Vec<Fact>);
+
+/// One thing that a file says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fact {
+    /// The kind of thing, as a plural: "libraries".
+    pub kind: &'static str,
+    /// Its name. Several facts may have one name; then their order counts.
+    pub name: String,
+    /// What is said of it.
+    pub value: String,
+    /// Whether the value may be shown, or only that it differs.
+    pub shown: bool,
+}
+
+impl Facts {
+    /// Adds a fact whose value people can read.
+    pub(crate) fn text(
+        &mut self,
+        kind: &'static str,
+        name: impl Into<String>,
+        value: impl Into<String>,
+    ) {
+        self.0.push(Fact { kind, name: name.into(), value: value.into(), shown: true });
+    }
+
+    /// Adds a fact whose value is only compared, by its digest.
+    pub(crate) fn opaque(&mut self, kind: &'static str, name: impl Into<String>, value: &[u8]) {
+        let value = Sha256::digest(value)[..16].escape_ascii().to_string();
+        self.0.push(Fact { kind, name: name.into(), value, shown: false });
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the file says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// In what two files differ: a line for the facts of a kind that only one of them has, a line a
+    /// fact that differs up to five a kind, and a line where only the order differs.
+    pub fn compare(&self, other: &Facts) -> Vec<String> {
+        let mut kinds: Vec<&str> = self.0.iter().chain(&other.0).map(|f| f.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds.into_iter().flat_map(|kind| compare_kind(kind, self, other)).collect()
+    }
+
+    fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Fact> {
+        self.0.iter().filter(move |f| f.kind == kind)
+    }
+
+    /// The facts of a kind by name.
+    fn by_name(&self, kind: &str) -> BTreeMap<&str, Vec<&Fact>> {
+        let mut map: BTreeMap<&str, Vec<&Fact>> = BTreeMap::new();
+        for fact in self.of_kind(kind) {
+            map.entry(&fact.name).or_default().push(fact);
+        }
+        map
+    }
+}
+
+fn compare_kind(kind: &str, a: &Facts, b: &Facts) -> Vec<String> {
+    let (left, right) = (a.by_name(kind), b.by_name(kind));
+    let mut out = Vec::new();
+    for (here, there, side) in [(&left, &right, "first"), (&right, &left, "second")] {
+        let only: Vec<&str> = here.keys().filter(|n| !there.contains_key(*n)).copied().collect();
+        if !only.is_empty() {
+            out.push(format!("{kind} only in the {side}: {}", listed(&only)));
+        }
+    }
+    let changed: Vec<_> = left
+        .iter()
+        .filter_map(|(name, x)| right.get(name).map(|y| (*name, x, y)))
+        .filter(|(_, x, y)| values(x).ne(values(y)))
+        .collect();
+    out.extend(changed.iter().take(LISTED).map(|(name, x, y)| difference(kind, name, x, y)));
+    if changed.len() > LISTED {
+        out.push(format!("{kind}: {} more differ", changed.len() - LISTED));
+    }
+    let order = |facts: &Facts| facts.of_kind(kind).map(|f| f.name.clone()).collect::<Vec<_>>();
+    if out.is_empty() && order(a) != order(b) {
+        out.push(format!("the order of the {kind} differs"));
+    }
+    out
+}
+
+fn values<'f>(facts: &'f [&Fact]) -> impl Iterator<Item = &'f str> {
+    facts.iter().map(|f| f.value.as_str())
+}
+
+fn difference(kind: &str, name: &str, a: &[&Fact], b: &[&Fact]) -> String {
+    if a.iter().chain(b).any(|f| !f.shown) {
+        return format!("{kind}: {} differs", short(name));
+    }
+    let text = |facts: &[&Fact]| short(&values(facts).collect::<Vec<_>>().join(", "));
+    format!("{kind}: {}: {} and {}", short(name), text(a), text(b))
+}
+
+fn listed(names: &[&str]) -> String {
+    let mut out = names.iter().take(LISTED).map(|n| short(n)).collect::<Vec<_>>().join(", ");
+    if names.len() > LISTED {
+        out += &format!(" and {} more", names.len() - LISTED);
+    }
+    out
+}
+
+/// A name on one line, without anything that a terminal acts on.
+fn short(text: &str) -> String {
+    let clean = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let line: String = clean.take(SHOWN).collect();
+    if line.len() < text.len() && line.chars().count() == SHOWN { line + "…" } else { line }
+}
+
+/// Reading a memory image: numbers and strings at offsets that the file itself holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Image<'a> {
+    /// The whole file.
+    pub(crate) bytes: &'a [u8],
+    /// Big-endian?
+    pub(crate) big: bool,
+}
+
+impl<'a> Image<'a> {
+    /// `count` bytes at `at`, which belong to a `what`.
+    pub(crate) fn slice(
+        self,
+        at: impl TryInto<usize>,
+        count: impl TryInto<usize>,
+        what: &str,
+    ) -> Result<&'a [u8], Malformed> {
+        let (at, count) = (at.try_into().ok(), count.try_into().ok());
+        let range = at.zip(count).and_then(|(at, count)| Some(at..at.checked_add(count)?));
+        let beyond = || Malformed::at(at.unwrap_or(usize::MAX), format!("{what} is out of bounds"));
+        range.and_then(|range| self.bytes.get(range)).ok_or_else(beyond)
+    }
+
+    fn array<const N: usize>(self, at: u64, what: &str) -> Result<[u8; N], Malformed> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.slice(at, N, what)?);
+        if self.big {
+            array.reverse();
+        }
+        Ok(array)
+    }
+
+    pub(crate) fn u16(self, at: u64, what: &str) -> Result<u16, Malformed> {
+        self.array(at, what).map(u16::from_le_bytes)
+    }
+
+    pub(crate) fn u32(self, at: u64, what: &str) -> Result<u32, Malformed> {
+        self.array(at, what).map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn u64(self, at: u64, what: &str) -> Result<u64, Malformed> {
+        self.array(at, what).map(u64::from_le_bytes)
+    }
+
+    /// The bytes before the NUL at or after `at`.
+    pub(crate) fn cstr(self, at: u64, what: &str) -> Result<&'a [u8], Malformed> {
+        let tail = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..));
+        let end = tail.and_then(|tail| Some(&tail[..tail.iter().position(|b| *b == 0)?]));
+        end.ok_or_else(|| Malformed::at(at, format!("{what} is out of bounds")))
+    }
+
+    /// The same as text; bytes that are not UTF-8 are replaced.
+    pub(crate) fn text(self, at: u64, what: &str) -> Result<String, Malformed> {
+        self.cstr(at, what).map(|s| String::from_utf8_lossy(s).into_owned())
+    }
+
+    /// A count at `at` of records of `size` bytes each, which must fit the file.
+    pub(crate) fn count(self, at: u64, size: u64, what: &str) -> Result<u64, Malformed> {
+        let count = u64::from(self.u32(at, what)?);
+        match count.checked_mul(size).is_some_and(|len| len <= self.bytes.len() as u64) {
+            true => Ok(count),
+            false => Err(Malformed::at(at, format!("{count} {what} do not fit the file"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(list: &[(&'static str, &str, &str)]) -> Facts {
+        let mut facts = Facts::default();
+        list.iter().for_each(|(kind, name, value)| facts.text(kind, *name, *value));
+        facts
+    }
+
+    #[test]
+    fn names_values_and_order_are_told_apart() {
+        let a = facts(&[("icons", "x", "1"), ("icons", "y", "2"), ("icons", "w", "9")]);
+        let b = facts(&[("icons", "y", "3"), ("icons", "x", "1"), ("icons", "z", "4")]);
+        assert_eq!(
+            a.compare(&b),
+            ["icons only in the first: w", "icons only in the second: z", "icons: y: 2 and 3"]
+        );
+        let c = facts(&[("icons", "y", "2"), ("icons", "w", "9"), ("icons", "x", "1")]);
+        assert_eq!(a.compare(&c), ["the order of the icons differs"]);
+        assert!(a.compare(&a.clone()).is_empty());
+    }
+
+    #[test]
+    fn long_lists_end() {
+        let many: Vec<String> = (0..9).map(|n| n.to_string()).collect();
+        let side = |value| {
+            let mut facts = Facts::default();
+            many.iter().for_each(|n| facts.text("keys", n.clone(), value));
+            facts
+        };
+        let said = side("a").compare(&side("b"));
+        assert_eq!((said.len(), said[5].as_str()), (6, "keys: 4 more differ"));
+        let said = side("a").compare(&Facts::default());
+        assert_eq!(said, ["keys only in the first: 0, 1, 2, 3, 4 and 4 more"]);
+    }
+}

@@ -1,0 +1,201 @@
+//! `hwdb.bin`, udev's hardware database.
+//!
+//! Follows systemd's `src/libsystemd/sd-hwdb/hwdb-internal.h`: little-endian, a header, the nodes
+//! of a trie with their children and values one after another, and all strings at the end. Since
+//! systemd 233 a value records the file that it came from, as a path.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Malformed;
+use super::facts::{Facts, Image};
+
+const SIGNATURE: &[u8] = b"KSLPHHRH";
+const HEADER: u64 = 80;
+/// A value with the file that it came from.
+const VALUE2: u64 = 32;
+/// Folders of hwdb files, a folder before one whose path ends its own.
+const FOLDERS: [&[u8]; 5] = [
+    b"/usr/local/lib/udev/hwdb.d/",
+    b"/usr/lib/udev/hwdb.d/",
+    b"/etc/udev/hwdb.d/",
+    b"/run/udev/hwdb.d/",
+    b"/lib/udev/hwdb.d/",
+];
+/// Keys are matched byte by byte: no key is longer.
+const DEPTH: usize = 4096;
+
+/// A database and where its parts are.
+#[derive(Clone, Debug)]
+pub struct Hwdb<'a> {
+    image: Image<'a>,
+    child_size: u64,
+    value_size: u64,
+    root: u64,
+    /// Where the strings begin.
+    strings: u64,
+    /// Where a number stands that is the offset of a string, in file order.
+    pointers: Vec<u64>,
+    /// The offsets of the names of files that values came from.
+    files: BTreeSet<u64>,
+}
+
+/// Reads every node.
+///
+/// # Errors
+/// [`Malformed`] unless the nodes fill the part that the header names and all offsets are of
+/// strings in the file.
+pub fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
+    if !bytes.starts_with(SIGNATURE) {
+        return Err(Malformed::at(0, "not a hardware database"));
+    }
+    let image = Image { bytes, big: false };
+    let field = |n: u64| image.u64(8 * n, "header");
+    if field(2)? != bytes.len() as u64 {
+        return Err(Malformed::at(16, "the header names another size"));
+    }
+    if (field(3)?, field(4)?) != (HEADER, 24)
+        || !matches!((field(5)?, field(6)?), (16, 16 | VALUE2))
+    {
+        return Err(Malformed::at(24, "sizes of records that are not known"));
+    }
+    let (root, nodes) = (field(7)?, field(8)?);
+    let strings = HEADER.checked_add(nodes).filter(|s| *s <= bytes.len() as u64);
+    let strings = strings.ok_or_else(|| Malformed::at(64, "the nodes do not fit the file"))?;
+    if field(9)? != bytes.len() as u64 - strings {
+        return Err(Malformed::at(72, "the strings do not fill the file"));
+    }
+    let (pointers, files) = (Vec::new(), BTreeSet::new());
+    let (child_size, value_size) = (field(5)?, field(6)?);
+    let mut hwdb = Hwdb { image, child_size, value_size, root, strings, pointers, files };
+    let mut at = HEADER;
+    while at < strings {
+        at = hwdb.node(at)?;
+    }
+    hwdb.pointers.iter().try_for_each(|at| hwdb.string(*at).map(drop))?;
+    Ok(hwdb)
+}
+
+impl<'a> Hwdb<'a> {
+    /// Notes the pointers of the node at `at`; where the next begins.
+    fn node(&mut self, at: u64) -> Result<u64, Malformed> {
+        let node = self.image.slice(at, 24, "node")?;
+        let (children, values) = (u64::from(node[8]), self.image.u64(at + 16, "node")?);
+        let first = at + 24 + children * self.child_size;
+        let end = values.checked_mul(self.value_size).and_then(|len| first.checked_add(len));
+        let end = end.filter(|end| *end <= self.strings);
+        let end = end.ok_or_else(|| Malformed::at(at, "a node does not fit among the nodes"))?;
+        self.pointers.push(at);
+        for value in (0..values).map(|n| first + n * self.value_size) {
+            self.pointers.extend([value, value + 8]);
+            if self.value_size == VALUE2 {
+                self.pointers.push(value + 16);
+                self.files.insert(self.image.u64(value + 16, "value")?);
+            }
+        }
+        Ok(end)
+    }
+
+    /// The string that the pointer at `at` names.
+    fn string(&self, at: u64) -> Result<&'a [u8], Malformed> {
+        let offset = self.image.u64(at, "string")?;
+        match offset >= self.strings {
+            true => self.image.cstr(offset, "string"),
+            false => Err(Malformed::at(at, "a string is not among the strings")),
+        }
+    }
+
+    /// The parts of the strings that name the root below which the database was built: the offset
+    /// of a name and how much of it comes before the folder.
+    fn prefixes(&self) -> Result<BTreeMap<u64, u64>, Malformed> {
+        let mut found = BTreeMap::new();
+        for offset in &self.files {
+            let name = self.image.cstr(*offset, "file's name")?;
+            let folder = FOLDERS.iter().find_map(|f| find_last(name, f)).unwrap_or(0);
+            if folder > 0 {
+                found.insert(*offset, folder as u64);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The database that systemd makes of the same files at `/`: without the path of the root in
+    /// the names of files, all later strings moved up.
+    ///
+    /// # Errors
+    /// [`Malformed`] if something else uses what would go.
+    pub fn without_root(&self) -> Result<Vec<u8>, Malformed> {
+        let cuts = self.prefixes()?;
+        let mut out = self.image.bytes.to_vec();
+        for at in &self.pointers {
+            let offset = self.image.u64(*at, "string")?;
+            let before = cuts.range(..offset).next_back();
+            if let Some((start, len)) = before
+                && offset < start + len
+            {
+                return Err(Malformed::at(*at, "a string is part of the root's path"));
+            }
+            let moved: u64 = cuts.range(..offset).map(|(_, len)| len).sum();
+            put(&mut out, *at, offset - moved);
+        }
+        for (start, len) in cuts.iter().rev() {
+            out.drain(*start as usize..(start + len) as usize);
+        }
+        let len = out.len() as u64;
+        put(&mut out, 16, len);
+        put(&mut out, 72, len - self.strings);
+        Ok(out)
+    }
+
+    /// The properties by match pattern; and the version of systemd that made the file.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the trie does not end.
+    pub fn facts(&self) -> Result<Facts, Malformed> {
+        let mut facts = Facts::default();
+        facts.text("header", "tool version", self.image.u64(8, "header")?.to_string());
+        for file in &self.files {
+            facts.text("source files", self.image.text(*file, "file's name")?, "");
+        }
+        let mut left = self.image.bytes.len();
+        self.walk(self.root, &mut Vec::new(), &mut left, &mut facts)?;
+        Ok(facts)
+    }
+
+    fn walk(
+        &self,
+        at: u64,
+        key: &mut Vec<u8>,
+        left: &mut usize,
+        facts: &mut Facts,
+    ) -> Result<(), Malformed> {
+        let room = left.checked_sub(24).filter(|_| key.len() <= DEPTH);
+        *left = room.ok_or_else(|| Malformed::at(at, "the trie does not end"))?;
+        let start = key.len();
+        key.extend(self.string(at)?);
+        let children = u64::from(self.image.slice(at, 24, "node")?[8]);
+        for child in (0..children).map(|n| at + 24 + n * self.child_size) {
+            key.push(self.image.slice(child, 1, "child")?[0]);
+            self.walk(self.image.u64(child + 8, "child")?, key, left, facts)?;
+            key.pop();
+        }
+        let first = at + 24 + children * self.child_size;
+        let values = self.image.u64(at + 16, "node")?;
+        for value in (0..values).map(|n| first + n * self.value_size) {
+            let text = |at| self.string(at).map(String::from_utf8_lossy);
+            let name = format!("{}{}", String::from_utf8_lossy(key), text(value)?);
+            facts.text("properties", name, text(value + 8)?);
+        }
+        key.truncate(start);
+        Ok(())
+    }
+}
+
+fn put(out: &mut [u8], at: u64, value: u64) {
+    if let Some(place) = out.get_mut(at as usize..at as usize + 8) {
+        place.copy_from_slice(&value.to_le_bytes());
+    }
+}
+
+fn find_last(name: &[u8], part: &[u8]) -> Option<usize> {
+    name.windows(part.len()).rposition(|w| w == part)
+}

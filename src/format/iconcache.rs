@@ -1,0 +1,55 @@
+//! `icon-theme.cache`, which `gtk-update-icon-cache` writes.
+//!
+//! Follows GTK's `docs/iconcache.txt`: big-endian, a list of directories, and a hash table of icon
+//! names with the directories that hold each.
+
+use super::Malformed;
+use super::facts::{Facts, Image};
+
+const NONE: u32 = u32::MAX;
+
+/// The directories in their order, and the images of each icon in the order of the file.
+///
+/// # Errors
+/// [`Malformed`] if an offset leaves the file or a chain does not end.
+pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
+    let image = Image { bytes, big: true };
+    if (image.u16(0, "header")?, image.u16(2, "header")?) != (1, 0) {
+        return Err(Malformed::at(0, "not an icon cache of version 1.0"));
+    }
+    let (hash, list) = (image.u32(4, "header")?.into(), image.u32(8, "header")?.into());
+    let mut facts = Facts::default();
+    let mut dirs = Vec::new();
+    for n in 0..image.count(list, 4, "directories")? {
+        let at = image.u32(list + 4 + n * 4, "directories")?.into();
+        dirs.push(image.text(at, "directory")?);
+    }
+    let buckets = image.count(hash, 4, "buckets")?;
+    // A chain that turns back on itself would never end.
+    let mut left = bytes.len();
+    for bucket in 0..buckets {
+        let mut at = image.u32(hash + 4 + bucket * 4, "bucket")?;
+        while at != NONE {
+            left = left.checked_sub(12).ok_or_else(|| Malformed::at(at, "a chain has no end"))?;
+            icon(image, at.into(), &dirs, &mut facts)?;
+            at = image.u32(at.into(), "icon")?;
+        }
+    }
+    for dir in dirs {
+        facts.text("directories", dir, "");
+    }
+    Ok(facts)
+}
+
+fn icon(image: Image<'_>, at: u64, dirs: &[String], facts: &mut Facts) -> Result<(), Malformed> {
+    let name = image.text(image.u32(at + 4, "icon")?.into(), "icon's name")?;
+    let list = u64::from(image.u32(at + 8, "icon")?);
+    for n in 0..image.count(list, 8, "images")? {
+        let at = list + 4 + n * 8;
+        let dir = usize::from(image.u16(at, "image")?);
+        let dir = dirs.get(dir).ok_or_else(|| Malformed::at(at, "no such directory"))?;
+        let flags = image.u16(at + 2, "image")?;
+        facts.text("icons", name.clone(), format!("{dir} ({flags:#x})"));
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! depmod's indexes: `modules.*.bin`, a trie, and the text files beside them.
+//!
+//! Follows kmod's `libkmod/libkmod-index.c`: big-endian, a root offset whose upper bits say which
+//! parts a node has.
+
+use super::Malformed;
+use super::facts::{Facts, Image};
+
+const MAGIC: u32 = 0xB007_F457;
+const PREFIX: u32 = 0x8000_0000;
+const VALUES: u32 = 0x4000_0000;
+const CHILDREN: u32 = 0x2000_0000;
+const OFFSET: u32 = 0x0FFF_FFFF;
+/// Bytes of a key, at most.
+const KEY: usize = 4096;
+
+/// What an index of either form says.
+///
+/// # Errors
+/// [`Malformed`] for a binary index with an offset that leaves the file, or whose keys do not end.
+/// Text is never malformed.
+pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
+    let image = Image { bytes, big: true };
+    let mut facts = Facts::default();
+    if bytes.first() != Some(&MAGIC.to_be_bytes()[0]) {
+        lines(bytes, &mut facts);
+        return Ok(facts);
+    }
+    if image.u32(0, "header")? != MAGIC || image.u32(4, "header")? >> 16 != 2 {
+        return Err(Malformed::at(0, "not a kmod index of version 2"));
+    }
+    let mut left = bytes.len();
+    node(image, image.u32(8, "root")?, &mut Vec::new(), &mut left, &mut facts)?;
+    Ok(facts)
+}
+
+/// Lines by their first word (`modules.dep`, `.softdep`) or their first two (`alias X module`);
+/// records that end in NUL (`modules.builtin.modinfo`) alike.
+fn lines(bytes: &[u8], facts: &mut Facts) {
+    for line in bytes.split(|b| matches!(b, b'\n' | 0)).filter(|l| !l.is_empty()) {
+        let line = String::from_utf8_lossy(line);
+        let words = if line.starts_with("alias ") { 2 } else { 1 };
+        let ends = line.match_indices([' ', '=']).map(|(at, _)| at);
+        let cut = ends.take(words).last().unwrap_or(line.len());
+        let (name, value) = line.split_at(cut);
+        facts.text("entries", name, value.trim_start());
+    }
+}
+
+fn node(
+    image: Image<'_>,
+    offset: u32,
+    key: &mut Vec<u8>,
+    left: &mut usize,
+    facts: &mut Facts,
+) -> Result<(), Malformed> {
+    let mut at = u64::from(offset & OFFSET);
+    let start = key.len();
+    if offset & PREFIX != 0 {
+        let prefix = image.cstr(at, "prefix")?;
+        key.extend(prefix);
+        at += prefix.len() as u64 + 1;
+    }
+    *left = left
+        .checked_sub(1)
+        .filter(|_| key.len() <= KEY)
+        .ok_or_else(|| Malformed::at(at, "the index's keys do not end"))?;
+    let mut below = Vec::new();
+    if offset & CHILDREN != 0 {
+        let (first, last) = (byte(image, at)?, byte(image, at + 1)?);
+        at += 2;
+        for letter in first..=last {
+            below.push((letter, image.u32(at, "child")?));
+            at += 4;
+        }
+    }
+    if offset & VALUES != 0 {
+        values(image, at, &String::from_utf8_lossy(key), facts)?;
+    }
+    for (letter, offset) in below.into_iter().filter(|(_, offset)| *offset != 0) {
+        key.push(letter);
+        node(image, offset, key, left, facts)?;
+        key.pop();
+    }
+    key.truncate(start);
+    Ok(())
+}
+
+fn byte(image: Image<'_>, at: u64) -> Result<u8, Malformed> {
+    image.slice(at, 1, "node").map(|b| b[0])
+}
+
+fn values(image: Image<'_>, mut at: u64, key: &str, facts: &mut Facts) -> Result<(), Malformed> {
+    let count = image.count(at, 5, "values")?;
+    at += 4;
+    for _ in 0..count {
+        let value = image.cstr(at + 4, "value")?;
+        let priority = image.u32(at, "value")?;
+        facts.text("entries", key, format!("{} ({priority})", String::from_utf8_lossy(value)));
+        at += 4 + value.len() as u64 + 1;
+    }
+    Ok(())
+}

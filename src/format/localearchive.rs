@@ -1,0 +1,51 @@
+//! `locale-archive`: glibc's locales in one file.
+//!
+//! Follows `locale/locarchive.h` of glibc: a header of fourteen numbers in the order of the
+//! architecture, a hash table of names, records with the place of each category.
+
+use sha2::{Digest, Sha256};
+
+use super::Malformed;
+use super::facts::{Facts, Image};
+
+const MAGIC: u32 = 0xDE02_0109;
+/// Categories in a record (`__LC_LAST`).
+const CATEGORIES: u64 = 13;
+
+/// The locales by name with a digest of their data; and the order of their records.
+///
+/// # Errors
+/// [`Malformed`] if an offset leaves the file.
+pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
+    let image = [false, true].map(|big| Image { bytes, big });
+    let magic = |image: &Image<'_>| image.u32(0, "header").ok() == Some(MAGIC);
+    let image =
+        *image.iter().find(|i| magic(i)).ok_or_else(|| Malformed::at(0, "not a locale archive"))?;
+    let field = |n: u64| image.u32(4 * n, "header").map(u64::from);
+    let (names, size) = (field(2)?, field(4)?);
+    image.slice(names, size.saturating_mul(12), "table of names")?;
+    let mut locales = Vec::new();
+    for at in (0..size).map(|n| names + n * 12) {
+        let (name, record) = (image.u32(at + 4, "name")?, image.u32(at + 8, "name")?);
+        if name != 0 {
+            locales.push((u64::from(record), image.text(name.into(), "locale's name")?));
+        }
+    }
+    // The order of the records is that in which locales were added.
+    locales.sort();
+    let mut facts = Facts::default();
+    for (record, name) in locales {
+        facts.opaque("locales", name, &digest(image, record)?);
+    }
+    Ok(facts)
+}
+
+fn digest(image: Image<'_>, record: u64) -> Result<Vec<u8>, Malformed> {
+    let mut sha = Sha256::new();
+    for at in (0..CATEGORIES).map(|n| record + 4 + n * 8) {
+        let (start, len) = (image.u32(at, "record")?, image.u32(at + 4, "record")?);
+        sha.update(len.to_be_bytes());
+        sha.update(image.slice(u64::from(start), u64::from(len), "category")?);
+    }
+    Ok(sha.finalize()[..8].to_vec())
+}

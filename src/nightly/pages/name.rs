@@ -1,0 +1,150 @@
+//! The page of a path, of a package, and the lists of both.
+
+use anyhow::Result;
+use maud::{Markup, html};
+
+use super::{LISTED, SHOWN, View, breaking, document, hash, scrolling, stream, verdict};
+use crate::history::{Difference, Seen, Versions};
+
+/// What has pages of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    folder: &'static str,
+    title: &'static str,
+}
+
+/// Paths.
+pub(super) const PATHS: Kind = Kind { folder: "path", title: "Paths" };
+/// Packages.
+pub(super) const PACKAGES: Kind = Kind { folder: "package", title: "Packages" };
+
+impl Kind {
+    /// The file of the page for `name`, from the top.
+    pub(super) fn file(self, name: &str) -> String {
+        format!("{}/{}.html", self.folder, hash(name))
+    }
+}
+
+/// Names in a list, at most.
+const LIST: usize = 1000;
+
+/// `paths.html` or `packages.html`.
+pub(super) fn list(cx: &View<'_>, kind: Kind) -> Result<String> {
+    let (all, linked) = match kind.folder {
+        "path" => (cx.history.paths()?, Some(cx.history.paths_shown(SHOWN)?)),
+        _ => (cx.history.packages_seen()?, None),
+    };
+    let has_page =
+        |name: &String| linked.as_ref().is_none_or(|all| all.binary_search(name).is_ok());
+    let table = html! {
+        table {
+            thead { tr { th scope="col" { (kind.title) } th.number scope="col" { "Runs" } } }
+            tbody {
+                @for (name, runs) in all.iter().take(LIST) {
+                    tr {
+                        td {
+                            @if has_page(name) { a.path href=(kind.file(name)) { (breaking(name)) } }
+                            @else { span.path { (breaking(name)) } }
+                        }
+                        td.number { (runs) }
+                    }
+                }
+            }
+        }
+    };
+    let body = html! {
+        p { "Everything that ever differed, by the number of runs in which it did." }
+        @if all.is_empty() { p { "Nothing ever differed." } } @else { (scrolling(kind.title, &table)) }
+        @if all.len() > LIST { p.soft { (all.len() - LIST) " more are not listed." } }
+    };
+    Ok(document(kind.title, "", &body))
+}
+
+/// A path's page.
+pub(super) fn path(cx: &View<'_>, path: &str) -> Result<String> {
+    let blame = cx.history.blame(path)?;
+    let rows = cx.history.of_path(path, LISTED)?;
+    let body = html! {
+        @for seen in &blame.streams { (since(seen)) }
+        h2 { "Runs in which it differed" }
+        (scrolling("Runs", &table(cx, &rows, false)))
+    };
+    Ok(document(path, "../", &body))
+}
+
+/// A package's page.
+pub(super) fn package(cx: &View<'_>, package: &str) -> Result<String> {
+    let rows = cx.history.of_package(package, LISTED)?;
+    let body = html! {
+        h2 { "Its files that differed" }
+        (scrolling("Runs", &table(cx, &rows, true)))
+    };
+    Ok(document(package, "../", &body))
+}
+
+/// Since when a path differs in one stream.
+fn since(seen: &Seen) -> Markup {
+    let run = |id: i64| html! { a href={ "../run/" (id) ".html" } { "run " (id) } };
+    let changed = seen.changed.len();
+    html! {
+        h2 { (stream::link(&seen.stream, "../")) }
+        p {
+            @if seen.still { "Differs since " } @else { "Does not differ any more. It last began to in " }
+            (run(seen.first.id)) " (" (super::run::when(&seen.first)) "), "
+            @match &seen.last_good {
+                Some(good) => { "and was the same in " (run(good.id)) "; " }
+                None => "the first that is known; ",
+            }
+            "it differed in " (seen.times) @if seen.times == 1 { " run" } @else { " runs" } " in all."
+        }
+        @if let Some(package) = &seen.package { p { "Its package: " (versions(package)) "." } }
+        @if changed > 0 {
+            details {
+                summary { (changed) " other packages changed with it" }
+                ul { @for package in seen.changed.iter().take(200) { li { (versions(package)) } } }
+            }
+        }
+    }
+}
+
+fn versions(package: &Versions) -> Markup {
+    let shown = |v: &Option<String>| v.clone().unwrap_or_else(|| "not known".to_owned());
+    html! {
+        a href={ "../" (PACKAGES.file(&package.name)) } { (package.name) } ": "
+        @if package.before == package.after { (shown(&package.after)) " before and after" }
+        @else { (shown(&package.before)) " → " (shown(&package.after)) }
+    }
+}
+
+fn table(cx: &View<'_>, rows: &[(i64, Difference)], paths: bool) -> Markup {
+    html! {
+        table {
+            thead {
+                tr {
+                    th scope="col" { "Run" } th scope="col" { "Stream" } th scope="col" { "Verdict" }
+                    @if paths { th scope="col" { "Path" } }
+                    th scope="col" { "Differs in" } th scope="col" { "Why" }
+                }
+            }
+            tbody {
+                @for (id, difference) in rows {
+                    tr {
+                        td { a href={ "../run/" (id) ".html" } { "Run " (id) } }
+                        @match cx.run(*id) {
+                            Some(run) => {
+                                td { (stream::link(&run.stream, "../")) } td { (verdict(run.verdict)) }
+                            }
+                            None => { td {} td {} }
+                        }
+                        @if paths { td.path { (breaking(&difference.path)) } }
+                        td { (difference.kind) }
+                        td {
+                            (difference.cause)
+                            @if let Some(plugin) = &difference.plugin { " (" (plugin) ")" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

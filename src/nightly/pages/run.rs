@@ -1,0 +1,112 @@
+//! A run's page.
+
+use anyhow::Result;
+use maud::{Markup, html};
+
+use super::{SHOWN, View, breaking, document, name, scrolling, stream, verdict};
+use crate::history::{Class, Difference, Run};
+use crate::nightly::units::{duration, utc};
+
+/// Bytes of a difference's text.
+const TEXT: usize = 2000;
+
+/// When a run began.
+pub(super) fn when(run: &Run) -> Markup {
+    let time = utc(run.started);
+    html! { time datetime=(time) { (&time[..10]) " " (&time[11..16]) } }
+}
+
+/// The page. `report`: whether the whole report stands beside it.
+pub(super) fn page(cx: &View<'_>, run: &Run, report: bool) -> Result<String> {
+    let count = cx.history.count(run.id)?;
+    let differences = cx.history.first_differences(run.id, SHOWN, TEXT)?;
+    let body = html! {
+        p {
+            (verdict(run.verdict))
+            @if !run.detail.is_empty() { " " (run.detail) }
+        }
+        (facts(run))
+        @for note in &run.notes { p { "Note: " (note) } }
+        @for (variation, why) in &run.skipped {
+            p { "Not varied: " code { (variation) } ", because " (why) }
+        }
+        @if report {
+            p {
+                "The whole report: " a href={ (run.id) ".report.html" } { "page" } ", "
+                a href={ (run.id) ".report.json" } { "JSON" } "."
+            }
+        }
+        @if count > 0 {
+            h2 { (count) @if count == 1 { " path differs" } @else { " paths differ" } }
+            (scrolling("Differences", &table(&differences)))
+            @if count > differences.len() as u64 {
+                p.soft { (count - differences.len() as u64) " more are in the whole report." }
+            }
+        } @else if run.verdict.class() == Class::Good { p { "No path differs." } }
+    };
+    Ok(document(&format!("Run {} of {}", run.id, run.stream), "../", &body))
+}
+
+fn facts(run: &Run) -> Markup {
+    let variations = run.variations.replace(',', ", ");
+    let culprit = run.culprit.as_ref().map(|culprit| match culprit.is_empty() {
+        true => "none: two builds under equal conditions differ".to_owned(),
+        false => culprit.replace(',', ", "),
+    });
+    let facts: [(&str, Option<String>); 11] = [
+        ("Architecture", Some(run.architecture.clone())),
+        ("Kind", Some(run.kind.clone())),
+        ("Took", Some(duration(run.seconds))),
+        ("SOURCE_DATE_EPOCH", run.epoch.map(|epoch| epoch.to_string())),
+        ("Content of the first build", run.checksum_a.clone()),
+        ("Content of the second build", run.checksum_b.clone()),
+        ("Varied", (!variations.is_empty()).then_some(variations)),
+        ("Smallest variation that breaks it", culprit),
+        ("Plugins", Some(run.plugins.replace(',', ", ")).filter(|p| !p.is_empty())),
+        ("Inputs", Some(run.inputs.clone()).filter(|i| !i.is_empty())),
+        ("Made by", Some(format!("reprofix {} on {}", run.version, run.host))),
+    ];
+    html! {
+        dl {
+            dt { "Stream" } dd { (stream::link(&run.stream, "../")) }
+            dt { "Began" } dd { (when(run)) }
+            @for (label, value) in facts {
+                @if let Some(value) = value { dt { (label) } dd { (value) } }
+            }
+        }
+    }
+}
+
+fn table(differences: &[Difference]) -> Markup {
+    html! {
+        table {
+            thead {
+                tr {
+                    th scope="col" { "Path" } th scope="col" { "Differs in" } th scope="col" { "Why" }
+                    th scope="col" { "Package" }
+                }
+            }
+            tbody { @for difference in differences { (row(difference)) } }
+        }
+    }
+}
+
+fn row(difference: &Difference) -> Markup {
+    html! {
+        tr {
+            td {
+                a.path href={ "../" (name::PATHS.file(&difference.path)) } { (breaking(&difference.path)) }
+                @if !difference.text.is_empty() {
+                    details { summary { "Details" } pre { (difference.text) } }
+                }
+            }
+            td { (difference.kind) }
+            td { (difference.cause) @if let Some(plugin) = &difference.plugin { " (" (plugin) ")" } }
+            td {
+                @if let Some(package) = &difference.package {
+                    a href={ "../" (name::PACKAGES.file(package)) } { (package) }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `build-ids`: links named after what is in a binary.
+
+use super::Page;
+use super::table::{Action, Row, Table};
+use crate::tree::Kind;
+
+/// The plugin.
+pub(super) static BUILD_IDS: Table = Table::new(&PAGE, ROWS);
+
+static PAGE: Page = Page {
+    name: "build-ids",
+    summary: "explains build-id links: they follow the binaries that they name",
+    default: true,
+    paths: "usr/lib/.build-id/**, usr/lib/debug/.build-id/**",
+    varies: "The names of the links, and which of two equal binaries a link points to.",
+    why: "A link is named after the build-id of a binary, a hash of what was linked: another binary \
+          has another name here.",
+    done: "Nothing: the cause is the binary. Links are payload of its package.",
+    lost: "Nothing.",
+    upstream: "A consequence, not a cause; a package built twice in one build root has one build-id.",
+    payload: false,
+    options: &[],
+};
+
+static ROWS: &[Row] = &[Row::new(
+    "usr/lib/{debug/,}.build-id{,/**}",
+    &[Kind::Symlink, Kind::Dir, Kind::File],
+    Action::Explain,
+    "named after the build-id of a binary: look at the binary that the link leads to",
+)];

@@ -1,0 +1,25 @@
+//! `catalog`: systemd's message catalog.
+
+use super::Page;
+use super::known::Known;
+use crate::format::catalog;
+
+/// The plugin.
+pub(super) static CATALOG: Known =
+    Known::new(&PAGE, &["{var,usr}/lib/systemd/catalog/database"], catalog::parse);
+
+static PAGE: Page = Page {
+    name: "catalog",
+    summary: "explains differences of systemd's message catalog, message by message",
+    default: true,
+    paths: "var/lib/systemd/catalog/database, usr/lib/systemd/catalog/database",
+    varies: "The set of messages; in old versions the order of their texts.",
+    why: "`journalctl --update-catalog` compiles the catalogs of all packages.",
+    done: "Nothing: current versions sort files and messages. `check` names the messages by id and \
+           language, or says that only the layout differs.",
+    lost: "Nothing.",
+    upstream: "Not seen to vary with systemd 252; rpm-ostree wipes /var, and \
+               systemd-journal-catalog-update.service makes the file where it is missing.",
+    payload: false,
+    options: &[],
+};

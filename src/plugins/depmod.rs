@@ -1,0 +1,31 @@
+//! `depmod`: the kernel's module indexes.
+
+use super::Page;
+use super::known::Known;
+use crate::format::kmodindex;
+
+/// The plugin.
+pub(super) static DEPMOD: Known = Known::new(
+    &PAGE,
+    &[
+        "{usr/,}lib/modules/*/modules.{dep,alias,symbols,builtin,builtin.alias}{.bin,}",
+        "{usr/,}lib/modules/*/modules.{softdep,devname,order,weakdep,builtin.modinfo}",
+    ],
+    kmodindex::parse,
+);
+
+static PAGE: Page = Page {
+    name: "depmod",
+    summary: "explains differences of the kernel's module indexes, entry by entry",
+    default: true,
+    paths: "usr/lib/modules/*/modules.* (text and .bin)",
+    varies: "The set of modules and their dependencies; the order of modules outside modules.order.",
+    why: "depmod indexes what it finds. With the same modules and the same kmod it writes the same \
+          files, so a difference follows another one: a module that only one build has, or that \
+          was compiled otherwise.",
+    done: "Nothing. `check` names the entries, or says that only their order differs.",
+    lost: "Nothing.",
+    upstream: "Not seen to vary with kmod 30; rpm-ostree runs depmod itself, late.",
+    payload: false,
+    options: &[],
+};

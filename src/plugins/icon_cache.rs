@@ -1,0 +1,27 @@
+//! `icon-cache`: caches of icon themes.
+
+use super::Page;
+use super::known::Known;
+use crate::format::iconcache;
+
+/// The plugin.
+pub(super) static ICON_CACHE: Known =
+    Known::new(&PAGE, &["usr/share/icons/*/icon-theme.cache"], iconcache::parse);
+
+static PAGE: Page = Page {
+    name: "icon-cache",
+    summary: "explains differences of icon-theme caches: folders and icons",
+    default: true,
+    paths: "usr/share/icons/*/icon-theme.cache",
+    varies: "The set of icons; in old versions the order of folders, by which icons are numbered.",
+    why: "gtk-update-icon-cache walks the theme. Versions before GTK 3.22 did so in the order of \
+          the disk.",
+    done: "Nothing: current versions sort. `check` names the icons, or says that only the order of \
+           folders or icons differs.",
+    lost: "Nothing.",
+    upstream: "Not seen to vary with GTK 3.24, between a disk's and a tmpfs's order of folders. \
+               GTK takes a cache older than its folder as stale, which plugin mtime does not make \
+               it.",
+    payload: false,
+    options: &[],
+};

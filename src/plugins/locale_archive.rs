@@ -1,0 +1,26 @@
+//! `locale-archive`: glibc's locales in one file.
+
+use super::Page;
+use super::known::Known;
+use crate::format::localearchive;
+
+/// The plugin.
+pub(super) static LOCALE_ARCHIVE: Known =
+    Known::new(&PAGE, &["usr/lib/locale/locale-archive{,.real}"], localearchive::parse).unread();
+
+static PAGE: Page = Page {
+    name: "locale-archive",
+    summary: "explains differences of the locale archive, locale by locale",
+    default: true,
+    paths: "usr/lib/locale/locale-archive",
+    varies: "The order in which locales were added, and with it every offset in the file.",
+    why: "localedef adds a locale at the end; scriptlets that add several do so in the order of a \
+          folder or of their installation.",
+    done: "Nothing: the archive is mapped by every program, and only localedef knows what else \
+           depends on an offset. `check` names the locales, or says that only the order differs. \
+           Have it made in one run with a sorted list, or install locales as folders.",
+    lost: "Nothing.",
+    upstream: "Open in glibc; Fedora packages the archive ready-made, Debian's locales-all too.",
+    payload: false,
+    options: &[],
+};

@@ -1,0 +1,48 @@
+//! `os-release`: the version of the build in the build.
+
+use super::Page;
+use super::known::Known;
+use crate::format::Malformed;
+use crate::format::facts::Facts;
+
+/// The plugin.
+pub(super) static OS_RELEASE: Known = Known::new(
+    &PAGE,
+    &[
+        "{usr/lib,etc}/{os,initrd,extension}-release",
+        "{usr/lib,etc}/os-release.d/*",
+        "usr/lib/os.release.d/*",
+        "{usr/lib,etc}/{fedora,redhat,centos,system}-release",
+        "{usr/lib,etc}/issue{,.net}",
+    ],
+    parse,
+);
+
+static PAGE: Page = Page {
+    name: "os-release",
+    summary: "names the fields of os-release that differ",
+    default: true,
+    paths: "usr/lib/os-release and its kin, issue and release files",
+    varies: "VERSION, OSTREE_VERSION, BUILD_ID, RELEASE_TYPE: the version of the build as text.",
+    why: "rpm-ostree's mutate-os-release and many configurations write the version into the tree, \
+          and the version often holds a date or a counter.",
+    done: "Nothing: the field says what was built. dracut copies the file into the initramfs, which \
+           then differs too.",
+    lost: "Nothing.",
+    upstream: "By design: rpm-ostree issue 4305. Give both builds one version (`--version`, \
+               automatic-version-prefix without <date:…>), or leave it to the commit's metadata.",
+    payload: false,
+    options: &[],
+};
+
+/// `NAME=VALUE` lines; other text is a line by its number.
+fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
+    let mut facts = Facts::default();
+    for (n, line) in String::from_utf8_lossy(bytes).lines().enumerate() {
+        match line.split_once('=') {
+            Some((name, value)) if !name.contains(' ') => facts.text("fields", name, value),
+            _ => facts.text("lines", format!("line {}", n + 1), line),
+        }
+    }
+    Ok(facts)
+}
