@@ -11,7 +11,7 @@ use reprofix::format::rpmdb::ndb;
 use reprofix::plugins::rpmdb::Database;
 use sha2::{Digest, Sha256};
 
-const EPOCH: &str = "1700000000";
+pub(crate) const EPOCH: &str = "1700000000";
 const PLACE: &str = "usr/lib/sysimage/rpm";
 const COPY: &str = "usr/lib/sysimage/rpm-ostree-base-db";
 
@@ -44,7 +44,7 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-fn reprofix(args: &[&str]) -> Output {
+pub(crate) fn reprofix(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reprofix"));
     command.args(args).env_remove("SOURCE_DATE_EPOCH").output().unwrap()
 }
@@ -52,8 +52,9 @@ fn reprofix(args: &[&str]) -> Output {
 /// Runs `fix` with the plugin alone; what it prints.
 fn fix(root: &Path, more: &[&str]) -> (Option<i32>, String) {
     let root = root.to_str().unwrap();
-    let args = ["fix", root, "--plugin=rpmdb", "--source-date-epoch", EPOCH];
-    let out = reprofix(&[&args, more].concat());
+    let plugins = ["--plugin=rpmdb", "--plugin=dnf-history"];
+    let args = [&["fix", root, "--source-date-epoch", EPOCH], &plugins[..]].concat();
+    let out = reprofix(&[&args[..], more].concat());
     let text = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
     (out.status.code(), text)
 }
@@ -260,7 +261,7 @@ fn kill(root: &Path, call: &str, nth: usize) -> bool {
     let out = Command::new("strace")
         .args(["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject])
         .args([env!("CARGO_BIN_EXE_reprofix"), "fix", root.to_str().unwrap()])
-        .args(["--plugin=rpmdb", "--source-date-epoch", EPOCH, "--quiet"])
+        .args(["--plugin=rpmdb", "--plugin=dnf-history", "--source-date-epoch", EPOCH, "--quiet"])
         .output()
         .unwrap();
     !out.status.success()
@@ -315,6 +316,40 @@ fn killed_at_any_instant_a_database_with_a_log_holds_the_same_packages() {
         assert_eq!(before, text(&root.join("var/lib/rpm")));
     });
     assert!(kills == 0 || kills > 5, "{kills}");
+}
+
+/// dnf's history quotes the database: whenever the run is killed, the next one still knows the
+/// quotation.
+#[test]
+fn killed_at_any_instant_a_history_keeps_to_its_database() {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/dnf-history/dnf4/in");
+    let history = Path::new("var/lib/dnf/history.sqlite");
+    let start = || {
+        let dir = tempfile::tempdir().unwrap();
+        for path in files(&case).keys().filter(|path| path.extension().unwrap() == "sqlite") {
+            fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+            fs::copy(case.join(path), dir.path().join(path)).unwrap();
+        }
+        // With a log, as dnf leaves it.
+        let wal = |name: &Path| name.with_extension("sqlite-wal");
+        let other = tempfile::tempdir().unwrap();
+        let copy = other.path().join("h.sqlite");
+        fs::copy(dir.path().join(history), &copy).unwrap();
+        let db = rusqlite::Connection::open(&copy).unwrap();
+        db.execute_batch("PRAGMA wal_autocheckpoint = 0; UPDATE trans SET comment = 'late'")
+            .unwrap();
+        fs::copy(wal(&copy), wal(&dir.path().join(history))).unwrap();
+        dir
+    };
+    let kills = killed_everywhere(&start, &|_| ());
+    assert!(kills == 0 || kills > 8, "{kills}");
+    let done = start();
+    fixed(done.path());
+    let db = rusqlite::Connection::open(done.path().join(history)).unwrap();
+    let last = "SELECT rpmdb_version_end || comment FROM trans ORDER BY id DESC";
+    let last: String = db.query_row(last, [], |row| row.get(0)).unwrap();
+    // The cookie of the canonical database, as rpm itself computes it (tests/it/dnf_history.rs).
+    assert_eq!(last, "8776bb748bef6e76d204225062919a4cb999faafb95c1bf705e8b3b37a1aafadlate");
 }
 
 #[test]
