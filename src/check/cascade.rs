@@ -11,17 +11,20 @@ use std::path::{Component, Path, PathBuf};
 use super::{Cause, Change, Explained, Side};
 use crate::tree::Tree;
 
-/// One side of a comparison: the tree, and the packages that own a path, as NEVRA.
+/// The packages that own a path, as NEVRA.
+type Owners<'a> = dyn Fn(&Path) -> BTreeSet<String> + Sync + 'a;
+
+/// One side of a comparison.
 #[derive(Clone, Copy)]
-pub struct Build<'a> {
+pub(super) struct Build<'a> {
     /// The tree.
-    pub tree: &'a dyn Tree,
+    pub(super) tree: &'a dyn Tree,
     /// Who owns a path.
-    pub owners: &'a (dyn Fn(&Path) -> BTreeSet<String> + Sync),
+    pub(super) owners: &'a Owners<'a>,
 }
 
 /// Finds what follows a difference of packages, of account numbers, or of a binary.
-pub fn drift(all: &mut [Explained], builds: &[Build<'_>; 2]) {
+pub(super) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2]) {
     let roots = Roots::of(all);
     let mut names = None;
     for explained in all {
@@ -118,8 +121,11 @@ fn follows_account(explained: &Explained, roots: &Roots, names: &[Accounts; 2]) 
         return None;
     }
     let drifted = |x: u32, y: u32, of: fn(&Accounts) -> &BTreeMap<u32, String>| {
+        if x == y {
+            return Some(None);
+        }
         let (left, right) = (of(&names[0]).get(&x)?, of(&names[1]).get(&y)?);
-        (left == right).then(|| (x != y).then(|| format!("{left} is {x} and {y}")))
+        (left == right).then(|| Some(format!("{left} is {x} and {y}")))
     };
     let user = drifted(a.attrs.uid, b.attrs.uid, |n| &n.users)?;
     let group = drifted(a.attrs.gid, b.attrs.gid, |n| &n.groups)?;
@@ -161,6 +167,132 @@ fn below_root(link: &Path, target: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Difference;
+    use crate::format::ostree::{Attrs, Checksum};
+    use crate::tree::{Entry, Nowhere};
+    use std::ffi::OsString;
+    use std::io;
+
+    /// A tree of one file, `usr/lib/passwd`.
+    struct Passwd(&'static str);
+
+    impl Tree for Passwd {
+        fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
+            Nowhere.lookup(path)
+        }
+        fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+            Nowhere.list(path)
+        }
+        fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+            Ok((path == Path::new("usr/lib/passwd")).then(|| self.0.into()))
+        }
+        fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+            Nowhere.readlink(path)
+        }
+        fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+            Nowhere.xattrs(path)
+        }
+    }
+
+    fn side(uid: u32, target: Option<&str>) -> Option<Side> {
+        let mode = if target.is_some() { 0o120_777 } else { 0o100_644 };
+        let attrs = Attrs { uid, gid: 0, mode, xattrs: Vec::new() };
+        let target = target.map(PathBuf::from);
+        Some(Side { attrs, target, size: 0, object: Checksum([0; 32]) })
+    }
+
+    fn explained(
+        path: &str,
+        changes: &[Change],
+        sides: [Option<Side>; 2],
+        cause: Cause,
+    ) -> Explained {
+        let [a, b] = sides;
+        let difference = Difference { path: path.into(), a, b, changes: changes.to_vec() };
+        Explained { difference, cause, details: Vec::new(), expected: None, look: None }
+    }
+
+    fn known(plugin: &'static str) -> Cause {
+        Cause::Known { plugin, lines: vec!["x".to_owned()] }
+    }
+
+    fn cascade_of(all: &mut [Explained], owners: [&Owners<'_>; 2]) {
+        let trees = [Passwd("root:x:0:0::/:\none:x:401:401::/:\n"), Passwd("one:x:402:402::/:\n")];
+        let builds = [0, 1].map(|n| Build { tree: &trees[n], owners: owners[n] });
+        drift(all, &builds);
+    }
+
+    fn nobody(_: &Path) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
+    #[test]
+    fn an_owner_follows_the_account_whose_number_drifted() {
+        let owner = |from, to| {
+            let sides = [side(from, None), side(to, None)];
+            explained("usr/bin/x", &[Change::Owner], sides, Cause::Unexplained)
+        };
+        let passwd =
+            explained("usr/lib/passwd", &[Change::Content], [None, None], known("accounts"));
+        let mut all = [passwd, owner(401, 402), owner(0, 402)];
+        // Both sides of the group are one number without a name: it does not count as drift.
+        for e in &mut all[1..] {
+            for side in [&mut e.difference.a, &mut e.difference.b] {
+                side.as_mut().expect("two sides").attrs.gid = 401;
+            }
+        }
+        all[1].difference.b.as_mut().expect("a side").attrs.gid = 402;
+        cascade_of(&mut all, [&nobody, &nobody]);
+        // No group file: numbers of groups have no names, so nothing is claimed.
+        assert_eq!(all[1].cause, Cause::Unexplained);
+        for e in &mut all[1..] {
+            for side in [&mut e.difference.a, &mut e.difference.b] {
+                side.as_mut().expect("two sides").attrs.gid = 0;
+            }
+        }
+        cascade_of(&mut all, [&nobody, &nobody]);
+        assert_eq!(all[1].cause, Cause::Cascade { of: "usr/lib/passwd".into() });
+        assert_eq!(all[1].details, ["user one is 401 and 402"]);
+        assert_eq!(all[2].cause, Cause::Unexplained, "root became one: no drift");
+    }
+
+    #[test]
+    fn a_file_follows_its_packages_version() {
+        let file = |path| {
+            explained(path, &[Change::Content], [side(0, None), side(0, None)], Cause::Unexplained)
+        };
+        let rpmdb = explained(
+            "usr/share/rpm/rpmdb.sqlite",
+            &[Change::Content],
+            [None, None],
+            known("rpmdb"),
+        );
+        let mut all = [rpmdb, file("usr/bin/x"), file("usr/bin/y")];
+        let owners = |version: &'static str| {
+            move |path: &Path| -> BTreeSet<String> {
+                let version = if path == Path::new("usr/bin/x") { version } else { "y-1" };
+                [version.to_owned()].into()
+            }
+        };
+        let (a, b) = (owners("x-1"), owners("x-2"));
+        cascade_of(&mut all, [&a, &b]);
+        assert_eq!(all[1].cause, Cause::Cascade { of: "usr/share/rpm/rpmdb.sqlite".into() });
+        assert_eq!(all[1].details, ["of x-1 and x-2"]);
+        assert_eq!(all[2].cause, Cause::Unexplained, "one version on both sides");
+    }
+
+    #[test]
+    fn a_build_id_link_follows_its_binary() {
+        let link = |name: &str, target| {
+            let path = format!("usr/lib/.build-id/ab/{name}");
+            explained(&path, &[Change::OnlyA], [side(0, Some(target)), None], known("build-ids"))
+        };
+        let binary = explained("usr/bin/x", &[Change::Content], [None, None], Cause::Unexplained);
+        let mut all = [binary, link("1", "../../../bin/x"), link("2", "../../../bin/y")];
+        cascade_of(&mut all, [&nobody, &nobody]);
+        assert_eq!(all[1].cause, Cause::Cascade { of: "usr/bin/x".into() });
+        assert_eq!(all[2].cause, known("build-ids"), "the binary is equal");
+    }
 
     #[test]
     fn links_lead_where_their_text_says() {

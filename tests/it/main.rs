@@ -7,9 +7,9 @@ mod cases;
 mod check;
 #[cfg(feature = "ostree")]
 mod check_reports;
-mod config;
 #[cfg(feature = "ostree")]
 mod check_subjects;
+mod config;
 #[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
