@@ -18,7 +18,10 @@ fn set(path: &Path, name: &str) {
 fn names(path: &Path) -> Vec<String> {
     let output = Command::new("getfattr").args(["-h", "-m", "^user"]).arg(path).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().filter(|l| l.starts_with("user.")).map(str::to_owned).collect()
+    let mut names: Vec<_> =
+        text.lines().filter(|l| l.starts_with("user.")).map(str::to_owned).collect();
+    names.sort();
+    names
 }
 
 #[test]
