@@ -4,6 +4,7 @@ Each takes the trees of two composes without reprofix and must give one content 
 """
 
 import os
+import shutil
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,7 +90,7 @@ def postprocess_leaves_nothing(checks, tree, work):
     root = with_etc(tree, work / "root")
     run("cp", STATIC, root / "usr/bin/reprofix-static")
     run("cp", PROJECT / "hooks/postprocess", root / "usr/bin/hook")
-    command = ["chroot", str(root), "/bin/sh", "/usr/bin/hook"]
+    command = [shutil.which("chroot"), str(root), "/bin/sh", "/usr/bin/hook"]
     done = subprocess.run(command, env={"PATH": "/usr/bin"}, capture_output=True, text=True)
     checks.that(
         "hooks/postprocess fails without an epoch", done.returncode == 2, done.stdout + done.stderr
