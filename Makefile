@@ -16,8 +16,8 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 OUTPUT = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # Composes need root: mounts, device nodes, chroot.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
-SHELL_SCRIPTS := fuzz/run hooks/postprocess hooks/finalize .ci/run tests/e2e/circumstances tests/e2e/deps \
-	tests/e2e/real-download tests/e2e/static-binary
+SHELL_SCRIPTS := hooks/postprocess hooks/finalize hooks/dracut/*.sh .ci/run tests/e2e/circumstances tests/e2e/deps \
+	tests/e2e/real-download tests/e2e/static-binary fuzz/run
 PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
 	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/rpmdb benches/rpmdb-database fuzz/seeds \
 	tests/e2e/initramfs
@@ -99,7 +99,9 @@ install:
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks \
 		hooks/postprocess hooks/finalize hooks/reprofix-static
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks hooks/Containerfile.snippet
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/treefiles treefiles/reprofix.yaml
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/treefiles treefiles/reprofix.yaml \
+		treefiles/initramfs.yaml
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/dracut hooks/dracut/*
 
 clean:
 	$(CARGO) clean

@@ -8,6 +8,8 @@ mod check;
 #[cfg(feature = "ostree")]
 mod check_reports;
 #[cfg(feature = "ostree")]
+mod check_subjects;
+#[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
 #[cfg(feature = "ostree")]
@@ -19,8 +21,11 @@ mod layout;
 mod memtree;
 mod oci;
 mod oci_compare;
+mod oci_normalize;
+mod oci_unpack;
 mod opm;
 mod pairs;
+mod pyc;
 #[cfg(feature = "ostree")]
 mod record;
 #[cfg(feature = "ostree")]
