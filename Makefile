@@ -18,10 +18,10 @@ OUTPUT = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # Composes need root: mounts, device nodes, chroot.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
 SHELL_SCRIPTS := hooks/rebuilderd/backend hooks/rebuilderd/diffoscope tests/e2e/schedulers \
-	hooks/postprocess hooks/finalize .ci/run tests/e2e/circumstances tests/e2e/deps \
-	tests/e2e/real-download tests/e2e/static-binary
+	hooks/postprocess hooks/finalize hooks/dracut/*.sh .ci/run tests/e2e/circumstances tests/e2e/deps \
+	tests/e2e/real-download tests/e2e/static-binary fuzz/run
 PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/rebuilderd tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
-	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run \
+	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/rpmdb benches/rpmdb-database fuzz/seeds \
 	tests/e2e/initramfs
 
 .PHONY: all build demo test bed initramfs nightly demo-nightly rebuilderd bench-nightly bench static install deps lint lint-scripts clean
@@ -77,8 +77,9 @@ bench-nightly:
 
 bench: deps
 	$(CARGO) build --locked --release
-	$(CARGO) bench --locked --no-run --bench floor
+	$(CARGO) bench --locked --no-run --bench floor --bench rpmdb_convert
 	$(AS_ROOT) benches/run
+	benches/rpmdb
 
 lint: lint-scripts
 	$(CARGO) fmt --check
@@ -117,6 +118,9 @@ install:
 		hooks/nightly/reprofix-nightly.service hooks/nightly/reprofix-nightly.timer \
 		hooks/nightly/github-workflow.yml hooks/nightly/cronjob.yaml
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/treefiles treefiles/reprofix.yaml
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/treefiles treefiles/reprofix.yaml \
+		treefiles/initramfs.yaml
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/dracut hooks/dracut/*
 
 clean:
 	$(CARGO) clean

@@ -16,7 +16,7 @@ use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Chain, Shipped, nothing_shipped, plan};
 use crate::env::{self, SourceDateEpoch};
 use crate::format::ostree::Checksum;
-use crate::plugins::rpmdb::Packages;
+use crate::plugins::rpmdb::{Packages, compare_trees};
 use crate::report::Progress;
 use crate::report::audit::Audit;
 use crate::report::check::{Comparison, Metadata};
@@ -90,6 +90,12 @@ pub fn compare_opened(
         for explained in all {
             let owners = owners(&installed, &explained.difference.path);
             report.add(explained, owners);
+        }
+    }
+    if a.content_checksum() != b.content_checksum() {
+        match compare_trees(a.merkle.tree(), b.merkle.tree()) {
+            Ok(found) => report.packages = found,
+            Err(error) => report.warnings.push(format!("packages are not compared: {error:#}")),
         }
     }
     report.warnings.extend(expectations.iter().flat_map(Expectations::remarks));

@@ -4,8 +4,13 @@ use anyhow::Result;
 
 use super::Outcome;
 use super::output::Output;
-use crate::image::{platforms, verify};
+use crate::config::{self, Flags};
+use crate::env::{self, SourceDateEpoch};
+use crate::image::normalize::{Options, normalize};
+use crate::image::{lint, platforms, verify};
+use crate::source::oci::Compression;
 use crate::source::oci::Subject;
+use crate::tree::Nowhere;
 
 /// Ask about images, platform by platform: which is which, is it whole, who unpacks it how.
 #[derive(Debug, clap::Args)]
@@ -20,6 +25,79 @@ enum Command {
     Platforms(One),
     /// Whether every blob has the size, digest and diff_id that it is said to have.
     Verify(One),
+    /// What unpacks differently under different runtimes, and which layer is to blame.
+    Lint(One),
+    /// Write an image that two builds of one input agree on.
+    Normalize(Normalize),
+}
+
+#[derive(Debug, clap::Args)]
+struct Normalize {
+    #[command(flatten)]
+    one: One,
+    /// Where to: oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or a directory; it must not exist.
+    #[arg(long, short, value_name = "OUT")]
+    out: String,
+    #[command(flatten)]
+    epoch: Epoch,
+    /// How layers are compressed that have to be written anew.
+    #[arg(long, value_enum, default_value_t)]
+    compression: Packing,
+    /// Compress every layer anew, so that no other compressor's bytes are left.
+    #[arg(long)]
+    recompress: bool,
+    /// Attestations and other artifacts beside the images.
+    #[arg(long, value_enum, default_value_t)]
+    attestations: Attestations,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Packing {
+    #[default]
+    Gzip,
+    Zstd,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Attestations {
+    /// Leave them out: they are about the old digests.
+    #[default]
+    Drop,
+    /// Copy them, their references set to the new digests.
+    Keep,
+}
+
+/// The time that nothing exceeds.
+#[derive(Debug, clap::Args)]
+pub(super) struct Epoch {
+    /// No time in the image may be later: seconds since 1970-01-01 UTC. Default: the environment's
+    /// SOURCE_DATE_EPOCH, then reprofix.toml.
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    source_date_epoch: Option<String>,
+}
+
+impl Epoch {
+    pub(super) fn get(&self) -> Result<SourceDateEpoch> {
+        let flags = Flags { epoch: self.source_date_epoch.clone(), ..Flags::default() };
+        let in_force = config::in_force(&flags, env::source_date_epoch(), &Nowhere)?;
+        in_force.warnings.iter().for_each(|w| super::warn(w));
+        Ok(in_force.epoch.0)
+    }
+}
+
+impl Normalize {
+    fn exec(&self) -> Result<Outcome> {
+        let options = Options {
+            epoch: self.epoch.get()?,
+            compression: match self.compression {
+                Packing::Gzip => Compression::Gzip,
+                Packing::Zstd => Compression::Zstd,
+            },
+            recompress: self.recompress,
+            attestations: matches!(self.attestations, Attestations::Keep),
+        };
+        self.one.output.emit(&normalize(&self.one.open()?, &self.out, options)?)
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -44,6 +122,8 @@ impl Args {
         match &self.command {
             Command::Platforms(one) => one.output.emit(&platforms::platforms(&one.open()?)),
             Command::Verify(one) => one.output.emit(&verify::verify(&one.open()?)?),
+            Command::Normalize(args) => args.exec(),
+            Command::Lint(one) => one.output.emit(&lint::lint(&one.open()?)?),
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::tree::{Entry, Kind, Time};
 
 /// Applies `plan` to `root`, of which `entries` is the sorted walk that the plan was made from.
 ///
-/// Content first (in parallel), then multi-step changes, then removals from the deepest up, then
+/// Content first (in parallel), then multi-step changes in the order of their plugins (a history
+/// before the database that it quotes), then removals from the deepest up, then
 /// times, directories last and deepest first: every directory that was touched gets the time that
 /// the plan gives it, or the one it had. Gives the paths that changed under our hands since they
 /// were read; they were left alone. The first error stops the run.
@@ -34,7 +35,7 @@ pub fn apply(
             job.content(change).map_err(|e| at(&change.path, &e))
         })
         .collect::<io::Result<Vec<bool>>>()?;
-    for change in &plan.changes {
+    for change in in_registry_order(plan, chain) {
         job.steps(change).map_err(|e| at(&change.path, &e))?;
     }
     for change in plan.changes.iter().rev() {
@@ -181,6 +182,18 @@ impl Job<'_> {
     fn set_time(&self, path: &Path, time: Time) -> io::Result<()> {
         self.root.set_mtime(path, time).map_err(|e| at(path, &e))
     }
+}
+
+/// Multi-step changes by the first plugin that asks for each, then by path.
+fn in_registry_order<'p>(plan: &'p Plan, chain: &Chain<'_>) -> Vec<&'p Change> {
+    let rank = |change: &&Change| {
+        let first = change.plugins.first();
+        chain.plugins.iter().position(|plugin| Some(&plugin.page().name) == first)
+    };
+    let mut changes: Vec<&Change> =
+        plan.changes.iter().filter(|c| matches!(c.action, Action::Steps(_))).collect();
+    changes.sort_by_key(rank);
+    changes
 }
 
 fn unchanged(same: bool) -> io::Result<()> {

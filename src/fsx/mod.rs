@@ -14,6 +14,7 @@
 
 mod atomic;
 mod lock;
+mod new_dir;
 mod recover;
 mod replace;
 mod root;
@@ -25,6 +26,7 @@ pub use atomic::{
     remove_file, rename, scratch_beside,
 };
 pub use lock::Lock;
+pub use new_dir::NewDir;
 pub use recover::{Leftover, is_leftover, leftovers, recover};
 pub use replace::{Stamp, patch, patch_range, replace};
 pub use root::Root;

@@ -11,6 +11,8 @@ use serde::Serialize;
 
 pub mod compare;
 pub mod flat;
+pub mod lint;
+pub mod normalize;
 pub mod ostree;
 pub mod platforms;
 pub mod times;

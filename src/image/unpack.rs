@@ -74,7 +74,7 @@ pub struct Refusal {
 }
 
 const NO_DIRECTORY: &str = "its parent is not a directory";
-const OPAQUE: &[u8] = b".wh..wh..opq";
+pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
 const WHITEOUT: &[u8] = b".wh.";
 
 /// What a member's name makes of it.
@@ -124,7 +124,12 @@ fn refuse_duplicates(number: usize, layer: &Layer) -> Result<(), Refusal> {
 }
 
 /// Applies a layer to the tree of those below it.
-fn apply(tree: &mut Disk<'_>, number: usize, layer: &Layer, model: Model) -> Result<(), Refusal> {
+pub(super) fn apply(
+    tree: &mut Disk<'_>,
+    number: usize,
+    layer: &Layer,
+    model: Model,
+) -> Result<(), Refusal> {
     let umoci = model == Model::Umoci;
     // What this layer made; umoci counts the directories on the way too.
     let mut made: BTreeSet<Arc<[u8]>> = BTreeSet::new();
@@ -235,14 +240,14 @@ fn merge(tree: &mut Disk<'_>, upper: Diff<'_>) {
 }
 
 /// A file system in a map.
-struct Disk<'a> {
-    nodes: Tree,
+pub(super) struct Disk<'a> {
+    pub(super) nodes: Tree,
     layers: &'a [Layer],
 }
 
 impl<'a> Disk<'a> {
     /// A root directory, 0755 and root's, as storage drivers make it.
-    fn new(layers: &'a [Layer]) -> Self {
+    pub(super) fn new(layers: &'a [Layer]) -> Self {
         let mut nodes = Tree::new();
         nodes.insert(Arc::from(&b""[..]), implied(0));
         Disk { nodes, layers }
@@ -284,7 +289,7 @@ impl<'a> Disk<'a> {
     }
 
     /// `path` with the links in its directories followed, inside the root.
-    fn resolve(&self, path: &[u8]) -> Result<Vec<u8>, &'static str> {
+    pub(super) fn resolve(&self, path: &[u8]) -> Result<Vec<u8>, &'static str> {
         let dir = parent(path);
         if dir.is_empty() || self.is_dir(dir) {
             return Ok(path.to_vec());
@@ -317,6 +322,13 @@ impl<'a> Disk<'a> {
             }
         }
         Ok(join(&at, name))
+    }
+
+    /// The entry that made the directory at `path`; `None` if none did.
+    pub(super) fn directory(&self, path: &[u8]) -> Option<Member> {
+        let node = self.nodes.get(path).filter(|n| n.kind == Type::Dir)?;
+        let member = self.layers.get(node.layer)?.members.get(node.member?)?;
+        Some(Member { path: path.into(), ..member.clone() })
     }
 
     fn target(&self, node: &Node) -> &'a [u8] {

@@ -8,17 +8,13 @@ pub(super) static DNF_STATE: Table = Table::new(&PAGE, ROWS);
 
 static PAGE: Page = Page {
     name: "dnf-state",
-    summary: "removes the transaction history and cookies of dnf and its relatives",
+    summary: "removes the cookies of dnf and the histories of its relatives",
     default: true,
-    paths: "usr/lib/sysimage/libdnf5/transaction_history.sqlite*, var/lib/dnf, var/lib/yum, \
-            var/lib/PackageKit",
-    varies: "Times, transaction ids, the command line, row order; countme cookies with a window \
-             that depends on the day.",
-    why: "dnf writes its history and cookies into the root that it installs.",
-    done: "Each path of the table goes. dnf5's packages.toml, which holds why each package is \
-           installed, stays.",
-    lost: "`dnf history`. dnf 4 keeps why a package is installed only in its history: without it \
-           every package counts as asked for, so `dnf autoremove` removes nothing.",
+    paths: "var/lib/dnf, var/lib/yum, var/lib/PackageKit",
+    varies: "Times and transaction ids; countme cookies with a window that depends on the day.",
+    why: "dnf and its relatives write their state into the root that they install.",
+    done: "Each path of the table goes. dnf's own history stays: see dnf-history.",
+    lost: "The history of yum and PackageKit.",
     upstream: "dnf5 honours SOURCE_DATE_EPOCH since 2026 (issue 2326); dnf 4 is open; rpm-ostree \
                wipes /var (bootc issue 1201 for other flows).",
     payload: false,
@@ -26,18 +22,6 @@ static PAGE: Page = Page {
 };
 
 static ROWS: &[Row] = &[
-    Row::new(
-        "usr/lib/sysimage/libdnf5/transaction_history.sqlite{,-wal,-shm,-journal}",
-        FILE,
-        Action::Remove,
-        "dnf5's history: times and command lines; dnf5 makes an empty one",
-    ),
-    Row::new(
-        "var/lib/dnf/history.sqlite{,-wal,-shm,-journal}",
-        FILE,
-        Action::Remove,
-        "dnf 4's history: times and command lines; dnf makes an empty one",
-    ),
     Row::new(
         "var/lib/dnf/repos/**",
         ANY,

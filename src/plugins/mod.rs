@@ -11,6 +11,7 @@ mod build_traces;
 mod cacerts;
 mod catalog;
 mod depmod;
+mod dnf_history;
 mod dnf_state;
 mod fontconfig;
 mod gio_modules;
@@ -50,6 +51,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &machine_state::MACHINE_STATE,
     &random_ids::RANDOM_IDS,
     &dnf_state::DNF_STATE,
+    &dnf_history::DnfHistory,
     &build_traces::BUILD_TRACES,
     &pycache::Pycache,
     &accounts::Accounts,

@@ -37,6 +37,9 @@ pub struct Comparison {
     pub differences: Vec<Row>,
     /// One row a key of the commits' metadata that differs, sorted.
     pub metadata: Vec<Metadata>,
+    /// The packages, where the rpm databases differ; `null` where they do not, or one cannot be
+    /// read.
+    pub packages: Option<crate::plugins::rpmdb::Comparison>,
     /// Other things worth saying.
     pub warnings: Vec<String>,
 }
@@ -253,6 +256,7 @@ impl Comparison {
             counts: Counts::default(),
             differences: Vec::new(),
             metadata: Vec::new(),
+            packages: None,
             warnings: Vec::new(),
         }
     }
@@ -301,6 +305,10 @@ impl Comparison {
             if rows.len() > limit {
                 let _ = writeln!(out, "  … and {} more; --limit 0 lists all", rows.len() - limit);
             }
+        }
+        if let Some(packages) = &self.packages {
+            let _ = writeln!(out, "\nrpm databases ({} and {}):", packages.a, packages.b);
+            packages.body(&mut out, limit);
         }
         if !self.metadata.is_empty() {
             let _ = writeln!(out, "\ncommit metadata, not part of the content checksum:");

@@ -1,8 +1,10 @@
 //! OCI layouts made up for a test, member by member.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reprofix::source::oci::tar::{Member, Records, Type, Writer};
 use reprofix::source::oci::{Digest, Subject};
@@ -35,6 +37,7 @@ impl Made {
             device: (0, 0),
             xattrs: Records::new(),
             records: Records::new(),
+            header: 0,
             data: 0,
             sparse: false,
         };
@@ -94,9 +97,17 @@ impl Layout {
         Self::with(layers, |_| ())
     }
 
+    /// Nothing yet, in a directory whose name buildah takes for an image's.
+    pub(crate) fn empty() -> Self {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("reprofix-layout-{}-{number}", std::process::id());
+        Layout(tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir().unwrap())
+    }
+
     /// The same, its configuration changed.
     pub(crate) fn with(layers: &[Stored], change: impl FnOnce(&mut Value)) -> Self {
-        let layout = Layout(tempfile::tempdir().unwrap());
+        let layout = Layout::empty();
         let manifest = layout.image(layers, change);
         let tag = json!({"org.opencontainers.image.ref.name": "demo"});
         layout.index(&[manifest], tag);
@@ -149,4 +160,12 @@ impl Layout {
     pub(crate) fn open(&self) -> Subject {
         crate::oci::subject(self.path())
     }
+}
+
+/// Every file below `dir` with its bytes.
+pub(crate) fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let found = walkdir::WalkDir::new(dir).into_iter().map(Result::unwrap);
+    let found = found.filter(|e| e.file_type().is_file());
+    let name = |path: &Path| path.strip_prefix(dir).unwrap().to_owned();
+    found.map(|e| (name(e.path()), fs::read(e.path()).unwrap())).collect()
 }

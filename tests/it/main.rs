@@ -8,7 +8,10 @@ mod check;
 #[cfg(feature = "ostree")]
 mod check_reports;
 #[cfg(feature = "ostree")]
+mod check_subjects;
+#[cfg(feature = "ostree")]
 mod digest;
+mod dnf_history;
 #[cfg(feature = "ostree")]
 mod docs;
 mod fix;
@@ -18,8 +21,11 @@ mod layout;
 mod memtree;
 mod oci;
 mod oci_compare;
+mod oci_normalize;
+mod oci_unpack;
 mod opm;
 mod pairs;
+mod pyc;
 #[cfg(feature = "ostree")]
 mod record;
 #[cfg(feature = "ostree")]
@@ -28,6 +34,7 @@ mod rpmdb_bdb;
 mod rpmdb_fix;
 mod rpmdb_ndb;
 mod rpmdb_packages;
+mod rpmdb_rpm;
 mod rpmdb_sqlite;
 mod rpmdb_world;
 mod schema;

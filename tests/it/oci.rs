@@ -21,11 +21,14 @@ pub(crate) fn subject(path: &Path) -> Subject {
     Subject::open(path.to_str().unwrap(), None).unwrap()
 }
 
-/// Whether a real tool is here; says so if a test has to go without.
+/// Whether a real tool is here; says so if a test has to go without, and fails where
+/// REPROFIX_REQUIRE_TOOLS is set, as `.ci/run` does.
 pub(crate) fn have(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").output().is_ok();
     if !found {
-        eprintln!("SKIPPED: {tool} is not installed (Debian package of the same name)");
+        let required = std::env::var_os("REPROFIX_REQUIRE_TOOLS").is_some();
+        assert!(!required, "{tool} is not installed");
+        eprintln!("SKIPPED: {tool} is not installed");
     }
     found
 }
@@ -40,7 +43,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Vec<u8>, String> {
 }
 
 /// Every fixture that holds an image, with the transport that reads it.
-fn layouts() -> Vec<(String, String)> {
+pub(crate) fn layouts() -> Vec<(String, String)> {
     let names = std::fs::read_dir(fixture("")).unwrap();
     let mut names: Vec<String> =
         names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();

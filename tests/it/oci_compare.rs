@@ -227,7 +227,7 @@ fn a_catalog_whose_platforms_hold_other_bundles_is_named() {
             6,
         )
     };
-    let layout = Layout(tempfile::tempdir().unwrap());
+    let layout = Layout::empty();
     let entries: Vec<_> = [("amd64", &["x.v1", "x.v2"][..]), ("arm64", &["x.v1"][..])]
         .into_iter()
         .map(|(architecture, bundles)| {

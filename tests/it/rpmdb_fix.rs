@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use reprofix::format::rpmdb::dump::{self, Times};
-use reprofix::format::rpmdb::ndb;
+use reprofix::format::rpmdb::{bdb, ndb, sqlite};
 use reprofix::plugins::rpmdb::Database;
 use sha2::{Digest, Sha256};
 
-const EPOCH: &str = "1700000000";
+pub(crate) const EPOCH: &str = "1700000000";
 const PLACE: &str = "usr/lib/sysimage/rpm";
 const COPY: &str = "usr/lib/sysimage/rpm-ostree-base-db";
 
@@ -44,7 +44,7 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-fn reprofix(args: &[&str]) -> Output {
+pub(crate) fn reprofix(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reprofix"));
     command.args(args).env_remove("SOURCE_DATE_EPOCH").output().unwrap()
 }
@@ -52,8 +52,9 @@ fn reprofix(args: &[&str]) -> Output {
 /// Runs `fix` with the plugin alone; what it prints.
 fn fix(root: &Path, more: &[&str]) -> (Option<i32>, String) {
     let root = root.to_str().unwrap();
-    let args = ["fix", root, "--plugin=rpmdb", "--source-date-epoch", EPOCH];
-    let out = reprofix(&[&args, more].concat());
+    let plugins = ["--plugin=rpmdb", "--plugin=dnf-history"];
+    let args = [&["fix", root, "--source-date-epoch", EPOCH], &plugins[..]].concat();
+    let out = reprofix(&[&args[..], more].concat());
     let text = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
     (out.status.code(), text)
 }
@@ -224,6 +225,40 @@ fn damage_in_any_file_leaves_all_of_them() {
     }
 }
 
+/// Every prefix of every file of every fixture is an error, byte by byte; of the ndb database from
+/// the wild, whose every blob is checked before its end is missed, every 1009th byte unless
+/// REPROFIX_EXHAUSTIVE is set.
+#[test]
+fn every_prefix_of_every_fixture_is_refused() {
+    let exhaustive = std::env::var_os("REPROFIX_EXHAUSTIVE").is_some();
+    let all = walkdir::WalkDir::new(fixture("")).sort_by_file_name();
+    let mut read = 0;
+    for entry in all.into_iter().map(Result::unwrap).filter(|e| e.file_type().is_file()) {
+        let (path, bytes) = (entry.path(), fs::read(entry.path()).unwrap());
+        let Some(refuses) = reader(&bytes) else { continue };
+        read += 1;
+        let big = bytes.starts_with(b"RpmP") && bytes.len() > 1_000_000;
+        let step = if big && !exhaustive { 1009 } else { 1 };
+        for cut in (0..bytes.len()).step_by(step) {
+            assert!(refuses(&bytes[..cut]), "{} {cut}", path.display());
+        }
+    }
+    assert_eq!(read, 6 + 5 + 41);
+}
+
+/// What tells whether a file that begins like this one is refused.
+fn reader(bytes: &[u8]) -> Option<fn(&[u8]) -> bool> {
+    Some(match bytes {
+        [b'S', b'Q', b'L', ..] => {
+            |db| sqlite::canonical(&sqlite::Files { db, ..sqlite::Files::default() }, 0).is_err()
+        }
+        [b'R', b'p', b'm', b'P', ..] => |file| ndb::packages::read(file).is_err(),
+        [b'R', b'p', b'm', b'X', ..] => |file| ndb::index::read(file).is_err(),
+        _ if bdb::recognise(bytes) => |file| bdb::records(file).is_err(),
+        _ => return None,
+    })
+}
+
 /// System calls before which a run is killed: all that change a name or finish a file.
 const CALLS: [&str; 6] = ["linkat", "unlinkat", "renameat", "renameat2", "fchmod", "utimensat"];
 
@@ -260,7 +295,7 @@ fn kill(root: &Path, call: &str, nth: usize) -> bool {
     let out = Command::new("strace")
         .args(["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject])
         .args([env!("CARGO_BIN_EXE_reprofix"), "fix", root.to_str().unwrap()])
-        .args(["--plugin=rpmdb", "--source-date-epoch", EPOCH, "--quiet"])
+        .args(["--plugin=rpmdb", "--plugin=dnf-history", "--source-date-epoch", EPOCH, "--quiet"])
         .output()
         .unwrap();
     !out.status.success()
@@ -315,6 +350,40 @@ fn killed_at_any_instant_a_database_with_a_log_holds_the_same_packages() {
         assert_eq!(before, text(&root.join("var/lib/rpm")));
     });
     assert!(kills == 0 || kills > 5, "{kills}");
+}
+
+/// dnf's history quotes the database: whenever the run is killed, the next one still knows the
+/// quotation.
+#[test]
+fn killed_at_any_instant_a_history_keeps_to_its_database() {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/dnf-history/dnf4/in");
+    let history = Path::new("var/lib/dnf/history.sqlite");
+    let start = || {
+        let dir = tempfile::tempdir().unwrap();
+        for path in files(&case).keys().filter(|path| path.extension().unwrap() == "sqlite") {
+            fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+            fs::copy(case.join(path), dir.path().join(path)).unwrap();
+        }
+        // With a log, as dnf leaves it.
+        let wal = |name: &Path| name.with_extension("sqlite-wal");
+        let other = tempfile::tempdir().unwrap();
+        let copy = other.path().join("h.sqlite");
+        fs::copy(dir.path().join(history), &copy).unwrap();
+        let db = rusqlite::Connection::open(&copy).unwrap();
+        db.execute_batch("PRAGMA wal_autocheckpoint = 0; UPDATE trans SET comment = 'late'")
+            .unwrap();
+        fs::copy(wal(&copy), wal(&dir.path().join(history))).unwrap();
+        dir
+    };
+    let kills = killed_everywhere(&start, &|_| ());
+    assert!(kills == 0 || kills > 8, "{kills}");
+    let done = start();
+    fixed(done.path());
+    let db = rusqlite::Connection::open(done.path().join(history)).unwrap();
+    let last = "SELECT rpmdb_version_end || comment FROM trans ORDER BY id DESC";
+    let last: String = db.query_row(last, [], |row| row.get(0)).unwrap();
+    // The cookie of the canonical database, as rpm itself computes it (tests/it/dnf_history.rs).
+    assert_eq!(last, "8776bb748bef6e76d204225062919a4cb999faafb95c1bf705e8b3b37a1aafadlate");
 }
 
 #[test]

@@ -1,12 +1,20 @@
 //! `rpmdb.sqlite` over databases that rpm wrote.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use proptest::prelude::*;
 use reprofix::format::Malformed;
+use reprofix::format::rpmdb::INSTALLTID_INDEX;
 use reprofix::format::rpmdb::dump::{self, Times};
+use reprofix::format::rpmdb::header::{Header, tag};
 use reprofix::format::rpmdb::sqlite::{Canonical, Files, canonical, read};
+use rusqlite::Connection;
 use sha2::{Digest, Sha256};
+
+use super::rpmdb_world::{Event, Known, histories, known, play, shortest};
 
 const EPOCH: u32 = 1_700_000_000;
 
@@ -80,4 +88,162 @@ fn what_is_not_an_rpm_database_is_refused_with_the_reason() {
     }
     assert!(canon(&[]).unwrap_err().to_string().contains("empty"));
     assert!(canon(&[0; 8192]).unwrap_err().to_string().contains("no SQLite database header"));
+}
+
+/// The schema's texts in the order in which rpm made them.
+fn schema(name: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("rpmdb.sqlite");
+    fs::copy(fixture(name).join("rpmdb.sqlite"), &copy).unwrap();
+    let db = Connection::open(copy).unwrap();
+    let query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL \
+                 AND name NOT LIKE 'sqlite_%' ORDER BY rowid";
+    let mut rows = db.prepare(query).unwrap();
+    rows.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// A database that was written by SQLite as `change` says, and closed.
+fn written(schema: &[String], change: impl FnOnce(&Connection)) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rpmdb.sqlite");
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF").unwrap();
+    schema.iter().for_each(|text| db.execute_batch(text).unwrap());
+    change(&db);
+    db.close().unwrap();
+    fs::read(path).unwrap()
+}
+
+fn install(db: &Connection, hnum: u32, package: &Known) {
+    let insert = "INSERT INTO Packages (hnum, blob) VALUES (?1, ?2)";
+    db.execute(insert, (hnum, &package.blob)).unwrap();
+    for (table, idx, key) in &package.rows {
+        let insert = format!("INSERT INTO \"{table}\" (key, hnum, idx) VALUES (?1, ?2, ?3)");
+        let mut insert = db.prepare_cached(&insert).unwrap();
+        match std::str::from_utf8(key) {
+            Ok(text) if !is_bytes(table) => insert.execute((text, hnum, idx)).unwrap(),
+            _ => insert.execute((key, hnum, idx)).unwrap(),
+        };
+    }
+}
+
+fn is_bytes(table: &str) -> bool {
+    table == INSTALLTID_INDEX || table == "Sigmd5"
+}
+
+fn erase(db: &Connection, hnum: u32, package: &Known) {
+    for (table, ..) in &package.rows {
+        db.execute(&format!("DELETE FROM \"{table}\" WHERE hnum = ?1"), [hnum]).unwrap();
+    }
+    db.execute("DELETE FROM Packages WHERE hnum = ?1", [hnum]).unwrap();
+}
+
+/// The database that a history of `world` leads to, written by SQLite as rpm would.
+fn by_library(schema: &[String], world: &[Known], history: &[usize], start: u32) -> Vec<u8> {
+    written(schema, |db| {
+        play(world, history, start, &mut |event| match event {
+            Event::Install(hnum, package) => install(db, hnum, package),
+            Event::Erase(hnum, package) => erase(db, hnum, package),
+        });
+        if history.len().is_multiple_of(3) {
+            db.execute_batch("ANALYZE; VACUUM").unwrap();
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_histories_of_one_set_become_one_file(history in histories(20)) {
+        let (schema, one) = (schema("sqlite/one"), db("sqlite/one"));
+        let world = known(&read(&alone(&one)).unwrap());
+        let long = by_library(&schema, &world, &history, EPOCH + 1);
+        let short = by_library(&schema, &world, &shortest(&history), EPOCH + 1_000_000);
+        prop_assert!(canon(&long).unwrap().bytes == canon(&short).unwrap().bytes);
+    }
+}
+
+/// Several packages of one name and version, as multilib and kernels are, and some that are equal
+/// to the last byte: their order is no history.
+#[test]
+fn packages_of_one_nevra_in_any_order_become_one_file() {
+    let (schema, one) = (schema("sqlite/one"), db("sqlite/one"));
+    let world = known(&read(&alone(&one)).unwrap());
+    let mut copies: Vec<Known> = Vec::new();
+    for (n, package) in world.iter().take(4).enumerate() {
+        copies.extend([package.clone(), package.clone(), package.at(EPOCH - 5)]);
+        // Same NEVRA, another header: one digit of its digest.
+        let mut other = package.clone();
+        let place = Header::parse(&package.blob).unwrap();
+        let digest = place.entries().iter().find(|e| e.tag == tag::SHA1HEADER).unwrap();
+        other.blob[digest.range.start] = b'0' + n as u8;
+        copies.push(other);
+    }
+    let order = |turn: usize| -> Vec<usize> {
+        (0..copies.len()).map(|n| (n * 5 + turn) % copies.len()).collect()
+    };
+    let build = |order: &[usize]| {
+        written(&schema, |db| {
+            order.iter().zip(7..).for_each(|(&n, hnum)| install(db, hnum, &copies[n]));
+        })
+    };
+    let first = canon(&build(&order(0))).unwrap();
+    assert_eq!(first.packages, 16);
+    for turn in 1..16 {
+        assert!(canon(&build(&order(turn))).unwrap().bytes == first.bytes, "{turn}");
+    }
+}
+
+/// What the system's SQLite, another version than ours, does to a database in between leaves no
+/// trace.
+#[test]
+fn the_version_of_sqlite_in_between_does_not_matter() {
+    if Command::new("sqlite3").arg("--version").output().is_err() {
+        let required = std::env::var_os("REPROFIX_REQUIRE_TOOLS").is_some();
+        assert!(!required, "sqlite3 is not installed");
+        eprintln!("not run: sqlite3 is not installed");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rpmdb.sqlite");
+    let changes = [
+        "VACUUM",
+        "PRAGMA page_size = 1024; VACUUM; ANALYZE",
+        "PRAGMA auto_vacuum = FULL; VACUUM; REINDEX",
+        "UPDATE Packages SET blob = blob WHERE hnum % 2; DELETE FROM sqlite_sequence",
+        "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; ANALYZE",
+        "CREATE TABLE t AS SELECT * FROM Packages; DROP TABLE t",
+    ];
+    for name in ["sqlite/rev", "real/sqlite/cbl-mariner-2"] {
+        let (before, schema) = (db(name), read(&alone(&db(name))).unwrap());
+        let want = canon(&before).unwrap().bytes;
+        // The normal form as input as well: what the other library makes of it comes back.
+        for (change, start) in changes.iter().flat_map(|c| [(c, &before), (c, &want)]) {
+            fs::write(&path, start).unwrap();
+            let out = Command::new("sqlite3").arg(&path).arg(change).output().unwrap();
+            assert!(out.status.success(), "{change}: {}", String::from_utf8_lossy(&out.stderr));
+            let wal = fs::read(dir.path().join("rpmdb.sqlite-wal")).unwrap_or_default();
+            let after = fs::read(&path).unwrap();
+            let files = Files { db: &after, wal: &wal, journal: &[] };
+            assert!(canonical(&files, EPOCH).unwrap().bytes == want, "{name}: {change}");
+        }
+        assert!(!schema.packages.is_empty());
+    }
+}
+
+/// A journal or log of any length beside a database never makes it hold something else than what
+/// SQLite would read.
+#[test]
+fn every_prefix_of_a_log_is_what_sqlite_reads_or_refused() {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/rpmdb/log/in/var/lib/rpm");
+    let load = |name: &str| fs::read(case.join(name)).unwrap();
+    let (db, wal) = (load("rpmdb.sqlite"), load("rpmdb.sqlite-wal"));
+    let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
+    for cut in (0..wal.len()).step_by(1373).chain([wal.len()]) {
+        if let Ok(new) = canonical(&Files { db: &db, wal: &wal[..cut], journal: &[] }, EPOCH) {
+            *seen.entry(new.packages).or_default() += 1;
+        }
+    }
+    assert!(seen.len() <= 2, "{seen:?}: the packages before the last transaction, and after it");
 }

@@ -10,6 +10,7 @@ pub mod bytes;
 pub mod diff;
 pub mod dump;
 pub mod header;
+pub mod history;
 pub mod ndb;
 pub mod scrub;
 pub mod sqlite;

@@ -50,6 +50,8 @@ const INDEXES: [&str; 18] = [
 const INTERNAL: [&str; 4] = ["sqlite_sequence", "sqlite_stat1", "sqlite_stat3", "sqlite_stat4"];
 /// What the header says about the library that wrote the file: the oldest one that reads it.
 const LIBRARY_VERSION: u32 = 3_007_000;
+/// Bytes of the file header.
+const HEADER: usize = 100;
 
 /// A database and the files beside it that SQLite would read with it; absent ones are empty.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,13 +87,12 @@ pub struct Canonical {
 pub fn canonical(files: &Files<'_>, epoch: u32) -> Result<Canonical, Malformed> {
     let mut work = Work::open(files)?;
     let schema = Schema::read(&work.db, "old")?;
-    work.check("old.quick_check")?;
-    let old = Contents::read(&work.db, "old", &schema, epoch)?;
+    let old = work.old_contents(&schema, epoch)?;
     build(&work.db, &schema, &old, epoch).map_err(sql)?;
     let recovered = work.recovered(files)?;
     let roots = roots(&work.db).map_err(sql)?;
     let bytes = work.finish(&roots)?;
-    let new = Contents::read(&work.reader, "main", &schema, epoch)?;
+    let new = work.new_contents(&schema, epoch)?;
     if old.sums != new.sums || old.packages.len() != new.packages.len() {
         return Err(refused("the rewritten database would not hold the same rows"));
     }
@@ -101,10 +102,9 @@ pub fn canonical(files: &Files<'_>, epoch: u32) -> Result<Canonical, Malformed> 
 
 /// Whether [`canonical`] understands `files`, at a third of its price. Fails as it does.
 pub fn understood(files: &Files<'_>) -> Result<(), Malformed> {
-    let work = Work::open(files)?;
+    let mut work = Work::open(files)?;
     let schema = Schema::read(&work.db, "old")?;
-    work.check("old.quick_check")?;
-    Contents::read(&work.db, "old", &schema, 0).map(|_| ())
+    work.old_contents(&schema, 0).map(|_| ())
 }
 
 /// The whole contents of `files`, in memory. Fails as [`canonical`] does, but accepts index rows
@@ -137,27 +137,29 @@ pub fn packages(files: &Files<'_>, each: &mut EachPackage<'_>) -> Result<(), Mal
 }
 
 /// A refusal whose place in the file is not known.
-fn refused(what: impl Into<String>) -> Malformed {
+pub(super) fn refused(what: impl Into<String>) -> Malformed {
     Malformed::at(0u64, what)
 }
 
-fn sql(error: rusqlite::Error) -> Malformed {
+pub(super) fn sql(error: rusqlite::Error) -> Malformed {
     refused(format!("SQLite: {error}"))
 }
 
 /// Private copies of the files, opened. The names are gone once they are open: a killed run
 /// leaves nothing behind.
-struct Work {
+pub(super) struct Work {
     /// The new database, with the source attached as `old`.
-    db: Connection,
-    /// The new database once more, to read what was finished.
-    reader: Connection,
+    pub(super) db: Connection,
+    /// The new database twice more, to check and to read what was finished at the same time.
+    pub(super) readers: [Connection; 2],
+    /// The source once more, for the same; `None` where a log is part of it.
+    checker: Option<Connection>,
     new: File,
     old: File,
 }
 
 impl Work {
-    fn open(files: &Files<'_>) -> Result<Self, Malformed> {
+    pub(super) fn open(files: &Files<'_>) -> Result<Self, Malformed> {
         plausible(files)?;
         let mut why = String::from("no directory for private files");
         for place in scratch_places() {
@@ -178,29 +180,62 @@ impl Work {
             private(&dir.path().join(name))?.write_all(bytes)?;
         }
         let mut old = private(&old_path)?;
-        old.write_all(files.db)?;
+        let alone = files.wal.is_empty() && files.journal.is_empty();
+        match files.db.get(..HEADER) {
+            // Without a log it need not be opened as one that may have it, which admits one reader.
+            Some(begin) if alone => {
+                let mut begin = begin.to_vec();
+                begin[18..20].copy_from_slice(&[1, 1]);
+                old.write_all(&begin)?;
+                old.write_all(&files.db[HEADER..])?;
+            }
+            _ => old.write_all(files.db)?,
+        }
         let new = private(&new_path)?;
-        let open = || -> Result<(Connection, Connection), rusqlite::Error> {
+        let open = || -> Result<_, rusqlite::Error> {
             let limit = i32::try_from(files.db.len() + files.wal.len()).unwrap_or(i32::MAX);
             let db = connect(&new_path, limit)?;
             db.execute("ATTACH ?1 AS old", [old_path.to_string_lossy()])?;
             db.execute_batch(SETTINGS)?;
             // The first read: recovery from log or journal happens here.
             db.query_row("SELECT count(*) FROM old.sqlite_master", [], |_| Ok(()))?;
-            Ok((db, connect(&new_path, limit)?))
+            let checker = alone.then(|| connect(&old_path, limit)).transpose()?;
+            if let Some(checker) = &checker {
+                checker.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+            }
+            Ok((db, [connect(&new_path, limit)?, connect(&new_path, limit)?], checker))
         };
         let opened = open().map_err(sql);
         dir.close()?;
-        Ok(opened.map(|(db, reader)| Work { db, reader, new, old }))
+        Ok(opened.map(|(db, readers, checker)| Work { db, readers, checker, new, old }))
     }
 
-    /// Runs one of SQLite's checks on the new database and database `old`.
-    fn check(&self, pragma: &str) -> Result<(), Malformed> {
-        check(&self.db, pragma)
+    /// What the source holds, once SQLite found it undamaged.
+    fn old_contents(&mut self, schema: &Schema, epoch: u32) -> Result<Contents, Malformed> {
+        let Some(checker) = self.checker.take() else {
+            check(&self.db, "old.quick_check")?;
+            return Contents::read(&self.db, "old", schema, epoch);
+        };
+        let db = &mut self.db;
+        let checked = move || check(&checker, "quick_check");
+        let (checked, contents) =
+            rayon::join(checked, move || Contents::read(db, "old", schema, epoch));
+        checked.and(contents)
+    }
+
+    /// What the new database holds, once SQLite found it sound.
+    fn new_contents(&mut self, schema: &Schema, epoch: u32) -> Result<Contents, Malformed> {
+        let [first, second] = &mut self.readers;
+        let checked = move || {
+            check(first, "integrity_check").and_then(|()| check(first, "foreign_key_check"))
+        };
+        let (checked, contents) =
+            rayon::join(checked, move || Contents::read(second, "main", schema, epoch));
+        checked.and(contents)
     }
 
     /// The source after recovery, if there was anything to recover.
-    fn recovered(&mut self, files: &Files<'_>) -> Result<Option<Vec<u8>>, Malformed> {
+    pub(super) fn recovered(&mut self, files: &Files<'_>) -> Result<Option<Vec<u8>>, Malformed> {
         if files.wal.is_empty() && files.journal.is_empty() {
             return Ok(None);
         }
@@ -212,8 +247,8 @@ impl Work {
         Ok((bytes != files.db).then_some(bytes))
     }
 
-    /// The new file's bytes after header and gaps got their fixed values; the reader sees them.
-    fn finish(&mut self, roots: &[u32]) -> Result<Vec<u8>, Malformed> {
+    /// The new file's bytes after header and gaps got their fixed values; the readers see them.
+    pub(super) fn finish(&mut self, roots: &[u32]) -> Result<Vec<u8>, Malformed> {
         let io = |e: std::io::Error| refused(format!("using a private file: {e}"));
         let mut bytes = Vec::new();
         self.new.seek(SeekFrom::Start(0)).map_err(io)?;
@@ -223,8 +258,6 @@ impl Work {
         scrub(&mut bytes, roots)?;
         self.new.seek(SeekFrom::Start(0)).map_err(io)?;
         self.new.write_all(&bytes).map_err(io)?;
-        check(&self.reader, "integrity_check")?;
-        check(&self.reader, "foreign_key_check")?;
         Ok(bytes)
     }
 }
@@ -240,6 +273,7 @@ const SETTINGS: &str = "
     PRAGMA old.locking_mode = EXCLUSIVE;
     PRAGMA old.synchronous = OFF;
     PRAGMA temp_store = MEMORY;
+    PRAGMA main.cache_size = -4096;
     PRAGMA cell_size_check = ON;
     PRAGMA trusted_schema = OFF;
     PRAGMA foreign_keys = OFF;
@@ -273,7 +307,7 @@ fn plausible(files: &Files<'_>) -> Result<(), Malformed> {
 }
 
 /// Runs one of SQLite's checks: it must say "ok" or nothing.
-fn check(db: &Connection, pragma: &str) -> Result<(), Malformed> {
+pub(super) fn check(db: &Connection, pragma: &str) -> Result<(), Malformed> {
     let mut statement = db.prepare(&format!("PRAGMA {pragma}")).map_err(sql)?;
     let mut rows = statement.query([]).map_err(sql)?;
     match rows.next().map_err(sql)? {
@@ -571,7 +605,7 @@ fn copy_times(db: &Connection, old: &Contents, epoch: u32) -> rusqlite::Result<(
 }
 
 /// The root pages of all b-trees of the new database.
-fn roots(db: &Connection) -> rusqlite::Result<Vec<u32>> {
+pub(super) fn roots(db: &Connection) -> rusqlite::Result<Vec<u32>> {
     let mut statement = db.prepare("SELECT rootpage FROM main.sqlite_master WHERE rootpage > 0")?;
     statement.query_map([], |r| r.get(0))?.collect()
 }

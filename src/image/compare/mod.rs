@@ -18,7 +18,7 @@ use serde_json::Value;
 
 pub use class::Class;
 pub use layers::LayerPair;
-pub(super) use layers::is_archive;
+pub(super) use layers::{RUN_TIMES, is_archive};
 
 use super::flat::Flat;
 use super::ostree::{self, Encapsulated};

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::places::Database;
 use crate::format::rpmdb::diff::{Class, Diff, diff};
 use crate::format::rpmdb::ndb;
+use crate::tree::Tree;
 
 /// What two databases differ in; `rpmdb diff --json` writes it, and `check --json` as `packages`.
 /// Everything is in a stable order.
@@ -77,20 +78,23 @@ impl Comparison {
         for ((name, at), backend) in [("A", &self.a), ("B", &self.b)].iter().zip(self.backends) {
             let _ = writeln!(out, "{name} {at} ({backend})");
         }
-        self.body(&mut out);
+        self.body(&mut out, usize::MAX);
         out
     }
 
-    /// What differs, without the databases' names.
-    pub fn body(&self, out: &mut String) {
+    /// What differs, without the databases' names; at most `limit` packages under a heading.
+    pub fn body(&self, out: &mut String, limit: usize) {
         for (title, lines) in self.packages.groups() {
-            let _ = writeln!(out, "\n{title}");
-            for line in lines {
-                let _ = writeln!(out, "  {line}");
+            let _ = writeln!(out, "  {title}");
+            for line in lines.iter().take(limit) {
+                let _ = writeln!(out, "    {line}");
+            }
+            if lines.len() > limit {
+                let _ = writeln!(out, "    … and {} more", lines.len() - limit);
             }
         }
         for note in &self.notes {
-            let _ = writeln!(out, "\n{note}");
+            let _ = writeln!(out, "  {note}");
         }
         let classes: Vec<_> = self.classes.iter().map(|class| class.word()).collect();
         let verdict = match (self.same, self.fixed) {
@@ -100,8 +104,19 @@ impl Comparison {
             }
             (false, false) => format!("differ in {}", classes.join(", ")),
         };
-        let _ = writeln!(out, "\n{verdict}");
+        let _ = writeln!(out, "  {verdict}");
     }
+}
+
+/// What the databases of two trees differ in; `None` if they do not differ or one has none.
+///
+/// Fails as [`Comparison::of`] does.
+pub fn compare_trees(a: &dyn Tree, b: &dyn Tree) -> Result<Option<Comparison>> {
+    let load = |tree| Database::of_tree(tree).context("reading an rpm database");
+    let (Some(x), Some(y)) = (load(a)?, load(b)?) else { return Ok(None) };
+    let names = [&x, &y].map(|database| format!("/{}", database.path.display()));
+    let found = Comparison::of(names, &x, &y)?;
+    Ok((!found.same).then_some(found))
 }
 
 /// Why a database's index rows were not compared.

@@ -9,11 +9,12 @@ mod places;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use compare::Comparison;
+pub use compare::{Comparison, compare_trees};
 pub use packages::{Algorithm, Owner, Packages};
 pub use places::{Backend, Database};
 use places::{PLACES, Role, SIDES, beside, role};
 
+use super::dnf_history::HISTORIES;
 use super::{File, Page, Plugin, Step, Verdict, Want};
 use crate::engine::Context;
 use crate::format::Malformed;
@@ -144,8 +145,19 @@ fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
     if !wal.is_empty() || !journal.is_empty() {
         return Ok(Verdict::Steps(steps(file, &logs.names, new)));
     }
-    let same = new.bytes == *file.bytes;
-    Ok(if same { Verdict::Keep } else { Verdict::Rewrite(new.bytes) })
+    if new.bytes == *file.bytes {
+        return Ok(Verdict::Keep);
+    }
+    // dnf's history quotes the database as it is: it must have been rewritten before, or a run that
+    // is killed in between would not know the quotation any more. Steps come after all content, in
+    // the order of plugins.
+    let quoted = HISTORIES.iter().try_fold(false, |quoted, history| {
+        Ok::<_, io::Error>(quoted || file.tree.lookup(Path::new(history))?.is_some())
+    })?;
+    Ok(match quoted {
+        true => Verdict::Steps(vec![Step::Write(file.entry.path.clone(), new.bytes)]),
+        false => Verdict::Rewrite(new.bytes),
+    })
 }
 
 /// From a database with a log to one without: SQLite would apply a log that it finds beside a

@@ -39,7 +39,7 @@ pub(super) static PAGE: Page = Page {
            directories go. FILESTATES and INSTALLCOLOR are never changed: where they differ, the \
            inputs did, and `check` says in which packages and files.",
     lost: "The real times of installation, and their order: `rpm -qa --last` has nothing to sort \
-           by. hnum are also in dnf's history (rpmdb_version_begin and _end: see dnf-state) and \
+           by. hnum are also in dnf's history (rpmdb_version_begin and _end: see dnf-history) and \
            in libsolv's caches (removed by machine-state).",
     upstream: "Open: rpm issue 2219 and rpm-ostree issues 5468 and 4305. rpm 4.18 and later take \
                INSTALLTID from SOURCE_DATE_EPOCH and count INSTALLTIME up from it, so that order \

@@ -44,8 +44,20 @@ impl Layer {
     /// The content of the member number `index`. Empty unless the layer was read with
     /// [`Keep::Spool`].
     pub fn content(&self, index: usize) -> Option<Part> {
-        let (member, spool) = (self.members.get(index)?, self.spool.as_ref()?);
-        Some(Part::new(Arc::clone(spool), member.data, member.size))
+        let member = self.members.get(index)?;
+        self.plain(member.data, member.size)
+    }
+
+    /// `size` bytes of the plain archive from `at` on. Empty unless the layer was read with
+    /// [`Keep::Spool`].
+    pub fn plain(&self, at: u64, size: u64) -> Option<Part> {
+        Some(Part::new(Arc::clone(self.spool.as_ref()?), at, size))
+    }
+
+    /// Where the last member ends in the plain archive.
+    pub fn end(&self) -> u64 {
+        let last = self.members.last();
+        last.map_or(0, |m| m.data + m.size.next_multiple_of(super::tar::BLOCK as u64))
     }
 }
 
@@ -111,6 +123,8 @@ fn read(plain: Plain, keep: Keep, room: &mut usize) -> anyhow::Result<Layer> {
         contents.push(content);
         members.push(member);
     }
+    // What follows the last member is part of the plain archive.
+    io::copy(&mut tee, &mut io::sink())?;
     let Tee { plain, spool } = tee;
     let sums = plain.finish()?;
     Ok(Layer { sums, members, contents, spool: spool.map(Arc::new) })

@@ -12,8 +12,10 @@ use crate::format::Malformed;
 use crate::source::oci::limits;
 use crate::tree::Time;
 
+mod patch;
 mod write;
 
+pub use patch::patched;
 pub use write::{Writer, header};
 
 /// Bytes of a block.
@@ -73,6 +75,8 @@ pub struct Member {
     pub xattrs: Records,
     /// All other PAX records that no field above holds: `atime`, `ctime`, `comment`, …
     pub records: Records,
+    /// Offset of the first header in the plain archive, extension headers included.
+    pub header: u64,
     /// Offset of the content in the plain archive.
     pub data: u64,
     /// GNU sparse file: the content is its stored parts, not the whole file.
@@ -122,6 +126,8 @@ impl<R: Read> Reader<R> {
     pub fn next_member(&mut self) -> io::Result<Option<Member>> {
         let mut local = Records::new();
         let (mut long_name, mut long_link) = (None, None);
+        self.skip_content()?;
+        let first = self.offset;
         loop {
             self.skip_content()?;
             let at = self.offset;
@@ -142,7 +148,8 @@ impl<R: Read> Reader<R> {
                 _ => {
                     let mut records = self.globals.clone();
                     records.extend(local);
-                    return self.member(&block, at, records, long_name, long_link).map(Some);
+                    let member = self.member(&block, at, records, long_name, long_link)?;
+                    return Ok(Some(Member { header: first, ..member }));
                 }
             }
         }
@@ -218,6 +225,7 @@ impl<R: Read> Reader<R> {
             },
             xattrs,
             records,
+            header: at,
             data: self.offset,
             sparse,
         };

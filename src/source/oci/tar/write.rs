@@ -150,7 +150,7 @@ fn fields(block: &mut [u8; BLOCK], fields: &[(usize, usize, u64)]) {
 }
 
 /// Magic and checksum.
-fn seal(block: &mut [u8; BLOCK]) {
+pub(super) fn seal(block: &mut [u8; BLOCK]) {
     block[257..265].copy_from_slice(b"ustar\x0000");
     block[148..156].fill(b' ');
     let sum: u32 = block.iter().map(|&b| u32::from(b)).sum();
@@ -158,7 +158,7 @@ fn seal(block: &mut [u8; BLOCK]) {
 }
 
 /// `LEN KEY=VALUE\n`, where LEN counts its own digits.
-fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
+pub(super) fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while length != rest + length.to_string().len() {
@@ -236,7 +236,7 @@ mod tests {
                 size: content.len() as u64, mtime: Time { sec, nsec },
                 link: if links { link.into() } else { Vec::new() }, device,
                 xattrs: [(b"user.x".to_vec(), value)].into(), records: Records::new(),
-                data: 0, sparse: false,
+                header: 0, data: 0, sparse: false,
             };
             (member, content)
         }
@@ -256,7 +256,7 @@ mod tests {
                 let mut bytes = Vec::new();
                 reader.read_to_end(&mut bytes).unwrap();
                 prop_assert_eq!(&bytes, content);
-                prop_assert_eq!(Member { data: 0, ..got }, want.clone());
+                prop_assert_eq!(Member { header: 0, data: 0, ..got }, want.clone());
             }
             prop_assert!(reader.next_member().unwrap().is_none());
         }

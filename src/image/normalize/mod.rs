@@ -1,0 +1,623 @@
+//! `oci normalize`: an image that two builds of one input agree on.
+//!
+//! Times later than the epoch become the epoch, in layers, configuration and history; PAX `atime`
+//! and `ctime` go; every layer has entries for its directories, each name once, in one order, and
+//! no whiteout that unpackers read differently. Only what must change is changed: a layer in normal
+//! form keeps its blob, a header that needs another time keeps all its other bytes. Documents are
+//! written as JSON with sorted keys and OCI's media types.
+
+mod document;
+mod layer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+pub use layer::Changes;
+
+use self::layer::{Rules, plan};
+use super::Findings;
+use super::compare::is_archive;
+use super::unpack::{Disk, Model, apply};
+use crate::env::SourceDateEpoch;
+use crate::fsx::{NewDir, atomic_write_with};
+use crate::source::oci::tar::{Member, Type, Writer};
+use crate::source::oci::{
+    Compression, Descriptor, Digest, Hasher, Image, Keep, Kind, Layer, Store, Subject, layers,
+    limits,
+};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// No time in the image is later.
+    pub epoch: SourceDateEpoch,
+    /// How layers are compressed that are written anew: [`Compression::Gzip`] or
+    /// [`Compression::Zstd`].
+    pub compression: Compression,
+    /// Compress all layers anew, so that no other compressor's bytes are left.
+    pub recompress: bool,
+    /// Keep attestations and artifacts, whose own statements still name the old digests.
+    pub attestations: bool,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+pub struct Normalized {
+    /// Name and version of this schema.
+    pub schema: &'static str,
+    /// The version of reprofix.
+    pub version: &'static str,
+    /// The epoch, in seconds since 1970-01-01 UTC.
+    pub source_date_epoch: u32,
+    /// One an image, in the order of the indexes.
+    pub images: Vec<Row>,
+    /// Lists: the digest before and after.
+    pub lists: Vec<(Digest, Digest)>,
+    /// Attestations and artifacts that were left out, as `kind digest`.
+    pub dropped: Vec<String>,
+    /// Attestations and artifacts that were kept; what they state names the old digests.
+    pub kept: Vec<String>,
+}
+
+/// One image, before and after.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// Its platform.
+    pub platform: String,
+    /// The digest of its manifest before; none in a docker-archive.
+    pub before: Option<Digest>,
+    /// And after.
+    pub after: Digest,
+    /// One a layer of the result.
+    pub layers: Vec<LayerRow>,
+}
+
+/// One layer, before and after.
+#[derive(Debug, Serialize)]
+pub struct LayerRow {
+    /// Its diff_id before; none for a layer that was added.
+    pub before: Option<Digest>,
+    /// Its diff_id after; none for one that had nothing left in it.
+    pub after: Option<Digest>,
+    /// Whether its blob is the same, byte for byte.
+    pub kept: bool,
+    /// What was changed.
+    pub changes: Changes,
+}
+
+/// A layer to put on top of an image, and what the layers below lose for it.
+pub struct Lift {
+    /// Paths taken out of all layers, with all below them.
+    pub without: Vec<Vec<u8>>,
+    /// The members of the new layer, sorted, and their content.
+    pub members: Vec<(Member, Vec<u8>)>,
+    /// What its history says.
+    pub created_by: String,
+}
+
+/// What to lift out of an image; `None` for nothing.
+type Lifter<'a> = dyn Fn(&Image, &[Layer]) -> anyhow::Result<Option<Lift>> + 'a;
+
+/// Writes what `subject` selects in normal form to `out`, which must not exist: `oci:DIR[:TAG]`,
+/// `oci-archive:FILE[:TAG]` or a directory.
+///
+/// Fails if an image cannot be read or is not what its digests say; nothing is left then.
+pub fn normalize(subject: &Subject, out: &str, options: Options) -> anyhow::Result<Normalized> {
+    lifted(subject, out, options, &|_, _| Ok(None))
+}
+
+/// As [`normalize`], with a layer on top that takes paths out of those below.
+pub(crate) fn lifted(
+    subject: &Subject,
+    out: &str,
+    options: Options,
+    lift: &Lifter<'_>,
+) -> anyhow::Result<Normalized> {
+    let target = Target::parse(out);
+    let writing = || format!("writing {}", target.path.display());
+    let dir = NewDir::beside(target.path).with_context(writing)?;
+    dir.create_dir_all("blobs/sha256")?;
+    let mut writer = Output { store: &subject.store, dir, options, lift };
+    let report = writer
+        .subject(subject, target.tag)
+        .with_context(|| format!("normalising {}", subject.store.path().display()))?;
+    writer.finish(&target).with_context(writing)?;
+    Ok(report)
+}
+
+/// Where the result goes.
+struct Target<'a> {
+    path: &'a Path,
+    tag: Option<&'a str>,
+    archive: bool,
+}
+
+impl<'a> Target<'a> {
+    fn parse(text: &'a str) -> Self {
+        let (archive, rest) = match text.strip_prefix("oci-archive:") {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix("oci:").unwrap_or(text)),
+        };
+        let (path, tag) = match rest.rsplit_once(':') {
+            Some((path, tag)) if !tag.contains('/') && !tag.is_empty() => (path, Some(tag)),
+            _ => (rest, None),
+        };
+        Target { path: Path::new(path), tag, archive }
+    }
+}
+
+struct Output<'a> {
+    store: &'a Store,
+    dir: NewDir,
+    options: Options,
+    lift: &'a Lifter<'a>,
+}
+
+impl Output<'_> {
+    fn subject(&mut self, subject: &Subject, tag: Option<&str>) -> anyhow::Result<Normalized> {
+        let mut report = Normalized {
+            schema: "reprofix-normalize-1",
+            version: env!("CARGO_PKG_VERSION"),
+            source_date_epoch: self.options.epoch.seconds(),
+            images: Vec::new(),
+            lists: Vec::new(),
+            dropped: Vec::new(),
+            kept: Vec::new(),
+        };
+        let mut groups: Vec<(Option<&Digest>, Vec<&Image>)> = Vec::new();
+        for image in subject.selected() {
+            if let Some(fault) = image.faults.first() {
+                bail!("{fault}; or choose one platform that is there with --platform");
+            }
+            // One platform chosen is one image: its list would be another.
+            let list = image.list.as_ref().filter(|_| subject.platform.is_none());
+            match groups.iter_mut().find(|(l, _)| list.is_some() && *l == list) {
+                Some((_, images)) => images.push(image),
+                None => groups.push((list, vec![image])),
+            }
+        }
+        let mut entries = Vec::new();
+        for (list, images) in groups {
+            let names: BTreeSet<&String> = images.iter().flat_map(|i| &i.names).collect();
+            let names: Vec<&str> = match tag {
+                Some(tag) => vec![tag],
+                None => names.into_iter().map(String::as_str).collect(),
+            };
+            let mut members = self.images(&images, &mut report)?;
+            if let Some(list) = list.filter(|_| !members.is_empty()) {
+                let index = self.index(list, members)?;
+                report.lists.push((list.clone(), document::digest(&index)?));
+                members = vec![index];
+            }
+            for member in members {
+                if names.is_empty() {
+                    entries.push(member.clone());
+                }
+                for name in &names {
+                    let mut named = member.clone();
+                    named["annotations"][document::REF_NAME] = (*name).into();
+                    entries.push(named);
+                }
+            }
+        }
+        ensure!(!entries.is_empty(), "nothing but attestations was selected");
+        let index = json!({"schemaVersion": 2, "mediaType": document::INDEX, "manifests": entries});
+        self.dir.write("index.json", &document::canonical(&index)?)?;
+        self.dir.write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        Ok(report)
+    }
+
+    /// Writes images and gives their descriptors; attestations come last in a second pass, since
+    /// they name the others.
+    fn images(&mut self, images: &[&Image], report: &mut Normalized) -> anyhow::Result<Vec<Value>> {
+        let mut renamed: BTreeMap<String, String> = BTreeMap::new();
+        let mut written: Vec<Option<Value>> = Vec::new();
+        for image in images {
+            let descriptor = match image.is_image() {
+                true => Some(self.image(image, report)?),
+                false => None,
+            };
+            if let (Some(descriptor), Some(before)) = (&descriptor, &image.manifest) {
+                let after = document::digest(descriptor)?;
+                renamed.insert(before.to_string(), after.to_string());
+            }
+            written.push(descriptor);
+        }
+        let mut all = Vec::new();
+        for (image, descriptor) in images.iter().zip(written) {
+            if let Some(descriptor) = descriptor {
+                all.push(descriptor);
+                continue;
+            }
+            let kind = match &image.kind {
+                Kind::Artifact(of) => of.as_str(),
+                Kind::Attestation => "attestation",
+                _ => "unknown platform",
+            };
+            let name = image.id().map(Digest::to_string).unwrap_or_default();
+            let line = format!("{kind} {name}");
+            if !self.options.attestations {
+                report.dropped.push(line);
+                continue;
+            }
+            all.push(self.attestation(image, &renamed)?);
+            report.kept.push(line);
+        }
+        Ok(all)
+    }
+
+    /// Copies what is no image, byte for byte. The entry's reference follows its image.
+    fn attestation(
+        &mut self,
+        image: &Image,
+        renamed: &BTreeMap<String, String>,
+    ) -> anyhow::Result<Value> {
+        let digest = image.manifest.as_ref().context("an artifact without a manifest")?;
+        let name = Store::blob_name(digest);
+        let manifest = self.store.small(&name, limits::MANIFEST_BYTES)?;
+        let manifest = manifest.with_context(|| format!("{name} is missing"))?;
+        for blob in image.config.iter().chain(&image.layers) {
+            self.copy(blob)?;
+        }
+        let mut descriptor = self.blob(&manifest, &image.media_type)?;
+        document::describe(&mut descriptor, image, renamed);
+        Ok(descriptor)
+    }
+
+    fn image(&mut self, image: &Image, report: &mut Normalized) -> anyhow::Result<Value> {
+        let epoch = self.options.epoch.seconds();
+        let (parts, lift) = self.layers(image)?;
+        let diff_ids: Vec<&Digest> = parts.iter().filter_map(|p| p.row.after.as_ref()).collect();
+        let config = image.config.as_ref().context("an image without a configuration")?;
+        let mut config = self.store.json(&config.name, limits::CONFIG_BYTES)?;
+        document::config(&mut config, epoch, &diff_ids)?;
+        for part in &parts {
+            if let (Some(before), Some(after)) = (&part.row.before, &part.row.after) {
+                document::follow_label(&mut config, before, after);
+            }
+        }
+        let gone = parts.iter().filter(|p| p.row.before.is_some()).map(|p| p.row.after.is_none());
+        document::history(&mut config, &gone.collect::<Vec<_>>(), lift.as_ref(), epoch);
+        let mut manifest = match &image.manifest {
+            Some(digest) => self.store.json(&Store::blob_name(digest), limits::MANIFEST_BYTES)?,
+            None => json!({}),
+        };
+        let config = self.blob(&document::canonical(&config)?, document::CONFIG)?;
+        let layers: Vec<Value> = parts.iter().filter_map(|p| p.descriptor.clone()).collect();
+        document::manifest(&mut manifest, config, layers, epoch);
+        let mut descriptor = self.blob(&document::canonical(&manifest)?, document::MANIFEST)?;
+        document::describe(&mut descriptor, image, &BTreeMap::new());
+        report.images.push(Row {
+            platform: image.platform_name(),
+            before: image.manifest.clone(),
+            after: document::digest(&descriptor)?,
+            layers: parts.into_iter().map(|p| p.row).collect(),
+        });
+        Ok(descriptor)
+    }
+
+    /// Writes the layers. The second value is what the last of them says in the history.
+    fn layers(&mut self, image: &Image) -> anyhow::Result<(Vec<Part>, Option<String>)> {
+        if !image.layers.iter().all(is_archive) {
+            let copied = image.layers.iter().zip(&image.diff_ids).map(|(layer, diff_id)| {
+                self.copy(layer)?;
+                Ok(Part::kept(layer, diff_id, &layer.media_type, layer.size))
+            });
+            return Ok((copied.collect::<anyhow::Result<_>>()?, None));
+        }
+        let all = layers(self.store, image, Keep::Spool)?;
+        let fixed = self.encapsulated(image)?;
+        let lift = (self.lift)(image, &all)?;
+        let without = lift.as_ref().map(|l| &l.without[..]).unwrap_or_default();
+        let rules = Rules { epoch: self.options.epoch.seconds().into(), without };
+        let mut below = Disk::new(&all);
+        let mut parts = Vec::new();
+        for (number, (layer, descriptor)) in all.iter().zip(&image.layers).enumerate() {
+            let part = match number < fixed {
+                true => self.unchanged(layer, descriptor),
+                false => self.layer(layer, descriptor, &below, rules),
+            };
+            parts.push(part.with_context(|| format!("layer {number} ({})", layer.sums.diff_id))?);
+            apply(&mut below, number, layer, Model::Umoci)
+                .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;
+        }
+        let Some(lift) = lift else { return Ok((parts, None)) };
+        let write = |out: &mut dyn Write| -> anyhow::Result<()> {
+            let mut writer = Writer::new(out);
+            for (member, content) in &lift.members {
+                writer.append(member, &content[..])?;
+            }
+            writer.finish()?;
+            Ok(())
+        };
+        let (descriptor, diff_id) = self.packed(&write, &BTreeMap::new())?;
+        let changes = Changes::default();
+        let row = LayerRow { before: None, after: Some(diff_id), kept: false, changes };
+        parts.push(Part { descriptor: Some(descriptor), row });
+        Ok((parts, Some(lift.created_by)))
+    }
+
+    fn layer(
+        &mut self,
+        layer: &Layer,
+        descriptor: &Descriptor,
+        below: &Disk<'_>,
+        rules: Rules<'_>,
+    ) -> anyhow::Result<Part> {
+        let plan = plan(layer, below, rules)?;
+        let before = layer.sums.diff_id.clone();
+        if plan.is_empty() && !layer.members.is_empty() {
+            let row =
+                LayerRow { before: Some(before), after: None, kept: false, changes: plan.changes };
+            return Ok(Part { descriptor: None, row });
+        }
+        if plan.is_unchanged()? {
+            return self.unchanged(layer, descriptor);
+        }
+        let (descriptor, diff_id) = self.packed(&|out| plan.write(out), &descriptor.annotations)?;
+        let changes = plan.changes;
+        let row = LayerRow { before: Some(before), after: Some(diff_id), kept: false, changes };
+        Ok(Part { descriptor: Some(descriptor), row })
+    }
+
+    /// A layer whose plain bytes stay: its blob too, unless all are to be compressed anew.
+    fn unchanged(&mut self, layer: &Layer, descriptor: &Descriptor) -> anyhow::Result<Part> {
+        let (diff_id, sums) = (&layer.sums.diff_id, &layer.sums);
+        if !self.options.recompress {
+            self.copy_as(descriptor, &sums.digest)?;
+            let named = Descriptor { digest: sums.digest.clone(), ..descriptor.clone() };
+            let media_type = document::layer_type(sums.compression);
+            return Ok(Part::kept(&named, diff_id, media_type, i64::try_from(sums.size)?));
+        }
+        let whole = |out: &mut dyn Write| -> anyhow::Result<()> {
+            let mut plain = layer.plain(0, sums.plain).context("the layer was not kept")?;
+            let copied = io::copy(&mut plain, out)?;
+            ensure!(copied == sums.plain, "the layer's temporary file is too short");
+            Ok(())
+        };
+        let (descriptor, after) = self.packed(&whole, &descriptor.annotations)?;
+        let row = LayerRow {
+            before: Some(diff_id.clone()),
+            after: Some(after),
+            kept: false,
+            changes: Changes::default(),
+        };
+        Ok(Part { descriptor: Some(descriptor), row })
+    }
+
+    /// How many layers hold an encapsulated ostree commit. They have no times, and importers need
+    /// their order: they stay as they are.
+    fn encapsulated(&self, image: &Image) -> anyhow::Result<usize> {
+        let config = image.config.as_ref().context("an image without a configuration")?;
+        let config = self.store.json(&config.name, limits::CONFIG_BYTES)?;
+        let label = |key: &str| config["config"]["Labels"][key].as_str();
+        let last = label("ostree.commit").and(label("ostree.final-diffid"));
+        let at = image.diff_ids.iter().position(|d| last == Some(d.as_str()));
+        Ok(at.map_or(0, |at| at + 1))
+    }
+
+    /// Compresses what `write` writes into a blob: its descriptor and diff_id.
+    fn packed(
+        &mut self,
+        write: &dyn Fn(&mut dyn Write) -> anyhow::Result<()>,
+        annotations: &BTreeMap<String, String>,
+    ) -> anyhow::Result<(Value, Digest)> {
+        let compression = self.options.compression;
+        let (stored, plain, size) = self.dir.write_named(|file| {
+            let stored = Hashing::new(file);
+            let (stored, plain) = compress(stored, compression, write)?;
+            let digest = stored.hasher.finish();
+            let name = Store::blob_name(&digest);
+            anyhow::Ok((name, (digest, plain, stored.size)))
+        })?;
+        let media_type = document::layer_type(compression);
+        let mut descriptor = json!({"mediaType": media_type, "digest": stored, "size": size});
+        // What annotations say of the compressed bytes (zstd:chunked's table) is true no more.
+        let kept: BTreeMap<_, _> =
+            annotations.iter().filter(|(k, _)| !k.contains("zstd-chunked")).collect();
+        if !kept.is_empty() {
+            descriptor["annotations"] = serde_json::to_value(kept)?;
+        }
+        Ok((descriptor, plain))
+    }
+
+    fn index(&mut self, list: &Digest, members: Vec<Value>) -> anyhow::Result<Value> {
+        let name = Store::blob_name(list);
+        let old = match self.store.has(&name)? {
+            true => self.store.json(&name, limits::MANIFEST_BYTES)?,
+            // index.json is the list itself.
+            false => self.store.json("index.json", limits::MANIFEST_BYTES)?,
+        };
+        let epoch = self.options.epoch.seconds();
+        let index = document::index(&old, members, epoch);
+        self.blob(&document::canonical(&index)?, document::INDEX)
+    }
+
+    /// Writes a blob and gives its descriptor.
+    fn blob(&mut self, bytes: &[u8], media_type: &str) -> anyhow::Result<Value> {
+        let digest = Digest::of(bytes);
+        self.dir.write(&Store::blob_name(&digest), bytes)?;
+        Ok(json!({"mediaType": media_type, "digest": digest, "size": bytes.len()}))
+    }
+
+    /// Copies a blob as it is, verified.
+    fn copy(&mut self, blob: &Descriptor) -> anyhow::Result<()> {
+        self.copy_as(blob, &blob.digest)
+    }
+
+    fn copy_as(&mut self, blob: &Descriptor, digest: &Digest) -> anyhow::Result<()> {
+        let part = self.store.open_file(&blob.name)?;
+        let mut part = part.with_context(|| format!("blob {digest} is missing"))?;
+        self.dir.create_dir_all(&format!("blobs/{}", digest.algorithm()))?;
+        self.dir.write_named(|file| {
+            let mut out = Hashing { hasher: digest.hasher(), ..Hashing::new(file) };
+            io::copy(&mut part, &mut out)?;
+            let found = out.hasher.finish();
+            ensure!(found == *digest, "blob {digest} is corrupt: its bytes have digest {found}");
+            Ok((Store::blob_name(digest), ()))
+        })
+    }
+
+    /// Puts the result in its place.
+    fn finish(self, target: &Target<'_>) -> anyhow::Result<()> {
+        if !target.archive {
+            return Ok(self.dir.commit()?);
+        }
+        let root = self.dir.place();
+        let found: Result<Vec<_>, _> =
+            walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter().collect();
+        atomic_write_with(target.path, 0o644, |out| {
+            let mut writer = Writer::new(io::BufWriter::new(out));
+            for entry in found? {
+                let path = entry.path().strip_prefix(root)?.to_string_lossy().into_owned();
+                let epoch = self.options.epoch.seconds().into();
+                let mut member = layer::blank(path.as_bytes(), epoch);
+                if entry.file_type().is_file() {
+                    (member.kind, member.mode) = (Type::File, 0o644);
+                    member.size = entry.metadata()?.len();
+                    writer.append(&member, File::open(entry.path())?)?;
+                } else {
+                    writer.append(&member, io::empty())?;
+                }
+            }
+            writer.finish()?.flush()?;
+            anyhow::Ok(true)
+        })
+    }
+}
+
+/// A layer of the result.
+struct Part {
+    /// `None` where nothing is left of it.
+    descriptor: Option<Value>,
+    row: LayerRow,
+}
+
+impl Part {
+    fn kept(layer: &Descriptor, diff_id: &Digest, media_type: &str, size: i64) -> Self {
+        let mut descriptor = json!({"mediaType": media_type, "digest": layer.digest, "size": size});
+        if !layer.annotations.is_empty() {
+            descriptor["annotations"] = json!(layer.annotations);
+        }
+        let row = LayerRow {
+            before: Some(diff_id.clone()),
+            after: Some(diff_id.clone()),
+            kept: true,
+            changes: Changes::default(),
+        };
+        Part { descriptor: Some(descriptor), row }
+    }
+}
+
+/// Runs `write` through a compressor with fixed parameters: gzip level 6 without name and time,
+/// zstd level 3 in one frame. Gives back the sink and the digest of the plain bytes.
+fn compress<W: Write>(
+    out: W,
+    compression: Compression,
+    write: &dyn Fn(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<(W, Digest)> {
+    match compression {
+        Compression::Gzip => {
+            let level = flate2::Compression::new(6);
+            let mut plain = Hashing::new(flate2::write::GzEncoder::new(out, level));
+            write(&mut plain)?;
+            Ok((plain.inner.finish()?, plain.hasher.finish()))
+        }
+        Compression::Zstd => {
+            let mut plain = Hashing::new(zstd::Encoder::new(out, 3)?);
+            write(&mut plain)?;
+            Ok((plain.inner.finish()?, plain.hasher.finish()))
+        }
+        Compression::None => {
+            let mut plain = Hashing::new(out);
+            write(&mut plain)?;
+            Ok((plain.inner, plain.hasher.finish()))
+        }
+    }
+}
+
+/// Hashes and counts what passes through.
+struct Hashing<W> {
+    inner: W,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl<W> Hashing<W> {
+    fn new(inner: W) -> Self {
+        Hashing { inner, hasher: Hasher::default(), size: 0 }
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(buf)?;
+        self.hasher.update(&buf[..n]);
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl Findings for Normalized {
+    /// It was done: exit code 0.
+    fn sound(&self) -> bool {
+        true
+    }
+
+    fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        for row in &self.images {
+            let before = row.before.as_ref().map_or("-".to_owned(), Digest::to_string);
+            let same = if row.before.as_ref() == Some(&row.after) { " (as it was)" } else { "" };
+            writeln!(out, "{}: {before} → {}{same}", row.platform, row.after)?;
+            for (number, layer) in row.layers.iter().enumerate() {
+                writeln!(out, "  layer {number}: {}", layer.words())?;
+            }
+        }
+        for (before, after) in &self.lists {
+            writeln!(out, "list: {before} → {after}")?;
+        }
+        for line in &self.dropped {
+            writeln!(out, "left out: {line}; --attestations keep keeps it")?;
+        }
+        for line in &self.kept {
+            writeln!(out, "kept: {line}; what it states names the old digests")?;
+        }
+        Ok(())
+    }
+}
+
+impl LayerRow {
+    fn words(&self) -> String {
+        match (&self.before, &self.after) {
+            (None, _) => return "added".to_owned(),
+            (_, None) => return "left out: nothing remained in it".to_owned(),
+            _ if self.kept => return "kept as it is".to_owned(),
+            _ => {}
+        }
+        let c = &self.changes;
+        let counts = [
+            (c.clamped, "times clamped"),
+            (c.records, "PAX headers without atime and ctime"),
+            (c.parents, "parents added"),
+            (c.whiteouts, "whiteouts settled"),
+            (c.duplicates, "duplicates dropped"),
+            (c.taken_out, "members taken out"),
+        ];
+        let mut words: Vec<String> =
+            counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        if c.sorted {
+            words.push("sorted".to_owned());
+        }
+        if words.is_empty() { "compressed anew".to_owned() } else { words.join(", ") }
+    }
+}
