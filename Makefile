@@ -117,7 +117,6 @@ install:
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/nightly \
 		hooks/nightly/reprofix-nightly.service hooks/nightly/reprofix-nightly.timer \
 		hooks/nightly/github-workflow.yml hooks/nightly/cronjob.yaml
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/treefiles treefiles/reprofix.yaml
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/treefiles treefiles/reprofix.yaml \
 		treefiles/initramfs.yaml
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/dracut hooks/dracut/*
