@@ -69,9 +69,9 @@ fn every_link_leads_somewhere_and_the_same_history_gives_the_same_bytes() {
     let site = dir.path().join("pages");
     write(&history, &site, None).unwrap();
     let before = all_files(&site);
+    let links = regex::Regex::new("(?:href|src)=\"([^\"#:]+)\"").unwrap();
     for (name, text) in before.iter().filter(|(name, _)| name.ends_with(".html")) {
         let folder = Path::new(name).parent().unwrap();
-        let links = regex::Regex::new("(?:href|src)=\"([^\"#:]+)\"").unwrap();
         for link in links.captures_iter(text) {
             let target = site.join(folder).join(&link[1]);
             assert!(target.is_file(), "{name}: {}", &link[1]);
