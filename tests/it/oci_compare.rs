@@ -308,7 +308,7 @@ fn every_json_field_is_documented() {
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let mut all = BTreeSet::new();
         keys(&json, &mut all);
-        assert!(all.len() > 2, "{arguments:?}");
+        assert!(all.len() >= 2, "{arguments:?}");
         for key in all {
             assert!(page.contains(&format!("`{key}`")), "{arguments:?}: {key} is not documented");
         }

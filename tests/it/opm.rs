@@ -244,7 +244,8 @@ fn a_fixed_catalog_starts_everywhere_and_a_second_run_changes_nothing() {
         assert!(reprofix::image::lint::lint(&out).unwrap().sound(), "{name}");
         assert!(reprofix::image::verify::verify(&out).unwrap().sound(), "{name}");
         let (again, _) = fixed(&out);
-        assert_eq!(files(&again.path().join("out")), files(&dir.path().join("out")), "{name}");
+        let same = files(&again.path().join("out")) == files(&dir.path().join("out"));
+        assert!(same, "{name}: a second run");
         if crate::oci::have("umoci") {
             let mut umoci = Command::new("umoci");
             umoci.args(["unpack", "--image"]).arg(format!("{}/out:demo", dir.path().display()));
