@@ -10,8 +10,8 @@ use crate::check::{Job, audit, compare};
 use crate::image::compare as images;
 use crate::report::check::Comparison;
 use crate::report::{Progress, html, junit, markdown, sarif};
-use crate::source::is_rpm_database;
 use crate::source::oci::Subject as Image;
+use crate::source::{is_commit, is_rpm_database};
 
 /// Say whether two builds are the same, and why they are not; or audit one.
 #[derive(Debug, clap::Args)]
@@ -22,8 +22,9 @@ Subjects:
   dir:PATH                      a directory, as a commit of it would be
   rpmdb:PATH                    an rpm database: its file of packages, or the directory of it
   oci:LAYOUT[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG]
-                                images, compared with images, platform by platform
-  PATH[:REF|:BUILD]             whatever stands there
+                                an ostree commit in an image; two images that are not both
+                                commits compare with one another, platform by platform
+  PATH[:REF|:BUILD|:TAG]        whatever stands there
 
 Of one subject: whether it is in normal form (what `fix` would change), and whether it has the \
 content checksum that its meta.json records. What a plugin only reports is listed and does not \
@@ -131,11 +132,12 @@ impl Args {
         Ok(if same { Outcome::Same } else { Outcome::Finding })
     }
 
-    /// Both subjects, if both are images.
+    /// Both subjects, if both are images and not both plain commits, which compare as such.
     fn images(&self) -> Option<[&str; 2]> {
         let texts = [self.a.to_str()?, self.b.as_ref()?.to_str()?];
         let image = |text: &&str| Image::is_named_by(text) && !is_rpm_database(Path::new(text));
-        texts.iter().all(image).then_some(texts)
+        let commits = || self.platform.is_none() && texts.iter().all(|text| is_commit(text));
+        (texts.iter().all(image) && !commits()).then_some(texts)
     }
 
     /// Writes the forms that were asked for beside text and JSON.

@@ -117,6 +117,42 @@ impl Attrs {
     }
 }
 
+/// What stands before the content of a file object in a repository of mode `archive` (`.filez`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filez {
+    /// Owner, mode and xattrs.
+    pub attrs: Attrs,
+    /// A symbolic link's target; empty for a file.
+    pub target: Vec<u8>,
+    /// Bytes of content once it is inflated.
+    pub size: u64,
+    /// Where the content begins: a raw deflate stream (RFC 1951), nothing for a link.
+    pub content: usize,
+}
+
+impl Filez {
+    /// The header of the `.filez` object that begins with `bytes`: its length (big-endian), four
+    /// zero bytes, a GVariant `(tuuuusa(ayay))` whose integers are big-endian too.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let short = || Malformed::at(bytes.len(), "file header is truncated");
+        let (length, rest) = bytes.split_at_checked(8).ok_or_else(short)?;
+        let length = usize::try_from(be32(length, 0)).unwrap_or(usize::MAX);
+        let header = rest.get(..length).ok_or_else(short)?;
+        let ([target_end], body) = unframe::<1>(header, 8)?;
+        let (front, xattrs) = split(body, target_end, 8)?;
+        let (fixed, target) = front.split_at_checked(24).ok_or_else(short)?;
+        let target = target.strip_suffix(b"\0").ok_or_else(short)?;
+        let attrs = Attrs {
+            uid: be32(fixed, 8),
+            gid: be32(fixed, 12),
+            mode: be32(fixed, 16),
+            xattrs: parse_xattrs(xattrs, 8 + target_end)?,
+        };
+        let size = u64::from(be32(fixed, 0)) << 32 | u64::from(be32(fixed, 4));
+        Ok(Filez { attrs, target: target.to_vec(), size, content: 8 + length })
+    }
+}
+
 /// Computes the checksum of a file object piece by piece.
 #[derive(Clone)]
 pub struct FileHasher(Sha256);
@@ -231,6 +267,14 @@ impl Root {
         let (_, dirtree) = split(front, tree_start, 0)?;
         let dirtree = parse_checksum(dirtree, tree_start)?;
         Ok(Root { dirtree, dirmeta: parse_checksum(dirmeta, tree_end)? })
+    }
+
+    /// When the commit object in `bytes` was made, in seconds since 1970-01-01 UTC.
+    pub fn parse_timestamp(bytes: &[u8]) -> Option<u64> {
+        let ([_, subject_end, ..], body) = unframe::<6>(bytes, 0).ok()?;
+        let start = subject_end.checked_next_multiple_of(8)?;
+        let bytes = body.get(start..start.checked_add(8)?)?;
+        Some(u64::from(be32(bytes, 0)) << 32 | u64::from(be32(bytes, 4)))
     }
 }
 
@@ -395,6 +439,7 @@ mod tests {
         #[test]
         fn damaged_bytes_never_panic(mut bytes: Vec<u8>, names in names(), at: usize, to: u8) {
             let _ = (Dirtree::parse(&bytes), Attrs::parse_dirmeta(&bytes), Root::parse_commit(&bytes));
+            let _ = (Filez::parse(&bytes), Root::parse_timestamp(&bytes));
             let files = names.into_iter().map(|n| (n, Checksum([7; 32]))).collect();
             bytes = Dirtree { files, dirs: Vec::new() }.encode();
             let at = at % bytes.len();

@@ -1,4 +1,4 @@
-//! `accounts`: the day of the last password change, and drifting user and group numbers.
+//! `accounts`: the order of accounts, the day of the last password change, and drifting numbers.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,17 +13,22 @@ pub(super) struct Accounts;
 
 static PAGE: Page = Page {
     name: "accounts",
-    summary: "clamps the days of password changes; explains drifting uids and gids",
+    summary: "orders accounts, clamps the days of password changes; explains drifting uids and gids",
     default: true,
-    paths: "etc/shadow; for explanation only etc/passwd and etc/group, also under usr/lib",
-    varies: "The third field of each line of etc/shadow: the day of the last change. The numbers \
-             that sysusers or useradd picked, by the order in which scriptlets ran.",
-    why: "useradd writes today's day. A number that is not fixed in a sysusers.d file is the next \
-          free one.",
-    done: "A day later than that of SOURCE_DATE_EPOCH becomes that day, for every account; earlier \
-           days, 0 (change at next login) and an empty field (no ageing) stay. Numbers are never \
-           changed, since files in the tree carry them: what differs is named.",
-    lost: "The day of the build; a password that expires does so a little earlier.",
+    paths: "etc/passwd, etc/group, etc/shadow, etc/gshadow; usr/lib/passwd, usr/lib/group",
+    varies: "The order of the lines, which is that in which scriptlets ran. The third field of each \
+             line of etc/shadow: the day of the last change. The numbers that sysusers or useradd \
+             picked, by the order in which scriptlets ran.",
+    why: "useradd appends a line and writes today's day. A number that is not fixed in a sysusers.d \
+          file is the next free one.",
+    done: "passwd and group are sorted by number, shadow and gshadow by name. Lines of one number \
+           keep their order, since the first of them names it; a file with lines for name services \
+           (+, -) or comments keeps its order, since there it means something. A day later than \
+           that of SOURCE_DATE_EPOCH becomes that day, for every account; earlier days, 0 (change \
+           at next login) and an empty field (no ageing) stay. Numbers are never changed, since \
+           files in the tree carry them: what differs is named.",
+    lost: "The order in which accounts were added; the day of the build: a password that expires \
+           does so a little earlier.",
     upstream: "Locked accounts: fixed in rpm-ostree (issue 3174); shadow-utils honours \
                SOURCE_DATE_EPOCH where it is set in scriptlets. Drift: rpm-ostree issue 4792; fix \
                the numbers with sysusers.d, or with check-passwd and check-groups files.",
@@ -37,13 +42,26 @@ const SECONDS_A_DAY: u32 = 86_400;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kin {
     Shadow,
+    GroupShadow,
     Numbered(&'static str),
+}
+
+impl Kin {
+    /// Fields of a line, by the manual pages passwd(5), group(5), shadow(5), gshadow(5).
+    fn fields(self) -> usize {
+        match self {
+            Kin::Shadow => 9,
+            Kin::GroupShadow | Kin::Numbered("group") => 4,
+            Kin::Numbered(_) => 7,
+        }
+    }
 }
 
 fn kin(entry: &Entry) -> Option<Kin> {
     match &*entry.logical() {
         _ if entry.kind != Kind::File => None,
         b"etc/shadow" => Some(Kin::Shadow),
+        b"etc/gshadow" => Some(Kin::GroupShadow),
         b"etc/passwd" | b"usr/lib/passwd" => Some(Kin::Numbered("user")),
         b"etc/group" | b"usr/lib/group" => Some(Kin::Numbered("group")),
         _ => None,
@@ -56,18 +74,20 @@ impl Plugin for Accounts {
     }
 
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        match kin(entry) {
-            None => Want::No,
-            Some(Kin::Shadow) => Want::Bytes,
-            Some(Kin::Numbered(_)) => Want::Entry,
-        }
+        if kin(entry).is_some() { Want::Bytes } else { Want::No }
     }
 
     fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
-        if kin(file.entry) != Some(Kin::Shadow) {
-            return Verdict::Keep;
-        }
-        match clamp_shadow(&file.bytes, cx.epoch.seconds() / SECONDS_A_DAY) {
+        let Some(kin) = kin(file.entry) else { return Verdict::Keep };
+        let latest = cx.epoch.seconds() / SECONDS_A_DAY;
+        let normal = lines(&file.bytes, kin).and_then(|mut lines| {
+            if kin == Kin::Shadow {
+                lines.iter_mut().try_for_each(|line| clamp(line, latest))?;
+            }
+            order(&mut lines, kin)?;
+            Ok(joined(&lines))
+        });
+        match normal {
             Ok(bytes) if bytes == *file.bytes => Verdict::Keep,
             Ok(bytes) => Verdict::Rewrite(bytes),
             Err(what) => Verdict::Unparsed(what),
@@ -78,6 +98,8 @@ impl Plugin for Accounts {
         let (left, right) = (a.content(), b.content());
         let mut out = match kin(a.entry) {
             Some(Kin::Shadow) => compare(&left, &right, 2, "account", "last change on day"),
+            // No field is shown: the second may be a password's hash.
+            Some(Kin::GroupShadow) => compare(&left, &right, usize::MAX, "group", ""),
             Some(Kin::Numbered(what)) => compare(&left, &right, 2, what, "number"),
             None => Vec::new(),
         };
@@ -88,30 +110,81 @@ impl Plugin for Accounts {
     }
 }
 
-/// `shadow` with no day later than `latest`.
-fn clamp_shadow(bytes: &[u8], latest: u32) -> Result<Vec<u8>, Malformed> {
-    let mut out = Vec::with_capacity(bytes.len());
+/// One line: where it starts, and its fields.
+struct Line<'a> {
+    start: usize,
+    fields: Vec<Cow<'a, [u8]>>,
+}
+
+impl Line<'_> {
+    /// A line for a name service (`+name`) or a comment: it may be short, and its place matters.
+    fn is_special(&self) -> bool {
+        matches!(self.fields[0].first(), None | Some(b'+' | b'-' | b'#'))
+    }
+
+    /// The third field as a number; `None` where it is empty.
+    fn number(&self, what: &'static str) -> Result<Option<u32>, Malformed> {
+        let Some(field) = self.fields.get(2).filter(|field| !field.is_empty()) else {
+            return Ok(None);
+        };
+        let number = std::str::from_utf8(field).ok().and_then(|text| text.parse().ok());
+        number.map(Some).ok_or_else(|| Malformed::at(self.start, what))
+    }
+}
+
+fn lines(bytes: &[u8], kin: Kin) -> Result<Vec<Line<'_>>, Malformed> {
+    let mut out = Vec::new();
+    let mut start = 0;
     for line in bytes.split_inclusive(|b| *b == b'\n') {
-        let start = out.len();
-        if line.last() != Some(&b'\n') {
+        let Some(text) = line.strip_suffix(b"\n") else {
             return Err(Malformed::at(bytes.len(), "the last line is not ended"));
+        };
+        let fields = text.split(|b| *b == b':').map(Cow::Borrowed).collect();
+        let line = Line { start, fields };
+        if line.fields.len() != kin.fields() && !line.is_special() {
+            return Err(Malformed::at(
+                start,
+                match kin {
+                    Kin::Shadow => "not the nine fields of shadow(5)",
+                    Kin::GroupShadow => "not the four fields of gshadow(5)",
+                    Kin::Numbered("group") => "not the four fields of group(5)",
+                    Kin::Numbered(_) => "not the seven fields of passwd(5)",
+                },
+            ));
         }
-        let mut fields: Vec<Cow<'_, [u8]>> =
-            line.split(|b| *b == b':').map(Cow::Borrowed).collect();
-        // A name-service line (`+name`) may be short; nothing in it is a day.
-        if fields.len() != 9 && !matches!(line[0], b'+' | b'-' | b'#' | b'\n') {
-            return Err(Malformed::at(start, "not the nine fields of shadow(5)"));
-        }
-        if let Some(day) = fields.get_mut(2).filter(|day| !day.is_empty()) {
-            let number = std::str::from_utf8(day).ok().and_then(|d| d.parse::<u32>().ok());
-            let number = number.ok_or_else(|| Malformed::at(start, "the day is not a number"))?;
-            if number > latest {
-                *day = Cow::Owned(latest.to_string().into_bytes());
-            }
-        }
-        out.extend(fields.join(&b':'));
+        start += text.len() + 1;
+        out.push(line);
     }
     Ok(out)
+}
+
+/// No day later than `latest`.
+fn clamp(line: &mut Line<'_>, latest: u32) -> Result<(), Malformed> {
+    if line.number("the day is not a number")?.is_some_and(|day| day > latest) {
+        line.fields[2] = Cow::Owned(latest.to_string().into_bytes());
+    }
+    Ok(())
+}
+
+/// By number or by name; what is equal keeps its order, and so does all where one is special.
+fn order(lines: &mut [Line<'_>], kin: Kin) -> Result<(), Malformed> {
+    if let Kin::Numbered(_) = kin {
+        let numbers = lines.iter().filter(|line| !line.is_special());
+        numbers.map(|line| line.number("the number is none")).collect::<Result<Vec<_>, _>>()?;
+    }
+    if lines.iter().any(Line::is_special) {
+        return Ok(());
+    }
+    match kin {
+        Kin::Numbered(_) => lines.sort_by_key(|line| line.number("").ok().flatten()),
+        Kin::Shadow | Kin::GroupShadow => lines.sort_by(|a, b| a.fields[0].cmp(&b.fields[0])),
+    }
+    Ok(())
+}
+
+fn joined(lines: &[Line<'_>]) -> Vec<u8> {
+    let line = |line: &Line<'_>| [line.fields.join(&b':'), b"\n".to_vec()].concat();
+    lines.iter().flat_map(line).collect()
 }
 
 fn sorted(bytes: &[u8]) -> Vec<&[u8]> {

@@ -132,6 +132,9 @@ pub struct Recorded {
     pub content_checksum: Option<Checksum>,
     /// `images.ostree.path`: the commit as an archive, beside the meta.json.
     pub archive: Option<String>,
+    /// `coreos-assembler.oci-imported`: the build is an image, and its commit one that the import
+    /// made.
+    pub imported: bool,
 }
 
 impl Recorded {
@@ -152,6 +155,7 @@ impl Recorded {
             commit: checksum(&json, "ostree-commit").with_context(named)?,
             content_checksum: checksum(&json, "ostree-content-checksum").with_context(named)?,
             archive: archive.map(str::to_owned),
+            imported: json["coreos-assembler.oci-imported"] == true,
         })
     }
 }

@@ -1,14 +1,17 @@
-//! Where a tree comes from: a directory, an ostree commit, a build of coreos-assembler.
+//! Where a tree comes from: a directory, an ostree commit in a repository or an image, a build of
+//! coreos-assembler.
 //!
-//! A *subject* is written `dir:PATH`, `ostree:REPO[:REF|COMMIT]` or
-//! `cosa:WORKDIR[:BUILD[/ARCH]]`; a bare path is recognised by what is there.
+//! A *subject* is written `dir:PATH`, `ostree:REPO[:REF|COMMIT]`, `cosa:WORKDIR[:BUILD[/ARCH]]`,
+//! `oci:LAYOUT[:TAG]` or `oci-archive:FILE[:TAG]`; a bare path is recognised by what is there.
 
+pub mod commit;
 pub mod cosa;
 pub mod dir;
 pub mod merkle;
 pub mod oci;
 #[cfg(feature = "ostree")]
 pub mod ostree;
+pub mod packed;
 mod rpmdb;
 mod spec;
 
@@ -67,6 +70,7 @@ impl Subject {
             Spec::Cosa { workdir, build, arch } => {
                 open_build(&cosa::Build::find(workdir, build.as_deref(), arch.as_deref())?)
             }
+            Spec::Oci(text) => open_image(text),
         }
     }
 
@@ -127,14 +131,71 @@ fn open_commit(repo: &Path, _: Option<&str>) -> Result<Subject> {
     bail!("cannot read {}: this reprofix was built without libostree", repo.display())
 }
 
+/// Whether `text` names one image that is an ostree commit and nothing more: it compares as a
+/// commit, object by object.
+pub fn is_commit(text: &str) -> bool {
+    let images = oci::Subject::open(text, None);
+    images.is_ok_and(|s| s.one().is_ok_and(|image| packed::is_commit(&s.store, image)))
+}
+
+fn open_image(text: &str) -> Result<Subject> {
+    let images = oci::Subject::open(text, None)
+        .with_context(|| format!("opening {text}; if it is damaged, copy it again"))?;
+    let image = images.one()?.clone();
+    let (repo, id) = packed::Packed::image(images.store, &image)?;
+    let prefix = if text.contains(':') { "" } else { "oci:" };
+    packed_commit(repo, id, format!("{prefix}{text}"))
+}
+
+fn packed_commit(repo: packed::Packed, id: Checksum, name: String) -> Result<Subject> {
+    let commit = commit::Commit::open(repo, id).with_context(|| format!("opening {name}"))?;
+    Ok(Subject {
+        name,
+        commit: Some(commit.info().clone()),
+        merkle: Box::new(commit),
+        recorded: None,
+        drops_owners: false,
+    })
+}
+
+/// A build's commit: from the repository that coreos-assembler keeps, where that has it, else from
+/// the archive beside meta.json.
 fn open_build(build: &cosa::Build) -> Result<Subject> {
     let meta = build.meta();
     let recorded = cosa::Recorded::read(&meta)?;
     let commit =
         recorded.commit.with_context(|| format!("no ostree-commit in {}", meta.display()))?;
-    let mut subject = open_commit(&build.repo(), Some(&commit.to_string()))
-        .with_context(|| format!("build {} in {}", build.id, build.workdir.display()))?;
+    let repo = build.repo();
+    let cached = match repo.join("config").is_file() {
+        true => open_commit(&repo, Some(&commit.to_string())),
+        false => Err(anyhow::anyhow!("{} is no repository", repo.display())),
+    };
+    let opened = match (cached, &recorded.archive) {
+        (Ok(subject), _) => Ok(subject),
+        (Err(why), None) => Err(why.context("meta.json names no archive (images.ostree.path)")),
+        (Err(why), Some(archive)) => open_archive(&build.dir().join(archive), &commit, &recorded)
+            .map_err(|e| anyhow::anyhow!("{e:#}; nor is it in the cache: {why:#}")),
+    };
+    let mut subject =
+        opened.with_context(|| format!("build {} in {}", build.id, build.workdir.display()))?;
     subject.name = format!("cosa:{}:{}/{}", build.workdir.display(), build.id, build.arch);
     subject.recorded = recorded.content_checksum.map(|sum| (sum, meta.display().to_string()));
+    Ok(subject)
+}
+
+/// The commit in a build's archive: an image, or in older builds a repository in a tar archive.
+fn open_archive(path: &Path, commit: &Checksum, recorded: &cosa::Recorded) -> Result<Subject> {
+    if path.extension().is_none_or(|e| e != "ociarchive") {
+        let repo = packed::Packed::archive(path, commit)?;
+        return packed_commit(repo, *commit, path.display().to_string());
+    }
+    let path = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
+    let subject = open_image(&format!("oci-archive:{path}"))?;
+    let id = subject.commit.as_ref().map(|c| c.id);
+    // What an import makes of an image is a commit of its own, with the same content.
+    if id != Some(*commit) && !recorded.imported {
+        let found = id.map_or("none".to_owned(), |id| id.to_string());
+        bail!("{path} holds commit {found} where meta.json says {commit}; fetch the build again");
+    }
     Ok(subject)
 }

@@ -5,13 +5,12 @@
 //! every file object, in whatever mode the repository stores it. Each object's bytes are hashed
 //! and compared with its name before they are used, so both ways give the same or fail.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
 use gio::Cancellable;
@@ -19,11 +18,11 @@ use gio::glib;
 use gio::prelude::*;
 use ostree::{ObjectType, Repo, RepoMode};
 
-use super::CommitInfo;
-use super::merkle::{At, Leaf, Merkle};
+use super::commit::{self, Metadata, Objects};
+use super::merkle::Leaf;
 use crate::format::Malformed;
-use crate::format::ostree::{Attrs, Checksum, Dirtree, FileHasher, Root, parse_xattrs};
-use crate::tree::{Entry, Kind, Tree};
+use crate::format::ostree::{Attrs, Checksum, FileHasher, parse_xattrs};
+use crate::tree::Kind;
 
 /// Bytes of a metadata object, at most: libostree's own limit.
 const METADATA_MAX: u64 = 128 << 20;
@@ -121,19 +120,6 @@ impl Repository {
         Ok(result)
     }
 
-    /// The bytes of a metadata object, verified.
-    fn metadata(&self, kind: ObjectType, sum: &Checksum) -> io::Result<Vec<u8>> {
-        let bytes = match self.loose(kind, sum)? {
-            Some(bytes) => bytes,
-            None => {
-                let name = sum.to_string();
-                let variant = self.with(|repo| repo.load_variant(kind, &name))?;
-                variant.map_err(|e| self.unloadable(kind, sum, &e))?.data_as_bytes().to_vec()
-            }
-        };
-        if Checksum::of(&bytes) == *sum { Ok(bytes) } else { Err(self.corrupt(kind, sum, None)) }
-    }
-
     fn loose(&self, kind: ObjectType, sum: &Checksum) -> io::Result<Option<Vec<u8>>> {
         let name = sum.to_string();
         let (dir, rest) = name.split_at(2);
@@ -151,50 +137,6 @@ impl Repository {
             return Err(self.corrupt(kind, sum, None));
         }
         Ok(Some(bytes))
-    }
-
-    /// What a file object is, without its content.
-    fn leaf(&self, sum: &Checksum) -> io::Result<Leaf> {
-        let name = sum.to_string();
-        let found = self.with(|repo| repo.query_file(&name, Cancellable::NONE))?;
-        let (info, xattrs) = found.map_err(|e| self.unloadable(ObjectType::File, sum, &e))?;
-        let leaf = leaf(&info, &xattrs.data_as_bytes());
-        leaf.map_err(|e| self.corrupt(ObjectType::File, sum, Some(&e)))
-    }
-
-    /// A file object's content, verified together with its metadata.
-    fn content(&self, sum: &Checksum) -> io::Result<Vec<u8>> {
-        let mut content = Vec::new();
-        self.stream(sum, &mut |piece| content.extend_from_slice(piece))?;
-        Ok(content)
-    }
-
-    fn stream(&self, sum: &Checksum, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        let kind = ObjectType::File;
-        let name = sum.to_string();
-        let found = self.with(|repo| repo.load_file(&name, Cancellable::NONE))?;
-        let (stream, info, xattrs) = found.map_err(|e| self.unloadable(kind, sum, &e))?;
-        let leaf =
-            leaf(&info, &xattrs.data_as_bytes()).map_err(|e| self.corrupt(kind, sum, Some(&e)))?;
-        if leaf.size > CONTENT_MAX {
-            let what = format!("object {sum}.file of {} bytes is over 4 GiB", leaf.size);
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
-        }
-        let target = leaf.target.as_deref().map_or(&b""[..], |t| t.as_os_str().as_bytes());
-        let mut hasher = FileHasher::new(&leaf.attrs, target);
-        if let Some(stream) = stream {
-            let mut stream = stream.into_read().take(leaf.size.saturating_add(1));
-            let mut piece = vec![0; 1 << 16];
-            loop {
-                let n = stream.read(&mut piece).map_err(|e| self.unreadable(kind, sum, &e))?;
-                if n == 0 {
-                    break;
-                }
-                hasher.update(&piece[..n]);
-                sink(&piece[..n]);
-            }
-        }
-        if hasher.finish() == *sum { Ok(()) } else { Err(self.corrupt(kind, sum, None)) }
     }
 
     fn unloadable(&self, kind: ObjectType, sum: &Checksum, error: &glib::Error) -> io::Error {
@@ -233,6 +175,69 @@ impl Repository {
     }
 }
 
+impl Objects for Repository {
+    fn metadata(&self, kind: Metadata, sum: &Checksum) -> io::Result<Vec<u8>> {
+        let kind = object_type(kind);
+        let bytes = match self.loose(kind, sum)? {
+            Some(bytes) => bytes,
+            None => {
+                let name = sum.to_string();
+                let variant = self.with(|repo| repo.load_variant(kind, &name))?;
+                variant.map_err(|e| self.unloadable(kind, sum, &e))?.data_as_bytes().to_vec()
+            }
+        };
+        if Checksum::of(&bytes) == *sum { Ok(bytes) } else { Err(self.corrupt(kind, sum, None)) }
+    }
+
+    fn leaf(&self, sum: &Checksum) -> io::Result<Leaf> {
+        let name = sum.to_string();
+        let found = self.with(|repo| repo.query_file(&name, Cancellable::NONE))?;
+        let (info, xattrs) = found.map_err(|e| self.unloadable(ObjectType::File, sum, &e))?;
+        let leaf = leaf(&info, &xattrs.data_as_bytes());
+        leaf.map_err(|e| self.corrupt(ObjectType::File, sum, Some(&e)))
+    }
+
+    fn stream(&self, sum: &Checksum, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let kind = ObjectType::File;
+        let name = sum.to_string();
+        let found = self.with(|repo| repo.load_file(&name, Cancellable::NONE))?;
+        let (stream, info, xattrs) = found.map_err(|e| self.unloadable(kind, sum, &e))?;
+        let leaf =
+            leaf(&info, &xattrs.data_as_bytes()).map_err(|e| self.corrupt(kind, sum, Some(&e)))?;
+        if leaf.size > CONTENT_MAX {
+            let what = format!("object {sum}.file of {} bytes is over 4 GiB", leaf.size);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+        }
+        let target = leaf.target.as_deref().map_or(&b""[..], |t| t.as_os_str().as_bytes());
+        let mut hasher = FileHasher::new(&leaf.attrs, target);
+        if let Some(stream) = stream {
+            let mut stream = stream.into_read().take(leaf.size.saturating_add(1));
+            let mut piece = vec![0; 1 << 16];
+            loop {
+                let n = stream.read(&mut piece).map_err(|e| self.unreadable(kind, sum, &e))?;
+                if n == 0 {
+                    break;
+                }
+                hasher.update(&piece[..n]);
+                sink(&piece[..n]);
+            }
+        }
+        if hasher.finish() == *sum { Ok(()) } else { Err(self.corrupt(kind, sum, None)) }
+    }
+
+    fn malformed(&self, kind: Metadata, sum: &Checksum, why: &Malformed) -> io::Error {
+        self.corrupt(object_type(kind), sum, Some(why))
+    }
+}
+
+fn object_type(kind: Metadata) -> ObjectType {
+    match kind {
+        Metadata::Commit => ObjectType::Commit,
+        Metadata::DirTree => ObjectType::DirTree,
+        Metadata::DirMeta => ObjectType::DirMeta,
+    }
+}
+
 fn open(path: &Path) -> Result<Repo, glib::Error> {
     let repo = Repo::new_for_path(path);
     repo.open(Cancellable::NONE)?;
@@ -264,100 +269,23 @@ fn leaf(info: &gio::FileInfo, xattrs: &[u8]) -> Result<Leaf, Malformed> {
     }
 }
 
-/// One commit of a repository as a tree.
-#[derive(Debug)]
-pub struct Commit {
-    repo: Repository,
-    root: Root,
-    info: CommitInfo,
-    trees: Mutex<HashMap<Checksum, Arc<Dirtree>>>,
-}
-
-/// What a path of a commit stands for.
-enum Node {
-    Dir(Checksum, Checksum),
-    Leaf(Checksum),
-}
+/// A commit of a repository.
+pub type Commit = commit::Commit<Repository>;
 
 impl Commit {
-    /// The commit `id` of `repo`.
-    ///
-    /// Fails if its commit object is missing or corrupt.
-    pub fn open(repo: Repository, id: Checksum) -> anyhow::Result<Self> {
-        let bytes = repo.metadata(ObjectType::Commit, &id)?;
-        let root = Root::parse_commit(&bytes)
-            .map_err(|e| repo.corrupt(ObjectType::Commit, &id, Some(&e)))?;
-        let info = CommitInfo { id, fields: fields(&bytes) };
-        Ok(Commit { repo, root, info, trees: Mutex::default() })
-    }
-
-    /// Its name, and what it says beside its tree.
-    pub fn info(&self) -> &CommitInfo {
-        &self.info
-    }
-
-    /// The repository it is in.
-    pub fn repo(&self) -> &Repository {
-        &self.repo
-    }
-
     /// The content checksum as libostree computes it from the commit.
     ///
     /// Fails if the commit cannot be loaded.
     pub fn content_checksum_by_libostree(&self) -> anyhow::Result<String> {
-        let name = self.info.id.to_string();
-        let variant = self.repo.with(|repo| repo.load_variant(ObjectType::Commit, &name))??;
+        let name = self.info().id.to_string();
+        let variant = self.repo().with(|repo| repo.load_variant(ObjectType::Commit, &name))??;
         let sum = ostree::commit_get_content_checksum(&variant);
         Ok(sum.context("the commit has no content checksum")?.into())
-    }
-
-    fn dirtree(&self, sum: &Checksum) -> io::Result<Arc<Dirtree>> {
-        let trees = || self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tree) = trees().get(sum) {
-            return Ok(tree.clone());
-        }
-        let kind = ObjectType::DirTree;
-        let bytes = self.repo.metadata(kind, sum)?;
-        let tree = Dirtree::parse(&bytes).map_err(|e| self.repo.corrupt(kind, sum, Some(&e)))?;
-        let tree = Arc::new(tree);
-        trees().insert(*sum, tree.clone());
-        Ok(tree)
-    }
-
-    fn attrs(&self, sum: &Checksum) -> io::Result<Attrs> {
-        let kind = ObjectType::DirMeta;
-        let bytes = self.repo.metadata(kind, sum)?;
-        Attrs::parse_dirmeta(&bytes).map_err(|e| self.repo.corrupt(kind, sum, Some(&e)))
-    }
-
-    fn node(&self, path: &Path) -> io::Result<Option<Node>> {
-        let (mut tree, mut meta) = (self.root.dirtree, self.root.dirmeta);
-        let mut components = path.components();
-        while let Some(component) = components.next() {
-            let Component::Normal(name) = component else { return Ok(None) };
-            let name = name.as_bytes();
-            let here = self.dirtree(&tree)?;
-            if let Ok(i) = here.dirs.binary_search_by(|d| d.0.as_slice().cmp(name)) {
-                (tree, meta) = (here.dirs[i].1, here.dirs[i].2);
-                continue;
-            }
-            let found = here.files.binary_search_by(|f| f.0.as_slice().cmp(name));
-            let last = components.next().is_none();
-            return Ok(found.ok().filter(|_| last).map(|i| Node::Leaf(here.files[i].1)));
-        }
-        Ok(Some(Node::Dir(tree, meta)))
-    }
-
-    /// The file object at `path`, if a leaf of this kind stands there.
-    fn leaf_at(&self, path: &Path, kind: Kind) -> io::Result<Option<(Checksum, Leaf)>> {
-        let Some(Node::Leaf(sum)) = self.node(path)? else { return Ok(None) };
-        let leaf = self.repo.leaf(&sum)?;
-        Ok((Kind::of_mode(leaf.attrs.mode) == kind).then_some((sum, leaf)))
     }
 }
 
 /// What the commit object in `bytes` says, as text.
-fn fields(bytes: &[u8]) -> BTreeMap<String, String> {
+pub(super) fn fields(bytes: &[u8]) -> BTreeMap<String, String> {
     let bytes = glib::Bytes::from(bytes);
     let kind = ostree::metadata_variant_type(ObjectType::Commit);
     let commit = glib::Variant::from_bytes_with_type(&bytes, &kind).normal_form();
@@ -374,85 +302,4 @@ fn fields(bytes: &[u8]) -> BTreeMap<String, String> {
     let parent = ostree::commit_get_parent(&commit).unwrap_or_default();
     fields.insert("(parent)".into(), parent.into());
     fields
-}
-
-impl Merkle for Commit {
-    fn root(&self) -> Root {
-        self.root
-    }
-
-    fn children(&self, at: At<'_>) -> io::Result<Dirtree> {
-        Ok((*self.dirtree(at.object)?).clone())
-    }
-
-    fn dirmeta(&self, at: At<'_>) -> io::Result<Attrs> {
-        self.attrs(at.object)
-    }
-
-    fn leaf(&self, at: At<'_>) -> io::Result<Leaf> {
-        self.repo.leaf(at.object)
-    }
-
-    fn content(&self, at: At<'_>) -> io::Result<Vec<u8>> {
-        self.repo.content(at.object)
-    }
-
-    fn tree(&self) -> &dyn Tree {
-        self
-    }
-}
-
-impl Tree for Commit {
-    fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
-        let (attrs, size) = match self.node(path)? {
-            None => return Ok(None),
-            Some(Node::Dir(_, meta)) => (self.attrs(&meta)?, 0),
-            Some(Node::Leaf(sum)) => {
-                let leaf = self.repo.leaf(&sum)?;
-                (leaf.attrs, leaf.size)
-            }
-        };
-        Ok(Some(Entry {
-            path: path.to_path_buf(),
-            kind: Kind::of_mode(attrs.mode),
-            mode: attrs.mode,
-            uid: attrs.uid,
-            gid: attrs.gid,
-            size,
-            mtime: None,
-            inode: None,
-        }))
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        let Some(Node::Dir(tree, _)) = self.node(path)? else { return Ok(Vec::new()) };
-        let tree = self.dirtree(&tree)?;
-        let names = tree.files.iter().map(|f| &f.0).chain(tree.dirs.iter().map(|d| &d.0));
-        let mut names: Vec<_> = names.map(|n| OsString::from_vec(n.clone())).collect();
-        names.sort_by(|a, b| OsStr::as_bytes(a).cmp(b.as_bytes()));
-        Ok(names)
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        let file = self.leaf_at(path, Kind::File)?;
-        file.map(|(sum, _)| self.repo.content(&sum)).transpose()
-    }
-
-    fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        let Some((sum, _)) = self.leaf_at(path, Kind::File)? else { return Ok(false) };
-        self.repo.stream(&sum, sink)?;
-        Ok(true)
-    }
-
-    fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {
-        Ok(self.leaf_at(path, Kind::Symlink)?.and_then(|(_, leaf)| leaf.target))
-    }
-
-    fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        Ok(match self.node(path)? {
-            None => Vec::new(),
-            Some(Node::Dir(_, meta)) => self.attrs(&meta)?.xattrs,
-            Some(Node::Leaf(sum)) => self.repo.leaf(&sum)?.attrs.xattrs,
-        })
-    }
 }

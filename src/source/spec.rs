@@ -31,12 +31,15 @@ pub enum Spec {
         /// The architecture; without it, the build's only one.
         arch: Option<String>,
     },
+    /// `oci:LAYOUT[:TAG]` or `oci-archive:FILE[:TAG]`, as written.
+    Oci(String),
 }
 
 impl Spec {
     /// Reads a subject. A bare path becomes what stands there: an ostree repository (`config`,
     /// `objects`, `refs`), a work directory of coreos-assembler (`builds`), an rpm database's file
-    /// of packages, else a directory; a ref or a build may follow it after a colon.
+    /// of packages, an OCI layout (`index.json`, `blobs`), an archive of one (any other file), else
+    /// a directory; a ref, a build or a tag may follow it after a colon.
     ///
     /// Fails if a bare path is none of them; the error says what was tried.
     pub fn parse(text: &OsStr) -> Result<Self> {
@@ -53,6 +56,10 @@ impl Spec {
         if let Some(rest) = bytes.strip_prefix(b"cosa:") {
             return Self::cosa(split(rest));
         }
+        let images: [&[u8]; 3] = [b"oci:", b"oci-archive:", b"docker-archive:"];
+        if images.iter().any(|prefix| bytes.starts_with(prefix)) {
+            return Self::oci(text);
+        }
         Self::guess(text)
     }
 
@@ -67,25 +74,36 @@ impl Spec {
         if rest.is_none() && rpmdb::is_database(&place) {
             return Ok(Spec::Rpmdb(place));
         }
+        if place.join("index.json").is_file() && place.join("blobs").is_dir() || place.is_file() {
+            return Self::oci(text);
+        }
         if rest.is_none() && place.is_dir() {
             return Ok(Spec::Dir(place));
         }
         let what = match place.symlink_metadata() {
             Err(e) => format!("{}: {e}", place.display()),
-            Ok(m) if m.is_file() => format!("{} is a file", place.display()),
+            Ok(m) if !m.is_dir() => format!("{} is no directory", place.display()),
             Ok(_) => format!("{} is a directory, which takes no {rest:?}", place.display()),
         };
         bail!(
             "{:?} is no subject: tried an ostree repository (config, objects, refs), a \
-             coreos-assembler work directory (builds), an rpm database's file of packages and a \
-             directory: {what}; write dir:PATH, rpmdb:PATH, ostree:REPO[:REF|COMMIT] or \
-             cosa:WORKDIR[:BUILD[/ARCH]]",
+             coreos-assembler work directory (builds), an rpm database's file of packages, an OCI \
+             layout (index.json, blobs), an archive of one and a directory: {what}; write dir:PATH, \
+             rpmdb:PATH, ostree:REPO[:REF|COMMIT], cosa:WORKDIR[:BUILD[/ARCH]], oci:LAYOUT[:TAG] or \
+             oci-archive:FILE[:TAG]",
             text.to_string_lossy()
         )
     }
 
     fn ostree((repo, rev): (PathBuf, Option<String>)) -> Result<Self> {
         Ok(Spec::Ostree { repo, rev })
+    }
+
+    fn oci(text: &OsStr) -> Result<Self> {
+        match text.to_str() {
+            Some(text) => Ok(Spec::Oci(text.to_owned())),
+            None => bail!("{:?} is not UTF-8, which the name of an image must be", text),
+        }
     }
 
     fn cosa((workdir, build): (PathBuf, Option<String>)) -> Result<Self> {

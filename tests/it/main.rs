@@ -8,6 +8,9 @@ mod check;
 #[cfg(feature = "ostree")]
 mod check_reports;
 #[cfg(feature = "ostree")]
+mod check_subjects;
+mod config;
+#[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
 #[cfg(feature = "ostree")]
@@ -24,6 +27,7 @@ mod oci_normalize;
 mod oci_unpack;
 mod opm;
 mod pairs;
+mod pyc;
 #[cfg(feature = "ostree")]
 mod record;
 #[cfg(feature = "ostree")]
@@ -36,5 +40,7 @@ mod rpmdb_rpm;
 mod rpmdb_sqlite;
 mod rpmdb_world;
 mod schema;
+mod sources;
 mod stacker;
 mod tools;
+mod xattrs;

@@ -31,7 +31,7 @@ def questions(root):
 
 def verification(root):
     """rpm -Va, but for bytecode: that a package's bytecode is missing is what pycache is for."""
-    return [line for line in ask(root, "-Va") if not line.endswith(".pyc")]
+    return [line for line in ask(root, "-Va") if not line.endswith((".pyc", "__pycache__"))]
 
 
 def verifydb(root):

@@ -1,5 +1,8 @@
 """Assertions that go on after a failure, are counted, and decide the exit code."""
 
+# Lines of detail about one failure.
+SHOWN = 20
+
 
 class Checks:
     def __init__(self):
@@ -17,6 +20,11 @@ class Checks:
         return holds
 
     def same(self, what, left, right):
+        """Of two lists only what is in one of them is shown, and not all of much."""
+        if isinstance(left, list) and isinstance(right, list):
+            only = [f"< {item}" for item in left if item not in right]
+            only += [f"> {item}" for item in right if item not in left]
+            return self.that(what, left == right, "\n        ".join(only[:SHOWN]))
         return self.that(what, left == right, f"{left!r}\n        {right!r}")
 
     def close(self):
