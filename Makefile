@@ -20,7 +20,7 @@ SHELL_SCRIPTS := hooks/postprocess hooks/finalize hooks/dracut/*.sh .ci/run test
 	tests/e2e/real-download tests/e2e/static-binary
 PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
 	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run \
-	tests/e2e/initramfs
+	tests/e2e/initramfs benches/initramfs
 
 .PHONY: all build demo test bed initramfs nightly demo-nightly bench static install deps lint lint-scripts clean
 

@@ -9,6 +9,7 @@ mod align;
 mod classify;
 pub mod expect;
 mod explain;
+mod follow;
 mod generic;
 mod look;
 mod run;
