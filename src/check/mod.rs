@@ -6,6 +6,7 @@
 //! byte.
 
 mod align;
+mod cascade;
 mod classify;
 pub mod expect;
 mod explain;

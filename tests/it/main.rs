@@ -9,6 +9,7 @@ mod check;
 mod check_reports;
 #[cfg(feature = "ostree")]
 mod check_subjects;
+mod config;
 #[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
@@ -38,5 +39,7 @@ mod rpmdb_rpm;
 mod rpmdb_sqlite;
 mod rpmdb_world;
 mod schema;
+mod sources;
 mod stacker;
 mod tools;
+mod xattrs;
