@@ -1,6 +1,6 @@
 //! `reprofix check` on real commits and directories.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -365,16 +365,21 @@ fn a_recorded_checksum_is_compared() {
     assert!(err.contains("records no ostree-content-checksum"), "{err}");
 }
 
-/// No false "same", no false "explained": one thing changes at random, and its path is named.
+/// No false "same", no false "explained": one thing changes at random in a commit of this system's
+/// own files, and its path is named. `REPROFIX_MUTATIONS` sets another number of rounds.
 #[test]
 fn a_thousand_random_changes_are_all_found() {
     let pair = Pair::new();
+    let kinds = real_files(&pair.a);
+    assert!(kinds.len() >= 6, "files of few kinds: {kinds:?}");
+    run("rm", &["-rf", pair.b.to_str().unwrap()]);
+    copy(&pair.a, &pair.b);
     commit(&pair.repo, "left", &pair.a);
     let a = pair.subject("left");
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for round in 0..1000 {
-        run("rm", &["-rf", pair.b.to_str().unwrap()]);
-        copy(&pair.a, &pair.b);
+    let rounds = std::env::var("REPROFIX_MUTATIONS").map_or(1000, |n| n.parse().unwrap());
+    let mut done: BTreeMap<String, usize> = BTreeMap::new();
+    for round in 0..rounds {
         let (what, wanted) = random.mutate(&pair.b);
         commit(&pair.repo, "right", &pair.b);
         let b = pair.subject("right");
@@ -384,7 +389,74 @@ fn a_thousand_random_changes_are_all_found() {
         let found: BTreeSet<String> = rows(&report).into_iter().map(|(path, ..)| path).collect();
         assert_eq!(found, wanted, "round {round}: {what}");
         assert_eq!(report["counts"]["fixed"], 0, "round {round}: {what}");
+        *done.entry(what.split(' ').next().unwrap().to_owned()).or_default() += 1;
+        restore(&pair, &wanted);
     }
+    println!("{rounds} mutations of files of {kinds:?}: {done:?}");
+}
+
+/// Makes B as A again at `paths`.
+fn restore(pair: &Pair, paths: &BTreeSet<String>) {
+    let (a, b) = (pair.a.to_str().unwrap(), pair.b.to_str().unwrap());
+    // A directory's own attributes changed: what is in it is the same, but copied whole.
+    let top = paths.iter().any(|p| p == "." || p.contains('\\') || pair.a.join(p).is_dir());
+    if top {
+        run("rm", &["-rf", b]);
+        return copy(&pair.a, &pair.b);
+    }
+    for path in paths {
+        run("rm", &["-rf", &format!("{b}/{path}")]);
+        if pair.a.join(path).symlink_metadata().is_ok() {
+            run("cp", &["-a", &format!("{a}/{path}"), &format!("{b}/{path}")]);
+        }
+    }
+}
+
+/// Adds this system's own files below `root`, no plugin's among them: up to thirty of each kind, by
+/// the first bytes of their content. Gives the kinds.
+fn real_files(root: &Path) -> BTreeSet<&'static str> {
+    let kind = |bytes: &[u8]| match bytes {
+        [0x7f, b'E', b'L', b'F', ..] => "ELF",
+        [0x1f, 0x8b, ..] => "gzip",
+        [b'#', b'!', ..] => "script",
+        [0xde, 0x12, 0x04, 0x95, ..] => "messages",
+        [b'S', b'Q', b'L', b'i', ..] => "sqlite",
+        [b'!', b'<', b'a', b'r', ..] => "ar",
+        [b'P', b'K', ..] => "zip",
+        [b'T', b'Z', b'i', b'f', ..] => "zone",
+        bytes if std::str::from_utf8(bytes).is_ok() => "text",
+        _ => "other",
+    };
+    let mut count: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let places = ["/usr/bin", "/usr/lib", "/usr/share", "/etc"];
+    for entry in
+        places.iter().flat_map(|p| walkdir::WalkDir::new(p).max_depth(4).sort_by_file_name())
+    {
+        let Ok(entry) = entry else { continue };
+        let name = entry.path().to_str().unwrap_or_default();
+        // What a plugin may remove is explained, and rightly so.
+        let ours = ["pycache", ".pyc", "font", "rpm", "dnf", "cacerts", "java", "shadow", "group"];
+        let size = entry.metadata().map_or(0, |m| m.len());
+        if !entry.file_type().is_file()
+            || !(1..200_000).contains(&size)
+            || ours
+                .iter()
+                .chain(&["machine", "log", "passwd", "sub", "cache"])
+                .any(|w| name.contains(w))
+        {
+            continue;
+        }
+        let Ok(bytes) = fs::read(name) else { continue };
+        let n = count.entry(kind(&bytes)).or_default();
+        if *n == 30 {
+            continue;
+        }
+        *n += 1;
+        let to = root.join("usr/real").join(name.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        run("cp", &["-a", name, to.to_str().unwrap()]);
+    }
+    count.into_keys().collect()
 }
 
 /// A small generator of random numbers, the same every time.
