@@ -16,10 +16,10 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 OUTPUT = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # Composes need root: mounts, device nodes, chroot.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
-SHELL_SCRIPTS := hooks/postprocess hooks/finalize .ci/run tests/e2e/circumstances tests/e2e/deps \
-	tests/e2e/real-download tests/e2e/static-binary
+SHELL_SCRIPTS := hooks/postprocess hooks/finalize hooks/dracut/*.sh .ci/run tests/e2e/circumstances tests/e2e/deps \
+	tests/e2e/real-download tests/e2e/static-binary fuzz/run
 PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
-	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run \
+	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/rpmdb benches/rpmdb-database fuzz/seeds \
 	tests/e2e/initramfs
 
 .PHONY: all build demo test bed initramfs nightly demo-nightly bench static install deps lint lint-scripts clean
@@ -66,8 +66,9 @@ demo-nightly: deps build
 
 bench: deps
 	$(CARGO) build --locked --release
-	$(CARGO) bench --locked --no-run --bench floor
+	$(CARGO) bench --locked --no-run --bench floor --bench rpmdb_convert
 	$(AS_ROOT) benches/run
+	benches/rpmdb
 
 lint: lint-scripts
 	$(CARGO) fmt --check
@@ -98,7 +99,9 @@ install:
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks \
 		hooks/postprocess hooks/finalize hooks/reprofix-static
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks hooks/Containerfile.snippet
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/treefiles treefiles/reprofix.yaml
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/treefiles treefiles/reprofix.yaml \
+		treefiles/initramfs.yaml
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/dracut hooks/dracut/*
 
 clean:
 	$(CARGO) clean

@@ -24,6 +24,7 @@ pub mod localearchive;
 pub mod mimecache;
 pub mod modsig;
 pub mod ostree;
+pub mod pyc;
 pub mod rpmdb;
 pub mod selinux;
 pub mod zip;

@@ -109,7 +109,7 @@ static ROWS: &[Row] = &[
     ),
     // Caches of package managers.
     Row::new(
-        "var/cache/{dnf,libdnf5,yum,PackageKit}/**",
+        "var/cache/{dnf,libdnf5,yum,PackageKit,zypp}/**",
         ANY,
         Action::Remove,
         "repository metadata and packages; dnf fetches what it needs",

@@ -25,6 +25,7 @@ mod oci_normalize;
 mod oci_unpack;
 mod opm;
 mod pairs;
+mod pyc;
 #[cfg(feature = "ostree")]
 mod record;
 #[cfg(feature = "ostree")]

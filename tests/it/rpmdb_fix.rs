@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use reprofix::format::rpmdb::dump::{self, Times};
-use reprofix::format::rpmdb::ndb;
+use reprofix::format::rpmdb::{bdb, ndb, sqlite};
 use reprofix::plugins::rpmdb::Database;
 use sha2::{Digest, Sha256};
 
@@ -223,6 +223,40 @@ fn damage_in_any_file_leaves_all_of_them() {
         assert!(code == Some(0) && text.contains("rpmdb"), "{name} {file}: {text}");
         assert!(files(tree.path()) == before, "{name} {file}");
     }
+}
+
+/// Every prefix of every file of every fixture is an error, byte by byte; of the ndb database from
+/// the wild, whose every blob is checked before its end is missed, every 1009th byte unless
+/// REPROFIX_EXHAUSTIVE is set.
+#[test]
+fn every_prefix_of_every_fixture_is_refused() {
+    let exhaustive = std::env::var_os("REPROFIX_EXHAUSTIVE").is_some();
+    let all = walkdir::WalkDir::new(fixture("")).sort_by_file_name();
+    let mut read = 0;
+    for entry in all.into_iter().map(Result::unwrap).filter(|e| e.file_type().is_file()) {
+        let (path, bytes) = (entry.path(), fs::read(entry.path()).unwrap());
+        let Some(refuses) = reader(&bytes) else { continue };
+        read += 1;
+        let big = bytes.starts_with(b"RpmP") && bytes.len() > 1_000_000;
+        let step = if big && !exhaustive { 1009 } else { 1 };
+        for cut in (0..bytes.len()).step_by(step) {
+            assert!(refuses(&bytes[..cut]), "{} {cut}", path.display());
+        }
+    }
+    assert_eq!(read, 6 + 5 + 41);
+}
+
+/// What tells whether a file that begins like this one is refused.
+fn reader(bytes: &[u8]) -> Option<fn(&[u8]) -> bool> {
+    Some(match bytes {
+        [b'S', b'Q', b'L', ..] => {
+            |db| sqlite::canonical(&sqlite::Files { db, ..sqlite::Files::default() }, 0).is_err()
+        }
+        [b'R', b'p', b'm', b'P', ..] => |file| ndb::packages::read(file).is_err(),
+        [b'R', b'p', b'm', b'X', ..] => |file| ndb::index::read(file).is_err(),
+        _ if bdb::recognise(bytes) => |file| bdb::records(file).is_err(),
+        _ => return None,
+    })
 }
 
 /// System calls before which a run is killed: all that change a name or finish a file.

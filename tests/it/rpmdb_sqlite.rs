@@ -232,26 +232,6 @@ fn the_version_of_sqlite_in_between_does_not_matter() {
     }
 }
 
-/// Every prefix of every fixture is an error. Byte by byte that takes long for the big ones: they
-/// are cut at page boundaries and around them, and at every 97th byte.
-#[test]
-fn every_prefix_is_refused() {
-    let exhaustive = std::env::var_os("REPROFIX_EXHAUSTIVE").is_some();
-    for name in ["sqlite/one", "real/sqlite/fedora-44"] {
-        let whole = db(name);
-        let near = |n: usize| n % 4096 < 2 || n % 4096 == 4095 || n < 200;
-        let step = if exhaustive { 97 } else { 9973 };
-        let pages = if exhaustive { 1 } else { 16 };
-        let cuts = (0..whole.len()).filter(|&n| {
-            n.is_multiple_of(step) || (near(n) && (n / 4096).is_multiple_of(pages)) || n < 200
-        });
-        for cut in cuts {
-            assert!(canon(&whole[..cut]).is_err(), "{name} {cut}");
-            assert!(read(&alone(&whole[..cut])).is_err(), "{name} {cut}");
-        }
-    }
-}
-
 /// A journal or log of any length beside a database never makes it hold something else than what
 /// SQLite would read.
 #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, Cursor};
 
 use super::inside::Registry;
-use super::{ImageTree, Unpacked, parameters, tree, unpack};
+use super::{ImageTree, Unpacked, tree, unpack};
 use crate::engine::Context;
 use crate::format::compress::Packing;
 use crate::format::initramfs::{
@@ -223,7 +223,8 @@ impl Pair<'_> {
             [tree::entry(self.a.0, m.len() as u32), tree::entry(self.b.0, n.len() as u32)];
         let plugins: Vec<&dyn Plugin> =
             rules[0].wanting(&entries[0]).map(|p| p as &dyn Plugin).collect();
-        if plugins.is_empty() && !parameters::wants(self.path) {
+        let own = rules[0].own(self.path);
+        if plugins.is_empty() && !own {
             return Vec::new();
         }
         let form = |rule: &Registry<'_>, entry, content: &Vec<u8>| match rule
@@ -234,7 +235,7 @@ impl Pair<'_> {
             Inner::Remove => None,
         };
         let mut names: Vec<&str> = plugins.iter().map(|p| p.page().name).collect();
-        if parameters::wants(self.path) {
+        if own {
             names.push("initramfs");
         }
         if form(&rules[0], self.a.0, &m) == form(&rules[1], self.b.0, &n) {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{parameters, tree};
+use super::{PAGE, parameters, release, tree};
 use crate::engine::Context;
 use crate::format::initramfs::{Entry, Inner, Inside};
 use crate::plugins::{File, Left, Plugin, REGISTRY, Verdict, Want};
@@ -39,10 +39,18 @@ impl<'a> Registry<'a> {
     }
 }
 
+impl Registry<'_> {
+    /// Whether this plugin has a rule of its own for the file.
+    pub(super) fn own(&self, name: &[u8]) -> bool {
+        let release = self.cx.option(&PAGE, "release") == "no-version";
+        parameters::wants(name) || release && release::wants(name)
+    }
+}
+
 impl Inside for Registry<'_> {
     fn wants(&self, entry: &Entry) -> bool {
         let seen = tree::entry(entry, entry.header.size);
-        parameters::wants(&entry.name) || self.wanting(&seen).next().is_some()
+        self.own(&entry.name) || self.wanting(&seen).next().is_some()
     }
 
     fn judge(&self, entry: &Entry, content: Vec<u8>) -> Inner {
@@ -50,6 +58,8 @@ impl Inside for Registry<'_> {
         let mut now = Cow::Borrowed(&content);
         if parameters::wants(&entry.name) {
             now = Cow::Owned(parameters::canonical(&content));
+        } else if self.own(&entry.name) {
+            now = Cow::Owned(release::without_version(&content));
         }
         for plugin in self.plugins() {
             seen.size = now.len() as u64;

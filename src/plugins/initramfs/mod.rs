@@ -5,6 +5,7 @@ mod inside;
 mod list;
 mod names;
 mod parameters;
+mod release;
 mod rewrite;
 mod tree;
 mod uki;
@@ -71,6 +72,14 @@ static PAGE: Page = Page {
             default: "needed",
             help: "always: also members whose archives are canonical, so that images differing \
                    only in the compressor's version come out the same",
+        },
+        Opt {
+            name: "release",
+            values: &["keep", "no-version"],
+            default: "keep",
+            help: "no-version: drop VERSION, PRETTY_NAME, BUILD_ID, IMAGE_VERSION, OSTREE_VERSION \
+                   from initrd-release, so that a new version number alone does not change the \
+                   image",
         },
     ],
 };

@@ -1,9 +1,12 @@
 //! `pycache`: Python bytecode that the build left behind.
 
+mod rewrite;
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use self::rewrite::Mode;
 use super::pattern::option_regex;
 use super::{File, Opt, Page, Plugin, Verdict, Want};
 use crate::engine::Context;
@@ -15,7 +18,7 @@ pub(super) struct Pycache;
 
 static PAGE: Page = Page {
     name: "pycache",
-    summary: "removes Python bytecode, or makes its header independent of times",
+    summary: "removes Python bytecode, or makes it independent of the build",
     default: true,
     paths: "**/__pycache__/ and its *.pyc, *.pyo; *.pyc and *.pyo beside their source; anywhere \
             in the tree",
@@ -28,16 +31,27 @@ static PAGE: Page = Page {
            directory that holds anything else stays with it, a symbolic link called __pycache__ \
            is left alone, and bytecode without a source is a module: it is kept and reported. \
            mode=unowned: the same, but bytecode stays that is as its package shipped it. \
-           Paths that match the regular expression of the option keep stay.",
-    lost: "The first import after boot compiles again, and under a read-only /usr every import \
-           does; `rpm -V` says missing for packaged bytecode.",
+           mode=zero-mtime: the time in the header becomes 0, which is the time of every file \
+           of an ostree checkout but empty ones. mode=rewrite: that, and in the code marks of \
+           references go that nothing refers to, sets are sorted, and strings are shared and \
+           interned as the compiler does it. mode=unchecked-hash: the code as in rewrite, and the header \
+           gets the hash of the source instead of its time, never to be checked: right whatever \
+           times the image gives its files, and for empty sources too. In these three modes \
+           importlib's temporary files go, packaged bytecode is changed only with --deep, and \
+           what was compiled from another source, by size or hash, is reported. Paths that match \
+           the regular expression of the option keep stay.",
+    lost: "remove and unowned: the first import after boot compiles again, and under a read-only \
+           /usr every import does: a Python 3.11 that imports 224 modules of its library takes \
+           0.4 s of processor time instead of 0.08 s, which is what it takes with bytecode of \
+           any header. unchecked-hash: an edited source counts only once it is compiled again. \
+           All: `rpm -V` says missing, or changed, for packaged bytecode that was touched.",
     upstream: "Open: rpm-ostree issues 3502, 4285 and 5019; coreos-assembler issue 3332; the time \
                of empty files: ostree issue 2809; times zeroed on checkout: ostree issue 1469.",
     payload: false,
     options: &[
         Opt {
             name: "mode",
-            values: &["remove", "unowned"],
+            values: &["remove", "unowned", "zero-mtime", "rewrite", "unchecked-hash"],
             default: "remove",
             help: "what happens to bytecode",
         },
@@ -72,7 +86,14 @@ impl Plugin for Pycache {
             Ok(false) => {}
             Err(why) => return Verdict::Unparsed(Malformed::at(0, why)),
         }
-        remove(&name, file)
+        match Mode::of(cx.option(&PAGE, "mode")) {
+            Some(mode) => rewrite::verdict(&name, mode, file),
+            None => remove(&name, file),
+        }
+    }
+
+    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
+        rewrite::explain(&a.content(), &b.content())
     }
 }
 

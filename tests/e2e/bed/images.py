@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from .tools import E2E, output, remove, run
+from .treefile import load
 
 MARKER = "REPROFIX-BOOTED"
 # The init that is added to an image: what the kernel unpacked, over the serial line. Busybox is
@@ -109,6 +110,12 @@ touch -r "$kernel" "$scratch/lib/modules/${kernel##*/}"
 cp -a "$added/." "$scratch/added"
 mkdir -p "$scratch/dracut/modules.d/99race" "$scratch/tmp.$BACKWARDS"
 printf %s "$RACE_MODULE" >"$scratch/dracut/modules.d/99race/module-setup.sh"
+if [ -n "${FRAGMENT:-}" ]; then # what the treefile adds, and in b another version of the image
+    cp -a "$FRAGMENT/." "$scratch/dracut"
+    sed "s/^VERSION=.*/VERSION=\"1.$BACKWARDS\"/" /etc/os-release >"$scratch/os-release"
+    printf "OSTREE_VERSION='1.%s'\n" "$BACKWARDS" >>"$scratch/os-release"
+    mount --bind "$scratch/os-release" /etc/os-release
+fi
 export dracutbasedir=$scratch/dracut TMPDIR=$scratch/tmp.$BACKWARDS
 dracut --kver "${kernel##*/}" --kmoddir "$scratch/lib/modules/${kernel##*/}" --tmpdir "$TMPDIR" \
     --fwdir "$scratch/added/firmware" --early-microcode --add race \
@@ -116,13 +123,34 @@ dracut --kver "${kernel##*/}" --kmoddir "$scratch/lib/modules/${kernel##*/}" --t
 """
 
 
-def dracut(which, scratch, image, kernel, added, arguments, epoch=None):
+def dracut(which, scratch, image, kernel, added, arguments, epoch=None, fragment=None):
     env = {"RACE_MODULE": RACE_MODULE, "BACKWARDS": "1" if which == "b" else ""}
     env |= {"RACE": "1"} if which == "b" else {}
     env |= {"SOURCE_DATE_EPOCH": str(epoch)} if epoch else {}
+    env |= {"FRAGMENT": str(fragment)} if fragment else {}
     words = ["bash", "-c", DRACUT, "dracut", scratch, kernel.modules, added, image, *arguments]
     under(which, scratch, words, env)
     remove(scratch)
+
+
+def fragment(treefile, folder):
+    """What a treefile adds below /usr/lib/dracut, in a folder."""
+    for source, place in load(treefile)["add-files"]:
+        to = folder / Path(place).relative_to("/usr/lib/dracut")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, to)
+    return folder
+
+
+def hardware_libraries(folder, configuration):
+    """Where `ldd` finds a library that there is for newer processors too, as dracut asks it: after
+    the words of a dracut configuration."""
+    library = re.search(r"=> (\S*liblzma\S*)", output("ldd", "/usr/bin/kmod")).group(1)
+    for place in (folder, folder / "glibc-hwcaps/x86-64-v2"):
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, place)
+    words = f". {configuration}; LD_LIBRARY_PATH={folder} ldd /usr/bin/kmod"
+    return re.search(r"liblzma\S* => (\S+)", output("bash", "-c", words)).group(1)
 
 
 # In the private mount name space of `circumstances`, the kernel lies where mkinitramfs looks.

@@ -1,0 +1,184 @@
+//! The modes that keep bytecode and make it independent of the build.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::{Name, source_name, stem};
+use crate::format::Malformed;
+use crate::format::pyc::{self, Pyc, Validity};
+use crate::plugins::{File, Verdict};
+use crate::tree::{Entry, Kind};
+
+/// What becomes of the header, and whether the code is put in normal form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The time in the header becomes 0.
+    ZeroMtime,
+    /// The same, and the code in normal form.
+    Rewrite,
+    /// The header gets the source's hash, never to be checked; the code in normal form.
+    UncheckedHash,
+}
+
+impl Mode {
+    /// The mode of that name, if it is one of these.
+    pub(super) fn of(name: &str) -> Option<Mode> {
+        match name {
+            "zero-mtime" => Some(Mode::ZeroMtime),
+            "rewrite" => Some(Mode::Rewrite),
+            "unchecked-hash" => Some(Mode::UncheckedHash),
+            _ => None,
+        }
+    }
+}
+
+/// The verdict on one name.
+pub(super) fn verdict(name: &Name, mode: Mode, file: &File<'_>) -> Verdict {
+    if *name == Name::Dir || file.entry.kind != Kind::File {
+        return Verdict::Keep;
+    }
+    if is_temporary(file.entry) {
+        return Verdict::Remove;
+    }
+    if !pyc::is_pyc(&file.bytes) {
+        return Verdict::Report("no bytecode of Python 3.7 or later: kept".to_owned());
+    }
+    match normal_form(name, mode, file) {
+        Ok(Ok(bytes)) if bytes == *file.bytes => Verdict::Keep,
+        Ok(Ok(bytes)) => Verdict::Rewrite(bytes),
+        Ok(Err(why)) => Verdict::Report(why),
+        Err(what) => Verdict::Unparsed(what),
+    }
+}
+
+/// Whether importlib would have renamed the file: it writes `NAME.pyc.NUMBER` first.
+fn is_temporary(entry: &Entry) -> bool {
+    let name = entry.name();
+    stem(name).is_some_and(|stem| name.len() > stem.len() + b".pyc".len())
+}
+
+/// The bytes, or why the file is left alone.
+fn normal_form(
+    name: &Name,
+    mode: Mode,
+    file: &File<'_>,
+) -> Result<Result<Vec<u8>, String>, Malformed> {
+    let parsed = pyc::parse(&file.bytes)?;
+    let body = match mode {
+        Mode::ZeroMtime => parsed.check().map(|()| parsed.body.to_vec()),
+        Mode::Rewrite | Mode::UncheckedHash => parsed.canonical_body(),
+    }?;
+    let validity = match validity(name, mode, &parsed, file) {
+        Ok(Ok(validity)) => validity,
+        Ok(Err(stale)) => return Ok(Err(stale)),
+        Err(error) => return Ok(Err(format!("its source cannot be read: {error}"))),
+    };
+    Ok(Ok(Pyc { body: &body, ..parsed }.with(validity)))
+}
+
+/// The header to be, or why there is none: the bytecode is not that of its source.
+fn validity(
+    name: &Name,
+    mode: Mode,
+    parsed: &Pyc<'_>,
+    file: &File<'_>,
+) -> std::io::Result<Result<Validity, String>> {
+    let source = source(name, file.entry);
+    let found = file.tree.lookup(&source)?.filter(|e| e.kind == Kind::File);
+    let Some(found) = found else {
+        // A module of its own, or an orphan: neither is compared with a source.
+        return Ok(Ok(without_time(parsed.validity)));
+    };
+    if let Validity::Time { size, .. } = parsed.validity
+        && size != found.size as u32
+    {
+        return Ok(Err(format!(
+            "compiled from another source, of {size} bytes: Python compiles it again"
+        )));
+    }
+    if mode != Mode::UncheckedHash {
+        return Ok(Ok(without_time(parsed.validity)));
+    }
+    let Some(text) = file.tree.read(&source)? else {
+        return Ok(Ok(without_time(parsed.validity)));
+    };
+    let now = pyc::source_hash(parsed.magic, &text);
+    match parsed.validity {
+        Validity::Hash { hash, .. } if hash != now => {
+            Ok(Err("compiled from another source: its hash is another".to_owned()))
+        }
+        _ => Ok(Ok(Validity::Hash { checked: false, hash: now })),
+    }
+}
+
+fn without_time(validity: Validity) -> Validity {
+    match validity {
+        Validity::Time { size, .. } => Validity::Time { mtime: 0, size },
+        hash @ Validity::Hash { .. } => hash,
+    }
+}
+
+/// Where the source of a bytecode file would be: `DIR/__pycache__/NAME.TAG[.opt-N].pyc` is from
+/// `DIR/NAME.py`.
+fn source(name: &Name, entry: &Entry) -> PathBuf {
+    let mut source = match name {
+        Name::Beside(stem) => stem.clone(),
+        Name::Dir | Name::Cached => {
+            let module = entry.name().split(|b| *b == b'.').next().unwrap_or_default();
+            let above = entry.path.parent().and_then(|dir| dir.parent());
+            above.map(|dir| dir.join(source_name(module))).unwrap_or_default()
+        }
+    }
+    .into_os_string();
+    source.push(OsStr::from_bytes(b".py"));
+    source.into()
+}
+
+/// What differs between two bytecode files.
+pub(super) fn explain(a: &[u8], b: &[u8]) -> Vec<String> {
+    let (Ok(x), Ok(y)) = (pyc::parse(a), pyc::parse(b)) else { return Vec::new() };
+    let mut out = Vec::new();
+    if x.magic != y.magic {
+        let version = |pyc: &Pyc<'_>| match pyc::version(pyc.magic) {
+            Some((major, minor)) => format!("{major}.{minor} ({})", pyc.magic),
+            None => format!("unknown ({})", pyc.magic),
+        };
+        return vec![format!("Python versions {} and {}", version(&x), version(&y))];
+    }
+    match (x.validity, y.validity) {
+        (a, b) if a == b => {}
+        (Validity::Time { mtime: t, size: m }, Validity::Time { mtime: u, size: n }) => {
+            if t != u {
+                out.push(format!("source times {t} and {u} in the header"));
+            }
+            if m != n {
+                out.push(format!("source sizes {m} and {n} in the header"));
+            }
+        }
+        (Validity::Hash { .. }, Validity::Hash { .. }) => {
+            out.push("source hashes in the header, or whether they are checked".to_owned());
+        }
+        _ => out.push("one checks its source by time, the other by hash".to_owned()),
+    }
+    if x.body != y.body {
+        out.push(code(&x, &y));
+    }
+    out
+}
+
+fn code(x: &Pyc<'_>, y: &Pyc<'_>) -> String {
+    let forms = (x.canonical_body(), y.canonical_body());
+    if let (Ok(a), Ok(b)) = &forms
+        && a == b
+    {
+        return "equal code: marks of references, order in sets or interned strings".to_owned();
+    }
+    match (x.source_path(), y.source_path()) {
+        (Some(a), Some(b)) if a != b => {
+            let (a, b) = (String::from_utf8_lossy(&a), String::from_utf8_lossy(&b));
+            format!("compiled as {a} and {b}")
+        }
+        _ => "the code differs".to_owned(),
+    }
+}

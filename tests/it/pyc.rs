@@ -1,0 +1,144 @@
+//! Bytecode that a real Python made, put in normal form, read by that Python.
+//!
+//! The interpreters are `python3` or those that REPROFIX_PYTHONS names, separated by colons; with
+//! REPROFIX_PYC_ALL set, the whole standard library is compiled instead of a part of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use reprofix::format::pyc::{self, Validity};
+
+fn pythons() -> Vec<String> {
+    let named = std::env::var("REPROFIX_PYTHONS").unwrap_or_else(|_| "python3".to_owned());
+    named.split(':').map(str::to_owned).collect()
+}
+
+/// Runs a script with arguments; what it prints.
+fn python(python: &str, script: &str, args: &[&Path]) -> String {
+    let output = Command::new(python)
+        .args(["-I", "-B", "-c", script])
+        .args(args)
+        .output()
+        .unwrap_or_else(|e| panic!("{python}: {e}"));
+    assert!(output.status.success(), "{python}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Compiles a part of the standard library into `argv[1]`, and says where each source is.
+const COMPILE: &str = "
+import os, py_compile, sys, sysconfig
+top, share = sysconfig.get_path('stdlib'), int(sys.argv[2])
+found = []
+for where, dirs, files in os.walk(top):
+    dirs[:] = [d for d in dirs if d not in ('site-packages', 'dist-packages', 'lib2to3', 'data')]
+    found += [os.path.join(where, f) for f in files if f.endswith('.py')]
+for n, source in enumerate(sorted(found)):
+    if n % share == 0 and 'bad' not in source:
+        target = os.path.join(sys.argv[1], '%d.pyc' % n)
+        try:
+            py_compile.compile(source, cfile=target, dfile=source, doraise=True)
+        except py_compile.PyCompileError:
+            continue
+        print(n, source)
+";
+
+/// Compares the code of each file in `argv[1]` with that of `argv[2]`, sources hashed.
+const COMPARE: &str = "
+import importlib.util, marshal, os, sys
+count = 0
+for name in sorted(os.listdir(sys.argv[1])):
+    a, b = (open(os.path.join(d, name), 'rb').read() for d in sys.argv[1:])
+    x, y, again = marshal.loads(a[16:]), marshal.loads(b[16:]), marshal.loads(a[16:])
+    # What holds a NaN does not equal itself.
+    assert (x == y or x != again) and x.co_filename == y.co_filename, name
+    source = open(x.co_filename, 'rb').read()
+    assert b[4:8] == bytes([1, 0, 0, 0]) and b[8:16] == importlib.util.source_hash(source), name
+    assert marshal.dumps(x, 2) == marshal.dumps(y, 2) or sys.version_info < (3, 11), name
+    count += 1
+print(count)
+";
+
+fn canonical(bytes: &[u8], source: &[u8]) -> Vec<u8> {
+    let parsed = pyc::parse(bytes).unwrap();
+    assert_eq!(parsed.check(), Ok(()));
+    let body = parsed.canonical_body().unwrap();
+    let hash = pyc::source_hash(parsed.magic, source);
+    let out = pyc::Pyc { body: &body, ..parsed }.with(Validity::Hash { checked: false, hash });
+    let again = pyc::parse(&out).unwrap();
+    assert_eq!(again.canonical_body().as_ref(), Ok(&body));
+    out
+}
+
+#[test]
+fn python_loads_the_normal_form_as_equal_code() {
+    let share = if std::env::var_os("REPROFIX_PYC_ALL").is_some() { "1" } else { "29" };
+    for interpreter in pythons() {
+        let dir = tempfile::tempdir().unwrap();
+        let (made, normal) = (dir.path().join("made"), dir.path().join("normal"));
+        fs::create_dir(&made).unwrap();
+        fs::create_dir(&normal).unwrap();
+        let compiled = python(&interpreter, COMPILE, &[&made, Path::new(share)]);
+        let mut changed = 0;
+        for line in compiled.lines() {
+            let (n, source) = line.split_once(' ').unwrap();
+            let name = format!("{n}.pyc");
+            let bytes = fs::read(made.join(&name)).unwrap();
+            let out = canonical(&bytes, &fs::read(source).unwrap());
+            changed += usize::from(out[16..] != bytes[16..]);
+            fs::write(normal.join(&name), out).unwrap();
+        }
+        let count = python(&interpreter, COMPARE, &[&made, &normal]);
+        assert_eq!(count.trim(), compiled.lines().count().to_string());
+        assert!(compiled.lines().count() > 10);
+        println!("{interpreter}: {} files, {changed} bodies changed", count.trim());
+    }
+}
+
+/// A package in a tree whose times are other than when it was compiled: whether Python takes the
+/// bytecode as it is, by the mode.
+#[test]
+fn python_takes_unchecked_bytecode_whatever_the_times_are() {
+    for (mode, epoch, taken) in [
+        ("unchecked-hash", 0, true),
+        ("unchecked-hash", 1_600_000_000, true),
+        ("zero-mtime", 0, true),
+        ("rewrite", 0, true),
+        ("zero-mtime", 1_600_000_000, false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let package = dir.path().join("package");
+        fs::create_dir(&package).unwrap();
+        fs::write(package.join("__init__.py"), "").unwrap();
+        fs::write(package.join("module.py"), "NAMES = {'b', 'a'}\n").unwrap();
+        python(
+            "python3",
+            "import compileall, sys; sys.exit(not compileall.compile_dir(sys.argv[1], quiet=1))",
+            &[dir.path()],
+        );
+        let fix = Command::new(env!("CARGO_BIN_EXE_reprofix"))
+            .args(["fix", "--plugin", "pycache", "--source-date-epoch", "1", "--quiet"])
+            .arg(format!("--set=pycache.mode={mode}"))
+            .arg(dir.path())
+            .status()
+            .unwrap();
+        assert!(fix.success());
+        for source in ["__init__.py", "module.py"] {
+            let file = fs::File::open(package.join(source)).unwrap();
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(epoch);
+            file.set_modified(time).unwrap();
+        }
+        let before = cached(&package);
+        let script = "import sys; sys.path.insert(0, sys.argv[1]); sys.dont_write_bytecode = False
+import package.module; assert package.module.NAMES == {'a', 'b'}";
+        python("python3", script, &[dir.path()]);
+        assert_eq!(cached(&package) == before, taken, "{mode}, time {epoch}");
+    }
+}
+
+fn cached(package: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let read = fs::read_dir(package.join("__pycache__")).unwrap();
+    let mut all: Vec<_> = read.map(|e| e.unwrap().path()).collect();
+    all.sort();
+    all.into_iter().map(|p| (p.clone(), fs::read(p).unwrap())).collect()
+}
