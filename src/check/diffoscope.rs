@@ -67,7 +67,10 @@ impl<'d> Runs<'d> {
         let mut child = self.start(dir.path(), &sides, out)?;
         let limit = left.min(ONE);
         match wait(&mut child, limit).context("waiting for diffoscope")? {
-            None => Ok(vec![format!("diffoscope: stopped after {} s", limit.as_secs())]),
+            None => {
+                let seconds = limit.as_millis().div_ceil(1000);
+                Ok(vec![format!("diffoscope: stopped after {seconds} s")])
+            }
             Some(status) => {
                 let mut text = Vec::new();
                 said.rewind()?;

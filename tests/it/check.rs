@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
@@ -379,6 +380,7 @@ fn a_thousand_random_changes_are_all_found() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let rounds = std::env::var("REPROFIX_MUTATIONS").map_or(1000, |n| n.parse().unwrap());
     let mut done: BTreeMap<String, usize> = BTreeMap::new();
+    let mut explained = 0;
     for round in 0..rounds {
         let (what, wanted) = random.mutate(&pair.b);
         commit(&pair.repo, "right", &pair.b);
@@ -388,11 +390,29 @@ fn a_thousand_random_changes_are_all_found() {
         let report: Value = serde_json::from_str(&out).unwrap();
         let found: BTreeSet<String> = rows(&report).into_iter().map(|(path, ..)| path).collect();
         assert_eq!(found, wanted, "round {round}: {what}");
-        assert_eq!(report["counts"]["fixed"], 0, "round {round}: {what}");
+        if report["counts"]["fixed"] != 0 {
+            explained += 1;
+            fix_makes_equal(&pair, &format!("round {round}: {what}"));
+        }
         *done.entry(what.split(' ').next().unwrap().to_owned()).or_default() += 1;
         restore(&pair, &wanted);
     }
-    println!("{rounds} mutations of files of {kinds:?}: {done:?}");
+    println!("{rounds} mutations of files of {kinds:?}: {done:?}; {explained} rightly explained");
+    assert!(explained * 10 < rounds, "most changes are nobody's");
+}
+
+/// What is called fixed, `fix` makes equal: a bit of a gzip file's time, say.
+fn fix_makes_equal(pair: &Pair, what: &str) {
+    let dir = tempfile::tempdir_in(pair.path()).unwrap();
+    let trees = ["a", "b"].map(|side| dir.path().join(side));
+    for (tree, to) in [&pair.a, &pair.b].into_iter().zip(&trees) {
+        copy(tree, to);
+        let fix = ["fix", to.to_str().unwrap(), "--source-date-epoch=0", "--quiet"];
+        assert_eq!(reprofix(&fix).0, 0, "{what}");
+    }
+    let subjects = trees.each_ref().map(|tree| format!("dir:{}", tree.display()));
+    let (code, out, _) = reprofix(&["check", &subjects[0], &subjects[1]]);
+    assert_eq!(code, 0, "{what}: {out}");
 }
 
 /// Makes B as A again at `paths`.
@@ -446,7 +466,10 @@ fn real_files(root: &Path) -> BTreeSet<&'static str> {
         {
             continue;
         }
-        let Ok(bytes) = fs::read(name) else { continue };
+        let mut bytes = vec![0; 4096];
+        let read = fs::File::open(name).and_then(|mut file| file.read(&mut bytes));
+        let Ok(read) = read else { continue };
+        bytes.truncate(read);
         let n = count.entry(kind(&bytes)).or_default();
         if *n == 30 {
             continue;
