@@ -271,7 +271,8 @@ mod tests {
             ("zip", &["python3", "-m", "zipfile", "-c"]),
             ("ar", &["ar", "rcD"]),
         ] {
-            let (a, b) = (make("a", "one\n", args), make("b", "two\n", args));
+            let [x, y] = ["a", "b"].map(|name| format!("{name}.{format}"));
+            let (a, b) = (make(&x, "one\n", args), make(&y, "two\n", args));
             let member = if format == "tar" { "d/member" } else { "member" };
             let lines = content(&a, &b);
             let wanted = ["-one", "+two"].map(|line| format!("{format}: {member}: {line}"));
