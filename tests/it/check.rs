@@ -1,8 +1,7 @@
 //! `reprofix check` on real commits and directories.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
@@ -366,22 +365,16 @@ fn a_recorded_checksum_is_compared() {
     assert!(err.contains("records no ostree-content-checksum"), "{err}");
 }
 
-/// No false "same", no false "explained": one thing changes at random in a commit of this system's
-/// own files, and its path is named. `REPROFIX_MUTATIONS` sets another number of rounds.
+/// No false "same", no false "explained": one thing changes at random, and its path is named.
 #[test]
 fn a_thousand_random_changes_are_all_found() {
     let pair = Pair::new();
-    let kinds = real_files(&pair.a);
-    assert!(kinds.len() >= 6, "files of few kinds: {kinds:?}");
-    run("rm", &["-rf", pair.b.to_str().unwrap()]);
-    copy(&pair.a, &pair.b);
     commit(&pair.repo, "left", &pair.a);
     let a = pair.subject("left");
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let rounds = std::env::var("REPROFIX_MUTATIONS").map_or(1000, |n| n.parse().unwrap());
-    let mut done: BTreeMap<String, usize> = BTreeMap::new();
-    let mut explained = 0;
-    for round in 0..rounds {
+    for round in 0..1000 {
+        run("rm", &["-rf", pair.b.to_str().unwrap()]);
+        copy(&pair.a, &pair.b);
         let (what, wanted) = random.mutate(&pair.b);
         commit(&pair.repo, "right", &pair.b);
         let b = pair.subject("right");
@@ -390,96 +383,8 @@ fn a_thousand_random_changes_are_all_found() {
         let report: Value = serde_json::from_str(&out).unwrap();
         let found: BTreeSet<String> = rows(&report).into_iter().map(|(path, ..)| path).collect();
         assert_eq!(found, wanted, "round {round}: {what}");
-        if report["counts"]["fixed"] != 0 {
-            explained += 1;
-            fix_makes_equal(&pair, &format!("round {round}: {what}"));
-        }
-        *done.entry(what.split(' ').next().unwrap().to_owned()).or_default() += 1;
-        restore(&pair, &wanted);
+        assert_eq!(report["counts"]["fixed"], 0, "round {round}: {what}");
     }
-    println!("{rounds} mutations of files of {kinds:?}: {done:?}; {explained} rightly explained");
-    assert!(explained * 10 < rounds, "most changes are nobody's");
-}
-
-/// What is called fixed, `fix` makes equal: a bit of a gzip file's time, say.
-fn fix_makes_equal(pair: &Pair, what: &str) {
-    let dir = tempfile::tempdir_in(pair.path()).unwrap();
-    let trees = ["a", "b"].map(|side| dir.path().join(side));
-    for (tree, to) in [&pair.a, &pair.b].into_iter().zip(&trees) {
-        copy(tree, to);
-        let fix = ["fix", to.to_str().unwrap(), "--source-date-epoch=0", "--quiet"];
-        assert_eq!(reprofix(&fix).0, 0, "{what}");
-    }
-    let subjects = trees.each_ref().map(|tree| format!("dir:{}", tree.display()));
-    let (code, out, _) = reprofix(&["check", &subjects[0], &subjects[1]]);
-    assert_eq!(code, 0, "{what}: {out}");
-}
-
-/// Makes B as A again at `paths`.
-fn restore(pair: &Pair, paths: &BTreeSet<String>) {
-    let (a, b) = (pair.a.to_str().unwrap(), pair.b.to_str().unwrap());
-    // A directory's own attributes changed: what is in it is the same, but copied whole.
-    let top = paths.iter().any(|p| p == "." || p.contains('\\') || pair.a.join(p).is_dir());
-    if top {
-        run("rm", &["-rf", b]);
-        return copy(&pair.a, &pair.b);
-    }
-    for path in paths {
-        run("rm", &["-rf", &format!("{b}/{path}")]);
-        if pair.a.join(path).symlink_metadata().is_ok() {
-            run("cp", &["-a", &format!("{a}/{path}"), &format!("{b}/{path}")]);
-        }
-    }
-}
-
-/// Adds this system's own files below `root`, no plugin's among them: up to thirty of each kind, by
-/// the first bytes of their content. Gives the kinds.
-fn real_files(root: &Path) -> BTreeSet<&'static str> {
-    let kind = |bytes: &[u8]| match bytes {
-        [0x7f, b'E', b'L', b'F', ..] => "ELF",
-        [0x1f, 0x8b, ..] => "gzip",
-        [b'#', b'!', ..] => "script",
-        [0xde, 0x12, 0x04, 0x95, ..] => "messages",
-        [b'S', b'Q', b'L', b'i', ..] => "sqlite",
-        [b'!', b'<', b'a', b'r', ..] => "ar",
-        [b'P', b'K', ..] => "zip",
-        [b'T', b'Z', b'i', b'f', ..] => "zone",
-        bytes if std::str::from_utf8(bytes).is_ok() => "text",
-        _ => "other",
-    };
-    let mut count: BTreeMap<&'static str, usize> = BTreeMap::new();
-    let places = ["/usr/bin", "/usr/lib", "/usr/share", "/etc"];
-    for entry in
-        places.iter().flat_map(|p| walkdir::WalkDir::new(p).max_depth(4).sort_by_file_name())
-    {
-        let Ok(entry) = entry else { continue };
-        let name = entry.path().to_str().unwrap_or_default();
-        // What a plugin may remove is explained, and rightly so.
-        let ours = ["pycache", ".pyc", "font", "rpm", "dnf", "cacerts", "java", "shadow", "group"];
-        let size = entry.metadata().map_or(0, |m| m.len());
-        if !entry.file_type().is_file()
-            || !(1..200_000).contains(&size)
-            || ours
-                .iter()
-                .chain(&["machine", "log", "passwd", "sub", "cache"])
-                .any(|w| name.contains(w))
-        {
-            continue;
-        }
-        let mut bytes = vec![0; 4096];
-        let read = fs::File::open(name).and_then(|mut file| file.read(&mut bytes));
-        let Ok(read) = read else { continue };
-        bytes.truncate(read);
-        let n = count.entry(kind(&bytes)).or_default();
-        if *n == 30 {
-            continue;
-        }
-        *n += 1;
-        let to = root.join("usr/real").join(name.trim_start_matches('/'));
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        run("cp", &["-a", name, to.to_str().unwrap()]);
-    }
-    count.into_keys().collect()
 }
 
 /// A small generator of random numbers, the same every time.
