@@ -119,7 +119,8 @@ impl Args {
         let same = match &job.b {
             Some(b) => {
                 let mut report = compare(&job, b, &progress)?;
-                if let Some(texts) = self.encapsulated() {
+                let same = report.a.content_checksum == report.b.content_checksum;
+                if let Some(texts) = self.encapsulated().filter(|_| same) {
                     let [a, b] = texts.map(|text| Image::open(text, None));
                     report.metadata.extend(images::metadata(&a?, &b?, self.strict_metadata)?);
                     report.settle();

@@ -149,8 +149,8 @@ pub fn compare(
     Ok(report)
 }
 
-/// What two images say differently beside the commits that they encapsulate: none of it is in a
-/// content checksum, and it counts only if `strict`.
+/// What two images say differently beside commits of one content that they encapsulate: none of it
+/// is in a content checksum, and it counts only if `strict`.
 ///
 /// Fails if a subject does not select one image, or if its documents cannot be read.
 pub fn metadata(a: &Subject, b: &Subject, strict: bool) -> anyhow::Result<Vec<Metadata>> {
