@@ -22,7 +22,7 @@ SHELL_SCRIPTS := hooks/rebuilderd/backend hooks/rebuilderd/diffoscope tests/e2e/
 	tests/e2e/real-download tests/e2e/static-binary fuzz/run
 PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/rebuilderd tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
 	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/rpmdb benches/rpmdb-database fuzz/seeds \
-	tests/e2e/initramfs tests/e2e/generators
+	tests/e2e/initramfs tests/e2e/generators benches/initramfs
 
 .PHONY: all build demo test bed initramfs nightly demo-nightly rebuilderd bench-nightly bench static install deps lint lint-scripts clean
 

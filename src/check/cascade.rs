@@ -209,7 +209,14 @@ mod tests {
     ) -> Explained {
         let [a, b] = sides;
         let difference = Difference { path: path.into(), a, b, changes: changes.to_vec() };
-        Explained { difference, cause, details: Vec::new(), expected: None, look: None }
+        Explained {
+            difference,
+            cause,
+            details: Vec::new(),
+            expected: None,
+            look: None,
+            moves: Vec::new(),
+        }
     }
 
     fn known(plugin: &'static str) -> Cause {

@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::generic;
 use super::{Change, Difference, Expected, Look, Side};
+use super::{follow, generic};
 use crate::engine::{Chain, Form, Normal, Note};
 use crate::format::ostree::{Attrs, Checksum};
 use crate::plugins::{File, Step, Want};
@@ -50,6 +50,8 @@ pub struct Explained {
     pub expected: Option<Arc<Expected>>,
     /// Both contents side by side, if that was asked for.
     pub look: Option<Look>,
+    /// The names that `fix` moves with this path: old and new.
+    pub moves: Vec<(PathBuf, PathBuf)>,
 }
 
 /// One side of a comparison: its content, and the plugins as they are in force for it.
@@ -87,7 +89,9 @@ impl Explainer<'_> {
         if !matches!(cause, Cause::Fixed { .. }) && difference.changes.contains(&Change::Content) {
             details.extend(self.content(&difference, a.as_ref(), b.as_ref())?);
         }
-        Ok(Explained { difference, cause, details, expected: None, look: None })
+        let judged = a.iter().chain(&b);
+        let moves = judged.flat_map(|j| follow::moves(&j.normal.form)).collect();
+        Ok(Explained { difference, cause, details, expected: None, look: None, moves })
     }
 
     /// The plugins that act on either side, in registry order.
@@ -236,9 +240,10 @@ fn attrs(judged: &Judged<'_>) -> Attrs {
     attrs
 }
 
-/// Finds, among `all`, the differences that are the same two objects as one before, and directories
-/// that cannot go because something in them stays.
+/// Finds, among `all`, names that follow a checksum, the differences that are the same two objects as
+/// one before, and directories that cannot go because something in them stays.
 pub fn relate(all: &mut [Explained]) {
+    follow::follow(all);
     keep_needed_directories(all);
     let mut first: BTreeMap<(Checksum, Checksum), PathBuf> = BTreeMap::new();
     for explained in all {

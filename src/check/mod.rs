@@ -10,6 +10,7 @@ mod cascade;
 mod classify;
 pub mod expect;
 mod explain;
+mod follow;
 mod generic;
 mod look;
 mod run;
