@@ -10,6 +10,8 @@
 pub mod bundles;
 pub mod digest;
 pub mod document;
+pub mod fix;
+pub mod index;
 pub mod pogreb;
 pub mod tree;
 pub mod verify;

@@ -22,6 +22,7 @@ mod layout;
 mod memtree;
 mod oci;
 mod oci_compare;
+mod oci_hostile;
 mod oci_normalize;
 mod oci_unpack;
 mod opm;
