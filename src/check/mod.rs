@@ -6,10 +6,12 @@
 //! byte.
 
 mod align;
+mod cascade;
 mod classify;
 mod diffoscope;
 pub mod expect;
 mod explain;
+mod follow;
 mod generic;
 mod look;
 mod run;

@@ -130,7 +130,13 @@ impl Args {
         }
         let same = match &job.b {
             Some(b) => {
-                let report = compare(&job, b, &progress)?;
+                let mut report = compare(&job, b, &progress)?;
+                let same = report.a.content_checksum == report.b.content_checksum;
+                if let Some(texts) = self.encapsulated().filter(|_| same) {
+                    let [a, b] = texts.map(|text| Image::open(text, None));
+                    report.metadata.extend(images::metadata(&a?, &b?, self.strict_metadata)?);
+                    report.settle();
+                }
                 self.files(&report, limit)?;
                 self.say(&report, &report.warnings, || report.human(limit))?;
                 report.same
@@ -148,8 +154,13 @@ impl Args {
     fn images(&self) -> Option<[&str; 2]> {
         let texts = [self.a.to_str()?, self.b.as_ref()?.to_str()?];
         let image = |text: &&str| Image::is_named_by(text) && !is_rpm_database(Path::new(text));
-        let commits = || self.platform.is_none() && texts.iter().all(|text| is_commit(text));
-        (texts.iter().all(image) && !commits()).then_some(texts)
+        (texts.iter().all(image) && self.encapsulated().is_none()).then_some(texts)
+    }
+
+    /// Both subjects, if both are images that hold nothing but a commit.
+    fn encapsulated(&self) -> Option<[&str; 2]> {
+        let texts = [self.a.to_str()?, self.b.as_ref()?.to_str()?];
+        (self.platform.is_none() && texts.iter().all(|text| is_commit(text))).then_some(texts)
     }
 
     /// Writes the forms that were asked for beside text and JSON.

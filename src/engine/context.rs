@@ -1,8 +1,13 @@
 //! What every plugin is told about the run.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::env::SourceDateEpoch;
+use crate::plugins::pattern::Globs;
+use crate::tree::{Entry, show};
 
 /// The run's inputs as plugins see them.
 #[derive(Clone, Debug)]
@@ -11,12 +16,56 @@ pub struct Context {
     pub epoch: SourceDateEpoch,
     /// Plugin options in force that differ from their defaults, by (plugin, option).
     pub options: BTreeMap<(String, String), String>,
+    /// Paths that nothing may change, whatever the plugins say.
+    keep: Option<Arc<Globs>>,
+    /// What dear work took; clones share it.
+    pub spent: Spent,
+}
+
+/// What dear work took, for a person to read. It depends on the machine, so it is no part of any
+/// report.
+#[derive(Clone, Debug, Default)]
+pub struct Spent(Arc<Mutex<BTreeMap<PathBuf, (Duration, String)>>>);
+
+impl Spent {
+    /// Notes what was done to a path, and how long it took; work done again counts together.
+    pub fn add(&self, path: &Path, what: String, time: Duration) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = all.entry(path.to_owned()).or_default();
+        entry.0 += time;
+        entry.1 = what;
+    }
+
+    /// One line a path, sorted by path.
+    pub fn lines(&self) -> Vec<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |(path, (time, what)): (&PathBuf, &(Duration, String))| {
+            format!("{}: {what}; {:.1} s", show(path), time.as_secs_f64())
+        };
+        all.iter().map(line).collect()
+    }
 }
 
 impl Context {
     /// A context with no option set.
     pub fn new(epoch: SourceDateEpoch) -> Self {
-        Context { epoch, options: BTreeMap::new() }
+        Context { epoch, options: BTreeMap::new(), keep: None, spent: Spent::default() }
+    }
+
+    /// The same run, in which nothing that `keep` matches may change.
+    pub(crate) fn keeping(mut self, keep: Globs) -> Self {
+        self.keep = Some(Arc::new(keep));
+        self
+    }
+
+    /// Whether the configuration keeps this path as it is. A glob may name it as it stands or as a
+    /// booted system has it (`etc/…` for `usr/etc/…`).
+    pub fn keeps(&self, entry: &Entry) -> bool {
+        use std::os::unix::ffi::OsStrExt;
+        let matches = |globs: &Arc<Globs>, path: &[u8]| globs.all(path).next().is_some();
+        self.keep.as_ref().is_some_and(|globs| {
+            matches(globs, &entry.logical()) || matches(globs, entry.path.as_os_str().as_bytes())
+        })
     }
 
     /// The value of a plugin's option: as set, else the default of its page.

@@ -57,6 +57,7 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     let chain = Chain { plugins: &in_force.chain(), cx: &cx, shipped };
     work(job, &root, &chain, progress, &mut report)?;
     progress.finish();
+    report.spent = cx.spent.lines();
     Ok(report)
 }
 
@@ -128,9 +129,10 @@ fn anchors(root: &Root) -> Result<(Vec<Anchor>, Vec<String>)> {
     }
     let device = |path: &Path| root.stat(path).map(|s| s.map(|s| s.st_dev));
     let own = device(Path::new(""))?;
+    let mounts = env::mounts_below(root.path());
     for name in ["usr", "etc", "var"].map(Path::new) {
-        let mounted = device(name)?.is_some_and(|dev| Some(dev) != own);
-        if !mounted {
+        let other = device(name)?.is_some_and(|dev| Some(dev) != own);
+        if !other && !mounts.contains(&root.path().join(name)) {
             continue;
         }
         let fd = root.open_at(name, rustix::fs::OFlags::RDONLY)?;
@@ -168,5 +170,6 @@ fn empty_report(job: &Job, root: &Root, in_force: &config::InForce) -> Report {
         raced: Vec::new(),
         warnings: in_force.warnings.clone(),
         content_checksum: None,
+        spent: Vec::new(),
     }
 }

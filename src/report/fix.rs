@@ -47,6 +47,9 @@ pub struct Report {
     /// The ostree content checksum that a commit of this tree will have; only with `--report`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_checksum: Option<String>,
+    /// What dear work took, for standard error only: it depends on the machine.
+    #[serde(skip)]
+    pub spent: Vec<String>,
 }
 
 /// What one plugin did.
@@ -223,7 +226,7 @@ fn count(row: &mut PluginRow, change: &Change) {
     let (before, after) = match &change.action {
         Action::Rewrite { before, after, .. } => (*before, *after),
         Action::Remove { before } => (*before, 0),
-        Action::Patch { .. } | Action::Steps(_) | Action::Touch => (0, 0),
+        Action::Patch { .. } | Action::Steps(_) | Action::Xattrs(_) | Action::Touch => (0, 0),
     };
     row.bytes_before += before;
     row.bytes_after += after;
@@ -243,6 +246,7 @@ pub(super) fn change_row(change: &Change) -> ChangeRow {
             Action::Patch { .. } => "patch",
             Action::Remove { .. } => "remove",
             Action::Steps(_) => "steps",
+            Action::Xattrs(_) => "xattrs",
             Action::Touch => "touch",
         },
         mtime: change.mtime.map(|t| t.sec),

@@ -12,6 +12,7 @@ mod uki;
 
 use std::io::{Cursor, Read, Seek, Write};
 use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
 
 use super::pattern::Globs;
 use super::{File, Opt, Page, Plugin, Verdict, Want};
@@ -57,7 +58,9 @@ static PAGE: Page = Page {
     upstream: "Make it needless with dracut-ng 108 or later, --reproducible and SOURCE_DATE_EPOCH: \
                inode numbers (rpm-ostree issue 166), hard links (dracut 2703), module order \
                (dracut-ng 1409), the clock (dracut-ng 1431) are fixed there; recorded paths in 111 \
-               (dracut-ng 2371). The compressor's version stays open (rpm-ostree issue 4305).",
+               (dracut-ng 2371). The compressor's version stays open (rpm-ostree issue 4305). \
+               treefiles/initramfs.yaml tells older ones what they can be told; \
+               docs/initramfs.md has the list of causes.",
     payload: false,
     options: &[
         Opt {
@@ -125,6 +128,7 @@ impl Plugin for Initramfs {
         if role(file.entry) == Some(Role::Uki) {
             return uki::verdict(&file.bytes);
         }
+        let start = Instant::now();
         let (bytes, outcome) = match form(&file.bytes, cx) {
             Ok(done) => done,
             Err(Error::Malformed(what)) => return Verdict::Unparsed(what),
@@ -133,6 +137,8 @@ impl Plugin for Initramfs {
         if !outcome.changed {
             return Verdict::Keep;
         }
+        let what = format!("{} bytes; {}", file.bytes.len(), summary(&outcome));
+        cx.spent.add(&file.entry.path, what, start.elapsed());
         if cx.option(&PAGE, "mode") == "report" {
             return Verdict::Report(format!("not in canonical form; {}", summary(&outcome)));
         }
