@@ -19,7 +19,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
 SHELL_SCRIPTS := hooks/postprocess hooks/finalize hooks/dracut/*.sh .ci/run tests/e2e/circumstances tests/e2e/deps \
 	tests/e2e/real-download tests/e2e/static-binary fuzz/run
 PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
-	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/rpmdb benches/rpmdb-database fuzz/seeds \
+	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/peers benches/rpmdb benches/rpmdb-database fuzz/all fuzz/seeds \
 	tests/e2e/initramfs
 
 .PHONY: all build demo test bed initramfs nightly demo-nightly bench static install deps lint lint-scripts clean
@@ -68,6 +68,7 @@ bench: deps
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --no-run --bench floor --bench rpmdb_convert
 	$(AS_ROOT) benches/run
+	benches/peers
 	benches/rpmdb
 
 lint: lint-scripts
