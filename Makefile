@@ -3,6 +3,7 @@
 # make bed       two real composes of 239 packages
 # make initramfs boot images of dracut and initramfs-tools, fixed and booted (FULL=1: all of them)
 # make demo-nightly  ten simulated nights of three streams, and all that can go wrong in one
+# make rebuilderd    rebuilderd for real: a daemon and two workers on loopback
 # make bench     how fast fix and check are, as ratios
 # make static    the static binary for inside a target root: hooks/reprofix-static
 # make install   PREFIX, DESTDIR
@@ -16,13 +17,14 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 OUTPUT = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # Composes need root: mounts, device nodes, chroot.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
-SHELL_SCRIPTS := hooks/postprocess hooks/finalize hooks/dracut/*.sh .ci/run tests/e2e/circumstances tests/e2e/deps \
+SHELL_SCRIPTS := hooks/rebuilderd/backend hooks/rebuilderd/diffoscope tests/e2e/schedulers \
+	hooks/postprocess hooks/finalize hooks/dracut/*.sh .ci/run tests/e2e/circumstances tests/e2e/deps \
 	tests/e2e/real-download tests/e2e/static-binary fuzz/run
-PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
+PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/rebuilderd tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
 	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/peers benches/rpmdb benches/rpmdb-database fuzz/all fuzz/seeds \
-	tests/e2e/initramfs
+	tests/e2e/initramfs tests/e2e/generators benches/initramfs
 
-.PHONY: all build demo test bed initramfs nightly demo-nightly bench static install deps lint lint-scripts clean
+.PHONY: all build demo test bed initramfs nightly demo-nightly rebuilderd bench-nightly bench static install deps lint lint-scripts clean
 
 all: build
 
@@ -49,6 +51,7 @@ test: deps lint-scripts
 	$(AS_ROOT) tests/e2e/static-binary hooks/reprofix-static
 	tests/e2e/page
 	$(AS_ROOT) tests/e2e/quick
+	$(AS_ROOT) tests/e2e/generators
 
 bed: deps build
 	$(MAKE) static PROFILE=dev
@@ -59,10 +62,19 @@ initramfs: deps build
 
 # The demo's checks without its prints; .ci/run runs it.
 nightly: deps build
+	tests/e2e/schedulers
 	$(AS_ROOT) tests/e2e/nightly
 
 demo-nightly: deps build
 	$(AS_ROOT) tests/e2e/nightly --demo
+
+# A daemon and its workers on loopback. The first time it builds them, in about six minutes.
+rebuilderd: deps build
+	tests/e2e/rebuilderd
+
+# The record and its pages at 1,000 and at 10,000 runs.
+bench-nightly:
+	$(CARGO) bench --locked --bench nightly
 
 bench: deps
 	$(CARGO) build --locked --release
@@ -100,6 +112,13 @@ install:
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks \
 		hooks/postprocess hooks/finalize hooks/reprofix-static
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks hooks/Containerfile.snippet
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/rebuilderd \
+		hooks/rebuilderd/backend hooks/rebuilderd/diffoscope
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/rebuilderd \
+		hooks/rebuilderd/rebuilderd-worker.conf
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/nightly \
+		hooks/nightly/reprofix-nightly.service hooks/nightly/reprofix-nightly.timer \
+		hooks/nightly/github-workflow.yml hooks/nightly/cronjob.yaml
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/treefiles treefiles/reprofix.yaml \
 		treefiles/initramfs.yaml
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/dracut hooks/dracut/*

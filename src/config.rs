@@ -4,9 +4,14 @@
 //! `metadata.reprofix` in the treefile that rpm-ostree leaves in the tree, `reprofix.toml`. The
 //! last two have the same keys: [`Settings`].
 
+mod schema;
+mod unknown;
+
+pub use schema::schema;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -14,6 +19,7 @@ use serde::Deserialize;
 
 use crate::engine::Context;
 use crate::env::SourceDateEpoch;
+use crate::plugins::pattern::Globs;
 use crate::plugins::{self, Plugin};
 use crate::tree::Tree;
 
@@ -30,6 +36,8 @@ pub struct Settings {
     pub plugin: Vec<String>,
     /// Not these plugins.
     pub skip: Vec<String>,
+    /// Globs of paths below the root that stay as they are.
+    pub keep: Vec<String>,
     /// Per plugin: its options, and `enabled`.
     pub plugins: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
 }
@@ -73,6 +81,8 @@ pub struct Flags {
     pub plugin: Vec<String>,
     /// `--skip`, in order.
     pub skip: Vec<String>,
+    /// `--keep`, in order.
+    pub keep: Vec<String>,
     /// `--set PLUGIN.OPTION=VALUE`, in order.
     pub set: Vec<String>,
     /// `--config`.
@@ -85,6 +95,10 @@ pub struct InForce {
     pub epoch: (SourceDateEpoch, Origin),
     /// The plugins that run, in registry order, and what put them there.
     pub plugins: Vec<(&'static dyn Plugin, Origin)>,
+    /// The plugins that do not run, in registry order, and what keeps them out.
+    pub off: Vec<(&'static dyn Plugin, Origin)>,
+    /// Globs of paths that stay as they are, from every place that has some.
+    pub keep: Vec<(String, Origin)>,
     /// Options that were set, by (plugin, option).
     pub options: BTreeMap<(String, String), (String, Origin)>,
     /// Things worth saying: an empty SOURCE_DATE_EPOCH, for one.
@@ -94,8 +108,39 @@ pub struct InForce {
 impl InForce {
     /// What plugins are told.
     pub fn context(&self) -> Context {
-        let options = self.options.iter().map(|(k, (v, _))| (k.clone(), v.clone())).collect();
-        Context { epoch: self.epoch.0, options }
+        let mut cx = Context::new(self.epoch.0);
+        cx.options = self.options.iter().map(|(k, (v, _))| (k.clone(), v.clone())).collect();
+        match globs(&self.keep) {
+            Ok(Some(keep)) => cx.keeping(keep),
+            // Checked when the configuration was read.
+            Ok(None) | Err(_) => cx,
+        }
+    }
+
+    /// All of it as TOML, each value with where it came from.
+    pub fn text(&self) -> String {
+        let mut out = format!("source-date-epoch = {}  # {}\n", self.epoch.0, self.epoch.1);
+        for (glob, origin) in &self.keep {
+            let _ = writeln!(out, "# keep {glob:?} from {origin}");
+        }
+        let globs: Vec<_> = self.keep.iter().map(|(glob, _)| glob).collect();
+        let _ = writeln!(out, "keep = {globs:?}");
+        let on = self.plugins.iter().map(|(p, origin)| (p.page(), true, origin));
+        let off = self.off.iter().map(|(p, origin)| (p.page(), false, origin));
+        let mut all: Vec<_> = on.chain(off).collect();
+        all.sort_by_key(|(page, ..)| {
+            plugins::REGISTRY.iter().position(|p| p.page().name == page.name)
+        });
+        for (page, enabled, origin) in all {
+            let _ = writeln!(out, "\n[plugins.{}]\nenabled = {enabled}  # {origin}", page.name);
+            for option in page.options {
+                let key = (page.name.to_owned(), option.name.to_owned());
+                let default = (option.default.to_owned(), Origin::Default);
+                let (value, origin) = self.options.get(&key).unwrap_or(&default);
+                let _ = writeln!(out, "{} = {value:?}  # {origin}", option.name);
+            }
+        }
+        out
     }
 
     /// The plugins alone.
@@ -123,8 +168,33 @@ pub fn in_force_or(
     let files = settings(flags.config.as_deref(), tree)?;
     let mut warnings = Vec::new();
     let epoch = epoch(flags, env_epoch, &files, fallback, &mut warnings)?;
-    let plugins = selection(flags, &files)?;
-    Ok(InForce { epoch, plugins, options: options(flags, &files)?, warnings })
+    let (plugins, off) = selection(flags, &files)?;
+    let keep = keep(flags, &files)?;
+    let options = options(flags, &files)?;
+    Ok(InForce { epoch, plugins, off, keep, options, warnings })
+}
+
+/// Every glob of paths to be kept: a place that names some does not take away another's.
+fn keep(flags: &Flags, files: &[(Settings, Origin)]) -> Result<Vec<(String, Origin)>> {
+    let flags = flags.keep.iter().map(|glob| (glob.clone(), Origin::Flag));
+    let files = files.iter().flat_map(|(s, o)| s.keep.iter().map(|glob| (glob.clone(), o.clone())));
+    let all: Vec<_> = flags.chain(files).collect();
+    globs(&all)?;
+    Ok(all)
+}
+
+fn globs(keep: &[(String, Origin)]) -> Result<Option<Globs>> {
+    for (glob, origin) in keep {
+        if glob.starts_with('/') {
+            bail!("keep {glob:?} in {origin}: paths are below the root, without a leading slash");
+        }
+        Globs::try_new([glob.as_str()])
+            .with_context(|| format!("keep {glob:?} in {origin} is not a glob"))?;
+    }
+    match keep.is_empty() {
+        true => Ok(None),
+        false => Ok(Some(Globs::try_new(keep.iter().map(|(glob, _)| glob.as_str()))?)),
+    }
 }
 
 /// The treefile's and the configuration file's settings, in order of precedence.
@@ -138,9 +208,9 @@ fn settings(config: Option<&Path>, tree: &dyn Tree) -> Result<Vec<(Settings, Ori
     if let Some(file) = file {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("reading configuration {}", file.display()))?;
-        let settings: Settings = toml::from_str(&text)
-            .with_context(|| format!("parsing configuration {}", file.display()))?;
-        found.push((settings, Origin::File(file.to_owned())));
+        let parsing = || format!("parsing configuration {}", file.display());
+        let value: serde_json::Value = toml::from_str(&text).with_context(parsing)?;
+        found.push((read(&value).with_context(parsing)?, Origin::File(file.to_owned())));
     }
     for (settings, origin) in &found {
         check_names(settings).with_context(|| format!("in {origin}"))?;
@@ -156,9 +226,15 @@ fn from_treefile(tree: &dyn Tree) -> Result<Option<Settings>> {
     let treefile: serde_json::Value =
         serde_json::from_slice(&bytes).with_context(|| format!("parsing {TREEFILE}"))?;
     let Some(ours) = treefile.pointer("/metadata/reprofix") else { return Ok(None) };
-    let settings = Settings::deserialize(ours)
-        .with_context(|| format!("parsing metadata.reprofix in {TREEFILE}"))?;
+    let settings =
+        read(ours).with_context(|| format!("parsing metadata.reprofix in {TREEFILE}"))?;
     Ok(Some(settings))
+}
+
+/// The settings in a parsed file; an unknown key is an error that names the nearest known one.
+fn read(value: &serde_json::Value) -> Result<Settings> {
+    unknown::check(value)?;
+    Ok(Settings::deserialize(value)?)
 }
 
 fn check_names(settings: &Settings) -> Result<()> {
@@ -179,9 +255,8 @@ fn check_names(settings: &Settings) -> Result<()> {
 /// The plugin, or an error with the nearest name.
 fn known(name: &str) -> Result<&'static dyn Plugin> {
     plugins::find(name).with_context(|| {
-        let names = || plugins::REGISTRY.iter().map(|p| p.page().name);
-        let near = names().min_by_key(|n| distance(n, name)).filter(|n| distance(n, name) < 4);
-        match near {
+        let names = plugins::REGISTRY.iter().map(|p| p.page().name);
+        match unknown::nearest(name, names) {
             Some(near) => format!("unknown plugin {name:?}; did you mean {near:?}?"),
             None => format!("unknown plugin {name:?}; `reprofix plugins` lists them"),
         }
@@ -192,29 +267,17 @@ fn check_option(plugin: &str, option: &str, value: &str) -> Result<()> {
     let page = known(plugin)?.page();
     let Some(known) = page.options.iter().find(|o| o.name == option) else {
         let names: Vec<_> = page.options.iter().map(|o| o.name).collect();
-        match names.is_empty() {
-            true => bail!("plugin {plugin} has no options, {option:?} is unknown"),
-            false => bail!("plugin {plugin} has no option {option:?}; it has {}", names.join(", ")),
+        if names.is_empty() {
+            bail!("plugin {plugin} has no options, {option:?} is unknown");
         }
+        let hint = unknown::nearest(option, names.iter().copied())
+            .map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+        bail!("plugin {plugin} has no option {option:?}, it has {}{hint}", names.join(", "));
     };
     if !known.values.is_empty() && !known.values.contains(&value) {
         bail!("{plugin}.{option} is {value:?}; it takes {}", known.values.join(", "));
     }
     Ok(())
-}
-
-/// Levenshtein distance in bytes, for "did you mean".
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let substitute = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 fn epoch(
@@ -251,43 +314,44 @@ fn epoch(
     )
 }
 
-fn selection(
-    flags: &Flags,
-    files: &[(Settings, Origin)],
-) -> Result<Vec<(&'static dyn Plugin, Origin)>> {
+type Origins = Vec<(&'static dyn Plugin, Origin)>;
+
+/// The plugins that run and those that do not.
+fn selection(flags: &Flags, files: &[(Settings, Origin)]) -> Result<(Origins, Origins)> {
     for name in flags.plugin.iter().chain(&flags.skip) {
         known(name)?;
     }
-    let mut chosen = Vec::new();
+    let (mut on, mut off) = (Vec::new(), Vec::new());
     for &plugin in plugins::REGISTRY {
-        if let Some(origin) = enabled(plugin, flags, files) {
-            chosen.push((plugin, origin));
-        }
+        let (enabled, origin) = enabled(plugin, flags, files);
+        if enabled { &mut on } else { &mut off }.push((plugin, origin));
     }
-    Ok(chosen)
+    Ok((on, off))
 }
 
-/// What puts the plugin in force; `None` if it is not.
-fn enabled(plugin: &dyn Plugin, flags: &Flags, files: &[(Settings, Origin)]) -> Option<Origin> {
+/// Whether the plugin is in force, and what says so.
+fn enabled(plugin: &dyn Plugin, flags: &Flags, files: &[(Settings, Origin)]) -> (bool, Origin) {
     let page = plugin.page();
     let names = |list: &[String]| list.iter().any(|n| n == page.name);
     if names(&flags.skip) {
-        return None;
+        return (false, Origin::Flag);
     }
     if !flags.plugin.is_empty() {
-        return names(&flags.plugin).then_some(Origin::Flag);
+        return (names(&flags.plugin), Origin::Flag);
     }
     for (settings, origin) in files {
         let table = settings.plugins.get(page.name).and_then(|t| t.get("enabled"));
         let switch = table.and_then(serde_json::Value::as_bool);
-        match (names(&settings.skip), settings.plugin.is_empty(), switch) {
-            (true, ..) | (_, true, Some(false)) => return None,
-            (_, false, _) => return names(&settings.plugin).then(|| origin.clone()),
-            (_, true, Some(true)) => return Some(origin.clone()),
-            (_, true, None) => {}
+        let answer = match (names(&settings.skip), settings.plugin.is_empty(), switch) {
+            (true, ..) => Some(false),
+            (_, false, _) => Some(names(&settings.plugin)),
+            (_, true, switch) => switch,
+        };
+        if let Some(answer) = answer {
+            return (answer, origin.clone());
         }
     }
-    page.default.then_some(Origin::Default)
+    (page.default, Origin::Default)
 }
 
 type Options = BTreeMap<(String, String), (String, Origin)>;

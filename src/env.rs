@@ -123,6 +123,37 @@ pub fn is_own_root(root: &Path) -> bool {
     id(root).is_some() && id(root) == id(Path::new("/"))
 }
 
+/// Where file systems are mounted below `root` (a canonical path), as this process sees it; files
+/// can be mounts too, and of the same device. Empty where there is no `/proc` to ask.
+pub fn mounts_below(root: &Path) -> std::collections::BTreeSet<PathBuf> {
+    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let lines = table.split(|b| *b == b'\n');
+    // proc(5): the fifth field is the mount point; blanks in it are octal escapes.
+    let points = lines.filter_map(|line| line.split(|b| *b == b' ').nth(4)).map(unescaped);
+    points.filter(|point| point != root && point.starts_with(root)).collect()
+}
+
+/// A path of `/proc/self/mountinfo`: `\040` stands for a space.
+fn unescaped(field: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let digits = tail.get(..3).and_then(|d| std::str::from_utf8(d).ok());
+        match digits.and_then(|d| u8::from_str_radix(d, 8).ok()).filter(|_| byte == b'\\') {
+            Some(escaped) => {
+                out.push(escaped);
+                rest = &tail[3..];
+            }
+            None => {
+                out.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    OsString::from_vec(out).into()
+}
+
 /// Where private files may go, best first: `TMPDIR` if it is set and absolute, then the usual
 /// places, memory last.
 pub fn scratch_places() -> Vec<PathBuf> {
@@ -134,6 +165,14 @@ pub fn scratch_places() -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mount_points_are_read_as_the_kernel_writes_them() {
+        assert_eq!(unescaped(br"/a\040b\134c"), Path::new(r"/a b\c"));
+        assert_eq!(unescaped(br"/x\04"), Path::new(r"/x\04"));
+        assert!(mounts_below(Path::new("/")).contains(Path::new("/proc")));
+        assert!(!mounts_below(Path::new("/proc")).contains(Path::new("/proc")));
+    }
 
     #[test]
     fn epochs_are_whole_decimal_seconds() {

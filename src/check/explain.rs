@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::generic;
 use super::{Change, Difference, Expected, Look, Side};
+use super::{follow, generic};
 use crate::engine::{Chain, Form, Normal, Note};
-use crate::format::ostree::Checksum;
+use crate::format::ostree::{Attrs, Checksum};
 use crate::plugins::{File, Step, Want};
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
@@ -50,6 +50,8 @@ pub struct Explained {
     pub expected: Option<Arc<Expected>>,
     /// Both contents side by side, if that was asked for.
     pub look: Option<Look>,
+    /// The names that `fix` moves with this path: old and new.
+    pub moves: Vec<(PathBuf, PathBuf)>,
 }
 
 /// One side of a comparison: its content, and the plugins as they are in force for it.
@@ -87,12 +89,18 @@ impl Explainer<'_> {
         if !matches!(cause, Cause::Fixed { .. }) && difference.changes.contains(&Change::Content) {
             details.extend(self.content(&difference, a.as_ref(), b.as_ref())?);
         }
-        Ok(Explained { difference, cause, details, expected: None, look: None })
+        let judged = a.iter().chain(&b);
+        let moves = judged.flat_map(|j| follow::moves(&j.normal.form)).collect();
+        Ok(Explained { difference, cause, details, expected: None, look: None, moves })
     }
 
     /// The plugins that act on either side, in registry order.
     fn acting(&self, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Vec<&'static str> {
-        let by: BTreeSet<_> = a.into_iter().chain(b).flat_map(|j| &j.normal.by).collect();
+        let acts = |j: &Judged<'_>| {
+            let stripped = j.normal.xattrs.as_ref().map(|(plugin, _)| *plugin);
+            j.normal.by.iter().copied().chain(stripped).collect::<Vec<_>>()
+        };
+        let by: BTreeSet<&'static str> = a.into_iter().chain(b).flat_map(acts).collect();
         let names = self.a.1.plugins.iter().map(|p| p.page().name);
         names.filter(|name| by.contains(name)).collect()
     }
@@ -116,8 +124,22 @@ impl Explainer<'_> {
         }
         match said.into_iter().next() {
             Some((plugin, lines)) => Cause::Known { plugin, lines: lines.into_iter().collect() },
-            None => Cause::Unexplained,
+            None => self.about(path, a, b).unwrap_or(Cause::Unexplained),
         }
+    }
+
+    /// What a plugin knows of a path that stands on one side only, or of a link.
+    fn about(&self, path: &Path, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Option<Cause> {
+        let is_link = |j: &Judged<'_>| j.side.kind() == Kind::Symlink;
+        let either = match (a, b) {
+            (Some(x), Some(y)) => Some(x).filter(|_| is_link(x) && is_link(y)),
+            (one, other) => one.or(other),
+        };
+        let entry = either?.side.entry(path);
+        let wanted = self.a.1.plugins.iter().filter(|p| p.wants(&entry, self.a.1.cx) != Want::No);
+        let mut known = wanted.filter_map(|p| Some((p.page().name, p.about(&entry)?)));
+        let (plugin, text) = known.next()?;
+        Some(Cause::Known { plugin, lines: vec![text.to_owned()] })
     }
 
     /// Asks the plugins that want the file on both sides, the first that has an answer.
@@ -201,7 +223,7 @@ fn equal(a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> bool {
         (None, None) => true,
         (Some(x), Some(y)) => {
             let known = |j: &Judged<'_>| j.side.kind() != Kind::File || j.content.is_some();
-            x.side.attrs == y.side.attrs
+            attrs(x) == attrs(y)
                 && x.side.target == y.side.target
                 && known(x)
                 && known(y)
@@ -211,9 +233,17 @@ fn equal(a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> bool {
     }
 }
 
-/// Finds, among `all`, the differences that are the same two objects as one before, and directories
-/// that cannot go because something in them stays.
+/// Owner, mode and attributes in normal form.
+fn attrs(judged: &Judged<'_>) -> Attrs {
+    let mut attrs = judged.side.attrs.clone();
+    attrs.xattrs = judged.normal.xattrs_of(attrs.xattrs);
+    attrs
+}
+
+/// Finds, among `all`, names that follow a checksum, the differences that are the same two objects as
+/// one before, and directories that cannot go because something in them stays.
 pub fn relate(all: &mut [Explained]) {
+    follow::follow(all);
     keep_needed_directories(all);
     let mut first: BTreeMap<(Checksum, Checksum), PathBuf> = BTreeMap::new();
     for explained in all {

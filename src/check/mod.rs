@@ -6,9 +6,11 @@
 //! byte.
 
 mod align;
+mod cascade;
 mod classify;
 pub mod expect;
 mod explain;
+mod follow;
 mod generic;
 mod look;
 mod run;

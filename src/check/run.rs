@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use rayon::prelude::*;
 
 use super::{
-    Cause, Expectations, Explained, Explainer, Look, align, classify, expect, explain, look,
+    Cause, Expectations, Explained, Explainer, Look, align, cascade, classify, expect, explain,
+    look,
 };
 use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Chain, Shipped, nothing_shipped, plan};
@@ -218,6 +219,13 @@ fn differences(
     })
     .context("explaining")?;
     explain::relate(&mut all);
+    let owners = installed.each_ref().map(|side| {
+        move |path: &Path| -> BTreeSet<String> {
+            side.get().owners(path).map(|o| o.nevra.to_owned()).collect()
+        }
+    });
+    let build = |tree, n: usize| cascade::Build { tree, owners: &owners[n] };
+    cascade::drift(&mut all, &[build(left.tree(), 0), build(right.tree(), 1)]);
     Ok(all)
 }
 

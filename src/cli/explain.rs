@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result};
 
 use super::Outcome;
-use crate::plugins::{self, Page};
+use crate::plugins::{self, Plugin};
 
 /// Print a plugin's page: what varies, why, what is done about it, what is lost.
 #[derive(Debug, clap::Args)]
@@ -19,12 +19,13 @@ impl Args {
         let plugin = plugins::find(&self.plugin).with_context(|| {
             format!("unknown plugin {:?}; `reprofix plugins` lists them", self.plugin)
         })?;
-        super::print(&text(plugin.page()))?;
+        super::print(&text(plugin))?;
         Ok(Outcome::Same)
     }
 }
 
-fn text(page: &Page) -> String {
+fn text(plugin: &dyn Plugin) -> String {
+    let page = plugin.page();
     let state = if page.default { "on by default" } else { "off by default" };
     let mut out = format!("{} ({state})\n{}\n", page.name, page.summary);
     let parts = [
@@ -37,6 +38,13 @@ fn text(page: &Page) -> String {
     ];
     for (title, body) in parts {
         let _ = write!(out, "\n{title}\n{}", wrapped(body));
+    }
+    let table = plugin.table();
+    if !table.is_empty() {
+        let _ = writeln!(out, "\nTable");
+    }
+    for [paths, action, reason] in table {
+        let _ = write!(out, "  {paths}  ({action})\n{}", wrapped(reason).replace("  ", "    "));
     }
     if !page.options.is_empty() {
         let _ = writeln!(out, "\nOptions");

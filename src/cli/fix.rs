@@ -1,6 +1,8 @@
 //! `reprofix fix`.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -62,7 +64,9 @@ impl Args {
             force_host_root: self.force_host_root,
             checksum: self.report,
         };
+        let start = Instant::now();
         let report = run(&job, &Progress::new(self.quiet))?;
+        let took = start.elapsed();
         for warning in report.warnings() {
             super::warn(&warning);
         }
@@ -72,6 +76,10 @@ impl Args {
         let json_on_stdout = self.json.is_some_and(|f| f == std::path::Path::new("-"));
         if !self.quiet && !json_on_stdout {
             super::print(&report.human(self.report || self.dry_run || self.check))?;
+        }
+        // For people only: what is kept of a run must not depend on how long it took.
+        if !self.quiet && std::io::stderr().is_terminal() {
+            anstream::eprintln!("{:.1} s", took.as_secs_f64());
         }
         let finding = self.check && !(report.changes.is_empty() && report.recovered.is_empty());
         Ok(if finding { Outcome::Finding } else { Outcome::Same })

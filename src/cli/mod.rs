@@ -159,6 +159,9 @@ struct Choice {
     /// Do not run this plugin (may be repeated).
     #[arg(long, value_name = "NAME")]
     skip: Vec<String>,
+    /// Leave what this glob matches as it is, paths below the root (may be repeated).
+    #[arg(long, value_name = "GLOB")]
+    keep: Vec<String>,
     /// Set a plugin's option (may be repeated).
     #[arg(long, value_name = "PLUGIN.OPTION=VALUE")]
     set: Vec<String>,
@@ -173,6 +176,7 @@ impl Choice {
             epoch: self.source_date_epoch.clone(),
             plugin: self.plugin.clone(),
             skip: self.skip.clone(),
+            keep: self.keep.clone(),
             set: self.set.clone(),
             config: self.config.clone(),
         }

@@ -108,6 +108,9 @@ struct FeedArgs {
     /// rebuilderd's distribution: the name of the workers' backend.
     #[arg(long, value_name = "NAME", default_value = "reprofix")]
     distribution: String,
+    /// Only builds of this architecture: a feed has one.
+    #[arg(long)]
+    architecture: Option<String>,
     /// The stream of the workers' nightly.toml that rebuilds. Default: the build's name.
     #[arg(long, value_name = "NAME")]
     stream: Option<String>,
@@ -137,7 +140,7 @@ impl Args {
             }
             Some(Action::Rebuild(args)) => {
                 let config = Config::load(&args.place.config)?;
-                rebuild::rebuild(&config, &args.recipe, &args.out)?;
+                super::print(&rebuild::rebuild(&config, &args.recipe, &args.out)?)?;
                 Ok(Outcome::Same)
             }
             Some(Action::Explain { published, rebuilt }) => {
@@ -195,6 +198,7 @@ impl FeedArgs {
             url: self.url,
             distribution: self.distribution,
             stream: self.stream,
+            architecture: self.architecture,
         };
         super::write_json(std::path::Path::new("-"), &feed::publish(&job)?)?;
         Ok(Outcome::Same)

@@ -5,9 +5,12 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::Outcome;
+use super::oci::Epoch;
 use super::output::Output;
+use crate::image::normalize::Options;
+use crate::opm::fix::fix;
 use crate::opm::verify::{in_images, on_disk};
-use crate::source::oci::Subject;
+use crate::source::oci::{Compression, Subject};
 
 /// Ask whether an operator catalog starts wherever it runs, and make one that does.
 #[derive(Debug, clap::Args)]
@@ -20,6 +23,30 @@ pub(super) struct Args {
 enum Command {
     /// The cache digest as stored, and as opm computes it under each container runtime.
     Verify(Verify),
+    /// Write an image whose catalog starts everywhere and that two builds agree on.
+    Fix(Fix),
+}
+
+#[derive(Debug, clap::Args)]
+struct Fix {
+    /// oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, or a path.
+    subject: String,
+    /// Where to: oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or a directory; it must not exist.
+    #[arg(long, short, value_name = "OUT")]
+    out: String,
+    /// Only this platform.
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
+    platform: Option<String>,
+    /// The catalog's directory in the image. Default: the image's label, then /configs.
+    #[arg(long, value_name = "DIR")]
+    configs: Option<String>,
+    /// The cache's directory in the image. Default: the image's --cache-dir, then /tmp/cache.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<String>,
+    #[command(flatten)]
+    epoch: Epoch,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, clap::Args)]
@@ -45,7 +72,22 @@ impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
         match self.command {
             Command::Verify(args) => args.exec(),
+            Command::Fix(args) => args.exec(),
         }
+    }
+}
+
+impl Fix {
+    fn exec(self) -> Result<Outcome> {
+        let options = Options {
+            epoch: self.epoch.get()?,
+            compression: Compression::Gzip,
+            recompress: false,
+            attestations: false,
+        };
+        let subject = Subject::open(&self.subject, self.platform.as_deref())?;
+        let (configs, cache) = (self.configs.as_deref(), self.cache.as_deref());
+        self.output.emit(&fix(&subject, &self.out, options, configs, cache)?)
     }
 }
 

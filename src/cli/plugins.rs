@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::Outcome;
-use crate::plugins::{Page, REGISTRY};
+use crate::plugins::{Plugin, REGISTRY};
 
 /// List the plugins.
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,7 @@ impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
         let pages = REGISTRY.iter().map(|p| p.page());
         if self.json {
-            let list: Vec<_> = pages.map(as_json).collect();
+            let list: Vec<_> = REGISTRY.iter().map(|p| as_json(*p)).collect();
             super::write_json("-".as_ref(), &list)?;
         } else {
             let lines = pages.map(|p| {
@@ -31,7 +31,9 @@ impl Args {
     }
 }
 
-fn as_json(page: &Page) -> serde_json::Value {
+fn as_json(plugin: &dyn Plugin) -> serde_json::Value {
+    let page = plugin.page();
+    let row = |[paths, action, reason]: [&str; 3]| json!({ "paths": paths, "action": action, "reason": reason });
     let options = page.options.iter().map(
         |o| json!({ "name": o.name, "values": o.values, "default": o.default, "help": o.help }),
     );
@@ -47,5 +49,6 @@ fn as_json(page: &Page) -> serde_json::Value {
         "upstream": page.upstream,
         "rewrites_payload": page.payload,
         "options": options.collect::<Vec<_>>(),
+        "table": plugin.table().into_iter().map(row).collect::<Vec<_>>(),
     })
 }

@@ -49,6 +49,9 @@ pub fn apply(
             }
         }
     }
+    for change in &plan.changes {
+        job.xattrs(change).map_err(|e| at(&change.path, &e))?;
+    }
     job.times(plan)?;
     let raced = plan.changes.iter().zip(raced).filter(|(_, ok)| !ok);
     Ok(raced.map(|(change, _)| change.path.clone()).collect())
@@ -85,7 +88,9 @@ impl Job<'_> {
                     [&change.path].into_iter().chain(&change.links).cloned().collect();
                 fsx::replace(self.root, &names, stamp, &mut &*bytes, mtime)
             }
-            Action::Remove { .. } | Action::Steps(_) | Action::Touch => Ok(true),
+            Action::Remove { .. } | Action::Steps(_) | Action::Xattrs(_) | Action::Touch => {
+                Ok(true)
+            }
         }
     }
 
@@ -154,6 +159,41 @@ impl Job<'_> {
         Ok(fsx::Member { names, stamp: Stamp::of(&stat), bytes, mtime })
     }
 
+    /// Takes attributes away, after content and names are what they will be.
+    fn xattrs(&self, change: &Change) -> io::Result<()> {
+        let Action::Xattrs(gone) = &change.action else { return Ok(()) };
+        let all = [&change.path].into_iter().chain(&change.links);
+        let mut inodes: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
+        for path in all {
+            // A name may have gone, or have got an inode of its own.
+            if let Some(stat) = self.root.stat(path)? {
+                inodes.entry(stat.st_ino).or_default().push(path.clone());
+            }
+        }
+        for names in inodes.values() {
+            self.inode_xattrs(names, gone)?;
+        }
+        Ok(())
+    }
+
+    /// An inode with names outside the tree keeps its attributes: ours get a new one first.
+    fn inode_xattrs(&self, names: &[PathBuf], gone: &[Vec<u8>]) -> io::Result<()> {
+        let Some(first) = names.first() else { return Ok(()) };
+        let Some(stat) = self.root.stat(first)? else { return Ok(()) };
+        let shared = stat.st_nlink as usize > names.len();
+        match Kind::of_mode(stat.st_mode) {
+            Kind::File if shared => {
+                let Some(mut content) = self.root.open_file(first)? else { return Ok(()) };
+                let mtime = Root::entry(first, &stat).mtime.unwrap_or(Time { sec: 0, nsec: 0 });
+                let stamp = Stamp::of(&stat);
+                unchanged(fsx::replace(self.root, names, stamp, &mut content, mtime)?)?;
+            }
+            Kind::Symlink if shared => return Ok(()),
+            _ => {}
+        }
+        self.root.remove_xattrs(first, gone)
+    }
+
     fn times(&self, plan: &Plan) -> io::Result<()> {
         let mut dirs: BTreeMap<PathBuf, Time> = BTreeMap::new();
         for dir in touched_directories(plan) {
@@ -211,7 +251,7 @@ fn touched_directories(plan: &Plan) -> BTreeSet<PathBuf> {
     };
     for change in &plan.changes {
         match &change.action {
-            Action::Rewrite { .. } => {
+            Action::Rewrite { .. } | Action::Xattrs(_) => {
                 above(&change.path);
                 change.links.iter().for_each(|p| above(p));
             }

@@ -66,6 +66,8 @@ pub struct Normal {
     pub form: Form,
     /// The modification time it gets; `None` leaves it.
     pub mtime: Option<Time>,
+    /// The extended attributes that go, and the plugin that says so.
+    pub xattrs: Option<(&'static str, Vec<Vec<u8>>)>,
     /// The plugins that change it, in the order they acted.
     pub by: Vec<&'static str>,
     /// The plugins that leave it alone with a word, in the order they spoke.
@@ -80,7 +82,15 @@ pub struct Normal {
 impl Normal {
     /// Whether `fix` would leave the path exactly as it is.
     pub fn is_kept(&self) -> bool {
-        self.form == Form::Kept && self.mtime.is_none()
+        self.form == Form::Kept && self.mtime.is_none() && self.xattrs.is_none()
+    }
+
+    /// The attributes of the normal form, where the path has these now.
+    pub fn xattrs_of(&self, mut now: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+        if let Some((_, gone)) = &self.xattrs {
+            now.retain(|(name, _)| !gone.contains(name));
+        }
+        now
     }
 
     /// The content of the normal form of the regular file `entry`, as far as the chain knows it;
@@ -143,6 +153,10 @@ impl Chain<'_> {
                 state.normal.notes.push((page.name, Note::Shipped));
                 continue;
             }
+            if verdict.changes() && self.cx.keeps(entry) {
+                state.leave(page.name, &verdict);
+                continue;
+            }
             state.take(page.name, verdict);
         }
         Ok(state.normal)
@@ -185,6 +199,7 @@ impl<'a> State<'a> {
         let normal = Normal {
             form: Form::Kept,
             mtime: None,
+            xattrs: None,
             by: Vec::new(),
             notes: Vec::new(),
             original: None,
@@ -218,6 +233,15 @@ impl<'a> State<'a> {
         matches!(&self.normal.form, Form::Steps(steps) if steps.iter().any(of_it))
     }
 
+    /// What the plugin would do is not done, since the configuration keeps the path.
+    fn leave(&mut self, plugin: &'static str, verdict: &Verdict) {
+        // Times are not worth a word: a kept folder would give one for each file.
+        if !matches!(verdict, Verdict::Mtime(_)) {
+            let why = "left as it is, since the configuration keeps it (keep)";
+            self.normal.notes.push((plugin, Note::Report(why.to_owned())));
+        }
+    }
+
     fn take(&mut self, plugin: &'static str, verdict: Verdict) {
         match verdict {
             Verdict::Keep => return,
@@ -234,6 +258,10 @@ impl<'a> State<'a> {
             Verdict::Rewrite(bytes) => self.rewrite(bytes),
             Verdict::Remove => self.remove(),
             Verdict::Mtime(time) => self.normal.mtime = Some(time),
+            Verdict::Xattrs(names) => {
+                self.normal.xattrs = Some((plugin, names));
+                return;
+            }
             Verdict::Steps(more) => self.steps(more),
         }
         self.normal.by.push(plugin);
@@ -252,6 +280,7 @@ impl<'a> State<'a> {
             form => *form = Form::Removed,
         }
         self.normal.mtime = None;
+        self.normal.xattrs = None;
         self.gone = true;
     }
 
@@ -408,6 +437,17 @@ mod tests {
         );
         assert!(normal.is_kept() && normal.by.is_empty());
         assert_eq!(normal.notes.len(), 2);
+    }
+
+    #[test]
+    fn what_the_configuration_keeps_is_kept_with_a_word() {
+        let globs = crate::plugins::pattern::Globs::try_new(["f"]).expect("a glob");
+        let cx = Context::new(SourceDateEpoch::new(1)).keeping(globs);
+        let plugins = [fake("x", |b| append(b, b'x')), fake("r", |_| Verdict::Report("r".into()))];
+        let chain = Chain { plugins: &plugins, cx: &cx, shipped: &nothing_shipped };
+        let normal = chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads");
+        assert!(normal.is_kept());
+        assert_eq!(normal.notes.iter().map(|(by, _)| *by).collect::<Vec<_>>(), ["x", "r"]);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! What every plugin is told about the run.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::env::SourceDateEpoch;
+use crate::plugins::pattern::Globs;
+use crate::tree::Entry;
 
 /// The run's inputs as plugins see them.
 #[derive(Clone, Debug)]
@@ -11,12 +14,30 @@ pub struct Context {
     pub epoch: SourceDateEpoch,
     /// Plugin options in force that differ from their defaults, by (plugin, option).
     pub options: BTreeMap<(String, String), String>,
+    /// Paths that nothing may change, whatever the plugins say.
+    keep: Option<Arc<Globs>>,
 }
 
 impl Context {
     /// A context with no option set.
     pub fn new(epoch: SourceDateEpoch) -> Self {
-        Context { epoch, options: BTreeMap::new() }
+        Context { epoch, options: BTreeMap::new(), keep: None }
+    }
+
+    /// The same run, in which nothing that `keep` matches may change.
+    pub(crate) fn keeping(mut self, keep: Globs) -> Self {
+        self.keep = Some(Arc::new(keep));
+        self
+    }
+
+    /// Whether the configuration keeps this path as it is. A glob may name it as it stands or as a
+    /// booted system has it (`etc/…` for `usr/etc/…`).
+    pub fn keeps(&self, entry: &Entry) -> bool {
+        use std::os::unix::ffi::OsStrExt;
+        let matches = |globs: &Arc<Globs>, path: &[u8]| globs.all(path).next().is_some();
+        self.keep.as_ref().is_some_and(|globs| {
+            matches(globs, &entry.logical()) || matches(globs, entry.path.as_os_str().as_bytes())
+        })
     }
 
     /// The value of a plugin's option: as set, else the default of its page.

@@ -58,6 +58,8 @@ pub enum Action {
     },
     /// Several paths in order.
     Steps(Vec<Step>),
+    /// These extended attributes go. The inode's content and time may be another change.
+    Xattrs(Vec<Vec<u8>>),
     /// Only the modification time.
     Touch,
 }
@@ -170,7 +172,7 @@ fn judge(
         if names.len() > 1 && !chain.wants(entry) {
             continue;
         }
-        let normal = chain.normal_form(tree, entry).map_err(|e| at(&entry.path, &e))?;
+        let mut normal = chain.normal_form(tree, entry).map_err(|e| at(&entry.path, &e))?;
         if let Some(bytes) = &normal.original {
             out.read.0 += usize::from(out.read.0 == 0);
             out.read.1 = bytes.len() as u64;
@@ -182,6 +184,11 @@ fn judge(
             let (path, note) = (entry.path.clone(), note.clone());
             out.remarks.push(Remark { path, plugin, note });
         }
+        if let Some((plugin, gone)) = normal.xattrs.take() {
+            // One inode, whatever its names: asked for once.
+            let there = out.changes.iter().any(|c| matches!(c.action, Action::Xattrs(_)));
+            (!there).then(|| out.changes.push(strip(names, entry, plugin, gone)));
+        }
         match (normal.is_removed(entry), &normal.form) {
             // It leaves the inode's other names: they follow their own plugins.
             (true, Form::Steps(_)) => out.changes.push(change(entry, Vec::new(), normal, kept)),
@@ -190,7 +197,8 @@ fn judge(
             (false, _) => stays.push((entry, normal)),
         }
     }
-    let gone: BTreeSet<PathBuf> = out.changes.iter().map(|c| c.path.clone()).collect();
+    let leaves = out.changes.iter().filter(|c| !matches!(c.action, Action::Xattrs(_)));
+    let gone: BTreeSet<PathBuf> = leaves.map(|c| c.path.clone()).collect();
     if let Some((entry, normal)) = merge(stays) {
         // Where a plugin says that this name must not change, the name keeps the old inode.
         let apart = |p: &&'static str| normal.form != Form::Kept && normal.by.contains(p);
@@ -215,6 +223,13 @@ fn merge(mut stays: Vec<(&Entry, Normal)>) -> Option<(&Entry, Normal)> {
 fn touch(entry: &Entry, time: Time) -> Change {
     let (path, links, plugins) = (entry.path.clone(), Vec::new(), vec!["mtime"]);
     Change { path, links, plugins, action: Action::Touch, mtime: Some(time) }
+}
+
+/// Attributes that go from the inode of all these names.
+fn strip(names: &[&Entry], entry: &Entry, plugin: &'static str, gone: Vec<Vec<u8>>) -> Change {
+    let links = names.iter().filter(|e| e.path != entry.path).map(|e| e.path.clone()).collect();
+    let (path, plugins, action) = (entry.path.clone(), vec![plugin], Action::Xattrs(gone));
+    Change { path, links, plugins, action, mtime: None }
 }
 
 fn removal(entry: &Entry, normal: Normal) -> Change {
@@ -272,7 +287,7 @@ fn drop_touches_of_removed(plan: &mut Plan) {
         match &change.action {
             Action::Remove { .. } => drop(going.insert(change.path.clone())),
             Action::Steps(steps) => going.extend(removed_by(steps)),
-            Action::Rewrite { .. } | Action::Patch { .. } | Action::Touch => {}
+            Action::Rewrite { .. } | Action::Patch { .. } | Action::Xattrs(_) | Action::Touch => {}
         }
     }
     plan.changes.retain(|c| c.action != Action::Touch || !going.contains(&c.path));

@@ -128,9 +128,10 @@ fn anchors(root: &Root) -> Result<(Vec<Anchor>, Vec<String>)> {
     }
     let device = |path: &Path| root.stat(path).map(|s| s.map(|s| s.st_dev));
     let own = device(Path::new(""))?;
+    let mounts = env::mounts_below(root.path());
     for name in ["usr", "etc", "var"].map(Path::new) {
-        let mounted = device(name)?.is_some_and(|dev| Some(dev) != own);
-        if !mounted {
+        let other = device(name)?.is_some_and(|dev| Some(dev) != own);
+        if !other && !mounts.contains(&root.path().join(name)) {
             continue;
         }
         let fd = root.open_at(name, rustix::fs::OFlags::RDONLY)?;

@@ -1,5 +1,6 @@
 //! The one walk: every name below a root, sorted, from as many threads as there are.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use walkdir::WalkDir;
 
+use crate::env;
 use crate::fsx::Root;
 use crate::tree::{Entry, Inode, Kind, Time};
 
@@ -21,18 +23,19 @@ pub struct Anchor {
 }
 
 /// Every entry below `anchors`, the anchors included, sorted by path component (a directory
-/// before what is in it). Other file systems mounted below an anchor are left out, their mount
-/// points too.
+/// before what is in it). What is mounted below an anchor is left out, the mount points too: other
+/// file systems, and files and directories of the same one that a container engine binds there.
 ///
 /// Memory: one [`Entry`] a name, about 160 bytes and the path. Fails on the first directory that
 /// cannot be read: a walk that missed something must not be called complete.
 pub fn walk(root: &Root, anchors: &[Anchor]) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
+    let mounts = env::mounts_below(root.path());
     for anchor in anchors {
         let top = root.path().join(&anchor.path);
         let dev = top.symlink_metadata()?.dev();
         let mut shards = Vec::new();
-        for found in walker(&top).max_depth(SHARD_DEPTH) {
+        for found in outside(&mounts, walker(&top).max_depth(SHARD_DEPTH)) {
             let found = found?;
             let entry = entry_of(root.path(), &found)?;
             if on(dev, &entry) {
@@ -43,7 +46,7 @@ pub fn walk(root: &Root, anchors: &[Anchor]) -> io::Result<Vec<Entry>> {
             }
         }
         let below = |shard: &PathBuf| -> io::Result<Vec<Entry>> {
-            let inside = walker(shard).min_depth(1).into_iter();
+            let inside = outside(&mounts, walker(shard).min_depth(1));
             let all = inside.map(|found| entry_of(root.path(), &found?));
             all.filter(|entry| entry.as_ref().map_or(true, |e| on(dev, e))).collect()
         };
@@ -56,6 +59,15 @@ pub fn walk(root: &Root, anchors: &[Anchor]) -> io::Result<Vec<Entry>> {
 
 fn walker(top: &Path) -> WalkDir {
     WalkDir::new(top).same_file_system(true).follow_links(false).follow_root_links(false)
+}
+
+/// Without what is mounted below where the walk begins.
+fn outside(
+    mounts: &BTreeSet<PathBuf>,
+    walk: WalkDir,
+) -> impl Iterator<Item = walkdir::Result<walkdir::DirEntry>> {
+    let inside = |found: &walkdir::DirEntry| found.depth() == 0 || !mounts.contains(found.path());
+    walk.into_iter().filter_entry(inside)
 }
 
 fn on(dev: u64, entry: &Entry) -> bool {

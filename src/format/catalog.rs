@@ -23,7 +23,7 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     let strings = table
         .filter(|end| *end <= bytes.len() as u64 && size > 24)
         .ok_or_else(|| Malformed::at(24, format!("{count} messages do not fit the file")))?;
-    let mut facts = Facts::default();
+    let mut facts = Facts::of(bytes);
     for at in (0..count).map(|n| header + n * size) {
         let id: String =
             image.slice(at, 16, "message id")?.iter().map(|b| format!("{b:02x}")).collect();
@@ -32,5 +32,5 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
         let at = strings.saturating_add(offset);
         facts.opaque("messages", format!("{id} {language}").trim_end(), image.cstr(at, "message")?);
     }
-    Ok(facts)
+    facts.finish()
 }

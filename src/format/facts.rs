@@ -12,12 +12,22 @@ use super::Malformed;
 
 /// Names that one line lists at most.
 const LISTED: usize = 5;
+/// Bytes of a string in a file, at most.
+const STRING: usize = 64 << 10;
 /// Bytes of one name or value that a line shows at most.
 const SHOWN: usize = 80;
 
+/// Bytes of names and values for each byte of a file, at most: a file may name one string many
+/// times, and one that is made to do harm does little else.
+const EXPANSION: usize = 64;
+
 /// What a file says, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts(Vec<Fact>);
+pub struct Facts {
+    list: Vec<Fact>,
+    /// Bytes that names and values may still take; `None` once they took more.
+    room: Option<usize>,
+}
 
 /// One thing that a file says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +43,26 @@ pub struct Fact {
 }
 
 impl Facts {
+    /// No facts yet of the file `bytes`, whose size bounds what they may take.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let room = bytes.len().saturating_mul(EXPANSION).saturating_add(1 << 16);
+        Facts { list: Vec::new(), room: Some(room) }
+    }
+
+    /// The facts, unless they took more room than an honest file needs.
+    pub(crate) fn finish(self) -> Result<Self, Malformed> {
+        match self.room {
+            Some(_) => Ok(self),
+            None => Err(Malformed::at(0, "the file says more than 64 times its size")),
+        }
+    }
+
+    /// Takes room for a fact; `false` if there is none.
+    fn fits(&mut self, bytes: usize) -> bool {
+        self.room = self.room.and_then(|room| room.checked_sub(bytes));
+        self.room.is_some()
+    }
+
     /// Adds a fact whose value people can read.
     pub(crate) fn text(
         &mut self,
@@ -40,36 +70,42 @@ impl Facts {
         name: impl Into<String>,
         value: impl Into<String>,
     ) {
-        self.0.push(Fact { kind, name: name.into(), value: value.into(), shown: true });
+        let (name, value) = (name.into(), value.into());
+        if self.fits(name.len() + value.len()) {
+            self.list.push(Fact { kind, name, value, shown: true });
+        }
     }
 
     /// Adds a fact whose value is only compared, by its digest.
     pub(crate) fn opaque(&mut self, kind: &'static str, name: impl Into<String>, value: &[u8]) {
-        let value = Sha256::digest(value)[..16].escape_ascii().to_string();
-        self.0.push(Fact { kind, name: name.into(), value, shown: false });
+        let name = name.into();
+        if self.fits(name.len() + value.len()) {
+            let value = Sha256::digest(value)[..16].escape_ascii().to_string();
+            self.list.push(Fact { kind, name, value, shown: false });
+        }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.list.len()
     }
 
     /// Whether the file says nothing.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     /// In what two files differ: a line for the facts of a kind that only one of them has, a line a
     /// fact that differs up to five a kind, and a line where only the order differs.
     pub fn compare(&self, other: &Facts) -> Vec<String> {
-        let mut kinds: Vec<&str> = self.0.iter().chain(&other.0).map(|f| f.kind).collect();
+        let mut kinds: Vec<&str> = self.list.iter().chain(&other.list).map(|f| f.kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
         kinds.into_iter().flat_map(|kind| compare_kind(kind, self, other)).collect()
     }
 
     fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Fact> {
-        self.0.iter().filter(move |f| f.kind == kind)
+        self.list.iter().filter(move |f| f.kind == kind)
     }
 
     /// The facts of a kind by name.
@@ -178,9 +214,10 @@ impl<'a> Image<'a> {
         self.array(at, what).map(u64::from_le_bytes)
     }
 
-    /// The bytes before the NUL at or after `at`.
+    /// The bytes before the NUL at or after `at`, at most 64 KiB.
     pub(crate) fn cstr(self, at: u64, what: &str) -> Result<&'a [u8], Malformed> {
         let tail = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..));
+        let tail = tail.map(|tail| &tail[..tail.len().min(STRING)]);
         let end = tail.and_then(|tail| Some(&tail[..tail.iter().position(|b| *b == 0)?]));
         end.ok_or_else(|| Malformed::at(at, format!("{what} is out of bounds")))
     }
@@ -205,7 +242,7 @@ mod tests {
     use super::*;
 
     fn facts(list: &[(&'static str, &str, &str)]) -> Facts {
-        let mut facts = Facts::default();
+        let mut facts = Facts::of(&[]);
         list.iter().for_each(|(kind, name, value)| facts.text(kind, *name, *value));
         facts
     }
@@ -224,10 +261,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_says_one_thing_for_ever_is_refused() {
+        let mut facts = Facts::of(&[0; 100]);
+        let long = "x".repeat(1 << 12);
+        (0..1000).for_each(|_| facts.text("keys", long.clone(), ""));
+        assert!(facts.len() < 20);
+        assert!(facts.finish().is_err());
+    }
+
+    #[test]
     fn long_lists_end() {
         let many: Vec<String> = (0..9).map(|n| n.to_string()).collect();
         let side = |value| {
-            let mut facts = Facts::default();
+            let mut facts = Facts::of(&[]);
             many.iter().for_each(|n| facts.text("keys", n.clone(), value));
             facts
         };

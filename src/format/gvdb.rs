@@ -27,10 +27,10 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     if image.u32(8, "header")? != 0 {
         return Err(Malformed::at(8, "unknown version of a GVariant database"));
     }
-    let mut facts = Facts::default();
+    let mut facts = Facts::of(bytes);
     let mut left = bytes.len();
     table(image, 16, &mut Vec::new(), &mut left, &mut facts)?;
-    Ok(facts)
+    facts.finish()
 }
 
 /// The range that the pointer at `at` names.

@@ -151,14 +151,14 @@ impl<'a> Hwdb<'a> {
     /// # Errors
     /// [`Malformed`] if the trie does not end.
     pub fn facts(&self) -> Result<Facts, Malformed> {
-        let mut facts = Facts::default();
+        let mut facts = Facts::of(self.image.bytes);
         facts.text("header", "tool version", self.image.u64(8, "header")?.to_string());
         for file in &self.files {
             facts.text("source files", self.image.text(*file, "file's name")?, "");
         }
         let mut left = self.image.bytes.len();
         self.walk(self.root, &mut Vec::new(), &mut left, &mut facts)?;
-        Ok(facts)
+        facts.finish()
     }
 
     fn walk(

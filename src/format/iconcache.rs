@@ -18,7 +18,7 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
         return Err(Malformed::at(0, "not an icon cache of version 1.0"));
     }
     let (hash, list) = (image.u32(4, "header")?.into(), image.u32(8, "header")?.into());
-    let mut facts = Facts::default();
+    let mut facts = Facts::of(bytes);
     let mut dirs = Vec::new();
     for n in 0..image.count(list, 4, "directories")? {
         let at = image.u32(list + 4 + n * 4, "directories")?.into();
@@ -38,7 +38,7 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     for dir in dirs {
         facts.text("directories", dir, "");
     }
-    Ok(facts)
+    facts.finish()
 }
 
 fn icon(image: Image<'_>, at: u64, dirs: &[String], facts: &mut Facts) -> Result<(), Malformed> {

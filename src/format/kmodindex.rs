@@ -21,17 +21,17 @@ const KEY: usize = 4096;
 /// Text is never malformed.
 pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     let image = Image { bytes, big: true };
-    let mut facts = Facts::default();
+    let mut facts = Facts::of(bytes);
     if bytes.first() != Some(&MAGIC.to_be_bytes()[0]) {
         lines(bytes, &mut facts);
-        return Ok(facts);
+        return facts.finish();
     }
     if image.u32(0, "header")? != MAGIC || image.u32(4, "header")? >> 16 != 2 {
         return Err(Malformed::at(0, "not a kmod index of version 2"));
     }
     let mut left = bytes.len();
     node(image, image.u32(8, "root")?, &mut Vec::new(), &mut left, &mut facts)?;
-    Ok(facts)
+    facts.finish()
 }
 
 /// Lines by their first word (`modules.dep`, `.softdep`) or their first two (`alias X module`);

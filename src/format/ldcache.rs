@@ -28,7 +28,7 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     let count = image.count(20, ENTRY, "libraries")?;
     let strings = u64::from(image.u32(24, "header")?);
     image.slice(HEADER + count * ENTRY, strings, "string table")?;
-    let mut facts = Facts::default();
+    let mut facts = Facts::of(bytes);
     for at in (0..count).map(|n| HEADER + n * ENTRY) {
         let string = |field| {
             let offset = u64::from(image.u32(at + field, "library")?);
@@ -42,7 +42,7 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
         facts.text("libraries", name, string(8)?);
     }
     extensions(image, &mut facts)?;
-    Ok(facts)
+    facts.finish()
 }
 
 /// Where the new format starts.

@@ -33,17 +33,22 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     }
     // The order of the records is that in which locales were added.
     locales.sort();
-    let mut facts = Facts::default();
+    let mut facts = Facts::of(bytes);
+    // Locales share categories, so what is hashed is more than the file, within reason.
+    let mut left = bytes.len() as u64 * 64;
     for (record, name) in locales {
-        facts.opaque("locales", name, &digest(image, record)?);
+        facts.opaque("locales", name, &digest(image, record, &mut left)?);
     }
-    Ok(facts)
+    facts.finish()
 }
 
-fn digest(image: Image<'_>, record: u64) -> Result<Vec<u8>, Malformed> {
+fn digest(image: Image<'_>, record: u64, left: &mut u64) -> Result<Vec<u8>, Malformed> {
     let mut sha = Sha256::new();
     for at in (0..CATEGORIES).map(|n| record + 4 + n * 8) {
         let (start, len) = (image.u32(at, "record")?, image.u32(at + 4, "record")?);
+        *left = left
+            .checked_sub(len.into())
+            .ok_or_else(|| Malformed::at(record, "the locales are more than 64 times the file"))?;
         sha.update(len.to_be_bytes());
         sha.update(image.slice(u64::from(start), u64::from(len), "category")?);
     }

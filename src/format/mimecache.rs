@@ -19,7 +19,7 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     if !matches!(version, (1, 0..=2)) {
         return Err(Malformed::at(0, "not a MIME cache of version 1.0 to 1.2"));
     }
-    let mut reader = Reader { image, facts: Facts::default(), left: bytes.len() };
+    let mut reader = Reader { image, facts: Facts::of(bytes), left: bytes.len() };
     reader.facts.text("header", "version", format!("{}.{}", version.0, version.1));
     reader.pairs(4, "aliases")?;
     reader.parents()?;
@@ -32,7 +32,7 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
         reader.pairs(32, "icons")?;
         reader.pairs(36, "generic icons")?;
     }
-    Ok(reader.facts)
+    reader.facts.finish()
 }
 
 struct Reader<'a> {

@@ -18,14 +18,14 @@ const WITH_ARCH: u32 = 4;
 /// [`Malformed`] unless the header is one of a policy or of compiled file contexts.
 pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     let image = Image { bytes, big: false };
-    let mut facts = Facts::default();
+    let mut facts = Facts::of(bytes);
     match image.u32(0, "header")? {
         POLICY => policy(image, &mut facts)?,
         CONTEXTS => contexts(image, &mut facts)?,
         _ => return Err(Malformed::at(0, "neither a policy nor compiled file contexts")),
     }
     facts.text("fields", "size", bytes.len().to_string());
-    Ok(facts)
+    facts.finish()
 }
 
 fn policy(image: Image<'_>, facts: &mut Facts) -> Result<(), Malformed> {

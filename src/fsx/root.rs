@@ -120,6 +120,34 @@ impl Root {
         Ok(rustix::fs::utimensat(&dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
+    /// Takes these extended attributes away from whatever stands at `path`, a symbolic link itself
+    /// included. One that is not there is no error.
+    pub fn remove_xattrs(&self, path: &Path, names: &[Vec<u8>]) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        let Some(stat) = self.stat(path)? else { return Ok(()) };
+        let fd = match Kind::of_mode(stat.st_mode) {
+            Kind::Symlink => None,
+            _ => Some(self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK)?),
+        };
+        for name in names {
+            let name = std::ffi::CString::new(name.as_slice())?;
+            let removed = match &fd {
+                Some(fd) => rustix::fs::fremovexattr(fd, name.as_c_str()),
+                None => {
+                    // As for reading: only a path names a link, and it goes through its parent.
+                    let (dir, last) = self.parent(path)?;
+                    let at = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string());
+                    rustix::fs::lremovexattr(at.join(last), name.as_c_str())
+                }
+            };
+            match removed {
+                Ok(()) | Err(Errno::NODATA) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
     /// Makes `new` another name of the inode at `old`, replacing what stood at `new`.
     pub fn link(&self, old: &Path, new: &Path) -> io::Result<()> {
         let (old_dir, old_name) = self.parent(old)?;

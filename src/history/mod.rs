@@ -2,8 +2,8 @@
 //!
 //! `schema.sql` is the documentation of the schema: `run`, `difference`, two tables that hold
 //! recurring names and large texts once, and what was told to whom. The file is in WAL mode, every write is one immediate
-//! transaction, and a writer waits for another up to [`BUSY`]. A killed process loses the
-//! transaction it was in and nothing else. `PRAGMA user_version` counts [`MIGRATIONS`]; a file of
+//! transaction, and a writer waits for another up to `BUSY`. A killed process loses the
+//! transaction it was in and nothing else. `PRAGMA user_version` counts `MIGRATIONS`; a file of
 //! a newer reprofix is refused. WAL needs a local file system: keep the history off NFS.
 
 mod query;

@@ -331,6 +331,14 @@ impl<'a> Disk<'a> {
         Some(Member { path: path.into(), ..member.clone() })
     }
 
+    /// Whether `member` is a directory that is there already, its owner and mode the same.
+    pub(super) fn has_directory(&self, member: &Member) -> bool {
+        let same = |n: &Node| {
+            n.kind == Type::Dir && (n.mode, n.uid, n.gid) == (member.mode, member.uid, member.gid)
+        };
+        member.kind == Type::Dir && self.nodes.get(&member.path).is_some_and(same)
+    }
+
     fn target(&self, node: &Node) -> &'a [u8] {
         let member = node.member.and_then(|m| self.layers.get(node.layer)?.members.get(m));
         member.map_or(b"", |m| &m.link)

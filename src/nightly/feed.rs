@@ -5,6 +5,7 @@
 //! must give again byte for byte, and `NAME-VERSION-ARCH.rebuild.json` ([`Recipe`]), which says
 //! what to rebuild. The feed is the JSON that `rebuildctl pkgs sync-stdin` reads.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -80,6 +81,8 @@ pub struct Job {
     pub distribution: String,
     /// The stream that rebuilds; by default the build's name.
     pub stream: Option<String>,
+    /// Only builds of this architecture.
+    pub architecture: Option<String>,
 }
 
 /// rebuilderd's `PackageReport`.
@@ -108,33 +111,32 @@ struct Artifact {
     url: String,
 }
 
-/// Publishes every build of the work directories; gives one report an architecture, sorted.
+/// Publishes every build of the work directories; gives the report.
 ///
-/// Fails, naming the build, if one cannot be read. Files of builds that are gone stay.
-pub fn publish(job: &Job) -> Result<Vec<Report>> {
-    let mut packages = Vec::new();
+/// Fails, naming the build, if one cannot be read, and if builds of several architectures are
+/// there and none was asked for. Files of builds that are gone stay.
+pub fn publish(job: &Job) -> Result<Report> {
+    let mut all = Vec::new();
     for workdir in &job.workdirs {
-        for build in builds(workdir)? {
-            let one = || format!("build {} for {} in {}", build.id, build.arch, workdir.display());
-            packages.push((build.arch.clone(), package(job, &build).with_context(one)?));
-        }
+        all.extend(builds(workdir)?);
     }
-    packages.sort_by(|a, b| (&a.0, &a.1.name, &a.1.version).cmp(&(&b.0, &b.1.name, &b.1.version)));
-    let mut reports: Vec<Report> = Vec::new();
-    for (architecture, package) in packages {
-        if reports.last().is_none_or(|report| report.architecture != architecture) {
-            reports.push(Report {
-                distribution: job.distribution.clone(),
-                release: None,
-                architecture,
-                packages: Vec::new(),
-            });
-        }
-        if let Some(report) = reports.last_mut() {
-            report.packages.push(package);
-        }
+    all.retain(|build| job.architecture.as_ref().is_none_or(|arch| build.arch == *arch));
+    let archs: BTreeSet<&str> = all.iter().map(|build| build.arch.as_str()).collect();
+    ensure!(!archs.is_empty(), "there is no build");
+    ensure!(
+        archs.len() == 1,
+        "builds are for {}; a feed has one architecture, name it with --architecture",
+        Vec::from_iter(archs).join(", ")
+    );
+    let architecture = all[0].arch.clone();
+    let mut packages = Vec::new();
+    for build in &all {
+        let one = || format!("build {} in {}", build.id, build.workdir.display());
+        packages.push(package(job, build).with_context(one)?);
     }
-    Ok(reports)
+    packages.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+    let distribution = job.distribution.clone();
+    Ok(Report { distribution, release: None, architecture, packages })
 }
 
 /// The builds that `builds.json` lists.

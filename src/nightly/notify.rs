@@ -163,7 +163,13 @@ pub fn tell(config: &Config, history: &mut History, runs: &[&Run]) -> Result<Vec
 /// Posts a message. No error holds the address: it may be a secret itself.
 fn post(hook: &Webhook, message: &Message) -> Result<()> {
     let body = serde_json::to_vec(message)?;
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ureq::tls::TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(provider)
+        .root_certs(ureq::tls::RootCerts::PlatformVerifier)
+        .build();
     let agent: ureq::Agent = ureq::Agent::config_builder()
+        .tls_config(tls)
         .timeout_global(Some(PATIENCE))
         .max_redirects(0)
         .http_status_as_error(false)

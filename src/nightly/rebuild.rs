@@ -24,6 +24,9 @@ use crate::source::{Spec, Subject};
 /// Where [`rebuild`] leaves word for [`explain`], beside the manifest.
 pub const NOTE: &str = "reprofix-subjects.json";
 
+/// Of a build's output, its end is what the worker sends home.
+const LOG_TAIL: u64 = 256 << 10;
+
 #[derive(Serialize, Deserialize)]
 struct Note {
     published: String,
@@ -32,11 +35,12 @@ struct Note {
 }
 
 /// Rebuilds what the recipe at `input` names, by the stream of that name in `config`, and writes
-/// the manifest into `out`. The rebuilt subject is left in `out/work`, for [`explain`].
+/// the manifest into `out`; gives the end of the build's output. The rebuilt subject is left in
+/// `out/work`, for [`explain`].
 ///
 /// Fails if the recipe or the stream cannot work, and if a step fails: the end of its output is in
 /// the error then.
-pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<()> {
+pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
     let recipe = Recipe::read(input)?;
     let stream = config.stream.iter().find(|s| s.name == recipe.stream);
     let stream = stream.with_context(|| format!("there is no stream {:?}", recipe.stream))?;
@@ -62,12 +66,13 @@ pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<()> {
         token: &night::token(),
         epoch: SourceDateEpoch::new(recipe.source_date_epoch),
     };
-    let built = match build::build(&plan, "rebuild", &Launch::default()) {
+    let built = build::build(&plan, "rebuild", &Launch::default());
+    let log = tail(&work.join("rebuild.log"), LOG_TAIL).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log).into_owned();
+    let built = match built {
         Ok(built) => built,
         Err(failure) => {
-            let log = tail(&work.join("rebuild.log"), 64 << 10).unwrap_or_default();
             mounts::remove(&work)?;
-            let log = String::from_utf8_lossy(&log);
             bail!("{}: {}\n{log}", failure.verdict, failure.detail);
         }
     };
@@ -76,7 +81,8 @@ pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<()> {
     let note =
         Note { published: recipe.subject, rebuilt: built.subject, epoch: recipe.source_date_epoch };
     fsx::atomic_write(&out.join(NOTE), &serde_json::to_vec(&note)?, 0o644)?;
-    Ok(fsx::atomic_write(&out.join(&recipe.manifest), text.as_bytes(), 0o644)?)
+    fsx::atomic_write(&out.join(&recipe.manifest), text.as_bytes(), 0o644)?;
+    Ok(log)
 }
 
 /// Why two manifests differ: `check`'s report where both subjects can be read, else which paths do

@@ -5,11 +5,13 @@
 //! and compares it with the one stored at build time. In the older of two formats the digest covers
 //! the mode bits of directories, which not every container runtime unpacks alike: one image starts
 //! on one machine and stops with `cache requires rebuild` on another. [`verify`] computes the digest
-//! the way opm does under each unpacker; [`fix`] writes an image that unpacks the same everywhere.
+//! the way opm does under each unpacker; `opm fix` writes an image that unpacks the same everywhere.
 
 pub mod bundles;
 pub mod digest;
 pub mod document;
+pub mod fix;
+pub mod index;
 pub mod pogreb;
 pub mod tree;
 pub mod verify;

@@ -19,9 +19,9 @@ use crate::format::Malformed;
 use crate::tree::Kind;
 
 /// First bytes of a segment, its version included.
-const MAGIC: &[u8] = b"pogreb\x0e\xfd\x02\0\0\0";
+pub(super) const MAGIC: &[u8] = b"pogreb\x0e\xfd\x02\0\0\0";
 /// Bytes of a segment's header.
-const HEADER: usize = 512;
+pub(super) const HEADER: usize = 512;
 /// Bytes of all segments together.
 const SEGMENT_BYTES: u64 = 1 << 30;
 /// Bytes of one `.indexignore`.

@@ -151,7 +151,7 @@ pub fn in_images(
     Ok(Checks { catalogs })
 }
 
-fn in_layers(image: &Image, places: Places, layers: &[Layer]) -> anyhow::Result<Check> {
+pub(super) fn in_layers(image: &Image, places: Places, layers: &[Layer]) -> anyhow::Result<Check> {
     let mut rows = Vec::new();
     let mut trees: BTreeMap<Model, Tree> = BTreeMap::new();
     let (mut format, mut stored) = (None, None);

@@ -61,6 +61,10 @@ impl Plugin for Known {
         }
     }
 
+    fn about(&self, _entry: &Entry) -> Option<&'static str> {
+        Some(self.page.why)
+    }
+
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
         compare(self.reader, &a.content(), &b.content())
     }

@@ -38,6 +38,7 @@ mod selinux;
 mod table;
 mod tar;
 mod treefile;
+mod xattrs;
 mod zip;
 
 use std::borrow::Cow;
@@ -81,6 +82,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &javadoc::Javadoc,
     &rpmdb::Rpmdb,
     &initramfs::Initramfs,
+    &xattrs::Xattrs,
     &mtime::Mtime,
 ];
 
@@ -108,6 +110,12 @@ pub trait Plugin: Sync {
     /// one lower-case phrase a finding ("3 packages differ: …"), in a stable order.
     fn explain(&self, _a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {
         Vec::new()
+    }
+
+    /// What is known of a path, which the plugin wants, that stands in one of two builds only, or
+    /// is a link with two targets.
+    fn about(&self, _entry: &Entry) -> Option<&'static str> {
+        None
     }
 
     /// For a plugin that is a table: each row's paths, what happens to them, and the reason.
@@ -166,10 +174,26 @@ pub enum Verdict {
     Steps(Vec<Step>),
     /// What becomes of it is decided together with this path, whose steps write it.
     With(PathBuf),
+    /// These extended attributes go, by name; everything else stays.
+    Xattrs(Vec<Vec<u8>>),
     /// A known source of difference that no tool may fix here: why, and what to do instead.
     Report(String),
     /// Looks like this plugin's file but cannot be understood; it is left alone, with a warning.
     Unparsed(Malformed),
+}
+
+impl Verdict {
+    /// Whether the plugin asks for a change of this path, not only says a word.
+    pub fn changes(&self) -> bool {
+        match self {
+            Verdict::Rewrite(_)
+            | Verdict::Remove
+            | Verdict::Mtime(_)
+            | Verdict::Xattrs(_)
+            | Verdict::Steps(_) => true,
+            Verdict::Keep | Verdict::With(_) | Verdict::Report(_) | Verdict::Unparsed(_) => false,
+        }
+    }
 }
 
 /// One step of [`Verdict::Steps`], applied by the engine like any other change.

@@ -37,12 +37,12 @@ static PAGE: Page = Page {
 
 /// `NAME=VALUE` lines; other text is a line by its number.
 fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
-    let mut facts = Facts::default();
+    let mut facts = Facts::of(bytes);
     for (n, line) in String::from_utf8_lossy(bytes).lines().enumerate() {
         match line.split_once('=') {
             Some((name, value)) if !name.contains(' ') => facts.text("fields", name, value),
             _ => facts.text("lines", format!("line {}", n + 1), line),
         }
     }
-    Ok(facts)
+    facts.finish()
 }

@@ -150,6 +150,10 @@ impl Plugin for Table {
         self.row(a.entry).map(|row| row.reason.to_owned()).into_iter().collect()
     }
 
+    fn about(&self, entry: &Entry) -> Option<&'static str> {
+        self.row(entry).map(|row| row.reason)
+    }
+
     fn table(&self) -> Vec<[&'static str; 3]> {
         self.rows.iter().map(|row| [row.glob, row.action.word(), row.reason]).collect()
     }

@@ -30,9 +30,9 @@ static PAGE: Page = Page {
 fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     let value: Value = serde_json::from_slice(bytes)
         .map_err(|e| Malformed::at(e.column(), format!("line {}: not JSON", e.line())))?;
-    let mut facts = Facts::default();
+    let mut facts = Facts::of(bytes);
     leaves(&value, &mut String::new(), &mut facts);
-    Ok(facts)
+    facts.finish()
 }
 
 /// serde_json bounds the nesting at 128.

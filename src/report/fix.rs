@@ -223,7 +223,7 @@ fn count(row: &mut PluginRow, change: &Change) {
     let (before, after) = match &change.action {
         Action::Rewrite { before, after, .. } => (*before, *after),
         Action::Remove { before } => (*before, 0),
-        Action::Patch { .. } | Action::Steps(_) | Action::Touch => (0, 0),
+        Action::Patch { .. } | Action::Steps(_) | Action::Xattrs(_) | Action::Touch => (0, 0),
     };
     row.bytes_before += before;
     row.bytes_after += after;
@@ -243,6 +243,7 @@ pub(super) fn change_row(change: &Change) -> ChangeRow {
             Action::Patch { .. } => "patch",
             Action::Remove { .. } => "remove",
             Action::Steps(_) => "steps",
+            Action::Xattrs(_) => "xattrs",
             Action::Touch => "touch",
         },
         mtime: change.mtime.map(|t| t.sec),

@@ -219,6 +219,28 @@ fn a_read_only_file_system_is_an_error_and_stays_as_it_is() {
     assert_eq!(snapshot(mount.0.path()), before);
 }
 
+/// A container engine binds files of the host into a root; their device may be the root's own.
+#[test]
+fn what_is_mounted_in_the_tree_is_none_of_it() {
+    let Some(mount) = Mount::tmpfs("size=16m") else { return };
+    let tree = mount.0.path().join("tree");
+    let host = put(mount.0.path().join("host/machine-id"), b"0123456789abcdef0123456789abcdef\n");
+    let inside = put(tree.join("etc/machine-id"), b"");
+    put(mount.0.path().join("host/log/messages"), b"log");
+    let folder = tree.join("var/log");
+    fs::create_dir_all(&folder).unwrap();
+    for (from, to) in [(&host, &inside), (&mount.0.path().join("host/log"), &folder)] {
+        assert!(mount_status(Command::new("mount").arg("--bind").arg(from).arg(to)));
+    }
+    let output = fix(&tree, &[]);
+    for to in [&inside, &folder] {
+        assert!(mount_status(Command::new("umount").arg(to)));
+    }
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(fs::read(&host).unwrap().starts_with(b"0123"));
+    assert!(mount.0.path().join("host/log/messages").exists());
+}
+
 #[test]
 fn a_full_disk_is_an_error_and_leaves_whole_files() {
     let Some(mount) = Mount::tmpfs("size=2m") else { return };

@@ -8,7 +8,7 @@ use reprofix::source::ostree::{Commit, Repository};
 use reprofix::tree::Tree;
 use reprofix::tree::digest::{digest, walk};
 
-use crate::repo::{commit, commit_with, init, run, scratch, shown_checksum};
+use crate::repo::{commit, commit_with, init, reprofix, run, scratch, shown_checksum};
 
 fn open(repo: &Path, rev: &str) -> Commit {
     let repo = Repository::open(repo).unwrap();
@@ -107,4 +107,29 @@ fn fix_announces_the_checksum_that_ostree_then_gives() {
     let announced = text.lines().find_map(|l| l.strip_prefix("content checksum ")).unwrap();
     commit(&repo, "main", &tree);
     assert_eq!(announced, shown_checksum(&repo, "main"));
+}
+
+/// Every object of a kind with one bit changed: an error that names one and says what to do.
+#[test]
+fn a_corrupt_object_is_named() {
+    for kind in ["dirtree", "dirmeta", "commit"] {
+        let (dir, tree) = scratch();
+        let repo = dir.path().join("repo");
+        init(&repo, "archive");
+        commit(&repo, "a", &tree);
+        std::fs::write(tree.join("usr/bin/more"), "more").unwrap();
+        commit(&repo, "b", &tree);
+        for entry in walkdir::WalkDir::new(repo.join("objects")).into_iter().map(|e| e.unwrap()) {
+            if entry.path().extension().is_some_and(|e| e == kind) {
+                let mut bytes = std::fs::read(entry.path()).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                std::fs::write(entry.path(), bytes).unwrap();
+            }
+        }
+        let subject = |branch: &str| format!("ostree:{}:{branch}", repo.display());
+        let (code, _, err) = reprofix(&["check", &subject("a"), &subject("b"), "--quiet"]);
+        assert_eq!(code, 2, "{kind}: {err}");
+        assert!(err.contains(&format!(".{kind}")) && err.contains("corrupt"), "{kind}: {err}");
+    }
 }

@@ -60,13 +60,17 @@ const KERNEL: &[u8] = b"a kernel";
 
 impl Legacy {
     fn new() -> Self {
+        Self::of(KERNEL, "a")
+    }
+
+    fn of(kernel: &[u8], side: &str) -> Self {
         let legacy = Legacy { dir: tempfile::tempdir().unwrap() };
-        let image = fixture("a", "gzip");
+        let image = fixture(side, "gzip");
         let modules = legacy.path("modules/6.1");
-        put(modules.join("vmlinuz"), KERNEL);
+        put(modules.join("vmlinuz"), kernel);
         put(modules.join("initramfs.img"), &image);
         fs::create_dir_all(legacy.path("ostree-boot")).unwrap();
-        let sum = sum(KERNEL, &image);
+        let sum = sum(kernel, &image);
         fs::hard_link(modules.join("vmlinuz"), legacy.kernel(&sum)).unwrap();
         fs::hard_link(modules.join("initramfs.img"), legacy.image(&sum)).unwrap();
         legacy
@@ -169,6 +173,32 @@ fn a_pair_with_a_third_file_is_reported_and_stays() {
     let said: Vec<_> = plan.remarks.iter().map(|r| format!("{:?}", r.note)).collect();
     assert!(said.iter().any(|s| s.contains("its name ends in a checksum")), "{said:?}");
     assert!(fix(legacy.dir.path()).is_empty());
+}
+
+/// `check` of two trees: how many differences there are of each cause.
+fn check(a: &Legacy, b: &Legacy) -> (usize, serde_json::Value) {
+    let subject = |l: &Legacy| std::ffi::OsString::from(format!("dir:{}", l.dir.path().display()));
+    let job = reprofix::check::Job { a: subject(a), ..Default::default() };
+    let progress = reprofix::report::Progress::new(true);
+    let report = reprofix::check::compare(&job, &subject(b), &progress).unwrap();
+    let report = serde_json::to_value(&report).unwrap();
+    (report["differences"].as_array().unwrap().len(), report["counts"].clone())
+}
+
+#[test]
+fn check_explains_names_by_what_they_follow() {
+    // The image differs in what the plugin removes: so do the names, and they are one afterwards.
+    let (count, counts) = check(&Legacy::of(KERNEL, "a"), &Legacy::of(KERNEL, "b"));
+    assert_eq!((count, counts["fixed"].as_u64()), (5, Some(5)), "{counts}");
+    // The kernels differ: nothing makes the names one, and they follow.
+    let (count, counts) = check(&Legacy::of(KERNEL, "a"), &Legacy::of(b"another", "a"));
+    assert_eq!((count, counts["cascade"].as_u64()), (5, Some(4)), "{counts}");
+    assert_eq!(counts["unexplained"].as_u64(), Some(1), "the kernel: {counts}");
+    // One side is in normal form already.
+    let fixed = Legacy::of(KERNEL, "a");
+    fix(fixed.dir.path());
+    let (count, counts) = check(&fixed, &Legacy::of(KERNEL, "b"));
+    assert_eq!((count, counts["fixed"].as_u64()), (5, Some(5)), "{counts}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod check;
 mod check_reports;
 #[cfg(feature = "ostree")]
 mod check_subjects;
+mod config;
 #[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
@@ -21,6 +22,7 @@ mod layout;
 mod memtree;
 mod oci;
 mod oci_compare;
+mod oci_hostile;
 mod oci_normalize;
 mod oci_unpack;
 mod opm;
@@ -38,5 +40,7 @@ mod rpmdb_rpm;
 mod rpmdb_sqlite;
 mod rpmdb_world;
 mod schema;
+mod sources;
 mod stacker;
 mod tools;
+mod xattrs;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
 
 use reprofix::check::Job;
 use reprofix::image::compare::{Class, Report, compare};
@@ -252,4 +254,63 @@ fn a_catalog_whose_platforms_hold_other_bundles_is_named() {
 fn classes_have_words_and_serialise_in_one_order() {
     let json = serde_json::to_string(&[Class::ListShape, Class::PaxCtime]).unwrap();
     assert_eq!(json, r#"["list-shape","pax-ctime"]"#);
+}
+
+/// The keys of a JSON value, at every level, but for those of maps whose keys are data.
+fn keys(value: &serde_json::Value, all: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            for (key, value) in map {
+                all.insert(key.clone());
+                if key != "paths" && key != "annotations" {
+                    keys(value, all);
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|v| keys(v, all)),
+        _ => {}
+    }
+}
+
+/// What `--json` writes is what docs/schema/images.md lists.
+#[test]
+fn every_json_field_is_documented() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema/images.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| crate::oci::fixture(name).display().to_string();
+    let out = |name: &str| dir.path().join(name).display().to_string();
+    let roots = dir.path().join("roots/base");
+    std::fs::create_dir_all(&roots).unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stacker");
+    std::fs::copy(fixtures.join("bug442.json"), roots.join("overlay_metadata.json")).unwrap();
+    let roots = out("roots");
+    let commands: [Vec<String>; 12] = [
+        vec!["check".into(), at("single-rebuild-a"), at("single-rebuild-b")],
+        vec!["check".into(), at("opm-good"), at("opm-implied-parent")],
+        vec!["check".into(), at("ostree-encap-1"), at("ostree-encap-2")],
+        vec!["oci".into(), "platforms".into(), at("multi-attestation")],
+        vec!["oci".into(), "verify".into(), at("bad-corrupt-layer")],
+        vec!["oci".into(), "verify".into(), at("bad-missing-layer")],
+        vec!["oci".into(), "lint".into(), at("opm-implied-parent")],
+        vec!["oci".into(), "normalize".into(), at("multi-attestation"), "-o".into(), out("n")],
+        vec!["opm".into(), "verify".into(), at("opm-implied-parent")],
+        vec!["opm".into(), "fix".into(), at("opm-implied-parent"), "-o".into(), out("f")],
+        vec!["stacker".into(), "check".into(), "--roots".into(), roots.clone()],
+        vec!["stacker".into(), "fix".into(), "--dry-run".into(), "--roots".into(), roots],
+    ];
+    for arguments in commands {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reprofix"));
+        command.args(&arguments).args(["--json", "-"]).env("SOURCE_DATE_EPOCH", "0");
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{arguments:?}: {said}");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut all = BTreeSet::new();
+        keys(&json, &mut all);
+        assert!(all.len() >= 2, "{arguments:?}");
+        for key in all {
+            assert!(page.contains(&format!("`{key}`")), "{arguments:?}: {key} is not documented");
+        }
+    }
 }

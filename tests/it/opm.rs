@@ -6,10 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use reprofix::env::SourceDateEpoch;
 use reprofix::image::Findings;
+use reprofix::image::normalize::Options;
+use reprofix::opm::fix::{Fixed, fix};
 use reprofix::opm::verify::{Check, Format, Verdict, in_images, on_disk};
+use reprofix::source::oci::{Compression, Subject};
 use serde_json::Value;
 
+use crate::layout::{Layout, Made, Stored, archive, files};
 use crate::oci::open;
 
 /// What is done to a catalog's folder, and its name.
@@ -175,4 +180,119 @@ fn broken_input_is_an_error_and_never_a_verdict() {
     assert!(format!("{error:#}").contains("reading 00000-1.psg: record's checksum"), "{error:#}");
     assert!(on_disk(&catalog.path("nothing"), &catalog.path("cache-dir")).is_err());
     assert!(in_images(&open("single-ts0-a"), None, None).is_err());
+}
+
+/// An image of an unpacked catalog of the fixtures, every member with the time `at`; in two layers,
+/// backwards, if `turned`.
+fn image(archive_name: &str, at: i64, turned: bool) -> Layout {
+    let catalog = Unpacked::new(archive_name);
+    let mut members = Vec::new();
+    for top in ["configs", "cache-dir"] {
+        let mut below = Vec::new();
+        for entry in walkdir::WalkDir::new(catalog.path(top)).sort_by_file_name() {
+            let entry = entry.unwrap();
+            let path = entry.path().strip_prefix(catalog.0.path()).unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o7777;
+            let slash = if entry.file_type().is_dir() { "/" } else { "" };
+            let mut made = Made::new(&format!("{}{slash}", path.display()), mode, "").at(at);
+            if entry.file_type().is_file() {
+                made.content = fs::read(entry.path()).unwrap();
+                if turned && path.ends_with("db.pmt") {
+                    // Another seed, as another run of opm would have drawn.
+                    let last = made.content.len() - 2;
+                    made.content[last] ^= 0x55;
+                }
+                made.member.size = made.content.len() as u64;
+            }
+            below.push(made);
+        }
+        members.push(below);
+    }
+    let layers: Vec<Stored> = match turned {
+        false => vec![Stored::gzip(archive(&members.concat()), 6)],
+        true => members.iter().rev().map(|m| Stored::gzip(archive(m), 1)).collect(),
+    };
+    Layout::with(&layers, |config| {
+        let label = "operators.operatorframework.io.index.configs.v1";
+        config["config"]["Labels"][label] = "/configs".into();
+        config["config"]["Cmd"] = vec!["serve", "/configs", "--cache-dir=/cache-dir"].into();
+        config["history"] = vec![serde_json::json!({"created_by": "l"}); layers.len()].into();
+    })
+}
+
+fn fixed(subject: &Subject) -> (Layout, Fixed) {
+    let dir = Layout::empty();
+    let out = format!("oci:{}:demo", dir.path().join("out").display());
+    let options = Options {
+        epoch: SourceDateEpoch::new(0),
+        compression: Compression::Gzip,
+        recompress: false,
+        attestations: false,
+    };
+    let report = fix(subject, &out, options, None, None).unwrap();
+    (dir, report)
+}
+
+#[test]
+fn a_fixed_catalog_starts_everywhere_and_a_second_run_changes_nothing() {
+    for name in ["opm-implied-parent", "opm-good"] {
+        let (dir, report) = fixed(&open(name));
+        let out = crate::oci::subject(&dir.path().join("out"));
+        let check = in_images(&out, None, None).unwrap().catalogs.remove(0);
+        assert_eq!(check.verdict, Verdict::Stable, "{name}: {:?}", check.rows);
+        assert_eq!(check.stored.as_ref(), Some(&report.catalogs[0].after));
+        assert!(reprofix::image::lint::lint(&out).unwrap().sound(), "{name}");
+        assert!(reprofix::image::verify::verify(&out).unwrap().sound(), "{name}");
+        let (again, _) = fixed(&out);
+        let same = files(&again.path().join("out")) == files(&dir.path().join("out"));
+        assert!(same, "{name}: a second run");
+        if crate::oci::have("umoci") {
+            let mut umoci = Command::new("umoci");
+            umoci.args(["unpack", "--image"]).arg(format!("{}/out:demo", dir.path().display()));
+            crate::oci::run(umoci.arg(dir.path().join("bundle"))).unwrap();
+            let rootfs = dir.path().join("bundle/rootfs");
+            let checks = on_disk(&rootfs.join("configs"), &rootfs.join("tmp/cache")).unwrap();
+            assert_eq!(checks.catalogs[0].verdict, Verdict::Stable, "{name} unpacked by umoci");
+        }
+    }
+}
+
+#[test]
+fn two_builds_of_one_catalog_come_to_one_digest() {
+    for name in ["json-cat1.tar", "json-cat2.tar", "pogreb-cat1.tar", "pogreb-cat2.tar"] {
+        let (one, other) = (image(name, 5, false), image(name, 2_000_000_000, true));
+        let (dir, report) = fixed(&one.open());
+        let (_, second) = fixed(&other.open());
+        let top = |f: &Fixed| f.images.images[0].layers.last().unwrap().after.clone();
+        assert_eq!(top(&report), top(&second), "{name}: the layer");
+        let check = in_images(&crate::oci::subject(&dir.path().join("out")), None, None).unwrap();
+        assert_eq!(check.catalogs[0].verdict, Verdict::Stable, "{name}");
+        if name.starts_with("pogreb") {
+            assert_eq!(report.catalogs[0].before, report.catalogs[0].after, "modes do not count");
+        }
+        // The whole image, where the builds have as many layers.
+        let (_, third) = fixed(&image(name, 2_000_000_000, false).open());
+        let late = fixed(&image(name, 1_900_000_000, false).open()).1;
+        assert_eq!(third.images.images[0].after, late.images.images[0].after, "{name}");
+    }
+}
+
+#[test]
+fn a_cache_of_another_catalog_is_not_made_to_look_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let options = Options {
+        epoch: SourceDateEpoch::new(0),
+        compression: Compression::Gzip,
+        recompress: false,
+        attestations: false,
+    };
+    let stale = image("json-cat1-pax-utf8.tar", 0, false);
+    for (subject, word) in
+        [(stale.open(), "of another catalog"), (open("opm-implicit-parent-dir"), "no cache")]
+    {
+        let error = fix(&subject, out.to_str().unwrap(), options, None, None).unwrap_err();
+        assert!(format!("{error:#}").contains(word), "{error:#}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 }

@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
+use reprofix::check::Job;
 use reprofix::image::Findings;
+use reprofix::image::compare::compare;
+use reprofix::report::Progress;
 use reprofix::stacker::check::{Finding, Rule, check, layer, mounted};
 use reprofix::stacker::filesystem::{Cause, differences};
 use reprofix::stacker::fix::fix;
 use reprofix::stacker::metadata::{Metadata, parse};
 use serde_json::json;
 
+use crate::layout::{Layout, Stored};
 use crate::oci::{have, run};
 
 fn fixture(name: &str) -> PathBuf {
@@ -231,4 +235,39 @@ fn verity_trees_by_veritysetup() {
     assert_eq!(causes(&make("e", &fixed), &make("f", &["--salt=00ff"])), [Cause::VeritySalt]);
     fs::write(tree.path().join("etc/motd"), "bye").unwrap();
     assert_eq!(causes(&out.path().join("c"), &make("g", &fixed)), [Cause::Content]);
+}
+
+/// Two outputs of a build in filesystem layers, compared as `check` does.
+#[test]
+fn outputs_of_two_builds_are_classed_by_superblocks() {
+    if !have("mksquashfs") || !have("veritysetup") {
+        return;
+    }
+    let (tree, out) = (tree(), tempfile::tempdir().unwrap());
+    let layout = |name: &str, time: &str, salt: &str| {
+        let image = out.path().join(name);
+        mksquashfs(tree.path(), &image, None, time);
+        let size = fs::metadata(&image).unwrap().len();
+        let mut verity = Command::new("veritysetup");
+        verity.args(["format", "--uuid=01234567-89ab-cdef-0123-456789abcdef"]);
+        verity.args([format!("--salt={salt}"), format!("--hash-offset={size}")]);
+        run(verity.arg(format!("--data-blocks={}", size / 4096)).args([&image, &image])).unwrap();
+        let plain = fs::read(&image).unwrap();
+        let media_type = "application/vnd.stacker.image.layer.squashfs+zlib+verity".to_owned();
+        Layout::of(&[Stored { bytes: plain.clone(), plain, media_type }])
+    };
+    let a = layout("a", "1000000000", "00ff");
+    for (name, time, salt, verdict) in [
+        ("same", "1000000000", "00ff", "identical"),
+        ("later", "1000000001", "00ff", "mkfs time only"),
+        ("salted", "1000000000", "00fe", "verity salt only"),
+        ("both", "1000000001", "00fe", "mkfs time and verity salt"),
+    ] {
+        let b = layout(name, time, salt);
+        let report =
+            compare(["A", "B"], &a.open(), &b.open(), &Job::default(), &Progress::new(true));
+        let report = report.unwrap();
+        assert_eq!(report.pairs[0].verdict, verdict, "{name}");
+        assert_eq!(report.same, verdict == "identical", "{name}");
+    }
 }

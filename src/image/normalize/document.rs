@@ -81,6 +81,8 @@ pub(super) fn history(config: &mut Value, gone: &[bool], added: Option<&String>,
         }
     }
     if let Some(text) = added {
+        // A layer of ours from an earlier run, which the new one replaces.
+        steps.retain(|s| s["empty_layer"] != true || s["created_by"] != text.as_str());
         steps.push(json!({"created": times::format(epoch), "created_by": text}));
     }
 }

@@ -107,6 +107,10 @@ pub(super) fn plan<'l>(
     }
     settle_whiteouts(&mut steps, &mut changes);
     add_parents(&mut steps, below, rules.epoch, &mut changes);
+    if changes.taken_out > 0 && steps.values().all(|s| below.has_directory(&s.member)) {
+        // Only entries for the sake of what was taken out are left.
+        steps.clear();
+    }
     let mut steps: Vec<Step> = steps.into_values().collect();
     for step in &mut steps {
         clamp(&mut step.member, rules.epoch, &mut changes);

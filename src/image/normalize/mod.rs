@@ -28,8 +28,8 @@ use crate::env::SourceDateEpoch;
 use crate::fsx::{NewDir, atomic_write_with};
 use crate::source::oci::tar::{Member, Type, Writer};
 use crate::source::oci::{
-    Compression, Descriptor, Digest, Hasher, Image, Keep, Kind, Layer, Store, Subject, layers,
-    limits,
+    Compression, Descriptor, Digest, Hasher, Image, Keep, Kind, Layer, Part, Store, Subject,
+    layers, limits,
 };
 
 /// What is asked for.
@@ -96,9 +96,17 @@ pub struct Lift {
     /// Paths taken out of all layers, with all below them.
     pub without: Vec<Vec<u8>>,
     /// The members of the new layer, sorted, and their content.
-    pub members: Vec<(Member, Vec<u8>)>,
+    pub members: Vec<(Member, Content)>,
     /// What its history says.
     pub created_by: String,
+}
+
+/// Content of a member that is put on top.
+pub enum Content {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// Part of a layer below.
+    Part(Part),
 }
 
 /// What to lift out of an image; `None` for nothing.
@@ -303,11 +311,11 @@ impl Output<'_> {
     }
 
     /// Writes the layers. The second value is what the last of them says in the history.
-    fn layers(&mut self, image: &Image) -> anyhow::Result<(Vec<Part>, Option<String>)> {
+    fn layers(&mut self, image: &Image) -> anyhow::Result<(Vec<Piece>, Option<String>)> {
         if !image.layers.iter().all(is_archive) {
             let copied = image.layers.iter().zip(&image.diff_ids).map(|(layer, diff_id)| {
                 self.copy(layer)?;
-                Ok(Part::kept(layer, diff_id, &layer.media_type, layer.size))
+                Ok(Piece::kept(layer, diff_id, &layer.media_type, layer.size))
             });
             return Ok((copied.collect::<anyhow::Result<_>>()?, None));
         }
@@ -331,7 +339,10 @@ impl Output<'_> {
         let write = |out: &mut dyn Write| -> anyhow::Result<()> {
             let mut writer = Writer::new(out);
             for (member, content) in &lift.members {
-                writer.append(member, &content[..])?;
+                match content {
+                    Content::Bytes(bytes) => writer.append(member, &bytes[..])?,
+                    Content::Part(part) => writer.append(member, part.clone())?,
+                }
             }
             writer.finish()?;
             Ok(())
@@ -339,7 +350,7 @@ impl Output<'_> {
         let (descriptor, diff_id) = self.packed(&write, &BTreeMap::new())?;
         let changes = Changes::default();
         let row = LayerRow { before: None, after: Some(diff_id), kept: false, changes };
-        parts.push(Part { descriptor: Some(descriptor), row });
+        parts.push(Piece { descriptor: Some(descriptor), row });
         Ok((parts, Some(lift.created_by)))
     }
 
@@ -349,13 +360,13 @@ impl Output<'_> {
         descriptor: &Descriptor,
         below: &Disk<'_>,
         rules: Rules<'_>,
-    ) -> anyhow::Result<Part> {
+    ) -> anyhow::Result<Piece> {
         let plan = plan(layer, below, rules)?;
         let before = layer.sums.diff_id.clone();
         if plan.is_empty() && !layer.members.is_empty() {
             let row =
                 LayerRow { before: Some(before), after: None, kept: false, changes: plan.changes };
-            return Ok(Part { descriptor: None, row });
+            return Ok(Piece { descriptor: None, row });
         }
         if plan.is_unchanged()? {
             return self.unchanged(layer, descriptor);
@@ -363,17 +374,17 @@ impl Output<'_> {
         let (descriptor, diff_id) = self.packed(&|out| plan.write(out), &descriptor.annotations)?;
         let changes = plan.changes;
         let row = LayerRow { before: Some(before), after: Some(diff_id), kept: false, changes };
-        Ok(Part { descriptor: Some(descriptor), row })
+        Ok(Piece { descriptor: Some(descriptor), row })
     }
 
     /// A layer whose plain bytes stay: its blob too, unless all are to be compressed anew.
-    fn unchanged(&mut self, layer: &Layer, descriptor: &Descriptor) -> anyhow::Result<Part> {
+    fn unchanged(&mut self, layer: &Layer, descriptor: &Descriptor) -> anyhow::Result<Piece> {
         let (diff_id, sums) = (&layer.sums.diff_id, &layer.sums);
         if !self.options.recompress {
             self.copy_as(descriptor, &sums.digest)?;
             let named = Descriptor { digest: sums.digest.clone(), ..descriptor.clone() };
             let media_type = document::layer_type(sums.compression);
-            return Ok(Part::kept(&named, diff_id, media_type, i64::try_from(sums.size)?));
+            return Ok(Piece::kept(&named, diff_id, media_type, i64::try_from(sums.size)?));
         }
         let whole = |out: &mut dyn Write| -> anyhow::Result<()> {
             let mut plain = layer.plain(0, sums.plain).context("the layer was not kept")?;
@@ -388,7 +399,7 @@ impl Output<'_> {
             kept: false,
             changes: Changes::default(),
         };
-        Ok(Part { descriptor: Some(descriptor), row })
+        Ok(Piece { descriptor: Some(descriptor), row })
     }
 
     /// How many layers hold an encapsulated ostree commit. They have no times, and importers need
@@ -493,13 +504,13 @@ impl Output<'_> {
 }
 
 /// A layer of the result.
-struct Part {
+struct Piece {
     /// `None` where nothing is left of it.
     descriptor: Option<Value>,
     row: LayerRow,
 }
 
-impl Part {
+impl Piece {
     fn kept(layer: &Descriptor, diff_id: &Digest, media_type: &str, size: i64) -> Self {
         let mut descriptor = json!({"mediaType": media_type, "digest": layer.digest, "size": size});
         if !layer.annotations.is_empty() {
@@ -511,7 +522,7 @@ impl Part {
             kept: true,
             changes: Changes::default(),
         };
-        Part { descriptor: Some(descriptor), row }
+        Piece { descriptor: Some(descriptor), row }
     }
 }
 

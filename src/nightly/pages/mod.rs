@@ -16,6 +16,8 @@ mod name;
 mod overview;
 mod run;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

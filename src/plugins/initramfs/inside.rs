@@ -79,6 +79,7 @@ impl Inside for Registry<'_> {
                 }
                 Verdict::Keep
                 | Verdict::Mtime(_)
+                | Verdict::Xattrs(_)
                 | Verdict::With(_)
                 | Verdict::Report(_)
                 | Verdict::Unparsed(_) => {}

@@ -57,7 +57,9 @@ static PAGE: Page = Page {
     upstream: "Make it needless with dracut-ng 108 or later, --reproducible and SOURCE_DATE_EPOCH: \
                inode numbers (rpm-ostree issue 166), hard links (dracut 2703), module order \
                (dracut-ng 1409), the clock (dracut-ng 1431) are fixed there; recorded paths in 111 \
-               (dracut-ng 2371). The compressor's version stays open (rpm-ostree issue 4305).",
+               (dracut-ng 2371). The compressor's version stays open (rpm-ostree issue 4305). \
+               treefiles/initramfs.yaml tells older ones what they can be told; \
+               docs/initramfs.md has the list of causes.",
     payload: false,
     options: &[
         Opt {

@@ -17,8 +17,8 @@ pub const TAR_HEADER_BYTES: u64 = 1 << 20;
 /// Bytes of a name in a tar archive (`PATH_MAX`).
 pub const NAME_BYTES: usize = 4096;
 /// Memory that the members of all layers of one image may take, names and attributes included.
-/// 64 MiB hold about 250,000 files.
-pub const MEMBER_BYTES: usize = 64 << 20;
+/// 48 MiB hold about 190,000 files, and keep the process below 100 MiB.
+pub const MEMBER_BYTES: usize = 48 << 20;
 /// Members of an archive that holds a layout.
 pub const ARCHIVE_MEMBERS: usize = 100_000;
 /// Window of a zstd frame as a power of two: 64 MiB. (`zstd -19` uses 8 MiB.)

@@ -186,10 +186,18 @@ def mkinitramfs(which, scratch, image, kernel, added, arguments):
     remove(scratch)
 
 
-def boot(kernel, image, seconds=300):
+def boot(kernel, image, seconds=300, vmlinuz=None):
     """Boot it in an emulated machine; gives the lines that the init prints, sorted, or none."""
     command = ["qemu-system-x86_64", "-accel", "tcg", "-m", "1024", "-nographic", "-no-reboot"]
-    command += ["-nodefaults", "-serial", "stdio", "-kernel", kernel.vmlinuz, "-initrd", image]
+    command += [
+        "-nodefaults",
+        "-serial",
+        "stdio",
+        "-kernel",
+        vmlinuz or kernel.vmlinuz,
+        "-initrd",
+        image,
+    ]
     append = "console=ttyS0 loglevel=0 rdinit=/reprofix-init/init panic=-1"
     command = [str(word) for word in command] + ["-append", append]
     try:

@@ -1,0 +1,107 @@
+//! Names that hold a checksum of content (`usr/lib/ostree-boot/vmlinuz-…-SHA256`): one file stands
+//! under two names in two builds, because of what differs in it or beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::{Cause, Change, Explained};
+use crate::engine::Form;
+use crate::plugins::Step;
+
+/// Where the steps of a normal form move names to: (old, new).
+pub(super) fn moves(form: &Form) -> Vec<(PathBuf, PathBuf)> {
+    let Form::Steps(steps) = form else { return Vec::new() };
+    let moved = |step: &Step| match step {
+        Step::Link(new, old) if steps.contains(&Step::Remove(old.clone())) => {
+            Some((old.clone(), new.clone()))
+        }
+        _ => None,
+    };
+    steps.iter().filter_map(moved).collect()
+}
+
+/// One side of a comparison: the names that only it has.
+struct Only<'a> {
+    change: Change,
+    moves: BTreeMap<&'a Path, &'a Path>,
+    /// The names after `fix`.
+    lands: BTreeSet<&'a Path>,
+    stems: BTreeSet<&'a [u8]>,
+}
+
+impl<'a> Only<'a> {
+    fn new(all: &'a [Explained], change: Change) -> Self {
+        let here = || all.iter().filter(move |e| e.difference.changes == [change]);
+        let moves: BTreeMap<&Path, &Path> =
+            here().flat_map(|e| &e.moves).map(|(old, new)| (&**old, &**new)).collect();
+        let paths = || here().map(|e| &*e.difference.path);
+        let lands = paths().map(|p| moves.get(p).copied().unwrap_or(p)).collect();
+        let stems = paths().filter_map(stem).collect();
+        Only { change, moves, lands, stems }
+    }
+
+    fn lands(&self, path: &'a Path) -> &'a Path {
+        self.moves.get(path).copied().unwrap_or(path)
+    }
+}
+
+/// A path up to the checksum that its name ends in; `None` if it ends in none.
+fn stem(path: &Path) -> Option<&[u8]> {
+    let bytes = path.as_os_str().as_bytes();
+    let (stem, digits) = bytes.split_at_checked(bytes.len().checked_sub(64)?)?;
+    let hex = digits.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    (hex && stem.ends_with(b"-")).then_some(stem)
+}
+
+/// What a name with a checksum follows: the boot files in usr/lib/modules, else the image itself.
+fn root(all: &[Explained]) -> Option<PathBuf> {
+    let named = |e: &&Explained, start: &[u8], name: &[u8]| {
+        let path = e.difference.path.as_os_str().as_bytes();
+        path.starts_with(start)
+            && path.rsplit(|b| *b == b'/').next().is_some_and(|n| n.starts_with(name))
+    };
+    let places: [(&[u8], &[u8]); 3] = [
+        (b"usr/lib/modules/", b"initramfs"),
+        (b"usr/lib/modules/", b"vmlinu"),
+        (b"usr/lib/ostree-boot/", b"initramfs-"),
+    ];
+    let first = |(start, name)| all.iter().find(|e| named(e, start, name));
+    places.into_iter().find_map(first).map(|e| e.difference.path.clone())
+}
+
+/// Finds, among `all`, the names that differ only because they hold a checksum. They are fixed if
+/// both sides come to one name, which then stands for one content; else they follow its cause.
+pub(super) fn follow(all: &mut [Explained]) {
+    let causes = judge(all);
+    for (explained, cause) in all.iter_mut().zip(causes) {
+        if let Some(cause) = cause {
+            explained.cause = cause;
+        }
+    }
+}
+
+/// The new cause of each difference that has one.
+fn judge(all: &[Explained]) -> Vec<Option<Cause>> {
+    let sides = [Only::new(all, Change::OnlyA), Only::new(all, Change::OnlyB)];
+    let root = root(all);
+    let cause = |explained: &Explained| {
+        let path = &*explained.difference.path;
+        let stem = stem(path)?;
+        let here = sides.iter().find(|s| explained.difference.changes == [s.change])?;
+        let there = sides.iter().find(|s| s.change != here.change)?;
+        let moved = here.moves.contains_key(path) || there.moves.values().any(|new| *new == path);
+        if moved && there.lands.contains(here.lands(path)) {
+            return Some(Cause::Fixed { plugins: vec!["initramfs"] });
+        }
+        let of = root.clone().filter(|root| root != path && there.stems.contains(stem));
+        let open = matches!(explained.cause, Cause::Unexplained) || moved;
+        match (of, &explained.cause) {
+            (Some(of), _) if open => Some(Cause::Cascade { of }),
+            // It goes under this name, but what comes is not the same on both sides.
+            (None, Cause::Fixed { .. }) if moved => Some(Cause::Unexplained),
+            _ => None,
+        }
+    };
+    all.iter().map(cause).collect()
+}

@@ -1,0 +1,98 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::history::{Difference, Finish};
+
+const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&lt;\u{1b}[31m";
+
+/// A history in which every text that can be is hostile.
+fn history(dir: &Path) -> History {
+    let mut history = History::open(&dir.join("history.db")).unwrap();
+    for (n, verdict) in [Verdict::Reproducible, Verdict::Different].into_iter().enumerate() {
+        let mut run = Run::start("main", "build");
+        run.token = format!("token-{n}");
+        run.started = 1_700_000_000 + n as i64 * 86_400;
+        run.host = HOSTILE.into();
+        run.architecture = HOSTILE.into();
+        history.begin(&mut run).unwrap();
+        run.verdict = verdict;
+        run.inputs = "same".into();
+        run.detail = HOSTILE.into();
+        run.variations = HOSTILE.into();
+        run.plugins = HOSTILE.into();
+        run.culprit = Some(HOSTILE.into());
+        run.notes = vec![HOSTILE.into()];
+        run.skipped = vec![(HOSTILE.into(), HOSTILE.into())];
+        let difference = Difference {
+            path: format!("usr/{HOSTILE}"),
+            kind: HOSTILE.into(),
+            cause: HOSTILE.into(),
+            plugin: Some(HOSTILE.into()),
+            package: Some(HOSTILE.into()),
+            text: HOSTILE.into(),
+        };
+        let differences = if n == 0 { Vec::new() } else { vec![difference] };
+        let packages = BTreeMap::from([(HOSTILE.to_owned(), format!("{n}{HOSTILE}"))]);
+        let log = "the log's own secret".to_owned();
+        history.finish(&run, &Finish { differences, packages, log }).unwrap();
+    }
+    history
+}
+
+fn all_files(dir: &Path) -> BTreeMap<String, String> {
+    let files = walkdir::WalkDir::new(dir).into_iter().map(Result::unwrap);
+    let files = files.filter(|entry| entry.file_type().is_file());
+    let name = |path: &Path| path.strip_prefix(dir).unwrap().to_string_lossy().into_owned();
+    files.map(|e| (name(e.path()), std::fs::read_to_string(e.path()).unwrap())).collect()
+}
+
+#[test]
+fn hostile_names_are_text_everywhere_and_logs_are_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("pages");
+    write(&history(dir.path()), &site, Some("https://example.com/\"><script>")).unwrap();
+    let files = all_files(&site);
+    assert!(files.len() > 8, "{:?}", files.keys());
+    for (name, text) in files {
+        assert!(!text.contains("own secret"), "{name}");
+        if name != "style.css" {
+            assert!(!text.contains("<script") && !text.contains("<img src=x"), "{name}: {text}");
+            assert!(!text.contains("\"'>"), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere_and_the_same_history_gives_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = history(dir.path());
+    let site = dir.path().join("pages");
+    write(&history, &site, None).unwrap();
+    let before = all_files(&site);
+    let links = regex::Regex::new("(?:href|src)=\"([^\"#:]+)\"").unwrap();
+    for (name, text) in before.iter().filter(|(name, _)| name.ends_with(".html")) {
+        let folder = Path::new(name).parent().unwrap();
+        for link in links.captures_iter(text) {
+            let target = site.join(folder).join(&link[1]);
+            assert!(target.is_file(), "{name}: {}", &link[1]);
+        }
+    }
+    write(&history, &site, None).unwrap();
+    assert_eq!(all_files(&site), before);
+}
+
+#[test]
+fn pages_of_forgotten_runs_go_and_what_is_not_ours_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = history(dir.path());
+    let site = dir.path().join("pages");
+    write(&history, &site, None).unwrap();
+    std::fs::write(site.join("run/1.report.json"), "{}").unwrap();
+    std::fs::write(site.join("run/notes.txt"), "mine").unwrap();
+    let keep = crate::history::Retention { runs: 1, log_days: 30 };
+    history.retain(keep, 1_700_000_000).unwrap();
+    write(&history, &site, None).unwrap();
+    let names: BTreeSet<String> = all_files(&site).into_keys().collect();
+    let run: Vec<_> = names.iter().filter(|name| name.starts_with("run/")).collect();
+    assert_eq!(run, ["run/2.html", "run/notes.txt"]);
+}

@@ -1,0 +1,63 @@
+//! `xattrs`: extended attributes that tools of the build left for themselves.
+
+use std::sync::LazyLock;
+
+use super::pattern::Globs;
+use super::{File, Page, Plugin, Verdict, Want};
+use crate::engine::Context;
+use crate::tree::{Entry, Kind};
+
+/// The plugin.
+pub(super) struct Xattrs;
+
+static PAGE: Page = Page {
+    name: "xattrs",
+    summary: "removes attributes that overlayfs and download tools left on files",
+    default: false,
+    paths: "every file, directory and symbolic link, but for container storage and ostree's own",
+    varies: "user.overlay.* and trusted.overlay.* (origin, redirect, opaque, impure, uuid: handles \
+             and inode numbers of the building machine's file system); user.Librepo.checksum.* \
+             (times and digests); user.xdg.origin.url and user.xdg.referrer.url.",
+    why: "A rootless or layered build works on an overlay and copies its attributes with the files. \
+          librepo and download tools note what they fetched.",
+    done: "Attributes of these names go, all others stay: ACLs, capabilities, labels, IMA. A file \
+           that is hard-linked outside the tree gets a new inode first.",
+    lost: "Nothing that a finished tree uses. In storage of container layers overlay attributes \
+           mean something: paths below containers/storage, docker and ostree are left alone.",
+    upstream: "rpm-ostree's commit drops them itself; other flows do not. Off by default, since it \
+               asks the file system once for each path: turn it on for OCI and bootc builds.",
+    payload: true,
+    options: &[],
+};
+
+/// Beginnings of the names that go.
+const NAMES: [&[u8]; 5] = [
+    b"user.overlay.",
+    b"trusted.overlay.",
+    b"user.Librepo.",
+    b"user.xdg.origin.url",
+    b"user.xdg.referrer.url",
+];
+
+static STORAGE: LazyLock<Globs> = LazyLock::new(|| {
+    Globs::new(["**containers/storage/**", "{usr/lib,var/lib}/docker/**", "{sysroot/,}ostree/**"])
+});
+
+impl Plugin for Xattrs {
+    fn page(&self) -> &'static Page {
+        &PAGE
+    }
+
+    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
+        let storage = || STORAGE.all(&entry.logical()).next().is_some();
+        if entry.kind == Kind::Other || storage() { Want::No } else { Want::Entry }
+    }
+
+    fn canonical(&self, file: &File<'_>, _cx: &Context) -> Verdict {
+        // What cannot be listed cannot be removed either.
+        let list = file.tree.xattrs(&file.entry.path).unwrap_or_default();
+        let goes = |name: &Vec<u8>| NAMES.iter().any(|start| name.starts_with(start));
+        let names: Vec<_> = list.into_iter().map(|(name, _)| name).filter(goes).collect();
+        if names.is_empty() { Verdict::Keep } else { Verdict::Xattrs(names) }
+    }
+}
