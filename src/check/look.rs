@@ -19,7 +19,7 @@ const WIDTH: usize = 300;
 /// Bytes in a row of bytes.
 const STEP: usize = 8;
 
-/// Both sides of a difference in content. What a wrapper (gzip) holds is shown in its place.
+/// Both sides of a difference in content. What a wrapper (gzip, xz, …) holds is shown in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Look {
     /// The wrappers that were opened on both sides, outermost first.
@@ -101,11 +101,12 @@ fn both(a: Option<&[u8]>, b: Option<&[u8]>) -> Look {
     let mut sides = (a.map(<[u8]>::to_vec), b.map(<[u8]>::to_vec));
     while let (Some(x), Some(y)) = &sides
         && within.len() < generic::NESTING
-        && let (Some(p), Some(q)) = (generic::gunzip(x), generic::gunzip(y))
+        && let (Some((packing, p)), Some((other, q))) = (generic::unwrap(x), generic::unwrap(y))
+        && packing == other
         && p != q
     {
         sides = (Some(p), Some(q));
-        within.push("gzip");
+        within.push(packing);
     }
     let (x, y) = (sides.0.as_deref(), sides.1.as_deref());
     let (rows, more) = lines(x, y).unwrap_or_else(|| bytes(x, y));

@@ -8,6 +8,7 @@
 mod align;
 mod cascade;
 mod classify;
+mod diffoscope;
 pub mod expect;
 mod explain;
 mod follow;
@@ -17,6 +18,7 @@ mod run;
 
 pub use align::{Node, Pair, align};
 pub use classify::{Change, Difference, Side, classify};
+pub use diffoscope::Diffoscope;
 pub use expect::{Expectations, Expected};
 pub use explain::{Cause, Explained, Explainer, relate};
 pub use look::{Line, Look, Piece, Rows, look};

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use rayon::prelude::*;
 
 use super::{
-    Cause, Expectations, Explained, Explainer, Look, align, cascade, classify, expect, explain,
-    look,
+    Cause, Change, Diffoscope, Expectations, Explained, Explainer, Look, Side, align, cascade,
+    classify, diffoscope, expect, explain, look,
 };
 use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Chain, Shipped, nothing_shipped, plan};
@@ -21,6 +21,7 @@ use crate::plugins::rpmdb::{Packages, compare_trees};
 use crate::report::Progress;
 use crate::report::audit::Audit;
 use crate::report::check::{Comparison, Metadata};
+use crate::source::merkle::{At, Merkle};
 use crate::source::{Spec, Subject, comparable, cosa::Recorded};
 use crate::tree::{Entry, Tree, digest};
 
@@ -49,6 +50,8 @@ pub struct Job {
     pub expect: Option<PathBuf>,
     /// Keep both contents side by side, for a page.
     pub looks: bool,
+    /// Ask diffoscope about files that nobody explains.
+    pub diffoscope: Option<Diffoscope>,
 }
 
 /// Compares two subjects.
@@ -84,6 +87,9 @@ pub fn compare_opened(
         let mut all = differences(job, &in_force, a, b, &installed, progress)?;
         if let Some(expectations) = &mut expectations {
             expectations.mark(&mut all);
+        }
+        if let Some(how) = &job.diffoscope {
+            ask_diffoscope(how, &mut all, a, b, progress)?;
         }
         if job.looks {
             look_at(&mut all, a, b, progress).context("reading both contents")?;
@@ -227,6 +233,40 @@ fn differences(
     let build = |tree, n: usize| cascade::Build { tree, owners: &owners[n] };
     cascade::drift(&mut all, &[build(left.tree(), 0), build(right.tree(), 1)]);
     Ok(all)
+}
+
+/// Adds what diffoscope says of the first files that nobody explains, one after the other.
+fn ask_diffoscope(
+    how: &Diffoscope,
+    all: &mut [Explained],
+    a: &Subject,
+    b: &Subject,
+    progress: &Progress,
+) -> Result<()> {
+    let open = |e: &&mut Explained| {
+        let content = e.difference.changes.contains(&Change::Content);
+        content && e.cause == Cause::Unexplained && e.expected.is_none()
+    };
+    let runs = diffoscope::Runs::new(how);
+    progress.phase("asking diffoscope", 0);
+    for (n, explained) in all.iter_mut().filter(open).enumerate() {
+        if n == diffoscope::FILES_MAX {
+            let limit = diffoscope::FILES_MAX;
+            explained.details.push(format!("diffoscope: not asked about more than {limit} files"));
+            break;
+        }
+        let difference = &explained.difference;
+        let content = |merkle: &dyn Merkle, side: &Option<Side>| match side {
+            Some(side) => merkle.content(At { path: &difference.path, object: &side.object }),
+            None => Ok(Vec::new()),
+        };
+        let left = content(&*a.merkle, &difference.a)?;
+        let right = content(&*b.merkle, &difference.b)?;
+        let lines = runs.ask(&difference.path, &left, &right)?;
+        explained.details.extend(lines);
+        progress.advance(1);
+    }
+    Ok(())
 }
 
 /// Keeps both contents of as many differences as fit, what nobody explains first.

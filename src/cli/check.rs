@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{Choice, Outcome};
-use crate::check::{Job, audit, compare};
+use crate::check::{Diffoscope, Job, audit, compare};
 use crate::image::compare as images;
 use crate::report::check::Comparison;
 use crate::report::{Progress, html, junit, markdown, sarif};
@@ -77,6 +78,13 @@ pub(super) struct Args {
     /// directory, if it is there.
     #[arg(long, value_name = "FILE", requires = "b")]
     expect: Option<PathBuf>,
+    /// Ask diffoscope about up to 25 files that nothing explains, each for a minute at most.
+    #[arg(long, value_name = "PROGRAM", requires = "b", num_args = 0..=1, require_equals = true,
+        default_missing_value = "diffoscope")]
+    diffoscope: Option<PathBuf>,
+    /// Seconds that diffoscope may take for all of them.
+    #[arg(long, value_name = "SECONDS", requires = "diffoscope", default_value_t = 300)]
+    diffoscope_timeout: u64,
     /// Paths listed for each cause, at most; 0 lists all.
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
@@ -103,6 +111,10 @@ impl Args {
             strict_metadata: self.strict_metadata,
             expect: self.expect.clone(),
             looks: self.html.is_some(),
+            diffoscope: self.diffoscope.clone().map(|program| Diffoscope {
+                program,
+                timeout: Duration::from_secs(self.diffoscope_timeout),
+            }),
         };
         let progress = Progress::new(self.quiet);
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };
@@ -118,7 +130,13 @@ impl Args {
         }
         let same = match &job.b {
             Some(b) => {
-                let report = compare(&job, b, &progress)?;
+                let mut report = compare(&job, b, &progress)?;
+                let same = report.a.content_checksum == report.b.content_checksum;
+                if let Some(texts) = self.encapsulated().filter(|_| same) {
+                    let [a, b] = texts.map(|text| Image::open(text, None));
+                    report.metadata.extend(images::metadata(&a?, &b?, self.strict_metadata)?);
+                    report.settle();
+                }
                 self.files(&report, limit)?;
                 self.say(&report, &report.warnings, || report.human(limit))?;
                 report.same
@@ -136,8 +154,13 @@ impl Args {
     fn images(&self) -> Option<[&str; 2]> {
         let texts = [self.a.to_str()?, self.b.as_ref()?.to_str()?];
         let image = |text: &&str| Image::is_named_by(text) && !is_rpm_database(Path::new(text));
-        let commits = || self.platform.is_none() && texts.iter().all(|text| is_commit(text));
-        (texts.iter().all(image) && !commits()).then_some(texts)
+        (texts.iter().all(image) && self.encapsulated().is_none()).then_some(texts)
+    }
+
+    /// Both subjects, if both are images that hold nothing but a commit.
+    fn encapsulated(&self) -> Option<[&str; 2]> {
+        let texts = [self.a.to_str()?, self.b.as_ref()?.to_str()?];
+        (self.platform.is_none() && texts.iter().all(|text| is_commit(text))).then_some(texts)
     }
 
     /// Writes the forms that were asked for beside text and JSON.

@@ -70,6 +70,9 @@ impl Args {
         for warning in report.warnings() {
             super::warn(&warning);
         }
+        if !self.quiet {
+            report.spent.iter().for_each(|line| anstream::eprintln!("{line}"));
+        }
         if let Some(file) = &self.json {
             super::write_json(file, &report)?;
         }

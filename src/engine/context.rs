@@ -1,11 +1,13 @@
 //! What every plugin is told about the run.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::env::SourceDateEpoch;
 use crate::plugins::pattern::Globs;
-use crate::tree::Entry;
+use crate::tree::{Entry, show};
 
 /// The run's inputs as plugins see them.
 #[derive(Clone, Debug)]
@@ -16,12 +18,38 @@ pub struct Context {
     pub options: BTreeMap<(String, String), String>,
     /// Paths that nothing may change, whatever the plugins say.
     keep: Option<Arc<Globs>>,
+    /// What dear work took; clones share it.
+    pub spent: Spent,
+}
+
+/// What dear work took, for a person to read. It depends on the machine, so it is no part of any
+/// report.
+#[derive(Clone, Debug, Default)]
+pub struct Spent(Arc<Mutex<BTreeMap<PathBuf, (Duration, String)>>>);
+
+impl Spent {
+    /// Notes what was done to a path, and how long it took; work done again counts together.
+    pub fn add(&self, path: &Path, what: String, time: Duration) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = all.entry(path.to_owned()).or_default();
+        entry.0 += time;
+        entry.1 = what;
+    }
+
+    /// One line a path, sorted by path.
+    pub fn lines(&self) -> Vec<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |(path, (time, what)): (&PathBuf, &(Duration, String))| {
+            format!("{}: {what}; {:.1} s", show(path), time.as_secs_f64())
+        };
+        all.iter().map(line).collect()
+    }
 }
 
 impl Context {
     /// A context with no option set.
     pub fn new(epoch: SourceDateEpoch) -> Self {
-        Context { epoch, options: BTreeMap::new(), keep: None }
+        Context { epoch, options: BTreeMap::new(), keep: None, spent: Spent::default() }
     }
 
     /// The same run, in which nothing that `keep` matches may change.

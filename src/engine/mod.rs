@@ -12,7 +12,7 @@ mod walk;
 
 pub use apply::apply;
 pub use chain::{Chain, Form, Normal, Note, Shipped, nothing_shipped};
-pub use context::Context;
+pub use context::{Context, Spent};
 pub use plan::{Action, Change, Plan, Remark, plan};
 pub use run::{Job, run};
 pub use walk::{Anchor, walk};

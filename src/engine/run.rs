@@ -57,6 +57,7 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     let chain = Chain { plugins: &in_force.chain(), cx: &cx, shipped };
     work(job, &root, &chain, progress, &mut report)?;
     progress.finish();
+    report.spent = cx.spent.lines();
     Ok(report)
 }
 
@@ -169,5 +170,6 @@ fn empty_report(job: &Job, root: &Root, in_force: &config::InForce) -> Report {
         raced: Vec::new(),
         warnings: in_force.warnings.clone(),
         content_checksum: None,
+        spent: Vec::new(),
     }
 }

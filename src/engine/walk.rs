@@ -35,7 +35,7 @@ pub fn walk(root: &Root, anchors: &[Anchor]) -> io::Result<Vec<Entry>> {
         let top = root.path().join(&anchor.path);
         let dev = top.symlink_metadata()?.dev();
         let mut shards = Vec::new();
-        for found in outside(&mounts, walker(&top).max_depth(SHARD_DEPTH)) {
+        for found in outside(&mounts, dev, walker(&top).max_depth(SHARD_DEPTH)) {
             let found = found?;
             let entry = entry_of(root.path(), &found)?;
             if on(dev, &entry) {
@@ -46,7 +46,7 @@ pub fn walk(root: &Root, anchors: &[Anchor]) -> io::Result<Vec<Entry>> {
             }
         }
         let below = |shard: &PathBuf| -> io::Result<Vec<Entry>> {
-            let inside = outside(&mounts, walker(shard).min_depth(1));
+            let inside = outside(&mounts, dev, walker(shard).min_depth(1));
             let all = inside.map(|found| entry_of(root.path(), &found?));
             all.filter(|entry| entry.as_ref().map_or(true, |e| on(dev, e))).collect()
         };
@@ -61,13 +61,17 @@ fn walker(top: &Path) -> WalkDir {
     WalkDir::new(top).same_file_system(true).follow_links(false).follow_root_links(false)
 }
 
-/// Without what is mounted below where the walk begins.
+/// Without what of the same device is mounted below where the walk begins. What is of another
+/// device is given and not entered: to skip it here would skip the directory that it is in.
 fn outside(
     mounts: &BTreeSet<PathBuf>,
+    dev: u64,
     walk: WalkDir,
 ) -> impl Iterator<Item = walkdir::Result<walkdir::DirEntry>> {
-    let inside = |found: &walkdir::DirEntry| found.depth() == 0 || !mounts.contains(found.path());
-    walk.into_iter().filter_entry(inside)
+    let bound = move |found: &walkdir::DirEntry| {
+        mounts.contains(found.path()) && found.metadata().is_ok_and(|meta| meta.dev() == dev)
+    };
+    walk.into_iter().filter_entry(move |found| found.depth() == 0 || !bound(found))
 }
 
 fn on(dev: u64, entry: &Entry) -> bool {

@@ -17,7 +17,7 @@ pub use retain::{Retained, Retention};
 pub use store::Finish;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -74,17 +74,32 @@ impl History {
 
     fn prepare(&mut self) -> Result<()> {
         self.db.busy_timeout(BUSY)?;
-        let id: i32 = self.db.pragma_query_value(None, "application_id", |r| r.get(0))?;
-        let tables: i64 =
-            self.db.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))?;
+        // In one transaction: another process may be creating it right now.
+        let look = self.db.transaction()?;
+        let id: i32 = look.pragma_query_value(None, "application_id", |r| r.get(0))?;
+        let tables: i64 = look.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))?;
+        look.commit()?;
         if id != APPLICATION_ID && tables > 0 {
             bail!("it is an SQLite database, but not a history of reprofix; nothing was changed");
         }
         self.db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-        self.db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        self.use_wal()?;
         self.db.pragma_update(None, "synchronous", "FULL")?;
         self.db.pragma_update(None, "foreign_keys", true)?;
         self.migrate()
+    }
+
+    /// Switching to WAL needs the file for itself, and SQLite does not wait for that by itself.
+    fn use_wal(&self) -> Result<()> {
+        let deadline = Instant::now() + BUSY;
+        loop {
+            match self.db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())) {
+                Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                other => return Ok(other?),
+            }
+        }
     }
 
     fn migrate(&mut self) -> Result<()> {
@@ -109,6 +124,11 @@ impl History {
         change.pragma_update(None, "user_version", known)?;
         Ok(change.commit()?)
     }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }
 
 #[cfg(test)]

@@ -101,13 +101,6 @@ impl History {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The last ended run of `stream` before run `id`.
-    pub fn previous(&self, stream: &str, id: i64) -> Result<Option<Run>> {
-        let filter = "WHERE stream = ?1 AND id < ?2 AND verdict <> 'running'
-                      ORDER BY id DESC LIMIT 1";
-        Ok(self.select(filter, params![stream, id])?.pop())
-    }
-
     /// The last run of `stream` that reproduced.
     pub fn last_good(&self, stream: &str) -> Result<Option<Run>> {
         let filter = "WHERE stream = ?1 AND verdict IN ('reproducible', 'expected')

@@ -47,6 +47,9 @@ pub struct Report {
     /// The ostree content checksum that a commit of this tree will have; only with `--report`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_checksum: Option<String>,
+    /// What dear work took, for standard error only: it depends on the machine.
+    #[serde(skip)]
+    pub spent: Vec<String>,
 }
 
 /// What one plugin did.

@@ -229,16 +229,27 @@ fn what_is_mounted_in_the_tree_is_none_of_it() {
     put(mount.0.path().join("host/log/messages"), b"log");
     let folder = tree.join("var/log");
     fs::create_dir_all(&folder).unwrap();
+    // A mount of another device, whose neighbours are walked all the same.
+    for index in 0..9 {
+        put(tree.join(format!("usr/d{index}/late")), b"x");
+    }
+    let foreign = tree.join("usr/d4");
+    let mut other = Command::new("mount");
+    assert!(mount_status(other.args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&foreign)));
     for (from, to) in [(&host, &inside), (&mount.0.path().join("host/log"), &folder)] {
         assert!(mount_status(Command::new("mount").arg("--bind").arg(from).arg(to)));
     }
     let output = fix(&tree, &[]);
-    for to in [&inside, &folder] {
+    for to in [&inside, &folder, &foreign] {
         assert!(mount_status(Command::new("umount").arg(to)));
     }
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(fs::read(&host).unwrap().starts_with(b"0123"));
     assert!(mount.0.path().join("host/log/messages").exists());
+    for index in (0..9).filter(|index| *index != 4) {
+        let late = tree.join(format!("usr/d{index}/late"));
+        assert_eq!(late.metadata().unwrap().mtime(), 1_600_000_000, "{index}");
+    }
 }
 
 #[test]

@@ -185,3 +185,41 @@ fn the_expectations_file_lies_in_the_current_directory() {
     assert!(out.contains("same but for 5 paths that were expected to differ"), "{out}");
     assert!(out.contains("expected until 2999-12-31: because"), "{out}");
 }
+
+/// The real diffoscope on what nothing explains, and one that never ends.
+#[test]
+fn diffoscope_is_asked_within_its_time() {
+    let pair = pair();
+    fs::remove_dir_all(&pair.b).unwrap();
+    copy(&pair.a, &pair.b);
+    let mut tool = fs::read("/bin/true").unwrap();
+    for (tree, seed) in [(&pair.a, 1u8), (&pair.b, 2)] {
+        tool[0x2005] ^= seed;
+        fs::write(tree.join("usr/lib/program"), &tool).unwrap();
+    }
+    commit(&pair.repo, "left", &pair.a);
+    commit(&pair.repo, "right", &pair.b);
+    let asked = |args: &[&str]| {
+        let (code, out, err) = check(&pair, &[&["--json=-"], args].concat());
+        assert_eq!(code, 1, "{err}");
+        let report: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(report["differences"][0]["path"], "usr/lib/program");
+        let details = report["differences"][0]["details"].clone();
+        let lines: Vec<String> = serde_json::from_value(details).unwrap();
+        lines.into_iter().filter(|l| l.starts_with("diffoscope: ")).collect::<Vec<_>>()
+    };
+    assert!(asked(&[]).is_empty(), "it was not asked for");
+    let lines = asked(&["--diffoscope"]);
+    assert!(lines[0].contains("--- a/program"), "{lines:#?}");
+    assert!(lines.len() > 3, "{lines:#?}");
+    let script = pair.path().join("endless");
+    fs::write(&script, "#!/bin/sh\necho begun\nsleep 1000\n").unwrap();
+    std::os::unix::fs::chown(&script, None, None).unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let program = format!("--diffoscope={}", script.display());
+    let lines = asked(&[&program, "--diffoscope-timeout=1"]);
+    assert_eq!(lines, ["diffoscope: stopped after 1 s"]);
+    let (code, _, err) = check(&pair, &["--diffoscope=/nowhere/diffoscope"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("there is no /nowhere/diffoscope; install it"), "{err}");
+}

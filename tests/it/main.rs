@@ -16,6 +16,7 @@ mod dnf_history;
 #[cfg(feature = "ostree")]
 mod docs;
 mod fix;
+mod generate;
 mod hostile;
 mod initramfs;
 mod layout;

@@ -1,5 +1,6 @@
 //! What exactly differs, where no plugin knows better: one phrase a line, in a stable order.
 
+mod archive;
 mod binary;
 mod elf;
 mod metadata;
@@ -10,40 +11,84 @@ use std::io::Read as _;
 
 pub(super) use metadata::metadata;
 
+use crate::format::compress::{self, Packing, Source};
+
 /// Bytes that a compressed file may unpack to for a look inside.
 const UNPACKED_MAX: u64 = 256 << 20;
 /// Wrappers in one another that are opened.
 pub(super) const NESTING: usize = 4;
 
+/// Lines said of one difference, about; an archive may have any number of members.
+const LINES_MAX: usize = 200;
+
+/// What looking into one pair of files may still cost.
+pub(super) struct Budget {
+    unpacked: u64,
+}
+
+impl Budget {
+    /// Takes room for `size` unpacked bytes; gives the most that may be read, `None` past the end.
+    fn room(&mut self, size: u64) -> Option<u64> {
+        self.unpacked = self.unpacked.checked_sub(size)?;
+        Some(size)
+    }
+
+    /// Whether nothing more is said after `lines` lines.
+    fn is_spent(&self, lines: usize) -> bool {
+        lines >= LINES_MAX
+    }
+}
+
 /// What differs between two contents: where they begin to, and what that means.
 pub(super) fn content(a: &[u8], b: &[u8]) -> Vec<String> {
     let mut lines = vec![binary::first(a, b)];
-    lines.extend(inside(a, b, NESTING));
+    let mut budget = Budget { unpacked: 2 * UNPACKED_MAX };
+    lines.extend(inside(a, b, NESTING, &mut budget));
     lines
 }
 
 /// The first explainer that understands both sides; the last understands everything.
-fn inside(a: &[u8], b: &[u8], nesting: usize) -> Vec<String> {
-    unpacked(a, b, nesting)
+fn inside(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Vec<String> {
+    unpacked(a, b, nesting, budget)
+        .or_else(|| archive::explain(a, b, nesting, budget))
         .or_else(|| elf::explain(a, b))
         .or_else(|| sqlite::explain(a, b))
         .or_else(|| text::explain(a, b))
         .unwrap_or_else(|| binary::explain(a, b))
 }
 
-/// Two gzip files: what differs in what they hold, or that only the wrapping differs.
-fn unpacked(a: &[u8], b: &[u8], nesting: usize) -> Option<Vec<String>> {
+/// Two files of one compression: what differs in what they hold, or that only the wrapping differs.
+fn unpacked(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Option<Vec<String>> {
     let nesting = nesting.checked_sub(1)?;
-    let (x, y) = (gunzip(a)?, gunzip(b)?);
-    if x != y {
-        let lines = inside(&x, &y, nesting);
-        return Some(lines.into_iter().map(|line| format!("in gzip: {line}")).collect());
+    let (name, x) = unwrap(a)?;
+    let (other, y) = unwrap(b)?;
+    if name != other {
+        return None;
     }
-    Some(vec!["gzip: the same content, packed differently".to_owned()])
+    budget.room((x.len() + y.len()) as u64)?;
+    if x != y {
+        let lines = inside(&x, &y, nesting, budget);
+        return Some(lines.into_iter().map(|line| format!("in {name}: {line}")).collect());
+    }
+    Some(vec![format!("{name}: the same content, packed differently")])
+}
+
+/// What a compressed file holds, and its compression; `None` if it is none, is damaged, holds too
+/// much, or has more after its first frame.
+pub(super) fn unwrap(bytes: &[u8]) -> Option<(&'static str, Vec<u8>)> {
+    let packing = compress::detect(bytes)?;
+    if let Packing::Gzip(_) = packing {
+        return Some(("gzip", gunzip(bytes)?));
+    }
+    let mut source = Source::new(bytes);
+    let mut out = Vec::new();
+    let read = packing.decoder(&mut source).ok()?.take(UNPACKED_MAX + 1).read_to_end(&mut out);
+    let whole = read.is_ok() && out.len() as u64 <= UNPACKED_MAX;
+    (whole && source.offset() == bytes.len() as u64).then(|| (packing.name(), out))
 }
 
 /// What a gzip file holds; `None` if it is none, is damaged, or holds too much.
-pub(super) fn gunzip(bytes: &[u8]) -> Option<Vec<u8>> {
+fn gunzip(bytes: &[u8]) -> Option<Vec<u8>> {
     if !bytes.starts_with(&[0x1f, 0x8b, 8]) {
         return None;
     }
@@ -54,12 +99,12 @@ pub(super) fn gunzip(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::Write as _;
 
     use super::*;
 
-    fn gzip(content: &[u8], level: u32) -> Vec<u8> {
+    pub(super) fn gzip(content: &[u8], level: u32) -> Vec<u8> {
         let level = flate2::Compression::new(level);
         let mut packer = flate2::write::GzEncoder::new(Vec::new(), level);
         packer.write_all(content).expect("packs");

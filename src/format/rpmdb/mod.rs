@@ -174,17 +174,20 @@ impl<'a> Logical<'a> {
     /// twice, on a row whose package is missing, and on an install-time key that is not its
     /// package's.
     pub fn canonicalise(&mut self, epoch: u32) -> Result<(), Malformed> {
-        let tids = self.tids()?;
+        self.renumber(epoch)?;
         for package in &mut self.packages {
             if header::clamp_needed(&package.blob, epoch)? {
                 header::clamp_times(package.blob.to_mut(), epoch)?;
             }
         }
-        let keys = self.packages.iter().map(|p| Ok((p.hnum, SortKey::of(&p.blob, epoch)?)));
-        let new = renumber(keys.collect::<Result<_, Malformed>>()?);
-        if new.len() != self.packages.len() {
-            return Err(Malformed::at(0u64, "two packages have the same hnum"));
-        }
+        Ok(())
+    }
+
+    /// As [`Logical::canonicalise`], but headers keep their times: for a writer that clamps what it
+    /// writes, so that no second copy of every header is needed.
+    pub fn renumber(&mut self, epoch: u32) -> Result<(), Malformed> {
+        let tids = self.tids()?;
+        let new = self.numbers(epoch)?;
         for (name, rows) in &mut self.indexes {
             let clamped = name == INSTALLTID_INDEX;
             let order = clamped.then(|| {
@@ -207,6 +210,20 @@ impl<'a> Logical<'a> {
         Ok(())
     }
 
+    /// New hnum by old, of packages whose times are clamped to `epoch`.
+    fn numbers(&self, epoch: u32) -> Result<BTreeMap<u32, u32>, Malformed> {
+        let new = renumber(self.keys(epoch)?);
+        match new.len() == self.packages.len() {
+            true => Ok(new),
+            false => Err(Malformed::at(0u64, "two packages have the same hnum")),
+        }
+    }
+
+    /// Number and key of each package.
+    fn keys(&self, epoch: u32) -> Result<Vec<(u32, SortKey)>, Malformed> {
+        self.packages.iter().map(|p| Ok((p.hnum, SortKey::of(&p.blob, epoch)?))).collect()
+    }
+
     /// INSTALLTID by hnum.
     fn tids(&self) -> Result<BTreeMap<u32, u32>, Malformed> {
         let mut tids = BTreeMap::new();
@@ -221,26 +238,37 @@ impl<'a> Logical<'a> {
     /// A digest of everything but install times and hnum: two databases with the same digest
     /// hold the same packages and the same index rows. Fails as [`Logical::canonicalise`] does.
     pub fn digest(&self) -> Result<[u8; 32], Malformed> {
-        let mut blank = self.clone();
-        blank.canonicalise(0)?;
+        let (tids, mut keys) = (self.tids()?, self.keys(0)?);
+        keys.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.cmp(&b.0)));
         let mut hash = Sha256::new();
-        let mut feed = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_le_bytes());
-            hash.update(bytes);
-        };
-        for package in &blank.packages {
-            feed(&package.blob);
-        }
-        for (name, rows) in &blank.indexes {
-            feed(name.as_bytes());
+        keys.iter().for_each(|(_, key)| hash.update(key.content()));
+        let new = renumber(keys);
+        for (name, rows) in &self.indexes {
+            let mut sorted = Vec::with_capacity(rows.len());
             for row in rows {
-                feed(&row.hnum.to_le_bytes());
-                feed(&row.idx.to_le_bytes());
-                feed(&row.key);
+                let key: &[u8] = match name == INSTALLTID_INDEX {
+                    true => clamped_key(&tids, row, Endian::Little, 0).map(|_| &[][..])?,
+                    false => &row.key,
+                };
+                let hnum = *new.get(&row.hnum).ok_or_else(|| orphan(name, row.hnum))?;
+                sorted.push((hnum, row.idx, key));
+            }
+            sorted.sort_unstable();
+            feed(&mut hash, name.as_bytes());
+            for (hnum, idx, key) in sorted {
+                hash.update(hnum.to_le_bytes());
+                hash.update(idx.to_le_bytes());
+                feed(&mut hash, key);
             }
         }
         Ok(hash.finalize().into())
     }
+}
+
+/// Hashes bytes and their number.
+fn feed(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update((bytes.len() as u64).to_le_bytes());
+    hash.update(bytes);
 }
 
 /// The key of an install-time row after clamping, in the byte order that it had.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::class::Class;
 use crate::image::times;
+use crate::report::check::Metadata;
 
 /// A place at which two documents differ.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +37,22 @@ impl Difference {
         match time || key(0) == "history" || times::KEYS.contains(&last) {
             true => Class::TimesAndHistory,
             false => Class::Configuration,
+        }
+    }
+
+    /// The same as a row of commit metadata.
+    pub(super) fn metadata(&self, strict: bool) -> Metadata {
+        let text = |value: &Option<Value>| value.as_ref().map(Value::to_string);
+        let why = match self.class() {
+            Class::TimesAndHistory => "the time of the build, or its history",
+            _ => "what the image says beside the commit",
+        };
+        Metadata {
+            key: format!("image: {}", self.place),
+            a: text(&self.a),
+            b: text(&self.b),
+            expected: Some(why),
+            counts: strict,
         }
     }
 

@@ -24,7 +24,7 @@ use super::flat::Flat;
 use super::ostree::{self, Encapsulated};
 use crate::check::{Job, compare_opened};
 use crate::report::Progress;
-use crate::report::check::Comparison;
+use crate::report::check::{Comparison, Metadata};
 use crate::source::dir::Dir;
 use crate::source::oci::{Digest, Image, Store, Subject, limits};
 
@@ -147,6 +147,18 @@ pub fn compare(
     report.same = sound && report.only_a.is_empty() && report.only_b.is_empty();
     progress.finish();
     Ok(report)
+}
+
+/// What two images say differently beside commits of one content that they encapsulate: none of it
+/// is in a content checksum, and it counts only if `strict`.
+///
+/// Fails if a subject does not select one image, or if its documents cannot be read.
+pub fn metadata(a: &Subject, b: &Subject, strict: bool) -> anyhow::Result<Vec<Metadata>> {
+    let (x, y) = (a.one()?, b.one()?);
+    let (x, y) = (Documents::read(&a.store, x)?, Documents::read(&b.store, y)?);
+    let mut found = json::configs(&x.config, &y.config);
+    found.extend(json::manifests(&x.manifest, &y.manifest));
+    Ok(found.iter().map(|difference| difference.metadata(strict)).collect())
 }
 
 /// Different images by platform; faults on the way to one are fatal.

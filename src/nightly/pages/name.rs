@@ -97,20 +97,24 @@ fn since(seen: &Seen) -> Markup {
             }
             "it differed in " (seen.times) @if seen.times == 1 { " run" } @else { " runs" } " in all."
         }
-        @if let Some(package) = &seen.package { p { "Its package: " (versions(package)) "." } }
+        @if let Some(package) = &seen.package { p { "Its package: " (link(&package.name)) " " (versions(package)) "." } }
         @if changed > 0 {
             details {
                 summary { (changed) " other packages changed with it" }
-                ul { @for package in seen.changed.iter().take(200) { li { (versions(package)) } } }
+                ul { @for package in seen.changed.iter().take(200) { li { (package.name) " " (versions(package)) } } }
             }
         }
     }
 }
 
+/// A link to the page of a package that owned a difference; others have none.
+fn link(package: &str) -> Markup {
+    html! { a href={ "../" (PACKAGES.file(package)) } { (package) } }
+}
+
 fn versions(package: &Versions) -> Markup {
     let shown = |v: &Option<String>| v.clone().unwrap_or_else(|| "not known".to_owned());
     html! {
-        a href={ "../" (PACKAGES.file(&package.name)) } { (package.name) } ": "
         @if package.before == package.after { (shown(&package.after)) " before and after" }
         @else { (shown(&package.before)) " → " (shown(&package.after)) }
     }

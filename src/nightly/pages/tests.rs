@@ -32,7 +32,9 @@ fn history(dir: &Path) -> History {
             text: HOSTILE.into(),
         };
         let differences = if n == 0 { Vec::new() } else { vec![difference] };
-        let packages = BTreeMap::from([(HOSTILE.to_owned(), format!("{n}{HOSTILE}"))]);
+        // The second changes with the first, and owns no difference.
+        let packages = [HOSTILE, "other"].map(|name| (name.to_owned(), format!("{n}{HOSTILE}")));
+        let packages = BTreeMap::from(packages);
         let log = "the log's own secret".to_owned();
         history.finish(&run, &Finish { differences, packages, log }).unwrap();
     }

@@ -12,6 +12,7 @@ mod uki;
 
 use std::io::{Cursor, Read, Seek, Write};
 use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
 
 use super::pattern::Globs;
 use super::{File, Opt, Page, Plugin, Verdict, Want};
@@ -127,6 +128,7 @@ impl Plugin for Initramfs {
         if role(file.entry) == Some(Role::Uki) {
             return uki::verdict(&file.bytes);
         }
+        let start = Instant::now();
         let (bytes, outcome) = match form(&file.bytes, cx) {
             Ok(done) => done,
             Err(Error::Malformed(what)) => return Verdict::Unparsed(what),
@@ -135,6 +137,8 @@ impl Plugin for Initramfs {
         if !outcome.changed {
             return Verdict::Keep;
         }
+        let what = format!("{} bytes; {}", file.bytes.len(), summary(&outcome));
+        cx.spent.add(&file.entry.path, what, start.elapsed());
         if cx.option(&PAGE, "mode") == "report" {
             return Verdict::Report(format!("not in canonical form; {}", summary(&outcome)));
         }

@@ -5,12 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::names_of;
-use super::places::{Backend, NDB_INDEX, in_file, sides};
+use super::places::{BDB_INDEXES, Backend, NDB_INDEX, in_file, sides};
 use crate::engine::Context;
 use crate::format::Malformed;
 use crate::format::rpmdb::{bdb, ndb};
 use crate::plugins::{File, Step, Verdict};
 use crate::tree::Tree;
+
+/// Bytes of slot pages that are looked at for a word, at most: a million packages.
+const MOST_SLOTS: usize = 16 << 20;
 
 /// Files of one directory by name.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -87,10 +90,9 @@ fn stranger(tree: &dyn Tree, backend: Backend, main: &Path) -> io::Result<Option
         return Ok(None);
     }
     let dir = main.parent().unwrap_or(Path::new(""));
-    let known = sides(tree, backend, main)?;
     for name in tree.list(dir)? {
         let text = name.to_string_lossy();
-        if name == bdb::PACKAGES || known.contains_key(&*text) || text.starts_with("__db.") {
+        if name == bdb::PACKAGES || BDB_INDEXES.contains(&&*text) || text.starts_with("__db.") {
             continue;
         }
         if tree.read(&dir.join(&name))?.is_some_and(|bytes| bdb::recognise(&bytes)) {
@@ -101,29 +103,34 @@ fn stranger(tree: &dyn Tree, backend: Backend, main: &Path) -> io::Result<Option
     Ok(None)
 }
 
-/// The verdict on an index: it is written together with its packages, and goes if rpm would not
-/// trust it.
+/// The verdict on an index: its packages decide, by whose steps it is written, or goes if rpm would
+/// not trust it.
 pub(super) fn index(file: &File<'_>, backend: Backend) -> io::Result<Verdict> {
     let main = file.entry.path.with_file_name(backend.file());
-    let Some(packages) = file.tree.read(&main)? else {
-        let alone = "an index without its packages, which rpm would take for that of another \
-                     database; remove it";
-        let told = backend == Backend::Ndb;
-        return Ok(if told { Verdict::Report(alone.to_owned()) } else { Verdict::Keep });
-    };
-    if backend == Backend::Ndb && !packages.is_empty() {
-        let index = file.tree.read(&file.entry.path)?;
-        let read = ndb::read(&packages, index.as_deref());
-        if read.is_ok_and(|contents| contents.no_index.is_some()) {
-            return Ok(Verdict::Remove);
-        }
+    if file.tree.lookup(&main)?.is_some() {
+        return Ok(Verdict::With(main));
     }
-    Ok(Verdict::With(main))
+    let alone = "an index without its packages, which rpm would take for that of another \
+                 database; remove it";
+    let told = backend == Backend::Ndb;
+    Ok(if told { Verdict::Report(alone.to_owned()) } else { Verdict::Keep })
 }
 
 /// What is to be said of the ndb database in directory `dir`, if there is one.
 pub(super) fn remark(tree: &dyn Tree, dir: &Path) -> io::Result<Option<String>> {
-    let Some(packages) = tree.read(&dir.join(Backend::Ndb.file()))? else { return Ok(None) };
+    // The packages are only looked at as far as their slots reach: others read them whole.
+    let mut head: Vec<u8> = Vec::new();
+    let there = tree.stream(&dir.join(Backend::Ndb.file()), &mut |piece| {
+        for part in piece.chunks(4096) {
+            let wanted = ndb::packages::slot_bytes(&head).clamp(16, MOST_SLOTS);
+            if head.len() < wanted {
+                head.extend_from_slice(part);
+            }
+        }
+    })?;
+    if !there {
+        return Ok(None);
+    }
     let index = tree.read(&dir.join(NDB_INDEX))?;
-    Ok(ndb::read(&packages, index.as_deref()).ok().and_then(|contents| contents.no_index))
+    Ok(ndb::index_trouble(&head, index.as_deref()))
 }

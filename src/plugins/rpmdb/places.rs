@@ -24,7 +24,7 @@ const LEFT_OVER: [&[u8]; 2] = [b"rebuilddb.", b"old."];
 /// The file beside `Packages.db`.
 pub(super) const NDB_INDEX: &str = "Index.db";
 /// The files beside `Packages`: what any rpm that wrote Berkeley DB made.
-const BDB_INDEXES: [&str; 27] = [
+pub(super) const BDB_INDEXES: [&str; 27] = [
     "Basenames",
     "Conflictname",
     "Depends",

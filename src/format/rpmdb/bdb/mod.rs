@@ -74,6 +74,8 @@ pub fn canonical(
         let bytes = write(*shape, &records, &file_id(name, epoch)).map_err(Refused::of(name))?;
         out.insert(name.clone(), bytes);
     }
+    // What follows holds as much again.
+    drop(logical);
     let again = out.iter().map(|(name, bytes)| (name.clone(), &bytes[..])).collect();
     if read(&again)?.logical.digest().map_err(&refused)? != before {
         let what = "the rewritten database does not hold what the old one held";
@@ -119,6 +121,9 @@ pub fn records(bytes: &[u8]) -> Result<(Shape, Vec<Record<'_>>), Malformed> {
 /// page, and on files that 32 bits cannot number the pages of.
 pub fn write(shape: Shape, records: &[Record<'_>], uid: &[u8; 20]) -> Result<Vec<u8>, Malformed> {
     let mut out = Out::new(shape);
+    // Not touched before it is used; growing by doubling would copy whole databases.
+    let content: usize = records.iter().map(|(key, value)| key.len() + value.len()).sum();
+    out.bytes.reserve_exact(content + content / 4 + 64 * shape.page_size);
     match shape.access {
         Access::Hash => hash::write(&mut out, records)?,
         Access::Btree => btree::write(&mut out, records)?,

@@ -9,7 +9,7 @@ pub mod index;
 pub mod packages;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::header::{self, Header, tag};
 use super::{Logical, Package};
@@ -57,9 +57,10 @@ pub fn canonical(packages: &[u8], index: Option<&[u8]>, epoch: u32) -> Result<Ca
     let old = read(packages, index)?;
     let before = old.logical.digest().map_err(Refused::of(PACKAGES))?;
     let mut db = old.logical;
-    db.canonicalise(epoch).map_err(Refused::of(INDEX))?;
+    db.renumber(epoch).map_err(Refused::of(INDEX))?;
     let blobs: Vec<&[u8]> = db.packages.iter().map(|package| &*package.blob).collect();
-    let packages = packages::write(&blobs).map_err(Refused::of(PACKAGES))?;
+    let clamp = |blob: &mut [u8]| header::clamp_times(blob, epoch).map(drop);
+    let packages = packages::write_with(&blobs, &clamp).map_err(Refused::of(PACKAGES))?;
     let index = match old.no_index {
         Some(_) => None,
         None => Some(write_index(&mut db, &old.tables).map_err(Refused::of(INDEX))?),
@@ -108,17 +109,36 @@ pub fn read<'a>(packages: &'a [u8], index: Option<&'a [u8]>) -> Result<Contents<
     let index = index::read(index).map_err(Refused::of(INDEX))?;
     let covered = covers(&index, &contents.logical).map_err(Refused::of(PACKAGES))?;
     if index.usergeneration != file.generation {
-        let (is, wants) = (index.usergeneration, file.generation);
-        contents.no_index =
-            Some(without_index(&format!("is stale (of generation {is}, not {wants})")));
+        contents.no_index = Some(stale(index.usergeneration, file.generation));
     } else if !covered {
-        contents.no_index = Some(without_index("does not list every package"));
+        contents.no_index = Some(without_index(LACKS));
     } else {
         contents.tables = index.tables.keys().map(|&tag| (tag, table_name(tag))).collect();
         let named = |(tag, rows)| (table_name(tag), rows);
         contents.logical.indexes = index.tables.into_iter().map(named).collect();
     }
     Ok(contents)
+}
+
+/// Why rpm would not trust an index, as [`read`] says it, judged from the slot pages alone: `head`
+/// is the beginning of `Packages.db`, at least those. `None` if it would, or if a file cannot be
+/// parsed.
+pub fn index_trouble(head: &[u8], index: Option<&[u8]>) -> Option<String> {
+    let Some(index) = index else { return Some(without_index("is missing")) };
+    let (generation, packages) = packages::slots(head).ok()?;
+    let index = index::read(index).ok()?;
+    if index.usergeneration != generation {
+        return Some(stale(index.usergeneration, generation));
+    }
+    let rows = index.tables.get(&tag::NAME).map_or(&[][..], Vec::as_slice);
+    let named: BTreeSet<u32> = rows.iter().map(|row| row.hnum).collect();
+    (!packages.is_subset(&named)).then(|| without_index(LACKS))
+}
+
+const LACKS: &str = "does not list every package";
+
+fn stale(is: u32, wants: u32) -> String {
+    without_index(&format!("is stale (of generation {is}, not {wants})"))
 }
 
 /// Whether the index of names lists every package.

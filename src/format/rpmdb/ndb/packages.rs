@@ -7,7 +7,7 @@
 //! time, length), the header, zeroes up to the tail, and a 12-byte tail (Adler-32 of all before
 //! it, length, `BlbE`) that ends with the last block.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use adler2::adler32_slice;
 
@@ -74,6 +74,21 @@ pub fn read(bytes: &[u8]) -> Result<Packages<'_>, Malformed> {
     Ok(Packages { generation: Little.u32(bytes, 8)?, blobs })
 }
 
+/// Generation and package indexes, from the slot pages at the beginning of the file alone.
+/// Fails as [`read`] does on them.
+pub(super) fn slots(head: &[u8]) -> Result<(u32, BTreeSet<u32>), Malformed> {
+    let mut packages = BTreeSet::new();
+    for at in (HEADER_SIZE..slot_area(head)?).step_by(BLOCK) {
+        packages.extend(Slot::read(head, at)?.map(|slot| slot.pkgidx));
+    }
+    Ok((Little.u32(head, 8)?, packages))
+}
+
+/// Bytes of the slot pages, as the first bytes of a file say.
+pub fn slot_bytes(head: &[u8]) -> usize {
+    Little.u32(head, 12).map_or(0, |pages| (pages as usize).saturating_mul(PAGE))
+}
+
 /// Where the slot pages end, in bytes.
 fn slot_area(bytes: &[u8]) -> Result<usize, Malformed> {
     let pages = Little.u32(bytes, 12)? as usize;
@@ -131,6 +146,14 @@ fn blob(bytes: &[u8], start: usize, slot: Slot) -> Result<(&[u8], usize), Malfor
 ///
 /// Fails if the file would outgrow what 32-bit block numbers reach.
 pub fn write<B: AsRef<[u8]>>(blobs: &[B]) -> Result<Vec<u8>, Malformed> {
+    write_with(blobs, &|_| Ok(()))
+}
+
+/// As [`write`], each blob changed by `change` where it lies in the file: it keeps its length.
+pub fn write_with<B: AsRef<[u8]>>(
+    blobs: &[B],
+    change: &dyn Fn(&mut [u8]) -> Result<(), Malformed>,
+) -> Result<Vec<u8>, Malformed> {
     let slots = (blobs.len() * BLOCK + HEADER_SIZE).div_ceil(PAGE) * PAGE;
     let total: usize = blobs.iter().map(|blob| blob_size(blob.as_ref().len())).sum();
     let too_big = |_| Malformed::at(u32::MAX, "database outgrows 32-bit block numbers");
@@ -153,7 +176,7 @@ pub fn write<B: AsRef<[u8]>>(blobs: &[B]) -> Result<Vec<u8>, Malformed> {
         push_slot(&mut out, [0, 0, 0]);
     }
     for (pkgidx, blob) in (1..).zip(blobs) {
-        push_blob(&mut out, pkgidx, blob.as_ref());
+        push_blob(&mut out, pkgidx, blob.as_ref(), change)?;
     }
     Ok(out)
 }
@@ -163,16 +186,24 @@ fn push_slot(out: &mut Vec<u8>, words: [u32; 3]) {
     words.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
 }
 
-fn push_blob(out: &mut Vec<u8>, pkgidx: u32, blob: &[u8]) {
+fn push_blob(
+    out: &mut Vec<u8>,
+    pkgidx: u32,
+    blob: &[u8],
+    change: &dyn Fn(&mut [u8]) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
     let start = out.len();
     let len = blob.len() as u32;
     out.extend_from_slice(HEAD);
     [pkgidx, pkgidx, len].iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+    let inside = out.len();
     out.extend_from_slice(blob);
+    change(&mut out[inside..])?;
     out.resize(start + blob_size(blob.len()) - TAIL_SIZE, 0);
     let sum = adler32_slice(&out[start..]);
     [sum, len].iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
     out.extend_from_slice(TAIL);
+    Ok(())
 }
 
 /// Bytes that a blob with a header of `len` bytes takes.
