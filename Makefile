@@ -21,7 +21,7 @@ SHELL_SCRIPTS := benches/oci-verify hooks/rebuilderd/backend hooks/rebuilderd/di
 	hooks/postprocess hooks/finalize hooks/dracut/*.sh .ci/run tests/e2e/circumstances tests/e2e/deps \
 	tests/e2e/real-download tests/e2e/static-binary fuzz/run
 PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/rebuilderd tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
-	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/check benches/rpmdb benches/rpmdb-database fuzz/seeds \
+	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/check benches/peers benches/rpmdb benches/rpmdb-database fuzz/all fuzz/seeds \
 	tests/e2e/initramfs tests/e2e/generators benches/initramfs
 
 .PHONY: all build demo test bed initramfs nightly demo-nightly rebuilderd bench-nightly bench static install deps lint lint-scripts clean
@@ -81,6 +81,7 @@ bench: deps
 	$(CARGO) bench --locked --no-run --bench floor --bench rpmdb_convert
 	$(AS_ROOT) benches/run
 	$(AS_ROOT) benches/check
+	benches/peers
 	benches/rpmdb
 
 lint: lint-scripts

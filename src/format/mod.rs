@@ -27,6 +27,7 @@ pub mod ostree;
 pub mod pyc;
 pub mod rpmdb;
 pub mod selinux;
+pub mod tar;
 pub mod zip;
 
 /// An input that is not what its parser understands: where, and what was wrong there.

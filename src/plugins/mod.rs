@@ -36,6 +36,7 @@ mod random_ids;
 pub mod rpmdb;
 mod selinux;
 mod table;
+mod tar;
 mod treefile;
 mod xattrs;
 mod zip;
@@ -77,6 +78,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &zip::Zip,
     &jar::Jar,
     &ar::Ar,
+    &tar::Tar,
     &javadoc::Javadoc,
     &rpmdb::Rpmdb,
     &initramfs::Initramfs,

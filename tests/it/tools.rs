@@ -9,6 +9,7 @@ use std::process::Command;
 /// Plugin, the files of its cases (all that end so), the reader and its arguments (`{}` the file).
 const READERS: &[(&str, &str, &[&str])] = &[
     ("cacerts/jks", "cacerts", &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"]),
+    ("tar/tools", ".tar", &["tar", "tvf", "{}"]),
     ("gzip/tools", ".gz", &["gzip", "-t", "{}"]),
     ("zip/tools", ".zip", &["unzip", "-tq", "{}"]),
     ("jar/tools", ".jar", &["unzip", "-tq", "{}"]),

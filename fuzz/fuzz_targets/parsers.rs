@@ -1,0 +1,213 @@
+//! Every parser of the project on any bytes: no panic, no overflow, no endless memory, and what
+//! comes out in normal form stays as it is.
+//!
+//! One program, so that it is built once: REPROFIX_FUZZ names the target, a plugin or a row of
+//! [`PARSERS`]. `fuzz/all` runs them all, from seeds that are the files of the tests. What writes
+//! databases has targets of its own.
+#![no_main]
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use libfuzzer_sys::fuzz_target;
+use reprofix::engine::{Chain, Context, Form, nothing_shipped};
+use reprofix::env::SourceDateEpoch;
+use reprofix::format::{self, ostree};
+use reprofix::plugins::{self, File, Plugin, Want};
+use reprofix::source::oci::tar;
+use reprofix::tree::{Entry, Kind, Time, Tree};
+
+/// Parsers that no plugin calls by its default options.
+const PARSERS: &[(&str, fn(&[u8]))] = &[
+    ("compress", compress),
+    ("cpio", cpio),
+    ("meta-json", |bytes| drop(reprofix::record::meta::Meta::parse(bytes))),
+    ("oci-tar", oci_tar),
+    ("opm-documents", |bytes| drop(reprofix::opm::document::documents(bytes, |_| Ok(())))),
+    ("opm-pogreb", |bytes| drop(reprofix::opm::pogreb::segment(bytes, &mut Default::default()))),
+    ("ostree-commit", |bytes| {
+        let _ = ostree::Root::parse_commit(bytes);
+        let _ = ostree::Root::parse_timestamp(bytes);
+    }),
+    ("ostree-dirmeta", |bytes| {
+        if let Ok(attrs) = ostree::Attrs::parse_dirmeta(bytes) {
+            assert_eq!(attrs.encode_dirmeta(), bytes, "one dirmeta, one encoding");
+        }
+    }),
+    ("ostree-dirtree", |bytes| {
+        if let Ok(tree) = ostree::Dirtree::parse(bytes) {
+            assert_eq!(tree.encode(), bytes, "one dirtree, one encoding");
+        }
+    }),
+    ("ostree-xattrs", |bytes| drop(ostree::parse_xattrs(bytes, 0))),
+    ("pyc", pyc),
+    ("rpm-header", |bytes| {
+        let _ = format::rpmdb::header::clamp_needed(bytes, 1);
+        let _ = format::rpmdb::header::Header::parse(bytes).map(|h| h.nevra());
+    }),
+];
+
+/// Paths that plugins know files by, one each that a plugin treats in a way of its own.
+const PATHS: &[&str] = &[
+    "boot/initramfs-6.1.img",
+    "etc/pki/ca-trust/extracted/java/cacerts",
+    "etc/shadow",
+    "etc/passwd",
+    "etc/authselect/system-auth",
+    "etc/ld.so.cache",
+    "etc/selinux/targeted/policy/policy.33",
+    "etc/selinux/targeted/contexts/files/file_contexts.bin",
+    "usr/lib/a.a",
+    "usr/lib/modules/6.1/initramfs.img",
+    "usr/lib/modules/6.1/kernel/a.ko",
+    "usr/lib/modules/6.1/modules.dep.bin",
+    "usr/lib/os-release",
+    "usr/lib/udev/hwdb.bin",
+    "usr/lib/locale/locale-archive",
+    "usr/lib/fontconfig/cache/75d98bea477188925933925fb13bc343-le64.cache-8",
+    "usr/lib/gio/modules/giomodule.cache",
+    "usr/lib/sysimage/libdnf5/transaction_history.sqlite",
+    "usr/share/a.gz",
+    "usr/share/a.html",
+    "usr/share/a.jar",
+    "usr/share/a.tar",
+    "usr/share/a.whl",
+    "usr/share/a.zip",
+    "usr/share/glib-2.0/schemas/gschemas.compiled",
+    "usr/share/icons/hicolor/icon-theme.cache",
+    "usr/share/mime/mime.cache",
+    "usr/share/rpm/Packages",
+    "usr/share/rpm/Packages.db",
+    "usr/share/rpm/rpmdb.sqlite",
+    "usr/share/rpm-ostree/treefile.json",
+    "var/lib/systemd/catalog/database",
+    "var/lib/dnf/history.sqlite",
+];
+
+fuzz_target!(|bytes: &[u8]| {
+    static TARGET: OnceLock<Target> = OnceLock::new();
+    match TARGET.get_or_init(Target::named) {
+        Target::Parser(parse) => parse(bytes),
+        Target::Plugin(plugin, paths) => {
+            for path in paths {
+                judge(*plugin, path, bytes);
+            }
+        }
+    }
+});
+
+enum Target {
+    Parser(fn(&[u8])),
+    Plugin(&'static dyn Plugin, Vec<&'static Path>),
+}
+
+impl Target {
+    fn named() -> Target {
+        let name = std::env::var("REPROFIX_FUZZ").expect("REPROFIX_FUZZ names a target");
+        if let Some((_, parse)) = PARSERS.iter().find(|(parser, _)| *parser == name) {
+            return Target::Parser(*parse);
+        }
+        let plugin = plugins::find(&name).unwrap_or_else(|| panic!("no target {name}"));
+        let wanted = |path: &&Path| plugin.wants(&entry(path, 100), &context()) == Want::Bytes;
+        let paths: Vec<_> = PATHS.iter().map(Path::new).filter(wanted).collect();
+        assert!(!paths.is_empty(), "{name} wants the bytes of no path in PATHS");
+        Target::Plugin(plugin, paths)
+    }
+}
+
+fn context() -> Context {
+    Context::new(SourceDateEpoch::new(1_600_000_000))
+}
+
+/// A tree of one file.
+struct One<'a>(&'a Path, &'a [u8]);
+
+impl Tree for One<'_> {
+    fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
+        Ok((path == self.0).then(|| entry(path, self.1.len() as u64)))
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let here = self.0.parent() == Some(path);
+        Ok(self.0.file_name().filter(|_| here).map(OsString::from).into_iter().collect())
+    }
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        Ok((path == self.0).then(|| self.1.to_vec()))
+    }
+    fn readlink(&self, _: &Path) -> io::Result<Option<PathBuf>> {
+        Ok(None)
+    }
+    fn xattrs(&self, _: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        Ok(Vec::new())
+    }
+}
+
+fn entry(path: &Path, size: u64) -> Entry {
+    Entry {
+        path: path.to_owned(),
+        kind: Kind::File,
+        mode: 0o100_644,
+        uid: 0,
+        gid: 0,
+        size,
+        mtime: Some(Time { sec: 0, nsec: 0 }),
+        inode: None,
+    }
+}
+
+/// One plugin on one file: twice is once, and an explanation of whatever is there does not panic.
+fn judge(plugin: &'static dyn Plugin, path: &Path, bytes: &[u8]) {
+    let cx = context();
+    let chain = Chain { plugins: &[plugin], cx: &cx, shipped: &nothing_shipped };
+    let form = |bytes: &[u8]| {
+        let entry = entry(path, bytes.len() as u64);
+        chain.normal_form(&One(path, bytes), &entry).expect("a tree in memory reads").form
+    };
+    let first = form(bytes);
+    let (tree, here) = (One(path, bytes), entry(path, bytes.len() as u64));
+    let file = || File { entry: &here, bytes: bytes.into(), tree: &tree };
+    plugin.explain(&file(), &file(), &cx);
+    if let Form::Bytes(out) = first {
+        assert!(out != bytes, "a rewrite that changes nothing");
+        let left = File { entry: &here, bytes: (&out[..]).into(), tree: &tree };
+        plugin.explain(&left, &file(), &cx);
+        assert!(form(&out) == Form::Kept, "the normal form of a normal form is itself");
+    }
+}
+
+fn compress(bytes: &[u8]) {
+    use format::compress::{HEAD_LEN, Source, detect};
+    let Some(packing) = detect(&bytes[..bytes.len().min(HEAD_LEN)]) else { return };
+    let mut source = Source::new(bytes);
+    let _ = packing.decoder(&mut source).map(|d| io::copy(&mut d.take(1 << 20), &mut io::sink()));
+}
+
+fn cpio(bytes: &[u8]) {
+    let mut reader = format::cpio::Reader::new(bytes);
+    while let Ok(Some(_)) = reader.next_entry() {
+        if io::copy(&mut reader.content(), &mut io::sink()).is_err() {
+            return;
+        }
+    }
+}
+
+fn oci_tar(bytes: &[u8]) {
+    let mut reader = tar::Reader::new(bytes);
+    while let Ok(Some(member)) = reader.next_member() {
+        assert!(!member.path.starts_with(b"/") && !member.path.starts_with(b"../"));
+    }
+}
+
+fn pyc(bytes: &[u8]) {
+    let Ok(parsed) = format::pyc::parse(bytes) else { return };
+    let checked = parsed.check();
+    match parsed.canonical_body() {
+        Ok(body) => {
+            assert!(checked.is_ok());
+            let again = format::pyc::Pyc { body: &body, ..parsed }.canonical_body();
+            assert!(again.as_ref() == Ok(&body), "the normal form of a normal form is itself");
+        }
+        Err(_) => drop(parsed.source_path()),
+    }
+}
