@@ -149,7 +149,7 @@ pub fn write<B: AsRef<[u8]>>(blobs: &[B]) -> Result<Vec<u8>, Malformed> {
     write_with(blobs, &|_| Ok(()))
 }
 
-/// As [`write`], each blob changed by `change` where it lies in the file: it keeps its length.
+/// As [`write()`], each blob changed by `change` where it lies in the file: it keeps its length.
 pub fn write_with<B: AsRef<[u8]>>(
     blobs: &[B],
     change: &dyn Fn(&mut [u8]) -> Result<(), Malformed>,
