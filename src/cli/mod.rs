@@ -39,6 +39,8 @@ struct Cli {
     command: Command,
 }
 
+// Made once a run: its size costs nothing.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 enum Command {
     Fix(fix::Args),
