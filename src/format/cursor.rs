@@ -9,7 +9,6 @@ pub(crate) struct Cursor<'a> {
     at: usize,
 }
 
-#[allow(dead_code)] // a set for parsers; not every one is in use yet
 impl<'a> Cursor<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Cursor { bytes, at: 0 }

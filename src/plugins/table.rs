@@ -38,7 +38,6 @@ pub(super) enum Action {
     /// It stays, and the reason is reported whenever it is there.
     Report,
     /// It stays, and the reason is told only where two builds differ in it.
-    #[allow(dead_code)] // the cache plugins use it
     Explain,
 }
 
