@@ -123,13 +123,20 @@ pub fn is_own_root(root: &Path) -> bool {
     id(root).is_some() && id(root) == id(Path::new("/"))
 }
 
-/// Where file systems are mounted below `root` (a canonical path), as this process sees it; files
-/// can be mounts too, and of the same device. Empty where there is no `/proc` to ask.
-pub fn mounts_below(root: &Path) -> std::collections::BTreeSet<PathBuf> {
-    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+/// Where file systems are mounted, as this process sees it; files can be mounts too.
+///
+/// Fails where there is no `/proc` to ask.
+pub fn mount_points() -> std::io::Result<Vec<PathBuf>> {
+    let table = std::fs::read("/proc/self/mountinfo")?;
     let lines = table.split(|b| *b == b'\n');
     // proc(5): the fifth field is the mount point; blanks in it are octal escapes.
-    let points = lines.filter_map(|line| line.split(|b| *b == b' ').nth(4)).map(unescaped);
+    Ok(lines.filter_map(|line| line.split(|b| *b == b' ').nth(4)).map(unescaped).collect())
+}
+
+/// The mount points below `root` (a canonical path), of the same device too. Empty where there is
+/// no `/proc` to ask: then only the device tells a mount.
+pub fn mounts_below(root: &Path) -> std::collections::BTreeSet<PathBuf> {
+    let points = mount_points().unwrap_or_default().into_iter();
     points.filter(|point| point != root && point.starts_with(root)).collect()
 }
 

@@ -1,10 +1,10 @@
 //! Mounts below a build's directory: our disorderfs, and what a build forgot.
 
-use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use crate::env;
 
 /// A mounted disorderfs; unmounted when dropped.
 #[derive(Debug)]
@@ -66,32 +66,10 @@ fn run(command: &mut Command) -> io::Result<()> {
 
 /// Where something is mounted at or below `dir`, deepest first.
 pub fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let table = std::fs::read("/proc/self/mountinfo")?;
-    let points = table.split(|b| *b == b'\n').filter_map(|line| line.split(|b| *b == b' ').nth(4));
-    let points = points.map(|field| PathBuf::from(unescaped(field)));
-    let mut found: Vec<PathBuf> = points.filter(|point| point.starts_with(dir)).collect();
+    let mut found: Vec<PathBuf> = env::mount_points()?;
+    found.retain(|point| point.starts_with(dir));
     found.sort_by(|a, b| b.cmp(a));
     Ok(found)
-}
-
-/// proc_pid_mountinfo(5): blanks and backslashes come as three octal digits.
-fn unescaped(field: &[u8]) -> OsString {
-    let (mut out, mut rest) = (Vec::new(), field);
-    while let Some((&byte, tail)) = rest.split_first() {
-        let code = (byte == b'\\').then(|| tail.get(..3)).flatten();
-        let code = code.and_then(|digits| std::str::from_utf8(digits).ok());
-        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(code) => {
-                out.push(code);
-                rest = &tail[3..];
-            }
-            None => {
-                out.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    OsString::from_vec(out)
 }
 
 /// Removes `dir` and all in it, unmounting first what a build left mounted there, so that no bind
@@ -116,9 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mount_points_are_unescaped() {
-        assert_eq!(unescaped(b"/a\\040b\\134"), "/a b\\");
-        assert_eq!(unescaped(b"/a\\04"), "/a\\04");
+    fn the_root_is_the_last_mount() {
         assert_eq!(below(Path::new("/")).unwrap().last().unwrap(), Path::new("/"));
     }
 }

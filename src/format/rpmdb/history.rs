@@ -16,7 +16,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::header::{Header, tag};
-use super::sqlite::{Files, Work, check, refused, roots, sql};
+use super::sqlite::{Files, Work, check, only_utf8, refused, roots, sql};
 use super::{Logical, SortKey, dump, renumber};
 use crate::format::Malformed;
 
@@ -193,11 +193,7 @@ struct Schema {
 
 impl Schema {
     fn read(db: &Connection, name: &str) -> Result<Self, Malformed> {
-        let encoding: String =
-            db.query_row(&format!("PRAGMA {name}.encoding"), [], |r| r.get(0)).map_err(sql)?;
-        if encoding != "UTF-8" {
-            return Err(refused(format!("database is in {encoding}")));
-        }
+        only_utf8(db, name)?;
         let query = format!("SELECT type, name, sql FROM {name}.sqlite_master");
         let mut statement = db.prepare(&query).map_err(sql)?;
         let mut objects = statement.query([]).map_err(sql)?;

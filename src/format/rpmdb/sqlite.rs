@@ -141,6 +141,16 @@ pub(super) fn refused(what: impl Into<String>) -> Malformed {
     Malformed::at(0u64, what)
 }
 
+/// Refuses a database that is not in UTF-8: the normal form is, and texts are copied as they are.
+pub(super) fn only_utf8(db: &Connection, name: &str) -> Result<(), Malformed> {
+    let query = format!("PRAGMA {name}.encoding");
+    let encoding: String = db.query_row(&query, [], |r| r.get(0)).map_err(sql)?;
+    match encoding == "UTF-8" {
+        true => Ok(()),
+        false => Err(refused(format!("database is in {encoding}"))),
+    }
+}
+
 pub(super) fn sql(error: rusqlite::Error) -> Malformed {
     refused(format!("SQLite: {error}"))
 }
@@ -338,11 +348,7 @@ struct Table {
 
 impl Schema {
     fn read(db: &Connection, name: &str) -> Result<Self, Malformed> {
-        let encoding: String =
-            db.query_row(&format!("PRAGMA {name}.encoding"), [], |r| r.get(0)).map_err(sql)?;
-        if encoding != "UTF-8" {
-            return Err(refused(format!("database is in {encoding}")));
-        }
+        only_utf8(db, name)?;
         for own in ["application_id", "user_version"] {
             let pragma = format!("PRAGMA {name}.{own}");
             let value: i64 = db.query_row(&pragma, [], |r| r.get(0)).map_err(sql)?;
