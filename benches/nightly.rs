@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use reprofix::history::{Difference, Finish, History, Run, Verdict};
+use reprofix::history::{Difference, Finish, History, Run, Verdict, by_stream};
 use reprofix::nightly::pages;
 
 const DIFFERENCES: usize = 100;
@@ -75,8 +75,10 @@ fn queries(history: &History) -> Vec<(&'static str, Duration)> {
         let counts = runs.iter().map(|run| history.count(run.id).unwrap());
         std::hint::black_box(counts.sum::<u64>());
     };
+    let runs = history.runs(None, u32::MAX).unwrap();
+    let all = by_stream(&runs);
     let path = |(path, _): &(String, u64)| {
-        history.blame(path).unwrap();
+        history.blame_among(path, &all).unwrap();
         history.of_path(path, 100).unwrap();
     };
     let package = |(name, _): &(String, u64)| drop(history.of_package(name, 100).unwrap());
