@@ -10,6 +10,7 @@ mod check_reports;
 #[cfg(feature = "ostree")]
 mod check_subjects;
 mod config;
+mod confluence;
 #[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
@@ -17,6 +18,8 @@ mod dnf_history;
 mod docs;
 mod fix;
 mod generate;
+#[cfg(feature = "nightly")]
+mod history;
 mod hostile;
 mod initramfs;
 mod layout;
