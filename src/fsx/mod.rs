@@ -30,5 +30,6 @@ pub use new_dir::NewDir;
 pub use recover::{Leftover, is_leftover, leftovers, recover};
 pub use replace::{Stamp, patch, patch_range, replace};
 pub use root::Root;
+pub(crate) use root::is_absent;
 pub use unit::{Member, replace_unit};
 pub use xattr::read_xattrs;

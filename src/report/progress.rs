@@ -21,6 +21,10 @@ impl Progress {
 
     /// Starts a phase of `total` units; 0 where the number is not known.
     pub fn phase(&self, name: &'static str, total: usize) {
+        // A bar that nobody sees would still have a thread of its own.
+        if self.bar.is_hidden() {
+            return;
+        }
         let template = match total {
             0 => "{msg} {spinner}",
             _ => "{msg} [{bar:30}] {human_pos}/{human_len} {eta}",
