@@ -228,7 +228,8 @@ impl Job<'_> {
     /// each has now.
     fn times_of_touched<'p>(&self, plan: &'p Plan) -> BTreeMap<&'p Path, Time> {
         let mut dirs = touched_directories(plan);
-        for change in plan.changes.iter().filter(|c| matches!(c.action, Action::Remove { .. })) {
+        let going = plan.changes.iter().filter(|c| matches!(c.action, Action::Remove { .. }));
+        for change in going.filter(|c| self.is_dir(&c.path)) {
             dirs.remove(change.path.as_path());
         }
         let time = |dir| Some((dir, self.entry(dir)?.mtime?));
@@ -310,8 +311,13 @@ fn unchanged(same: bool) -> io::Result<()> {
 /// Directories in which a name came, went or was replaced.
 fn touched_directories(plan: &Plan) -> BTreeSet<&Path> {
     let mut dirs = BTreeSet::new();
+    let mut last = None;
     let mut above = |path| {
-        dirs.insert(Path::parent(path).unwrap_or(Path::new("")));
+        let dir = Path::parent(path).unwrap_or(Path::new(""));
+        // The changes are sorted: mostly it is the same again.
+        if last.replace(dir) != Some(dir) {
+            dirs.insert(dir);
+        }
     };
     for change in &plan.changes {
         match &change.action {
