@@ -3,11 +3,8 @@
 
 mod bad_input;
 mod cases;
-#[cfg(feature = "ostree")]
 mod check;
-#[cfg(feature = "ostree")]
 mod check_reports;
-#[cfg(feature = "ostree")]
 mod check_subjects;
 mod config;
 mod confluence;
@@ -23,6 +20,8 @@ mod history;
 mod hostile;
 mod initramfs;
 mod layout;
+#[cfg(feature = "ostree")]
+mod libostree;
 mod memtree;
 mod oci;
 mod oci_compare;
@@ -34,7 +33,6 @@ mod pairs;
 mod pyc;
 #[cfg(feature = "ostree")]
 mod record;
-#[cfg(feature = "ostree")]
 mod repo;
 mod rpmdb_bdb;
 mod rpmdb_fix;

@@ -100,7 +100,6 @@ fn two_real_overlays_become_one() {
     assert_eq!(dumps(), ["", ""]);
 }
 
-#[cfg(feature = "ostree")]
 #[test]
 fn check_explains_what_the_plugin_removes() {
     let base = tempfile::tempdir().unwrap();
