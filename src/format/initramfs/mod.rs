@@ -26,7 +26,7 @@ use super::cpio::Header;
 pub use canonical::{Outcome, Repacked, canonical};
 pub use plan::{Inner, Inside, NothingInside, Rules};
 pub use read::read;
-pub use window::spooled;
+pub use window::{Window, spooled};
 
 /// What an image may demand; beyond it, it is refused.
 #[derive(Clone, Copy, Debug)]
