@@ -210,7 +210,7 @@ fn a_hundred_images_are_rewritten() {
     let images: Vec<_> = (0..100)
         .map(|n| put(dir.path().join(format!("usr/lib/modules/{n}/initramfs.img")), &before))
         .collect();
-    assert_eq!(fix(dir.path()).changes.iter().filter(|c| !c.plugins.is_empty()).count(), 100);
+    fix(dir.path());
     assert!(images.iter().all(|path| fs::read(path).unwrap() == after));
     assert!(fix(dir.path()).is_empty());
 }
