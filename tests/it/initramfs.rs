@@ -215,6 +215,43 @@ fn a_hundred_images_are_rewritten() {
     assert!(fix(dir.path()).is_empty());
 }
 
+/// A PE file with one section of this name.
+fn pe(section: &[u8; 8]) -> Vec<u8> {
+    let mut out = vec![0; 0x40];
+    out[..2].copy_from_slice(b"MZ");
+    out[0x3c] = 0x40;
+    out.extend(b"PE\0\0\x64\x86\x01\0");
+    out.extend([0; 16]);
+    out.extend(section);
+    out.extend([0; 32]);
+    out
+}
+
+#[test]
+fn a_unified_kernel_image_is_reported_and_never_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let uki = [pe(b".initrd\0"), fixture("a", "zstd")].concat();
+    let path = put(dir.path().join("boot/efi/EFI/Linux/system.efi"), &uki);
+    put(dir.path().join("boot/efi/EFI/BOOT/BOOTX64.EFI"), &pe(b".text\0\0\0"));
+    let plan = fix(dir.path());
+    assert!(fs::read(&path).unwrap() == uki);
+    let [remark] = &plan.remarks[..] else { panic!("{:?}", plan.remarks) };
+    assert_eq!(remark.path, Path::new("boot/efi/EFI/Linux/system.efi"));
+    let Note::Report(said) = &remark.note else { panic!("{remark:?}") };
+    assert!(said.contains("under a signature"), "{said}");
+}
+
+#[test]
+fn switched_off_it_leaves_the_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = put(dir.path().join("usr/lib/modules/6.1/initramfs.img"), &fixture("a", "zstd"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reprofix"));
+    command.arg("fix").arg(dir.path()).args(["--skip", "initramfs", "--source-date-epoch"]);
+    let done = command.arg(EPOCH.seconds().to_string()).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    assert!(fs::read(&path).unwrap() == fixture("a", "zstd"));
+}
+
 #[test]
 fn what_the_configuration_keeps_is_kept_inside() {
     const RECORD: &str = "usr/lib/dracut/build-parameter.txt";
