@@ -7,6 +7,7 @@
 //! Memory is bounded: content goes to a *spool*, a seekable file or a cursor that the caller
 //! gives, and only the table of entries is held.
 
+mod ahead;
 mod canonical;
 mod plan;
 mod read;

@@ -186,7 +186,7 @@ pub struct Unpacked {
 }
 
 /// Reads an image from its beginning. Memory is what the table takes, and the decoder's window.
-pub fn unpack<R: Read + Seek>(input: &mut R, cx: &Context) -> Result<Unpacked, Error> {
+pub fn unpack<R: Read + Seek + Send>(input: &mut R, cx: &Context) -> Result<Unpacked, Error> {
     let len = input.seek(SeekFrom::End(0))?;
     input.rewind()?;
     let mut spool = BufWriter::with_capacity(256 << 10, cx.scratch()?);
@@ -196,7 +196,7 @@ pub fn unpack<R: Read + Seek>(input: &mut R, cx: &Context) -> Result<Unpacked, E
 }
 
 /// The canonical form of an image, unless it has it already, and what became of it.
-pub fn form<R: Read + Seek>(
+pub fn form<R: Read + Seek + Send>(
     mut input: R,
     cx: &Context,
 ) -> Result<(Option<Spooled>, Outcome), Error> {
