@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// have (reads every file).
     #[arg(long)]
     report: bool,
-    /// Threads to use. Default: one a processor, and sixteen while changes wait for the disk.
+    /// Threads to use. Default: one a processor.
     #[arg(long, short, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
     /// Fail, changing nothing, if some file cannot be parsed.

@@ -13,10 +13,6 @@ use crate::fsx::{self, Folder, Root, Stamp};
 use crate::plugins::Step;
 use crate::tree::{self, Entry, Kind, Time};
 
-/// Threads that make changes, at least. What frees blocks (a removal, a replaced file) waits for
-/// the disk where a file system discards them at once, and others can wait meanwhile.
-const WAITING: usize = 16;
-
 /// Applies `plan` to `root`, of which `entries` is the sorted walk that the plan was made from.
 ///
 /// Content first (in parallel), then multi-step changes in the order of their plugins (a history
@@ -36,23 +32,10 @@ pub fn apply(
     let records = job.note(&mut times);
     times.extend(job.new_times(plan));
     // Directories get their times back also where the run stops at an error.
-    let raced = on_waiting_threads(plan.changes.len(), || job.all_but_directories(plan, done));
+    let raced = job.all_but_directories(plan, done);
     let put_back = job.put_back(&times, &records);
     let raced = raced?;
     put_back.map(|()| raced)
-}
-
-/// Runs `work`, of that many changes, on more threads than there are processors, unless one was
-/// asked for.
-fn on_waiting_threads<T: Send>(changes: usize, work: impl FnOnce() -> T + Send) -> T {
-    let threads = rayon::current_num_threads();
-    if threads == 1 || changes < 2 * WAITING {
-        return work();
-    }
-    match rayon::ThreadPoolBuilder::new().num_threads(threads.max(WAITING)).build() {
-        Ok(pool) => pool.install(work),
-        Err(_) => work(),
-    }
 }
 
 struct Job<'a> {
