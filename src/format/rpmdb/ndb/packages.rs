@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use adler2::adler32_slice;
 
 use crate::format::Malformed;
+use crate::format::rpmdb::blob::Blob;
 use crate::format::rpmdb::bytes::{Order::Little, slice};
 
 const MAGIC: &[u8; 4] = b"RpmP";
@@ -145,17 +146,9 @@ fn blob(bytes: &[u8], start: usize, slot: Slot) -> Result<(&[u8], usize), Malfor
 /// order, blob i of generation i, the file's generation and next index one more than the last.
 ///
 /// Fails if the file would outgrow what 32-bit block numbers reach.
-pub fn write<B: AsRef<[u8]>>(blobs: &[B]) -> Result<Vec<u8>, Malformed> {
-    write_with(blobs, &|_| Ok(()))
-}
-
-/// As [`write()`], each blob changed by `change` where it lies in the file: it keeps its length.
-pub fn write_with<B: AsRef<[u8]>>(
-    blobs: &[B],
-    change: &dyn Fn(&mut [u8]) -> Result<(), Malformed>,
-) -> Result<Vec<u8>, Malformed> {
+pub fn write(blobs: &[Blob<'_>]) -> Result<Vec<u8>, Malformed> {
     let slots = (blobs.len() * BLOCK + HEADER_SIZE).div_ceil(PAGE) * PAGE;
-    let total: usize = blobs.iter().map(|blob| blob_size(blob.as_ref().len())).sum();
+    let total: usize = blobs.iter().map(|blob| blob_size(blob.len())).sum();
     let too_big = |_| Malformed::at(u32::MAX, "database outgrows 32-bit block numbers");
     u32::try_from((slots + total) / BLOCK).map_err(too_big)?;
     let next = u32::try_from(blobs.len() + 1).map_err(too_big)?;
@@ -168,7 +161,7 @@ pub fn write_with<B: AsRef<[u8]>>(
     }
     let mut first = (slots / BLOCK) as u32;
     for (pkgidx, blob) in (1..).zip(blobs) {
-        let blocks = (blob_size(blob.as_ref().len()) / BLOCK) as u32;
+        let blocks = (blob_size(blob.len()) / BLOCK) as u32;
         push_slot(&mut out, [pkgidx, first, blocks]);
         first += blocks;
     }
@@ -176,7 +169,7 @@ pub fn write_with<B: AsRef<[u8]>>(
         push_slot(&mut out, [0, 0, 0]);
     }
     for (pkgidx, blob) in (1..).zip(blobs) {
-        push_blob(&mut out, pkgidx, blob.as_ref(), change)?;
+        push_blob(&mut out, pkgidx, blob);
     }
     Ok(out)
 }
@@ -186,24 +179,16 @@ fn push_slot(out: &mut Vec<u8>, words: [u32; 3]) {
     words.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
 }
 
-fn push_blob(
-    out: &mut Vec<u8>,
-    pkgidx: u32,
-    blob: &[u8],
-    change: &dyn Fn(&mut [u8]) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
+fn push_blob(out: &mut Vec<u8>, pkgidx: u32, blob: &Blob<'_>) {
     let start = out.len();
     let len = blob.len() as u32;
     out.extend_from_slice(HEAD);
     [pkgidx, pkgidx, len].iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
-    let inside = out.len();
-    out.extend_from_slice(blob);
-    change(&mut out[inside..])?;
+    blob.pieces().for_each(|piece| out.extend_from_slice(piece));
     out.resize(start + blob_size(blob.len()) - TAIL_SIZE, 0);
     let sum = adler32_slice(&out[start..]);
     [sum, len].iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
     out.extend_from_slice(TAIL);
-    Ok(())
 }
 
 /// Bytes that a blob with a header of `len` bytes takes.
@@ -219,7 +204,8 @@ mod tests {
     fn what_is_written_is_read() {
         for count in [0, 1, 2, 253, 254, 255, 510, 511, 645] {
             let blobs: Vec<Vec<u8>> = (0..count).map(|i| vec![i as u8; 1 + i * 7 % 100]).collect();
-            let file = write(&blobs).unwrap();
+            let pieces: Vec<Blob<'_>> = blobs.iter().map(|blob| blob[..].into()).collect();
+            let file = write(&pieces).unwrap();
             assert_eq!(Little.u32(&file, 12).unwrap() as usize, (count + 2).div_ceil(256));
             let packages = read(&file).unwrap();
             assert_eq!(packages.generation as usize, count + 1);
@@ -230,7 +216,7 @@ mod tests {
 
     #[test]
     fn bad_files_are_refused() {
-        let good = write(&[b"first", b"other"]).unwrap();
+        let good = write(&[b"first"[..].into(), b"other"[..].into()]).unwrap();
         let with = |at: usize, bytes: &[u8]| {
             let mut file = good.clone();
             file[at..at + bytes.len()].copy_from_slice(bytes);
