@@ -54,23 +54,24 @@ pub fn read(bytes: &[u8]) -> Result<Packages<'_>, Malformed> {
         return Err(Malformed::at(bytes.len(), "length is not a multiple of 16: truncated"));
     }
     let slot_end = slot_area(bytes)?;
-    let mut blobs = BTreeMap::new();
-    let mut extents = Vec::new();
-    for at in (HEADER_SIZE..slot_end).step_by(BLOCK) {
-        let Some(slot) = Slot::read(bytes, at)? else { continue };
-        let start = slot.first as usize * BLOCK;
-        if start < slot_end {
-            return Err(Malformed::at(at, "slot leads into the slot pages"));
+    let slots = filled(bytes, slot_end)?;
+    // Where blobs lie is judged before any of them is read, which takes long.
+    let mut extents = Vec::with_capacity(slots.len());
+    for (at, slot) in &slots {
+        if slot.start() < slot_end {
+            return Err(Malformed::at(*at, "slot leads into the slot pages"));
         }
-        let (blob, end) = blob(bytes, start, slot)?;
-        extents.push((start, end, at));
-        if blobs.insert(slot.pkgidx, blob).is_some() {
-            return Err(Malformed::at(at, format!("package {} has two slots", slot.pkgidx)));
-        }
+        extents.push((slot.start(), slot.start() + slot.whole(bytes)?.len(), *at));
     }
     extents.sort_unstable();
     if let Some(pair) = extents.windows(2).find(|pair| pair[0].1 > pair[1].0) {
         return Err(Malformed::at(pair[1].2, "slots overlap"));
+    }
+    let mut blobs = BTreeMap::new();
+    for (at, slot) in slots {
+        if blobs.insert(slot.pkgidx, slot.blob(bytes)?).is_some() {
+            return Err(Malformed::at(at, format!("package {} has two slots", slot.pkgidx)));
+        }
     }
     Ok(Packages { generation: Little.u32(bytes, 8)?, blobs })
 }
@@ -78,11 +79,8 @@ pub fn read(bytes: &[u8]) -> Result<Packages<'_>, Malformed> {
 /// Generation and package indexes, from the slot pages at the beginning of the file alone.
 /// Fails as [`read`] does on them.
 pub(super) fn slots(head: &[u8]) -> Result<(u32, BTreeSet<u32>), Malformed> {
-    let mut packages = BTreeSet::new();
-    for at in (HEADER_SIZE..slot_area(head)?).step_by(BLOCK) {
-        packages.extend(Slot::read(head, at)?.map(|slot| slot.pkgidx));
-    }
-    Ok((Little.u32(head, 8)?, packages))
+    let slots = filled(head, slot_area(head)?)?;
+    Ok((Little.u32(head, 8)?, slots.iter().map(|(_, slot)| slot.pkgidx).collect()))
 }
 
 /// Bytes of the slot pages, as the first bytes of a file say.
@@ -118,28 +116,48 @@ impl Slot {
             slot => Ok(Some(slot)),
         }
     }
+
+    /// Where its blob begins.
+    fn start(self) -> usize {
+        self.first as usize * BLOCK
+    }
+
+    fn wrong(self, what: &str) -> Malformed {
+        Malformed::at(self.start(), format!("package {}: {what}", self.pkgidx))
+    }
+
+    /// Its blob with head and tail.
+    fn whole(self, bytes: &[u8]) -> Result<&[u8], Malformed> {
+        let outside = |_| self.wrong("blob leads outside the file");
+        slice(bytes, self.start(), self.blocks as usize * BLOCK).map_err(outside)
+    }
+
+    /// The header in its blob.
+    fn blob(self, bytes: &[u8]) -> Result<&[u8], Malformed> {
+        let whole = self.whole(bytes)?;
+        if !whole.starts_with(HEAD) || !whole.ends_with(TAIL) {
+            return Err(self.wrong("blob without head or tail"));
+        }
+        let len = Little.u32(whole, 12)? as usize;
+        if blob_size(len) != whole.len() {
+            return Err(self.wrong("length of blob and slot do not match"));
+        }
+        let tail = whole.len() - TAIL_SIZE;
+        if Little.u32(whole, 4)? != self.pkgidx || Little.u32(whole, tail + 4)? as usize != len {
+            return Err(self.wrong("blob head, tail and slot contradict each other"));
+        }
+        if Little.u32(whole, tail)? != adler32_slice(&whole[..tail]) {
+            return Err(self.wrong("Adler-32 of blob is wrong"));
+        }
+        Ok(&whole[HEAD_SIZE..HEAD_SIZE + len])
+    }
 }
 
-/// The header in the blob at `start`, and where the blob ends.
-fn blob(bytes: &[u8], start: usize, slot: Slot) -> Result<(&[u8], usize), Malformed> {
-    let wrong = |what: &str| Malformed::at(start, format!("package {}: {what}", slot.pkgidx));
-    let size = slot.blocks as usize * BLOCK;
-    let whole = slice(bytes, start, size).map_err(|_| wrong("blob leads outside the file"))?;
-    if !whole.starts_with(HEAD) || !whole.ends_with(TAIL) {
-        return Err(wrong("blob without head or tail"));
-    }
-    let len = Little.u32(whole, 12)? as usize;
-    if blob_size(len) != size {
-        return Err(wrong("length of blob and slot do not match"));
-    }
-    let tail = size - TAIL_SIZE;
-    if Little.u32(whole, 4)? != slot.pkgidx || Little.u32(whole, tail + 4)? as usize != len {
-        return Err(wrong("blob head, tail and slot contradict each other"));
-    }
-    if Little.u32(whole, tail)? != adler32_slice(&whole[..tail]) {
-        return Err(wrong("Adler-32 of blob is wrong"));
-    }
-    Ok((&whole[HEAD_SIZE..HEAD_SIZE + len], start + size))
+/// The slots that are not free, each with its place.
+fn filled(bytes: &[u8], slot_end: usize) -> Result<Vec<(usize, Slot)>, Malformed> {
+    let all = (HEADER_SIZE..slot_end).step_by(BLOCK);
+    let slots = all.map(|at| Slot::read(bytes, at).map(|slot| Some((at, slot?))));
+    slots.filter_map(Result::transpose).collect()
 }
 
 /// A fresh `Packages.db` with `blobs` as packages 1, 2, 3, …: slots and blobs contiguous in that
