@@ -69,6 +69,11 @@ pub fn source_date_epoch() -> Option<OsString> {
     std::env::var_os("SOURCE_DATE_EPOCH")
 }
 
+/// Where a program of this name would stand beside this one.
+pub fn beside_this_program(name: &str) -> Option<PathBuf> {
+    Some(std::env::current_exe().ok()?.with_file_name(name))
+}
+
 /// The wall clock, in seconds since 1970-01-01 UTC. For records of when something ran, never for
 /// anything that goes into a tree.
 pub fn unix_time() -> i64 {

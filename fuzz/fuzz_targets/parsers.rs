@@ -31,7 +31,8 @@ const PARSERS: &[(&str, fn(&[u8]))] = &[
     ("opm-pogreb", opm_pogreb),
     ("ostree-commit", |bytes| {
         let _ = ostree::Root::parse_commit(bytes);
-        let _ = ostree::Root::parse_timestamp(bytes);
+        let commit = format::gvariant::Value::new("(a{sv}aya(say)sstayay)", bytes);
+        let _ = commit.and_then(|commit| commit.text());
     }),
     ("ostree-dirmeta", |bytes| {
         if let Ok(attrs) = ostree::Attrs::parse_dirmeta(bytes) {

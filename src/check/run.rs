@@ -14,7 +14,7 @@ use super::{
     classify, diffoscope, expect, explain, look,
 };
 use crate::config::{self, Flags, InForce, Origin};
-use crate::engine::{Chain, Shipped, nothing_shipped, plan};
+use crate::engine::{Chain, Shipped, Wanted, nothing_shipped, plan};
 use crate::env::{self, SourceDateEpoch};
 use crate::format::ostree::Checksum;
 use crate::plugins::rpmdb::{Packages, compare_trees};
@@ -128,8 +128,9 @@ pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
     let mut entries = digest::walk(tree)?;
     entries.sort_by(|x, y| x.path.cmp(&y.path));
     with_chain(job, &in_force, &Installed::new(tree), |chain| {
-        progress.phase("reading", entries.iter().filter(|e| chain.wants(e)).count());
-        let plan = plan(tree, &entries, &chain, &|n| progress.advance(n))?;
+        let wanted = Wanted::of(&entries, &chain);
+        progress.phase("reading", wanted.len());
+        let plan = plan(tree, &wanted, &chain, &|n| progress.advance(n))?;
         let names: Vec<_> = chain.plugins.iter().map(|p| p.page().name).collect();
         report.take(&names, &plan);
         anyhow::Ok(())

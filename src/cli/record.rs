@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::Outcome;
-use crate::record::Job;
+use crate::record::{Job, libostree};
 use crate::source::cosa::{Build, Recorded};
 use crate::source::merkle::Merkle as _;
 use crate::source::ostree::{Commit, Repository};
@@ -69,7 +69,12 @@ impl Args {
             }
         };
         let id = repository.resolve(Some(&rev))?;
-        let content = Commit::open(repository, id)?.root().content_checksum();
+        let content = libostree::content_checksum(&repo, &id)?;
+        let ours = Commit::open(repository, id)?.root().content_checksum();
+        ensure!(
+            ours == content,
+            "commit {id} has content checksum {content} by libostree and {ours} by reprofix: report it"
+        );
         let mut job = Job::new(&meta, id, content);
         job.other_commit = self.other_commit;
         job.reports = self.report;

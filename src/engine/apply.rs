@@ -1,6 +1,7 @@
 //! Doing what the plan says, so that a kill at any instant leaves old or new files only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,9 +9,9 @@ use rayon::prelude::*;
 
 use super::plan::{Action, Change, Plan, at};
 use super::{Chain, Form};
-use crate::fsx::{self, Root, Stamp};
+use crate::fsx::{self, Folder, Root, Stamp};
 use crate::plugins::Step;
-use crate::tree::{Entry, Kind, Time};
+use crate::tree::{self, Entry, Kind, Time};
 
 /// Applies `plan` to `root`, of which `entries` is the sorted walk that the plan was made from.
 ///
@@ -27,34 +28,14 @@ pub fn apply(
     done: &(dyn Fn(usize) + Sync),
 ) -> io::Result<Vec<PathBuf>> {
     let job = Job { root, entries, chain };
-    let raced = plan
-        .changes
-        .par_iter()
-        .map(|change| {
-            done(1);
-            job.content(change).map_err(|e| at(&change.path, &e))
-        })
-        .collect::<io::Result<Vec<bool>>>()?;
-    for change in in_registry_order(plan, chain) {
-        job.steps(change).map_err(|e| at(&change.path, &e))?;
-    }
-    for change in plan.changes.iter().rev() {
-        // A step of another path may have removed it before (a database's log).
-        let there = || root.stat(&change.path).map(|stat| stat.is_some());
-        if matches!(change.action, Action::Remove { .. }) && there()? {
-            match root.remove(&change.path) {
-                // A step of another change was first: a database takes its log with it.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                other => other.map_err(|e| at(&change.path, &e))?,
-            }
-        }
-    }
-    for change in &plan.changes {
-        job.xattrs(change).map_err(|e| at(&change.path, &e))?;
-    }
-    job.times(plan)?;
-    let raced = plan.changes.iter().zip(raced).filter(|(_, ok)| !ok);
-    Ok(raced.map(|(change, _)| change.path.clone()).collect())
+    let mut times = job.times_of_touched(plan);
+    let records = job.note(&mut times);
+    times.extend(job.new_times(plan));
+    // Directories get their times back also where the run stops at an error.
+    let raced = job.all_but_directories(plan, done);
+    let put_back = job.put_back(&times, &records);
+    let raced = raced?;
+    put_back.map(|()| raced)
 }
 
 struct Job<'a> {
@@ -65,8 +46,35 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn entry(&self, path: &Path) -> Option<&Entry> {
-        let index = self.entries.binary_search_by(|e| e.path.as_path().cmp(path)).ok()?;
+        let index = self.entries.binary_search_by(|e| tree::order(&e.path, path)).ok()?;
         self.entries.get(index)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        self.entry(path).is_some_and(|e| e.kind == Kind::Dir)
+    }
+
+    /// Everything but the times of directories; gives what was left alone.
+    fn all_but_directories(
+        &self,
+        plan: &Plan,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> io::Result<Vec<PathBuf>> {
+        let content = |change: &Change| {
+            done(1);
+            self.content(change).map_err(|e| at(&change.path, &e))
+        };
+        let changed = plan.changes.par_iter().map(content).collect::<io::Result<Vec<bool>>>()?;
+        for change in in_registry_order(plan, self.chain) {
+            self.steps(change).map_err(|e| at(&change.path, &e))?;
+        }
+        self.removals(plan)?;
+        for change in &plan.changes {
+            self.xattrs(change).map_err(|e| at(&change.path, &e))?;
+        }
+        self.touch_files(plan)?;
+        let raced = plan.changes.iter().zip(changed).filter(|(_, changed)| !changed);
+        Ok(raced.map(|(change, _)| change.path.clone()).collect())
     }
 
     /// `false` if the file is no longer what was read.
@@ -194,33 +202,90 @@ impl Job<'_> {
         self.root.remove_xattrs(first, gone)
     }
 
-    fn times(&self, plan: &Plan) -> io::Result<()> {
-        let mut dirs: BTreeMap<PathBuf, Time> = BTreeMap::new();
-        for dir in touched_directories(plan) {
-            if let Some(time) = self.entry(&dir).and_then(|e| e.mtime) {
-                dirs.insert(dir, time);
-            }
-        }
-        for change in &plan.changes {
-            match (&change.action, change.mtime) {
-                (Action::Remove { .. }, _) => {
-                    dirs.remove(&change.path);
-                }
-                (Action::Touch, Some(time)) => match self.entry(&change.path) {
-                    Some(e) if e.kind == Kind::Dir => {
-                        dirs.insert(change.path.clone(), time);
-                    }
-                    _ => self.set_time(&change.path, time)?,
-                },
-                _ => {}
-            }
-        }
-        // Setting a time changes no other time: deepest first only keeps a killed run tidy.
-        dirs.iter().rev().try_for_each(|(path, time)| self.set_time(path, *time))
+    /// Files first, then directories from the deepest up.
+    fn removals(&self, plan: &Plan) -> io::Result<()> {
+        let going = plan.changes.iter().filter(|c| matches!(c.action, Action::Remove { .. }));
+        let (dirs, files): (Vec<&Change>, Vec<&Change>) = going.partition(|c| self.is_dir(&c.path));
+        self.by_folder(&files, |folder, name, _| match folder.unlink(name) {
+            // A step of another change was first: a database takes its log with it.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        })?;
+        let remove = |change: &Change| self.root.remove(&change.path);
+        dirs.iter().rev().try_for_each(|dir| remove(dir).map_err(|e| at(&dir.path, &e)))
     }
 
-    fn set_time(&self, path: &Path, time: Time) -> io::Result<()> {
-        self.root.set_mtime(path, time).map_err(|e| at(path, &e))
+    fn touch_files(&self, plan: &Plan) -> io::Result<()> {
+        let touched = plan.changes.iter().filter(|c| c.action == Action::Touch);
+        let files: Vec<&Change> = touched.filter(|c| !self.is_dir(&c.path)).collect();
+        self.by_folder(&files, |folder, name, change| match change.mtime {
+            Some(time) => folder.set_mtime(name, time),
+            None => Ok(()),
+        })
+    }
+
+    /// The directories in which names come, go or are replaced, and that stay: with the time that
+    /// each has now.
+    fn times_of_touched<'p>(&self, plan: &'p Plan) -> BTreeMap<&'p Path, Time> {
+        let mut dirs = touched_directories(plan);
+        let going = plan.changes.iter().filter(|c| matches!(c.action, Action::Remove { .. }));
+        for change in going.filter(|c| self.is_dir(&c.path)) {
+            dirs.remove(change.path.as_path());
+        }
+        let time = |dir| Some((dir, self.entry(dir)?.mtime?));
+        dirs.into_iter().filter_map(time).collect()
+    }
+
+    /// The times that the plan gives to directories.
+    fn new_times<'p>(&self, plan: &'p Plan) -> impl Iterator<Item = (&'p Path, Time)> {
+        let touched = plan.changes.iter().filter(|c| c.action == Action::Touch);
+        touched.filter(|c| self.is_dir(&c.path)).filter_map(|c| Some((c.path.as_path(), c.mtime?)))
+    }
+
+    /// Writes the times down for a run that is killed, at the top of each file system, which is
+    /// touched by that. Where it cannot be done (a full disk, which removals may help) the run does
+    /// without.
+    fn note<'p>(&'p self, times: &mut BTreeMap<&'p Path, Time>) -> Vec<PathBuf> {
+        let device = |path: &Path| Some(self.entry(path)?.inode?.dev);
+        let devices: BTreeSet<u64> = times.keys().filter_map(|path| device(path)).collect();
+        let mut records = Vec::new();
+        for dev in devices {
+            let of_it = |e: &&Entry| e.inode.is_some_and(|i| i.dev == dev) && e.kind == Kind::Dir;
+            let Some(top) = self.entries.iter().find(of_it) else { continue };
+            times.extend(top.mtime.map(|time| (top.path.as_path(), time)));
+            let here = times.iter().filter(|(path, _)| device(path) == Some(dev));
+            let here = here.map(|(path, time)| (*path, *time));
+            records.extend(fsx::note_times(self.root, &top.path, here).ok());
+        }
+        records
+    }
+
+    /// Gives directories their times, deepest first, and removes the records of them.
+    fn put_back(&self, times: &BTreeMap<&Path, Time>, records: &[PathBuf]) -> io::Result<()> {
+        let set = |path: &Path, time| self.root.set_mtime(path, time).map_err(|e| at(path, &e));
+        times.iter().rev().try_for_each(|(path, time)| set(path, *time))?;
+        records.iter().try_for_each(|record| {
+            self.root.remove(record)?;
+            let top = record.parent().unwrap_or(Path::new(""));
+            times.get(top).map_or(Ok(()), |time| set(top, *time))
+        })
+    }
+
+    /// Does `each` to the names of `changes`, folder by folder in parallel.
+    fn by_folder(
+        &self,
+        changes: &[&Change],
+        each: impl Fn(&Folder, &OsStr, &Change) -> io::Result<()> + Sync,
+    ) -> io::Result<()> {
+        let together = changes.par_chunk_by(|a, b| a.path.parent() == b.path.parent());
+        together.try_for_each(|changes| {
+            let Some(dir) = changes.first().and_then(|c| c.path.parent()) else { return Ok(()) };
+            let folder = self.root.folder(dir).map_err(|e| at(dir, &e))?;
+            changes.iter().try_for_each(|change| {
+                let name = change.path.file_name().unwrap_or_default();
+                each(&folder, name, change).map_err(|e| at(&change.path, &e))
+            })
+        })
     }
 }
 
@@ -244,10 +309,15 @@ fn unchanged(same: bool) -> io::Result<()> {
 }
 
 /// Directories in which a name came, went or was replaced.
-fn touched_directories(plan: &Plan) -> BTreeSet<PathBuf> {
+fn touched_directories(plan: &Plan) -> BTreeSet<&Path> {
     let mut dirs = BTreeSet::new();
-    let mut above = |path: &Path| {
-        dirs.insert(path.parent().unwrap_or(Path::new("")).to_owned());
+    let mut last = None;
+    let mut above = |path| {
+        let dir = Path::parent(path).unwrap_or(Path::new(""));
+        // The changes are sorted: mostly it is the same again.
+        if last.replace(dir) != Some(dir) {
+            dirs.insert(dir);
+        }
     };
     for change in &plan.changes {
         match &change.action {

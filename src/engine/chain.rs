@@ -211,7 +211,7 @@ impl<'a> State<'a> {
     fn read(&mut self, tree: &dyn Tree) -> io::Result<()> {
         if self.normal.original.is_none() {
             let gone = || io::Error::new(io::ErrorKind::NotFound, "the file went away");
-            self.normal.original = Some(tree.read(&self.entry.path)?.ok_or_else(gone)?);
+            self.normal.original = Some(tree.read_known(self.entry)?.ok_or_else(gone)?);
         }
         Ok(())
     }

@@ -72,8 +72,9 @@ impl Context {
     ///
     /// An option that the page does not list has the empty value.
     pub fn option(&self, page: &'static crate::plugins::Page, name: &str) -> &str {
-        let set = self.options.get(&(page.name.to_owned(), name.to_owned()));
+        // Asked for every path, of a map with a few entries: looking through it allocates nothing.
+        let mut set = self.options.iter().filter(|((p, n), _)| p == page.name && n == name);
         let default = || page.options.iter().find(|o| o.name == name).map_or("", |o| o.default);
-        set.map_or_else(default, String::as_str)
+        set.next().map_or_else(default, |(_, value)| value)
     }
 }

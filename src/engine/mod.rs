@@ -13,6 +13,6 @@ mod walk;
 pub use apply::apply;
 pub use chain::{Chain, Form, Normal, Note, Shipped, nothing_shipped};
 pub use context::{Context, Spent};
-pub use plan::{Action, Change, Plan, Remark, plan};
+pub use plan::{Action, Change, Plan, Remark, Wanted, plan};
 pub use run::{Job, run};
 pub use walk::{Anchor, walk};

@@ -1,6 +1,7 @@
 //! What is to be done, as data, before anything is done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use rayon::prelude::*;
 use super::{Chain, Form, Normal, Note};
 use crate::fsx;
 use crate::plugins::{Left, Step};
-use crate::tree::{Entry, Kind, Time, Tree};
+use crate::tree::{self, Entry, Kind, Time, Tree};
 
 /// Rewritten content kept between plan and application, in bytes over all files. What exceeds it
 /// is computed again when it is written, so that memory does not grow with the tree.
@@ -95,59 +96,82 @@ impl Plan {
     }
 }
 
-/// The plan that brings `entries`, all of `tree` and sorted by path, into normal form.
+/// What of a walk some plugin wants: each inode with all its names in the tree.
+#[derive(Debug)]
+pub struct Wanted<'e> {
+    entries: &'e [Entry],
+    groups: Vec<Vec<&'e Entry>>,
+}
+
+impl<'e> Wanted<'e> {
+    /// Asks every plugin about each of `entries`, a walk sorted by path. No I/O.
+    pub fn of(entries: &'e [Entry], chain: &Chain<'_>) -> Self {
+        let wanted: Vec<bool> = entries.par_iter().map(|e| chain.wants(e)).collect();
+        let mut linked: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+        let mut groups: Vec<(bool, Vec<&Entry>)> = Vec::new();
+        for (entry, wanted) in entries.iter().zip(wanted) {
+            // A directory, and anything without an inode, stands alone.
+            match entry.inode.filter(|i| i.nlink > 1 && entry.kind != Kind::Dir) {
+                None if wanted => groups.push((true, vec![entry])),
+                None => {}
+                Some(inode) => {
+                    let index = *linked.entry((inode.dev, inode.ino)).or_insert(groups.len());
+                    if index == groups.len() {
+                        groups.push((false, Vec::new()));
+                    }
+                    groups[index].0 |= wanted;
+                    groups[index].1.push(entry);
+                }
+            }
+        }
+        let groups = groups.into_iter().filter_map(|(wanted, names)| wanted.then_some(names));
+        Wanted { entries, groups: groups.collect() }
+    }
+
+    /// Inodes that some plugin wants.
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether no plugin wants anything.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+}
+
+/// The plan that brings a walk of `tree` into normal form.
 ///
 /// Files are read in parallel, each once whatever its number of names. The result does not depend
 /// on the number of threads. An error is one of reading the tree, with the path in it.
 pub fn plan(
     tree: &dyn Tree,
-    entries: &[Entry],
+    wanted: &Wanted<'_>,
     chain: &Chain<'_>,
     done: &(dyn Fn(usize) + Sync),
 ) -> io::Result<Plan> {
-    let groups = link_groups(entries);
     let kept = AtomicUsize::new(0);
-    let judged = groups
+    let judged = wanted
+        .groups
         .par_iter()
-        .filter(|names| names.iter().any(|e| chain.wants(e)))
         .map(|names| {
             let judged = judge(tree, names, chain, &kept);
             done(1);
             judged
         })
         .collect::<io::Result<Vec<_>>>()?;
-    let mut plan = Plan { walked: entries.len(), ..Plan::default() };
+    let mut plan = Plan { walked: wanted.entries.len(), ..Plan::default() };
     for part in judged {
         plan.changes.extend(part.changes);
         plan.remarks.extend(part.remarks);
         plan.read.0 += part.read.0;
         plan.read.1 += part.read.1;
     }
-    keep_needed_directories(&mut plan, entries);
+    keep_needed_directories(&mut plan, wanted.entries);
     drop_touches_of_removed(&mut plan);
     follow_moves(&mut plan);
-    plan.changes.sort_by(|a, b| a.path.cmp(&b.path));
-    plan.remarks.sort_by(|a, b| (&a.path, a.plugin).cmp(&(&b.path, b.plugin)));
+    plan.changes.sort_by(|a, b| tree::order(&a.path, &b.path));
+    plan.remarks.sort_by(|a, b| tree::order(&a.path, &b.path).then(a.plugin.cmp(b.plugin)));
     Ok(plan)
-}
-
-/// The names of each inode; a directory, and anything without an inode, stands alone.
-fn link_groups(entries: &[Entry]) -> Vec<Vec<&Entry>> {
-    let mut by_inode: BTreeMap<(u64, u64), usize> = BTreeMap::new();
-    let mut groups: Vec<Vec<&Entry>> = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let linked = entry.inode.filter(|i| i.nlink > 1 && entry.kind != Kind::Dir);
-        let Some(inode) = linked else {
-            groups.push(vec![entry]);
-            continue;
-        };
-        let index = *by_inode.entry((inode.dev, inode.ino)).or_insert(groups.len());
-        match groups.get_mut(index) {
-            Some(group) => group.push(entry),
-            None => groups.push(vec![entry]),
-        }
-    }
-    groups
 }
 
 /// What one inode comes to.
@@ -267,17 +291,18 @@ fn rewrite(old: &[u8], new: Vec<u8>, ours: bool, kept: &AtomicUsize) -> Action {
 /// A directory goes only if everything in it goes.
 fn keep_needed_directories(plan: &mut Plan, entries: &[Entry]) {
     let removed = |c: &&Change| matches!(c.action, Action::Remove { .. });
-    let going: BTreeSet<PathBuf> =
-        plan.changes.iter().filter(removed).map(|c| c.path.clone()).collect();
-    let mut needed: BTreeSet<&Path> = BTreeSet::new();
-    for entry in entries.iter().filter(|e| !going.contains(&e.path)) {
-        // Upwards until a directory that is needed already: each is visited once.
-        let mut above = entry.path.parent();
-        while let Some(dir) = above.filter(|d| needed.insert(d)) {
-            above = dir.parent();
+    let names = plan.changes.iter().filter(removed).map(|c| c.path.clone().into_os_string());
+    let mut going: HashSet<OsString> = names.collect();
+    // Backwards, a directory comes after all that is in it.
+    for entry in entries.iter().rev() {
+        match entry.path.parent() {
+            Some(dir) if !going.contains(entry.path.as_os_str()) => {
+                going.remove(dir.as_os_str());
+            }
+            _ => {}
         }
     }
-    plan.changes.retain(|c| !removed(&c) || !needed.contains(c.path.as_path()));
+    plan.changes.retain(|c| !removed(&c) || going.contains(c.path.as_os_str()));
 }
 
 /// A name that goes has no time to set.

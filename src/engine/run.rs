@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::StatVfsMountFlags;
 
-use super::{Anchor, Chain, Shipped, apply, nothing_shipped, plan, walk};
+use super::{Anchor, Chain, Shipped, Wanted, apply, nothing_shipped, plan, walk};
 use crate::config::{self, Flags};
 use crate::env;
 use crate::fsx::{self, Leftover, Root};
@@ -81,8 +81,9 @@ fn work(
         }
     }
     entries.retain(|e| !fsx::is_leftover(e));
-    progress.phase("reading", entries.iter().filter(|e| chain.wants(e)).count());
-    let plan = plan(root, &entries, chain, &|n| progress.advance(n)).context("reading the tree")?;
+    let wanted = Wanted::of(&entries, chain);
+    progress.phase("reading", wanted.len());
+    let plan = plan(root, &wanted, chain, &|n| progress.advance(n)).context("reading the tree")?;
     let names: Vec<_> = chain.plugins.iter().map(|p| p.page().name).collect();
     report.take(&names, &plan);
     if job.strict
@@ -149,6 +150,7 @@ fn shown(leftover: &Leftover) -> String {
     match leftover {
         Leftover::Discard(path) => format!("{} (removed)", show(path)),
         Leftover::Finish(_, target) => format!("{} (finished)", show(target)),
+        Leftover::Times(path) => format!("{} (folders' times put back)", show(path)),
     }
 }
 

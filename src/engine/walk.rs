@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 
 use crate::env;
 use crate::fsx::Root;
-use crate::tree::{Entry, Inode, Kind, Time};
+use crate::tree::{self, Entry, Inode, Kind, Time};
 
 /// Directories this deep are handed to threads of their own: `usr/lib`, `usr/share`, …
 const SHARD_DEPTH: usize = 2;
@@ -53,12 +53,14 @@ pub fn walk(root: &Root, anchors: &[Anchor]) -> io::Result<Vec<Entry>> {
         let parts = shards.par_iter().map(below).collect::<io::Result<Vec<_>>>()?;
         entries.extend(parts.into_iter().flatten());
     }
-    entries.par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    // A few long runs in order: a stable sort merges them.
+    entries.sort_by(|a, b| tree::order(&a.path, &b.path));
     Ok(entries)
 }
 
 fn walker(top: &Path) -> WalkDir {
-    WalkDir::new(top).same_file_system(true).follow_links(false).follow_root_links(false)
+    let walker = WalkDir::new(top).same_file_system(true).follow_links(false);
+    walker.follow_root_links(false).sort_by_file_name()
 }
 
 /// Without what of the same device is mounted below where the walk begins. What is of another

@@ -119,12 +119,15 @@ impl<'a> Hwdb<'a> {
     }
 
     /// The database that systemd makes of the same files at `/`: without the path of the root in
-    /// the names of files, all later strings moved up.
+    /// the names of files, all later strings moved up. `None` if no name has such a path.
     ///
     /// # Errors
     /// [`Malformed`] if something else uses what would go.
-    pub fn without_root(&self) -> Result<Vec<u8>, Malformed> {
+    pub fn without_root(&self) -> Result<Option<Vec<u8>>, Malformed> {
         let cuts = self.prefixes()?;
+        if cuts.is_empty() {
+            return Ok(None);
+        }
         let mut out = self.image.bytes.to_vec();
         for at in &self.pointers {
             let offset = self.image.u64(*at, "string")?;
@@ -143,7 +146,7 @@ impl<'a> Hwdb<'a> {
         let len = out.len() as u64;
         put(&mut out, 16, len);
         put(&mut out, 72, len - self.strings);
-        Ok(out)
+        Ok(Some(out))
     }
 
     /// The properties by match pattern; and the version of systemd that made the file.

@@ -11,6 +11,7 @@ pub(crate) mod cursor;
 pub mod dos;
 pub mod facts;
 pub mod fontconfig;
+pub mod gvariant;
 pub mod gvdb;
 pub mod gzip;
 pub mod hwdb;

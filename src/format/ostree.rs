@@ -13,6 +13,7 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 
 use super::Malformed;
+use super::gvariant::{le, offset_width as width};
 
 /// A SHA-256 that names an object.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -268,14 +269,6 @@ impl Root {
         let dirtree = parse_checksum(dirtree, tree_start)?;
         Ok(Root { dirtree, dirmeta: parse_checksum(dirmeta, tree_end)? })
     }
-
-    /// When the commit object in `bytes` was made, in seconds since 1970-01-01 UTC.
-    pub fn parse_timestamp(bytes: &[u8]) -> Option<u64> {
-        let ([_, subject_end, ..], body) = unframe::<6>(bytes, 0).ok()?;
-        let start = subject_end.checked_next_multiple_of(8)?;
-        let bytes = body.get(start..start.checked_add(8)?)?;
-        Some(u64::from(be32(bytes, 0)) << 32 | u64::from(be32(bytes, 4)))
-    }
 }
 
 fn be32(bytes: &[u8], at: usize) -> u32 {
@@ -328,21 +321,6 @@ fn frame(mut body: Vec<u8>, ends: &[usize]) -> Vec<u8> {
         body.extend(&(*end as u64).to_le_bytes()[..width]);
     }
     body
-}
-
-/// The width of the framing offsets in a container of `len` bytes.
-fn width(len: usize) -> usize {
-    match len {
-        0..=0xff => 1,
-        0x100..=0xffff => 2,
-        0x1_0000..=0xffff_ffff => 4,
-        _ => 8,
-    }
-}
-
-fn le(bytes: &[u8]) -> usize {
-    let value = bytes.iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
-    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 /// The `N` framing offsets at the end of a tuple, last member's first, and what is before them.
@@ -439,7 +417,7 @@ mod tests {
         #[test]
         fn damaged_bytes_never_panic(mut bytes: Vec<u8>, names in names(), at: usize, to: u8) {
             let _ = (Dirtree::parse(&bytes), Attrs::parse_dirmeta(&bytes), Root::parse_commit(&bytes));
-            let _ = (Filez::parse(&bytes), Root::parse_timestamp(&bytes));
+            let _ = Filez::parse(&bytes);
             let files = names.into_iter().map(|n| (n, Checksum([7; 32]))).collect();
             bytes = Dirtree { files, dirs: Vec::new() }.encode();
             let at = at % bytes.len();

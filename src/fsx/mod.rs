@@ -6,6 +6,7 @@
 //!   repository's objects) keep their bytes, names inside the tree stay linked to one another.
 //! * [`replace_unit`] does so for files that describe one another, all or none.
 //! * [`patch`] writes a few bytes in place where that is safe and much cheaper.
+//! * [`note_times`] keeps the times of directories over a kill, [`put_times_back`] restores them.
 //! * [`recover`] finishes or undoes what a killed run left behind.
 //! * [`Lock`] is coreos-assembler's lock on a meta.json.
 //! * [`atomic_write`] is for files outside a tree: reports, meta.json.
@@ -18,6 +19,7 @@ mod new_dir;
 mod recover;
 mod replace;
 mod root;
+mod times;
 mod unit;
 mod xattr;
 
@@ -29,6 +31,8 @@ pub use lock::Lock;
 pub use new_dir::NewDir;
 pub use recover::{Leftover, is_leftover, leftovers, recover};
 pub use replace::{Stamp, patch, patch_range, replace};
-pub use root::Root;
+pub(crate) use root::is_absent;
+pub use root::{Folder, Root};
+pub use times::{note_times, put_times_back};
 pub use unit::{Member, replace_unit};
 pub use xattr::read_xattrs;

@@ -3,7 +3,8 @@
 //! These lie beside the file they stand for:
 //! * *new*: an inode being written, worth nothing until it is renamed;
 //! * *ready*: a complete inode waiting to take the place of one of several hard links;
-//! * *hold* and *unit*: of files that change as one, see [`super::unit`].
+//! * *hold* and *unit*: of files that change as one, see [`super::unit`];
+//! * *times*: the times that directories are to get back, see [`super::times`].
 //!
 //! While a *new* name of an inode exists its *ready* names may be incomplete, so all of them go;
 //! once it is gone every *ready* name is there or has already been renamed, so the rest follow.
@@ -17,7 +18,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::AtFlags;
 use sha2::{Digest, Sha256};
 
-use super::{Root, unit};
+use super::times::{self, TIMES};
+use super::{Root, put_times_back, unit};
 use crate::tree::{Entry, Kind, Tree};
 
 const NEW: &str = ".reprofix-new-";
@@ -31,30 +33,33 @@ pub enum Leftover {
     Discard(PathBuf),
     /// To be renamed over the second path.
     Finish(PathBuf, PathBuf),
+    /// Times of directories to be put back, after all else.
+    Times(PathBuf),
 }
 
 pub(super) fn hold_name(name: &OsStr) -> OsString {
-    format!("{HOLD}{}", tag(name)).into()
+    format!("{HOLD}{}", tag(name.as_bytes())).into()
 }
 
 pub(super) fn new_name(name: &OsStr) -> OsString {
-    format!("{NEW}{}", tag(name)).into()
+    format!("{NEW}{}", tag(name.as_bytes())).into()
 }
 
 pub(super) fn ready_name(name: &OsStr) -> OsString {
-    format!("{READY}{}", tag(name)).into()
+    format!("{READY}{}", tag(name.as_bytes())).into()
 }
 
 /// Names are as long as the file system allows already, so a hash stands for the name.
-fn tag(name: &OsStr) -> String {
-    let hash = Sha256::digest(name.as_bytes());
+pub(super) fn tag(name: &[u8]) -> String {
+    let hash = Sha256::digest(name);
     hash.iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
 
 /// Whether this is one of our temporary names: exact prefix, 16 hexadecimal digits (for *unit* two
 /// digits and a name), regular file.
 pub fn is_leftover(entry: &Entry) -> bool {
-    let tag = [NEW, READY, HOLD].iter().find_map(|p| entry.name().strip_prefix(p.as_bytes()));
+    let tag =
+        [NEW, READY, HOLD, TIMES].iter().find_map(|p| entry.name().strip_prefix(p.as_bytes()));
     let hex = |t: &[u8]| t.len() == 16 && t.iter().all(u8::is_ascii_hexdigit);
     entry.kind == Kind::File && (tag.is_some_and(hex) || unit::waiting(entry.name()).is_some())
 }
@@ -68,6 +73,8 @@ pub fn leftovers(root: &Root, entries: &[Entry]) -> io::Result<Vec<Leftover>> {
     let unfinished: BTreeSet<_> =
         found.iter().filter(|e| e.name().starts_with(NEW.as_bytes())).map(|e| e.inode).collect();
     let mut list = unit::leftovers(root, &units)?;
+    let (records, found): (Vec<&Entry>, Vec<&Entry>) =
+        found.into_iter().partition(|e| times::is_record(e));
     for entry in found {
         let target = match unfinished.contains(&entry.inode) {
             true => None,
@@ -78,6 +85,7 @@ pub fn leftovers(root: &Root, entries: &[Entry]) -> io::Result<Vec<Leftover>> {
             None => Leftover::Discard(entry.path.clone()),
         });
     }
+    list.extend(records.into_iter().map(|e| Leftover::Times(e.path.clone())));
     Ok(list)
 }
 
@@ -93,6 +101,7 @@ pub fn recover(root: &Root, list: &[Leftover]) -> io::Result<()> {
     for leftover in list {
         match leftover {
             Leftover::Discard(path) => root.remove(path)?,
+            Leftover::Times(record) => put_times_back(root, record)?,
             Leftover::Finish(ready, target) => {
                 let (dir, name) = root.parent(target)?;
                 let ready = ready.file_name().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! New content for a file, whatever links it has and whenever we are killed.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,9 @@ use super::recover::{new_name, ready_name};
 use super::root::{mtime_of, mtime_only};
 use super::{Root, read_xattrs, xattr};
 use crate::tree::{Entry, Inode, Time};
+
+/// Bytes written at a time.
+const PIECE: usize = 64 << 10;
 
 /// What a file looked like when it was read; a change is made only to a file that still looks so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +66,6 @@ pub fn replace(
     let (dir, name) = root.parent(first)?;
     let Some(old) = open_unchanged(&dir, Path::new(name), stamp)? else { return Ok(false) };
     let new = new_name(name);
-    unlink_if_there(&dir, &new)?;
     let made = make_inode(&dir, Path::new(&new), &old, content, mtime)
         .and_then(|()| put_in_place(root, &dir, Path::new(&new), names));
     if made.is_err() {
@@ -88,9 +90,16 @@ pub(super) fn make_inode(
     mtime: Time,
 ) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::openat(dir, new, flags, Mode::from_raw_mode(0o600))?);
-    io::copy(content, &mut file)?;
-    file.flush()?;
+    let create = || rustix::fs::openat(dir, new, flags, Mode::from_raw_mode(0o600));
+    let file = match create() {
+        Err(Errno::EXIST) => unlink_if_there(dir, new).and_then(|()| Ok(create()?)),
+        other => Ok(other?),
+    }?;
+    let file = File::from(file);
+    let mut pieces = BufWriter::with_capacity(PIECE, &file);
+    io::copy(content, &mut pieces)?;
+    pieces.flush()?;
+    drop(pieces);
     let stat = rustix::fs::fstat(old)?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     rustix::fs::fchown(&file, Some(uid), Some(gid))?;

@@ -66,6 +66,11 @@ impl Root {
         Ok(at)
     }
 
+    /// Opens the directory at `path` for changes of many names in it.
+    pub fn folder(&self, path: &Path) -> io::Result<Folder> {
+        Ok(Folder(self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY)?))
+    }
+
     /// Opens the directory that holds `path` and gives the last component.
     pub fn parent<'p>(&self, path: &'p Path) -> io::Result<(OwnedFd, &'p OsStr)> {
         let name = confined(path)?.file_name().ok_or(Errno::INVAL)?;
@@ -90,13 +95,22 @@ impl Root {
 
     /// Opens the regular file at `path` for reading; `None` if something else or nothing is there.
     pub fn open_file(&self, path: &Path) -> io::Result<Option<File>> {
-        // A FIFO would block and a device may act on open: look first, look again after.
-        if self.stat(path)?.is_none_or(|s| Kind::of_mode(s.st_mode) != Kind::File) {
-            return Ok(None);
+        Ok(self.look_and_open(path)?.map(|(file, _)| file))
+    }
+
+    /// A FIFO would block and a device may act on open: look first, look again after.
+    fn look_and_open(&self, path: &Path) -> io::Result<Option<(File, Stat)>> {
+        match self.stat(path)?.map(|s| Kind::of_mode(s.st_mode)) {
+            Some(Kind::File) => self.open_regular(path),
+            _ => Ok(None),
         }
+    }
+
+    /// Opens what somebody has seen to be a regular file; `None` if it is none any more.
+    fn open_regular(&self, path: &Path) -> io::Result<Option<(File, Stat)>> {
         let file = File::from(self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK)?);
-        let kind = Kind::of_mode(rustix::fs::fstat(&file)?.st_mode);
-        Ok((kind == Kind::File).then_some(file))
+        let stat = rustix::fs::fstat(&file)?;
+        Ok((Kind::of_mode(stat.st_mode) == Kind::File).then_some((file, stat)))
     }
 
     /// Removes a name; a directory only when it is empty.
@@ -117,7 +131,7 @@ impl Root {
             return Ok(rustix::fs::futimens(&self.fd, &times)?);
         }
         let (dir, name) = self.parent(path)?;
-        Ok(rustix::fs::utimensat(&dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+        Folder(dir).set_mtime(name, mtime)
     }
 
     /// Takes these extended attributes away from whatever stands at `path`, a symbolic link itself
@@ -186,6 +200,23 @@ impl Root {
     }
 }
 
+/// An open directory below a [`Root`]; names are single components.
+#[derive(Debug)]
+pub struct Folder(OwnedFd);
+
+impl Folder {
+    /// Removes a name that is no directory.
+    pub fn unlink(&self, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
+    }
+
+    /// Sets the modification time of whatever is called so, a symbolic link itself included.
+    pub fn set_mtime(&self, name: &OsStr, mtime: Time) -> io::Result<()> {
+        let times = mtime_only(mtime);
+        Ok(rustix::fs::utimensat(&self.0, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+}
+
 impl Tree for Root {
     fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
         Ok(self.stat(path)?.map(|stat| Root::entry(path, &stat)))
@@ -209,10 +240,15 @@ impl Tree for Root {
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        let Some(mut file) = self.open_file(path)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(Some(bytes))
+        self.look_and_open(path)?.map(read_whole).transpose()
+    }
+
+    fn read_known(&self, entry: &Entry) -> io::Result<Option<Vec<u8>>> {
+        match self.open_regular(&entry.path) {
+            Ok(found) => found.map(read_whole).transpose(),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
@@ -279,6 +315,20 @@ impl Root {
         }
         list.sort();
         Ok(list)
+    }
+}
+
+/// All of a file. Its size is known, so that this is one allocation and two reads.
+fn read_whole((file, stat): (File, Stat)) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        // A sparse file may claim more than there is memory: an error, not the end of the process.
+        let left = usize::try_from(stat.st_size).unwrap_or(0).saturating_sub(bytes.len());
+        bytes.try_reserve_exact(left.max(32)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let read = || rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes));
+        if rustix::io::retry_on_intr(read)? == 0 {
+            return Ok(bytes);
+        }
     }
 }
 

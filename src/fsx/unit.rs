@@ -79,7 +79,6 @@ fn prepare(root: &Root, number: usize, member: &Member<'_>) -> io::Result<bool> 
     let (dir, name) = root.parent(first)?;
     let Some(old) = open_unchanged(&dir, Path::new(name), member.stamp)? else { return Ok(false) };
     let new = new_name(name);
-    unlink_if_there(&dir, &new)?;
     make_inode(&dir, Path::new(&new), &old, &mut &*member.bytes, member.mtime)?;
     for path in &member.names {
         let (parent, name) = root.parent(path)?;

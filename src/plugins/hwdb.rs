@@ -36,8 +36,8 @@ impl Plugin for Hwdb {
 
     fn canonical(&self, file: &File<'_>, _cx: &Context) -> Verdict {
         match hwdb::parse(&file.bytes).and_then(|hwdb| hwdb.without_root()) {
-            Ok(bytes) if bytes == *file.bytes => Verdict::Keep,
-            Ok(bytes) => Verdict::Rewrite(bytes),
+            Ok(None) => Verdict::Keep,
+            Ok(Some(bytes)) => Verdict::Rewrite(bytes),
             Err(what) => Verdict::Unparsed(what),
         }
     }

@@ -1,39 +1,98 @@
 //! Path patterns for plugins' tables, and regular expressions from their options.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use regex::bytes::{Regex, RegexSet};
+use regex::bytes::Regex;
 
-/// Many globs at once, over paths as bytes.
+/// Many globs, over paths as bytes.
 ///
 /// `*` is anything but a slash, `**` anything, `?` one byte but a slash, `{a,b}` a choice,
 /// `[…]` a class. A glob matches the whole path.
 #[derive(Debug)]
-pub(crate) struct Globs(RegexSet);
+pub(crate) struct Globs(Vec<Glob>);
+
+/// One glob. Most paths are told apart by its literal ends, and an expression that no path of a
+/// tree comes near to is never compiled.
+#[derive(Debug)]
+struct Glob {
+    expression: String,
+    starts: Vec<String>,
+    ends: Vec<String>,
+    compiled: OnceLock<Regex>,
+}
 
 impl Globs {
-    /// Compiles a table of globs.
+    /// A table of globs.
     ///
     /// # Panics
-    /// If one is malformed: the tables are constants, and a test compiles each.
+    /// If one is malformed, when it is first needed: the tables are constants, and a test compiles
+    /// each.
     pub(super) fn new<'a>(globs: impl IntoIterator<Item = &'a str>) -> Self {
-        match RegexSet::new(globs.into_iter().map(to_regex)) {
-            Ok(set) => Globs(set),
-            Err(error) => panic!("a constant table of globs does not compile: {error}"),
-        }
+        Globs(globs.into_iter().map(Glob::new).collect())
     }
 
-    /// Compiles globs that a person wrote. The error is the expression's own message.
+    /// Globs that a person wrote. The error is the expression's own message.
     pub(crate) fn try_new<'a>(
         globs: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, regex::Error> {
-        RegexSet::new(globs.into_iter().map(to_regex)).map(Globs)
+        let compiled = |glob| {
+            let glob = Glob::new(glob);
+            let regex = Regex::new(&glob.expression)?;
+            Ok(Glob { compiled: regex.into(), ..glob })
+        };
+        globs.into_iter().map(compiled).collect::<Result<_, _>>().map(Globs)
     }
 
     /// The indices of the globs that match all of `path`, in their order.
-    pub(crate) fn all(&self, path: &[u8]) -> impl Iterator<Item = usize> + use<> {
-        self.0.matches(path).into_iter()
+    pub(crate) fn all(&self, path: &[u8]) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().filter(|(_, glob)| glob.matches(path)).map(|(index, _)| index)
+    }
+}
+
+impl Glob {
+    fn new(glob: &str) -> Self {
+        let (starts, ends) = (starts(glob), ends(glob));
+        Glob { expression: to_regex(glob), starts, ends, compiled: OnceLock::new() }
+    }
+
+    fn matches(&self, path: &[u8]) -> bool {
+        self.starts.iter().any(|start| path.starts_with(start.as_bytes()))
+            && self.ends.iter().any(|end| path.ends_with(end.as_bytes()))
+            && self.regex().is_match(path)
+    }
+
+    fn regex(&self) -> &Regex {
+        self.compiled.get_or_init(|| match Regex::new(&self.expression) {
+            Ok(regex) => regex,
+            Err(error) => panic!("a constant glob does not compile: {error}"),
+        })
+    }
+}
+
+fn is_special(c: char) -> bool {
+    "*?[]{}".contains(c)
+}
+
+/// With what a path that a glob matches can begin.
+fn starts(glob: &str) -> Vec<String> {
+    let literal = |text: &str| text.split(is_special).next().unwrap_or_default().to_owned();
+    match glob.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+        Some((choices, rest)) if !choices.contains(is_special) => {
+            choices.split(',').map(|choice| choice.to_owned() + &literal(rest)).collect()
+        }
+        _ => vec![literal(glob)],
+    }
+}
+
+/// With what a path that a glob matches can end.
+fn ends(glob: &str) -> Vec<String> {
+    let literal = |text: &str| text.rsplit(is_special).next().unwrap_or_default().to_owned();
+    match glob.strip_suffix('}').and_then(|rest| rest.rsplit_once('{')) {
+        Some((rest, choices)) if !choices.contains(is_special) => {
+            choices.split(',').map(|choice| literal(rest) + choice).collect()
+        }
+        _ => vec![literal(glob)],
     }
 }
 
@@ -106,6 +165,25 @@ mod tests {
         assert_eq!(globs.all(b"a/b.c").next(), Some(3));
         assert_eq!(globs.all(b"a/b/b.c").next(), None);
         assert_eq!(globs.all(b"x/var/log/a").next(), None);
+    }
+
+    #[test]
+    fn every_row_of_every_table_compiles() {
+        let rows = crate::plugins::REGISTRY.iter().flat_map(|plugin| plugin.table());
+        let globs: Vec<&str> = rows.map(|[glob, ..]| glob).collect();
+        assert!(globs.len() > 20, "{globs:?}");
+        Globs::try_new(globs).expect("constants");
+    }
+
+    #[test]
+    fn the_ends_of_a_glob_are_only_what_must_be_there() {
+        let yes = ["{a,}b b", "{a,}b ab", "a{b,} a", "a{b,c} ac", "a* a", "a[b-d]e ace", "{a,b} b"];
+        let no = ["{a,}b cb", "a{b,c} ad", "{a,b}c* ac/d", "*{a,b} ba/c"];
+        for (case, holds) in yes.map(|case| (case, true)).into_iter().chain(no.map(|c| (c, false)))
+        {
+            let (glob, path) = case.split_once(' ').expect("two words");
+            assert_eq!(Globs::new([glob]).all(path.as_bytes()).next().is_some(), holds, "{case}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `record`: a commit's content checksum into its build's meta.json.
 
+pub mod libostree;
 pub mod meta;
 pub mod sidecar;
 

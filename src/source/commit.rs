@@ -9,56 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::CommitInfo;
 use super::merkle::{At, Leaf, Merkle};
+use super::objects::{Metadata, Objects};
 use crate::format::Malformed;
+use crate::format::gvariant::Value;
 use crate::format::ostree::{Attrs, Checksum, Dirtree, Root};
 use crate::tree::{Entry, Kind, Tree};
-
-/// Which object a checksum names, beside file objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Metadata {
-    /// A commit.
-    Commit,
-    /// A directory's names.
-    DirTree,
-    /// A directory's owner, mode and xattrs.
-    DirMeta,
-}
-
-impl Metadata {
-    /// The extension of its name in a repository.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Metadata::Commit => "commit",
-            Metadata::DirTree => "dirtree",
-            Metadata::DirMeta => "dirmeta",
-        }
-    }
-}
-
-/// The objects of a repository, wherever they lie.
-///
-/// What is given out was hashed and has the checksum asked for. Errors name the object and what
-/// to do.
-pub trait Objects: Send + Sync {
-    /// The bytes of a metadata object.
-    fn metadata(&self, kind: Metadata, sum: &Checksum) -> io::Result<Vec<u8>>;
-
-    /// What a file object is, without its content; not verified.
-    fn leaf(&self, sum: &Checksum) -> io::Result<Leaf>;
-
-    /// The content of a file object, piece by piece; the end is an error if it was not the object.
-    fn stream(&self, sum: &Checksum, sink: &mut dyn FnMut(&[u8])) -> io::Result<()>;
-
-    /// The error of an object whose bytes are right and make no sense.
-    fn malformed(&self, kind: Metadata, sum: &Checksum, why: &Malformed) -> io::Error;
-
-    /// A file object's content, verified together with its metadata.
-    fn content(&self, sum: &Checksum) -> io::Result<Vec<u8>> {
-        let mut content = Vec::new();
-        self.stream(sum, &mut |piece| content.extend_from_slice(piece))?;
-        Ok(content)
-    }
-}
 
 /// One commit as a tree.
 #[derive(Debug)]
@@ -81,9 +36,9 @@ impl<O: Objects> Commit<O> {
     /// Fails if its commit object is missing or corrupt.
     pub fn open(repo: O, id: Checksum) -> io::Result<Self> {
         let bytes = repo.metadata(Metadata::Commit, &id)?;
-        let root =
-            Root::parse_commit(&bytes).map_err(|e| repo.malformed(Metadata::Commit, &id, &e))?;
-        let info = CommitInfo { id, fields: fields(&bytes) };
+        let malformed = |e| repo.malformed(Metadata::Commit, &id, &e);
+        let root = Root::parse_commit(&bytes).map_err(malformed)?;
+        let info = CommitInfo { id, fields: fields(&bytes).map_err(malformed)? };
         Ok(Commit { repo, root, info, trees: Mutex::default() })
     }
 
@@ -142,15 +97,27 @@ impl<O: Objects> Commit<O> {
     }
 }
 
-/// What the commit object in `bytes` says, as text. Without libostree's library nothing reads its
-/// metadata.
-fn fields(bytes: &[u8]) -> BTreeMap<String, String> {
-    #[cfg(feature = "ostree")]
-    return super::ostree::fields(bytes);
-    #[cfg(not(feature = "ostree"))]
-    BTreeMap::from_iter(
-        Root::parse_timestamp(bytes).map(|t| ("(timestamp)".to_owned(), t.to_string())),
-    )
+/// What the commit object in `bytes` says, as text.
+pub(super) fn fields(bytes: &[u8]) -> Result<BTreeMap<String, String>, Malformed> {
+    let commit = Value::new("(a{sv}aya(say)sstayay)", bytes)?.children()?;
+    let [metadata, parent, _, subject, body, time, ..] = commit[..] else {
+        return Err(Malformed::at(0usize, "not a commit"));
+    };
+    let mut fields = BTreeMap::new();
+    for entry in metadata.children()? {
+        if let [key, value] = entry.children()?[..]
+            && let [value] = value.children()?[..]
+        {
+            fields.insert(key.str()?.to_owned(), value.text()?);
+        }
+    }
+    let parent = parent.bytes().try_into().map(|sum| Checksum(sum).to_string());
+    let time = time.bytes().iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
+    fields.insert("(subject)".into(), subject.str()?.into());
+    fields.insert("(body)".into(), body.str()?.into());
+    fields.insert("(timestamp)".into(), time.to_string());
+    fields.insert("(parent)".into(), parent.unwrap_or_default());
+    Ok(fields)
 }
 
 impl<O: Objects> Merkle for Commit<O> {

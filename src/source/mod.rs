@@ -8,8 +8,8 @@ pub mod commit;
 pub mod cosa;
 pub mod dir;
 pub mod merkle;
+pub mod objects;
 pub mod oci;
-#[cfg(feature = "ostree")]
 pub mod ostree;
 pub mod packed;
 mod rpmdb;
@@ -111,7 +111,6 @@ fn open_dir(path: &Path, done: &(dyn Fn() + Sync)) -> Result<Subject> {
     })
 }
 
-#[cfg(feature = "ostree")]
 fn open_commit(repo: &Path, rev: Option<&str>) -> Result<Subject> {
     let repository = ostree::Repository::open(repo)?;
     let id = repository.resolve(rev)?;
@@ -124,11 +123,6 @@ fn open_commit(repo: &Path, rev: Option<&str>) -> Result<Subject> {
         recorded: None,
         drops_owners,
     })
-}
-
-#[cfg(not(feature = "ostree"))]
-fn open_commit(repo: &Path, _: Option<&str>) -> Result<Subject> {
-    bail!("cannot read {}: this reprofix was built without libostree", repo.display())
 }
 
 /// Whether `text` names one image that is an ostree commit and nothing more: it compares as a

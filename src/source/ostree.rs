@@ -1,305 +1,425 @@
-//! Commits in an ostree repository. The sole user of libostree.
+//! Commits in an ostree repository on this machine, read without libostree: every object is a file
+//! of its own, in one of five forms (libostree's `ostree_repo_mode_to_string` and the manual page
+//! `ostree.repo-config`).
 //!
-//! Commit, dirtree and dirmeta objects are read straight from the repository where they are loose
-//! files, which they always are but for a parent repository's; libostree finds the rest and opens
-//! every file object, in whatever mode the repository stores it. Each object's bytes are hashed
-//! and compared with its name before they are used, so both ways give the same or fail.
+//! An object that is not there may be in a parent repository (`core.parent`).
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, bail};
-use gio::Cancellable;
-use gio::glib;
-use gio::prelude::*;
-use ostree::{ObjectType, Repo, RepoMode};
+use anyhow::{Context as _, bail, ensure};
 
-use super::commit::{self, Metadata, Objects};
-use super::merkle::Leaf;
-use crate::format::Malformed;
-use crate::format::ostree::{Attrs, Checksum, FileHasher, parse_xattrs};
-use crate::tree::Kind;
+use super::commit;
+use super::objects::{
+    METADATA_MAX, Metadata, Objects, Opened, Remedies, invalid, open_filez, opened,
+};
+use crate::format::ostree::{Attrs, Checksum, parse_xattrs};
+use crate::fsx::Root;
+use crate::tree::{Kind, Tree};
 
-/// Bytes of a metadata object, at most: libostree's own limit.
-const METADATA_MAX: u64 = 128 << 20;
-/// Bytes of a file that is read whole, at most.
-const CONTENT_MAX: u64 = 4 << 30;
+/// Bytes of a repository's `config` and of a ref's file, at most.
+const SMALL_MAX: u64 = 1 << 20;
+/// Parent repositories above one another, at most.
+const PARENTS_MAX: usize = 16;
+/// Directories within a ref's name, at most.
+const REF_DEPTH_MAX: usize = 64;
 
-/// A repository, open. `ostree::Repo` may move between threads but not be shared, so each worker
-/// takes one from the pool.
+/// How a repository stores file objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// `.filez`: header and deflated content.
+    Archive,
+    /// `.file`: as it is in the tree.
+    Bare,
+    /// `.file`: a regular file, owner, mode and xattrs in its xattr `user.ostreemeta`.
+    BareUser,
+    /// `.file`: as in the tree, without owner and xattrs.
+    BareUserOnly,
+    /// `.file`: as in the tree without xattrs, which `.file-xattrs-link` holds.
+    BareSplitXattrs,
+}
+
+/// Modes by the names that `core.mode` has for them.
+const MODES: [(&str, Mode); 6] = [
+    ("archive", Mode::Archive),
+    ("archive-z2", Mode::Archive),
+    ("bare", Mode::Bare),
+    ("bare-user", Mode::BareUser),
+    ("bare-user-only", Mode::BareUserOnly),
+    ("bare-split-xattrs", Mode::BareSplitXattrs),
+];
+
+/// A repository, open.
 #[derive(Debug)]
 pub struct Repository {
     path: PathBuf,
-    mode: RepoMode,
-    idle: Mutex<Vec<Repo>>,
-}
-
-impl Repository {
-    /// Opens the repository at `path`.
-    ///
-    /// Fails if it is none, or of a mode that libostree does not know.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let repo = open(path).with_context(|| {
-            format!("opening the ostree repository {}: is it one? try ostree fsck", path.display())
-        })?;
-        let mode = repo.mode();
-        Ok(Repository { path: path.to_path_buf(), mode, idle: Mutex::new(vec![repo]) })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether owners and xattrs are missing from it (mode `bare-user-only`): its checksums
-    /// compare with those of its own kind only.
-    pub fn drops_owners(&self) -> bool {
-        self.mode == RepoMode::BareUserOnly
-    }
-
-    /// Its refs and the commits they name, remote ones as `REMOTE:REF`.
-    pub fn refs(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let refs = self.with(|repo| repo.list_refs(None, Cancellable::NONE))?;
-        Ok(refs.context("listing refs")?.into_iter().collect())
-    }
-
-    /// The commit that `rev` (a ref, a commit, or the start of one) names.
-    ///
-    /// Without `rev` it is the repository's one ref; where there are several or none, the error
-    /// lists them.
-    pub fn resolve(&self, rev: Option<&str>) -> anyhow::Result<Checksum> {
-        let Some(rev) = rev else { return self.only_ref() };
-        // libostree takes a short ref such as `a` for the start of a commit's checksum.
-        if let Some(commit) = self.refs()?.get(rev) {
-            return Ok(commit.parse()?);
-        }
-        let found = self.with(|repo| repo.resolve_rev(rev, false))?;
-        let commit = match found {
-            Ok(Some(commit)) => commit,
-            Ok(None) => bail!(self.no_such(rev, "no such ref")?),
-            Err(e) => bail!(self.no_such(rev, e.message())?),
-        };
-        Ok(commit.as_str().parse()?)
-    }
-
-    fn only_ref(&self) -> anyhow::Result<Checksum> {
-        let refs = self.refs()?;
-        let mut commits = refs.values();
-        match (commits.next(), commits.next()) {
-            (Some(commit), None) => Ok(commit.parse()?),
-            (None, _) => bail!("{} holds no ref; name a commit", self.path.display()),
-            _ => bail!(
-                "{} holds {} refs, name one of them: {}",
-                self.path.display(),
-                refs.len(),
-                names(&refs)
-            ),
-        }
-    }
-
-    fn no_such(&self, rev: &str, why: &str) -> anyhow::Result<String> {
-        let refs = self.refs()?;
-        let holds = if refs.is_empty() { "no refs".into() } else { names(&refs) };
-        Ok(format!("{rev} in {}: {why}; the repository holds {holds}", self.path.display()))
-    }
-
-    /// Runs `f` with a handle that is this thread's alone.
-    fn with<T>(&self, f: impl FnOnce(&Repo) -> T) -> io::Result<T> {
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let pooled = idle().pop();
-        let repo = match pooled {
-            Some(repo) => repo,
-            None => open(&self.path).map_err(io::Error::other)?,
-        };
-        let result = f(&repo);
-        idle().push(repo);
-        Ok(result)
-    }
-
-    fn loose(&self, kind: ObjectType, sum: &Checksum) -> io::Result<Option<Vec<u8>>> {
-        let name = sum.to_string();
-        let (dir, rest) = name.split_at(2);
-        let extension = ostree::object_type_to_string(kind);
-        let path = self.path.join("objects").join(dir).join(format!("{rest}.{extension}"));
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(self.unreadable(kind, sum, &e)),
-        };
-        let mut bytes = Vec::new();
-        let read = file.take(METADATA_MAX + 1).read_to_end(&mut bytes);
-        read.map_err(|e| self.unreadable(kind, sum, &e))?;
-        if bytes.len() as u64 > METADATA_MAX {
-            return Err(self.corrupt(kind, sum, None));
-        }
-        Ok(Some(bytes))
-    }
-
-    fn unloadable(&self, kind: ObjectType, sum: &Checksum, error: &glib::Error) -> io::Error {
-        if error.matches(gio::IOErrorEnum::NotFound) {
-            let what = format!(
-                "object {} is missing from {}; pull it again (ostree fsck lists what is missing)",
-                ostree::object_to_string(&sum.to_string(), kind),
-                self.path.display()
-            );
-            return io::Error::new(io::ErrorKind::NotFound, what);
-        }
-        self.unreadable(kind, sum, error)
-    }
-
-    fn unreadable(
-        &self,
-        kind: ObjectType,
-        sum: &Checksum,
-        error: &dyn std::fmt::Display,
-    ) -> io::Error {
-        let object = ostree::object_to_string(&sum.to_string(), kind);
-        let path = self.path.display();
-        let remedy = "run ostree fsck, then pull it again";
-        io::Error::other(format!("object {object} in {path} cannot be read: {error}; {remedy}"))
-    }
-
-    fn corrupt(&self, kind: ObjectType, sum: &Checksum, why: Option<&Malformed>) -> io::Error {
-        let object = ostree::object_to_string(&sum.to_string(), kind);
-        let path = self.path.display();
-        let why = why.map_or("its bytes have another checksum".into(), ToString::to_string);
-        let remedy = "run ostree fsck --delete, then pull it again";
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("object {object} in {path} is corrupt: {why}; {remedy}"),
-        )
-    }
-}
-
-impl Objects for Repository {
-    fn metadata(&self, kind: Metadata, sum: &Checksum) -> io::Result<Vec<u8>> {
-        let kind = object_type(kind);
-        let bytes = match self.loose(kind, sum)? {
-            Some(bytes) => bytes,
-            None => {
-                let name = sum.to_string();
-                let variant = self.with(|repo| repo.load_variant(kind, &name))?;
-                variant.map_err(|e| self.unloadable(kind, sum, &e))?.data_as_bytes().to_vec()
-            }
-        };
-        if Checksum::of(&bytes) == *sum { Ok(bytes) } else { Err(self.corrupt(kind, sum, None)) }
-    }
-
-    fn leaf(&self, sum: &Checksum) -> io::Result<Leaf> {
-        let name = sum.to_string();
-        let found = self.with(|repo| repo.query_file(&name, Cancellable::NONE))?;
-        let (info, xattrs) = found.map_err(|e| self.unloadable(ObjectType::File, sum, &e))?;
-        let leaf = leaf(&info, &xattrs.data_as_bytes());
-        leaf.map_err(|e| self.corrupt(ObjectType::File, sum, Some(&e)))
-    }
-
-    fn stream(&self, sum: &Checksum, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        let kind = ObjectType::File;
-        let name = sum.to_string();
-        let found = self.with(|repo| repo.load_file(&name, Cancellable::NONE))?;
-        let (stream, info, xattrs) = found.map_err(|e| self.unloadable(kind, sum, &e))?;
-        let leaf =
-            leaf(&info, &xattrs.data_as_bytes()).map_err(|e| self.corrupt(kind, sum, Some(&e)))?;
-        if leaf.size > CONTENT_MAX {
-            let what = format!("object {sum}.file of {} bytes is over 4 GiB", leaf.size);
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
-        }
-        let target = leaf.target.as_deref().map_or(&b""[..], |t| t.as_os_str().as_bytes());
-        let mut hasher = FileHasher::new(&leaf.attrs, target);
-        if let Some(stream) = stream {
-            let mut stream = stream.into_read().take(leaf.size.saturating_add(1));
-            let mut piece = vec![0; 1 << 16];
-            loop {
-                let n = stream.read(&mut piece).map_err(|e| self.unreadable(kind, sum, &e))?;
-                if n == 0 {
-                    break;
-                }
-                hasher.update(&piece[..n]);
-                sink(&piece[..n]);
-            }
-        }
-        if hasher.finish() == *sum { Ok(()) } else { Err(self.corrupt(kind, sum, None)) }
-    }
-
-    fn malformed(&self, kind: Metadata, sum: &Checksum, why: &Malformed) -> io::Error {
-        self.corrupt(object_type(kind), sum, Some(why))
-    }
-}
-
-fn object_type(kind: Metadata) -> ObjectType {
-    match kind {
-        Metadata::Commit => ObjectType::Commit,
-        Metadata::DirTree => ObjectType::DirTree,
-        Metadata::DirMeta => ObjectType::DirMeta,
-    }
-}
-
-fn open(path: &Path) -> Result<Repo, glib::Error> {
-    let repo = Repo::new_for_path(path);
-    repo.open(Cancellable::NONE)?;
-    Ok(repo)
-}
-
-fn names(refs: &BTreeMap<String, String>) -> String {
-    refs.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
-}
-
-fn leaf(info: &gio::FileInfo, xattrs: &[u8]) -> Result<Leaf, Malformed> {
-    let attrs = Attrs {
-        uid: info.attribute_uint32("unix::uid"),
-        gid: info.attribute_uint32("unix::gid"),
-        mode: info.attribute_uint32("unix::mode"),
-        xattrs: parse_xattrs(xattrs, 0)?,
-    };
-    match Kind::of_mode(attrs.mode) {
-        Kind::Symlink => {
-            let target = info.symlink_target().unwrap_or_default();
-            let size = target.as_os_str().len() as u64;
-            Ok(Leaf { attrs, target: Some(target), size })
-        }
-        Kind::File => {
-            let size = u64::try_from(info.size()).unwrap_or(u64::MAX);
-            Ok(Leaf { attrs, target: None, size })
-        }
-        Kind::Dir | Kind::Other => Err(Malformed::at(0usize, "it is no file and no symbolic link")),
-    }
+    mode: Mode,
+    keeps_xattrs: bool,
+    objects: Root,
+    parent: Option<Box<Repository>>,
 }
 
 /// A commit of a repository.
 pub type Commit = commit::Commit<Repository>;
 
-impl Commit {
-    /// The content checksum as libostree computes it from the commit.
+impl Repository {
+    /// Opens the repository at `path`.
     ///
-    /// Fails if the commit cannot be loaded.
-    pub fn content_checksum_by_libostree(&self) -> anyhow::Result<String> {
-        let name = self.info().id.to_string();
-        let variant = self.repo().with(|repo| repo.load_variant(ObjectType::Commit, &name))??;
-        let sum = ostree::commit_get_content_checksum(&variant);
-        Ok(sum.context("the commit has no content checksum")?.into())
+    /// Fails if it is none, or of a version or mode that is not known.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        Self::open_below(path, 0).with_context(|| {
+            format!("opening the ostree repository {}: is it one? try ostree fsck", path.display())
+        })
+    }
+
+    fn open_below(path: &Path, children: usize) -> anyhow::Result<Self> {
+        ensure!(children <= PARENTS_MAX, "more than {PARENTS_MAX} parent repositories: a loop?");
+        let config = small_file(&path.join("config"))?.context("it has no file config")?;
+        let core = core(&config);
+        let version = core.get("repo_version").context("config names no core.repo_version")?;
+        ensure!(*version == "1", "repository version {version:?} is not known, only 1");
+        let mode = core.get("mode").copied().unwrap_or("bare");
+        let (_, mode) = *MODES.iter().find(|(name, _)| *name == mode).with_context(|| {
+            let known: Vec<_> = MODES.iter().map(|(name, _)| *name).collect();
+            format!("mode {mode:?} in config is none of {}", known.join(", "))
+        })?;
+        let parent = core.get("parent").filter(|parent| !parent.is_empty()).map(|parent| {
+            let parent = Self::open_below(Path::new(parent), children + 1);
+            match children {
+                0 => parent.context("opening its parent repository").map(Box::new),
+                _ => parent.map(Box::new),
+            }
+        });
+        Ok(Repository {
+            path: path.to_path_buf(),
+            mode,
+            keeps_xattrs: core.get("disable-xattrs") != Some(&"true"),
+            objects: Root::open(&path.join("objects")).context("opening objects")?,
+            parent: parent.transpose()?,
+        })
+    }
+
+    /// Whether owners and xattrs are missing from it (mode `bare-user-only`): its checksums
+    /// compare with those of its own kind only.
+    pub fn drops_owners(&self) -> bool {
+        self.mode == Mode::BareUserOnly
+    }
+
+    /// This repository, its parent, and that one's.
+    fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |repo| repo.parent.as_deref())
+    }
+
+    /// A file below `objects`, if it is there.
+    fn object(&self, name: &str) -> io::Result<Option<impl Read + use<>>> {
+        let file = self.objects.open_file(Path::new(name))?;
+        Ok(file.map(|file| file.take(METADATA_MAX + 1)))
+    }
+
+    /// A small object, whole.
+    fn whole(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let Some(mut file) = self.object(name)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > METADATA_MAX {
+            true => Err(invalid("it is larger than any object that is no file")),
+            false => Ok(Some(bytes)),
+        }
+    }
+
+    /// A file object of one of the bare modes.
+    fn open_bare(&self, name: &str) -> io::Result<Option<Opened>> {
+        let path = Path::new(name);
+        let Some(stored) = self.objects.lookup(path)? else { return Ok(None) };
+        let mut content = self.objects.open_file(path)?;
+        let mut attrs =
+            Attrs { uid: stored.uid, gid: stored.gid, mode: stored.mode, xattrs: Vec::new() };
+        let mut target = self.objects.readlink(path)?.unwrap_or_default();
+        match self.mode {
+            Mode::Archive => {}
+            Mode::Bare if !self.keeps_xattrs => {}
+            Mode::Bare => attrs.xattrs = self.objects.xattrs(path)?,
+            Mode::BareUserOnly => (attrs.uid, attrs.gid) = (0, 0),
+            Mode::BareSplitXattrs => {
+                let bytes = self.whole(&format!("{name}-xattrs-link"))?;
+                let bytes = bytes.ok_or_else(|| invalid("its .file-xattrs-link is missing"))?;
+                attrs.xattrs = parse_xattrs(&bytes, 0).map_err(invalid)?;
+            }
+            Mode::BareUser => {
+                let xattrs = self.objects.xattrs(path)?;
+                let meta = xattrs.iter().find(|(name, _)| name == b"user.ostreemeta");
+                let (_, meta) =
+                    meta.ok_or_else(|| invalid("its xattr user.ostreemeta is missing"))?;
+                attrs = Attrs::parse_dirmeta(meta).map_err(invalid)?;
+                if Kind::of_mode(attrs.mode) == Kind::Symlink {
+                    let mut bytes = Vec::new();
+                    content
+                        .take()
+                        .map(|file| file.take(SMALL_MAX).read_to_end(&mut bytes))
+                        .transpose()?;
+                    // The target is stored as a C string.
+                    bytes.truncate(bytes.strip_suffix(b"\0").unwrap_or(&bytes).len());
+                    target = std::ffi::OsString::from_vec(bytes).into();
+                }
+            }
+        }
+        let reader: Box<dyn Read> = match content {
+            Some(file) => Box::new(file),
+            None => Box::new(io::empty()),
+        };
+        opened(attrs, target, stored.size, reader).map(Some)
     }
 }
 
-/// What the commit object in `bytes` says, as text.
-pub(super) fn fields(bytes: &[u8]) -> BTreeMap<String, String> {
-    let bytes = glib::Bytes::from(bytes);
-    let kind = ostree::metadata_variant_type(ObjectType::Commit);
-    let commit = glib::Variant::from_bytes_with_type(&bytes, &kind).normal_form();
-    let mut fields = BTreeMap::new();
-    for item in commit.child_value(0).iter() {
-        let key = item.child_value(0).str().unwrap_or_default().to_owned();
-        fields.insert(key, item.child_value(1).child_value(0).print(true).into());
+impl Objects for Repository {
+    fn path(&self) -> &Path {
+        &self.path
     }
-    let text = |i: usize| commit.child_value(i).str().unwrap_or_default().to_owned();
-    fields.insert("(subject)".into(), text(3));
-    fields.insert("(body)".into(), text(4));
-    let time = commit.child_value(5).get::<u64>().map_or(0, u64::from_be);
-    fields.insert("(timestamp)".into(), time.to_string());
-    let parent = ostree::commit_get_parent(&commit).unwrap_or_default();
-    fields.insert("(parent)".into(), parent.into());
-    fields
+
+    fn remedies(&self) -> Remedies {
+        Remedies {
+            missing: "pull it again (ostree fsck lists what is missing)",
+            corrupt: "run ostree fsck --delete, then pull it again",
+            unreadable: "run ostree fsck, then pull it again",
+        }
+    }
+
+    fn load(&self, kind: Metadata, sum: &Checksum) -> io::Result<Option<Vec<u8>>> {
+        let name = object_name(sum, kind.extension());
+        self.chain().find_map(|repo| repo.whole(&name).transpose()).transpose()
+    }
+
+    fn open(&self, sum: &Checksum) -> io::Result<Option<Opened>> {
+        let open = |repo: &Self| match repo.mode {
+            Mode::Archive => {
+                let file = repo.objects.open_file(Path::new(&object_name(sum, "filez")))?;
+                file.map(open_filez).transpose()
+            }
+            _ => repo.open_bare(&object_name(sum, "file")),
+        };
+        self.chain().find_map(|repo| open(repo).transpose()).transpose()
+    }
+}
+
+/// Refs: names for commits.
+impl Repository {
+    /// Its refs and the commits they name: local ones by name, remote ones as `REMOTE:REF`,
+    /// mirrored ones as `COLLECTION:REF`.
+    pub fn refs(&self) -> anyhow::Result<BTreeMap<String, Checksum>> {
+        let mut refs = BTreeMap::new();
+        let root = self.path.join("refs");
+        list_refs(&root.join("heads"), "", 0, &mut refs)?;
+        for place in ["remotes", "mirrors"] {
+            for name in names(&root.join(place))? {
+                list_refs(&root.join(place).join(&name), &format!("{name}:"), 0, &mut refs)?;
+            }
+        }
+        Ok(refs)
+    }
+
+    /// The commit that `rev` names: a ref, a commit, the start of one, or any of these with `^` for
+    /// its parent commit. As libostree does it, a ref without a remote may be a remote's, and what
+    /// this repository does not know its parent may.
+    ///
+    /// Without `rev` it is the repository's one ref; where there are several or none, the error
+    /// lists them.
+    pub fn resolve(&self, rev: Option<&str>) -> anyhow::Result<Checksum> {
+        let Some(rev) = rev else { return self.only_ref() };
+        let Some(commit) = self.find(rev)? else {
+            let refs = self.refs()?;
+            let holds = if refs.is_empty() { "no refs".into() } else { list(refs.keys()) };
+            bail!("{rev} in {}: no such ref; the repository holds {holds}", self.path.display());
+        };
+        Ok(commit)
+    }
+
+    fn only_ref(&self) -> anyhow::Result<Checksum> {
+        let (refs, path) = (self.refs()?, self.path.display());
+        let mut commits = refs.values();
+        match (commits.next(), commits.next()) {
+            (Some(commit), None) => Ok(*commit),
+            (None, _) => bail!("{path} holds no ref; name a commit"),
+            _ => bail!("{path} holds {} refs, name one of them: {}", refs.len(), list(refs.keys())),
+        }
+    }
+
+    fn find(&self, rev: &str) -> anyhow::Result<Option<Checksum>> {
+        // A short ref such as `a` could be the start of a commit too: the ref is meant.
+        if let Some(commit) = self.exact(rev)? {
+            return Ok(Some(commit));
+        }
+        if let Ok(commit) = rev.parse() {
+            return Ok(Some(commit));
+        }
+        if let Some(commit) = self.abbreviated(rev)? {
+            return Ok(Some(commit));
+        }
+        if let Some(child) = rev.strip_suffix('^') {
+            let Some(child) = self.find(child)? else { return Ok(None) };
+            let fields = commit::fields(&self.metadata(Metadata::Commit, &child)?)?;
+            let parent = fields.get("(parent)").filter(|parent| !parent.is_empty());
+            return Ok(Some(
+                parent.with_context(|| format!("commit {child} has no parent"))?.parse()?,
+            ));
+        }
+        if let Some(commit) = self.elsewhere(rev)? {
+            return Ok(Some(commit));
+        }
+        self.parent.as_deref().map_or(Ok(None), |parent| parent.find(rev))
+    }
+
+    /// The commit of the ref of just this name.
+    fn exact(&self, name: &str) -> anyhow::Result<Option<Checksum>> {
+        let refs = self.path.join("refs");
+        match name.split_once(':') {
+            None if is_ref(name) => read_ref(&refs.join("heads").join(name)),
+            Some((place, name)) if is_ref(place) && is_ref(name) => {
+                let remote = read_ref(&refs.join("remotes").join(place).join(name))?;
+                match remote {
+                    Some(commit) => Ok(Some(commit)),
+                    None => read_ref(&refs.join("mirrors").join(place).join(name)),
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The commit of the ref of this name in any remote, else in any mirror.
+    fn elsewhere(&self, name: &str) -> anyhow::Result<Option<Checksum>> {
+        if !is_ref(name) {
+            return Ok(None);
+        }
+        for place in ["remotes", "mirrors"] {
+            let place = self.path.join("refs").join(place);
+            let read = |of: &String| read_ref(&place.join(of).join(name)).transpose();
+            let found: BTreeSet<_> =
+                names(&place)?.iter().filter_map(read).collect::<Result<_, _>>()?;
+            if let Some(commit) = the_one(name, found)? {
+                return Ok(Some(commit));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The commit whose checksum begins so.
+    fn abbreviated(&self, start: &str) -> anyhow::Result<Option<Checksum>> {
+        if start.is_empty() || !start.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Ok(None);
+        }
+        let mut found = BTreeSet::new();
+        for repo in self.chain() {
+            for dir in repo.objects.list(Path::new(""))? {
+                let Some(dir) =
+                    dir.to_str().filter(|d| d.starts_with(start) || start.starts_with(*d))
+                else {
+                    continue;
+                };
+                let names = repo.objects.list(Path::new(dir))?;
+                let commit = |name: &std::ffi::OsString| -> Option<Checksum> {
+                    let rest = name.to_str()?.strip_suffix(".commit")?;
+                    format!("{dir}{rest}").parse().ok()
+                };
+                let commits = names.iter().filter_map(commit);
+                found.extend(commits.filter(|commit| commit.to_string().starts_with(start)));
+            }
+        }
+        the_one(start, found)
+    }
+}
+
+/// The only commit in `found`, if there is one.
+fn the_one(name: &str, found: BTreeSet<Checksum>) -> anyhow::Result<Option<Checksum>> {
+    let all = || list(found.iter().map(ToString::to_string));
+    ensure!(found.len() <= 1, "{name} is not unique, name one of {}", all());
+    Ok(found.into_iter().next())
+}
+
+/// `XX/REST.EXTENSION`
+fn object_name(sum: &Checksum, extension: &str) -> String {
+    let mut name = format!("{sum}.{extension}");
+    name.insert(2, '/');
+    name
+}
+
+fn list(names: impl Iterator<Item = impl AsRef<str>>) -> String {
+    let names: Vec<_> = names.collect();
+    names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
+}
+
+/// The keys of section `[core]` in a repository's `config`.
+fn core(config: &str) -> BTreeMap<&str, &str> {
+    let lines = config.lines().map(str::trim);
+    let lines = lines.skip_while(|line| *line != "[core]").skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('['));
+    let pairs = lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.trim(), value.trim())).collect()
+}
+
+/// The text of a small file, if it is there.
+fn small_file(path: &Path) -> anyhow::Result<Option<String>> {
+    let reading = || format!("reading {}", path.display());
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(e) if crate::fsx::is_absent(&e) => return Ok(None),
+        Err(e) => return Err(e).with_context(reading),
+    };
+    if !file.metadata().with_context(reading)?.is_file() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    file.take(SMALL_MAX).read_to_string(&mut text).with_context(reading)?;
+    Ok(Some(text))
+}
+
+fn read_ref(path: &Path) -> anyhow::Result<Option<Checksum>> {
+    let Some(text) = small_file(path)? else { return Ok(None) };
+    let commit = text.trim_end().parse();
+    commit.map(Some).with_context(|| format!("{} names no commit", path.display()))
+}
+
+/// The names in a directory, if it is there, that may be part of a ref's, sorted.
+fn names(dir: &Path) -> anyhow::Result<Vec<String>> {
+    let reading = || format!("reading {}", dir.display());
+    let entries = match dir.read_dir() {
+        Ok(entries) => entries,
+        Err(e) if crate::fsx::is_absent(&e) => return Ok(Vec::new()),
+        Err(e) => return Err(e).with_context(reading),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.with_context(reading)?.file_name().into_string());
+    }
+    names.retain(|name| is_ref(name));
+    names.sort();
+    Ok(names)
+}
+
+/// Refs below `dir`; a symbolic link is another ref's alias.
+fn list_refs(
+    dir: &Path,
+    prefix: &str,
+    depth: usize,
+    refs: &mut BTreeMap<String, Checksum>,
+) -> anyhow::Result<()> {
+    ensure!(depth < REF_DEPTH_MAX, "{} is nested too deep for a ref", dir.display());
+    for name in names(dir)? {
+        let (path, full) = (dir.join(&name), format!("{prefix}{name}"));
+        if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+            list_refs(&path, &format!("{full}/"), depth + 1, refs)?;
+        } else if let Some(commit) = read_ref(&path)? {
+            refs.insert(full, commit);
+        }
+    }
+    Ok(())
+}
+
+/// Whether libostree takes `name` for a ref: parts of letters, digits and `-._`, none of which
+/// begins with a sign.
+fn is_ref(name: &str) -> bool {
+    name.split('/').all(|part| {
+        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        part.bytes().next().is_some_and(word) && part.bytes().all(|b| word(b) || b"-.".contains(&b))
+    })
 }

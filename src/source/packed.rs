@@ -19,19 +19,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::commit::{Metadata, Objects};
-use super::merkle::Leaf;
+use super::objects::{
+    METADATA_MAX, Metadata, Objects, Opened, Remedies, invalid, open_filez, opened,
+};
 use super::oci::tar::{Member, Reader, Type};
 use super::oci::{Descriptor, Digest, Hasher, Image, Part, Plain, Store, limits};
-use crate::format::Malformed;
-use crate::format::ostree::{Attrs, Checksum, FileHasher, Filez, parse_xattrs};
+use crate::format::ostree::{Attrs, Checksum, parse_xattrs};
 
-/// Bytes of a metadata object, at most: libostree's own limit.
-const METADATA_MAX: u64 = 128 << 20;
-/// Bytes of a file that is read whole, at most.
-const CONTENT_MAX: u64 = 4 << 30;
-/// Bytes of a `.filez` header, at most: xattrs and a link's target.
-const HEADER_MAX: u64 = 1 << 20;
 /// Objects of one repository, at most; each takes about 150 bytes of memory.
 const OBJECTS_MAX: usize = 4_000_000;
 /// What to do about damage.
@@ -105,7 +99,7 @@ impl Packed {
         }
         let layers = image.layers.iter().cloned().zip(image.diff_ids.iter().cloned()).collect();
         let packed = Self::new(Origin::Image { store, layers })?;
-        let found = packed.find_commit(None).map_err(|e| packed.unreadable(&e))?;
+        let found = packed.find_commit(None).map_err(|e| packed.unpackable(&e))?;
         let Some(commit) = found else {
             bail!(
                 "the first layer of {path} holds no ostree commit: an image that was not \
@@ -134,7 +128,7 @@ impl Packed {
     /// Fails if it does not hold `commit`.
     pub fn archive(path: &Path, commit: &Checksum) -> anyhow::Result<Self> {
         let packed = Self::new(Origin::Archive(path.to_owned()))?;
-        match packed.find_commit(Some(commit)).map_err(|e| packed.unreadable(&e))? {
+        match packed.find_commit(Some(commit)).map_err(|e| packed.unpackable(&e))? {
             Some(_) => Ok(packed),
             None => bail!("{} does not hold commit {commit}: {REMEDY}", path.display()),
         }
@@ -151,13 +145,6 @@ impl Packed {
             xattrs: HashMap::new(),
         };
         Ok(Packed { origin, state: Mutex::new(state) })
-    }
-
-    fn path(&self) -> &Path {
-        match &self.origin {
-            Origin::Image { store, .. } => store.path(),
-            Origin::Archive(path) => path,
-        }
     }
 
     /// Layer number `n` as a stream; `None` after the last.
@@ -195,19 +182,16 @@ impl Packed {
     }
 
     /// The place of an object, unpacking layers until one holds it.
-    fn find(&self, sum: &Checksum, sorts: &[Sort]) -> io::Result<(Sort, Place, Arc<File>)> {
+    fn find(&self, sum: &Checksum, sorts: &[Sort]) -> io::Result<Option<(Sort, Place, Arc<File>)>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             for sort in sorts {
                 if let Some(place) = state.objects.get(&(*sum, *sort)) {
-                    return Ok((*sort, place.clone(), Arc::clone(&state.spool)));
+                    return Ok(Some((*sort, place.clone(), Arc::clone(&state.spool))));
                 }
             }
-            if !self.unpack(&mut state).map_err(|e| self.unreadable(&e))? {
-                let name = name(sum, sorts[0]);
-                let path = self.path().display();
-                let what = format!("object {name} is missing from {path}; {REMEDY}");
-                return Err(io::Error::new(io::ErrorKind::NotFound, what));
+            if !self.unpack(&mut state).map_err(|e| io::Error::other(format!("{e:#}")))? {
+                return Ok(None);
             }
         }
     }
@@ -234,65 +218,18 @@ impl Packed {
         Ok(true)
     }
 
-    fn unreadable(&self, error: &anyhow::Error) -> io::Error {
+    fn unpackable(&self, error: &anyhow::Error) -> io::Error {
         let path = self.path().display();
         io::Error::other(format!("{path} cannot be unpacked: {error:#}; {REMEDY}"))
     }
 
-    fn corrupt(&self, name: &str, why: Option<&Malformed>) -> io::Error {
-        let why = why.map_or("its bytes have another checksum".into(), ToString::to_string);
-        let path = self.path().display();
-        let what = format!("object {name} in {path} is corrupt: {why}; {REMEDY}");
-        io::Error::new(io::ErrorKind::InvalidData, what)
-    }
-
     /// The xattrs of the file object `sum` of a `bare-split-xattrs` repository.
     fn xattrs(&self, sum: &Checksum) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let bytes = {
-            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let span = state.links.get(sum).and_then(|path| state.xattrs.get(path));
-            let Some((at, size)) = span.copied() else { return Ok(Vec::new()) };
-            whole(Part::new(Arc::clone(&state.spool), at, size))?
-        };
-        parse_xattrs(&bytes, 0)
-            .map_err(|e| self.corrupt(&format!("{sum}.file-xattrs-link"), Some(&e)))
-    }
-
-    /// What a file object is, and its content as stored.
-    fn open(&self, sum: &Checksum) -> io::Result<(Leaf, Box<dyn Read>)> {
-        let (sort, place, spool) = self.find(sum, &[Sort::File, Sort::Filez])?;
-        let mut part = Part::new(spool, place.at, place.size);
-        if sort == Sort::Filez {
-            return self.open_filez(sum, part);
-        }
-        let attrs =
-            Attrs { uid: place.uid, gid: place.gid, mode: place.mode, xattrs: self.xattrs(sum)? };
-        let size = place.target.as_ref().map_or(place.size, |t| t.as_os_str().len() as u64);
-        if place.target.is_some() {
-            part.skip(u64::MAX);
-        }
-        Ok((Leaf { attrs, target: place.target, size }, Box::new(part)))
-    }
-
-    fn open_filez(&self, sum: &Checksum, mut part: Part) -> io::Result<(Leaf, Box<dyn Read>)> {
-        let mut start = Vec::new();
-        part.clone().take(HEADER_MAX).read_to_end(&mut start)?;
-        let bad = |e: &Malformed| self.corrupt(&format!("{sum}.filez"), Some(e));
-        let header = Filez::parse(&start).map_err(|e| bad(&e))?;
-        part.skip(header.content as u64);
-        let target = match header.attrs.mode & 0o170_000 {
-            0o120_000 => Some(PathBuf::from(OsStr::from_bytes(&header.target))),
-            0o100_000 => None,
-            _ => return Err(bad(&Malformed::at(8usize, "it is no file and no symbolic link"))),
-        };
-        let size = target.as_ref().map_or(header.size, |t| t.as_os_str().len() as u64);
-        let link = target.is_some();
-        let leaf = Leaf { attrs: header.attrs, target, size };
-        let content: Box<dyn Read> = match link {
-            true => Box::new(io::empty()),
-            false => Box::new(flate2::read::DeflateDecoder::new(part)),
-        };
-        Ok((leaf, content))
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let span = state.links.get(sum).and_then(|path| state.xattrs.get(path));
+        let Some((at, size)) = span.copied() else { return Ok(Vec::new()) };
+        let bytes = whole(Part::new(Arc::clone(&state.spool), at, size))?;
+        parse_xattrs(&bytes, 0).map_err(invalid)
     }
 }
 
@@ -358,44 +295,38 @@ impl Write for Tail<'_> {
 }
 
 impl Objects for Packed {
-    fn metadata(&self, kind: Metadata, sum: &Checksum) -> io::Result<Vec<u8>> {
-        let sort = Sort::Metadata(kind);
-        let (_, place, spool) = self.find(sum, &[sort])?;
+    fn path(&self) -> &Path {
+        match &self.origin {
+            Origin::Image { store, .. } => store.path(),
+            Origin::Archive(path) => path,
+        }
+    }
+
+    fn remedies(&self) -> Remedies {
+        Remedies { missing: REMEDY, corrupt: REMEDY, unreadable: REMEDY }
+    }
+
+    fn load(&self, kind: Metadata, sum: &Checksum) -> io::Result<Option<Vec<u8>>> {
+        let Some((_, place, spool)) = self.find(sum, &[Sort::Metadata(kind)])? else {
+            return Ok(None);
+        };
         if place.size > METADATA_MAX {
-            return Err(self.corrupt(&name(sum, sort), None));
+            return Err(invalid(format!("it has {} bytes", place.size)));
         }
-        let bytes = whole(Part::new(spool, place.at, place.size))?;
-        match Checksum::of(&bytes) == *sum {
-            true => Ok(bytes),
-            false => Err(self.corrupt(&name(sum, sort), None)),
-        }
+        whole(Part::new(spool, place.at, place.size)).map(Some)
     }
 
-    fn leaf(&self, sum: &Checksum) -> io::Result<Leaf> {
-        Ok(self.open(sum)?.0)
-    }
-
-    fn stream(&self, sum: &Checksum, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        let (leaf, content) = self.open(sum)?;
-        if leaf.size > CONTENT_MAX {
-            let what = format!("object {sum}.file of {} bytes is over 4 GiB", leaf.size);
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    fn open(&self, sum: &Checksum) -> io::Result<Option<Opened>> {
+        let Some((sort, place, spool)) = self.find(sum, &[Sort::File, Sort::Filez])? else {
+            return Ok(None);
+        };
+        let part = Part::new(spool, place.at, place.size);
+        if sort == Sort::Filez {
+            return open_filez(part).map(Some);
         }
-        let target = leaf.target.as_deref().map_or(&b""[..], |t| t.as_os_str().as_bytes());
-        let mut hasher = FileHasher::new(&leaf.attrs, target);
-        let name = format!("{sum}.file");
-        // A byte more than there should be changes the checksum and ends a decompression bomb.
-        let content = content.take(leaf.size.saturating_add(1));
-        super::oci::for_each_chunk(content, |piece| {
-            hasher.update(piece);
-            sink(piece);
-        })
-        .map_err(|e| self.corrupt(&name, Some(&Malformed::at(0usize, e.to_string()))))?;
-        if hasher.finish() == *sum { Ok(()) } else { Err(self.corrupt(&name, None)) }
-    }
-
-    fn malformed(&self, kind: Metadata, sum: &Checksum, why: &Malformed) -> io::Error {
-        self.corrupt(&name(sum, Sort::Metadata(kind)), Some(why))
+        let Place { uid, gid, mode, .. } = place;
+        let attrs = Attrs { uid, gid, mode, xattrs: self.xattrs(sum)? };
+        opened(attrs, place.target.unwrap_or_default(), place.size, part).map(Some)
     }
 }
 
@@ -411,14 +342,6 @@ fn small(reader: &mut Reader<Plain>, member: &Member) -> anyhow::Result<Vec<u8>>
     let mut bytes = Vec::new();
     reader.take(member.size).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-fn name(sum: &Checksum, sort: Sort) -> String {
-    match sort {
-        Sort::Metadata(kind) => format!("{sum}.{}", kind.extension()),
-        Sort::File => format!("{sum}.file"),
-        Sort::Filez => format!("{sum}.filez"),
-    }
 }
 
 /// `…/objects/XX/REST.EXTENSION` as checksum and extension.

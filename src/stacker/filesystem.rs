@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use crate::source::oci::fill;
+
 /// A source of difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -164,17 +166,4 @@ fn head(from: &mut impl Read) -> io::Result<io::Cursor<Vec<u8>>> {
     let n = fill(from, &mut bytes)?;
     bytes.truncate(n);
     Ok(io::Cursor::new(bytes))
-}
-
-fn fill(from: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
-    let mut have = 0;
-    while have < buf.len() {
-        match from.read(&mut buf[have..]) {
-            Ok(0) => break,
-            Ok(n) => have += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(have)
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use reprofix::engine::{Anchor, Chain, Context, Plan, apply, nothing_shipped, plan, walk};
+use reprofix::engine::{Anchor, Chain, Context, Plan, Wanted, apply, nothing_shipped, plan, walk};
 use reprofix::env::SourceDateEpoch;
 use reprofix::fsx::{self, Root};
 use reprofix::plugins::{File, Page, Plugin, Verdict, Want};
@@ -68,7 +68,7 @@ fn fix(dir: &Path) -> Plan {
     let leftovers = fsx::leftovers(&root, &entries).unwrap();
     fsx::recover(&root, &leftovers).unwrap();
     let entries = walk(&root, &anchors).unwrap();
-    let plan = plan(&root, &entries, &chain, &|_| ()).unwrap();
+    let plan = plan(&root, &Wanted::of(&entries, &chain), &chain, &|_| ()).unwrap();
     let raced = apply(&root, &entries, &plan, &chain, &|_| ()).unwrap();
     assert_eq!(raced, Vec::<PathBuf>::new());
     plan
@@ -290,7 +290,7 @@ fn a_file_that_changed_since_it_was_read_is_left_alone() {
     let cx = Context::new(SourceDateEpoch::new(1));
     let chain = Chain { plugins: &[&Upper], cx: &cx, shipped: &nothing_shipped };
     let entries = walk(&root, &[Anchor { path: PathBuf::new() }]).unwrap();
-    let plan = plan(&root, &entries, &chain, &|_| ()).unwrap();
+    let plan = plan(&root, &Wanted::of(&entries, &chain), &chain, &|_| ()).unwrap();
     fs::write(&path, "changed meanwhile").unwrap();
     let raced = apply(&root, &entries, &plan, &chain, &|_| ()).unwrap();
     assert_eq!(raced, [PathBuf::from("grow.up")]);

@@ -6,7 +6,9 @@ use std::io::{Cursor, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use reprofix::engine::{Anchor, Chain, Context, Note, Plan, apply, nothing_shipped, plan, walk};
+use reprofix::engine::{
+    Anchor, Chain, Context, Note, Plan, Wanted, apply, nothing_shipped, plan, walk,
+};
 use reprofix::env::SourceDateEpoch;
 use reprofix::format::compress::Packing;
 use reprofix::format::cpio;
@@ -31,7 +33,7 @@ fn fix_with(dir: &Path, cx: &Context) -> Plan {
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     let plugins = ["initramfs", "mtime"].map(|name| find(name).unwrap());
     let chain = Chain { plugins: &plugins, cx, shipped: &nothing_shipped };
-    let plan = plan(&root, &entries, &chain, &|_| {}).unwrap();
+    let plan = plan(&root, &Wanted::of(&entries, &chain), &chain, &|_| {}).unwrap();
     assert_eq!(apply(&root, &entries, &plan, &chain, &|_| {}).unwrap(), Vec::<PathBuf>::new());
     plan
 }

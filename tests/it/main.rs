@@ -3,14 +3,10 @@
 
 mod bad_input;
 mod cases;
-#[cfg(feature = "ostree")]
 mod check;
-#[cfg(feature = "ostree")]
 mod check_reports;
-#[cfg(feature = "ostree")]
 mod check_subjects;
 mod config;
-#[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
 #[cfg(feature = "ostree")]
@@ -20,6 +16,8 @@ mod generate;
 mod hostile;
 mod initramfs;
 mod layout;
+#[cfg(feature = "ostree")]
+mod libostree;
 mod memtree;
 mod oci;
 mod oci_compare;
@@ -31,7 +29,6 @@ mod pairs;
 mod pyc;
 #[cfg(feature = "ostree")]
 mod record;
-#[cfg(feature = "ostree")]
 mod repo;
 mod rpmdb_bdb;
 mod rpmdb_fix;

@@ -39,13 +39,18 @@ pub(crate) fn commit(repo: &Path, branch: &str, tree: &Path) -> String {
 }
 
 /// Commits `tree` to `branch` with more arguments to `ostree commit`.
-pub(crate) fn commit_with(repo: &Path, branch: &str, tree: &Path, more: &[&str]) -> String {
-    let repo = format!("--repo={}", repo.display());
+///
+/// Every commit that the tests make goes this way, and is then read by libostree and by us.
+pub(crate) fn commit_with(path: &Path, branch: &str, tree: &Path, more: &[&str]) -> String {
+    let repo = format!("--repo={}", path.display());
     let tree = format!("--tree=dir={}", tree.display());
     let time = "--timestamp=2024-01-01T00:00:00Z";
     let mut args = vec!["commit", &repo, "-b", branch, &tree, time, "--subject=s"];
     args.extend(more);
-    run("ostree", &args).trim().to_owned()
+    let commit = run("ostree", &args).trim().to_owned();
+    #[cfg(feature = "ostree")]
+    crate::libostree::reads_alike(path, &commit);
+    commit
 }
 
 /// The content checksum that libostree's own command shows for `rev`.

@@ -69,7 +69,6 @@ fn a_builds_own_attributes_go_and_all_others_stay() {
     assert_eq!(fix(&root, &["--check"]).status.code(), Some(0));
 }
 
-#[cfg(feature = "ostree")]
 #[test]
 fn check_explains_what_the_plugin_removes() {
     let base = tempfile::tempdir().unwrap();

@@ -4,7 +4,9 @@
 //! high bit puts the object on a list, and a later reference names its place there. Only what a
 //! code object can hold is understood.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map};
+
+use foldhash::fast::RandomState;
 
 use crate::format::Malformed;
 use crate::format::cursor::Cursor;
@@ -34,7 +36,7 @@ type Id = u32;
 
 #[derive(Clone, Debug)]
 struct Node<'a> {
-    /// The type byte, without the flag.
+    /// The type byte of the normal form, without the flag.
     kind: u8,
     /// What follows the type byte, for a code object the integers before its objects.
     data: &'a [u8],
@@ -50,6 +52,8 @@ struct Node<'a> {
 #[derive(Debug)]
 pub(super) struct Graph<'a> {
     layout: Layout,
+    /// How many bytes it was read from: about what it is written in.
+    bytes: usize,
     nodes: Vec<Node<'a>>,
     children: Vec<Id>,
     root: Id,
@@ -64,18 +68,19 @@ struct Parser<'a> {
     open: Vec<Id>,
     /// The strings so far: equal ones become one object, as whether the compiler found an equal
     /// string to share depends on what it compiled before.
-    strings: HashMap<(u8, &'a [u8]), Id>,
+    strings: HashMap<(u8, &'a [u8]), Id, RandomState>,
 }
 
 /// Reads one object, which takes all of `bytes`.
 pub(super) fn parse(bytes: &[u8], layout: Layout) -> Result<Graph<'_>, Malformed> {
-    let graph = Graph { layout, nodes: Vec::new(), children: Vec::new(), root: 0 };
+    let (nodes, children) = (Vec::new(), Vec::new());
+    let graph = Graph { layout, bytes: bytes.len(), nodes, children, root: 0 };
     let mut parser = Parser {
         cursor: Cursor::new(bytes),
         graph,
         refs: Vec::new(),
         open: Vec::new(),
-        strings: HashMap::new(),
+        strings: HashMap::default(),
     };
     let root = parser.object(0)?;
     if parser.graph.node(root).kind != b'c' {
@@ -115,31 +120,33 @@ impl<'a> Parser<'a> {
             b'c' => self.code(&mut node, depth)?,
             _ => node.data = self.leaf(kind, start)?,
         }
-        let id =
-            match text(&node).and_then(|_| self.strings.get(&(canonical_kind(&node), node.data))) {
-                Some(same) => {
-                    self.graph.nodes[*same as usize].uses += 1;
-                    *same
-                }
-                None => self.add(node, start)?,
-            };
+        node.kind = canonical_kind(&node);
+        let id = self.place(node, start)?;
         if let Some(place) = place {
             self.refs[place] = Some(id);
         }
         Ok(id)
     }
 
-    fn add(&mut self, node: Node<'a>, start: usize) -> Result<Id, Malformed> {
+    /// The object's place: for a string that of the first equal one.
+    fn place(&mut self, node: Node<'a>, start: usize) -> Result<Id, Malformed> {
+        // Within OBJECTS_MAX.
+        let next = self.graph.nodes.len() as Id;
+        if text(&node).is_some() {
+            match self.strings.entry((node.kind, node.data)) {
+                hash_map::Entry::Occupied(same) => {
+                    let id = *same.get();
+                    self.graph.nodes[id as usize].uses += 1;
+                    return Ok(id);
+                }
+                hash_map::Entry::Vacant(new) => new.insert(next),
+            };
+        }
         if self.graph.nodes.len() >= OBJECTS_MAX {
             return Err(Malformed::at(start, format!("more than {OBJECTS_MAX} objects")));
         }
-        // Within OBJECTS_MAX.
-        let id = self.graph.nodes.len() as Id;
-        if text(&node).is_some() {
-            self.strings.insert((canonical_kind(&node), node.data), id);
-        }
         self.graph.nodes.push(node);
-        Ok(id)
+        Ok(next)
     }
 
     /// A tuple, a frozen set or a slice.
@@ -235,7 +242,7 @@ impl<'a> Graph<'a> {
     pub(super) fn canonical(&self) -> Result<Vec<u8>, Malformed> {
         let mut writer = Writer {
             graph: self,
-            out: Vec::new(),
+            out: Vec::with_capacity(self.bytes),
             places: vec![None; self.nodes.len()],
             next: 0,
             budget: SORTED_MAX,
@@ -271,7 +278,7 @@ impl<'g, 'a> Writer<'g, 'a> {
         } else {
             0
         };
-        self.out.push(canonical_kind(node) | flag);
+        self.out.push(node.kind | flag);
         self.out.extend(node.data);
         let children = self.graph.children(node);
         match node.kind {
@@ -303,7 +310,7 @@ impl<'g, 'a> Writer<'g, 'a> {
         self.budget = self.budget.checked_sub(spent).ok_or_else(|| {
             Malformed::at(0, format!("elements of sets take more than {SORTED_MAX} bytes"))
         })?;
-        out.push(canonical_kind(node));
+        out.push(node.kind);
         out.extend(node.data);
         out.extend(node.line);
         let children = self.graph.children(node);

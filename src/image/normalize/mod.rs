@@ -8,6 +8,8 @@
 
 mod document;
 mod layer;
+mod pack;
+mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -15,21 +17,20 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use layer::Changes;
+pub use report::{LayerRow, Normalized, Row};
 
 use self::layer::{Rules, plan};
-use super::Findings;
+use self::pack::{Hashing, compress};
 use super::compare::is_archive;
 use super::unpack::{Disk, Model, apply};
 use crate::env::SourceDateEpoch;
 use crate::fsx::{NewDir, atomic_write_with};
 use crate::source::oci::tar::{Member, Type, Writer};
 use crate::source::oci::{
-    Compression, Descriptor, Digest, Hasher, Image, Keep, Kind, Layer, Part, Store, Subject,
-    layers, limits,
+    Compression, Descriptor, Digest, Image, Keep, Kind, Layer, Part, Store, Subject, layers, limits,
 };
 
 /// What is asked for.
@@ -44,51 +45,6 @@ pub struct Options {
     pub recompress: bool,
     /// Keep attestations and artifacts, whose own statements still name the old digests.
     pub attestations: bool,
-}
-
-/// What was done.
-#[derive(Debug, Serialize)]
-pub struct Normalized {
-    /// Name and version of this schema.
-    pub schema: &'static str,
-    /// The version of reprofix.
-    pub version: &'static str,
-    /// The epoch, in seconds since 1970-01-01 UTC.
-    pub source_date_epoch: u32,
-    /// One an image, in the order of the indexes.
-    pub images: Vec<Row>,
-    /// Lists: the digest before and after.
-    pub lists: Vec<(Digest, Digest)>,
-    /// Attestations and artifacts that were left out, as `kind digest`.
-    pub dropped: Vec<String>,
-    /// Attestations and artifacts that were kept; what they state names the old digests.
-    pub kept: Vec<String>,
-}
-
-/// One image, before and after.
-#[derive(Debug, Serialize)]
-pub struct Row {
-    /// Its platform.
-    pub platform: String,
-    /// The digest of its manifest before; none in a docker-archive.
-    pub before: Option<Digest>,
-    /// And after.
-    pub after: Digest,
-    /// One a layer of the result.
-    pub layers: Vec<LayerRow>,
-}
-
-/// One layer, before and after.
-#[derive(Debug, Serialize)]
-pub struct LayerRow {
-    /// Its diff_id before; none for a layer that was added.
-    pub before: Option<Digest>,
-    /// Its diff_id after; none for one that had nothing left in it.
-    pub after: Option<Digest>,
-    /// Whether its blob is the same, byte for byte.
-    pub kept: bool,
-    /// What was changed.
-    pub changes: Changes,
 }
 
 /// A layer to put on top of an image, and what the layers below lose for it.
@@ -467,7 +423,7 @@ impl Output<'_> {
         let mut part = part.with_context(|| format!("blob {digest} is missing"))?;
         self.dir.create_dir_all(&format!("blobs/{}", digest.algorithm()))?;
         self.dir.write_named(|file| {
-            let mut out = Hashing { hasher: digest.hasher(), ..Hashing::new(file) };
+            let mut out = Hashing::with(digest.hasher(), file);
             io::copy(&mut part, &mut out)?;
             let found = out.hasher.finish();
             ensure!(found == *digest, "blob {digest} is corrupt: its bytes have digest {found}");
@@ -523,112 +479,5 @@ impl Piece {
             changes: Changes::default(),
         };
         Piece { descriptor: Some(descriptor), row }
-    }
-}
-
-/// Runs `write` through a compressor with fixed parameters: gzip level 6 without name and time,
-/// zstd level 3 in one frame. Gives back the sink and the digest of the plain bytes.
-fn compress<W: Write>(
-    out: W,
-    compression: Compression,
-    write: &dyn Fn(&mut dyn Write) -> anyhow::Result<()>,
-) -> anyhow::Result<(W, Digest)> {
-    match compression {
-        Compression::Gzip => {
-            let level = flate2::Compression::new(6);
-            let mut plain = Hashing::new(flate2::write::GzEncoder::new(out, level));
-            write(&mut plain)?;
-            Ok((plain.inner.finish()?, plain.hasher.finish()))
-        }
-        Compression::Zstd => {
-            let mut plain = Hashing::new(zstd::Encoder::new(out, 3)?);
-            write(&mut plain)?;
-            Ok((plain.inner.finish()?, plain.hasher.finish()))
-        }
-        Compression::None => {
-            let mut plain = Hashing::new(out);
-            write(&mut plain)?;
-            Ok((plain.inner, plain.hasher.finish()))
-        }
-    }
-}
-
-/// Hashes and counts what passes through.
-struct Hashing<W> {
-    inner: W,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl<W> Hashing<W> {
-    fn new(inner: W) -> Self {
-        Hashing { inner, hasher: Hasher::default(), size: 0 }
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.inner.write(buf)?;
-        self.hasher.update(&buf[..n]);
-        self.size += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-impl Findings for Normalized {
-    /// It was done: exit code 0.
-    fn sound(&self) -> bool {
-        true
-    }
-
-    fn print(&self, out: &mut dyn Write) -> io::Result<()> {
-        for row in &self.images {
-            let before = row.before.as_ref().map_or("-".to_owned(), Digest::to_string);
-            let same = if row.before.as_ref() == Some(&row.after) { " (as it was)" } else { "" };
-            writeln!(out, "{}: {before} → {}{same}", row.platform, row.after)?;
-            for (number, layer) in row.layers.iter().enumerate() {
-                writeln!(out, "  layer {number}: {}", layer.words())?;
-            }
-        }
-        for (before, after) in &self.lists {
-            writeln!(out, "list: {before} → {after}")?;
-        }
-        for line in &self.dropped {
-            writeln!(out, "left out: {line}; --attestations keep keeps it")?;
-        }
-        for line in &self.kept {
-            writeln!(out, "kept: {line}; what it states names the old digests")?;
-        }
-        Ok(())
-    }
-}
-
-impl LayerRow {
-    fn words(&self) -> String {
-        match (&self.before, &self.after) {
-            (None, _) => return "added".to_owned(),
-            (_, None) => return "left out: nothing remained in it".to_owned(),
-            _ if self.kept => return "kept as it is".to_owned(),
-            _ => {}
-        }
-        let c = &self.changes;
-        let counts = [
-            (c.clamped, "times clamped"),
-            (c.records, "PAX headers without atime and ctime"),
-            (c.parents, "parents added"),
-            (c.whiteouts, "whiteouts settled"),
-            (c.duplicates, "duplicates dropped"),
-            (c.taken_out, "members taken out"),
-        ];
-        let mut words: Vec<String> =
-            counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-        if c.sorted {
-            words.push("sorted".to_owned());
-        }
-        if words.is_empty() { "compressed anew".to_owned() } else { words.join(", ") }
     }
 }

@@ -26,5 +26,6 @@ pub use layer::{Content, Keep, Layer, layer, layers};
 pub use layout::{Descriptor, Image, Kind, images};
 pub use platform::Platform;
 pub use store::{Part, Store};
+pub(crate) use stream::fill;
 pub use stream::{Compression, Plain, Sums, for_each_chunk};
 pub use subject::Subject;

@@ -181,7 +181,8 @@ fn pump<D: Read>(
     }
 }
 
-fn fill(from: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
+/// Reads until `buf` is full or the input ends: how many bytes there were.
+pub(crate) fn fill(from: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
     let mut have = 0;
     while have < buf.len() {
         match from.read(&mut buf[have..]) {

@@ -1,0 +1,127 @@
+//! The times of directories that a run changes, kept in the tree until they are put back.
+//!
+//! A name that comes or goes gives its directory the time of day. A run puts the times back at its
+//! end; for one that is killed before, the next finds them in a file. Its name holds the checksum
+//! of what is in it, so a half-written one is known as such.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::Root;
+use super::recover::tag;
+use crate::tree::{Entry, Time, Tree};
+
+pub(super) const TIMES: &str = ".reprofix-times-";
+
+/// A larger file of that name is none of ours: 64 MiB are the times of half a million directories.
+const BYTES_MAX: u64 = 64 << 20;
+
+/// Writes down the times that directories are to have in the end, in the directory `top`, and gives
+/// where. [`put_times_back`] is the other half.
+pub fn note_times<'t>(
+    root: &Root,
+    top: &Path,
+    times: impl IntoIterator<Item = (&'t Path, Time)>,
+) -> io::Result<PathBuf> {
+    let mut record = Vec::new();
+    for (path, Time { sec, nsec }) in times {
+        write!(record, "{sec} {nsec} ")?;
+        record.extend(path.as_os_str().as_bytes());
+        record.push(0);
+    }
+    let name = format!("{TIMES}{}", tag(&record));
+    let dir = root.open_at(top, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&dir, &name, flags, Mode::from_raw_mode(0o600))?;
+    let path = top.join(name);
+    let written = File::from(file).write_all(&record);
+    // A full disk: the run may go on without, and must not leave a part.
+    written.or_else(|e| root.remove(&path).and(Err(e))).map(|()| path)
+}
+
+/// Sets the times that the file at `record` holds, then removes it. Directories that are gone, and
+/// a file that is no whole record, are passed over.
+pub fn put_times_back(root: &Root, record: &Path) -> io::Result<()> {
+    let kept = |stat: &rustix::fs::Stat| u64::try_from(stat.st_size).is_ok_and(|n| n <= BYTES_MAX);
+    let bytes = match root.stat(record)?.filter(kept) {
+        Some(_) => root.read(record)?.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let name = record.file_name().unwrap_or_default().as_bytes();
+    let whole = name.strip_prefix(TIMES.as_bytes()) == Some(tag(&bytes).as_bytes());
+    let times: Vec<(&Path, Time)> = if whole { parse(&bytes).collect() } else { Vec::new() };
+    for (path, time) in &times {
+        set(root, path, *time)?;
+    }
+    root.remove(record)?;
+    // Which gave its directory the time of day.
+    let top = record.parent().unwrap_or(Path::new(""));
+    let mut again = times.iter().filter(|(path, _)| *path == top);
+    again.try_for_each(|(path, time)| set(root, path, *time))
+}
+
+fn set(root: &Root, path: &Path, time: Time) -> io::Result<()> {
+    match root.set_mtime(path, time) {
+        Err(e) if super::root::is_absent(&e) => Ok(()),
+        other => other,
+    }
+}
+
+fn parse(record: &[u8]) -> impl Iterator<Item = (&Path, Time)> {
+    record.split(|b| *b == 0).filter_map(|line| {
+        let mut parts = line.splitn(3, |b| *b == b' ');
+        let mut part = || parts.next();
+        let number = |part: Option<&[u8]>| str::from_utf8(part?).ok()?.parse::<i64>().ok();
+        let (sec, nsec) = (number(part())?, number(part())?);
+        let time = Time { sec, nsec: u32::try_from(nsec).ok()? };
+        Some((Path::new(OsStr::from_bytes(part()?)), time))
+    })
+}
+
+/// Whether this is such a file, by its name.
+pub(super) fn is_record(entry: &Entry) -> bool {
+    entry.name().starts_with(TIMES.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: Time = Time { sec: -5, nsec: 7 };
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("a b/c")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    fn mtime(root: &Root, path: &str) -> Option<Time> {
+        root.lookup(Path::new(path)).unwrap().unwrap().mtime
+    }
+
+    #[test]
+    fn what_was_written_down_is_put_back() {
+        let (_dir, root) = root();
+        let paths = ["", "a b", "a b/c", "gone"].map(Path::new);
+        let record = note_times(&root, Path::new(""), paths.map(|p| (p, TIME))).unwrap();
+        put_times_back(&root, &record).unwrap();
+        assert_eq!(["", "a b", "a b/c"].map(|p| mtime(&root, p)), [Some(TIME); 3]);
+        assert_eq!(root.lookup(&record).unwrap(), None);
+    }
+
+    #[test]
+    fn a_part_of_a_record_counts_for_nothing() {
+        let (dir, root) = root();
+        let record = note_times(&root, Path::new(""), [(Path::new("a b"), TIME)]).unwrap();
+        let before = mtime(&root, "a b");
+        std::fs::write(dir.path().join(&record), "-5 7 a").unwrap();
+        put_times_back(&root, &record).unwrap();
+        assert_eq!((mtime(&root, "a b"), root.lookup(&record).unwrap()), (before, None));
+    }
+}

@@ -1,0 +1,63 @@
+//! Compressing a layer with fixed parameters, and digesting what passes.
+
+use std::io::{self, Write};
+
+use crate::source::oci::{Compression, Digest, Hasher};
+
+/// Runs `write` through a compressor with fixed parameters: gzip level 6 without name and time,
+/// zstd level 3 in one frame. Gives back the sink and the digest of the plain bytes.
+pub(super) fn compress<W: Write>(
+    out: W,
+    compression: Compression,
+    write: &dyn Fn(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<(W, Digest)> {
+    match compression {
+        Compression::Gzip => {
+            let level = flate2::Compression::new(6);
+            let mut plain = Hashing::new(flate2::write::GzEncoder::new(out, level));
+            write(&mut plain)?;
+            Ok((plain.inner.finish()?, plain.hasher.finish()))
+        }
+        Compression::Zstd => {
+            let mut plain = Hashing::new(zstd::Encoder::new(out, 3)?);
+            write(&mut plain)?;
+            Ok((plain.inner.finish()?, plain.hasher.finish()))
+        }
+        Compression::None => {
+            let mut plain = Hashing::new(out);
+            write(&mut plain)?;
+            Ok((plain.inner, plain.hasher.finish()))
+        }
+    }
+}
+
+/// Hashes and counts what passes through.
+pub(super) struct Hashing<W> {
+    inner: W,
+    pub(super) hasher: Hasher,
+    pub(super) size: u64,
+}
+
+impl<W> Hashing<W> {
+    pub(super) fn new(inner: W) -> Self {
+        Hashing::with(Hasher::default(), inner)
+    }
+
+    /// With the hasher of another algorithm.
+    pub(super) fn with(hasher: Hasher, inner: W) -> Self {
+        Hashing { inner, hasher, size: 0 }
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(buf)?;
+        self.hasher.update(&buf[..n]);
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
