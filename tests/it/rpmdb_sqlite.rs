@@ -211,7 +211,9 @@ fn file_states_and_colors_are_told_by_package_and_file() {
         b.packages[package].blob.put(states + translated, &[state]);
         b.packages[package].blob.put(color, &1u32.to_be_bytes());
         let (mut x, mut y) = (a.clone(), b.clone());
-        [&mut x, &mut y].map(|side| side.canonicalise(EPOCH).unwrap());
+        for side in [&mut x, &mut y] {
+            side.canonicalise(EPOCH).unwrap();
+        }
         for (a, b) in [(&a, &b), (&x, &y)] {
             let found = diff(a, b).unwrap();
             let [change] = &found.changed_header[..] else { panic!("{found:?}") };
