@@ -83,6 +83,7 @@ bench: deps
 	$(AS_ROOT) benches/check
 	benches/peers
 	benches/rpmdb
+	benches/initramfs
 
 lint: lint-scripts
 	$(CARGO) fmt --check

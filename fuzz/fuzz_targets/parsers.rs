@@ -174,6 +174,7 @@ fn judge(plugin: &'static dyn Plugin, path: &Path, bytes: &[u8]) {
     let file = || File { entry: &here, bytes: bytes.into(), tree: &tree };
     plugin.explain(&file(), &file(), &cx);
     if let Form::Bytes(out) = first {
+        let out = out.bytes().expect("was written");
         assert!(out != bytes, "a rewrite that changes nothing");
         let left = File { entry: &here, bytes: (&out[..]).into(), tree: &tree };
         plugin.explain(&left, &file(), &cx);

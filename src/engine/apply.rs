@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::plan::{Action, Change, Plan, at};
 use super::{Chain, Form};
 use crate::fsx::{self, Folder, Root, Stamp};
-use crate::plugins::Step;
+use crate::plugins::{Content, Step};
 use crate::tree::{self, Entry, Kind, Time};
 
 /// Applies `plan` to `root`, of which `entries` is the sorted walk that the plan was made from.
@@ -91,10 +91,10 @@ impl Job<'_> {
                     Some(_) => None,
                     None => self.compute_again(entry)?,
                 };
-                let Some(bytes) = content.as_deref().or(again.as_deref()) else { return Ok(false) };
+                let Some(content) = content.as_ref().or(again.as_ref()) else { return Ok(false) };
                 let names: Vec<PathBuf> =
                     [&change.path].into_iter().chain(&change.links).cloned().collect();
-                fsx::replace(self.root, &names, stamp, &mut &*bytes, mtime)
+                fsx::replace(self.root, &names, stamp, &mut content.reader(), mtime)
             }
             Action::Remove { .. } | Action::Steps(_) | Action::Xattrs(_) | Action::Touch => {
                 Ok(true)
@@ -103,9 +103,9 @@ impl Job<'_> {
     }
 
     /// Content that the plan's memory budget had no room for.
-    fn compute_again(&self, entry: &Entry) -> io::Result<Option<Vec<u8>>> {
+    fn compute_again(&self, entry: &Entry) -> io::Result<Option<Content>> {
         match self.chain.normal_form(self.root, entry)?.form {
-            Form::Bytes(bytes) => Ok(Some(bytes)),
+            Form::Bytes(content) => Ok(Some(content)),
             _ => Ok(None),
         }
     }
@@ -114,7 +114,7 @@ impl Job<'_> {
         let Action::Steps(steps) = &change.action else { return Ok(()) };
         for step in steps {
             match step {
-                Step::Write(path, bytes) => self.write_step(change, path, bytes)?,
+                Step::Write(path, content) => self.write_step(change, path, content)?,
                 Step::Remove(path) => {
                     if self.root.stat(path)?.is_some() {
                         self.root.remove(path)?;
@@ -127,9 +127,9 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn write_step(&self, change: &Change, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let fsx::Member { names, stamp, bytes, mtime } = self.member(path, bytes, change.mtime)?;
-        unchanged(fsx::replace(self.root, &names, stamp, &mut &*bytes, mtime)?)
+    fn write_step(&self, change: &Change, path: &Path, content: &Content) -> io::Result<()> {
+        let fsx::Member { names, stamp, mtime, .. } = self.member(path, &[], change.mtime)?;
+        unchanged(fsx::replace(self.root, &names, stamp, &mut content.reader(), mtime)?)
     }
 
     /// Files that change as one, each inode once.

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps
 use rustix::io::Errno;
 
 use super::read_xattrs;
-use crate::tree::{Entry, Inode, Kind, Time, Tree};
+use crate::tree::{Entry, Inode, Kind, Seekable, Time, Tree};
 
 /// Bytes read at a time where a file is not wanted whole.
 const STREAM_PIECE: usize = 64 << 10;
@@ -249,6 +249,10 @@ impl Tree for Root {
             Err(e) if is_absent(&e) => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Seekable>>> {
+        Ok(self.open_file(path)?.map(|file| Box::new(file) as Box<dyn Seekable>))
     }
 
     fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {

@@ -159,7 +159,7 @@ fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         Ok::<_, io::Error>(quoted || file.tree.lookup(Path::new(history))?.is_some())
     })?;
     Ok(match quoted || new.bytes.len() > COMPUTED_ONCE {
-        true => Verdict::Steps(vec![Step::Write(file.entry.path.clone(), new.bytes)]),
+        true => Verdict::Steps(vec![Step::Write(file.entry.path.clone(), new.bytes.into())]),
         false => Verdict::Rewrite(new.bytes),
     })
 }
@@ -168,7 +168,7 @@ fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
 /// new database. So the log's contents come into the database first (applying it once more does
 /// no harm), then it goes, then the normal form comes.
 fn steps(file: &File<'_>, names: &[PathBuf], new: sqlite::Canonical) -> Vec<Step> {
-    let write = |bytes| Step::Write(file.entry.path.clone(), bytes);
+    let write = |bytes: Vec<u8>| Step::Write(file.entry.path.clone(), bytes.into());
     let sides = names.iter().flat_map(|n| SIDES.map(|s| Step::Remove(beside(n, s))));
     let recovered = new.recovered.map(write);
     recovered.into_iter().chain(sides).chain([write(new.bytes)]).collect()
