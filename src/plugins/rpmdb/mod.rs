@@ -22,6 +22,10 @@ use crate::format::rpmdb::diff::diff;
 use crate::format::rpmdb::sqlite;
 use crate::tree::{Entry, Tree};
 
+/// Bytes of a database beyond which a plan is told to keep it: what exceeds the plan's memory for
+/// ordinary files is computed again when it is written.
+const COMPUTED_ONCE: usize = 16 << 20;
+
 /// The plugin.
 pub(super) struct Rpmdb;
 
@@ -154,7 +158,7 @@ fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
     let quoted = HISTORIES.iter().try_fold(false, |quoted, history| {
         Ok::<_, io::Error>(quoted || file.tree.lookup(Path::new(history))?.is_some())
     })?;
-    Ok(match quoted {
+    Ok(match quoted || new.bytes.len() > COMPUTED_ONCE {
         true => Verdict::Steps(vec![Step::Write(file.entry.path.clone(), new.bytes.into())]),
         false => Verdict::Rewrite(new.bytes),
     })
