@@ -4,6 +4,7 @@
 mod bad_input;
 mod cases;
 mod check;
+mod check_random;
 mod check_reports;
 mod check_subjects;
 mod config;
