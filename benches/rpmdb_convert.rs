@@ -10,8 +10,9 @@ use std::fs;
 use std::path::Path;
 
 use reprofix::format::rpmdb::bdb::{self, Access, Record, Shape};
+use reprofix::format::rpmdb::blob::Blob;
 use reprofix::format::rpmdb::bytes::Order;
-use reprofix::format::rpmdb::ndb::{self, index::Index};
+use reprofix::format::rpmdb::ndb;
 use reprofix::format::rpmdb::{Logical, Row};
 use reprofix::plugins::rpmdb::Database;
 
@@ -58,12 +59,12 @@ fn backwards(db: &mut Logical<'_>) {
 }
 
 fn write_ndb(db: &Logical<'_>, to: &Path) {
-    let blobs: Vec<&[u8]> = db.packages.iter().map(|package| &*package.blob).collect();
+    let blobs: Vec<Blob<'_>> = db.packages.iter().map(|package| package.blob.clone()).collect();
     fs::write(to.join("Packages.db"), ndb::packages::write(&blobs).unwrap()).unwrap();
     let tables =
         TABLES.iter().filter_map(|(name, tag)| Some((*tag, db.indexes.get(*name)?.clone())));
     let usergeneration = blobs.len() as u32 + 1;
-    let index = ndb::index::write(&Index { usergeneration, tables: tables.collect() }).unwrap();
+    let index = ndb::index::write(usergeneration, &tables.collect()).unwrap();
     fs::write(to.join("Index.db"), index).unwrap();
 }
 
@@ -72,8 +73,8 @@ fn write_bdb(db: &Logical<'_>, to: &Path) {
     let shape = |access| Shape { access, order, page_size: 4096, fill: 0 };
     let number = |n: u32| Cow::Owned(order.put32(n).to_vec());
     let last = db.packages.len() as u32;
-    let mut records: Vec<Record<'_>> = vec![(number(0), number(last))];
-    records.extend(db.packages.iter().map(|p| (number(p.hnum), Cow::Borrowed(&*p.blob))));
+    let mut records: Vec<Record<'_>> = vec![(number(0), order.put32(last).to_vec().into())];
+    records.extend(db.packages.iter().map(|p| (number(p.hnum), p.blob.clone())));
     let write = |name: &str, shape, records: &[Record<'_>]| {
         fs::write(to.join(name), bdb::write(shape, records, &[1; 20]).unwrap()).unwrap();
     };
@@ -84,7 +85,7 @@ fn write_bdb(db: &Logical<'_>, to: &Path) {
         let record = |rows: &[&Row<'_>]| -> Record<'_> {
             let numbers = rows.iter().flat_map(|row| [row.hnum, row.idx]);
             let value: Vec<u8> = numbers.flat_map(|n| order.put32(n)).collect();
-            (Cow::Owned(rows[0].key.to_vec()), Cow::Owned(value))
+            (Cow::Owned(rows[0].key.to_vec()), value.into())
         };
         let records: Vec<Record<'_>> = rows.chunk_by(|a, b| a.key == b.key).map(record).collect();
         write(name, shape(Access::Btree), &records);

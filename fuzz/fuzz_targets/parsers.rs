@@ -15,8 +15,10 @@ use libfuzzer_sys::fuzz_target;
 use reprofix::engine::{Chain, Context, Form, nothing_shipped};
 use reprofix::env::SourceDateEpoch;
 use reprofix::format::{self, ostree};
+use reprofix::opm::pogreb;
 use reprofix::plugins::{self, File, Plugin, Want};
 use reprofix::source::oci::tar;
+use reprofix::stacker::metadata as stacker;
 use reprofix::tree::{Entry, Kind, Time, Tree};
 
 /// Parsers that no plugin calls by its default options.
@@ -26,7 +28,7 @@ const PARSERS: &[(&str, fn(&[u8]))] = &[
     ("meta-json", |bytes| drop(reprofix::record::meta::Meta::parse(bytes))),
     ("oci-tar", oci_tar),
     ("opm-documents", |bytes| drop(reprofix::opm::document::documents(bytes, |_| Ok(())))),
-    ("opm-pogreb", |bytes| drop(reprofix::opm::pogreb::segment(bytes, &mut Default::default()))),
+    ("opm-pogreb", opm_pogreb),
     ("ostree-commit", |bytes| {
         let _ = ostree::Root::parse_commit(bytes);
         let commit = format::gvariant::Value::new("(a{sv}aya(say)sstayay)", bytes);
@@ -48,11 +50,13 @@ const PARSERS: &[(&str, fn(&[u8]))] = &[
         let _ = format::rpmdb::header::clamp_needed(bytes, 1);
         let _ = format::rpmdb::header::Header::parse(bytes).map(|h| h.nevra());
     }),
+    ("stacker-metadata", |bytes| drop(serde_json::from_slice::<stacker::Metadata>(bytes))),
 ];
 
 /// Paths that plugins know files by, one each that a plugin treats in a way of its own.
 const PATHS: &[&str] = &[
     "boot/initramfs-6.1.img",
+    "etc/adjtime",
     "etc/pki/ca-trust/extracted/java/cacerts",
     "etc/shadow",
     "etc/passwd",
@@ -111,7 +115,7 @@ impl Target {
             return Target::Parser(*parse);
         }
         let plugin = plugins::find(&name).unwrap_or_else(|| panic!("no target {name}"));
-        let wanted = |path: &&Path| plugin.wants(&entry(path, 100), &context()) == Want::Bytes;
+        let wanted = |path: &&Path| plugin.wants(&entry(path, 100), &context()) != Want::No;
         let paths: Vec<_> = PATHS.iter().map(Path::new).filter(wanted).collect();
         assert!(!paths.is_empty(), "{name} wants the bytes of no path in PATHS");
         Target::Plugin(plugin, paths)
@@ -170,6 +174,7 @@ fn judge(plugin: &'static dyn Plugin, path: &Path, bytes: &[u8]) {
     let file = || File { entry: &here, bytes: bytes.into(), tree: &tree };
     plugin.explain(&file(), &file(), &cx);
     if let Form::Bytes(out) = first {
+        let out = out.bytes().expect("was written");
         assert!(out != bytes, "a rewrite that changes nothing");
         let left = File { entry: &here, bytes: (&out[..]).into(), tree: &tree };
         plugin.explain(&left, &file(), &cx);
@@ -193,11 +198,61 @@ fn cpio(bytes: &[u8]) {
     }
 }
 
+/// Members, and their headers with an earlier time and fewer records, as a layer's normal form has
+/// them.
 fn oci_tar(bytes: &[u8]) {
     let mut reader = tar::Reader::new(bytes);
-    while let Ok(Some(member)) = reader.next_member() {
-        assert!(!member.path.starts_with(b"/") && !member.path.starts_with(b"../"));
+    while let Ok(Some(was)) = reader.next_member() {
+        assert!(!was.path.starts_with(b"/") && !was.path.starts_with(b"../"));
+        let mut now = was.clone();
+        now.mtime = now.mtime.min(Time { sec: 1_600_000_000, nsec: 0 });
+        now.records.clear();
+        let raw = &bytes[was.header as usize..was.data as usize];
+        let headers = match tar::patched(raw, &was, &now) {
+            Ok(Some(patched)) => patched,
+            _ => match tar::header(&now) {
+                Ok(anew) => anew,
+                Err(_) => continue,
+            },
+        };
+        let again = tar::Reader::new(&headers[..]).next_member().expect("was written");
+        let again = again.expect("is a member");
+        let told = |m: &tar::Member| (m.path.clone(), m.kind, m.mode, m.uid, m.gid, m.mtime);
+        assert!(told(&again) == told(&now), "{again:?} instead of {now:?}");
     }
+}
+
+/// A segment, and the same with right checksums: no random change would find one.
+fn opm_pogreb(bytes: &[u8]) {
+    for bytes in [bytes, &summed(bytes)[..]] {
+        let mut records = pogreb::Records::new();
+        if pogreb::segment(bytes, &mut records).is_ok() {
+            drop(reprofix::opm::index::database(&records));
+            let written = pogreb::write_segment(&records).expect("was read");
+            let mut again = pogreb::Records::new();
+            pogreb::segment(&written, &mut again).expect("was written");
+            assert!(again == records);
+        }
+    }
+}
+
+/// A segment whose records have the checksums that they need.
+fn summed(segment: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 512;
+    let mut out = segment.to_vec();
+    let mut at = HEADER;
+    while let Some(head) = out.get(at..at + 6) {
+        let key = usize::from(u16::from_le_bytes([head[0], head[1]]));
+        let value = u32::from_le_bytes([head[2], head[3], head[4], head[5]]) & 0x7fff_ffff;
+        let end = at + 6 + key + value as usize;
+        if out.len() < end + 4 {
+            break;
+        }
+        let sum = crc32fast::hash(&out[at..end]);
+        out[end..end + 4].copy_from_slice(&sum.to_le_bytes());
+        at = end + 4;
+    }
+    out
 }
 
 fn pyc(bytes: &[u8]) {

@@ -10,7 +10,7 @@ use super::{Change, Difference, Expected, Look, Side};
 use super::{follow, generic};
 use crate::engine::{Chain, Form, Normal, Note};
 use crate::format::ostree::{Attrs, Checksum};
-use crate::plugins::{File, Step, Want};
+use crate::plugins::{File, Plugin, Step, Want};
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
 
@@ -89,12 +89,27 @@ impl Explainer<'_> {
         } else {
             self.known(path, a.as_ref(), b.as_ref())
         };
-        if !matches!(cause, Cause::Fixed { .. }) && difference.changes.contains(&Change::Content) {
-            details.extend(self.content(&difference, a.as_ref(), b.as_ref())?);
+        if difference.changes.contains(&Change::Content) {
+            details.extend(match cause {
+                Cause::Fixed { .. } => self.within(&difference),
+                _ => self.content(&difference, a.as_ref(), b.as_ref())?,
+            });
         }
         let judged = a.iter().chain(&b);
         let moves = judged.flat_map(|j| follow::moves(&j.normal.form)).collect();
         Ok(Explained { difference, cause, details, expected: None, look: None, moves })
+    }
+
+    /// What the plugins say of the inside of two files that `fix` makes equal.
+    fn within(&self, difference: &Difference) -> Vec<String> {
+        let side = |side: &Option<Side>| side.as_ref().map(|s| s.entry(&difference.path));
+        let Some((x, y)) = side(&difference.a).zip(side(&difference.b)) else { return Vec::new() };
+        let cx = self.a.1.cx;
+        let wanted = |p: &&&dyn Plugin| ![p.wants(&x, cx), p.wants(&y, cx)].contains(&Want::No);
+        let file = |entry, tree| File { entry, bytes: Cow::default(), tree };
+        let (left, right) = (file(&x, self.a.0.tree()), file(&y, self.b.0.tree()));
+        let plugins = self.a.1.plugins.iter().filter(wanted);
+        plugins.flat_map(|p| p.within(&left, &right, cx)).collect()
     }
 
     /// The plugins that act on either side, in registry order.
@@ -202,8 +217,8 @@ fn judge<'d>(
     let content = if gone || entry.kind != Kind::File {
         None
     } else {
-        match normal.content(&entry) {
-            Some(bytes) => Some(bytes.to_vec()),
+        match normal.content(&entry)? {
+            Some(bytes) => Some(bytes.into_owned()),
             None if linked(&normal, path) => None,
             None => Some(merkle.content(At { path, object: &side.object })?),
         }

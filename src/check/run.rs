@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -197,7 +197,8 @@ fn with_chain<T>(
     installed: &Installed<'_>,
     f: impl FnOnce(Chain<'_>) -> T,
 ) -> T {
-    let payload = |entry: &Entry, bytes: &[u8]| installed.get().is_payload(&entry.path, bytes);
+    let payload =
+        |entry: &Entry, content: &mut dyn Read| installed.get().is_payload(&entry.path, content);
     let (plugins, cx) = (in_force.chain(), in_force.context());
     let shipped: &Shipped<'_> = if job.deep { &nothing_shipped } else { &payload };
     f(Chain { plugins: &plugins, cx: &cx, shipped })

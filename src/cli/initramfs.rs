@@ -1,5 +1,6 @@
 //! `reprofix initramfs`.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -52,21 +53,24 @@ impl Args {
     }
 }
 
-fn read(file: &Path) -> Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("reading {}", file.display()))
+fn open(file: &Path) -> Result<File> {
+    File::open(file).with_context(|| format!("reading {}", file.display()))
+}
+
+/// Times are shown as they are, so no epoch is asked for.
+fn context() -> Context {
+    Context::new(SourceDateEpoch::new(u32::MAX))
 }
 
 fn ls(file: &Path) -> Result<Outcome> {
-    let context = || format!("reading {} as an initramfs", file.display());
-    let unpacked = unpack(&read(file)?).with_context(context)?;
-    super::print(&list(&unpacked.image, &unpacked.spool).with_context(context)?)?;
+    let what = || format!("reading {} as an initramfs", file.display());
+    let unpacked = unpack(&mut open(file)?, &context()).with_context(what)?;
+    super::print(&list(&unpacked.image, &unpacked.spool).with_context(what)?)?;
     Ok(Outcome::Same)
 }
 
 fn compare(first: &Path, second: &Path) -> Result<Outcome> {
-    // Times are compared as they are, so no epoch is asked for.
-    let cx = Context::new(SourceDateEpoch::new(u32::MAX));
-    let differences = diff(&read(first)?, &read(second)?, &cx)
+    let differences = diff(&mut open(first)?, &mut open(second)?, &context())
         .with_context(|| format!("comparing {} and {}", first.display(), second.display()))?;
     for difference in &differences {
         super::print(&format!("{difference}\n"))?;

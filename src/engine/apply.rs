@@ -1,5 +1,6 @@
 //! Doing what the plan says, so that a kill at any instant leaves old or new files only.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
@@ -10,7 +11,7 @@ use rayon::prelude::*;
 use super::plan::{Action, Change, Plan, at};
 use super::{Chain, Form};
 use crate::fsx::{self, Folder, Root, Stamp};
-use crate::plugins::Step;
+use crate::plugins::{Content, Step};
 use crate::tree::{self, Entry, Kind, Time};
 
 /// Applies `plan` to `root`, of which `entries` is the sorted walk that the plan was made from.
@@ -91,10 +92,10 @@ impl Job<'_> {
                     Some(_) => None,
                     None => self.compute_again(entry)?,
                 };
-                let Some(bytes) = content.as_deref().or(again.as_deref()) else { return Ok(false) };
+                let Some(content) = content.as_ref().or(again.as_ref()) else { return Ok(false) };
                 let names: Vec<PathBuf> =
                     [&change.path].into_iter().chain(&change.links).cloned().collect();
-                fsx::replace(self.root, &names, stamp, &mut &*bytes, mtime)
+                fsx::replace(self.root, &names, stamp, &mut content.reader(), mtime)
             }
             Action::Remove { .. } | Action::Steps(_) | Action::Xattrs(_) | Action::Touch => {
                 Ok(true)
@@ -103,9 +104,9 @@ impl Job<'_> {
     }
 
     /// Content that the plan's memory budget had no room for.
-    fn compute_again(&self, entry: &Entry) -> io::Result<Option<Vec<u8>>> {
+    fn compute_again(&self, entry: &Entry) -> io::Result<Option<Content>> {
         match self.chain.normal_form(self.root, entry)?.form {
-            Form::Bytes(bytes) => Ok(Some(bytes)),
+            Form::Bytes(content) => Ok(Some(content)),
             _ => Ok(None),
         }
     }
@@ -114,7 +115,7 @@ impl Job<'_> {
         let Action::Steps(steps) = &change.action else { return Ok(()) };
         for step in steps {
             match step {
-                Step::Write(path, bytes) => self.write_step(change, path, bytes)?,
+                Step::Write(path, content) => self.write_step(change, path, content)?,
                 Step::Remove(path) => {
                     if self.root.stat(path)?.is_some() {
                         self.root.remove(path)?;
@@ -127,9 +128,9 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn write_step(&self, change: &Change, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let fsx::Member { names, stamp, bytes, mtime } = self.member(path, bytes, change.mtime)?;
-        unchanged(fsx::replace(self.root, &names, stamp, &mut &*bytes, mtime)?)
+    fn write_step(&self, change: &Change, path: &Path, content: &Content) -> io::Result<()> {
+        let fsx::Member { names, stamp, mtime, .. } = self.member(path, &[], change.mtime)?;
+        unchanged(fsx::replace(self.root, &names, stamp, &mut content.reader(), mtime)?)
     }
 
     /// Files that change as one, each inode once.
@@ -205,14 +206,17 @@ impl Job<'_> {
     /// Files first, then directories from the deepest up.
     fn removals(&self, plan: &Plan) -> io::Result<()> {
         let going = plan.changes.iter().filter(|c| matches!(c.action, Action::Remove { .. }));
-        let (dirs, files): (Vec<&Change>, Vec<&Change>) = going.partition(|c| self.is_dir(&c.path));
+        let (mut dirs, files): (Vec<&Change>, Vec<&Change>) =
+            going.partition(|c| self.is_dir(&c.path));
         self.by_folder(&files, |folder, name, _| match folder.unlink(name) {
             // A step of another change was first: a database takes its log with it.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         })?;
-        let remove = |change: &Change| self.root.remove(&change.path);
-        dirs.iter().rev().try_for_each(|dir| remove(dir).map_err(|e| at(&dir.path, &e)))
+        let depth = |c: &&Change| Reverse(c.path.components().count());
+        dirs.sort_by_key(depth);
+        let mut levels = dirs.chunk_by(|a, b| depth(a) == depth(b));
+        levels.try_for_each(|level| self.by_folder(level, |folder, name, _| folder.rmdir(name)))
     }
 
     fn touch_files(&self, plan: &Plan) -> io::Result<()> {

@@ -5,17 +5,17 @@
 //! explained is a difference that `fix` removes.
 
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use super::Context;
 use crate::format::Malformed;
-use crate::plugins::{File, Left, Plugin, Step, Verdict, Want};
+use crate::plugins::{Content, File, Left, Plugin, Step, Verdict, Want};
 use crate::tree::{Entry, Kind, Time, Tree};
 
 /// Tells payload from what the build made: whether a regular file with this content is as its
-/// package shipped it. Called at most once a file, with its content on disk.
-pub type Shipped<'a> = dyn Fn(&Entry, &[u8]) -> bool + Sync + 'a;
+/// package shipped it. Called at most once a file, with its content on disk, which it need not read.
+pub type Shipped<'a> = dyn Fn(&Entry, &mut dyn Read) -> io::Result<bool> + Sync + 'a;
 
 /// The plugins in force and what they are told.
 #[derive(Clone, Copy)]
@@ -30,8 +30,8 @@ pub struct Chain<'a> {
 }
 
 /// No file counts as payload.
-pub fn nothing_shipped(_: &Entry, _: &[u8]) -> bool {
-    false
+pub fn nothing_shipped(_: &Entry, _: &mut dyn Read) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// What the chain makes of a path.
@@ -40,7 +40,7 @@ pub enum Form {
     /// In normal form already.
     Kept,
     /// A regular file with this content.
-    Bytes(Vec<u8>),
+    Bytes(Content),
     /// Absence. A directory goes only if everything in it goes.
     Removed,
     /// Several paths change together, in this order. The last step that writes the judged path
@@ -72,8 +72,10 @@ pub struct Normal {
     pub by: Vec<&'static str>,
     /// The plugins that leave it alone with a word, in the order they spoke.
     pub notes: Vec<(&'static str, Note)>,
-    /// The content as it is on disk; `None` if no plugin asked for it.
+    /// The content as it is on disk; `None` if no plugin asked for it in memory.
     pub original: Option<Vec<u8>>,
+    /// Whether a plugin asked for the content, in memory or piece by piece.
+    pub read: bool,
     /// The path with which its form is decided, where a plugin said so: see
     /// [`Chain::resolved_form`].
     pub with: Option<PathBuf>,
@@ -95,16 +97,17 @@ impl Normal {
 
     /// The content of the normal form of the regular file `entry`, as far as the chain knows it;
     /// `None` if it is absent, or if it is kept and was never read.
-    pub fn content(&self, entry: &Entry) -> Option<&[u8]> {
-        match &self.form {
-            Form::Kept => self.original.as_deref(),
-            Form::Bytes(bytes) => Some(bytes),
+    pub fn content(&self, entry: &Entry) -> io::Result<Option<Cow<'_, [u8]>>> {
+        Ok(match &self.form {
+            Form::Kept => self.original.as_deref().map(Cow::Borrowed),
+            Form::Bytes(content) => Some(content.bytes()?),
             Form::Removed => None,
-            Form::Steps(steps) => match left(steps, entry)? {
-                Left::Bytes(bytes) => Some(bytes),
-                Left::Nothing | Left::Link(_) => None,
+            Form::Steps(steps) => match left(steps, entry) {
+                Some(Left::Bytes(bytes)) => Some(Cow::Borrowed(bytes)),
+                Some(Left::Spooled(spooled)) => Some(Cow::Owned(spooled.bytes()?)),
+                Some(Left::Nothing | Left::Link(_)) | None => None,
             },
-        }
+        })
     }
 
     /// Whether the normal form of `entry` is that nothing stands there.
@@ -144,12 +147,12 @@ impl Chain<'_> {
                 state.read(tree)?;
             }
             let page = plugin.page();
-            let bytes = if want == Want::Bytes { state.current() } else { &[] };
-            let file = File { entry, bytes: Cow::Borrowed(bytes), tree };
-            let verdict = plugin.canonical(&file, self.cx);
+            let bytes = if want == Want::Entry { Cow::default() } else { state.current()? };
+            let verdict = plugin.canonical(&File { entry, bytes, tree }, self.cx);
             // Asked last: hashing costs more than most verdicts, and most verdicts are `Keep`.
-            let spared = want == Want::Bytes && !page.payload && verdict != Verdict::Keep;
-            if spared && state.is_shipped(self.shipped) {
+            let spared = want != Want::Entry && !page.payload && verdict != Verdict::Keep;
+            state.normal.read |= want != Want::Entry && entry.kind == Kind::File;
+            if spared && state.is_shipped(tree, self.shipped)? {
                 state.normal.notes.push((page.name, Note::Shipped));
                 continue;
             }
@@ -173,7 +176,8 @@ impl Chain<'_> {
         let other = self.normal_form(tree, &other)?;
         if let Form::Steps(steps) = &other.form {
             match left(steps, entry) {
-                Some(Left::Bytes(bytes)) => normal.form = Form::Bytes(bytes.to_vec()),
+                Some(Left::Bytes(bytes)) => normal.form = Form::Bytes(bytes.to_vec().into()),
+                Some(Left::Spooled(spooled)) => normal.form = Form::Bytes(spooled.clone().into()),
                 Some(Left::Nothing) => normal.form = Form::Removed,
                 Some(Left::Link(_)) | None => return Ok(normal),
             }
@@ -203,6 +207,7 @@ impl<'a> State<'a> {
             by: Vec::new(),
             notes: Vec::new(),
             original: None,
+            read: false,
             with: None,
         };
         State { entry, normal, gone: false, shipped: None }
@@ -217,14 +222,24 @@ impl<'a> State<'a> {
     }
 
     /// The content as the plugins so far left it.
-    fn current(&self) -> &[u8] {
-        let original = self.normal.original.as_deref().unwrap_or_default();
-        self.normal.content(self.entry).unwrap_or(original)
+    fn current(&self) -> io::Result<Cow<'_, [u8]>> {
+        let original = || Cow::Borrowed(self.normal.original.as_deref().unwrap_or_default());
+        Ok(self.normal.content(self.entry)?.unwrap_or_else(original))
     }
 
-    fn is_shipped(&mut self, shipped: &Shipped<'_>) -> bool {
-        let Some(bytes) = self.normal.original.as_deref() else { return false };
-        *self.shipped.get_or_insert_with(|| shipped(self.entry, bytes))
+    fn is_shipped(&mut self, tree: &dyn Tree, shipped: &Shipped<'_>) -> io::Result<bool> {
+        if let Some(known) = self.shipped {
+            return Ok(known);
+        }
+        let answer = match self.normal.original.as_deref() {
+            Some(mut bytes) => shipped(self.entry, &mut bytes)?,
+            None => match tree.open(&self.entry.path)? {
+                Some(mut content) => shipped(self.entry, &mut content)?,
+                None => false,
+            },
+        };
+        self.shipped = Some(answer);
+        Ok(answer)
     }
 
     /// Whether steps give the inode another name.
@@ -255,7 +270,8 @@ impl<'a> State<'a> {
             Verdict::Unparsed(what) => {
                 return self.normal.notes.push((plugin, Note::Unparsed(what)));
             }
-            Verdict::Rewrite(bytes) => self.rewrite(bytes),
+            Verdict::Rewrite(bytes) => self.rewrite(bytes.into()),
+            Verdict::Spooled(spooled) => self.rewrite(spooled.into()),
             Verdict::Remove => self.remove(),
             Verdict::Mtime(time) => self.normal.mtime = Some(time),
             Verdict::Xattrs(names) => {
@@ -267,10 +283,10 @@ impl<'a> State<'a> {
         self.normal.by.push(plugin);
     }
 
-    fn rewrite(&mut self, bytes: Vec<u8>) {
+    fn rewrite(&mut self, content: Content) {
         match &mut self.normal.form {
-            Form::Steps(steps) => steps.push(Step::Write(self.entry.path.clone(), bytes)),
-            form => *form = Form::Bytes(bytes),
+            Form::Steps(steps) => steps.push(Step::Write(self.entry.path.clone(), content)),
+            form => *form = Form::Bytes(content),
         }
     }
 
@@ -287,7 +303,7 @@ impl<'a> State<'a> {
     fn steps(&mut self, more: Vec<Step>) {
         let path = || self.entry.path.clone();
         let mut steps = match std::mem::replace(&mut self.normal.form, Form::Kept) {
-            Form::Bytes(bytes) => vec![Step::Write(path(), bytes)],
+            Form::Bytes(content) => vec![Step::Write(path(), content)],
             Form::Steps(steps) => steps,
             Form::Kept | Form::Removed => Vec::new(),
         };
@@ -380,6 +396,10 @@ mod tests {
         chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads")
     }
 
+    fn content(normal: &Normal) -> Option<Vec<u8>> {
+        normal.content(&entry(3)).expect("in memory").map(Cow::into_owned)
+    }
+
     fn append(bytes: &[u8], tail: u8) -> Verdict {
         Verdict::Rewrite([bytes, &[tail]].concat())
     }
@@ -390,7 +410,7 @@ mod tests {
             &[fake("x", |b| append(b, b'x')), fake("y", |b| append(b, b'y'))],
             &nothing_shipped,
         );
-        assert_eq!(normal.form, Form::Bytes(b"abcxy".to_vec()));
+        assert_eq!(normal.form, Form::Bytes(b"abcxy".to_vec().into()));
         assert_eq!(normal.by, ["x", "y"]);
         assert_eq!(normal.original.as_deref(), Some(&b"abc"[..]));
     }
@@ -403,19 +423,20 @@ mod tests {
         );
         assert_eq!((normal.form.clone(), normal.by.clone()), (Form::Removed, vec!["rm"]));
         assert!(normal.is_removed(&entry(3)));
-        assert_eq!(normal.content(&entry(3)), None);
+        assert_eq!(content(&normal), None);
     }
 
     #[test]
     fn steps_take_what_came_before_and_feed_what_comes_after() {
         let steps = |b: &[u8]| {
-            let both = [Step::Remove("g".into()), Step::Write("f".into(), [b, b"s"].concat())];
+            let both =
+                [Step::Remove("g".into()), Step::Write("f".into(), [b, b"s"].concat().into())];
             Verdict::Steps(both.to_vec())
         };
         let plugins =
             [fake("x", |b| append(b, b'x')), fake("s", steps), fake("y", |b| append(b, b'y'))];
         let normal = run(&plugins, &nothing_shipped);
-        assert_eq!(normal.content(&entry(3)), Some(&b"abcxsy"[..]));
+        assert_eq!(content(&normal).as_deref(), Some(&b"abcxsy"[..]));
         let Form::Steps(steps) = normal.form else { panic!("steps: {:?}", normal.form) };
         let paths: Vec<_> = steps.iter().flat_map(Step::paths).collect();
         assert_eq!(paths, [Path::new("f"), Path::new("g"), Path::new("f"), Path::new("f")]);
@@ -423,7 +444,11 @@ mod tests {
 
     #[test]
     fn payload_is_spared_and_said() {
-        let normal = run(&[fake("x", |b| append(b, b'x'))], &|_, bytes| bytes == b"abc");
+        let normal = run(&[fake("x", |b| append(b, b'x'))], &|_, content| {
+            let mut bytes = Vec::new();
+            content.read_to_end(&mut bytes)?;
+            Ok(bytes == b"abc")
+        });
         assert!(normal.is_kept());
         assert_eq!(normal.notes, [("x", Note::Shipped)]);
     }

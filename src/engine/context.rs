@@ -1,11 +1,14 @@
 //! What every plugin is told about the run.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::env::SourceDateEpoch;
+use crate::fsx;
 use crate::plugins::pattern::Globs;
 use crate::tree::{Entry, show};
 
@@ -18,6 +21,8 @@ pub struct Context {
     pub options: BTreeMap<(String, String), String>,
     /// Paths that nothing may change, whatever the plugins say.
     keep: Option<Arc<Globs>>,
+    /// Where content that is too large for memory lies meanwhile.
+    scratch: Option<PathBuf>,
     /// What dear work took; clones share it.
     pub spent: Spent,
 }
@@ -49,13 +54,26 @@ impl Spent {
 impl Context {
     /// A context with no option set.
     pub fn new(epoch: SourceDateEpoch) -> Self {
-        Context { epoch, options: BTreeMap::new(), keep: None, spent: Spent::default() }
+        let (options, spent) = (BTreeMap::new(), Spent::default());
+        Context { epoch, options, keep: None, scratch: None, spent }
     }
 
     /// The same run, in which nothing that `keep` matches may change.
     pub(crate) fn keeping(mut self, keep: Globs) -> Self {
         self.keep = Some(Arc::new(keep));
         self
+    }
+
+    /// The same run, whose large content lies on the file system of `dir` meanwhile, not where
+    /// temporary files go.
+    pub(crate) fn scratch_in(mut self, dir: &Path) -> Self {
+        self.scratch = Some(dir.to_owned());
+        self
+    }
+
+    /// A file without a name, for content that is too large for memory.
+    pub fn scratch(&self) -> io::Result<File> {
+        fsx::scratch(self.scratch.as_deref())
     }
 
     /// Whether the configuration keeps this path as it is. A glob may name it as it stands or as a

@@ -10,12 +10,14 @@ use rayon::prelude::*;
 
 use super::{Chain, Form, Normal, Note};
 use crate::fsx;
-use crate::plugins::{Left, Step};
+use crate::plugins::{Content, Left, Step};
 use crate::tree::{self, Entry, Kind, Time, Tree};
 
 /// Rewritten content kept between plan and application, in bytes over all files. What exceeds it
 /// is computed again when it is written, so that memory does not grow with the tree.
 const KEPT_BYTES: usize = 64 << 20;
+/// What spooled content counts for: it holds a file open, and there may be a thousand at most.
+const DESCRIPTOR: usize = 1 << 20;
 
 /// One change: an inode with all its names in the tree, or one name that goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub enum Action {
         /// Bytes after.
         after: u64,
         /// The content, unless the budget for keeping it was used up.
-        content: Option<Vec<u8>>,
+        content: Option<Content>,
     },
     /// The same number of bytes, different within one block only, and every name of the inode is
     /// in the tree: one write in place.
@@ -197,9 +199,8 @@ fn judge(
             continue;
         }
         let mut normal = chain.normal_form(tree, entry).map_err(|e| at(&entry.path, &e))?;
-        if let Some(bytes) = &normal.original {
-            out.read.0 += usize::from(out.read.0 == 0);
-            out.read.1 = bytes.len() as u64;
+        if normal.read {
+            out.read = (1, entry.size);
         }
         for (plugin, note) in &normal.notes {
             if matches!(note, Note::Report(_)) {
@@ -268,9 +269,9 @@ fn removal(entry: &Entry, normal: Normal) -> Change {
 
 fn change(entry: &Entry, links: Vec<PathBuf>, normal: Normal, kept: &AtomicUsize) -> Change {
     let action = match normal.form {
-        Form::Bytes(bytes) => {
+        Form::Bytes(new) => {
             let ours = entry.inode.is_some_and(|i| i.nlink == links.len() as u64 + 1);
-            rewrite(normal.original.as_deref().unwrap_or_default(), bytes, ours, kept)
+            rewrite(entry.size, normal.original.as_deref().filter(|_| ours), new, kept)
         }
         Form::Steps(steps) => Action::Steps(steps),
         Form::Kept | Form::Removed => Action::Touch,
@@ -278,14 +279,20 @@ fn change(entry: &Entry, links: Vec<PathBuf>, normal: Normal, kept: &AtomicUsize
     Change { path: entry.path.clone(), links, plugins: normal.by, action, mtime: normal.mtime }
 }
 
-fn rewrite(old: &[u8], new: Vec<u8>, ours: bool, kept: &AtomicUsize) -> Action {
-    if let Some((start, len)) = fsx::patch_range(old, &new).filter(|_| ours) {
+/// `old` is the content before, where it may be patched in place.
+fn rewrite(before: u64, old: Option<&[u8]>, new: Content, kept: &AtomicUsize) -> Action {
+    if let (Some(old), Content::Held(new)) = (old, &new)
+        && let Some((start, len)) = fsx::patch_range(old, new)
+    {
         let content = new[start..start + len].to_vec();
         return Action::Patch { offset: start as u64, content };
     }
-    let (before, after) = (old.len() as u64, new.len() as u64);
-    let room = kept.fetch_add(new.len(), Ordering::Relaxed) + new.len() <= KEPT_BYTES;
-    Action::Rewrite { before, after, content: room.then_some(new) }
+    let takes = match &new {
+        Content::Held(bytes) => bytes.len(),
+        Content::Spooled(_) => DESCRIPTOR,
+    };
+    let room = kept.fetch_add(takes, Ordering::Relaxed) + takes <= KEPT_BYTES;
+    Action::Rewrite { before, after: new.len(), content: room.then_some(new) }
 }
 
 /// A directory goes only if everything in it goes.

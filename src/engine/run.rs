@@ -1,5 +1,6 @@
 //! One run of `fix` from its options to its report.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -47,11 +48,11 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     }
     let in_force = config::in_force(&job.flags, env::source_date_epoch(), &root)?;
     let mut report = empty_report(job, &root, &in_force);
-    let cx = in_force.context();
+    let cx = in_force.context().scratch_in(root.path());
     let packages = OnceLock::new();
-    let shipped = |entry: &Entry, bytes: &[u8]| {
+    let shipped = |entry: &Entry, content: &mut dyn Read| {
         let packages: &Option<Packages> = packages.get_or_init(|| packages_of(&root));
-        packages.as_ref().is_some_and(|p| p.is_payload(&entry.path, bytes))
+        packages.as_ref().map_or(Ok(false), |p| p.is_payload(&entry.path, content))
     };
     let shipped: &Shipped<'_> = if job.deep { &nothing_shipped } else { &shipped };
     let chain = Chain { plugins: &in_force.chain(), cx: &cx, shipped };

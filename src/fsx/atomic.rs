@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
+
 /// Writes `bytes` to `path` through a temporary file in the same directory and a rename, with
 /// permission bits `mode`, whatever the umask. Readers see the old or the new file, never half.
 pub fn atomic_write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -27,13 +29,17 @@ pub fn atomic_write_with<E: From<io::Error>>(
     Ok(())
 }
 
-/// A file without a name on the file system of `path`, for content too large for memory. It goes
+/// A file without a name, for content too large for memory, on the file system of the directory
+/// `dir`; where temporary files go if it has no such files. It never had a name in `dir`, and goes
 /// when it is closed, however the process ends.
-pub fn scratch_beside(path: &Path) -> io::Result<File> {
-    tempfile::tempfile_in(dir_of(path))
+pub fn scratch(dir: Option<&Path>) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let nameless = |dir| rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR).ok();
+    dir.and_then(nameless).map_or_else(tempfile::tempfile, |fd| Ok(File::from(fd)))
 }
 
-fn dir_of(path: &Path) -> &Path {
+/// The directory that a file is in.
+pub fn dir_of(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
@@ -98,5 +104,26 @@ pub fn remove_dir_all(path: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_scratch_file_never_has_a_name() {
+        let dir = tempfile::tempdir().expect("made");
+        let before = dir.path().metadata().expect("there");
+        let mut file = scratch(Some(dir.path())).expect("made");
+        file.write_all(b"x").expect("written");
+        let (meta, after) = (file.metadata().expect("open"), dir.path().metadata().expect("there"));
+        assert_eq!((meta.nlink(), meta.dev()), (0, before.dev()));
+        assert_eq!(after.modified().expect("has one"), before.modified().expect("has one"));
+        assert_eq!(std::fs::read_dir(dir.path()).expect("reads").count(), 0);
+        // Where there can be none, it lies where temporary files go.
+        let elsewhere = scratch(Some(Path::new("/proc"))).expect("made");
+        assert_eq!(elsewhere.metadata().expect("open").nlink(), 0);
     }
 }

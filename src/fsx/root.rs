@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps
 use rustix::io::Errno;
 
 use super::read_xattrs;
-use crate::tree::{Entry, Inode, Kind, Time, Tree};
+use crate::tree::{Entry, Inode, Kind, Seekable, Time, Tree};
 
 /// Bytes read at a time where a file is not wanted whole.
 const STREAM_PIECE: usize = 64 << 10;
@@ -210,6 +210,11 @@ impl Folder {
         Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
     }
 
+    /// Removes an empty directory.
+    pub fn rmdir(&self, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+    }
+
     /// Sets the modification time of whatever is called so, a symbolic link itself included.
     pub fn set_mtime(&self, name: &OsStr, mtime: Time) -> io::Result<()> {
         let times = mtime_only(mtime);
@@ -249,6 +254,10 @@ impl Tree for Root {
             Err(e) if is_absent(&e) => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Seekable>>> {
+        Ok(self.open_file(path)?.map(|file| Box::new(file) as Box<dyn Seekable>))
     }
 
     fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {

@@ -130,7 +130,7 @@ fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
     }
     // As the rpmdb plugin does: the log's contents come into the database, then it goes, then the
     // canonical file comes.
-    let write = |bytes| Step::Write(path.clone(), bytes);
+    let write = |bytes: Vec<u8>| Step::Write(path.clone(), bytes.into());
     let sides = SIDES.map(|suffix| Step::Remove(beside(path, suffix)));
     let steps = new.recovered.map(write).into_iter().chain(sides).chain([write(new.bytes)]);
     Ok(Verdict::Steps(steps.collect()))

@@ -57,7 +57,7 @@ impl Plugin for Known {
                 Ok(_) => Verdict::Keep,
                 Err(what) => Verdict::Unparsed(what),
             },
-            Want::Entry | Want::No => Verdict::Keep,
+            Want::Entry | Want::Stream | Want::No => Verdict::Keep,
         }
     }
 

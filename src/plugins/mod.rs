@@ -10,6 +10,7 @@ mod build_ids;
 mod build_traces;
 mod cacerts;
 mod catalog;
+mod content;
 mod depmod;
 mod dnf_history;
 mod dnf_state;
@@ -42,11 +43,14 @@ mod xattrs;
 mod zip;
 
 use std::borrow::Cow;
+use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
 use crate::engine::Context;
 use crate::format::Malformed;
-use crate::tree::{Entry, Time, Tree};
+use crate::tree::{Entry, Seekable, Time, Tree};
+
+pub use content::{Content, Spool, Spooled};
 
 /// Every plugin, in the order in which they chain on one file.
 pub static REGISTRY: &[&dyn Plugin] = &[
@@ -112,6 +116,12 @@ pub trait Plugin: Sync {
         Vec::new()
     }
 
+    /// What differs inside two files, as they stand, whose normal forms are equal: for files that are
+    /// trees themselves, where the plugin's name alone says too little. As [`Plugin::explain`].
+    fn within(&self, _a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What is known of a path, which the plugin wants, that stands in one of two builds only, or
     /// is a link with two targets.
     fn about(&self, _entry: &Entry) -> Option<&'static str> {
@@ -133,6 +143,9 @@ pub enum Want {
     Entry,
     /// Its content too (regular files only).
     Bytes,
+    /// Its content too, which may be large: [`File::bytes`] stays empty unless a plugin before this
+    /// one has read it, and [`File::open`] reads it piece by piece.
+    Stream,
 }
 
 /// One path as a plugin sees it.
@@ -156,6 +169,15 @@ impl File<'_> {
         let read = self.tree.read(&self.entry.path);
         Cow::Owned(read.ok().flatten().unwrap_or_default())
     }
+
+    /// The content as the plugins before this one left it, to be read in any order; for
+    /// [`Want::Stream`].
+    pub fn open(&self) -> io::Result<Box<dyn Seekable + '_>> {
+        if !self.bytes.is_empty() {
+            return Ok(Box::new(Cursor::new(&*self.bytes)));
+        }
+        self.tree.open(&self.entry.path)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
 }
 
 /// What a plugin makes of a path.
@@ -165,6 +187,8 @@ pub enum Verdict {
     Keep,
     /// These bytes are the normal form.
     Rewrite(Vec<u8>),
+    /// As `Rewrite`, of a file too large to hold in memory.
+    Spooled(Spooled),
     /// The normal form is absence. A directory goes only if everything in it goes.
     Remove,
     /// The modification time becomes this.
@@ -187,6 +211,7 @@ impl Verdict {
     pub fn changes(&self) -> bool {
         match self {
             Verdict::Rewrite(_)
+            | Verdict::Spooled(_)
             | Verdict::Remove
             | Verdict::Mtime(_)
             | Verdict::Xattrs(_)
@@ -200,7 +225,7 @@ impl Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The file at this path, which exists, gets this content.
-    Write(PathBuf, Vec<u8>),
+    Write(PathBuf, Content),
     /// The name goes, if it is there.
     Remove(PathBuf),
     /// The name becomes another hard link of the second path.
@@ -216,6 +241,8 @@ pub enum Step {
 pub enum Left<'s> {
     /// A file with this content.
     Bytes(&'s [u8]),
+    /// A file with this content, too large for memory.
+    Spooled(&'s Spooled),
     /// Nothing.
     Nothing,
     /// Another name of this path.
@@ -234,7 +261,10 @@ impl Step {
     /// What the step leaves at `path`; `None` if it does not change it.
     pub fn leaves(&self, path: &Path) -> Option<Left<'_>> {
         match self {
-            Step::Write(at, bytes) => (at == path).then_some(Left::Bytes(bytes)),
+            Step::Write(at, content) => (at == path).then_some(match content {
+                Content::Held(bytes) => Left::Bytes(bytes),
+                Content::Spooled(spooled) => Left::Spooled(spooled),
+            }),
             Step::Remove(at) => (at == path).then_some(Left::Nothing),
             Step::Link(at, of) => (at == path).then_some(Left::Link(of)),
             Step::Unit(files) => {

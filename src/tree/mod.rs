@@ -127,6 +127,10 @@ pub fn logical(path: &Path) -> Cow<'_, [u8]> {
 /// assert_eq!(reprofix::tree::show(path), r"usr/share/caf\xe9\x0a");
 /// ```
 pub fn show(path: &Path) -> String {
+    let plain = |b: &u8| matches!(b, b' '..=b'~') && *b != b'\\';
+    if let Some(text) = path.to_str().filter(|text| text.as_bytes().iter().all(plain)) {
+        return text.to_owned();
+    }
     let mut text = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -149,6 +153,11 @@ pub fn show(path: &Path) -> String {
     text
 }
 
+/// What can be read in any order.
+pub trait Seekable: io::Read + io::Seek + Send {}
+
+impl<T: io::Read + io::Seek + Send> Seekable for T {}
+
 /// Read access to a tree, wherever it is: a directory, an ostree commit, an image.
 ///
 /// Paths are relative to the tree's root. No implementation follows a symbolic link, in any
@@ -162,6 +171,12 @@ pub trait Tree: Sync {
 
     /// The whole content of the regular file at `path`; `None` if there is no regular file.
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
+
+    /// The content of the regular file at `path`, to be read in any order; `None` if there is no
+    /// regular file. A tree on a disk holds none of it in memory.
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Seekable>>> {
+        Ok(self.read(path)?.map(|bytes| Box::new(io::Cursor::new(bytes)) as Box<dyn Seekable>))
+    }
 
     /// The same of `entry`, which this tree gave as a regular file: where looking costs, it need
     /// not look again.

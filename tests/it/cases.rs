@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use reprofix::engine::{Chain, Context, Form, Note, nothing_shipped};
 use reprofix::env::SourceDateEpoch;
-use reprofix::plugins::{Plugin, REGISTRY, Step, find};
+use reprofix::plugins::{Content, Plugin, REGISTRY, Step, find};
 use reprofix::tree::{Kind, Time};
 
 use crate::memtree::MemTree;
@@ -95,14 +95,16 @@ fn apply(tree: &mut MemTree, path: &Path, form: Form) {
     match form {
         Form::Kept => {}
         Form::Removed => tree.remove(path),
-        Form::Bytes(bytes) => write(tree, path, bytes),
+        Form::Bytes(content) => write(tree, path, content),
         Form::Steps(steps) => {
             for step in steps {
                 match step {
-                    Step::Write(path, bytes) => write(tree, &path, bytes),
+                    Step::Write(path, content) => write(tree, &path, content),
                     Step::Remove(path) => tree.remove(&path),
                     Step::Unit(files) => {
-                        files.into_iter().for_each(|(path, bytes)| write(tree, &path, bytes));
+                        files
+                            .into_iter()
+                            .for_each(|(path, bytes)| write(tree, &path, bytes.into()));
                     }
                     Step::Link(name, of) => {
                         let node = tree.0[&of].clone();
@@ -114,7 +116,8 @@ fn apply(tree: &mut MemTree, path: &Path, form: Form) {
     }
 }
 
-fn write(tree: &mut MemTree, path: &Path, bytes: Vec<u8>) {
+fn write(tree: &mut MemTree, path: &Path, content: Content) {
+    let bytes = content.bytes().expect("was written").into_owned();
     tree.0.get_mut(path).expect("a step writes what exists").data = bytes;
 }
 

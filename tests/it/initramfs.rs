@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use reprofix::engine::{
     Anchor, Chain, Context, Note, Plan, Wanted, apply, nothing_shipped, plan, walk,
@@ -12,7 +13,7 @@ use reprofix::engine::{
 use reprofix::env::SourceDateEpoch;
 use reprofix::format::compress::Packing;
 use reprofix::format::cpio;
-use reprofix::format::initramfs::{Error, Limits, read};
+use reprofix::format::initramfs::{Error, Limits, Outcome, read, spooled};
 use reprofix::fsx::Root;
 use reprofix::plugins::{find, initramfs};
 use sha2::{Digest, Sha256};
@@ -96,7 +97,7 @@ impl Legacy {
 
     /// The state after `fix`: a pair under the checksum of its own content, and nothing else.
     fn assert_fixed(&self) {
-        let image = initramfs::form(&fixture("a", "gzip"), &Context::new(EPOCH)).unwrap().0;
+        let image = form(&fixture("a", "gzip")).unwrap().0;
         let new = sum(KERNEL, &image);
         assert_eq!(
             self.names(),
@@ -129,7 +130,7 @@ fn names_follow_where_the_boot_files_are_links() {
 #[test]
 fn a_rename_that_was_interrupted_is_finished() {
     let image = fixture("a", "gzip");
-    let canonical = initramfs::form(&image, &Context::new(EPOCH)).unwrap().0;
+    let canonical = form(&image).unwrap().0;
     let (old, new) = (sum(KERNEL, &image), sum(KERNEL, &canonical));
     for steps in 0..=4 {
         let legacy = Legacy::new();
@@ -187,6 +188,92 @@ fn check(a: &Legacy, b: &Legacy) -> (usize, serde_json::Value) {
     (report["differences"].as_array().unwrap().len(), report["counts"].clone())
 }
 
+/// What becomes equal is still shown: text, JSON and page take it from the details.
+#[test]
+fn check_lists_what_differs_inside_images_that_fix_makes_one() {
+    let (a, b) = (Legacy::of(KERNEL, "a"), Legacy::of(KERNEL, "b"));
+    let roots = [&a, &b].map(|l| format!("dir:{}", l.dir.path().display()));
+    let exe = env!("CARGO_BIN_EXE_reprofix");
+    let said = Command::new(exe).arg("check").args(&roots).output().unwrap();
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    let text = String::from_utf8(said.stdout).unwrap();
+    for line in
+        ["etc/one: hard links 2 | 1", "inode number: ", "build-parameter.txt: content, line 1"]
+    {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+/// More images than files that may wait open for being written: all are written.
+#[test]
+fn a_hundred_images_are_rewritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (before, after) = (fixture("a", "lz4"), form(&fixture("a", "lz4")).unwrap().0);
+    let images: Vec<_> = (0..100)
+        .map(|n| put(dir.path().join(format!("usr/lib/modules/{n}/initramfs.img")), &before))
+        .collect();
+    fix(dir.path());
+    assert!(images.iter().all(|path| fs::read(path).unwrap() == after));
+    assert!(fix(dir.path()).is_empty());
+}
+
+/// A PE file with one section of this name.
+fn pe(section: &[u8; 8]) -> Vec<u8> {
+    let mut out = vec![0; 0x40];
+    out[..2].copy_from_slice(b"MZ");
+    out[0x3c] = 0x40;
+    out.extend(b"PE\0\0\x64\x86\x01\0");
+    out.extend([0; 16]);
+    out.extend(section);
+    out.extend([0; 32]);
+    out
+}
+
+#[test]
+fn a_unified_kernel_image_is_reported_and_never_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let uki = [pe(b".initrd\0"), fixture("a", "zstd")].concat();
+    let path = put(dir.path().join("boot/efi/EFI/Linux/system.efi"), &uki);
+    put(dir.path().join("boot/efi/EFI/BOOT/BOOTX64.EFI"), &pe(b".text\0\0\0"));
+    let plan = fix(dir.path());
+    assert!(fs::read(&path).unwrap() == uki);
+    let [remark] = &plan.remarks[..] else { panic!("{:?}", plan.remarks) };
+    assert_eq!(remark.path, Path::new("boot/efi/EFI/Linux/system.efi"));
+    let Note::Report(said) = &remark.note else { panic!("{remark:?}") };
+    assert!(said.contains("under a signature"), "{said}");
+}
+
+#[test]
+fn switched_off_it_leaves_the_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = put(dir.path().join("usr/lib/modules/6.1/initramfs.img"), &fixture("a", "zstd"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reprofix"));
+    command.arg("fix").arg(dir.path()).args(["--skip", "initramfs", "--source-date-epoch"]);
+    let done = command.arg(EPOCH.seconds().to_string()).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    assert!(fs::read(&path).unwrap() == fixture("a", "zstd"));
+}
+
+#[test]
+fn what_the_configuration_keeps_is_kept_inside() {
+    const RECORD: &str = "usr/lib/dracut/build-parameter.txt";
+    let record = |image: &[u8]| {
+        let nodes = unpacked(image).unwrap();
+        nodes.into_iter().find(|(name, ..)| name == RECORD.as_bytes()).unwrap().3
+    };
+    for (keep, stays) in [("usr/lib/dracut/*", true), ("usr/share/**", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = put(dir.path().join("usr/lib/modules/6.1/initramfs.img"), &fixture("a", "zstd"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reprofix"));
+        command.arg("fix").arg(dir.path()).args(["--keep", keep, "--source-date-epoch"]);
+        let done = command.arg(EPOCH.seconds().to_string()).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let fixed = fs::read(&path).unwrap();
+        assert!(fixed != fixture("a", "zstd"), "the rest is in normal form");
+        assert_eq!(record(&fixed) == record(&fixture("a", "zstd")), stays, "{keep}");
+    }
+}
+
 #[test]
 fn check_explains_names_by_what_they_follow() {
     // The image differs in what the plugin removes: so do the names, and they are one afterwards.
@@ -220,11 +307,20 @@ fn the_report_mode_changes_nothing_and_says_what_it_would_cost() {
 /// Name; mode, owner and group; device; content.
 type Node = (Vec<u8>, [u32; 3], [u32; 2], Vec<u8>);
 
+fn unpack(bytes: &[u8]) -> Result<initramfs::Unpacked, Error> {
+    initramfs::unpack(&mut Cursor::new(bytes), &Context::new(EPOCH))
+}
+
+/// The canonical form of an image, and what became of it.
+fn form(bytes: &[u8]) -> Result<(Vec<u8>, Outcome), Error> {
+    let (canonical, outcome) = initramfs::form(Cursor::new(bytes), &Context::new(EPOCH))?;
+    Ok((canonical.map_or_else(|| bytes.to_vec(), |spooled| spooled.bytes().unwrap()), outcome))
+}
+
 /// What an image unpacks to.
 fn unpacked(bytes: &[u8]) -> Result<Vec<Node>, Error> {
-    let done = initramfs::unpack(bytes)?;
-    let spool = done.spool.into_inner().unwrap().into_inner();
-    let content = |data: u64, size: u32| spool[data as usize..][..size as usize].to_vec();
+    let done = unpack(bytes)?;
+    let content = |data: u64, size: u32| spooled(&done.spool, data, size).unwrap();
     let contents = done.image.contents()?;
     let entries = contents.iter().map(|(name, (entry, data, size))| {
         let h = &entry.header;
@@ -236,16 +332,14 @@ fn unpacked(bytes: &[u8]) -> Result<Vec<Node>, Error> {
 /// Of a damaged image: an error, or a canonical form that unpacks to what the damaged one unpacks
 /// to, and is its own. Whether it was an error.
 fn judged(bytes: &[u8], what: &str) -> bool {
-    let cx = Context::new(EPOCH);
-    let Ok((form, outcome)) = initramfs::form(bytes, &cx) else { return true };
-    let form = if outcome.changed { form } else { bytes.to_vec() };
+    let Ok((canonical, outcome)) = form(bytes) else { return true };
     let mut before = unpacked(bytes).unwrap();
-    let after = unpacked(&form).unwrap();
+    let after = unpacked(&canonical).unwrap();
     let inside = |name: &[u8]| outcome.inside.iter().any(|n| n == name);
     before.retain(|(name, ..)| !inside(name));
     let after: Vec<_> = after.into_iter().filter(|(name, ..)| !inside(name)).collect();
     assert!(before == after, "{what}: unpacks to something else");
-    assert!(!initramfs::form(&form, &cx).unwrap().1.changed, "{what}: not its own form");
+    assert!(!form(&canonical).unwrap().1.changed, "{what}: not its own form");
     false
 }
 
@@ -255,7 +349,7 @@ fn a_cut_image_is_refused() {
         let whole = fixture("a", compression);
         let end = whole.iter().rposition(|b| *b != 0).unwrap();
         // Behind its early archive, an image may end: that is a whole image.
-        let table = initramfs::unpack(&whole).unwrap().image;
+        let table = unpack(&whole).unwrap().image;
         let early = table.segments[0].range.end as usize;
         for cut in (1..end).step_by(61) {
             let boundary =
@@ -267,7 +361,7 @@ fn a_cut_image_is_refused() {
         if compression == "early" {
             let second = table.segments[1].range.start as usize;
             for more in 1..64 {
-                assert!(initramfs::unpack(&whole[..second + more]).is_err(), "{more} bytes");
+                assert!(unpack(&whole[..second + more]).is_err(), "{more} bytes");
             }
         }
     }

@@ -7,10 +7,11 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use reprofix::format::Malformed;
-use reprofix::format::rpmdb::INSTALLTID_INDEX;
+use reprofix::format::rpmdb::diff::diff;
 use reprofix::format::rpmdb::dump::{self, Times};
 use reprofix::format::rpmdb::header::{Header, tag};
 use reprofix::format::rpmdb::sqlite::{Canonical, Files, canonical, read};
+use reprofix::format::rpmdb::{INSTALLTID_INDEX, Logical};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
@@ -193,6 +194,48 @@ fn packages_of_one_nevra_in_any_order_become_one_file() {
     for turn in 1..16 {
         assert!(canon(&build(&order(turn))).unwrap().bytes == first.bytes, "{turn}");
     }
+}
+
+/// What the inputs decided stays as it is and is told: by package and file, with the cause.
+#[test]
+fn file_states_and_colors_are_told_by_package_and_file() {
+    let file = db("real/sqlite/cbl-mariner-2");
+    let a = read(&alone(&file)).unwrap();
+    for (state, cause) in [
+        (1, "two packages hold it: order of installation"),
+        (2, "translation: %_install_langs"),
+        (4, "two architectures hold it: colors"),
+    ] {
+        let mut b = a.clone();
+        let (package, nevra, states, color, translated) = with_translations(&b);
+        b.packages[package].blob.put(states + translated, &[state]);
+        b.packages[package].blob.put(color, &1u32.to_be_bytes());
+        let (mut x, mut y) = (a.clone(), b.clone());
+        for side in [&mut x, &mut y] {
+            side.canonicalise(EPOCH).unwrap();
+        }
+        for (a, b) in [(&a, &b), (&x, &y)] {
+            let found = diff(a, b).unwrap();
+            let [change] = &found.changed_header[..] else { panic!("{found:?}") };
+            assert_eq!((&change.nevra, change.color), (&nevra, Some((3, 1))));
+            assert_eq!(change.tags, ["FILESTATES", "INSTALLCOLOR"]);
+            assert_eq!((change.files.len(), change.files[0].cause), (1, cause));
+        }
+    }
+}
+
+/// A package with a translation: its place in the list, its NEVRA, where FILESTATES and
+/// INSTALLCOLOR begin in its blob, and which of its files is the translation.
+fn with_translations(db: &Logical<'_>) -> (usize, String, usize, usize, usize) {
+    let found = db.packages.iter().enumerate().find_map(|(n, package)| {
+        let blob = package.blob.whole();
+        let header = Header::parse(&blob).unwrap();
+        let place = |tag| Some(header.entries().iter().find(|e| e.tag == tag)?.range.start);
+        let translated = header.get(tag::FILELANGS)?.strings().position(|l| !l.is_empty())?;
+        let (states, color) = (place(tag::FILESTATES)?, place(tag::INSTALLCOLOR)?);
+        Some((n, header.nevra(), states, color, translated))
+    });
+    found.expect("a package with translations")
 }
 
 /// What the system's SQLite, another version than ours, does to a database in between leaves no

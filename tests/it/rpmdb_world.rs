@@ -17,7 +17,7 @@ pub(crate) struct Known {
 pub(crate) fn known(db: &Logical<'_>) -> Vec<Known> {
     let mut packages: BTreeMap<u32, Known> = BTreeMap::new();
     for package in &db.packages {
-        let known = Known { blob: package.blob.to_vec(), rows: Vec::new() };
+        let known = Known { blob: package.blob.whole().into_owned(), rows: Vec::new() };
         packages.insert(package.hnum, known);
     }
     for (table, rows) in &db.indexes {

@@ -23,6 +23,8 @@ const MICROCODE: &[u8] = b"kernel/x86/microcode/";
 pub struct Outcome {
     /// Whether the canonical form differs from the image. If not, nothing was written.
     pub changed: bool,
+    /// Bytes of the image.
+    pub before: u64,
     /// Bytes of the canonical form.
     pub len: u64,
     /// The compressed members that were compressed again, in order.
@@ -62,7 +64,7 @@ where
     W: Write,
 {
     plan::verify(image)?;
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome { before: image.trailing.end, ..Outcome::default() };
     let mut end = image.spooled;
     let mut segments = Vec::new();
     for segment in &image.segments {

@@ -7,6 +7,7 @@
 //! Memory is bounded: content goes to a *spool*, a seekable file or a cursor that the caller
 //! gives, and only the table of entries is held.
 
+mod ahead;
 mod canonical;
 mod plan;
 mod read;
@@ -26,7 +27,7 @@ use super::cpio::Header;
 pub use canonical::{Outcome, Repacked, canonical};
 pub use plan::{Inner, Inside, NothingInside, Rules};
 pub use read::read;
-pub use window::spooled;
+pub use window::{Window, spooled};
 
 /// What an image may demand; beyond it, it is refused.
 #[derive(Clone, Copy, Debug)]

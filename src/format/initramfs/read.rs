@@ -4,17 +4,21 @@ use std::io::{self, BufRead, Read, Write};
 
 use sha2::{Digest, Sha256};
 
+use super::ahead::ahead;
 use super::{Archive, Entry, Error, Image, Limits, Segment};
 use crate::format::Malformed;
 use crate::format::compress::{HEAD_LEN, Packing, Source, detect, is_cut_magic};
 use crate::format::cpio::{self, bad_name, invalid};
+
+/// What begins a file of lzop.
+const LZOP: &[u8] = b"\x89LZO\0\r\n\x1a\n";
 
 /// Reads the image of `len` bytes that begins at the next byte of `input`; its unpacked archives
 /// are appended to `spool`, which is empty.
 ///
 /// The image is refused if anything in it is not understood or exceeds `limits`. The offset of a
 /// [`Malformed`] is where in the image the trouble is, or where the archive begins that it is in.
-pub fn read<R: Read, S: Write>(
+pub fn read<R: Read + Send, S: Write>(
     input: R,
     len: u64,
     spool: &mut S,
@@ -41,6 +45,10 @@ pub fn read<R: Read, S: Write>(
         }
     }
     let start = source.offset();
+    if source.peek(HEAD_LEN)?.starts_with(LZOP) {
+        let what = "compressed with lzo, which is not read; have it compressed with zstd or xz";
+        return Err(Malformed::at(start, what).into());
+    }
     if is_cut_magic(source.peek(HEAD_LEN)?) {
         return Err(Malformed::at(start, "compressed member is truncated").into());
     }
@@ -75,7 +83,7 @@ fn skip_zeros<R: Read>(source: &mut Source<R>) -> io::Result<()> {
 }
 
 /// The segment at the next byte, or `None` if there is none.
-fn segment<R: Read, S: Write>(
+fn segment<R: Read + Send, S: Write>(
     source: &mut Source<R>,
     spool: &mut Spool<'_, S>,
 ) -> io::Result<Option<Segment>> {
@@ -94,20 +102,29 @@ fn segment<R: Read, S: Write>(
 }
 
 /// The archives in the compressed member at the next byte.
-fn member<R: Read, S: Write>(
+fn member<R: Read + Send, S: Write>(
     packing: Packing,
     source: &mut Source<R>,
     spool: &mut Spool<'_, S>,
 ) -> io::Result<Vec<Archive>> {
-    let mut unpacked = Source::new(packing.decoder(source)?);
-    let mut tap = Tap { input: &mut unpacked, base: spool.len, spool };
+    ahead(
+        move || packing.decoder(source),
+        |unpacked| {
+            let mut unpacked = Source::new(unpacked);
+            archives(&mut Tap { input: &mut unpacked, base: spool.len, spool })
+        },
+    )
+}
+
+/// The archives of a member, to its end.
+fn archives<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Vec<Archive>> {
     let mut archives = Vec::new();
     loop {
         let next = tap.input.peek(1)?.first().copied();
         match next {
             None => return Ok(archives),
             Some(0) => tap.read_exact(&mut [0])?,
-            Some(b'0') if tap.offset().is_multiple_of(4) => archives.push(archive(&mut tap)?),
+            Some(b'0') if tap.offset().is_multiple_of(4) => archives.push(archive(tap)?),
             _ => {
                 let what = "no cpio archive inside a compressed member";
                 return Err(invalid(Malformed::at(tap.offset(), what)));

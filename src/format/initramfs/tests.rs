@@ -204,6 +204,14 @@ fn every_compression_comes_out_the_same_and_canonical_members_keep_their_bytes()
 }
 
 #[test]
+fn lzo_is_named() {
+    let lzo = b"\x89LZO\0\r\n\x1a\n\x10\x40";
+    assert!(why(lzo).starts_with("compressed with lzo"), "{}", why(lzo));
+    let behind = [archive(&[file("early_cpio", 1, b"1")]), lzo.to_vec()].concat();
+    assert!(why(&behind).starts_with("compressed with lzo"), "{}", why(&behind));
+}
+
+#[test]
 fn trailing_bytes_are_kept() {
     let mut bytes = packed(Packing::Gzip(9), &archive(&[file("a", 3, b"x")]));
     bytes.extend(b"\0\0key = value\n#BOOTCONFIG\n");

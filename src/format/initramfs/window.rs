@@ -19,15 +19,16 @@ pub fn spooled<S: Read + Seek>(spool: &Mutex<S>, data: u64, size: u32) -> io::Re
     Err(io::ErrorKind::UnexpectedEof.into())
 }
 
-/// A range of a seekable file.
-pub(super) struct Window<'a, F> {
+/// A range of a seekable file, from its beginning.
+pub struct Window<'a, F> {
     file: &'a Mutex<F>,
     at: u64,
     end: u64,
 }
 
 impl<'a, F> Window<'a, F> {
-    pub(super) fn new(file: &'a Mutex<F>, range: Range<u64>) -> Self {
+    /// `range` in bytes; what the file lacks of it is missing at the end.
+    pub fn new(file: &'a Mutex<F>, range: Range<u64>) -> Self {
         Window { file, at: range.start, end: range.end }
     }
 }

@@ -347,10 +347,11 @@ impl<'a> Side<'a> {
     fn of(logical: &'a Logical<'a>) -> Result<Self, Malformed> {
         let mut by_name: BTreeMap<String, Versions<'a>> = BTreeMap::new();
         for package in &logical.packages {
-            let header = Header::parse(&package.blob)?;
+            let blob = package.blob.whole();
+            let header = Header::parse(&blob)?;
             let text = |tag| String::from_utf8_lossy(header.string(tag)).into_owned();
             let name = format!("{}.{}", text(tag::NAME), text(tag::ARCH));
-            let key = SortKey::of(&package.blob, 0)?;
+            let key = SortKey::of(&blob, 0)?;
             let versions = by_name.entry(name.trim_end_matches('.').to_owned()).or_default();
             versions.entry(header.nevra()).or_default().push(Known { package, key });
         }
@@ -397,7 +398,8 @@ fn indexes(a: &Side<'_>, b: &Side<'_>) -> Vec<String> {
 }
 
 fn header_change(nevra: &str, a: &Known<'_>, b: &Known<'_>) -> Result<HeaderChange, Malformed> {
-    let (a, b) = (Header::parse(&a.package.blob)?, Header::parse(&b.package.blob)?);
+    let blobs = [a, b].map(|known| known.package.blob.whole());
+    let (a, b) = (Header::parse(&blobs[0])?, Header::parse(&blobs[1])?);
     let numbers: BTreeSet<u32> = a.entries().iter().chain(b.entries()).map(|e| e.tag).collect();
     let regions = tag::HEADERIMAGE..=tag::HEADERIMMUTABLE;
     let differs = |&n: &u32| !header::is_time(n) && !regions.contains(&n) && a.get(n) != b.get(n);

@@ -37,14 +37,15 @@ pub fn write(
     }
     let mut packages = Vec::with_capacity(db.packages.len());
     for package in &db.packages {
-        match SortKey::of(&package.blob, 0) {
+        match SortKey::of(&package.blob.whole(), 0) {
             Ok(key) => packages.push((key, package)),
             Err(malformed) => return Ok(Err(malformed)),
         }
     }
     packages.sort_by(|a, b| a.0.cmp(&b.0));
     for (_, package) in packages {
-        let Ok(header) = Header::parse(&package.blob) else { continue };
+        let blob = package.blob.whole();
+        let Ok(header) = Header::parse(&blob) else { continue };
         writeln!(out, "package {}", header.nevra())?;
         tags(&header, times, out)?;
         let mut mine = rows.remove(&package.hnum).unwrap_or_default();

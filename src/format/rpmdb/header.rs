@@ -200,6 +200,11 @@ impl<'a> Header<'a> {
         self.get(tag).and_then(Value::string).unwrap_or_default()
     }
 
+    /// The blob that it was read from.
+    pub(super) fn blob(&self) -> &'a [u8] {
+        self.blob
+    }
+
     /// The big-endian 32-bit integer at byte `at` of the blob.
     pub(super) fn u32_at(&self, at: usize) -> Option<u32> {
         be32(self.blob, at)

@@ -6,6 +6,7 @@
 //! databases "but for install times and hnum" are defined here once, for all backends.
 
 pub mod bdb;
+pub mod blob;
 pub mod bytes;
 pub mod diff;
 pub mod dump;
@@ -22,6 +23,7 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 
 use crate::format::Malformed;
+use blob::Blob;
 use header::{Header, tag};
 
 /// The index whose keys are install times: INSTALLTID as four bytes in the writing host's order.
@@ -45,7 +47,7 @@ pub struct Package<'a> {
     /// The number that index rows refer to it by.
     pub hnum: u32,
     /// The header blob.
-    pub blob: Cow<'a, [u8]>,
+    pub blob: Blob<'a>,
 }
 
 /// One row of an index table.
@@ -79,7 +81,10 @@ impl SortKey {
     /// The key of a package with this header blob, as if its install times were clamped to
     /// `epoch`. Fails as [`Header::parse`] and [`Header::times`] do.
     pub fn of(blob: &[u8], epoch: u32) -> Result<Self, Malformed> {
-        let header = Header::parse(blob)?;
+        Self::of_header(&Header::parse(blob)?, epoch)
+    }
+
+    fn of_header(header: &Header<'_>, epoch: u32) -> Result<Self, Malformed> {
         let text = |tag| header.string(tag).to_vec();
         let times = header.times()?;
         let clamped = |place: &Range<usize>| header.u32_at(place.start).unwrap_or(0).min(epoch);
@@ -92,7 +97,7 @@ impl SortKey {
             sha256: text(tag::SHA256HEADER),
             sha1: text(tag::SHA1HEADER),
             sigmd5: header.get(tag::SIGMD5).map_or_else(Vec::new, |v| v.bytes.to_vec()),
-            content: content(blob, &times),
+            content: content(header.blob(), &times),
             times: times.iter().map(clamped).collect(),
         })
     }
@@ -160,108 +165,152 @@ impl Endian {
     }
 }
 
-/// INSTALLTID of a header blob, if it has one.
-pub fn install_tid(blob: &[u8]) -> Result<Option<u32>, Malformed> {
-    Ok(Header::parse(blob)?.get(tag::INSTALLTID).and_then(|v| v.u32()))
+/// What becomes of the packages of a database, and of the rows that name them.
+///
+/// Rows are given to it table by table, so that no two tables need be in memory at once.
+#[derive(Clone, Debug)]
+pub struct Numbers {
+    packages: BTreeMap<u32, Future>,
+    epoch: u32,
+    digest: [u8; 32],
 }
 
-impl<'a> Logical<'a> {
-    /// Sorts the packages into canonical order, clamps their install times to `epoch`, numbers
-    /// them 1 to N, and renumbers and sorts the rows of every index by (hnum, idx, key);
-    /// [`INSTALLTID_INDEX`] keys follow the clamped header in their own byte order.
-    ///
-    /// Fails, leaving `self` half done, on a header that cannot be parsed, on an hnum that occurs
-    /// twice, on a row whose package is missing, and on an install-time key that is not its
-    /// package's.
-    pub fn canonicalise(&mut self, epoch: u32) -> Result<(), Malformed> {
-        self.renumber(epoch)?;
-        for package in &mut self.packages {
-            if header::clamp_needed(&package.blob, epoch)? {
-                header::clamp_times(package.blob.to_mut(), epoch)?;
+/// What becomes of one package.
+#[derive(Clone, Debug)]
+struct Future {
+    /// Its new number.
+    hnum: u32,
+    /// INSTALLTID as it is.
+    tid: Option<u32>,
+    /// Where in its blob the times begin that are later than the epoch.
+    late: Vec<usize>,
+}
+
+impl Numbers {
+    /// Of these packages: numbered from 1 in canonical order, their times clamped to `epoch`.
+    /// Fails on a header that cannot be parsed, and on an hnum that occurs twice.
+    pub fn of(packages: &[Package<'_>], epoch: u32) -> Result<Self, Malformed> {
+        let mut keys = Vec::with_capacity(packages.len());
+        let mut futures = BTreeMap::new();
+        for package in packages {
+            let blob = package.blob.whole();
+            let header = Header::parse(&blob)?;
+            keys.push((package.hnum, SortKey::of_header(&header, epoch)?));
+            let tid = header.get(tag::INSTALLTID).and_then(|v| v.u32());
+            let mut late = header.times()?.into_iter().map(|place| place.start).collect::<Vec<_>>();
+            late.retain(|&at| header.u32_at(at).is_some_and(|time| time > epoch));
+            if futures.insert(package.hnum, Future { hnum: 0, tid, late }).is_some() {
+                return Err(Malformed::at(0u64, "two packages have the same hnum"));
             }
         }
-        Ok(())
-    }
-
-    /// As [`Logical::canonicalise`], but headers keep their times: for a writer that clamps what it
-    /// writes, so that no second copy of every header is needed.
-    pub fn renumber(&mut self, epoch: u32) -> Result<(), Malformed> {
-        let tids = self.tids()?;
-        let new = self.numbers(epoch)?;
-        for (name, rows) in &mut self.indexes {
-            let clamped = name == INSTALLTID_INDEX;
-            let order = clamped.then(|| {
-                Endian::of_database(
-                    rows.iter().filter_map(|r| Some((&*r.key, *tids.get(&r.hnum)?))),
-                )
-            });
-            for row in rows.iter_mut() {
-                if let Some(order) = order {
-                    row.key = Cow::Owned(clamped_key(&tids, row, order, epoch)?.to_vec());
-                }
-                row.hnum = *new.get(&row.hnum).ok_or_else(|| orphan(name, row.hnum))?;
-            }
-            rows.sort_unstable();
-        }
-        for package in &mut self.packages {
-            package.hnum = new.get(&package.hnum).copied().unwrap_or_default();
-        }
-        self.packages.sort_unstable_by_key(|p| p.hnum);
-        Ok(())
-    }
-
-    /// New hnum by old, of packages whose times are clamped to `epoch`.
-    fn numbers(&self, epoch: u32) -> Result<BTreeMap<u32, u32>, Malformed> {
-        let new = renumber(self.keys(epoch)?);
-        match new.len() == self.packages.len() {
-            true => Ok(new),
-            false => Err(Malformed::at(0u64, "two packages have the same hnum")),
-        }
-    }
-
-    /// Number and key of each package.
-    fn keys(&self, epoch: u32) -> Result<Vec<(u32, SortKey)>, Malformed> {
-        self.packages.iter().map(|p| Ok((p.hnum, SortKey::of(&p.blob, epoch)?))).collect()
-    }
-
-    /// INSTALLTID by hnum.
-    fn tids(&self) -> Result<BTreeMap<u32, u32>, Malformed> {
-        let mut tids = BTreeMap::new();
-        for package in &self.packages {
-            if let Some(tid) = install_tid(&package.blob)? {
-                tids.insert(package.hnum, tid);
-            }
-        }
-        Ok(tids)
-    }
-
-    /// A digest of everything but install times and hnum: two databases with the same digest
-    /// hold the same packages and the same index rows. Fails as [`Logical::canonicalise`] does.
-    pub fn digest(&self) -> Result<[u8; 32], Malformed> {
-        let (tids, mut keys) = (self.tids()?, self.keys(0)?);
         keys.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.cmp(&b.0)));
         let mut hash = Sha256::new();
-        keys.iter().for_each(|(_, key)| hash.update(key.content()));
-        let new = renumber(keys);
-        for (name, rows) in &self.indexes {
-            let mut sorted = Vec::with_capacity(rows.len());
-            for row in rows {
-                let key: &[u8] = match name == INSTALLTID_INDEX {
-                    true => clamped_key(&tids, row, Endian::Little, 0).map(|_| &[][..])?,
-                    false => &row.key,
-                };
-                let hnum = *new.get(&row.hnum).ok_or_else(|| orphan(name, row.hnum))?;
-                sorted.push((hnum, row.idx, key));
+        for (hnum, (old, key)) in (1..).zip(&keys) {
+            hash.update(key.content());
+            futures.entry(*old).and_modify(|future| future.hnum = hnum);
+        }
+        Ok(Numbers { packages: futures, epoch, digest: hash.finalize().into() })
+    }
+
+    /// The time that none is later than, in seconds since 1970.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// A digest of what the packages are, whenever they were installed and whatever their numbers.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// Numbers, clamps and sorts the packages that this was made of.
+    pub fn apply(&self, packages: &mut [Package<'_>]) {
+        for package in packages.iter_mut() {
+            let Some(future) = self.packages.get(&package.hnum) else { continue };
+            for &at in &future.late {
+                package.blob.put(at, &self.epoch.to_be_bytes());
             }
-            sorted.sort_unstable();
-            feed(&mut hash, name.as_bytes());
-            for (hnum, idx, key) in sorted {
-                hash.update(hnum.to_le_bytes());
-                hash.update(idx.to_le_bytes());
-                feed(&mut hash, key);
+            package.hnum = future.hnum;
+        }
+        packages.sort_unstable_by_key(|package| package.hnum);
+    }
+
+    /// Numbers and sorts the rows of a table; the keys of [`INSTALLTID_INDEX`] follow the clamped
+    /// headers, each in its own byte order. Fails, with `rows` half done, on a row whose package is
+    /// missing, and on an install-time key that is not its package's.
+    pub fn apply_to_rows(&self, table: &str, rows: &mut [Row<'_>]) -> Result<(), Malformed> {
+        if table == INSTALLTID_INDEX {
+            let tid = |row: &Row<'_>| self.packages.get(&row.hnum)?.tid;
+            let keys = rows.iter().filter_map(|row| Some((&*row.key, tid(row)?)));
+            let order = Endian::of_database(keys);
+            for row in rows.iter_mut() {
+                row.key = Cow::Owned(self.time_key(row, order)?.to_vec());
             }
         }
+        for row in rows.iter_mut() {
+            row.hnum = self.number(table, row.hnum)?;
+        }
+        rows.sort_unstable();
+        Ok(())
+    }
+
+    /// A digest of the rows of a table, with the packages' new numbers and without install times.
+    /// Fails as [`Numbers::apply_to_rows`] does.
+    pub fn digest_of_rows(&self, table: &str, rows: &[Row<'_>]) -> Result<[u8; 32], Malformed> {
+        let mut sorted = Vec::with_capacity(rows.len());
+        for row in rows {
+            let key: &[u8] = match table == INSTALLTID_INDEX {
+                true => self.time_key(row, Endian::Little).map(|_| &[][..])?,
+                false => &row.key,
+            };
+            sorted.push((self.number(table, row.hnum)?, row.idx, key));
+        }
+        sorted.sort_unstable();
+        let mut hash = Sha256::new();
+        for (hnum, idx, key) in sorted {
+            hash.update(hnum.to_le_bytes());
+            hash.update(idx.to_le_bytes());
+            feed(&mut hash, key);
+        }
         Ok(hash.finalize().into())
+    }
+
+    /// The new number of a package, by its old one.
+    pub fn get(&self, hnum: u32) -> Option<u32> {
+        self.packages.get(&hnum).map(|future| future.hnum)
+    }
+
+    fn number(&self, table: &str, hnum: u32) -> Result<u32, Malformed> {
+        self.get(hnum).ok_or_else(|| {
+            let what = format!("index {table} has a row for hnum {hnum}, which has no package");
+            Malformed::at(0u64, what)
+        })
+    }
+
+    /// The key of an install-time row after clamping, in the byte order that it had: that of the
+    /// database if it could be in both.
+    fn time_key(&self, row: &Row<'_>, order: Endian) -> Result<[u8; 4], Malformed> {
+        let tid = self.packages.get(&row.hnum).and_then(|future| future.tid);
+        let found = tid.and_then(|tid| Some((tid, Endian::of_key(&row.key, tid, order)?)));
+        let (tid, order) = found.ok_or_else(|| {
+            let what = format!("{INSTALLTID_INDEX} key of hnum {} is not its package's", row.hnum);
+            Malformed::at(0u64, what)
+        })?;
+        Ok(order.bytes(tid.min(self.epoch)))
+    }
+}
+
+impl Logical<'_> {
+    /// Sorts the packages into canonical order, clamps their install times to `epoch`, numbers
+    /// them 1 to N, and renumbers and sorts the rows of every index by (hnum, idx, key).
+    ///
+    /// Fails, leaving `self` half done, as [`Numbers::of`] and [`Numbers::apply_to_rows`] do.
+    pub fn canonicalise(&mut self, epoch: u32) -> Result<(), Malformed> {
+        let numbers = Numbers::of(&self.packages, epoch)?;
+        for (table, rows) in &mut self.indexes {
+            numbers.apply_to_rows(table, rows)?;
+        }
+        numbers.apply(&mut self.packages);
+        Ok(())
     }
 }
 
@@ -269,24 +318,4 @@ impl<'a> Logical<'a> {
 fn feed(hash: &mut Sha256, bytes: &[u8]) {
     hash.update((bytes.len() as u64).to_le_bytes());
     hash.update(bytes);
-}
-
-/// The key of an install-time row after clamping, in the byte order that it had.
-fn clamped_key(
-    tids: &BTreeMap<u32, u32>,
-    row: &Row<'_>,
-    order: Endian,
-    epoch: u32,
-) -> Result<[u8; 4], Malformed> {
-    let tid = tids.get(&row.hnum).copied();
-    let found = tid.and_then(|tid| Some((tid, Endian::of_key(&row.key, tid, order)?)));
-    let (tid, order) = found.ok_or_else(|| {
-        let what = format!("{INSTALLTID_INDEX} key of hnum {} is not its package's", row.hnum);
-        Malformed::at(0u64, what)
-    })?;
-    Ok(order.bytes(tid.min(epoch)))
-}
-
-fn orphan(index: &str, hnum: u32) -> Malformed {
-    Malformed::at(0u64, format!("index {index} has a row for hnum {hnum}, which has no package"))
 }

@@ -3,16 +3,22 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::{self, Cursor};
+use std::fs;
+use std::io::{self, Read};
+use std::sync::Mutex;
 
 use super::inside::Registry;
 use super::{ImageTree, Unpacked, tree, unpack};
 use crate::engine::Context;
 use crate::format::compress::Packing;
 use crate::format::initramfs::{
-    Contents, DIRECTORY, Entry, Error, Inner, Inside, REGULAR, Segment, spooled,
+    Contents, DIRECTORY, Entry, Error, Inner, Inside, REGULAR, Segment, Window, spooled,
 };
 use crate::plugins::{File, Plugin};
+use crate::tree::Seekable;
+
+/// Bytes compared at a time.
+const PIECE: u64 = 64 << 10;
 
 /// One difference between two images, "first | second".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,13 +41,17 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What differs between two images in memory: first what the compressions and archives differ in,
+/// What differs between two images: first what the compressions and archives differ in,
 /// then what the entries' numbers differ in, then path by path. Empty if the bytes are the same.
-pub fn diff(a: &[u8], b: &[u8], cx: &Context) -> Result<Vec<Difference>, Error> {
-    if a == b {
+pub fn diff(
+    a: &mut dyn Seekable,
+    b: &mut dyn Seekable,
+    cx: &Context,
+) -> Result<Vec<Difference>, Error> {
+    if same(&mut *a, &mut *b)? {
         return Ok(Vec::new());
     }
-    let (a, b) = (Side::new(a)?, Side::new(b)?);
+    let (a, b) = (Side::new(a, cx)?, Side::new(b, cx)?);
     let mut out = Vec::new();
     segments(&a, &b, &mut out)?;
     let trees = [
@@ -68,24 +78,28 @@ pub fn diff(a: &[u8], b: &[u8], cx: &Context) -> Result<Vec<Difference>, Error> 
 }
 
 struct Side<'a> {
-    bytes: &'a [u8],
+    input: Mutex<&'a mut dyn Seekable>,
     unpacked: Unpacked,
 }
 
 type Node<'a> = (&'a Entry, u64, u32);
 
 impl<'a> Side<'a> {
-    fn new(bytes: &'a [u8]) -> Result<Self, Error> {
-        Ok(Side { bytes, unpacked: unpack(bytes)? })
+    fn new(mut input: &'a mut dyn Seekable, cx: &Context) -> Result<Self, Error> {
+        let unpacked = unpack(&mut input, cx)?;
+        Ok(Side { input: Mutex::new(input), unpacked })
     }
 
     fn content(&self, node: Node<'_>) -> io::Result<Vec<u8>> {
         spooled(&self.unpacked.spool, node.1, node.2)
     }
 
-    fn packed(&self, segment: &Segment) -> &[u8] {
-        let range = segment.range.start as usize..segment.range.end as usize;
-        self.bytes.get(range).unwrap_or_default()
+    fn packed(&self, segment: &Segment) -> impl Read + '_ {
+        Window::new(&self.input, segment.range.clone())
+    }
+
+    fn unpacked(&self, segment: &Segment) -> impl Read + '_ {
+        Window::new(&self.unpacked.spool, segment.unpacked.clone())
     }
 }
 
@@ -108,11 +122,11 @@ fn segments(a: &Side<'_>, b: &Side<'_>, out: &mut Vec<Difference>) -> io::Result
     }
     for (x, y) in x.iter().zip(y) {
         let (Some(p), Some(q)) = (x.packing, y.packing) else { continue };
-        let (m, n) = (a.packed(x), b.packed(y));
-        let sizes = format!("{} | {} bytes", m.len(), n.len());
+        let len = |segment: &Segment| segment.range.end - segment.range.start;
+        let sizes = format!("{} | {} bytes", len(x), len(y));
         if p != q {
             out.push(whole(format!("compressed differently: {p} | {q} ({sizes})")));
-        } else if m != n && same_content(a, x, b, y)? {
+        } else if !same(a.packed(x), b.packed(y))? && same(a.unpacked(x), b.unpacked(y))? {
             out.push(whole(recompressed(p, &sizes)));
         }
     }
@@ -127,14 +141,18 @@ fn recompressed(packing: Packing, sizes: &str) -> String {
     )
 }
 
-fn same_content(a: &Side<'_>, x: &Segment, b: &Side<'_>, y: &Segment) -> io::Result<bool> {
-    let bytes = |side: &Side<'_>, segment: &Segment| {
-        let range = &segment.unpacked;
-        let size = u32::try_from(range.end - range.start).map_err(io::Error::other)?;
-        spooled(&side.unpacked.spool, range.start, size)
-    };
-    Ok(x.unpacked.end - x.unpacked.start == y.unpacked.end - y.unpacked.start
-        && bytes(a, x)? == bytes(b, y)?)
+/// Whether two readers give the same bytes.
+fn same(mut a: impl Read, mut b: impl Read) -> io::Result<bool> {
+    let (mut x, mut y) = (Vec::new(), Vec::new());
+    loop {
+        x.clear();
+        y.clear();
+        a.by_ref().take(PIECE).read_to_end(&mut x)?;
+        b.by_ref().take(PIECE).read_to_end(&mut y)?;
+        if x != y || x.is_empty() {
+            return Ok(x == y);
+        }
+    }
 }
 
 /// What a generator's bookkeeping differs in, one line a field: it says nothing of the trees.
@@ -180,7 +198,7 @@ struct Pair<'a> {
     path: &'a [u8],
     a: Node<'a>,
     b: Node<'a>,
-    trees: &'a [ImageTree<'a, Cursor<Vec<u8>>>; 2],
+    trees: &'a [ImageTree<'a, fs::File>; 2],
     sides: (&'a Side<'a>, &'a Side<'a>),
     cx: &'a Context,
 }

@@ -55,6 +55,9 @@ impl Inside for Registry<'_> {
 
     fn judge(&self, entry: &Entry, content: Vec<u8>) -> Inner {
         let mut seen = tree::entry(entry, 0);
+        if self.cx.keeps(&seen) {
+            return Inner::Keep;
+        }
         let mut now = Cow::Borrowed(&content);
         if parameters::wants(&entry.name) {
             now = Cow::Owned(parameters::canonical(&content));
@@ -74,10 +77,12 @@ impl Inside for Registry<'_> {
                     match steps.iter().rev().find_map(|step| step.leaves(&seen.path)) {
                         Some(Left::Bytes(bytes)) => now = Cow::Owned(bytes.to_vec()),
                         Some(Left::Nothing) => return Inner::Remove,
-                        Some(Left::Link(_)) | None => {}
+                        // No plugin that streams acts inside.
+                        Some(Left::Spooled(_) | Left::Link(_)) | None => {}
                     }
                 }
                 Verdict::Keep
+                | Verdict::Spooled(_)
                 | Verdict::Mtime(_)
                 | Verdict::Xattrs(_)
                 | Verdict::With(_)

@@ -10,12 +10,13 @@ mod rewrite;
 mod tree;
 mod uki;
 
-use std::io::{Cursor, Read, Seek, Write};
+use std::fs;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
 use super::pattern::Globs;
-use super::{File, Opt, Page, Plugin, Verdict, Want};
+use super::{File, Opt, Page, Plugin, Spool, Spooled, Verdict, Want};
 use crate::engine::Context;
 use crate::format::Malformed;
 use crate::format::initramfs::{Error, Image, Limits, Outcome, Rules, canonical, read};
@@ -48,7 +49,8 @@ static PAGE: Page = Page {
            counted from 1, links recounted, devices 0, times at most SOURCE_DATE_EPOCH, padding \
            zero; equal files of an archive made by dracut are one file (its own intent, since \
            dracut-ng 108); owners, modes, device nodes, microcode alignment and bytes after the \
-           archives are kept. The other plugins run on the files inside. A member that is \
+           archives are kept. The other plugins run on the files inside, but for \
+           those that `keep` names by their path in it. A member that is \
            canonical keeps its compressed bytes; any other is compressed again with the same \
            algorithm at fixed parameters. The kernel and every reader unpack it to the same tree. \
            Files in usr/lib/ostree-boot named after the checksum are renamed with their kernel. \
@@ -97,6 +99,9 @@ static IMAGES: &[&str] = &[
 static UKIS: &[&str] =
     &["{boot,efi}/**.efi", "usr/lib/modules/*/*.efi", "usr/lib/ostree-boot/**.efi"];
 
+/// Most differences of two images that a report shows.
+const LINES: usize = 50;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Image,
@@ -121,69 +126,91 @@ impl Plugin for Initramfs {
     }
 
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        role(entry).map_or(Want::No, |_| Want::Bytes)
+        role(entry).map_or(Want::No, |_| Want::Stream)
     }
 
     fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
-        if role(file.entry) == Some(Role::Uki) {
-            return uki::verdict(&file.bytes);
-        }
-        let start = Instant::now();
-        let (bytes, outcome) = match form(&file.bytes, cx) {
-            Ok(done) => done,
-            Err(Error::Malformed(what)) => return Verdict::Unparsed(what),
-            Err(Error::Io(e)) => return Verdict::Unparsed(Malformed::at(0, format!("{e},"))),
+        let verdict = match role(file.entry) {
+            Some(Role::Uki) => uki::verdict(file),
+            Some(Role::Image) | None => judge(file, cx),
         };
-        if !outcome.changed {
-            return Verdict::Keep;
-        }
-        let what = format!("{} bytes; {}", file.bytes.len(), summary(&outcome));
-        cx.spent.add(&file.entry.path, what, start.elapsed());
-        if cx.option(&PAGE, "mode") == "report" {
-            return Verdict::Report(format!("not in canonical form; {}", summary(&outcome)));
-        }
-        names::follow(file, bytes)
+        verdict.unwrap_or_else(|error| match error {
+            Error::Malformed(what) => Verdict::Unparsed(what),
+            Error::Io(e) => Verdict::Unparsed(Malformed::at(0, format!("{e},"))),
+        })
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, cx: &Context) -> Vec<String> {
         if role(a.entry) == Some(Role::Uki) {
             return vec!["unified kernel image: its initramfs is inside a signature".to_owned()];
         }
-        match diff(&a.bytes, &b.bytes, cx) {
-            Ok(differences) => differences.iter().map(ToString::to_string).collect(),
+        let open = || Ok::<_, Error>((a.open()?, b.open()?));
+        match open().and_then(|(mut a, mut b)| diff(&mut a, &mut b, cx)) {
+            Ok(differences) => lines(&differences),
             Err(e) => vec![format!("not compared inside: {e}")],
         }
     }
+
+    fn within(&self, a: &File<'_>, b: &File<'_>, cx: &Context) -> Vec<String> {
+        self.explain(a, b, cx)
+    }
 }
 
-/// An image in memory and where its content went.
+/// One line a difference, and how many more there are.
+fn lines(differences: &[Difference]) -> Vec<String> {
+    let mut lines: Vec<_> = differences.iter().take(LINES).map(ToString::to_string).collect();
+    if let Some(more) = differences.len().checked_sub(LINES).filter(|more| *more > 0) {
+        lines.push(format!("and {more} more (`reprofix initramfs diff A B` shows all)"));
+    }
+    lines
+}
+
+fn judge(file: &File<'_>, cx: &Context) -> Result<Verdict, Error> {
+    let start = Instant::now();
+    let (canonical, outcome) = form(file.open()?, cx)?;
+    let Some(canonical) = canonical else { return Ok(Verdict::Keep) };
+    let what = format!("{} bytes; {}", outcome.before, summary(&outcome));
+    cx.spent.add(&file.entry.path, what, start.elapsed());
+    if cx.option(&PAGE, "mode") == "report" {
+        return Ok(Verdict::Report(format!("not in canonical form; {}", summary(&outcome))));
+    }
+    Ok(names::follow(file, canonical)?)
+}
+
+/// An image that was read.
 pub struct Unpacked {
     /// The table of entries.
     pub image: Image,
-    /// The content.
-    pub spool: Mutex<Cursor<Vec<u8>>>,
+    /// The content, in a file without a name.
+    pub spool: Mutex<fs::File>,
 }
 
-/// Reads an image in memory.
-pub fn unpack(bytes: &[u8]) -> Result<Unpacked, Error> {
-    let mut spool = Cursor::new(Vec::new());
-    let image = read(bytes, bytes.len() as u64, &mut spool, &Limits::default())?;
+/// Reads an image from its beginning. Memory is what the table takes, and the decoder's window.
+pub fn unpack<R: Read + Seek + Send>(input: &mut R, cx: &Context) -> Result<Unpacked, Error> {
+    let len = input.seek(SeekFrom::End(0))?;
+    input.rewind()?;
+    let mut spool = BufWriter::with_capacity(256 << 10, cx.scratch()?);
+    let image = read(input, len, &mut spool, &Limits::default())?;
+    let spool = spool.into_inner().map_err(io::IntoInnerError::into_error)?;
     Ok(Unpacked { image, spool: Mutex::new(spool) })
 }
 
-/// The canonical form of an image in memory, and what became of it; no bytes if nothing changed.
-pub fn form(bytes: &[u8], cx: &Context) -> Result<(Vec<u8>, Outcome), Error> {
-    let Unpacked { image, spool } = unpack(bytes)?;
-    let mut out = Vec::new();
-    let outcome = write(&image, Cursor::new(bytes), &spool, &mut out, cx)?;
-    Ok((out, outcome))
+/// The canonical form of an image, unless it has it already, and what became of it.
+pub fn form<R: Read + Seek + Send>(
+    mut input: R,
+    cx: &Context,
+) -> Result<(Option<Spooled>, Outcome), Error> {
+    let unpacked = unpack(&mut input, cx)?;
+    let mut out = Spool::new(cx.scratch()?);
+    let outcome = write(&unpacked, input, &mut out, cx)?;
+    let canonical = outcome.changed.then(|| out.finish()).transpose()?;
+    Ok((canonical, outcome))
 }
 
 /// Writes the canonical form of an image that was read, by the options and epoch of `cx`.
-fn write<R: Read + Seek, S: Read + Write + Seek + Send, W: Write>(
-    image: &Image,
+fn write<R: Read + Seek, W: Write>(
+    Unpacked { image, spool }: &Unpacked,
     input: R,
-    spool: &Mutex<S>,
     output: W,
     cx: &Context,
 ) -> Result<Outcome, Error> {

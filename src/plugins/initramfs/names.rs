@@ -5,50 +5,45 @@
 //! after them: a changed image under its old name would make two systems share one boot directory.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::format::Malformed;
-use crate::plugins::{File, Step, Verdict};
+use crate::plugins::{File, Spooled, Step, Verdict};
 use crate::tree::{Kind, Tree};
 
-/// The verdict on an image whose canonical form is `bytes`: a rewrite, with new names for it and
+/// The verdict on an image whose canonical form is known: a rewrite, with new names for it and
 /// its kernel where they hold the checksum of both.
-pub(super) fn follow(file: &File<'_>, bytes: Vec<u8>) -> Verdict {
+pub(super) fn follow(file: &File<'_>, canonical: Spooled) -> io::Result<Verdict> {
     let path = &file.entry.path;
-    let Some((stem, old)) = checksum(file.entry.name()) else { return Verdict::Rewrite(bytes) };
-    let Some(dir) = path.parent() else { return Verdict::Rewrite(bytes) };
-    let report = |why: &str| {
-        Verdict::Report(format!(
-            "{why}, so it cannot be renamed when it changes; build it reproducibly instead"
-        ))
-    };
-    let pair = match pair(file.tree, dir, old) {
-        Ok(pair) => pair,
-        Err(e) => return Verdict::Unparsed(Malformed::at(0, format!("kernel not read: {e},"))),
-    };
-    let Some((kernel, content)) = pair.filter(|(_, k)| hex(k, &file.bytes).as_bytes() == old)
-    else {
-        return report(
+    let named = checksum(file.entry.name()).zip(path.parent());
+    let Some(((stem, old), dir)) = named else { return Ok(Verdict::Spooled(canonical)) };
+    let report = || {
+        Verdict::Report(
             "its name ends in a checksum that is not that of the one kernel beside it and this \
-             initramfs alone",
-        );
+             initramfs alone, so it cannot be renamed when it changes; build it reproducibly \
+             instead"
+                .to_owned(),
+        )
     };
-    let new = hex(&content, &bytes);
+    let Some((kernel, of_kernel)) = kernel(file.tree, dir, old)? else { return Ok(report()) };
+    if hex(of_kernel.clone(), &mut file.open()?)?.as_bytes() != old {
+        return Ok(report());
+    }
+    let new = hex(of_kernel, &mut canonical.reader())?;
     let renamed = |stem: &[u8]| dir.join(OsString::from_vec([stem, new.as_bytes()].concat()));
     let kernel_stem = &kernel.as_bytes()[..kernel.len() - old.len()];
     let (new_image, new_kernel, kernel) = (renamed(stem), renamed(kernel_stem), dir.join(&kernel));
     // Both new names stand before an old one goes: at any moment there is a whole pair.
-    Verdict::Steps(vec![
+    Ok(Verdict::Steps(vec![
         Step::Link(new_kernel, kernel.clone()),
         Step::Link(new_image.clone(), path.clone()),
-        Step::Write(new_image, bytes),
+        Step::Write(new_image, canonical.into()),
         Step::Remove(kernel),
         Step::Remove(path.clone()),
-    ])
+    ]))
 }
 
 /// A name up to its last dash, and the checksum after it.
@@ -58,9 +53,9 @@ fn checksum(name: &[u8]) -> Option<(&[u8], &[u8])> {
     (hex && stem.ends_with(b"-")).then_some((stem, digits))
 }
 
-/// The kernel in `dir` whose name ends in `old`, and its content, if nothing but it and one
-/// initramfs has that checksum: a device tree would have to follow too.
-fn pair(tree: &dyn Tree, dir: &Path, old: &[u8]) -> io::Result<Option<(OsString, Vec<u8>)>> {
+/// The kernel in `dir` whose name ends in `old`, and the hash of its content so far, if nothing but
+/// it and one initramfs has that checksum: a device tree would have to follow too.
+fn kernel(tree: &dyn Tree, dir: &Path, old: &[u8]) -> io::Result<Option<(OsString, Sha256)>> {
     let is_kernel = |n: &OsString| n.as_bytes().starts_with(b"vmlinu");
     let names = tree.list(dir)?;
     let of_it: Vec<_> = names.iter().filter(|n| n.as_bytes().ends_with(old)).collect();
@@ -70,12 +65,19 @@ fn pair(tree: &dyn Tree, dir: &Path, old: &[u8]) -> io::Result<Option<(OsString,
     if tree.lookup(&path)?.is_none_or(|e| e.kind != Kind::File) {
         return Ok(None);
     }
-    Ok(tree.read(&path)?.map(|content| ((**name).clone(), content)))
+    let mut hash = Sha256::new();
+    let there = tree.stream(&path, &mut |bytes| hash.update(bytes))?;
+    Ok(there.then(|| ((**name).clone(), hash)))
 }
 
-fn hex(kernel: &[u8], image: &[u8]) -> String {
-    let mut hash = Sha256::new();
-    hash.update(kernel);
-    hash.update(image);
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+/// The checksum of a kernel and an image.
+fn hex(mut kernel: Sha256, image: &mut dyn Read) -> io::Result<String> {
+    let mut buf = [0; 64 << 10];
+    loop {
+        match image.read(&mut buf)? {
+            0 => break,
+            got => kernel.update(&buf[..got]),
+        }
+    }
+    Ok(kernel.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }

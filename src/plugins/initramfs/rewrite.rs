@@ -4,12 +4,11 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek};
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::{summary, write};
+use super::{summary, unpack, write};
 use crate::engine::Context;
-use crate::format::initramfs::{Error, Limits, Outcome, read};
+use crate::format::initramfs::{Error, Outcome};
 use crate::fsx;
 
 /// What a rewrite did and what it cost.
@@ -17,8 +16,6 @@ use crate::fsx;
 pub struct Cost {
     /// What became of the image.
     pub outcome: Outcome,
-    /// Bytes of the image.
-    pub before: u64,
     /// Wall-clock time.
     pub time: Duration,
 }
@@ -27,35 +24,34 @@ impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.time.as_secs_f64();
         match self.outcome.changed {
-            false => write!(f, "canonical already: {} bytes, {seconds:.1} s", self.before),
+            false => write!(f, "canonical already: {} bytes, {seconds:.1} s", self.outcome.before),
             true => {
-                write!(f, "{} bytes; {}; {seconds:.1} s", self.before, summary(&self.outcome))
+                let before = self.outcome.before;
+                write!(f, "{before} bytes; {}; {seconds:.1} s", summary(&self.outcome))
             }
         }
     }
 }
 
 /// Writes the canonical form of the file `image` to the file `output`, which may be the same.
-/// The unpacked archives lie in a file without a name beside `output` meanwhile.
+/// The unpacked archives lie in a file without a name on the file system of `output` meanwhile.
 ///
 /// `output` gets the permission bits 0600 that dracut gives its images, and is complete or
 /// untouched. If `image` is canonical, `output` gets its bytes.
 pub fn rewrite(image: &Path, output: &Path, cx: &Context) -> Result<Cost, Error> {
     let start = Instant::now();
     let mut input = File::open(image)?;
-    let before = input.metadata()?.len();
-    let mut spool = BufWriter::with_capacity(256 << 10, fsx::scratch_beside(output)?);
-    let table = read(&mut input, before, &mut spool, &Limits::default())?;
-    let spool = Mutex::new(spool.into_inner().map_err(io::IntoInnerError::into_error)?);
+    let cx = cx.clone().scratch_in(fsx::dir_of(output));
+    let unpacked = unpack(&mut input, &cx)?;
     let mut outcome = Outcome::default();
     fsx::atomic_write_with(output, 0o600, |file| {
         let buffered = BufWriter::with_capacity(256 << 10, &mut *file);
-        outcome = write(&table, &mut input, &spool, buffered, cx)?;
+        outcome = write(&unpacked, &mut input, buffered, &cx)?;
         if !outcome.changed && image != output {
             input.rewind()?;
             io::copy(&mut input, file)?;
         }
         Ok::<bool, Error>(outcome.changed || image != output)
     })?;
-    Ok(Cost { outcome, before, time: start.elapsed() })
+    Ok(Cost { outcome, time: start.elapsed() })
 }

@@ -1,10 +1,22 @@
 //! Unified kernel images: PE files that hold an initramfs in a section, inside a signature.
 
-use crate::plugins::Verdict;
+use std::io::Read;
+
+use crate::format::initramfs::Error;
+use crate::plugins::{File, Verdict};
+
+/// Bytes at the beginning in which the table of sections is looked for.
+const HEAD: u64 = 64 << 10;
 
 /// What is said of an `.efi` file: nothing of those without an initramfs.
-pub(super) fn verdict(bytes: &[u8]) -> Verdict {
-    if !has_section(bytes, b".initrd\0").unwrap_or(false) {
+pub(super) fn verdict(file: &File<'_>) -> Result<Verdict, Error> {
+    let mut head = Vec::new();
+    file.open()?.take(HEAD).read_to_end(&mut head)?;
+    Ok(of_head(&head))
+}
+
+fn of_head(head: &[u8]) -> Verdict {
+    if !has_section(head, b".initrd\0").unwrap_or(false) {
         return Verdict::Keep;
     }
     Verdict::Report(
@@ -47,14 +59,14 @@ mod tests {
 
     #[test]
     fn only_an_image_with_an_initramfs_is_reported() {
-        assert!(matches!(verdict(&pe(b".initrd\0")), Verdict::Report(_)));
-        assert_eq!(verdict(&pe(b".text\0\0\0")), Verdict::Keep);
+        assert!(matches!(of_head(&pe(b".initrd\0")), Verdict::Report(_)));
+        assert_eq!(of_head(&pe(b".text\0\0\0")), Verdict::Keep);
         let whole = pe(b".initrd\0");
         for len in 0..whole.len() {
-            assert_eq!(verdict(&whole[..len]), Verdict::Keep, "cut to {len}");
+            assert_eq!(of_head(&whole[..len]), Verdict::Keep, "cut to {len}");
         }
         let mut far = whole;
         far[0x3c..0x40].fill(0xff);
-        assert_eq!(verdict(&far), Verdict::Keep);
+        assert_eq!(of_head(&far), Verdict::Keep);
     }
 }

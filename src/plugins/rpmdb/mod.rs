@@ -22,6 +22,10 @@ use crate::format::rpmdb::diff::diff;
 use crate::format::rpmdb::sqlite;
 use crate::tree::{Entry, Tree};
 
+/// Bytes of a database beyond which a plan is told to keep it: what exceeds the plan's memory for
+/// ordinary files is computed again when it is written.
+const COMPUTED_ONCE: usize = 16 << 20;
+
 /// The plugin.
 pub(super) struct Rpmdb;
 
@@ -154,8 +158,8 @@ fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
     let quoted = HISTORIES.iter().try_fold(false, |quoted, history| {
         Ok::<_, io::Error>(quoted || file.tree.lookup(Path::new(history))?.is_some())
     })?;
-    Ok(match quoted {
-        true => Verdict::Steps(vec![Step::Write(file.entry.path.clone(), new.bytes)]),
+    Ok(match quoted || new.bytes.len() > COMPUTED_ONCE {
+        true => Verdict::Steps(vec![Step::Write(file.entry.path.clone(), new.bytes.into())]),
         false => Verdict::Rewrite(new.bytes),
     })
 }
@@ -164,7 +168,7 @@ fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
 /// new database. So the log's contents come into the database first (applying it once more does
 /// no harm), then it goes, then the normal form comes.
 fn steps(file: &File<'_>, names: &[PathBuf], new: sqlite::Canonical) -> Vec<Step> {
-    let write = |bytes| Step::Write(file.entry.path.clone(), bytes);
+    let write = |bytes: Vec<u8>| Step::Write(file.entry.path.clone(), bytes.into());
     let sides = names.iter().flat_map(|n| SIDES.map(|s| Step::Remove(beside(n, s))));
     let recovered = new.recovered.map(write);
     recovered.into_iter().chain(sides).chain([write(new.bytes)]).collect()

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use rayon::prelude::*;
+use sha2::digest::DynDigest;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
 use super::places::Database;
@@ -36,13 +38,13 @@ impl Algorithm {
         })
     }
 
-    /// The digest of `bytes`; `None` for algorithms that are broken (MD5, SHA-1) or unknown.
-    pub fn digest(self, bytes: &[u8]) -> Option<Vec<u8>> {
+    /// What computes the digest; `None` for algorithms that are broken (MD5, SHA-1) or unknown.
+    fn hasher(self) -> Option<Box<dyn DynDigest>> {
         Some(match self.0 {
-            8 => Sha256::digest(bytes).to_vec(),
-            9 => Sha384::digest(bytes).to_vec(),
-            10 => Sha512::digest(bytes).to_vec(),
-            11 => Sha224::digest(bytes).to_vec(),
+            8 => Box::new(Sha256::new()),
+            9 => Box::new(Sha384::new()),
+            10 => Box::new(Sha512::new()),
+            11 => Box::new(Sha224::new()),
             _ => return None,
         })
     }
@@ -113,12 +115,24 @@ impl Packages {
         self.owners(path).next().map(|owner| owner.nevra)
     }
 
-    /// Whether `bytes` are what some owner of `path` packaged: then the file is the same in every
-    /// build. Files that only a broken algorithm (MD5, SHA-1) describes never are.
-    pub fn is_payload(&self, path: &Path, bytes: &[u8]) -> bool {
-        self.owners(path).filter_map(|owner| owner.digest).any(|(algorithm, digest)| {
-            algorithm.digest(bytes).is_some_and(|computed| computed == digest)
-        })
+    /// Whether `content` is what some owner of `path` packaged: then the file is the same in every
+    /// build. Files that only a broken algorithm (MD5, SHA-1) describes never are. It is read only
+    /// if a digest of it is known.
+    pub fn is_payload(&self, path: &Path, content: &mut dyn Read) -> io::Result<bool> {
+        let claims = self.owners(path).filter_map(|owner| owner.digest);
+        let mut hashers: Vec<(Box<dyn DynDigest>, &[u8])> =
+            claims.filter_map(|(algorithm, digest)| Some((algorithm.hasher()?, digest))).collect();
+        if hashers.is_empty() {
+            return Ok(false);
+        }
+        let mut buf = [0; 16 << 10];
+        loop {
+            match content.read(&mut buf)? {
+                0 => break,
+                got => hashers.iter_mut().for_each(|(hasher, _)| hasher.update(&buf[..got])),
+            }
+        }
+        Ok(hashers.into_iter().any(|(hasher, digest)| *hasher.finalize() == *digest))
     }
 
     /// Number of packages.
@@ -152,7 +166,7 @@ impl Packages {
     fn sort(&mut self) {
         let mut claims = std::mem::take(&mut self.claims);
         let nevra = |c: &Claim| self.nevras.get(c.package as usize);
-        claims.sort_unstable_by(|a, b| {
+        claims.par_sort_unstable_by(|a, b| {
             (self.path(a), nevra(a), a.start).cmp(&(self.path(b), nevra(b), b.start))
         });
         self.claims = claims;

@@ -248,7 +248,7 @@ impl Database {
             Backend::Bdb => {
                 let packages = [(bdb::PACKAGES.to_owned(), &self.main[..])].into();
                 let read = bdb::read(&packages).map_err(|e| in_file(&e.file, e.why))?;
-                read.logical.packages.iter().try_for_each(|p| each(p.hnum, &p.blob))
+                read.logical.packages.iter().try_for_each(|p| each(p.hnum, &p.blob.whole()))
             }
         }
     }

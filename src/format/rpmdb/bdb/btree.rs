@@ -7,10 +7,9 @@
 //! child page, an unused word, and a key that is not greater than any in that child: nothing for
 //! the first child.
 
-use std::borrow::Cow;
-
 use super::page::{File, HEADER, Out, Page, Record, Visited, kind};
 use crate::format::Malformed;
+use crate::format::rpmdb::blob::Blob;
 use crate::format::rpmdb::bytes::Order;
 
 const INLINE: u8 = 1;
@@ -73,7 +72,8 @@ fn leaf<'a>(
     for index in (0..entries).step_by(2) {
         let (key, value) = (page.item(index)?, page.item(index + 1)?);
         if (page.byte(key + 2)? | page.byte(value + 2)?) & DELETED == 0 {
-            records.push((item(file, page, key, visited)?, item(file, page, value, visited)?));
+            let key = item(file, page, key, visited)?.into_whole();
+            records.push((key, item(file, page, value, visited)?));
         }
     }
     Ok(())
@@ -84,10 +84,10 @@ fn item<'a>(
     page: Page<'a>,
     at: usize,
     visited: &mut Visited,
-) -> Result<Cow<'a, [u8]>, Malformed> {
+) -> Result<Blob<'a>, Malformed> {
     match page.byte(at + 2)? {
-        INLINE => Ok(Cow::Borrowed(page.slice(at + 3, page.half(at)?.into())?)),
-        OFF_PAGE => file.overflow(page.word(at + 4)?, page.word(at + 8)?, visited).map(Cow::Owned),
+        INLINE => Ok(page.slice(at + 3, page.half(at)?.into())?.into()),
+        OFF_PAGE => file.overflow(page.word(at + 4)?, page.word(at + 8)?, visited),
         other => Err(page.wrong(at, format!("item of type {other}, which rpm does not use"))),
     }
 }
@@ -99,7 +99,7 @@ pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malform
     let mut leaves = Vec::new();
     let mut room = 0;
     for (key, value) in records {
-        let items = [encode(out, key)?, encode(out, value)?];
+        let items = [encode(out, key)?, encode(out, &value.whole())?];
         let size = items.iter().map(|item| 2 + item.len()).sum::<usize>();
         if room < size {
             leaves.push(Node { first: key, last: key, items: Vec::new() });

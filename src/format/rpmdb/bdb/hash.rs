@@ -6,10 +6,9 @@
 //! from the end of the page: a type byte (1 inline, 3 on overflow pages), then the bytes, or three
 //! unused bytes, the first overflow page and the length.
 
-use std::borrow::Cow;
-
 use super::page::{File, HEADER, Out, Page, Record, Visited, kind};
 use crate::format::Malformed;
+use crate::format::rpmdb::blob::Blob;
 use crate::format::rpmdb::bytes::Order;
 
 const INLINE: u8 = 1;
@@ -89,7 +88,7 @@ fn pairs<'a>(
     }
     let mut items = items.into_iter();
     while let (Some(key), Some(value)) = (items.next(), items.next()) {
-        records.push((key, value));
+        records.push((key.into_whole(), value));
     }
     Ok(())
 }
@@ -101,12 +100,10 @@ fn value<'a>(
     at: usize,
     end: usize,
     visited: &mut Visited,
-) -> Result<Cow<'a, [u8]>, Malformed> {
+) -> Result<Blob<'a>, Malformed> {
     match (page.byte(at)?, end - at) {
-        (INLINE, size) => Ok(Cow::Borrowed(page.slice(at + 1, size - 1)?)),
-        (OFF_PAGE, 12) => {
-            file.overflow(page.word(at + 4)?, page.word(at + 8)?, visited).map(Cow::Owned)
-        }
+        (INLINE, size) => Ok(page.slice(at + 1, size - 1)?.into()),
+        (OFF_PAGE, 12) => file.overflow(page.word(at + 4)?, page.word(at + 8)?, visited),
         (other, size) => {
             Err(page.wrong(at, format!("item of type {other} and {size} bytes, not rpm's")))
         }
@@ -120,9 +117,9 @@ type Items = [Vec<u8>; 2];
 /// values in the order of `records`; keys in the order that the library searches them in.
 pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malformed> {
     let (page_size, order) = (out.shape.page_size, out.shape.order);
-    let big = |value: &[u8]| value.len() > page_size / 4;
-    let size = |value: &[u8]| 2 + if big(value) { 12 } else { 1 + value.len() };
-    let total: usize = records.iter().map(|(key, value)| size(key) + size(value)).sum();
+    let big = |len: usize| len > page_size / 4;
+    let size = |len: usize| 2 + if big(len) { 12 } else { 1 + len };
+    let total: usize = records.iter().map(|(key, value)| size(key.len()) + size(value.len())).sum();
     let buckets = (2 * total).div_ceil(page_size).max(2).next_power_of_two();
     for _ in 0..buckets {
         let page = out.page()?;
@@ -130,14 +127,15 @@ pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malform
     }
     let mut content: Vec<Vec<(&[u8], Items)>> = vec![Vec::new(); buckets];
     for (key, value) in records {
-        if big(key) {
+        if big(key.len()) {
             // Pages are searched by key: the order of such keys is another in every version.
             let what = format!("hash key of {} bytes, longer than a quarter page", key.len());
             return Err(Malformed::at(0, what));
         }
-        let item = match big(value) {
-            true => off_page(order, out.overflow(value)?, value.len()),
-            false => [&[INLINE], &value[..]].concat(),
+        let whole = value.whole();
+        let item = match big(whole.len()) {
+            true => off_page(order, out.overflow(&whole)?, whole.len()),
+            false => [&[INLINE], &whole[..]].concat(),
         };
         let key_item = [&[INLINE], &key[..]].concat();
         content[hash(key) as usize & (buckets - 1)].push((key, [key_item, item]));

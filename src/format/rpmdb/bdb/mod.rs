@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{Logical, Package, Row};
+use super::{Logical, Numbers, Package, Row};
 use crate::format::Malformed;
 use crate::format::rpmdb::bytes::Order;
 
@@ -62,26 +62,49 @@ pub fn canonical(
     epoch: u32,
 ) -> Result<BTreeMap<String, Vec<u8>>, Refused> {
     let refused = Refused::of(PACKAGES);
-    let Contents { mut logical, shapes } = read(files)?;
-    let before = logical.digest().map_err(&refused)?;
-    logical.canonicalise(epoch).map_err(&refused)?;
-    let mut out = BTreeMap::new();
-    for (name, shape) in &shapes {
-        let records = match name.as_str() {
-            PACKAGES => package_records(&logical.packages, shape.order),
-            _ => index_records(logical.indexes.get(name).map_or(&[], Vec::as_slice), shape.order),
-        };
-        let bytes = write(*shape, &records, &file_id(name, epoch)).map_err(Refused::of(name))?;
-        out.insert(name.clone(), bytes);
+    let main = files.get(PACKAGES).copied().unwrap_or_default();
+    let (shape, mut packages) = read_packages(main).map_err(&refused)?;
+    let numbers = Numbers::of(&packages, epoch).map_err(&refused)?;
+    numbers.apply(&mut packages);
+    let records = package_records(packages, shape.order);
+    let main = write(shape, &records, &file_id(PACKAGES, epoch)).map_err(&refused)?;
+    drop(records);
+    let (_, again) = read_packages(&main).map_err(&refused)?;
+    let after = Numbers::of(&again, epoch).map_err(&refused)?;
+    if after.digest() != numbers.digest() {
+        return Err(refused(other_contents()));
     }
-    // What follows holds as much again.
-    drop(logical);
-    let again = out.iter().map(|(name, bytes)| (name.clone(), &bytes[..])).collect();
-    if read(&again)?.logical.digest().map_err(&refused)? != before {
-        let what = "the rewritten database does not hold what the old one held";
-        return Err(refused(Malformed::at(0, what)));
+    drop(again);
+    let indexes = files.iter().filter(|(name, _)| *name != PACKAGES);
+    let index = |(name, bytes): (&String, &&[u8])| {
+        let new = index(name, bytes, [&numbers, &after]).map_err(Refused::of(name))?;
+        Ok((name.clone(), new))
+    };
+    let mut new: BTreeMap<_, _> = indexes.map(index).collect::<Result<_, _>>()?;
+    new.insert(PACKAGES.to_owned(), main);
+    Ok(new)
+}
+
+/// The normal form of one index; `numbers` are those of the packages as they are, and as they were
+/// written.
+fn index(name: &str, bytes: &[u8], numbers: [&Numbers; 2]) -> Result<Vec<u8>, Malformed> {
+    let [before, after] = numbers;
+    let (shape, mut rows) = read_index(bytes)?;
+    let sum = before.digest_of_rows(name, &rows)?;
+    before.apply_to_rows(name, &mut rows)?;
+    let records = index_records(&rows, shape.order);
+    let new = write(shape, &records, &file_id(name, before.epoch()))?;
+    drop(records);
+    drop(rows);
+    let (_, again) = read_index(&new)?;
+    match after.digest_of_rows(name, &again)? == sum {
+        true => Ok(new),
+        false => Err(other_contents()),
     }
-    Ok(out)
+}
+
+fn other_contents() -> Malformed {
+    Malformed::at(0, "the rewritten file does not hold what the old one held")
 }
 
 /// Reads the files of a database by name: [`PACKAGES`], and every other as an index.
@@ -92,13 +115,15 @@ pub fn read<'a>(files: &BTreeMap<String, &'a [u8]>) -> Result<Contents<'a>, Refu
     let mut contents = Contents { logical: Logical::default(), shapes: BTreeMap::new() };
     for (name, bytes) in files {
         let refused = Refused::of(name);
-        let (shape, records) = records(bytes).map_err(&refused)?;
-        if name == PACKAGES {
-            contents.logical.packages = packages(records, shape.order).map_err(&refused)?;
+        let shape = if name == PACKAGES {
+            let (shape, packages) = read_packages(bytes).map_err(refused)?;
+            contents.logical.packages = packages;
+            shape
         } else {
-            let rows = rows(&records, shape.order).map_err(&refused)?;
+            let (shape, rows) = read_index(bytes).map_err(refused)?;
             contents.logical.indexes.insert(name.clone(), rows);
-        }
+            shape
+        };
         contents.shapes.insert(name.clone(), shape);
     }
     Ok(contents)
@@ -140,45 +165,48 @@ fn file_id(name: &str, epoch: u32) -> [u8; 20] {
     id
 }
 
-/// The packages among the records of [`PACKAGES`]: all but number 0.
-fn packages<'a>(records: Vec<Record<'a>>, order: Order) -> Result<Vec<Package<'a>>, Malformed> {
+/// The packages that [`PACKAGES`] holds: all records but number 0.
+fn read_packages(bytes: &[u8]) -> Result<(Shape, Vec<Package<'_>>), Malformed> {
+    let (shape, records) = records(bytes)?;
     let mut packages = Vec::with_capacity(records.len());
     for (key, blob) in records {
         if key.len() != 4 {
             let what = format!("package number of {} bytes", key.len());
             return Err(Malformed::at(0, what));
         }
-        match order.u32(&key, 0)? {
+        match shape.order.u32(&key, 0)? {
             0 if blob.len() == 4 => {}
             0 => return Err(Malformed::at(0, "record 0 is not the last package number")),
             hnum => packages.push(Package { hnum, blob }),
         }
     }
-    Ok(packages)
+    Ok((shape, packages))
 }
 
-/// The rows of an index.
-fn rows<'a>(records: &[Record<'a>], order: Order) -> Result<Vec<Row<'a>>, Malformed> {
+/// The rows that an index holds.
+fn read_index(bytes: &[u8]) -> Result<(Shape, Vec<Row<'_>>), Malformed> {
+    let (shape, records) = records(bytes)?;
     let mut rows = Vec::new();
     for (key, value) in records {
+        let value = value.whole();
         if !value.len().is_multiple_of(8) {
             let what = format!("index value of {} bytes, not pairs of numbers", value.len());
             return Err(Malformed::at(0, what));
         }
         for pair in value.chunks_exact(8) {
-            let (hnum, idx) = (order.u32(pair, 0)?, order.u32(pair, 4)?);
+            let (hnum, idx) = (shape.order.u32(pair, 0)?, shape.order.u32(pair, 4)?);
             rows.push(Row { hnum, idx, key: key.clone() });
         }
     }
-    Ok(rows)
+    Ok((shape, rows))
 }
 
 /// The records of [`PACKAGES`]. An empty database has none, as rpm leaves a new one.
-fn package_records<'a>(packages: &'a [Package<'_>], order: Order) -> Vec<Record<'a>> {
+fn package_records(packages: Vec<Package<'_>>, order: Order) -> Vec<Record<'_>> {
     let number = |hnum: u32| Cow::Owned(order.put32(hnum).to_vec());
-    let last = packages.last().map(|package| (number(0), number(package.hnum)));
-    let blobs = packages.iter().map(|p| (number(p.hnum), Cow::Borrowed(&*p.blob)));
-    last.into_iter().chain(blobs).collect()
+    let last = packages.last().map(|package| package.hnum);
+    let last = last.map(|hnum| (number(0), order.put32(hnum).to_vec().into()));
+    last.into_iter().chain(packages.into_iter().map(|p| (number(p.hnum), p.blob))).collect()
 }
 
 /// The records of an index, by key, each with its rows in order.
@@ -188,8 +216,8 @@ fn index_records<'a>(rows: &'a [Row<'_>], order: Order) -> Vec<Record<'a>> {
     let same_key = rows.chunk_by(|a, b| a.0 == b.0);
     let record = |rows: &[(&'a [u8], u32, u32)]| {
         let numbers = rows.iter().flat_map(|row| [row.1, row.2]);
-        let value = numbers.flat_map(|number| order.put32(number)).collect();
-        (Cow::Borrowed(rows[0].0), Cow::Owned(value))
+        let value: Vec<u8> = numbers.flat_map(|number| order.put32(number)).collect();
+        (Cow::Borrowed(rows[0].0), value.into())
     };
     same_key.map(record).collect()
 }

@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 
 use crate::format::Malformed;
+use crate::format::rpmdb::blob::Blob;
 use crate::format::rpmdb::bytes::{Order, slice};
 
 /// Size of a page header: items and their index begin here.
@@ -147,32 +148,33 @@ impl<'a> File<'a> {
         number < self.pages && page.is_ok_and(|page| page.iter().all(|&byte| byte == 0))
     }
 
-    /// The value of `len` bytes that starts on overflow page `first`.
+    /// The value of `len` bytes that starts on overflow page `first`, a piece a page.
     pub(super) fn overflow(
         &self,
         first: u32,
         len: u32,
         visited: &mut Visited,
-    ) -> Result<Vec<u8>, Malformed> {
-        let mut value = Vec::new();
-        let mut next = first;
-        while value.len() < len as usize {
+    ) -> Result<Blob<'a>, Malformed> {
+        let mut pieces = Vec::new();
+        let (mut found, mut next) = (0, first);
+        while found < len as usize {
             let page = self.page(next, visited)?;
             if page.kind() != kind::OVERFLOW {
                 return Err(page.wrong(25, "not an overflow page".into()));
             }
-            let used = page.half(22)?.into();
+            let used: usize = page.half(22)?.into();
             if used == 0 {
                 return Err(page.wrong(22, "empty overflow page".into()));
             }
-            value.extend_from_slice(page.slice(HEADER, used)?);
+            pieces.push(page.slice(HEADER, used)?);
+            found += used;
             next = page.next()?;
         }
-        if value.len() != len as usize || next != 0 {
+        if found != len as usize || next != 0 {
             let at = first as usize * self.shape.page_size;
             return Err(Malformed::at(at, format!("overflow pages do not hold {len} bytes")));
         }
-        Ok(value)
+        Ok(pieces.into_iter().collect())
     }
 }
 
@@ -255,7 +257,7 @@ impl<'a> Page<'a> {
 }
 
 /// A key and its value.
-pub type Record<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+pub type Record<'a> = (Cow<'a, [u8]>, Blob<'a>);
 
 /// A file being written: whole pages, all bytes zero until set.
 pub(super) struct Out {

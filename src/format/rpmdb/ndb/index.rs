@@ -34,18 +34,26 @@ const PROBES: usize = 256;
 const DELETED: u32 = u32::MAX;
 
 /// What an `Index.db` holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Index<'a> {
     /// The generation of the `Packages.db` that it indexes.
     pub usergeneration: u32,
-    /// The rows of each table by rpm tag number, in any order.
-    pub tables: BTreeMap<u32, Vec<Row<'a>>>,
+    /// Each table by rpm tag number.
+    pub tables: BTreeMap<u32, Table<'a>>,
 }
 
-/// Reads an `Index.db` of any page size.
+/// One index, not read yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'a> {
+    tag: u32,
+    blob: &'a [u8],
+    /// Where the blob begins in the file.
+    start: usize,
+}
+
+/// Reads an `Index.db` of any page size, but not what its tables hold.
 ///
-/// Fails on truncation, overlapping blobs, keys that do not hash to where they are filed, and on
-/// files of another version or byte order.
+/// Fails on truncation, overlapping tables, and on files of another version or byte order.
 pub fn read(bytes: &[u8]) -> Result<Index<'_>, Malformed> {
     let magic = slice(bytes, 0, 4)?;
     if magic.iter().rev().eq(MAGIC) {
@@ -85,9 +93,7 @@ pub fn read(bytes: &[u8]) -> Result<Index<'_>, Malformed> {
         }
         let blob = slice(bytes, start, size)
             .map_err(|_| Malformed::at(at, format!("index of tag {tag} leads outside the file")))?;
-        let inside =
-            |e: Malformed| Malformed::at(e.offset + start as u64, format!("tag {tag}: {}", e.what));
-        if tables.insert(tag, table(blob).map_err(inside)?).is_some() {
+        if tables.insert(tag, Table { tag, blob, start }).is_some() {
             return Err(Malformed::at(at, format!("tag {tag} has two indexes")));
         }
         extents.push((start, start + size, at));
@@ -99,8 +105,18 @@ pub fn read(bytes: &[u8]) -> Result<Index<'_>, Malformed> {
     Ok(Index { usergeneration: Little.u32(bytes, 20)?, tables })
 }
 
+impl<'a> Table<'a> {
+    /// The rows, in any order. Fails on keys that do not hash to where they are filed.
+    pub fn rows(&self) -> Result<Vec<Row<'a>>, Malformed> {
+        let inside = |e: Malformed| {
+            Malformed::at(e.offset + self.start as u64, format!("tag {}: {}", self.tag, e.what))
+        };
+        rows(self.blob).map_err(inside)
+    }
+}
+
 /// Reads one hash table.
-fn table(blob: &[u8]) -> Result<Vec<Row<'_>>, Malformed> {
+fn rows(blob: &[u8]) -> Result<Vec<Row<'_>>, Malformed> {
     if slice(blob, 0, 4)? != TABLE || Little.u32(blob, 4)? != 0 {
         return Err(Malformed::at(0, "no RpmI magic of version 0"));
     }
@@ -189,33 +205,61 @@ fn hash(key: &[u8]) -> u32 {
     mix(mix(h, 10), 17)
 }
 
-/// A fresh `Index.db`: pages of 4096 bytes, tables by ascending tag without gaps, and in each the
-/// keys in bytewise order.
-///
-/// Fails if a table outgrows what its 32-bit offsets reach.
-pub fn write(index: &Index<'_>) -> Result<Vec<u8>, Malformed> {
-    let slots = (HEADER_SIZE + index.tables.len() * SLOT_SIZE).div_ceil(PAGE) * PAGE;
-    let mut out = Vec::with_capacity(slots);
-    out.extend_from_slice(MAGIC);
-    // Version, generation, slot pages, page size, user generation, two unused words.
-    let pages = (slots / PAGE) as u32;
-    push(&mut out, &[0, 1, pages, PAGE as u32, index.usergeneration, 0, 0]);
-    let mut blobs = Vec::new();
-    for (tag, table) in &index.tables {
-        let first = slots + blobs.len();
-        push_table(&mut blobs, table).map_err(|e| Malformed::at(0, format!("tag {tag}: {e}")))?;
-        let size = slots + blobs.len() - first;
-        out.extend_from_slice(SLOT);
-        out.push(0);
-        push(&mut out, &[*tag, (first / PAGE) as u32, (size / PAGE) as u32]);
+/// A fresh `Index.db` in the making: pages of 4096 bytes, tables by ascending tag without gaps, and
+/// in each the keys in bytewise order.
+pub struct Writer {
+    out: Vec<u8>,
+    tables: usize,
+}
+
+impl Writer {
+    /// Room for so many tables of the `Packages.db` of this generation.
+    pub fn new(usergeneration: u32, tables: usize) -> Self {
+        let slots = (HEADER_SIZE + tables * SLOT_SIZE).div_ceil(PAGE) * PAGE;
+        let mut out = Vec::with_capacity(slots);
+        out.extend_from_slice(MAGIC);
+        // Version, generation, slot pages, page size, user generation, two unused words.
+        push(&mut out, &[0, 1, (slots / PAGE) as u32, PAGE as u32, usergeneration, 0, 0]);
+        while out.len() < slots {
+            out.extend_from_slice(SLOT);
+            out.push(0);
+            push(&mut out, &[0, 0, 0]);
+        }
+        Writer { out, tables: 0 }
     }
-    while out.len() < slots {
-        out.extend_from_slice(SLOT);
-        out.push(0);
-        push(&mut out, &[0, 0, 0]);
+
+    /// Appends a table, of a greater tag than the one before.
+    ///
+    /// Fails if it outgrows what its 32-bit offsets reach.
+    pub fn push(&mut self, tag: u32, rows: &[Row<'_>]) -> Result<(), Malformed> {
+        let first = self.out.len();
+        push_table(&mut self.out, rows).map_err(|e| Malformed::at(0, format!("tag {tag}: {e}")))?;
+        let size = self.out.len() - first;
+        let slot = HEADER_SIZE + self.tables * SLOT_SIZE;
+        let words = [tag, (first / PAGE) as u32, (size / PAGE) as u32];
+        for (at, word) in (slot + 4..).step_by(4).zip(words) {
+            put(&mut self.out, at, &word.to_le_bytes());
+        }
+        self.tables += 1;
+        Ok(())
     }
-    out.append(&mut blobs);
-    Ok(out)
+
+    /// The file.
+    pub fn finish(self) -> Vec<u8> {
+        self.out
+    }
+}
+
+/// A fresh `Index.db` with these tables. Fails as [`Writer::push`] does.
+pub fn write(
+    usergeneration: u32,
+    tables: &BTreeMap<u32, Vec<Row<'_>>>,
+) -> Result<Vec<u8>, Malformed> {
+    let mut writer = Writer::new(usergeneration, tables.len());
+    for (tag, rows) in tables {
+        writer.push(*tag, rows)?;
+    }
+    Ok(writer.finish())
 }
 
 fn push(out: &mut Vec<u8>, words: &[u32]) {
@@ -307,6 +351,10 @@ mod tests {
         }
     }
 
+    fn all<'a>(index: &Index<'a>) -> BTreeMap<u32, Vec<Row<'a>>> {
+        index.tables.iter().map(|(tag, table)| (*tag, table.rows().unwrap())).collect()
+    }
+
     #[test]
     fn what_is_written_is_read() {
         let long = vec![7; 70_000];
@@ -320,22 +368,22 @@ mod tests {
             big.push(row(&long[..len], 1, 1));
         }
         let tables = BTreeMap::from([(1000, big), (1117, Vec::new())]);
-        let mut index = Index { usergeneration: 42, tables };
-        let file = write(&index).unwrap();
-        let mut again = read(&file).unwrap();
-        assert_eq!(write(&again).unwrap(), file);
-        for rows in again.tables.values_mut().chain(index.tables.values_mut()) {
-            rows.sort();
-        }
-        assert_eq!(again, index);
+        let file = write(42, &tables).unwrap();
+        let index = read(&file).unwrap();
+        let again = all(&index);
+        assert_eq!(write(index.usergeneration, &again).unwrap(), file);
+        let sorted = |mut tables: BTreeMap<u32, Vec<Row<'_>>>| {
+            tables.values_mut().for_each(|rows| rows.sort());
+            format!("{tables:?}")
+        };
+        assert_eq!(sorted(again), sorted(tables));
     }
 
     #[test]
     fn many_tables_take_more_slot_pages() {
         let tables = (1..=300).map(|tag| (tag, Vec::new())).collect();
-        let index = Index { usergeneration: 1, tables };
-        let file = write(&index).unwrap();
+        let file = write(1, &tables).unwrap();
         assert_eq!(Little.u32(&file, 12).unwrap(), 2);
-        assert_eq!(read(&file).unwrap(), index);
+        assert_eq!(all(&read(&file).unwrap()), tables);
     }
 }

@@ -8,13 +8,12 @@
 pub mod index;
 pub mod packages;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::header::{self, Header, tag};
-use super::{Logical, Package};
+use super::{Logical, Numbers, Package, Row};
 use crate::format::Malformed;
-use index::Index;
+use index::{Index, Table};
 
 /// The normal form of an ndb database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,31 +53,79 @@ const INDEX: &str = "Index.db";
 /// made up: the result has none, and a note says so. Refuses files that it does not wholly
 /// understand.
 pub fn canonical(packages: &[u8], index: Option<&[u8]>, epoch: u32) -> Result<Canonical, Refused> {
-    let old = read(packages, index)?;
-    let before = old.logical.digest().map_err(Refused::of(PACKAGES))?;
-    let mut db = old.logical;
-    db.renumber(epoch).map_err(Refused::of(INDEX))?;
-    let blobs: Vec<&[u8]> = db.packages.iter().map(|package| &*package.blob).collect();
-    let clamp = |blob: &mut [u8]| header::clamp_times(blob, epoch).map(drop);
-    let packages = packages::write_with(&blobs, &clamp).map_err(Refused::of(PACKAGES))?;
-    let index = match old.no_index {
-        Some(_) => None,
-        None => Some(write_index(&mut db, &old.tables).map_err(Refused::of(INDEX))?),
-    };
-    let after = read(&packages, index.as_deref())?;
-    if after.logical.digest().map_err(Refused::of(PACKAGES))? != before {
+    let mut old = Files::open(packages, index)?;
+    let numbers = Numbers::of(&old.packages, epoch).map_err(Refused::of(PACKAGES))?;
+    numbers.apply(&mut old.packages);
+    let blobs: Vec<_> = old.packages.drain(..).map(|package| package.blob).collect();
+    let packages = packages::write(&blobs).map_err(Refused::of(PACKAGES))?;
+    // The generation that `packages::write` gives.
+    let mut writer = index::Writer::new(blobs.len() as u32 + 1, old.tables.len());
+    let mut sums = vec![numbers.digest()];
+    for (&tag, table) in &old.tables {
+        sums.push(write_table(&mut writer, tag, table, &numbers).map_err(Refused::of(INDEX))?);
+    }
+    let index = old.no_index.is_none().then(|| writer.finish());
+    if sums_of(&packages, index.as_deref(), epoch)? != sums {
         let why = Malformed::at(0, "the rewritten database does not hold what the old one held");
         return Err(Refused { file: PACKAGES, why });
     }
     Ok(Canonical { packages, index, notes: old.no_index.into_iter().collect() })
 }
 
-fn write_index(db: &mut Logical<'_>, names: &BTreeMap<u32, String>) -> Result<Vec<u8>, Malformed> {
-    // One more than the last package: the generation that `packages::write` gives.
-    let usergeneration = db.packages.len() as u32 + 1;
-    let table = |(&tag, name)| Some((tag, db.indexes.remove(name)?));
-    let tables = names.iter().filter_map(table).collect();
-    index::write(&Index { usergeneration, tables })
+/// Writes a table as the packages' new numbers want it; the digest of what it held.
+fn write_table(
+    writer: &mut index::Writer,
+    tag: u32,
+    table: &Table<'_>,
+    numbers: &Numbers,
+) -> Result<[u8; 32], Malformed> {
+    let (mut rows, name) = (table.rows()?, table_name(tag));
+    let sum = numbers.digest_of_rows(&name, &rows)?;
+    numbers.apply_to_rows(&name, &mut rows)?;
+    writer.push(tag, &rows)?;
+    Ok(sum)
+}
+
+/// The digests of the packages and of each table.
+fn sums_of(packages: &[u8], index: Option<&[u8]>, epoch: u32) -> Result<Vec<[u8; 32]>, Refused> {
+    let files = Files::open(packages, index)?;
+    let numbers = Numbers::of(&files.packages, epoch).map_err(Refused::of(PACKAGES))?;
+    let sum = |(&tag, table): (&u32, &Table<'_>)| {
+        numbers.digest_of_rows(&table_name(tag), &table.rows()?)
+    };
+    let sums = files.tables.iter().map(sum).collect::<Result<Vec<_>, _>>();
+    Ok([vec![numbers.digest()], sums.map_err(Refused::of(INDEX))?].concat())
+}
+
+/// A `Packages.db` and what is to be trusted of the `Index.db` beside it, whose tables are read
+/// when they are needed.
+struct Files<'a> {
+    packages: Vec<Package<'a>>,
+    tables: BTreeMap<u32, Table<'a>>,
+    /// Why there are no tables, if there are none.
+    no_index: Option<String>,
+}
+
+impl<'a> Files<'a> {
+    fn open(packages: &'a [u8], index: Option<&'a [u8]>) -> Result<Self, Refused> {
+        let file = packages::read(packages).map_err(Refused::of(PACKAGES))?;
+        let blobs = file.blobs.into_iter();
+        let packages = blobs.map(|(hnum, blob)| Package { hnum, blob: blob.into() }).collect();
+        let mut files = Files { packages, tables: BTreeMap::new(), no_index: None };
+        let Some(index) = index else {
+            files.no_index = Some(without_index("is missing"));
+            return Ok(files);
+        };
+        let index = index::read(index).map_err(Refused::of(INDEX))?;
+        if index.usergeneration != file.generation {
+            files.no_index = Some(stale(index.usergeneration, file.generation));
+        } else if !covers(&index, &files.packages)? {
+            files.no_index = Some(without_index(LACKS));
+        } else {
+            files.tables = index.tables;
+        }
+        Ok(files)
+    }
 }
 
 /// What the files of a database hold.
@@ -97,25 +144,13 @@ pub struct Contents<'a> {
 /// The index is left out if it is missing, of another generation, or lacks a package. Fails on
 /// files that cannot be parsed, as [`packages::read`] and [`index::read`] do, headers included.
 pub fn read<'a>(packages: &'a [u8], index: Option<&'a [u8]>) -> Result<Contents<'a>, Refused> {
-    let file = packages::read(packages).map_err(Refused::of(PACKAGES))?;
-    let blobs = file.blobs.iter();
-    let packages = blobs.map(|(&hnum, &blob)| Package { hnum, blob: Cow::Borrowed(blob) });
-    let logical = Logical { packages: packages.collect(), ..Logical::default() };
-    let mut contents = Contents { logical, tables: BTreeMap::new(), no_index: None };
-    let Some(index) = index else {
-        contents.no_index = Some(without_index("is missing"));
-        return Ok(contents);
-    };
-    let index = index::read(index).map_err(Refused::of(INDEX))?;
-    let covered = covers(&index, &contents.logical).map_err(Refused::of(PACKAGES))?;
-    if index.usergeneration != file.generation {
-        contents.no_index = Some(stale(index.usergeneration, file.generation));
-    } else if !covered {
-        contents.no_index = Some(without_index(LACKS));
-    } else {
-        contents.tables = index.tables.keys().map(|&tag| (tag, table_name(tag))).collect();
-        let named = |(tag, rows)| (table_name(tag), rows);
-        contents.logical.indexes = index.tables.into_iter().map(named).collect();
+    let Files { packages, tables, no_index } = Files::open(packages, index)?;
+    let logical = Logical { packages, ..Logical::default() };
+    let mut contents = Contents { logical, tables: BTreeMap::new(), no_index };
+    for (tag, table) in tables {
+        let (name, rows) = (table_name(tag), table.rows().map_err(Refused::of(INDEX))?);
+        contents.tables.insert(tag, name.clone());
+        contents.logical.indexes.insert(name, rows);
     }
     Ok(contents)
 }
@@ -130,8 +165,7 @@ pub fn index_trouble(head: &[u8], index: Option<&[u8]>) -> Option<String> {
     if index.usergeneration != generation {
         return Some(stale(index.usergeneration, generation));
     }
-    let rows = index.tables.get(&tag::NAME).map_or(&[][..], Vec::as_slice);
-    let named: BTreeSet<u32> = rows.iter().map(|row| row.hnum).collect();
+    let named: BTreeSet<u32> = names(&index).ok()?.iter().map(|row| row.hnum).collect();
     (!packages.is_subset(&named)).then(|| without_index(LACKS))
 }
 
@@ -141,12 +175,18 @@ fn stale(is: u32, wants: u32) -> String {
     without_index(&format!("is stale (of generation {is}, not {wants})"))
 }
 
+/// The rows of the index of names.
+fn names<'a>(index: &Index<'a>) -> Result<Vec<Row<'a>>, Malformed> {
+    index.tables.get(&tag::NAME).map_or(Ok(Vec::new()), Table::rows)
+}
+
 /// Whether the index of names lists every package.
-fn covers(index: &Index<'_>, db: &Logical<'_>) -> Result<bool, Malformed> {
-    let rows = index.tables.get(&tag::NAME).map_or(&[][..], Vec::as_slice);
+fn covers(index: &Index<'_>, packages: &[Package<'_>]) -> Result<bool, Refused> {
+    let rows = names(index).map_err(Refused::of(INDEX))?;
     let names: BTreeMap<u32, &[u8]> = rows.iter().map(|row| (row.hnum, &*row.key)).collect();
-    for package in &db.packages {
-        let header = Header::parse(&package.blob)?;
+    for package in packages {
+        let blob = package.blob.whole();
+        let header = Header::parse(&blob).map_err(Refused::of(PACKAGES))?;
         if names.get(&package.hnum) != Some(&header.string(tag::NAME)) {
             return Ok(false);
         }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use adler2::adler32_slice;
 
 use crate::format::Malformed;
+use crate::format::rpmdb::blob::Blob;
 use crate::format::rpmdb::bytes::{Order::Little, slice};
 
 const MAGIC: &[u8; 4] = b"RpmP";
@@ -53,23 +54,24 @@ pub fn read(bytes: &[u8]) -> Result<Packages<'_>, Malformed> {
         return Err(Malformed::at(bytes.len(), "length is not a multiple of 16: truncated"));
     }
     let slot_end = slot_area(bytes)?;
-    let mut blobs = BTreeMap::new();
-    let mut extents = Vec::new();
-    for at in (HEADER_SIZE..slot_end).step_by(BLOCK) {
-        let Some(slot) = Slot::read(bytes, at)? else { continue };
-        let start = slot.first as usize * BLOCK;
-        if start < slot_end {
-            return Err(Malformed::at(at, "slot leads into the slot pages"));
+    let slots = filled(bytes, slot_end)?;
+    // Where blobs lie is judged before any of them is read, which takes long.
+    let mut extents = Vec::with_capacity(slots.len());
+    for (at, slot) in &slots {
+        if slot.start() < slot_end {
+            return Err(Malformed::at(*at, "slot leads into the slot pages"));
         }
-        let (blob, end) = blob(bytes, start, slot)?;
-        extents.push((start, end, at));
-        if blobs.insert(slot.pkgidx, blob).is_some() {
-            return Err(Malformed::at(at, format!("package {} has two slots", slot.pkgidx)));
-        }
+        extents.push((slot.start(), slot.start() + slot.whole(bytes)?.len(), *at));
     }
     extents.sort_unstable();
     if let Some(pair) = extents.windows(2).find(|pair| pair[0].1 > pair[1].0) {
         return Err(Malformed::at(pair[1].2, "slots overlap"));
+    }
+    let mut blobs = BTreeMap::new();
+    for (at, slot) in slots {
+        if blobs.insert(slot.pkgidx, slot.blob(bytes)?).is_some() {
+            return Err(Malformed::at(at, format!("package {} has two slots", slot.pkgidx)));
+        }
     }
     Ok(Packages { generation: Little.u32(bytes, 8)?, blobs })
 }
@@ -77,11 +79,8 @@ pub fn read(bytes: &[u8]) -> Result<Packages<'_>, Malformed> {
 /// Generation and package indexes, from the slot pages at the beginning of the file alone.
 /// Fails as [`read`] does on them.
 pub(super) fn slots(head: &[u8]) -> Result<(u32, BTreeSet<u32>), Malformed> {
-    let mut packages = BTreeSet::new();
-    for at in (HEADER_SIZE..slot_area(head)?).step_by(BLOCK) {
-        packages.extend(Slot::read(head, at)?.map(|slot| slot.pkgidx));
-    }
-    Ok((Little.u32(head, 8)?, packages))
+    let slots = filled(head, slot_area(head)?)?;
+    Ok((Little.u32(head, 8)?, slots.iter().map(|(_, slot)| slot.pkgidx).collect()))
 }
 
 /// Bytes of the slot pages, as the first bytes of a file say.
@@ -117,45 +116,57 @@ impl Slot {
             slot => Ok(Some(slot)),
         }
     }
+
+    /// Where its blob begins.
+    fn start(self) -> usize {
+        self.first as usize * BLOCK
+    }
+
+    fn wrong(self, what: &str) -> Malformed {
+        Malformed::at(self.start(), format!("package {}: {what}", self.pkgidx))
+    }
+
+    /// Its blob with head and tail.
+    fn whole(self, bytes: &[u8]) -> Result<&[u8], Malformed> {
+        let outside = |_| self.wrong("blob leads outside the file");
+        slice(bytes, self.start(), self.blocks as usize * BLOCK).map_err(outside)
+    }
+
+    /// The header in its blob.
+    fn blob(self, bytes: &[u8]) -> Result<&[u8], Malformed> {
+        let whole = self.whole(bytes)?;
+        if !whole.starts_with(HEAD) || !whole.ends_with(TAIL) {
+            return Err(self.wrong("blob without head or tail"));
+        }
+        let len = Little.u32(whole, 12)? as usize;
+        if blob_size(len) != whole.len() {
+            return Err(self.wrong("length of blob and slot do not match"));
+        }
+        let tail = whole.len() - TAIL_SIZE;
+        if Little.u32(whole, 4)? != self.pkgidx || Little.u32(whole, tail + 4)? as usize != len {
+            return Err(self.wrong("blob head, tail and slot contradict each other"));
+        }
+        if Little.u32(whole, tail)? != adler32_slice(&whole[..tail]) {
+            return Err(self.wrong("Adler-32 of blob is wrong"));
+        }
+        Ok(&whole[HEAD_SIZE..HEAD_SIZE + len])
+    }
 }
 
-/// The header in the blob at `start`, and where the blob ends.
-fn blob(bytes: &[u8], start: usize, slot: Slot) -> Result<(&[u8], usize), Malformed> {
-    let wrong = |what: &str| Malformed::at(start, format!("package {}: {what}", slot.pkgidx));
-    let size = slot.blocks as usize * BLOCK;
-    let whole = slice(bytes, start, size).map_err(|_| wrong("blob leads outside the file"))?;
-    if !whole.starts_with(HEAD) || !whole.ends_with(TAIL) {
-        return Err(wrong("blob without head or tail"));
-    }
-    let len = Little.u32(whole, 12)? as usize;
-    if blob_size(len) != size {
-        return Err(wrong("length of blob and slot do not match"));
-    }
-    let tail = size - TAIL_SIZE;
-    if Little.u32(whole, 4)? != slot.pkgidx || Little.u32(whole, tail + 4)? as usize != len {
-        return Err(wrong("blob head, tail and slot contradict each other"));
-    }
-    if Little.u32(whole, tail)? != adler32_slice(&whole[..tail]) {
-        return Err(wrong("Adler-32 of blob is wrong"));
-    }
-    Ok((&whole[HEAD_SIZE..HEAD_SIZE + len], start + size))
+/// The slots that are not free, each with its place.
+fn filled(bytes: &[u8], slot_end: usize) -> Result<Vec<(usize, Slot)>, Malformed> {
+    let all = (HEADER_SIZE..slot_end).step_by(BLOCK);
+    let slots = all.map(|at| Slot::read(bytes, at).map(|slot| Some((at, slot?))));
+    slots.filter_map(Result::transpose).collect()
 }
 
 /// A fresh `Packages.db` with `blobs` as packages 1, 2, 3, …: slots and blobs contiguous in that
 /// order, blob i of generation i, the file's generation and next index one more than the last.
 ///
 /// Fails if the file would outgrow what 32-bit block numbers reach.
-pub fn write<B: AsRef<[u8]>>(blobs: &[B]) -> Result<Vec<u8>, Malformed> {
-    write_with(blobs, &|_| Ok(()))
-}
-
-/// As [`write()`], each blob changed by `change` where it lies in the file: it keeps its length.
-pub fn write_with<B: AsRef<[u8]>>(
-    blobs: &[B],
-    change: &dyn Fn(&mut [u8]) -> Result<(), Malformed>,
-) -> Result<Vec<u8>, Malformed> {
+pub fn write(blobs: &[Blob<'_>]) -> Result<Vec<u8>, Malformed> {
     let slots = (blobs.len() * BLOCK + HEADER_SIZE).div_ceil(PAGE) * PAGE;
-    let total: usize = blobs.iter().map(|blob| blob_size(blob.as_ref().len())).sum();
+    let total: usize = blobs.iter().map(|blob| blob_size(blob.len())).sum();
     let too_big = |_| Malformed::at(u32::MAX, "database outgrows 32-bit block numbers");
     u32::try_from((slots + total) / BLOCK).map_err(too_big)?;
     let next = u32::try_from(blobs.len() + 1).map_err(too_big)?;
@@ -168,7 +179,7 @@ pub fn write_with<B: AsRef<[u8]>>(
     }
     let mut first = (slots / BLOCK) as u32;
     for (pkgidx, blob) in (1..).zip(blobs) {
-        let blocks = (blob_size(blob.as_ref().len()) / BLOCK) as u32;
+        let blocks = (blob_size(blob.len()) / BLOCK) as u32;
         push_slot(&mut out, [pkgidx, first, blocks]);
         first += blocks;
     }
@@ -176,7 +187,7 @@ pub fn write_with<B: AsRef<[u8]>>(
         push_slot(&mut out, [0, 0, 0]);
     }
     for (pkgidx, blob) in (1..).zip(blobs) {
-        push_blob(&mut out, pkgidx, blob.as_ref(), change)?;
+        push_blob(&mut out, pkgidx, blob);
     }
     Ok(out)
 }
@@ -186,24 +197,16 @@ fn push_slot(out: &mut Vec<u8>, words: [u32; 3]) {
     words.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
 }
 
-fn push_blob(
-    out: &mut Vec<u8>,
-    pkgidx: u32,
-    blob: &[u8],
-    change: &dyn Fn(&mut [u8]) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
+fn push_blob(out: &mut Vec<u8>, pkgidx: u32, blob: &Blob<'_>) {
     let start = out.len();
     let len = blob.len() as u32;
     out.extend_from_slice(HEAD);
     [pkgidx, pkgidx, len].iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
-    let inside = out.len();
-    out.extend_from_slice(blob);
-    change(&mut out[inside..])?;
+    blob.pieces().for_each(|piece| out.extend_from_slice(piece));
     out.resize(start + blob_size(blob.len()) - TAIL_SIZE, 0);
     let sum = adler32_slice(&out[start..]);
     [sum, len].iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
     out.extend_from_slice(TAIL);
-    Ok(())
 }
 
 /// Bytes that a blob with a header of `len` bytes takes.
@@ -219,7 +222,8 @@ mod tests {
     fn what_is_written_is_read() {
         for count in [0, 1, 2, 253, 254, 255, 510, 511, 645] {
             let blobs: Vec<Vec<u8>> = (0..count).map(|i| vec![i as u8; 1 + i * 7 % 100]).collect();
-            let file = write(&blobs).unwrap();
+            let pieces: Vec<Blob<'_>> = blobs.iter().map(|blob| blob[..].into()).collect();
+            let file = write(&pieces).unwrap();
             assert_eq!(Little.u32(&file, 12).unwrap() as usize, (count + 2).div_ceil(256));
             let packages = read(&file).unwrap();
             assert_eq!(packages.generation as usize, count + 1);
@@ -230,7 +234,7 @@ mod tests {
 
     #[test]
     fn bad_files_are_refused() {
-        let good = write(&[b"first", b"other"]).unwrap();
+        let good = write(&[b"first"[..].into(), b"other"[..].into()]).unwrap();
         let with = |at: usize, bytes: &[u8]| {
             let mut file = good.clone();
             file[at..at + bytes.len()].copy_from_slice(bytes);
