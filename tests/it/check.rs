@@ -1,5 +1,6 @@
 //! `reprofix check` on real commits and directories.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -362,4 +363,180 @@ fn a_recorded_checksum_is_compared() {
     let (code, _, err) = reprofix(&args);
     assert_eq!(code, 2);
     assert!(err.contains("records no ostree-content-checksum"), "{err}");
+}
+
+/// No false "same", no false "explained": one thing changes at random, and its path is named.
+#[test]
+fn a_thousand_random_changes_are_all_found() {
+    let pair = Pair::new();
+    commit(&pair.repo, "left", &pair.a);
+    let a = pair.subject("left");
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for round in 0..1000 {
+        run("rm", &["-rf", pair.b.to_str().unwrap()]);
+        copy(&pair.a, &pair.b);
+        let (what, wanted) = random.mutate(&pair.b);
+        commit(&pair.repo, "right", &pair.b);
+        let b = pair.subject("right");
+        let (code, out, err) = reprofix(&["check", &a, &b, "--json=-"]);
+        assert_eq!(code, 1, "round {round}: {what}: {err}");
+        let report: Value = serde_json::from_str(&out).unwrap();
+        let found: BTreeSet<String> = rows(&report).into_iter().map(|(path, ..)| path).collect();
+        assert_eq!(found, wanted, "round {round}: {what}");
+        assert_eq!(report["counts"]["fixed"], 0, "round {round}: {what}");
+    }
+}
+
+/// A small generator of random numbers, the same every time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % n
+    }
+
+    fn pick<'p>(&mut self, paths: &'p [PathBuf]) -> &'p Path {
+        &paths[self.below(paths.len())]
+    }
+
+    /// Changes one thing in the tree at `root`: what, and the paths that differ then.
+    fn mutate(&mut self, root: &Path) -> (String, BTreeSet<String>) {
+        let shown = |p: &Path| match p.strip_prefix(root).unwrap() {
+            p if p == Path::new("") => ".".to_owned(),
+            p => reprofix::tree::show(p),
+        };
+        let all = walk(root);
+        let of = |f: fn(&fs::Metadata) -> bool| -> Vec<PathBuf> {
+            all.iter().filter(|p| f(&p.symlink_metadata().unwrap())).cloned().collect()
+        };
+        // A hard link's two names change together; take names of their own.
+        let files = of(|m| m.is_file() && std::os::unix::fs::MetadataExt::nlink(m) == 1);
+        let dirs = of(|m| m.is_dir());
+        let links = of(|m| m.is_symlink());
+        let plain: Vec<PathBuf> = files.iter().chain(&dirs).cloned().collect();
+        let kind = self.below(12);
+        let mut paths = BTreeSet::new();
+        let what = match kind {
+            0 => {
+                let path = self.pick(&files);
+                let mut bytes = fs::read(path).unwrap();
+                match bytes.len() {
+                    0 => bytes.push(0),
+                    n => bytes[self.below(n)] ^= 1 << self.below(8),
+                }
+                rewrite(path, &bytes);
+                paths.insert(shown(path));
+                "bit"
+            }
+            1 => {
+                let path = self.pick(&files);
+                let bytes = [fs::read(path).unwrap(), vec![0]].concat();
+                rewrite(path, &bytes);
+                paths.insert(shown(path));
+                "zero byte at the end"
+            }
+            2 => {
+                let path = self.pick(&plain);
+                let mode = path.metadata().unwrap().permissions().mode() & 0o7777;
+                let mode = mode ^ (1 << self.below(9));
+                fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+                paths.insert(shown(path));
+                "mode"
+            }
+            3 => {
+                let path = self.pick(&plain);
+                let mode = path.metadata().unwrap().permissions().mode();
+                chown(path, Some(4242), None).unwrap();
+                // The kernel takes set-user-ID from a file that changes hands.
+                fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+                paths.insert(shown(path));
+                "owner"
+            }
+            4 => {
+                let path = self.pick(&all);
+                let mode = path.symlink_metadata().unwrap().permissions().mode();
+                std::os::unix::fs::lchown(path, None, Some(77)).unwrap();
+                if !path.is_symlink() {
+                    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+                }
+                paths.insert(shown(path));
+                if shown(path).starts_with("usr/bin/tool") {
+                    paths.extend(["usr/bin/tool".into(), "usr/bin/tool2".into()]);
+                }
+                "group"
+            }
+            5 => {
+                let path = self.pick(&plain);
+                xattr(path, &format!("user.m{}", self.below(5)), &[self.below(256) as u8]);
+                paths.insert(shown(path));
+                "xattr"
+            }
+            6 => {
+                let path = self.pick(&links);
+                let target = format!("{}x", path.read_link().unwrap().display());
+                let owner = path.symlink_metadata().unwrap();
+                fs::remove_file(path).unwrap();
+                symlink(target, path).unwrap();
+                use std::os::unix::fs::MetadataExt;
+                std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid())).unwrap();
+                paths.insert(shown(path));
+                "target"
+            }
+            7 => {
+                let path = self.pick(&files);
+                fs::remove_file(path).unwrap();
+                paths.insert(shown(path));
+                "removed"
+            }
+            8 => {
+                let path = self.pick(&dirs).join(format!("new{}", self.below(1000)));
+                fs::write(&path, noise(self.below(20))).unwrap();
+                paths.insert(shown(&path));
+                "added"
+            }
+            9 => {
+                let path = self.pick(&files);
+                let new = path.with_file_name("renamed");
+                fs::rename(path, &new).unwrap();
+                paths.extend([shown(path), shown(&new)]);
+                "renamed"
+            }
+            10 => {
+                let path = self.pick(&files);
+                fs::remove_file(path).unwrap();
+                fs::create_dir(path).unwrap();
+                paths.insert(shown(path));
+                "file to directory"
+            }
+            _ => {
+                let path = self.pick(&dirs).join("empty");
+                if path.exists() {
+                    fs::remove_dir(&path).unwrap();
+                } else {
+                    fs::create_dir(&path).unwrap();
+                }
+                paths.insert(shown(&path));
+                "directory"
+            }
+        };
+        (format!("{what} {paths:?}"), paths)
+    }
+}
+
+/// New content in the same inode's metadata.
+fn rewrite(path: &Path, bytes: &[u8]) {
+    let mode = path.metadata().unwrap().permissions();
+    // Writing takes set-user-ID and capabilities from a file.
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, mode).unwrap();
+}
+
+fn walk(root: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<_> =
+        walkdir::WalkDir::new(root).into_iter().map(|e| e.unwrap().into_path()).collect();
+    all.sort();
+    all
 }

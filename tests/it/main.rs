@@ -4,7 +4,6 @@
 mod bad_input;
 mod cases;
 mod check;
-mod check_random;
 mod check_reports;
 mod check_subjects;
 mod config;
