@@ -1,5 +1,6 @@
 //! Doing what the plan says, so that a kill at any instant leaves old or new files only.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
@@ -205,14 +206,17 @@ impl Job<'_> {
     /// Files first, then directories from the deepest up.
     fn removals(&self, plan: &Plan) -> io::Result<()> {
         let going = plan.changes.iter().filter(|c| matches!(c.action, Action::Remove { .. }));
-        let (dirs, files): (Vec<&Change>, Vec<&Change>) = going.partition(|c| self.is_dir(&c.path));
+        let (mut dirs, files): (Vec<&Change>, Vec<&Change>) =
+            going.partition(|c| self.is_dir(&c.path));
         self.by_folder(&files, |folder, name, _| match folder.unlink(name) {
             // A step of another change was first: a database takes its log with it.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         })?;
-        let remove = |change: &Change| self.root.remove(&change.path);
-        dirs.iter().rev().try_for_each(|dir| remove(dir).map_err(|e| at(&dir.path, &e)))
+        let depth = |c: &&Change| Reverse(c.path.components().count());
+        dirs.sort_by_key(depth);
+        let mut levels = dirs.chunk_by(|a, b| depth(a) == depth(b));
+        levels.try_for_each(|level| self.by_folder(level, |folder, name, _| folder.rmdir(name)))
     }
 
     fn touch_files(&self, plan: &Plan) -> io::Result<()> {

@@ -210,6 +210,11 @@ impl Folder {
         Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
     }
 
+    /// Removes an empty directory.
+    pub fn rmdir(&self, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+    }
+
     /// Sets the modification time of whatever is called so, a symbolic link itself included.
     pub fn set_mtime(&self, name: &OsStr, mtime: Time) -> io::Result<()> {
         let times = mtime_only(mtime);

@@ -127,6 +127,10 @@ pub fn logical(path: &Path) -> Cow<'_, [u8]> {
 /// assert_eq!(reprofix::tree::show(path), r"usr/share/caf\xe9\x0a");
 /// ```
 pub fn show(path: &Path) -> String {
+    let plain = |b: &u8| matches!(b, b' '..=b'~') && *b != b'\\';
+    if let Some(text) = path.to_str().filter(|text| text.as_bytes().iter().all(plain)) {
+        return text.to_owned();
+    }
     let mut text = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
         for c in chunk.valid().chars() {

@@ -21,6 +21,10 @@ pub const WINDOW_MAX: u32 = 1 << 27;
 /// ten times its size in memory and thread.
 pub const DICT_MAX: u32 = 8 << 20;
 
+/// Bytes that zstd gives to one thread at its fast levels: two windows, half of its own choice, and
+/// half the memory. Higher levels would take longer by it.
+const FAST_JOB: u32 = 4 << 20;
+
 /// A compression and the parameters it is done again with.
 ///
 /// [`Display`](fmt::Display) prints it as the command line that comes nearest.
@@ -111,6 +115,9 @@ impl Packing {
                 // The encoder with workers writes the same for any number of them, but not what
                 // the one without writes.
                 encoder.multithread(jobs)?;
+                if level <= 3 {
+                    encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(FAST_JOB))?;
+                }
                 fill(&mut encoder)?;
                 encoder.finish().map(drop)
             }

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use rayon::prelude::*;
 use sha2::digest::DynDigest;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
@@ -165,7 +166,7 @@ impl Packages {
     fn sort(&mut self) {
         let mut claims = std::mem::take(&mut self.claims);
         let nevra = |c: &Claim| self.nevras.get(c.package as usize);
-        claims.sort_unstable_by(|a, b| {
+        claims.par_sort_unstable_by(|a, b| {
             (self.path(a), nevra(a), a.start).cmp(&(self.path(b), nevra(b), b.start))
         });
         self.claims = claims;

@@ -30,6 +30,17 @@ def remove(path):
         path.unlink(missing_ok=True)
 
 
+def memory():
+    """A folder in memory with room for trees of a benchmark, or none."""
+    place = Path("/dev/shm")
+    return place if place.is_dir() and shutil.disk_usage(place).free > 4 << 30 else None
+
+
+def file_system(place):
+    """Its type, for people."""
+    return output("stat", "--file-system", "--format=%T", place).strip()
+
+
 def source_date_epoch():
     """SOURCE_DATE_EPOCH of the environment; an empty one counts as unset."""
     return os.environ.get("SOURCE_DATE_EPOCH") or None
