@@ -213,14 +213,17 @@ fn judge<'d>(
     let entry = side.entry(path);
     let normal = chain.resolved_form(merkle.tree(), &entry)?;
     let gone = normal.is_removed(&entry);
-    let untouched = matches!(normal.form, Form::Kept) || normal.content(&entry).is_none();
+    let mut untouched = normal.form == Form::Kept;
     let content = if gone || entry.kind != Kind::File {
         None
     } else {
         match normal.content(&entry)? {
             Some(bytes) => Some(bytes.into_owned()),
             None if linked(&normal, path) => None,
-            None => Some(merkle.content(At { path, object: &side.object })?),
+            None => {
+                untouched = true;
+                Some(merkle.content(At { path, object: &side.object })?)
+            }
         }
     };
     Ok(Some(Judged { side, normal, gone, content, untouched }))
