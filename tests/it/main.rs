@@ -7,6 +7,7 @@ mod check;
 mod check_reports;
 mod check_subjects;
 mod config;
+mod confluence;
 #[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
