@@ -71,6 +71,8 @@ struct Judged<'d> {
     gone: bool,
     /// Content in normal form; `None` for what is no regular file, or gone.
     content: Option<Vec<u8>>,
+    /// Whether that is the content as it stands.
+    untouched: bool,
 }
 
 impl Explainer<'_> {
@@ -197,8 +199,7 @@ impl Explainer<'_> {
             return Ok(vec![format!("content: equal once {names} has run")]);
         }
         let path = &difference.path;
-        let left = self.a.0.content(At { path, object: &x.side.object })?;
-        let right = self.b.0.content(At { path, object: &y.side.object })?;
+        let (left, right) = (as_it_stands(self.a.0, path, x)?, as_it_stands(self.b.0, path, y)?);
         Ok(generic::content(&left, &right))
     }
 }
@@ -212,16 +213,32 @@ fn judge<'d>(
     let entry = side.entry(path);
     let normal = chain.resolved_form(merkle.tree(), &entry)?;
     let gone = normal.is_removed(&entry);
+    let mut untouched = normal.form == Form::Kept;
     let content = if gone || entry.kind != Kind::File {
         None
     } else {
         match normal.content(&entry)? {
             Some(bytes) => Some(bytes.into_owned()),
             None if linked(&normal, path) => None,
-            None => Some(merkle.content(At { path, object: &side.object })?),
+            None => {
+                untouched = true;
+                Some(merkle.content(At { path, object: &side.object })?)
+            }
         }
     };
-    Ok(Some(Judged { side, normal, gone, content }))
+    Ok(Some(Judged { side, normal, gone, content, untouched }))
+}
+
+/// The content of a file before any plugin; read again only if there is another normal form.
+fn as_it_stands<'j>(
+    merkle: &dyn Merkle,
+    path: &Path,
+    judged: &'j Judged<'_>,
+) -> io::Result<Cow<'j, [u8]>> {
+    match &judged.content {
+        Some(content) if judged.untouched => Ok(content.into()),
+        _ => merkle.content(At { path, object: &judged.side.object }).map(Cow::Owned),
+    }
 }
 
 /// Whether the path becomes a link of another, whose content is not known here.

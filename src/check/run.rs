@@ -27,6 +27,9 @@ use crate::tree::{Entry, Tree, digest};
 
 /// Memory that contents kept for a page may take, roughly; the page is about as large.
 const LOOKS_MAX: usize = 16 << 20;
+/// Differences, and bytes of their contents, up to which one thread explains them all.
+const FEW: usize = 64;
+const LITTLE: u64 = 1 << 20;
 /// Differences whose contents are read at once.
 const LOOKS_AT_ONCE: usize = 64;
 
@@ -217,12 +220,15 @@ fn differences(
     let mut all = with_chain(job, in_force, &installed[0], |x| {
         with_chain(job, in_force, &installed[1], |y| {
             let explainer = Explainer { a: (left, x), b: (right, y) };
-            let explain = |pair| {
-                let explained = explainer.explain(classify(left, right, pair)?);
+            let found = each(pairs, FEW, |pair| classify(left, right, &pair))?;
+            let sizes = found.iter().flat_map(|d| d.a.iter().chain(&d.b)).map(|side| side.size);
+            // Many small files, or some large ones, are worth threads.
+            let few = if sizes.fold(0, u64::saturating_add) > LITTLE { 1 } else { FEW };
+            each(found, few, |difference| {
+                let explained = explainer.explain(difference);
                 progress.advance(1);
                 explained
-            };
-            pairs.par_iter().map(explain).collect::<io::Result<Vec<_>>>()
+            })
         })
     })
     .context("explaining")?;
@@ -235,6 +241,19 @@ fn differences(
     let build = |tree, n: usize| cascade::Build { tree, owners: &owners[n] };
     cascade::drift(&mut all, &[build(left.tree(), 0), build(right.tree(), 1)]);
     Ok(all)
+}
+
+/// All in order, by several threads if there are more than `few`: starting them takes longer than
+/// a few small files do.
+fn each<T: Send, U: Send>(
+    all: Vec<T>,
+    few: usize,
+    f: impl Fn(T) -> io::Result<U> + Sync + Send,
+) -> io::Result<Vec<U>> {
+    match all.len() > few {
+        true => all.into_par_iter().map(f).collect(),
+        false => all.into_iter().map(f).collect(),
+    }
 }
 
 /// Adds what diffoscope says of the first files that nobody explains, one after the other.

@@ -4,7 +4,7 @@ mod text;
 
 use serde::Serialize;
 
-pub(super) use text::shorten;
+pub(crate) use text::shorten;
 pub(super) use text::{Title, paths};
 
 use crate::check::{Cause, Change, Expected, Explained, Look, Side};

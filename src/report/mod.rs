@@ -10,4 +10,5 @@ mod next;
 mod progress;
 pub mod sarif;
 
+pub(crate) use check::shorten;
 pub use progress::Progress;

@@ -88,13 +88,6 @@ impl<O: Objects> Commit<O> {
         }
         Ok(Some(Node::Dir(tree, meta)))
     }
-
-    /// The file object at `path`, if a leaf of this kind stands there.
-    fn leaf_at(&self, path: &Path, kind: Kind) -> io::Result<Option<(Checksum, Leaf)>> {
-        let Some(Node::Leaf(sum)) = self.node(path)? else { return Ok(None) };
-        let leaf = self.repo.leaf(&sum)?;
-        Ok((Kind::of_mode(leaf.attrs.mode) == kind).then_some((sum, leaf)))
-    }
 }
 
 /// What the commit object in `bytes` says, as text.
@@ -178,18 +171,21 @@ impl<O: Objects> Tree for Commit<O> {
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        let file = self.leaf_at(path, Kind::File)?;
-        file.map(|(sum, _)| self.repo.content(&sum)).transpose()
+        let Some(Node::Leaf(sum)) = self.node(path)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let leaf = self.repo.stream(&sum, &mut |piece| bytes.extend_from_slice(piece))?;
+        Ok((Kind::of_mode(leaf.attrs.mode) == Kind::File).then_some(bytes))
     }
 
     fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        let Some((sum, _)) = self.leaf_at(path, Kind::File)? else { return Ok(false) };
-        self.repo.stream(&sum, sink)?;
-        Ok(true)
+        let Some(Node::Leaf(sum)) = self.node(path)? else { return Ok(false) };
+        let leaf = self.repo.stream(&sum, sink)?;
+        Ok(Kind::of_mode(leaf.attrs.mode) == Kind::File)
     }
 
     fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {
-        Ok(self.leaf_at(path, Kind::Symlink)?.and_then(|(_, leaf)| leaf.target))
+        let Some(Node::Leaf(sum)) = self.node(path)? else { return Ok(None) };
+        Ok(self.repo.leaf(&sum)?.target)
     }
 
     fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {

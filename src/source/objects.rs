@@ -83,7 +83,7 @@ pub trait Objects: Send + Sync {
     }
 
     /// The content of a file object, piece by piece; the end is an error if it was not the object.
-    fn stream(&self, sum: &Checksum, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    fn stream(&self, sum: &Checksum, sink: &mut dyn FnMut(&[u8])) -> io::Result<Leaf> {
         let (leaf, content) = self.file(sum)?;
         let name = format!("{sum}.file");
         if leaf.size > CONTENT_MAX {
@@ -99,7 +99,7 @@ pub trait Objects: Send + Sync {
             sink(piece);
         })
         .map_err(|e| self.unusable(&name, &e))?;
-        if hasher.finish() == *sum { Ok(()) } else { Err(self.corrupt(&name, &OTHER)) }
+        if hasher.finish() == *sum { Ok(leaf) } else { Err(self.corrupt(&name, &OTHER)) }
     }
 
     /// A file object's content, verified together with its metadata.
@@ -169,7 +169,8 @@ pub(super) fn opened(
 }
 
 /// The file object in `file`, as a repository of mode `archive` stores it.
-pub(super) fn open_filez(mut file: impl Read + 'static) -> io::Result<Opened> {
+pub(super) fn open_filez(file: impl Read + 'static) -> io::Result<Opened> {
+    let mut file = io::BufReader::new(file);
     let mut start = vec![0; 8];
     file.read_exact(&mut start)?;
     let length = u32::from_be_bytes([start[0], start[1], start[2], start[3]]);
@@ -179,7 +180,7 @@ pub(super) fn open_filez(mut file: impl Read + 'static) -> io::Result<Opened> {
     file.by_ref().take(length.into()).read_to_end(&mut start)?;
     let header = Filez::parse(&start).map_err(invalid)?;
     let target = PathBuf::from(OsStr::from_bytes(&header.target));
-    opened(header.attrs, target, header.size, flate2::read::DeflateDecoder::new(file))
+    opened(header.attrs, target, header.size, flate2::bufread::DeflateDecoder::new(file))
 }
 
 /// The error of bytes that are not what they should be.

@@ -5,18 +5,20 @@
 //! An object that is not there may be in a parent repository (`core.parent`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
+use rustix::fs::OFlags;
 
 use super::commit;
 use super::objects::{
     METADATA_MAX, Metadata, Objects, Opened, Remedies, invalid, open_filez, opened,
 };
 use crate::format::ostree::{Attrs, Checksum, parse_xattrs};
-use crate::fsx::Root;
+use crate::fsx::{Root, is_absent};
 use crate::tree::{Kind, Tree};
 
 /// Bytes of a repository's `config` and of a ref's file, at most.
@@ -112,21 +114,28 @@ impl Repository {
         std::iter::successors(Some(self), |repo| repo.parent.as_deref())
     }
 
-    /// A file below `objects`, if it is there.
-    fn object(&self, name: &str) -> io::Result<Option<impl Read + use<>>> {
-        let file = self.objects.open_file(Path::new(name))?;
-        Ok(file.map(|file| file.take(METADATA_MAX + 1)))
+    /// A regular file below `objects` and its size, if it is there. Nobody puts anything else there
+    /// in passing, so it is opened without a look before; a FIFO does not hold us up.
+    fn object(&self, name: &str) -> io::Result<Option<(File, u64)>> {
+        let file = match self.objects.open_at(Path::new(name), OFlags::RDONLY | OFlags::NONBLOCK) {
+            Ok(file) => File::from(file),
+            Err(e) if is_absent(&e) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let stat = file.metadata()?;
+        Ok(stat.is_file().then_some((file, stat.len())))
     }
 
     /// A small object, whole.
     fn whole(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        let Some(mut file) = self.object(name)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        match bytes.len() as u64 > METADATA_MAX {
-            true => Err(invalid("it is larger than any object that is no file")),
-            false => Ok(Some(bytes)),
+        let Some((file, size)) = self.object(name)? else { return Ok(None) };
+        if size > METADATA_MAX {
+            return Err(invalid("it is larger than any object that is no file"));
         }
+        // Without room for all of it, it would be read in pieces, the first of 32 bytes.
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+        file.take(METADATA_MAX).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
     }
 
     /// A file object of one of the bare modes.
@@ -193,10 +202,10 @@ impl Objects for Repository {
 
     fn open(&self, sum: &Checksum) -> io::Result<Option<Opened>> {
         let open = |repo: &Self| match repo.mode {
-            Mode::Archive => {
-                let file = repo.objects.open_file(Path::new(&object_name(sum, "filez")))?;
-                file.map(open_filez).transpose()
-            }
+            Mode::Archive => repo
+                .object(&object_name(sum, "filez"))?
+                .map(|(file, _)| open_filez(file))
+                .transpose(),
             _ => repo.open_bare(&object_name(sum, "file")),
         };
         self.chain().find_map(|repo| open(repo).transpose()).transpose()
@@ -360,9 +369,9 @@ fn core(config: &str) -> BTreeMap<&str, &str> {
 /// The text of a small file, if it is there.
 fn small_file(path: &Path) -> anyhow::Result<Option<String>> {
     let reading = || format!("reading {}", path.display());
-    let file = match std::fs::File::open(path) {
+    let file = match File::open(path) {
         Ok(file) => file,
-        Err(e) if crate::fsx::is_absent(&e) => return Ok(None),
+        Err(e) if is_absent(&e) => return Ok(None),
         Err(e) => return Err(e).with_context(reading),
     };
     if !file.metadata().with_context(reading)?.is_file() {
@@ -384,7 +393,7 @@ fn names(dir: &Path) -> anyhow::Result<Vec<String>> {
     let reading = || format!("reading {}", dir.display());
     let entries = match dir.read_dir() {
         Ok(entries) => entries,
-        Err(e) if crate::fsx::is_absent(&e) => return Ok(Vec::new()),
+        Err(e) if is_absent(&e) => return Ok(Vec::new()),
         Err(e) => return Err(e).with_context(reading),
     };
     let mut names = Vec::new();

@@ -4,6 +4,7 @@ mod archive;
 mod binary;
 mod elf;
 mod metadata;
+mod rpm;
 mod sqlite;
 pub(super) mod text;
 
@@ -51,6 +52,7 @@ pub(super) fn content(a: &[u8], b: &[u8]) -> Vec<String> {
 fn inside(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Vec<String> {
     unpacked(a, b, nesting, budget)
         .or_else(|| archive::explain(a, b, nesting, budget))
+        .or_else(|| rpm::explain(a, b, nesting, budget))
         .or_else(|| elf::explain(a, b))
         .or_else(|| sqlite::explain(a, b))
         .or_else(|| text::explain(a, b))

@@ -168,7 +168,7 @@ impl Endian {
 /// What becomes of the packages of a database, and of the rows that name them.
 ///
 /// Rows are given to it table by table, so that no two tables need be in memory at once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbers {
     packages: BTreeMap<u32, Future>,
     epoch: u32,
@@ -176,7 +176,7 @@ pub struct Numbers {
 }
 
 /// What becomes of one package.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Future {
     /// Its new number.
     hnum: u32,
@@ -217,9 +217,14 @@ impl Numbers {
         self.epoch
     }
 
-    /// A digest of what the packages are, whenever they were installed and whatever their numbers.
-    pub fn digest(&self) -> [u8; 32] {
-        self.digest
+    /// What this must be once it is applied: that of the packages as they are written. So tables
+    /// can be written and compared before the packages are, when there is more room.
+    pub fn applied(&self) -> Self {
+        let stays = |future: &Future| {
+            let tid = future.tid.map(|tid| tid.min(self.epoch));
+            (future.hnum, Future { hnum: future.hnum, tid, late: Vec::new() })
+        };
+        Numbers { packages: self.packages.values().map(stays).collect(), ..*self }
     }
 
     /// Numbers, clamps and sorts the packages that this was made of.

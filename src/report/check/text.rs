@@ -205,7 +205,7 @@ pub(in crate::report) fn paths(n: usize) -> String {
 }
 
 /// The start of a text, on one line.
-pub(in crate::report) fn shorten(text: &str, len: usize) -> String {
+pub(crate) fn shorten(text: &str, len: usize) -> String {
     let line = text.replace('\n', " ");
     match line.char_indices().nth(len) {
         Some((end, _)) => format!("{}…", &line[..end]),

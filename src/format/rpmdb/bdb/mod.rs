@@ -65,28 +65,27 @@ pub fn canonical(
     let main = files.get(PACKAGES).copied().unwrap_or_default();
     let (shape, mut packages) = read_packages(main).map_err(&refused)?;
     let numbers = Numbers::of(&packages, epoch).map_err(&refused)?;
+    let after = numbers.applied();
+    // The indexes first: they take more than they end as, and the packages take the most.
+    let mut new = BTreeMap::new();
+    for (name, bytes) in files.iter().filter(|(name, _)| *name != PACKAGES) {
+        let index = index(name, bytes, [&numbers, &after]).map_err(Refused::of(name))?;
+        new.insert(name.clone(), index);
+    }
     numbers.apply(&mut packages);
     let records = package_records(packages, shape.order);
     let main = write(shape, &records, &file_id(PACKAGES, epoch)).map_err(&refused)?;
     drop(records);
-    let (_, again) = read_packages(&main).map_err(&refused)?;
-    let after = Numbers::of(&again, epoch).map_err(&refused)?;
-    if after.digest() != numbers.digest() {
+    let again = read_packages(&main).and_then(|(_, again)| Numbers::of(&again, epoch));
+    if again.map_err(&refused)? != after {
         return Err(refused(other_contents()));
     }
-    drop(again);
-    let indexes = files.iter().filter(|(name, _)| *name != PACKAGES);
-    let index = |(name, bytes): (&String, &&[u8])| {
-        let new = index(name, bytes, [&numbers, &after]).map_err(Refused::of(name))?;
-        Ok((name.clone(), new))
-    };
-    let mut new: BTreeMap<_, _> = indexes.map(index).collect::<Result<_, _>>()?;
     new.insert(PACKAGES.to_owned(), main);
     Ok(new)
 }
 
-/// The normal form of one index; `numbers` are those of the packages as they are, and as they were
-/// written.
+/// The normal form of one index; `numbers` are those of the packages as they are, and as they will
+/// be written.
 fn index(name: &str, bytes: &[u8], numbers: [&Numbers; 2]) -> Result<Vec<u8>, Malformed> {
     let [before, after] = numbers;
     let (shape, mut rows) = read_index(bytes)?;

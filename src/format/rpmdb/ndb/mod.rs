@@ -55,17 +55,22 @@ const INDEX: &str = "Index.db";
 pub fn canonical(packages: &[u8], index: Option<&[u8]>, epoch: u32) -> Result<Canonical, Refused> {
     let mut old = Files::open(packages, index)?;
     let numbers = Numbers::of(&old.packages, epoch).map_err(Refused::of(PACKAGES))?;
-    numbers.apply(&mut old.packages);
-    let blobs: Vec<_> = old.packages.drain(..).map(|package| package.blob).collect();
-    let packages = packages::write(&blobs).map_err(Refused::of(PACKAGES))?;
-    // The generation that `packages::write` gives.
-    let mut writer = index::Writer::new(blobs.len() as u32 + 1, old.tables.len());
-    let mut sums = vec![numbers.digest()];
+    let after = numbers.applied();
+    // The index first: its tables take more than they end as, and the packages take the most.
+    // The generation is the one that `packages::write` gives.
+    let mut writer = index::Writer::new(old.packages.len() as u32 + 1, old.tables.len());
+    let mut sums = Vec::new();
     for (&tag, table) in &old.tables {
         sums.push(write_table(&mut writer, tag, table, &numbers).map_err(Refused::of(INDEX))?);
     }
     let index = old.no_index.is_none().then(|| writer.finish());
-    if sums_of(&packages, index.as_deref(), epoch)? != sums {
+    numbers.apply(&mut old.packages);
+    let blobs: Vec<_> = old.packages.drain(..).map(|package| package.blob).collect();
+    let packages = packages::write(&blobs).map_err(Refused::of(PACKAGES))?;
+    drop(blobs);
+    let new = Files::open(&packages, index.as_deref())?;
+    let same = Numbers::of(&new.packages, epoch).map_err(Refused::of(PACKAGES))? == after;
+    if !same || sums_of(&new.tables, &after).map_err(Refused::of(INDEX))? != sums {
         let why = Malformed::at(0, "the rewritten database does not hold what the old one held");
         return Err(Refused { file: PACKAGES, why });
     }
@@ -86,15 +91,15 @@ fn write_table(
     Ok(sum)
 }
 
-/// The digests of the packages and of each table.
-fn sums_of(packages: &[u8], index: Option<&[u8]>, epoch: u32) -> Result<Vec<[u8; 32]>, Refused> {
-    let files = Files::open(packages, index)?;
-    let numbers = Numbers::of(&files.packages, epoch).map_err(Refused::of(PACKAGES))?;
+/// The digest of each table.
+fn sums_of(
+    tables: &BTreeMap<u32, Table<'_>>,
+    numbers: &Numbers,
+) -> Result<Vec<[u8; 32]>, Malformed> {
     let sum = |(&tag, table): (&u32, &Table<'_>)| {
         numbers.digest_of_rows(&table_name(tag), &table.rows()?)
     };
-    let sums = files.tables.iter().map(sum).collect::<Result<Vec<_>, _>>();
-    Ok([vec![numbers.digest()], sums.map_err(Refused::of(INDEX))?].concat())
+    tables.iter().map(sum).collect()
 }
 
 /// A `Packages.db` and what is to be trusted of the `Index.db` beside it, whose tables are read
