@@ -7,34 +7,48 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 /// Bytes in pieces.
-#[derive(Clone, Debug, Default)]
-pub struct Blob<'a>(Vec<Cow<'a, [u8]>>);
+#[derive(Clone, Debug)]
+pub struct Blob<'a>(Pieces<'a>);
+
+/// Most values are one piece, and there are very many of them.
+#[derive(Clone, Debug)]
+enum Pieces<'a> {
+    One(Cow<'a, [u8]>),
+    Many(Vec<Cow<'a, [u8]>>),
+}
 
 impl<'a> Blob<'a> {
+    fn all(&self) -> &[Cow<'a, [u8]>] {
+        match &self.0 {
+            Pieces::One(one) => std::slice::from_ref(one),
+            Pieces::Many(many) => many,
+        }
+    }
+
     /// All bytes, borrowed if they are one piece.
     pub fn whole(&self) -> Cow<'_, [u8]> {
-        match &self.0[..] {
-            [one] => Cow::Borrowed(one),
-            many => Cow::Owned(many.concat()),
+        match &self.0 {
+            Pieces::One(one) => Cow::Borrowed(one),
+            Pieces::Many(many) => Cow::Owned(many.concat()),
         }
     }
 
     /// As [`Blob::whole`], given away.
-    pub fn into_whole(mut self) -> Cow<'a, [u8]> {
-        match self.0.len() {
-            1 => self.0.remove(0),
-            _ => Cow::Owned(self.0.concat()),
+    pub fn into_whole(self) -> Cow<'a, [u8]> {
+        match self.0 {
+            Pieces::One(one) => one,
+            Pieces::Many(many) => Cow::Owned(many.concat()),
         }
     }
 
     /// The pieces in their order.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().map(|piece| &**piece)
+        self.all().iter().map(|piece| &**piece)
     }
 
     /// Number of bytes.
     pub fn len(&self) -> usize {
-        self.0.iter().map(|piece| piece.len()).sum()
+        self.pieces().map(<[u8]>::len).sum()
     }
 
     /// Whether there is no byte.
@@ -46,8 +60,13 @@ impl<'a> Blob<'a> {
     /// Borrowed pieces are split there, not copied.
     pub fn put(&mut self, at: usize, bytes: &[u8]) {
         let mut start = 0;
-        let mut new = Vec::with_capacity(self.0.len() + 2);
-        for piece in std::mem::take(&mut self.0) {
+        let mut new = Vec::with_capacity(self.all().len() + 2);
+        let old = std::mem::replace(&mut self.0, Pieces::Many(Vec::new()));
+        let old = match old {
+            Pieces::One(one) => vec![one],
+            Pieces::Many(many) => many,
+        };
+        for piece in old {
             let len = piece.len();
             let within = |place: usize| place.saturating_sub(start).min(len);
             let (from, to) = (within(at), within(at + bytes.len()));
@@ -55,7 +74,7 @@ impl<'a> Blob<'a> {
             new.extend(patched(piece, from..to, patch));
             start += len;
         }
-        self.0 = new;
+        self.0 = Pieces::Many(new);
     }
 }
 
@@ -86,19 +105,19 @@ impl Eq for Blob<'_> {}
 
 impl<'a> From<&'a [u8]> for Blob<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        Blob(vec![Cow::Borrowed(bytes)])
+        Blob(Pieces::One(Cow::Borrowed(bytes)))
     }
 }
 
 impl From<Vec<u8>> for Blob<'_> {
     fn from(bytes: Vec<u8>) -> Self {
-        Blob(vec![Cow::Owned(bytes)])
+        Blob(Pieces::One(Cow::Owned(bytes)))
     }
 }
 
 impl<'a> FromIterator<&'a [u8]> for Blob<'a> {
     fn from_iter<I: IntoIterator<Item = &'a [u8]>>(pieces: I) -> Self {
-        Blob(pieces.into_iter().map(Cow::Borrowed).collect())
+        Blob(Pieces::Many(pieces.into_iter().map(Cow::Borrowed).collect()))
     }
 }
 

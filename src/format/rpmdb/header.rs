@@ -339,8 +339,7 @@ fn strings_length(data: &[u8], count: usize) -> Option<usize> {
     if count == 0 {
         return Some(0);
     }
-    let mut ends = data.iter().enumerate().filter(|&(_, &b)| b == 0);
-    ends.nth(count - 1).map(|(at, _)| at + 1)
+    memchr::memchr_iter(0, data).nth(count - 1).map(|at| at + 1)
 }
 
 fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {

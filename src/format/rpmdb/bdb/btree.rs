@@ -102,13 +102,13 @@ pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malform
         let items = [encode(out, key)?, encode(out, &value.whole())?];
         let size = items.iter().map(|item| 2 + item.len()).sum::<usize>();
         if room < size {
-            leaves.push(Node { first: key, last: key, items: Vec::new() });
+            leaves.push(Node { first: key, last: key, items: Items::default() });
             room = out.shape.page_size - HEADER;
         }
         room -= size;
         if let Some(leaf) = leaves.last_mut() {
             leaf.last = key;
-            leaf.items.extend(items);
+            items.iter().for_each(|item| leaf.items.push(item));
         }
     }
     let mut nodes = place(out, leaves, root, 1)?;
@@ -132,7 +132,30 @@ pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malform
 struct Node<'a> {
     first: &'a [u8],
     last: &'a [u8],
-    items: Vec<Vec<u8>>,
+    items: Items,
+}
+
+/// The items of a page, one behind the other: a tree has too many for a vector each.
+#[derive(Default)]
+struct Items {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Items {
+    fn push(&mut self, item: &[u8]) {
+        self.bytes.extend_from_slice(item);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    }
 }
 
 /// A page that has its place.
@@ -150,14 +173,14 @@ fn place<'a>(
     level: u8,
 ) -> Result<Vec<Child<'a>>, Malformed> {
     if nodes.is_empty() {
-        nodes.push(Node { first: b"", last: b"", items: Vec::new() });
+        nodes.push(Node { first: b"", last: b"", items: Items::default() });
     }
     let kind = if level == 1 { kind::LEAF } else { kind::INTERNAL };
     let single = nodes.len() == 1;
     let children = nodes.into_iter().map(|Node { first, last, items }| {
         let page = if single { root } else { out.page()? };
         out.header(page, level, kind);
-        out.items(page, &items);
+        out.items(page, items.iter());
         Ok(Child { first, last, page })
     });
     children.collect()
@@ -175,13 +198,13 @@ fn parents<'a>(out: &mut Out, children: &[Child<'a>]) -> Result<Vec<Node<'a>>, M
         // The last child never stands alone: the one before it goes with it.
         let with = if at + 2 == children.len() { size(at + 1) } else { 0 };
         if room < size(at) + with {
-            nodes.push(Node { first: child.first, last: child.last, items: Vec::new() });
+            nodes.push(Node { first: child.first, last: child.last, items: Items::default() });
             room = out.shape.page_size - HEADER;
         }
         room -= size(at);
         if let Some(node) = nodes.last_mut() {
             let key = if node.items.is_empty() { b"" } else { separators[at] };
-            node.items.push(inner(out, key, child.page)?);
+            node.items.push(&inner(out, key, child.page)?);
             node.last = child.last;
         }
     }

@@ -173,7 +173,7 @@ fn fill(out: &mut Out, first: u32, pairs: impl Iterator<Item = Items>) -> Result
     for pair in pairs {
         let size = pair.iter().map(|item| 2 + item.len()).sum::<usize>();
         if used + size > out.shape.page_size {
-            out.items(page, &items);
+            out.items(page, items.iter().map(Vec::as_slice));
             let next = out.page()?;
             out.header(next, 0, kind::HASH);
             out.put32(next, 12, page);
@@ -184,6 +184,6 @@ fn fill(out: &mut Out, first: u32, pairs: impl Iterator<Item = Items>) -> Result
         used += size;
         items.extend(pair);
     }
-    out.items(page, &items);
+    out.items(page, items.iter().map(Vec::as_slice));
     Ok(())
 }

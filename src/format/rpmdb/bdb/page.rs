@@ -310,14 +310,15 @@ impl Out {
     }
 
     /// Fills a page with items from its end towards its start, the index in front.
-    pub(super) fn items<T: AsRef<[u8]>>(&mut self, page: u32, items: &[T]) {
-        let mut at = self.shape.page_size;
-        for (index, item) in items.iter().enumerate() {
-            at -= item.as_ref().len();
-            self.put(page, at, item.as_ref());
-            self.put16(page, HEADER + 2 * index, at);
+    pub(super) fn items<'i>(&mut self, page: u32, items: impl Iterator<Item = &'i [u8]>) {
+        let (mut at, mut count) = (self.shape.page_size, 0);
+        for item in items {
+            at -= item.len();
+            self.put(page, at, item);
+            self.put16(page, HEADER + 2 * count, at);
+            count += 1;
         }
-        self.put16(page, 20, items.len());
+        self.put16(page, 20, count);
         self.put16(page, 22, at);
     }
 

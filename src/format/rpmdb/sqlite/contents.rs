@@ -54,8 +54,9 @@ impl Packages {
     pub(super) fn read(db: &Connection, name: &str, epoch: u32) -> Result<Self, Malformed> {
         let mut packages = Packages { by_hnum: BTreeMap::new(), sum: Sum::default() };
         each_blob(db, name, &mut |hnum, blob| {
-            let key = SortKey::of(blob, epoch)?;
-            let tid = Header::parse(blob)?.get(tag::INSTALLTID).and_then(|v| v.u32());
+            let header = Header::parse(blob)?;
+            let key = SortKey::of_header(&header, epoch)?;
+            let tid = header.get(tag::INSTALLTID).and_then(|v| v.u32());
             packages.sum.add(&key);
             packages.by_hnum.insert(hnum, Known { key, tid });
             Ok(())
