@@ -20,7 +20,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
 SHELL_SCRIPTS := benches/oci-verify hooks/rebuilderd/backend hooks/rebuilderd/diffoscope tests/e2e/schedulers \
 	hooks/postprocess hooks/finalize hooks/dracut/*.sh .ci/run tests/e2e/circumstances tests/e2e/deps \
 	tests/e2e/install tests/e2e/real-download tests/e2e/static-binary
-PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/rebuilderd tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
+PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/flows tests/e2e/rebuilderd tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
 	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/check benches/peers benches/rpmdb benches/rpmdb-database fuzz/all fuzz/seeds \
 	tests/e2e/initramfs tests/e2e/generators benches/initramfs
 
@@ -64,6 +64,7 @@ initramfs: deps build
 nightly: deps build
 	tests/e2e/schedulers
 	$(AS_ROOT) tests/e2e/nightly
+	$(AS_ROOT) tests/e2e/flows
 
 demo-nightly: deps build
 	$(AS_ROOT) tests/e2e/nightly --demo

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use reprofix::history::{Difference, Finish, History, Run, Verdict};
+use reprofix::history::{Difference, Finish, History, Run, Verdict, by_stream};
 use reprofix::nightly::pages;
 
 const DIFFERENCES: usize = 100;
@@ -32,21 +32,34 @@ fn difference(run: usize, n: usize) -> Difference {
 /// A history of `count` runs.
 fn fill(path: &Path, count: usize) -> History {
     let mut history = History::open(path).unwrap();
-    let packages: BTreeMap<String, String> =
-        (0..500).map(|n| (format!("package-{n:02}"), format!("1.{n}-1.x86_64"))).collect();
-    for n in 0..count {
-        let mut run = Run::start(&format!("stream-{}", n % STREAMS), "build");
-        run.token = format!("token-{n}");
-        run.started = 1_700_000_000 + (n / STREAMS * 86_400) as i64;
-        history.begin(&mut run).unwrap();
-        run.verdict = Verdict::Different;
-        run.inputs = format!("{n}");
-        run.detail = format!("{DIFFERENCES} paths");
-        let differences = (0..DIFFERENCES).map(|i| difference(n, i)).collect();
-        let log = format!("the end of the log of run {n}\n").repeat(50);
-        history.finish(&run, &Finish { differences, packages: packages.clone(), log }).unwrap();
-    }
+    (0..count).for_each(|n| add(&mut history, n));
     history
+}
+
+/// Run `n`. A package changes every twenty nights.
+fn add(history: &mut History, n: usize) {
+    let version = |p: usize| (n / STREAMS + p) / 20;
+    let packages: BTreeMap<String, String> = (0..500)
+        .map(|p| (format!("package-{p:02}"), format!("1.{}-1.x86_64", version(p))))
+        .collect();
+    let mut run = Run::start(&format!("stream-{}", n % STREAMS), "build");
+    run.token = format!("token-{n}");
+    run.started = 1_700_000_000 + (n / STREAMS * 86_400) as i64;
+    history.begin(&mut run).unwrap();
+    run.verdict = Verdict::Different;
+    run.inputs = format!("{n}");
+    run.detail = format!("{DIFFERENCES} paths");
+    let differences = (0..DIFFERENCES).map(|i| difference(n, i)).collect();
+    let log = format!("the end of the log of run {n}\n").repeat(50);
+    history.finish(&run, &Finish { differences, packages, log }).unwrap();
+}
+
+/// Files and bytes below a directory.
+fn written(dir: &Path) -> (u64, u64) {
+    let files =
+        walkdir::WalkDir::new(dir).into_iter().map(|entry| entry.unwrap().metadata().unwrap());
+    let sizes = files.filter(|file| file.is_file()).map(|file| file.len());
+    sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size))
 }
 
 fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
@@ -75,8 +88,10 @@ fn queries(history: &History) -> Vec<(&'static str, Duration)> {
         let counts = runs.iter().map(|run| history.count(run.id).unwrap());
         std::hint::black_box(counts.sum::<u64>());
     };
+    let runs = history.runs(None, u32::MAX).unwrap();
+    let all = by_stream(&runs);
     let path = |(path, _): &(String, u64)| {
-        history.blame(path).unwrap();
+        history.blame_among(path, &all).unwrap();
         history.of_path(path, 100).unwrap();
     };
     let package = |(name, _): &(String, u64)| drop(history.of_package(name, 100).unwrap());
@@ -101,13 +116,17 @@ fn main() {
     for count in counts {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("history.db");
-        let (history, took) = timed(|| fill(&file, count));
+        let (mut history, took) = timed(|| fill(&file, count));
         let size = std::fs::metadata(&file).unwrap().len();
         println!("{count} runs of {DIFFERENCES} differences: {size} bytes, recorded in {took:.1?}");
         let site = dir.path().join("pages");
         let (_, first) = timed(|| pages::write(&history, &site, None).unwrap());
         let (_, again) = timed(|| pages::write(&history, &site, None).unwrap());
-        println!("  all pages: {first:.2?}; again, where nothing is new: {again:.2?}");
+        let (files, bytes) = written(&site);
+        println!("  all pages, {files} files of {bytes} bytes: {first:.2?}; again: {again:.2?}");
+        (0..STREAMS).for_each(|n| add(&mut history, count + n));
+        let (_, next) = timed(|| pages::write(&history, &site, None).unwrap());
+        println!("  after the next night: {next:.2?}");
         missed |= count == 1_000 && first >= Duration::from_secs(2);
         for (what, took) in queries(&history) {
             println!("  queries of {what}: {took:.1?}");

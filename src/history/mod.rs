@@ -6,24 +6,31 @@
 //! transaction it was in and nothing else. `PRAGMA user_version` counts `MIGRATIONS`; a file of
 //! a newer reprofix is refused. WAL needs a local file system: keep the history off NFS.
 
+mod blame;
 mod query;
 mod record;
 mod retain;
 mod store;
 
-pub use query::{Blame, Flaky, Seen, Versions};
+pub use blame::{Blame, Seen, Streams, Versions, by_stream};
+pub use query::Flaky;
 pub use record::{Class, Difference, Run, Verdict};
 pub use retain::{Retained, Retention};
 pub use store::Finish;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use flate2::Decompress;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(30);
+
+/// `PRAGMA cache_size` of a reader, in KiB by its sign.
+const READER_CACHE: i32 = -32_768;
 
 /// `PRAGMA application_id`: the ASCII letters `rpfx`.
 const APPLICATION_ID: i32 = 0x7270_6678;
@@ -35,6 +42,8 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 pub struct History {
     db: Connection,
     path: PathBuf,
+    remembered: RefCell<blame::Remembered>,
+    inflater: RefCell<Decompress>,
 }
 
 impl History {
@@ -62,9 +71,33 @@ impl History {
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags);
         let db = db.with_context(|| format!("opening the history {}", path.display()))?;
-        let mut history = History { db, path: path.to_owned() };
+        let mut history = Self::over(db, path);
         history.prepare().with_context(|| format!("opening the history {}", path.display()))?;
         Ok(history)
+    }
+
+    fn over(db: Connection, path: &Path) -> Self {
+        History {
+            db,
+            path: path.to_owned(),
+            remembered: RefCell::default(),
+            inflater: RefCell::new(Decompress::new(true)),
+        }
+    }
+
+    /// Opens a history that this process has open already, to read it on another thread.
+    pub fn reader(path: &Path) -> Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = || -> rusqlite::Result<Connection> {
+            let db = Connection::open_with_flags(path, flags)?;
+            db.busy_timeout(BUSY)?;
+            db.pragma_update(None, "cache_size", READER_CACHE)?;
+            // One transaction for all that is read: a state of the history, and no lock a query.
+            db.execute_batch("BEGIN")?;
+            Ok(db)
+        };
+        let db = opened().with_context(|| format!("reading the history {}", path.display()))?;
+        Ok(Self::over(db, path))
     }
 
     /// Where the file is.

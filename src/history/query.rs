@@ -1,4 +1,4 @@
-//! Reading: lists, one run, who is to blame, what is flaky.
+//! Reading: lists, one run, what is flaky.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,50 +8,6 @@ use rusqlite::{OptionalExtension, Params, Row, params};
 use serde::Serialize;
 
 use super::{Class, Difference, History, Run};
-
-/// Since when a path differs, and what changed with it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Blame {
-    /// The path.
-    pub path: String,
-    /// One row a stream in which it ever differed.
-    pub streams: Vec<Seen>,
-}
-
-/// One stream's share of a [`Blame`].
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Seen {
-    /// The stream.
-    pub stream: String,
-    /// The first run in which the path differed, of the unbroken row of comparisons that ends now
-    /// (or ended last).
-    pub first: Run,
-    /// The last comparison before it, in which the path was the same.
-    pub last_good: Option<Run>,
-    /// Runs in which it differed.
-    pub times: u64,
-    /// The last run in which it differed.
-    pub last: i64,
-    /// Whether it still differs in the stream's last comparison.
-    pub still: bool,
-    /// The difference, as in `first`.
-    pub difference: Difference,
-    /// Versions of its package before and after; `None` where that package is not known.
-    pub package: Option<Versions>,
-    /// Every other package that changed between `last_good` and `first`.
-    pub changed: Vec<Versions>,
-}
-
-/// A package's versions in two runs; `None`: not installed, or not recorded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Versions {
-    /// The package's name.
-    pub name: String,
-    /// Before.
-    pub before: Option<String>,
-    /// After.
-    pub after: Option<String>,
-}
 
 /// Runs of one stream that had equal inputs and unequal verdicts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -70,9 +26,6 @@ pub struct Flaky {
 const RUN: &str = "SELECT id, stream, architecture, kind, verdict, started, seconds, version,
     plugins, host, work, token, epoch, inputs, subject_a, subject_b, checksum_a, checksum_b,
     variations, skipped, notes, detail, culprit FROM run";
-
-/// Verdicts of finished comparisons, as SQL.
-const COMPARED: &str = "verdict IN ('reproducible', 'expected', 'different')";
 
 impl History {
     /// The last `limit` runs, newest first; of one stream only, if it is named.
@@ -121,19 +74,42 @@ impl History {
         limit: usize,
         text_limit: usize,
     ) -> Result<Vec<Difference>> {
-        let mut query = self.db.prepare_cached(
-            "SELECT p.name, k.name, c.name, g.name, n.name, d.text
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let filter = "WHERE d.run = ?1 AND d.seq < ?2 ORDER BY d.seq";
+        self.differences_where(filter, params![run, limit], text_limit)
+    }
+
+    /// The difference of `path` in a run, if it has one.
+    pub(super) fn difference(
+        &self,
+        run: i64,
+        path: &str,
+        text_limit: usize,
+    ) -> Result<Option<Difference>> {
+        let filter = "WHERE d.path = (SELECT id FROM name WHERE name = ?2) AND d.run = ?1
+                      ORDER BY d.seq LIMIT 1";
+        Ok(self.differences_where(filter, params![run, path], text_limit)?.pop())
+    }
+
+    fn differences_where(
+        &self,
+        filter: &str,
+        params: impl Params,
+        text_limit: usize,
+    ) -> Result<Vec<Difference>> {
+        let mut query = self.db.prepare_cached(&format!(
+            "SELECT p.name, k.name, c.name, g.name, n.name, CASE WHEN {} THEN t.zlib END
              FROM difference d JOIN name p ON p.id = d.path JOIN name k ON k.id = d.kind
              JOIN name c ON c.id = d.cause LEFT JOIN name g ON g.id = d.plugin
-             LEFT JOIN name n ON n.id = d.package WHERE d.run = ?1 AND d.seq < ?2 ORDER BY d.seq",
-        )?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = query.query_map([run, limit], |r| Ok((difference_of(r)?, r.get(5)?)))?;
+             LEFT JOIN name n ON n.id = d.package LEFT JOIN text t ON t.id = d.text {filter}",
+            text_limit > 0
+        ))?;
+        let mut rows = query.query(params)?;
         let mut found = Vec::new();
-        for row in rows {
-            let (mut difference, text) = row?;
-            if text_limit > 0 {
-                difference.text = shortened(&self.text(text)?, text_limit).into_owned();
+        while let Some(row) = rows.next()? {
+            let mut difference = difference_of(row)?;
+            if let Some(zlib) = row.get_ref(5)?.as_blob_or_null()? {
+                difference.text = shortened(&self.inflate(zlib)?, text_limit).into_owned();
             }
             found.push(difference);
         }
@@ -162,9 +138,15 @@ impl History {
 
     /// The packages of a run's first subject: name and version. Empty if none were recorded.
     pub fn packages(&self, run: i64) -> Result<BTreeMap<String, String>> {
-        let text = self.text(self.column(run, "packages")?)?;
-        let pairs = text.lines().filter_map(|line| line.split_once(' '));
-        Ok(pairs.map(|(name, version)| (name.to_owned(), version.to_owned())).collect())
+        let text = self.package_lines(run)?;
+        Ok(versions_in(&text)
+            .map(|(name, version)| (name.to_owned(), version.to_owned()))
+            .collect())
+    }
+
+    /// [`History::packages`] as it is stored: `name version` lines, sorted by name.
+    pub(super) fn package_lines(&self, run: i64) -> Result<String> {
+        self.text(self.column(run, "packages")?)
     }
 
     fn column(&self, run: i64, name: &str) -> Result<Option<i64>> {
@@ -226,71 +208,6 @@ impl History {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Since when `path` differs, in every stream where it ever did.
-    ///
-    /// Fails if it never did.
-    pub fn blame(&self, path: &str) -> Result<Blame> {
-        let mut query = self.db.prepare_cached(
-            "SELECT r.stream, count(DISTINCT d.run), max(d.run)
-             FROM difference d JOIN run r ON r.id = d.run
-             WHERE d.path = (SELECT id FROM name WHERE name = ?1)
-             GROUP BY r.stream ORDER BY r.stream",
-        )?;
-        let rows = query.query_map([path], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
-        let rows: Vec<(String, i64, i64)> = rows.collect::<Result<_, _>>()?;
-        if rows.is_empty() {
-            bail!("{path}: no recorded run differed here; paths have no leading slash");
-        }
-        let seen = |(stream, times, last): (String, i64, i64)| {
-            self.seen(path, stream, times.unsigned_abs(), last)
-        };
-        let streams = rows.into_iter().map(seen).collect::<Result<_>>()?;
-        Ok(Blame { path: path.to_owned(), streams })
-    }
-
-    fn seen(&self, path: &str, stream: String, times: u64, last: i64) -> Result<Seen> {
-        const PATH: &str = "(SELECT id FROM name WHERE name = ?2)";
-        let good = format!(
-            "WHERE stream = ?1 AND {COMPARED} AND id < ?3 AND NOT EXISTS
-               (SELECT 1 FROM difference d WHERE d.run = run.id AND d.path = {PATH})
-             ORDER BY id DESC LIMIT 1"
-        );
-        let last_good = self.select(&good, params![stream, path, last])?.pop();
-        let first = format!(
-            "WHERE stream = ?1 AND id > ?3 AND EXISTS
-               (SELECT 1 FROM difference d WHERE d.run = run.id AND d.path = {PATH})
-             ORDER BY id LIMIT 1"
-        );
-        let after = last_good.as_ref().map_or(0, |run| run.id);
-        let first = match self.select(&first, params![stream, path, after])?.pop() {
-            Some(run) => run,
-            None => self.run(last)?,
-        };
-        let newest = format!("WHERE stream = ?1 AND {COMPARED} ORDER BY id DESC LIMIT 1");
-        let still = self.select(&newest, [&stream])?.pop().is_some_and(|run| run.id == last);
-        let difference = self.differences(first.id, 4096)?.into_iter().find(|d| d.path == path);
-        let difference = difference.unwrap_or_default();
-        let mut changed = match &last_good {
-            Some(good) => changes(&self.packages(good.id)?, &self.packages(first.id)?),
-            None => Vec::new(),
-        };
-        let package = match &difference.package {
-            Some(name) => Some(self.versions(name, last_good.as_ref(), &first)?),
-            None => None,
-        };
-        changed.retain(|v| Some(&v.name) != difference.package.as_ref());
-        Ok(Seen { stream, first, last_good, times, last, still, difference, package, changed })
-    }
-
-    fn versions(&self, name: &str, before: Option<&Run>, after: &Run) -> Result<Versions> {
-        let before = before.map(|run| self.packages(run.id)).transpose()?;
-        Ok(Versions {
-            name: name.to_owned(),
-            before: before.and_then(|mut packages| packages.remove(name)),
-            after: self.packages(after.id)?.remove(name),
-        })
-    }
-
     /// Streams in which equal inputs gave unequal verdicts, over the last `limit` runs of each.
     pub fn flaky(&self, limit: u32) -> Result<Vec<Flaky>> {
         let mut found = Vec::new();
@@ -320,6 +237,11 @@ impl History {
         let rows = query.query_map(params, run_of)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// Names and versions of stored package lines.
+pub(super) fn versions_in(lines: &str) -> impl Iterator<Item = (&str, &str)> {
+    lines.lines().filter_map(|line| line.split_once(' '))
 }
 
 fn run_of(row: &Row<'_>) -> rusqlite::Result<Run> {
@@ -373,18 +295,6 @@ fn difference_of(row: &Row<'_>) -> rusqlite::Result<Difference> {
         package: row.get(4)?,
         text: String::new(),
     })
-}
-
-/// Packages whose versions are not the same, sorted by name.
-fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Versions> {
-    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let differing = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
-    let versions = |name: &String| Versions {
-        name: name.clone(),
-        before: before.get(name).cloned(),
-        after: after.get(name).cloned(),
-    };
-    differing.map(versions).collect()
 }
 
 /// `text`, or its beginning and end with a word on what is missing.

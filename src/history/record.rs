@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 /// How a run ended. Only a finished comparison says anything about reproducibility.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// The subjects are the same.
@@ -16,6 +16,7 @@ pub enum Verdict {
     /// They differ.
     Different,
     /// The run is going on.
+    #[default]
     Running,
     /// A build step failed.
     BuildFailed,
@@ -91,7 +92,7 @@ impl FromStr for Verdict {
 }
 
 /// One run, without its differences and large texts.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Run {
     /// Its number in this history.
     pub id: i64,
@@ -148,29 +149,13 @@ impl Run {
     /// A run that starts now.
     pub fn start(stream: &str, kind: &str) -> Self {
         Run {
-            id: 0,
             stream: stream.to_owned(),
             architecture: crate::env::machine(),
             kind: kind.to_owned(),
-            verdict: Verdict::Running,
             started: crate::env::unix_time(),
-            seconds: 0.0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            plugins: String::new(),
             host: crate::env::host_name(),
-            work: String::new(),
-            token: String::new(),
-            epoch: None,
-            inputs: String::new(),
-            subject_a: String::new(),
-            subject_b: String::new(),
-            checksum_a: None,
-            checksum_b: None,
-            variations: String::new(),
-            skipped: Vec::new(),
-            notes: Vec::new(),
-            detail: String::new(),
-            culprit: None,
+            ..Run::default()
         }
     }
 }

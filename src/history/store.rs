@@ -1,12 +1,11 @@
 //! Writing: a run begins, a run ends.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 
-use anyhow::{Context, Result};
-use flate2::Compression;
-use flate2::read::ZlibDecoder;
+use anyhow::{Context, Result, bail};
 use flate2::write::ZlibEncoder;
+use flate2::{Compression, FlushDecompress, Status};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 use sha2::{Digest, Sha256};
 
@@ -14,6 +13,9 @@ use super::{Difference, History, Run, Verdict};
 
 /// Largest text that is stored or read back, uncompressed: 64 MiB.
 const MAX_TEXT: usize = 64 << 20;
+
+/// Room for decompressed bytes, at a time.
+const INFLATED: usize = 4096;
 
 /// What a run brings home beside its row.
 #[derive(Clone, Debug, Default)]
@@ -129,7 +131,29 @@ impl History {
         let query = "SELECT zlib FROM text WHERE id = ?1";
         let mut query = self.db.prepare_cached(query)?;
         let zlib: Option<Vec<u8>> = query.query_row([id], |r| r.get(0)).optional()?;
-        zlib.map_or(Ok(String::new()), |zlib| inflate(&zlib))
+        zlib.map_or(Ok(String::new()), |zlib| self.inflate(&zlib))
+    }
+
+    /// Decompresses a stored text. One decompressor serves all: most texts are short, and making
+    /// one costs more than they do.
+    pub(super) fn inflate(&self, zlib: &[u8]) -> Result<String> {
+        let mut inflater = self.inflater.borrow_mut();
+        inflater.reset(true);
+        let mut out = Vec::new();
+        loop {
+            let (read, before) = (usize::try_from(inflater.total_in())?, out.len());
+            out.reserve(INFLATED);
+            let rest = zlib.get(read..).unwrap_or_default();
+            let status = inflater.decompress_vec(rest, &mut out, FlushDecompress::None);
+            let stuck = inflater.total_in() as usize == read && out.len() == before;
+            match status.context("the history's text is damaged")? {
+                Status::StreamEnd => break,
+                _ if out.len() > MAX_TEXT + 1024 => break,
+                _ if stuck => bail!("the history's text is damaged: it ends too early"),
+                _ => (),
+            }
+        }
+        Ok(String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into()))
     }
 }
 
@@ -192,14 +216,4 @@ fn store_text(change: &Transaction<'_>, text: &str) -> Result<Option<i64>> {
 fn deflate(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut out = ZlibEncoder::new(Vec::new(), Compression::default());
     out.write_all(bytes).and_then(|()| out.finish()).context("compressing a text")
-}
-
-fn inflate(zlib: &[u8]) -> Result<String> {
-    let mut out = Vec::new();
-    let limit = MAX_TEXT as u64 + 1024;
-    ZlibDecoder::new(zlib)
-        .take(limit)
-        .read_to_end(&mut out)
-        .context("the history's text is damaged")?;
-    Ok(String::from_utf8_lossy(&out).into_owned())
 }

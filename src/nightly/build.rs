@@ -145,6 +145,7 @@ fn steps(
                 (Verdict::LogLimit, format!("more than {limit} bytes of output"))
             }
             End::DiskFull => (Verdict::DiskFull, "no space left".to_owned()),
+            End::Interrupted => (Verdict::Interrupted, "we were told to stop".to_owned()),
         };
         return Err(Failure::new(verdict, format!("build {name}, step {n} of {count}: {what}")));
     }

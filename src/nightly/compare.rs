@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::images;
 use crate::check::{self, Job};
 use crate::config::{self, Flags, Origin};
 use crate::env::{self, SourceDateEpoch};
@@ -34,8 +35,8 @@ pub struct Request {
 /// What came of it.
 #[derive(Clone, Debug)]
 pub struct Compared {
-    /// The whole report.
-    pub report: Comparison,
+    /// The whole report; of images only where their files differ.
+    pub report: Option<Comparison>,
     /// Reproducible, expected or different.
     pub verdict: Verdict,
     /// One line on it.
@@ -46,20 +47,29 @@ pub struct Compared {
     pub differences: Vec<Difference>,
     /// The first subject's packages: name, and versions separated by blanks.
     pub packages: BTreeMap<String, String>,
+    /// Both content checksums; `None` where it was not needed to know.
+    pub checksums: [Option<String>; 2],
+    /// Other things worth saying.
+    pub warnings: Vec<String>,
 }
 
 /// Compares.
 ///
 /// Fails if a subject cannot be read, is corrupt, or if they do not compare.
 pub fn compare(request: &Request) -> Result<Compared> {
-    let open = |text: &OsString| Subject::open(&Spec::parse(text)?, &|| ());
-    let (a, b) = (open(&request.a)?, open(&request.b)?);
     let job = Job {
         flags: request.flags.clone(),
         expect: request.expect.clone(),
         looks: request.looks,
         ..Job::default()
     };
+    if let (Some(a), Some(b)) = (request.a.to_str(), request.b.to_str())
+        && let Some(names) = images::named(a, b)
+    {
+        return images::compare(names, &job);
+    }
+    let open = |text: &OsString| Subject::open(&Spec::parse(text)?, &|| ());
+    let (a, b) = (open(&request.a)?, open(&request.b)?);
     let report = check::compare_opened(&job, &a, &b, &Progress::new(true))?;
     let tree = a.merkle.tree();
     Ok(Compared {
@@ -68,7 +78,9 @@ pub fn compare(request: &Request) -> Result<Compared> {
         plugins: plugins(&request.flags, tree)?,
         differences: differences(&report),
         packages: packages(tree),
-        report,
+        checksums: [&report.a, &report.b].map(|side| Some(side.content_checksum.clone())),
+        warnings: report.warnings.clone(),
+        report: Some(report),
     })
 }
 
@@ -80,7 +92,7 @@ fn verdict(report: &Comparison) -> Verdict {
     }
 }
 
-fn detail(report: &Comparison) -> String {
+pub(super) fn detail(report: &Comparison) -> String {
     let c = &report.counts;
     let keys = report.metadata.iter().filter(|m| m.counts).count();
     match (c.paths, keys) {
@@ -101,14 +113,14 @@ fn detail(report: &Comparison) -> String {
     }
 }
 
-fn plugins(flags: &Flags, tree: &dyn Tree) -> Result<String> {
+pub(super) fn plugins(flags: &Flags, tree: &dyn Tree) -> Result<String> {
     let fallback = Some((SourceDateEpoch::new(0), Origin::Assumed("nothing is rewritten")));
     let in_force = config::in_force_or(flags, env::source_date_epoch(), tree, fallback)?;
     let names: Vec<_> = in_force.chain().iter().map(|plugin| plugin.page().name).collect();
     Ok(names.join(","))
 }
 
-fn differences(report: &Comparison) -> Vec<Difference> {
+pub(super) fn differences(report: &Comparison) -> Vec<Difference> {
     let rows = report.differences.iter().map(difference);
     rows.chain(report.metadata.iter().filter(|m| m.counts).map(of_metadata)).collect()
 }
@@ -157,7 +169,7 @@ fn of_metadata(metadata: &Metadata) -> Difference {
 }
 
 /// A database that cannot be read names no packages: the comparison says so already.
-fn packages(tree: &dyn Tree) -> BTreeMap<String, String> {
+pub(super) fn packages(tree: &dyn Tree) -> BTreeMap<String, String> {
     let packages = Packages::load(tree).ok().and_then(Result::ok).unwrap_or_default();
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     let mut all: Vec<_> = packages.nevras().collect();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::procs;
+use super::{procs, stop};
 
 /// How long a command may take to end by itself after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
@@ -39,6 +39,8 @@ pub enum End {
     LogLimit,
     /// The file system is full: it was killed, or failed of it.
     DiskFull,
+    /// Killed: we were told to stop.
+    Interrupted,
     /// It did not start.
     NotStarted(String),
 }
@@ -113,7 +115,9 @@ fn watch(child: &mut Child, log: &Log, limits: &Limits, place: &Path) -> io::Res
         if let Some(status) = child.try_wait()? {
             return Ok(End::Exit(status));
         }
-        let end = if Instant::now() > limits.deadline {
+        let end = if stop::asked() {
+            End::Interrupted
+        } else if Instant::now() > limits.deadline {
             End::TimedOut
         } else if log.written.load(Ordering::Relaxed) > limits.log {
             End::LogLimit
@@ -124,13 +128,13 @@ fn watch(child: &mut Child, log: &Log, limits: &Limits, place: &Path) -> io::Res
             pause = (pause * 2).min(Duration::from_millis(50));
             continue;
         };
-        stop(child)?;
+        terminate(child)?;
         return Ok(end);
     }
 }
 
 /// SIGTERM to the group, a while later SIGKILL.
-fn stop(child: &mut Child) -> io::Result<()> {
+fn terminate(child: &mut Child) -> io::Result<()> {
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let signal = |signal| group.map(|group| kill_process_group(group, signal));
     // ESRCH: it ended by itself meanwhile.

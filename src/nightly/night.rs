@@ -18,7 +18,7 @@ use super::build::{self, Built, Failure, Plan};
 use super::compare::{self, Compared, Request};
 use super::config::{Config, Keep, Stream, is_name};
 use super::vary::{self, Side, Variation};
-use super::{inputs, mounts, procs, tail};
+use super::{inputs, mounts, procs, stop, tail};
 use crate::config::Flags;
 use crate::env;
 use crate::fsx;
@@ -48,7 +48,8 @@ pub struct Ended {
     pub report: Option<Comparison>,
 }
 
-/// Runs the streams one after another; `say` is given each as it ends.
+/// Runs the streams one after another; `say` is given each as it ends. A signal to stop ends the
+/// one that is going on, and no other is begun.
 ///
 /// Fails where nothing can be recorded or a stream's configuration cannot work; what goes wrong in
 /// a build is a verdict.
@@ -62,7 +63,11 @@ pub fn run(config: &Config, options: &Options, say: &mut dyn FnMut(&Run)) -> Res
         say(&run);
     }
     let mut ended = Vec::new();
+    stop::listen().context("listening for signals")?;
     for stream in streams {
+        if stop::asked() {
+            break;
+        }
         let night = Night { config, stream, bisect: options.bisect || stream.bisect };
         let one = night.run(&mut history)?;
         say(&one.run);
@@ -79,11 +84,12 @@ pub fn compare(history: &Path, stream: &str, request: &Request) -> Result<Ended>
     run.token = token();
     run.epoch = request.flags.epoch.as_ref().and_then(|epoch| epoch.parse().ok());
     let started = Instant::now();
-    history.begin(&mut run)?;
     let mut finish = Finish::default();
     let compared = compare::compare(request);
     let report = note(&mut run, &mut finish, request, compared);
     run.seconds = started.elapsed().as_secs_f64();
+    // Only now: it leaves nothing behind that somebody would have to find and close.
+    history.begin(&mut run)?;
     history.finish(&run, &finish)?;
     Ok(Ended { run, report })
 }
@@ -121,10 +127,7 @@ fn recover(history: &mut History) -> Result<Vec<Run>> {
             continue;
         }
         let lock = lock_of(Path::new(&run.work));
-        let held = here && lock.exists() && fsx::flock(&lock)?.is_none();
-        // A comparison has no directory and no lock; it takes no more than hours.
-        let young = run.work.is_empty() && now - run.started < 86_400;
-        if held || young {
+        if here && lock.exists() && fsx::flock(&lock)?.is_none() {
             continue;
         }
         if here && !run.work.is_empty() {
@@ -237,7 +240,7 @@ impl Night<'_> {
         let compared = compare::compare(&request);
         let differs = matches!(&compared, Ok(c) if c.verdict == Verdict::Different);
         if differs && self.bisect && !variations.is_empty() {
-            run.culprit = Some(self.smallest(&plan, &variations));
+            run.culprit = self.smallest(&plan, &variations);
         }
         let report = note(run, finish, &request, compared);
         blame_processes(run, &built);
@@ -262,8 +265,9 @@ impl Night<'_> {
         }
     }
 
-    /// The smallest set of variations under which two more builds differ.
-    fn smallest(&self, plan: &Plan<'_>, variations: &[&'static Variation]) -> String {
+    /// The smallest set of variations under which two more builds differ; `None` if we are told to
+    /// stop before it is found.
+    fn smallest(&self, plan: &Plan<'_>, variations: &[&'static Variation]) -> Option<String> {
         let mut count = 0;
         let found = bisect::smallest(variations, |set| {
             count += 1;
@@ -275,7 +279,7 @@ impl Night<'_> {
             }
             trial
         });
-        vary::names(&found)
+        (!stop::asked()).then(|| vary::names(&found))
     }
 
     fn trial(&self, plan: &Plan<'_>, set: &[&'static Variation], a: &str, b: &str) -> Trial {
@@ -290,8 +294,9 @@ impl Night<'_> {
     /// Keeps or removes the run's directory. After a full disk it always goes: the record needs
     /// the space.
     fn tidy(&self, work: &Path, run: &mut Run) -> Result<()> {
-        let failed = run.verdict.class() != Class::Good && run.verdict != Verdict::DiskFull;
-        if self.stream.keep == Keep::Failed && failed {
+        let worth_a_look = run.verdict.class() != Class::Good
+            && !matches!(run.verdict, Verdict::DiskFull | Verdict::Interrupted);
+        if self.stream.keep == Keep::Failed && worth_a_look {
             return Ok(());
         }
         match mounts::remove(work) {
@@ -337,12 +342,11 @@ fn note(
             run.verdict = compared.verdict;
             run.detail = compared.detail;
             run.plugins = compared.plugins;
-            run.checksum_a = Some(compared.report.a.content_checksum.clone());
-            run.checksum_b = Some(compared.report.b.content_checksum.clone());
-            run.notes.extend(compared.report.warnings.iter().cloned());
+            [run.checksum_a, run.checksum_b] = compared.checksums;
+            run.notes.extend(compared.warnings);
             finish.differences = compared.differences;
             finish.packages = compared.packages;
-            Some(compared.report)
+            compared.report
         }
     }
 }

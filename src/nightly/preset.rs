@@ -162,6 +162,27 @@ mod tests {
         assert!(recipe.steps.iter().all(|s| !format!("{s:?}").contains("reboot")));
     }
 
+    /// What no machine of ours has cannot be run here, but a shell can read it.
+    #[test]
+    fn every_step_is_shell_and_uses_the_parameters_that_there_are() {
+        let variable = regex::Regex::new(r"\$WITH_([A-Z]+)").unwrap();
+        for preset in PRESETS {
+            for step in preset.steps {
+                let shell = std::process::Command::new("sh").args(["-nc", step]).status();
+                assert!(shell.unwrap().success(), "{}: {step}", preset.name);
+            }
+            let text = [preset.steps.join("\n").as_str(), preset.subject].join("\n");
+            let named = |name: &str| preset.parameters.iter().any(|p| p.0 == name);
+            for found in variable.captures_iter(&text) {
+                assert!(named(&found[1].to_lowercase()), "{}: {}", preset.name, &found[0]);
+            }
+            for (name, ..) in preset.parameters {
+                let used = format!("$WITH_{}", name.to_uppercase());
+                assert!(text.contains(&used) || text.contains(&format!("{{{name}}}")), "{name}");
+            }
+        }
+    }
+
     #[test]
     fn missing_and_unknown_parameters_are_named() {
         let error = find("rootfs").unwrap().recipe(&BTreeMap::new()).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::config::Config;
 use super::night::Ended;
 use super::{attest, metrics, notify, pages};
-use crate::history::{History, Run};
+use crate::history::{History, Run, Verdict};
 use crate::{env, fsx};
 
 /// Makes of the record what the configuration asks for; gives what could not be done. A failure of
@@ -28,7 +28,9 @@ pub fn publish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Vec<Stri
     note("pages", write_pages(config, &history));
     note("metrics", write_metrics(config, &history));
     if !quiet {
-        let runs: Vec<&Run> = ended.iter().map(|one| &one.run).collect();
+        // Whoever interrupts a run knows.
+        let news = ended.iter().map(|one| &one.run);
+        let runs: Vec<&Run> = news.filter(|run| run.verdict != Verdict::Interrupted).collect();
         failed.extend(notify::tell(config, &mut history, &runs)?);
     }
     Ok(failed)

@@ -15,7 +15,7 @@ use super::compare::{self, Request};
 use super::config::Config;
 use super::feed::Recipe;
 use super::launch::Launch;
-use super::{manifest, mounts, night, procs, tail};
+use super::{manifest, mounts, night, procs, stop, tail};
 use crate::config::Flags;
 use crate::env::SourceDateEpoch;
 use crate::fsx;
@@ -53,6 +53,7 @@ pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
         recipe.stream
     );
     procs::become_reaper()?;
+    stop::listen()?;
     let mut steps = stream.recipe()?;
     steps.env.insert("REPROFIX_VERSION".into(), recipe.version.clone());
     steps.env.insert("REPROFIX_REVISION".into(), recipe.revision.clone());
@@ -111,5 +112,6 @@ fn report(note: &[u8]) -> Result<String> {
         flags: Flags { epoch: Some(note.epoch.to_string()), ..Flags::default() },
         ..Request::default()
     };
-    Ok(compare::compare(&request)?.report.human(usize::MAX))
+    let compared = compare::compare(&request)?;
+    Ok(compared.report.map_or(compared.detail, |report| report.human(usize::MAX)))
 }

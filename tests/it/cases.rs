@@ -48,7 +48,8 @@ fn context(plugin: &str, case: &Path) -> Context {
     cx
 }
 
-fn load(case: &Path, side: &str) -> MemTree {
+/// One side of a case or a pair, with its times and empty directories.
+pub(crate) fn load(case: &Path, side: &str) -> MemTree {
     let mut tree = MemTree::load(&case.join(side), Time { sec: 0, nsec: 0 });
     for line in lines(&case.join(format!("{side}.empty"))) {
         tree.add_dir(line);

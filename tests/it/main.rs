@@ -7,12 +7,15 @@ mod check;
 mod check_reports;
 mod check_subjects;
 mod config;
+#[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
 #[cfg(feature = "ostree")]
 mod docs;
 mod fix;
 mod generate;
+#[cfg(feature = "nightly")]
+mod history;
 mod hostile;
 mod initramfs;
 mod layout;

@@ -7,8 +7,8 @@
 use std::path::{Path, PathBuf};
 
 use reprofix::engine::Context;
-use reprofix::plugins::{File, find};
-use reprofix::tree::{Time, Tree};
+use reprofix::plugins::{File, REGISTRY, find};
+use reprofix::tree::Tree;
 
 use crate::cases::{EPOCH, names, run};
 use crate::memtree::MemTree;
@@ -18,7 +18,24 @@ fn pairs() -> PathBuf {
 }
 
 fn load(plugin: &str, side: &str) -> MemTree {
-    MemTree::load(&pairs().join(plugin).join(side), Time { sec: 0, nsec: 0 })
+    crate::cases::load(&pairs().join(plugin), side)
+}
+
+/// Plugins without a pair here, and where theirs is.
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("dnf-history", "its normal form needs the rpmdb beside it: cases/dnf-history, made by dnf"),
+    ("rpmdb", "fixtures/rpmdb/{sqlite,ndb,bdb}/{one,rev}, made by rpm"),
+    ("xattrs", "fixtures/xattrs: dumps, since a checkout has no attributes"),
+];
+
+#[test]
+fn every_plugin_has_a_pair() {
+    for plugin in REGISTRY {
+        let name = plugin.page().name;
+        let elsewhere = ELSEWHERE.iter().any(|(plugin, _)| *plugin == name);
+        let script = pairs().join(name).join("make");
+        assert_ne!(script.is_file(), elsewhere, "{name}: {}", script.display());
+    }
 }
 
 #[test]

@@ -34,6 +34,23 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<
             }
             "type" => types(rule).iter().any(|t| is(value, t)),
             "const" => value == rule,
+            "oneOf" => {
+                let broken = rule.as_array().unwrap().iter().map(|schema| {
+                    let mut broken = Vec::new();
+                    check(root, schema, value, at, &mut broken);
+                    broken
+                });
+                let all: Vec<_> = broken.collect();
+                // Which of them was meant is not known: the one that is nearest says it best.
+                match all.iter().filter(|b| b.is_empty()).count() {
+                    1 => true,
+                    0 => {
+                        found.extend(all.into_iter().min_by_key(Vec::len).unwrap());
+                        true
+                    }
+                    _ => false,
+                }
+            }
             "enum" => rule.as_array().unwrap().contains(value),
             "minimum" => value.as_f64().is_none_or(|v| v >= rule.as_f64().unwrap()),
             "minItems" => value.as_array().is_none_or(|v| v.len() as u64 >= rule.as_u64().unwrap()),

@@ -69,6 +69,37 @@ fn a_builds_own_attributes_go_and_all_others_stay() {
     assert_eq!(fix(&root, &["--check"]).status.code(), Some(0));
 }
 
+/// What overlayfs left on the files of two builds (`tests/fixtures/xattrs/make`).
+#[test]
+fn two_real_overlays_become_one() {
+    let base = tempfile::tempdir().unwrap();
+    let made = ["a", "b"].map(|side| {
+        let root = base.path().join(side);
+        std::fs::create_dir_all(root.join("usr/share/old")).unwrap();
+        std::fs::create_dir_all(root.join("usr/bin")).unwrap();
+        std::fs::write(root.join("usr/bin/one"), "one\n").unwrap();
+        let dump = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/xattrs");
+        let dump = dump.join(format!("{side}.dump"));
+        let mut restore = Command::new("setfattr");
+        restore.arg("--restore").arg(dump).current_dir(&root);
+        assert!(restore.status().unwrap().success(), "user attributes are needed");
+        root
+    });
+    let dumps = || {
+        made.each_ref().map(|root| {
+            let mut dump = Command::new("getfattr");
+            dump.args(["-R", "-h", "-d", "-m", "^user", "-e", "hex", "usr"]).current_dir(root);
+            String::from_utf8(dump.output().unwrap().stdout).unwrap()
+        })
+    };
+    let [a, b] = dumps();
+    assert!(a != b && a.contains("user.overlay.origin"), "{a}");
+    for root in &made {
+        assert!(fix(root, &[]).status.success());
+    }
+    assert_eq!(dumps(), ["", ""]);
+}
+
 #[test]
 fn check_explains_what_the_plugin_removes() {
     let base = tempfile::tempdir().unwrap();

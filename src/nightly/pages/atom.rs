@@ -11,9 +11,9 @@ use crate::nightly::units::utc;
 /// Entries, at most.
 const ENTRIES: usize = 50;
 
-/// The feed. Links are relative where `base` is not known.
-pub(super) fn feed(cx: &View<'_>, base: Option<&str>) -> String {
-    let base = base.map(|base| format!("{}/", trimmed(base))).unwrap_or_default();
+/// The feed. Links are relative where the base is not known.
+pub(super) fn feed(cx: &View<'_>) -> String {
+    let base = cx.base.map(|base| format!("{}/", trimmed(base))).unwrap_or_default();
     let mut changes: Vec<(&Run, Option<&Run>)> =
         cx.streams.values().flat_map(|r| changes(r)).collect();
     changes.sort_by_key(|(run, _)| std::cmp::Reverse(run.id));

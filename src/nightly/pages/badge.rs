@@ -24,8 +24,8 @@ fn says(cx: &View<'_>, name: &str, run: Option<&&Run>) -> Result<(String, &'stat
 }
 
 /// The badge of the stream's last ended run.
-pub(super) fn of(cx: &View<'_>, name: &str, runs: &[&Run]) -> Result<String> {
-    let ended = runs.iter().find(|run| run.verdict.class() != Class::Open);
+pub(super) fn of(cx: &View<'_>, name: &str) -> Result<String> {
+    let ended = cx.runs_of(name).iter().find(|run| run.verdict.class() != Class::Open);
     let (value, colour) = says(cx, name, ended)?;
     let (left, right) = (LABEL.len() * LETTER + 12, value.len() * LETTER + 12);
     let (middle, width) = (left / 2, left + right);

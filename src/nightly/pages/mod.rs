@@ -7,7 +7,9 @@
 //! hostile: maud escapes it, and the pages' content security policy allows no script and no style
 //! but `style.css`. Build output is in no page.
 //!
-//! The same history gives the same bytes, and a page that has not changed is not written.
+//! The same history gives the same bytes, and a page that has not changed is not written. A run
+//! that has ended stays as it is: its page names, at its end, what it was made from, and is not even
+//! made again while that holds.
 
 mod atom;
 mod badge;
@@ -19,15 +21,20 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::fs::DirEntry;
+use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::format::ostree::Checksum;
 use crate::fsx;
-use crate::history::{Class, History, Run, Verdict};
+use crate::history::{Class, History, Run, Streams, Verdict, by_stream};
+use crate::nightly::tail;
 use crate::report::check::Comparison;
 use crate::report::html as report_page;
 
@@ -38,71 +45,147 @@ const SHOWN: usize = 200;
 /// Runs listed on a path's, a package's and a stream's page.
 const LISTED: u32 = 100;
 
+/// Folders in which pages come and go.
+const FOLDERS: [&str; 3] = ["run", "path", "package"];
+
 /// Writes the whole report of run `id`.
 pub(super) fn write_report(dir: &Path, id: i64, report: &Comparison) -> Result<()> {
     let mut json = serde_json::to_vec_pretty(report)?;
     json.push(b'\n');
-    let site = Site { dir: dir.to_owned() };
-    site.put(&format!("run/{id}.report.json"), &json)?;
-    site.put(&format!("run/{id}.report.html"), report_page::page(report).as_bytes())
+    let site = Site::open(dir)?;
+    let [html_file, json_file] = reports(id);
+    site.put(&json_file, &json)?;
+    site.put(&html_file, report_page::page(report).as_bytes())
 }
 
-/// Writes every page below `dir`. `base` is where they will be seen, for the feed.
+/// Writes every page below `dir` that is not there as it should be, on all processors. `base` is
+/// where they will be seen, for the feed.
 ///
 /// Fails where the history cannot be read or a page not be written; pages are replaced one by one.
 pub fn write(history: &History, dir: &Path, base: Option<&str>) -> Result<()> {
-    let site = Site { dir: dir.to_owned() };
+    let site = Site::open(dir)?;
     let runs = history.runs(None, u32::MAX)?;
-    let flaky: BTreeSet<String> = history.flaky(NIGHTS)?.into_iter().map(|f| f.stream).collect();
-    let mut streams: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
-    for run in &runs {
-        streams.entry(&run.stream).or_default().push(run);
+    let flaky = history.flaky(NIGHTS)?.into_iter().map(|f| f.stream).collect();
+    let known = Known {
+        runs: &runs,
+        streams: by_stream(&runs),
+        flaky,
+        reports: site.whole_reports()?,
+        base,
+    };
+    let pages = pages(history, &known)?;
+    let next = AtomicUsize::new(0);
+    let path = history.path();
+    let worked = rayon::broadcast(|_| -> Result<()> {
+        let history = &History::reader(path)?;
+        let view = View { history, known: &known };
+        while let Some(page) = pages.get(next.fetch_add(1, Ordering::Relaxed)) {
+            page.write(&view, &site)?;
+        }
+        Ok(())
+    });
+    worked.into_iter().collect::<Result<()>>()?;
+    let whole = runs.iter().map(|run| run.id).filter(|id| known.reports.contains(id));
+    let kept = pages.iter().map(Page::file).chain(whole.flat_map(reports)).collect();
+    FOLDERS.iter().try_for_each(|folder| site.sweep(folder, &kept))
+}
+
+/// The whole report's files.
+fn reports(id: i64) -> [String; 2] {
+    ["html", "json"].map(|kind| format!("run/{id}.report.{kind}"))
+}
+
+/// One file of the site.
+enum Page<'a> {
+    Style,
+    Overview,
+    Feed,
+    Names(name::Kind),
+    Stream(&'a str),
+    Badge(&'a str),
+    Run(&'a Run),
+    Path(String),
+    Package(String),
+}
+
+/// Every page, those that take long first.
+fn pages<'a>(history: &History, known: &Known<'a>) -> Result<Vec<Page<'a>>> {
+    let mut pages = vec![Page::Names(name::PATHS), Page::Names(name::PACKAGES)];
+    pages.extend([Page::Overview, Page::Feed, Page::Style]);
+    pages.extend(known.streams.keys().flat_map(|name| [Page::Stream(name), Page::Badge(name)]));
+    let packages = history.packages_seen()?.into_iter();
+    pages.extend(packages.map(|(name, _)| Page::Package(name)));
+    pages.extend(history.paths_shown(SHOWN)?.into_iter().map(Page::Path));
+    pages.extend(known.runs.iter().map(Page::Run));
+    Ok(pages)
+}
+
+impl Page<'_> {
+    fn file(&self) -> String {
+        match self {
+            Page::Style => "style.css".to_owned(),
+            Page::Overview => "index.html".to_owned(),
+            Page::Feed => "feed.xml".to_owned(),
+            Page::Names(kind) => kind.list(),
+            Page::Stream(name) => format!("stream/{name}.html"),
+            Page::Badge(name) => format!("badge/{name}.svg"),
+            Page::Run(run) => format!("run/{}.html", run.id),
+            Page::Path(name) => name::PATHS.file(name),
+            Page::Package(name) => name::PACKAGES.file(name),
+        }
     }
-    let cx = View { history, runs: &runs, streams, flaky };
-    site.put("style.css", include_bytes!("style.css"))?;
-    site.put("index.html", overview::page(&cx)?.as_bytes())?;
-    site.put("feed.xml", atom::feed(&cx, base).as_bytes())?;
-    for (name, runs) in &cx.streams {
-        site.put(&format!("stream/{name}.html"), stream::page(&cx, name, runs)?.as_bytes())?;
-        site.put(&format!("badge/{name}.svg"), badge::of(&cx, name, runs)?.as_bytes())?;
+
+    fn write(&self, cx: &View<'_>, site: &Site) -> Result<()> {
+        let file = self.file();
+        let text = match self {
+            Page::Style => include_str!("style.css").to_owned(),
+            Page::Overview => overview::page(cx)?,
+            Page::Feed => atom::feed(cx),
+            Page::Names(kind) => name::list(cx, *kind)?,
+            Page::Stream(name) => stream::page(cx, name)?,
+            Page::Badge(name) => badge::of(cx, name)?,
+            Page::Run(run) => match run::page(cx, run, |end| site.ends_with(&file, end))? {
+                Some(text) => text,
+                None => return Ok(()),
+            },
+            Page::Path(name) => name::path(cx, name)?,
+            Page::Package(name) => name::package(cx, name)?,
+        };
+        site.put(&file, text.as_bytes())
     }
-    let mut kept = BTreeSet::new();
-    for run in &runs {
-        let report = format!("run/{}.report", run.id);
-        let files = ["html", "json"].map(|kind| format!("{report}.{kind}"));
-        let has_report = files.iter().all(|file| site.dir.join(file).is_file());
-        let page = format!("run/{}.html", run.id);
-        site.put(&page, run::page(&cx, run, has_report)?.as_bytes())?;
-        kept.extend(files);
-        kept.insert(page);
-    }
-    site.put("paths.html", name::list(&cx, name::PATHS)?.as_bytes())?;
-    site.put("packages.html", name::list(&cx, name::PACKAGES)?.as_bytes())?;
-    for path in history.paths_shown(SHOWN)? {
-        let file = name::PATHS.file(&path);
-        site.put(&file, name::path(&cx, &path)?.as_bytes())?;
-        kept.insert(file);
-    }
-    for (package, _) in history.packages_seen()? {
-        let file = name::PACKAGES.file(&package);
-        site.put(&file, name::package(&cx, &package)?.as_bytes())?;
-        kept.insert(file);
-    }
-    ["run", "path", "package"].iter().try_for_each(|folder| site.sweep(folder, &kept))
+}
+
+/// What is known before the first page is written.
+struct Known<'a> {
+    /// Newest first.
+    runs: &'a [Run],
+    streams: Streams<'a>,
+    flaky: BTreeSet<String>,
+    /// Runs whose whole report is there.
+    reports: BTreeSet<i64>,
+    base: Option<&'a str>,
 }
 
 /// What every page may look at.
 struct View<'a> {
     history: &'a History,
-    /// Newest first.
-    runs: &'a [Run],
-    /// Newest first, by stream.
-    streams: BTreeMap<&'a str, Vec<&'a Run>>,
-    flaky: BTreeSet<String>,
+    known: &'a Known<'a>,
 }
 
-impl<'a> View<'a> {
-    fn run(&self, id: i64) -> Option<&'a Run> {
+impl<'a> Deref for View<'a> {
+    type Target = Known<'a>;
+
+    fn deref(&self) -> &Known<'a> {
+        self.known
+    }
+}
+
+impl<'a> Known<'a> {
+    fn runs_of(&self, stream: &str) -> &[&'a Run] {
+        self.streams.get(stream).map_or(&[], Vec::as_slice)
+    }
+
+    fn run(&self, id: i64) -> Option<&Run> {
         let at = self.runs.binary_search_by(|run| id.cmp(&run.id)).ok()?;
         self.runs.get(at)
     }
@@ -114,26 +197,51 @@ struct Site {
 }
 
 impl Site {
+    fn open(dir: &Path) -> Result<Self> {
+        for folder in FOLDERS.iter().chain(&["stream", "badge"]) {
+            let folder = dir.join(folder);
+            let creating = || format!("creating {}", folder.display());
+            fsx::create_dir_all(&folder).with_context(creating)?;
+        }
+        Ok(Site { dir: dir.to_owned() })
+    }
+
     fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.dir.join(name);
-        let write = || {
-            fsx::create_dir_all(path.parent().unwrap_or(&self.dir))?;
-            fsx::refresh(&path, bytes, 0o644)
-        };
-        write().map(|_| ()).with_context(|| format!("writing {}", path.display()))
+        let written = fsx::refresh(&path, bytes, 0o644);
+        written.map(|_| ()).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Whether a page is there and ends with these bytes.
+    fn ends_with(&self, name: &str, end: &str) -> bool {
+        let found = tail(&self.dir.join(name), end.len() as u64);
+        found.is_ok_and(|found| found == end.as_bytes())
+    }
+
+    fn names(&self, folder: &str) -> Result<Vec<String>> {
+        let dir = self.dir.join(folder);
+        let entries = std::fs::read_dir(&dir);
+        let entries = entries.with_context(|| format!("reading {}", dir.display()))?;
+        let name = |entry: io::Result<DirEntry>| Ok(entry?.file_name().to_string_lossy().into());
+        entries.map(name).collect()
+    }
+
+    /// The runs whose whole report is there, page and JSON.
+    fn whole_reports(&self) -> Result<BTreeSet<i64>> {
+        let names: BTreeSet<String> = self.names("run")?.into_iter().collect();
+        let id = |name: &String| name.strip_suffix(".report.html")?.parse().ok();
+        let whole = |id: &i64| names.contains(&format!("{id}.report.json"));
+        Ok(names.iter().filter_map(id).filter(whole).collect())
     }
 
     /// Removes pages of a folder that are not `kept`; nothing that we have not written.
     fn sweep(&self, folder: &str, kept: &BTreeSet<String>) -> Result<()> {
-        let dir = self.dir.join(folder);
-        let Ok(entries) = std::fs::read_dir(&dir) else { return Ok(()) };
-        for entry in entries {
-            let name = entry?.file_name().to_string_lossy().into_owned();
+        for name in self.names(folder)? {
             let stem = name.split('.').next().unwrap_or_default();
             let ours = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_hexdigit());
             let page = name.ends_with(".html") || name.ends_with(".report.json");
             if ours && page && !kept.contains(&format!("{folder}/{name}")) {
-                fsx::remove_file(&dir.join(name))?;
+                fsx::remove_file(&self.dir.join(folder).join(name))?;
             }
         }
         Ok(())
@@ -206,9 +314,8 @@ fn verdict(verdict: Verdict) -> Markup {
 
 /// The first 16 digits of the SHA-256 of a name: a file's name for it.
 fn hash(name: &str) -> String {
-    let mut digits = Checksum::of(name.as_bytes()).to_string();
-    digits.truncate(16);
-    digits
+    let Checksum([a, b, c, d, e, f, g, h, ..]) = Checksum::of(name.as_bytes());
+    format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]))
 }
 
 /// A table that scrolls sideways by itself, on small screens and by keyboard.

@@ -19,6 +19,11 @@ pub(super) const PATHS: Kind = Kind { folder: "path", title: "Paths" };
 pub(super) const PACKAGES: Kind = Kind { folder: "package", title: "Packages" };
 
 impl Kind {
+    /// The file of their list.
+    pub(super) fn list(self) -> String {
+        format!("{}s.html", self.folder)
+    }
+
     /// The file of the page for `name`, from the top.
     pub(super) fn file(self, name: &str) -> String {
         format!("{}/{}.html", self.folder, hash(name))
@@ -62,7 +67,7 @@ pub(super) fn list(cx: &View<'_>, kind: Kind) -> Result<String> {
 
 /// A path's page.
 pub(super) fn path(cx: &View<'_>, path: &str) -> Result<String> {
-    let blame = cx.history.blame(path)?;
+    let blame = cx.history.blame_among(path, &cx.streams)?;
     let rows = cx.history.of_path(path, LISTED)?;
     let body = html! {
         @for seen in &blame.streams { (since(seen)) }

@@ -1,9 +1,12 @@
 //! A run's page.
 
+use std::sync::LazyLock;
+
 use anyhow::Result;
 use maud::{Markup, html};
 
 use super::{SHOWN, View, breaking, document, name, scrolling, stream, verdict};
+use crate::format::ostree::Checksum;
 use crate::history::{Class, Difference, Run};
 use crate::nightly::units::{duration, utc};
 
@@ -16,10 +19,54 @@ pub(super) fn when(run: &Run) -> Markup {
     html! { time datetime=(time) { (&time[..10]) " " (&time[11..16]) } }
 }
 
-/// The page. `report`: whether the whole report stands beside it.
-pub(super) fn page(cx: &View<'_>, run: &Run, report: bool) -> Result<String> {
+/// The page, unless `is_there` says that there is one that ends like it: the differences of a run
+/// that has ended never change.
+pub(super) fn page(
+    cx: &View<'_>,
+    run: &Run,
+    is_there: impl Fn(&str) -> bool,
+) -> Result<Option<String>> {
+    let report = cx.reports.contains(&run.id);
+    let end = end(run, report)?;
+    if run.verdict.class() != Class::Open && is_there(&end) {
+        return Ok(None);
+    }
     let count = cx.history.count(run.id)?;
     let differences = cx.history.first_differences(run.id, SHOWN, TEXT)?;
+    Ok(Some(text_of(run, count, &differences, report) + &end))
+}
+
+/// What a page ends with: a digest of what it is made from and of the form it is given. Half a page
+/// does not end with it.
+fn end(run: &Run, report: bool) -> Result<String> {
+    static FORM: LazyLock<Checksum> = LazyLock::new(|| Checksum::of(sample().as_bytes()));
+    let facts = serde_json::to_string(&(FORM.to_string(), report, run))?;
+    Ok(format!("<!-- of {} -->\n", Checksum::of(facts.as_bytes())))
+}
+
+/// A page that has every part that a page can have.
+fn sample() -> String {
+    let one = || Some("1".to_owned());
+    let run = Run {
+        epoch: Some(1),
+        checksum_a: one(),
+        checksum_b: one(),
+        culprit: one(),
+        variations: "a,b".to_owned(),
+        plugins: "a,b".to_owned(),
+        inputs: "1".to_owned(),
+        detail: "1".to_owned(),
+        skipped: vec![("a".to_owned(), "b".to_owned())],
+        notes: vec!["1".to_owned()],
+        ..Run::default()
+    };
+    let text = "1".to_owned();
+    let difference = Difference { plugin: one(), package: one(), text, ..Difference::default() };
+    text_of(&run, 2, &[difference], true)
+}
+
+/// `report`: whether the whole report stands beside it.
+fn text_of(run: &Run, count: u64, differences: &[Difference], report: bool) -> String {
     let body = html! {
         p {
             (verdict(run.verdict))
@@ -38,13 +85,13 @@ pub(super) fn page(cx: &View<'_>, run: &Run, report: bool) -> Result<String> {
         }
         @if count > 0 {
             h2 { (count) @if count == 1 { " path differs" } @else { " paths differ" } }
-            (scrolling("Differences", &table(&differences)))
+            (scrolling("Differences", &table(differences)))
             @if count > differences.len() as u64 {
                 p.soft { (count - differences.len() as u64) " more are in the whole report." }
             }
         } @else if run.verdict.class() == Class::Good { p { "No path differs." } }
     };
-    Ok(document(&format!("Run {} of {}", run.id, run.stream), "../", &body))
+    document(&format!("Run {} of {}", run.id, run.stream), "../", &body)
 }
 
 fn facts(run: &Run) -> Markup {

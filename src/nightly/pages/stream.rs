@@ -4,7 +4,6 @@ use anyhow::Result;
 use maud::{Markup, html};
 
 use super::{LISTED, NIGHTS, View, chart, document, overview, scrolling};
-use crate::history::Run;
 
 /// A link to a stream's page.
 pub(super) fn link(name: &str, up: &str) -> Markup {
@@ -12,7 +11,8 @@ pub(super) fn link(name: &str, up: &str) -> Markup {
 }
 
 /// The page.
-pub(super) fn page(cx: &View<'_>, name: &str, runs: &[&Run]) -> Result<String> {
+pub(super) fn page(cx: &View<'_>, name: &str) -> Result<String> {
+    let runs = cx.runs_of(name);
     let counts = cx.history.counts(name, NIGHTS)?;
     let listed = &runs[..runs.len().min(LISTED as usize)];
     let flaky = cx.history.flaky(NIGHTS)?.into_iter().filter(|f| f.stream == name);

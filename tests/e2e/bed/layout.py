@@ -79,6 +79,22 @@ def usr_layout(root, treefile):
     write(root / "usr/share/rpm-ostree/treefile.json", json.dumps(treefile, indent=2))
 
 
+def os_release(root, treefile, version):
+    """The version into os-release, in place of the base version that `mutate-os-release` names."""
+    base = treefile.get("mutate-os-release")
+    if not base:
+        return
+    place = root / "usr/lib/os-release"
+
+    def mutated(line):
+        key = line.partition("=")[0]
+        return line.replace(base, version, 1) if key in ("VERSION", "PRETTY_NAME") else line
+
+    lines = [mutated(line) for line in place.read_text().splitlines()]
+    remove(place)
+    write(place, "\n".join([*lines, f"OSTREE_VERSION='{version}'", ""]))
+
+
 def in_target(root, path):
     """Where a path of the treefile lies: /etc is usr/etc now."""
     path = path.lstrip("/")

@@ -1,0 +1,29 @@
+//! SIGINT, SIGTERM and SIGHUP: the builds end with us, and their run is recorded as interrupted.
+//!
+//! Builds are in process groups of their own, so a terminal's Ctrl-C does not reach them. Whoever
+//! waits for one asks [`asked`]. A second signal ends us at once; then the next run closes what is
+//! left, as after SIGKILL.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// From now on a signal is noted. Exit code 2, as for any night that was not finished, is what a
+/// second one leads to.
+pub fn listen() -> io::Result<()> {
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 2, Arc::clone(&ASKED))?;
+        flag::register(signal, Arc::clone(&ASKED))?;
+    }
+    Ok(())
+}
+
+/// Whether we have been told to stop.
+pub fn asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}
