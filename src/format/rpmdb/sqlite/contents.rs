@@ -47,13 +47,29 @@ impl Sum {
         self.sum = self.sum.wrapping_add(hash);
         self.xor ^= hash.rotate_left((hash & 63) as u32);
     }
+
+    fn merge(&mut self, other: Sum) {
+        self.rows += other.rows;
+        self.sum = self.sum.wrapping_add(other.sum);
+        self.xor ^= other.xor;
+    }
 }
 
 impl Packages {
     /// Reads those of database `name`; install times that `epoch` lowers do not show in the sums.
     pub(super) fn read(db: &Connection, name: &str, epoch: u32) -> Result<Self, Malformed> {
+        Self::read_where(db, name, "", epoch)
+    }
+
+    /// Those that the SQL clause `which` selects.
+    pub(super) fn read_where(
+        db: &Connection,
+        name: &str,
+        which: &str,
+        epoch: u32,
+    ) -> Result<Self, Malformed> {
         let mut packages = Packages { by_hnum: BTreeMap::new(), sum: Sum::default() };
-        each_blob(db, name, &mut |hnum, blob| {
+        each_blob_where(db, name, which, &mut |hnum, blob| {
             let header = Header::parse(blob)?;
             let key = SortKey::of_header(&header, epoch)?;
             let tid = header.get(tag::INSTALLTID).and_then(|v| v.u32());
@@ -62,6 +78,13 @@ impl Packages {
             Ok(())
         })?;
         Ok(packages)
+    }
+
+    /// These and others of the same database.
+    pub(super) fn and(mut self, others: Self) -> Self {
+        self.by_hnum.extend(others.by_hnum);
+        self.sum.merge(others.sum);
+        self
     }
 
     /// The sum over the packages.
@@ -130,7 +153,16 @@ pub(super) fn each_blob(
     name: &str,
     each: &mut EachPackage<'_>,
 ) -> Result<(), Malformed> {
-    let query = format!("SELECT hnum, blob FROM {name}.Packages ORDER BY hnum");
+    each_blob_where(db, name, "", each)
+}
+
+fn each_blob_where(
+    db: &Connection,
+    name: &str,
+    which: &str,
+    each: &mut EachPackage<'_>,
+) -> Result<(), Malformed> {
+    let query = format!("SELECT hnum, blob FROM {name}.Packages {which} ORDER BY hnum");
     let mut statement = db.prepare(&query).map_err(sql)?;
     let mut rows = statement.query([]).map_err(sql)?;
     while let Some(row) = rows.next().map_err(sql)? {

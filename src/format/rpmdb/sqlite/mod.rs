@@ -67,7 +67,7 @@ pub fn canonical(files: &Files<'_>, epoch: u32) -> Result<Canonical, Malformed> 
     let recovered = work.recovered(files)?;
     let roots = roots(&work.db).map_err(sql)?;
     let bytes = work.finish(&roots)?;
-    if work.new_sums(&schema, epoch)? != sums {
+    if work.new_sums(&schema, old.len(), epoch)? != sums {
         return Err(refused("the rewritten database would not hold the same rows"));
     }
     let rows = sums.values().map(|sum| sum.rows).sum();

@@ -112,17 +112,23 @@ impl Work {
         Ok(packages)
     }
 
-    /// What the new database holds, once SQLite found every table of it sound. That each page
-    /// belongs to one of them is what [`scrub`] saw, and that each row has its package is what
-    /// [`Packages::sums`] sees.
-    pub(super) fn new_sums(&mut self, schema: &Schema, epoch: u32) -> Result<Sums, Malformed> {
+    /// What the new database holds, once SQLite found its index tables sound; of the packages every
+    /// byte is read. That each page belongs to one table is what [`scrub`] saw, and that each row has
+    /// its package is what [`Packages::sums`] sees.
+    pub(super) fn new_sums(
+        &mut self,
+        schema: &Schema,
+        packages: usize,
+        epoch: u32,
+    ) -> Result<Sums, Malformed> {
         let [first, second] = &mut self.readers;
-        let (checker, reader) = (&mut *first, &mut *second);
-        let (checked, packages) = rayon::join(
-            move || check(checker, "integrity_check(Packages)"),
-            move || Packages::read(reader, "main", epoch),
+        let (lower, upper) = (&mut *first, &mut *second);
+        let middle = packages / 2;
+        let (some, others) = rayon::join(
+            move || Packages::read_where(lower, "main", &format!("WHERE hnum <= {middle}"), epoch),
+            move || Packages::read_where(upper, "main", &format!("WHERE hnum > {middle}"), epoch),
         );
-        let packages = checked.and(packages)?;
+        let packages = some?.and(others?);
         let tables = Mutex::new(schema.indexes.iter());
         let next = || tables.lock().ok()?.next();
         let rest = |db: &mut Connection| -> Result<Sums, Malformed> {
