@@ -36,7 +36,8 @@ pub fn note_times<'t>(
     }
     let name = format!("{TIMES}{}", tag(&record));
     let dir = root.open_at(top, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Whatever is called so already is not ours to write into: it may be a link to outside, or a FIFO.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&dir, &name, flags, Mode::from_raw_mode(0o600))?;
     let path = top.join(name);
     let written = File::from(file).write_all(&record);
@@ -113,6 +114,19 @@ mod tests {
         put_times_back(&root, &record).unwrap();
         assert_eq!(["", "a b", "a b/c"].map(|p| mtime(&root, p)), [Some(TIME); 3]);
         assert_eq!(root.lookup(&record).unwrap(), None);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_not_written_to() {
+        let (dir, root) = root();
+        let times = || [(Path::new("a b"), TIME)];
+        let record = note_times(&root, Path::new(""), times()).unwrap();
+        let (outside, inside) = (tempfile::NamedTempFile::new().unwrap(), dir.path().join(record));
+        std::fs::remove_file(&inside).unwrap();
+        std::fs::hard_link(outside.path(), &inside).unwrap();
+        assert!(note_times(&root, Path::new(""), times()).is_err());
+        assert!(inside.exists());
+        assert_eq!(std::fs::read(outside.path()).unwrap(), b"");
     }
 
     #[test]
