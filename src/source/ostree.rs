@@ -366,10 +366,10 @@ fn core(config: &str) -> BTreeMap<&str, &str> {
     pairs.map(|(key, value)| (key.trim(), value.trim())).collect()
 }
 
-/// The text of a small file, if it is there.
+/// The text of a small file, if it is there. A FIFO does not hold us up.
 fn small_file(path: &Path) -> anyhow::Result<Option<String>> {
     let reading = || format!("reading {}", path.display());
-    let file = match File::open(path) {
+    let file = match open_at_once(path) {
         Ok(file) => file,
         Err(e) if is_absent(&e) => return Ok(None),
         Err(e) => return Err(e).with_context(reading),
@@ -380,6 +380,11 @@ fn small_file(path: &Path) -> anyhow::Result<Option<String>> {
     let mut text = String::new();
     file.take(SMALL_MAX).read_to_string(&mut text).with_context(reading)?;
     Ok(Some(text))
+}
+
+fn open_at_once(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?.into())
 }
 
 fn read_ref(path: &Path) -> anyhow::Result<Option<Checksum>> {

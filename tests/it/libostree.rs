@@ -302,3 +302,19 @@ proptest! {
         }
     }
 }
+
+/// Opening a FIFO waits for a writer, who may never come.
+#[test]
+fn a_fifo_in_place_of_a_ref_holds_nobody_up() {
+    let (_dir, dir) = scratch();
+    let (tree, repo) = (dir.join("tree"), dir.join("repo"));
+    fs::create_dir(&tree).unwrap();
+    init(&repo, "archive");
+    let id = commit(&repo, "main", &tree);
+    run("mkfifo", &[repo.join("refs/heads/fifo").to_str().unwrap()]);
+    let ours = Repository::open(&repo).unwrap();
+    assert_eq!(ours.resolve(None).unwrap().to_string(), id);
+    fs::remove_file(repo.join("config")).unwrap();
+    run("mkfifo", &[repo.join("config").to_str().unwrap()]);
+    assert!(Repository::open(&repo).is_err());
+}
