@@ -84,10 +84,17 @@ impl Explainer<'_> {
         let a = judge(self.a, path, difference.a.as_ref())?;
         let b = judge(self.b, path, difference.b.as_ref())?;
         let mut details = generic::metadata(&difference);
-        let cause = if equal(a.as_ref(), b.as_ref()) {
-            Cause::Fixed { plugins: self.acting(a.as_ref(), b.as_ref()) }
-        } else {
-            self.known(path, a.as_ref(), b.as_ref())
+        let cause = match equal(a.as_ref(), b.as_ref()) {
+            true => Cause::Fixed { plugins: self.acting(a.as_ref(), b.as_ref()) },
+            false => self.known(path, a.as_ref(), b.as_ref()),
+        };
+        let cause = match (&a, &b, cause) {
+            // A plugin knows content: of owner, mode, attributes and type it says nothing.
+            (Some(x), Some(y), Cause::Known { plugin, lines }) if attrs(x) != attrs(y) => {
+                details.extend(lines.into_iter().map(|line| format!("{plugin}: {line}")));
+                Cause::Unexplained
+            }
+            (_, _, cause) => cause,
         };
         if difference.changes.contains(&Change::Content) {
             details.extend(match cause {

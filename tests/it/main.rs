@@ -24,6 +24,8 @@ mod layout;
 #[cfg(feature = "ostree")]
 mod libostree;
 mod memtree;
+#[cfg(feature = "ostree")]
+mod mutations;
 mod oci;
 mod oci_compare;
 mod oci_hostile;

@@ -289,10 +289,7 @@ static FILES: OnceLock<(Vec<u8>, Option<Vec<u8>>)> = OnceLock::new();
 
 /// An rpm that writes ndb, where tests/e2e/deps puts it: 4.16.1.3 of PyPI's `rpm-inspector-rpm`.
 fn rpm() -> Option<PathBuf> {
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
-    let rpm = cache.join("reprofix-ci/rpm-ndb/rpm_inspector_rpm/bin/rpm");
-    rpm.exists().then_some(rpm)
+    crate::tools::cached("rpm-ndb/rpm_inspector_rpm/bin/rpm")
 }
 
 /// Runs rpm on the database in `dir` and gives the lines it prints, sorted.

@@ -162,6 +162,14 @@ fn run(command: &[&str]) -> Option<String> {
     }
 }
 
+/// A file that `tests/e2e/deps` fetched from a registry, if it did.
+pub(crate) fn cached(path: &str) -> Option<PathBuf> {
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
+    let file = cache.join("reprofix-ci").join(path);
+    file.exists().then_some(file)
+}
+
 fn cases() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
 }

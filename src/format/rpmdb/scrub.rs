@@ -215,7 +215,7 @@ fn cell(
 }
 
 /// How much of a payload lies in the cell itself (section 1.6, "P", "X", "M", "K").
-fn local_payload(payload: usize, table: bool, usable: usize) -> usize {
+pub(super) fn local_payload(payload: usize, table: bool, usable: usize) -> usize {
     let most = if table { usable - 35 } else { (usable - 12) * 64 / 255 - 23 };
     if payload <= most {
         return payload;

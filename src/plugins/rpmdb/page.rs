@@ -23,7 +23,8 @@ pub(super) static PAGE: Page = Page {
            cover. Then every file is written anew from its records, and the result is compared \
            with the source: no row may differ but in those times and numbers. \
            sqlite: tables in rpm's order, rows by package, no statistics, no log, header counters \
-           fixed, every byte that means nothing zeroed. A log or journal is applied first, and \
+           fixed, pages filled from left to right by a writer of our own, every byte that means \
+           nothing zero; SQLite reads the source, and checks the result. A log or journal is applied first, and \
            goes. \
            ndb: slots and blobs without gaps, generations that follow from the number of \
            packages, Index.db with 4 KiB pages whatever the build host had. An Index.db that is \

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use super::sqlite::{Files, Work, check, only_utf8, refused, roots, sql};
+use super::sqlite::{Draft, Files, Proof, Source, check, only_utf8, refused, sql};
 use crate::format::Malformed;
 pub use cookies::Cookies;
 use rows::{Cell, Rows, prepare, quoted};
@@ -41,18 +41,18 @@ pub struct Canonical {
 /// Fails with the reason on damage, on tables that dnf does not make, and on rows that refer to
 /// what is not there.
 pub fn canonical(files: &Files<'_>, epoch: u32, cookies: &Cookies) -> Result<Canonical, Malformed> {
-    let mut work = Work::open(files)?;
-    check(&work.db, "old.quick_check")?;
-    let schema = Schema::read(&work.db, "old")?;
-    let rows = prepare(&work.db, "old", &schema, epoch, cookies)?;
-    build(&work.db, &schema, &rows).map_err(sql)?;
-    let recovered = work.recovered(files)?;
-    let roots = roots(&work.db).map_err(sql)?;
-    let bytes = work.finish(&roots)?;
-    let [reader, _] = &work.readers;
-    check(reader, "integrity_check")?;
-    check(reader, "foreign_key_check")?;
-    if prepare(reader, "main", &schema, epoch, cookies)? != rows {
+    let mut old = Source::open(files)?;
+    check(&old.db, "quick_check")?;
+    let schema = Schema::read(&old.db)?;
+    let rows = prepare(&old.db, &schema, epoch, cookies)?;
+    let recovered = old.recovered(files)?;
+    let new = Draft::create()?;
+    build(&new.db, &schema, &rows).map_err(sql)?;
+    let bytes = new.finish()?;
+    let proof = Proof::of(&bytes)?;
+    check(proof.db(), "integrity_check")?;
+    check(proof.db(), "foreign_key_check")?;
+    if prepare(proof.db(), &schema, epoch, cookies)? != rows {
         return Err(refused("the rewritten history would not hold the same rows"));
     }
     let transactions = rows.get("trans").map_or(0, Vec::len);
@@ -68,10 +68,10 @@ struct Schema {
 }
 
 impl Schema {
-    fn read(db: &Connection, name: &str) -> Result<Self, Malformed> {
-        only_utf8(db, name)?;
-        let query = format!("SELECT type, name, sql FROM {name}.sqlite_master");
-        let mut statement = db.prepare(&query).map_err(sql)?;
+    fn read(db: &Connection) -> Result<Self, Malformed> {
+        only_utf8(db)?;
+        let query = "SELECT type, name, sql FROM sqlite_master";
+        let mut statement = db.prepare(query).map_err(sql)?;
         let mut objects = statement.query([]).map_err(sql)?;
         let mut schema = Schema { tables: Vec::new(), indexes: BTreeMap::new() };
         while let Some(row) = objects.next().map_err(sql)? {
@@ -82,7 +82,7 @@ impl Schema {
             let table = TABLES.iter().find(|table| table.name == object);
             match (kind.as_str(), table) {
                 ("table", Some(table)) => {
-                    schema.tables.push((table, text, columns(db, name, table.name)?));
+                    schema.tables.push((table, text, columns(db, table.name)?));
                 }
                 ("index", _) => drop(schema.indexes.insert(object, text)),
                 _ => return Err(refused(format!("dnf makes no such {kind} as {object}"))),
@@ -97,14 +97,14 @@ impl Schema {
     }
 }
 
-fn columns(db: &Connection, name: &str, table: &str) -> Result<Vec<String>, Malformed> {
-    let query = format!("PRAGMA {name}.table_info(\"{table}\")");
+fn columns(db: &Connection, table: &str) -> Result<Vec<String>, Malformed> {
+    let query = format!("PRAGMA table_info(\"{table}\")");
     let mut statement = db.prepare(&query).map_err(sql)?;
     let columns = statement.query_map([], |row| row.get(1)).map_err(sql)?;
     columns.collect::<rusqlite::Result<_>>().map_err(sql)
 }
 
-/// Fills the empty database `main`.
+/// Fills the empty database `db`.
 fn build(db: &Connection, schema: &Schema, rows: &Rows) -> rusqlite::Result<()> {
     db.execute_batch("BEGIN")?;
     for (_, text, _) in &schema.tables {
@@ -113,7 +113,7 @@ fn build(db: &Connection, schema: &Schema, rows: &Rows) -> rusqlite::Result<()> 
     for (table, _, columns) in &schema.tables {
         let list = quoted(columns);
         let places = vec!["?"; columns.len()].join(", ");
-        let insert = format!("INSERT INTO main.\"{}\" ({list}) VALUES ({places})", table.name);
+        let insert = format!("INSERT INTO \"{}\" ({list}) VALUES ({places})", table.name);
         let mut insert = db.prepare(&insert)?;
         for row in rows.get(table.name).into_iter().flatten() {
             for (n, cell) in (1..).zip(row) {

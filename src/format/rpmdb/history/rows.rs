@@ -27,17 +27,16 @@ pub(super) type Rows = BTreeMap<&'static str, Vec<Row>>;
 /// New numbers by old number, of every table.
 type Renumbered = BTreeMap<&'static str, BTreeMap<i64, i64>>;
 
-/// What database `name` holds, in canonical order and numbers.
+/// What the database holds, in canonical order and numbers.
 pub(super) fn prepare(
     db: &Connection,
-    name: &str,
     schema: &Schema,
     epoch: u32,
     cookies: &Cookies,
 ) -> Result<Rows, Malformed> {
     let mut old: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
     for (table, _, columns) in &schema.tables {
-        old.insert(table.name, read(db, name, table.name, columns)?);
+        old.insert(table.name, read(db, table.name, columns)?);
     }
     let mut rows = Rows::new();
     let mut numbers = Renumbered::new();
@@ -77,14 +76,9 @@ pub(super) fn prepare(
     Ok(rows)
 }
 
-fn read(
-    db: &Connection,
-    name: &str,
-    table: &str,
-    columns: &[String],
-) -> Result<Vec<Row>, Malformed> {
+fn read(db: &Connection, table: &str, columns: &[String]) -> Result<Vec<Row>, Malformed> {
     let list = quoted(columns);
-    let query = format!("SELECT {list} FROM {name}.\"{table}\" ORDER BY rowid");
+    let query = format!("SELECT {list} FROM \"{table}\" ORDER BY rowid");
     let mut statement = db.prepare(&query).map_err(sql)?;
     let mut found = statement.query([]).map_err(sql)?;
     let mut rows = Vec::new();

@@ -1,84 +1,90 @@
-//! The new database, filled from the old one.
+//! The new database, from the old one's packages and sorted rows.
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::contents::Packages;
+use super::contents::{PACKAGES, Packages};
+use super::pages::Pages;
+use super::record::Value;
+use super::rows::Tables;
 use super::schema::Schema;
-use crate::format::rpmdb::{Endian, INSTALLTID_INDEX, header, renumber};
+use super::sql;
+use super::tree::{self, Tree};
+use crate::format::Malformed;
+use crate::format::rpmdb::header;
 
-/// Fills the empty database `main` from `old`.
-pub(super) fn build(
-    db: &Connection,
-    schema: &Schema,
-    old: &Packages,
-    epoch: u32,
-) -> rusqlite::Result<()> {
-    let keys = old.by_hnum.iter().map(|(&hnum, known)| (hnum, &known.key)).collect();
-    let numbers = renumber(keys);
-    db.execute_batch("BEGIN; CREATE TEMP TABLE number (old INTEGER PRIMARY KEY, new INTEGER)")?;
-    let mut insert = db.prepare("INSERT INTO temp.number VALUES (?1, ?2)")?;
-    for pair in &numbers {
-        insert.execute(pair)?;
-    }
-    db.execute_batch(&schema.packages)?;
-    for table in &schema.indexes {
-        db.execute_batch(&table.sql)?;
-    }
-    copy_packages(db, &numbers, epoch)?;
-    for table in &schema.indexes {
-        if table.name == INSTALLTID_INDEX {
-            copy_times(db, old, epoch)?;
-        } else {
-            let name = &table.name;
-            db.execute_batch(&format!(
-                "INSERT INTO main.\"{name}\" (key, hnum, idx)
-                 SELECT key, new, idx FROM old.\"{name}\" JOIN temp.number ON old = hnum
-                 ORDER BY new, idx, key"
-            ))?;
-        }
-    }
-    for text in schema.index_sql.values() {
-        db.execute_batch(text)?;
-    }
-    db.execute_batch("COMMIT")
-}
+/// SQLite's own table of the largest numbers, which `AUTOINCREMENT` brings.
+const SEQUENCE: (&str, &str) = ("sqlite_sequence", "CREATE TABLE sqlite_sequence(name,seq)");
 
-fn copy_packages(
-    db: &Connection,
-    numbers: &BTreeMap<u32, u32>,
+/// Writes the table of packages, with no install time later than `epoch`, from the database `old`;
+/// its root page.
+pub(super) fn write_packages(
+    old: &Connection,
+    packages: &Packages,
     epoch: u32,
-) -> rusqlite::Result<()> {
-    let mut order: Vec<_> = numbers.iter().map(|(&old, &new)| (new, old)).collect();
-    order.sort_unstable();
-    let mut select = db.prepare("SELECT blob FROM old.Packages WHERE hnum = ?1")?;
-    let mut insert = db.prepare("INSERT INTO main.Packages (hnum, blob) VALUES (?1, ?2)")?;
-    for (new, old) in order {
-        let mut blob: Vec<u8> = select.query_row([old], |r| r.get(0))?;
+    pages: &mut Pages,
+) -> Result<u32, Malformed> {
+    let mut select = old.prepare("SELECT blob FROM Packages WHERE hnum = ?1").map_err(sql)?;
+    let mut tree = Tree::table(pages)?;
+    for (new, old) in (1..).zip(packages.in_order()) {
+        let mut blob: Vec<u8> = select.query_row([old], |row| row.get(0)).map_err(sql)?;
         // It was parsed before; the comparison at the end would find a time left alone.
         let _ = header::clamp_times(&mut blob, epoch);
-        insert.execute(params![new, blob])?;
+        tree.row(new, &[Value::Null, Value::Blob(&blob)])?;
     }
-    Ok(())
+    tree.end_table()
 }
 
-/// The rows whose keys are install times: each key follows its package's header, in the byte
-/// order that the database is in.
-fn copy_times(db: &Connection, old: &Packages, epoch: u32) -> rusqlite::Result<()> {
-    let mut select = db.prepare(
-        "SELECT hnum, idx, key, new FROM old.Installtid JOIN temp.number ON old = hnum
-         ORDER BY new, idx, key",
-    )?;
-    let rows = select.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?;
-    let rows: Vec<(u32, u32, Vec<u8>, u32)> = rows.collect::<rusqlite::Result<_>>()?;
-    let tid = |hnum| old.by_hnum.get(&hnum).and_then(|known| known.tid).unwrap_or(0);
-    let order = Endian::of_database(rows.iter().map(|(hnum, _, key, _)| (&key[..], tid(*hnum))));
-    let mut insert =
-        db.prepare("INSERT INTO main.Installtid (key, hnum, idx) VALUES (?1, ?2, ?3)")?;
-    for (hnum, idx, key, new) in &rows {
-        let mine = Endian::of_key(key, tid(*hnum), order).unwrap_or(order);
-        insert.execute(params![mine.bytes(tid(*hnum).min(epoch)), new, idx])?;
+/// Writes all else behind the table of packages, whose root page and number are given: the file.
+pub(super) fn finish(
+    mut pages: Pages,
+    (packages, count): (u32, u32),
+    schema: &Schema,
+    tables: Tables<'_>,
+) -> Result<Vec<u8>, Malformed> {
+    let sequence = write_sequence(&mut pages, count)?;
+    let mut roots = BTreeMap::from([(PACKAGES.to_owned(), packages)]);
+    for (table, rows) in tables {
+        let [keys, hnums] = ["key", "hnum"].map(|column| format!("{}_{column}_idx", table.name));
+        roots.insert(table.name.clone(), rows.write(&mut pages)?);
+        if schema.columns.contains_key(&keys) {
+            roots.insert(keys, rows.write_keys(&mut pages)?);
+        }
+        if schema.columns.contains_key(&hnums) {
+            roots.insert(hnums, rows.write_hnums(&mut pages)?);
+        }
     }
-    Ok(())
+    let root = |name: &str| roots.get(name).copied().unwrap_or(0);
+    let table = |name, root, text| object("table", name, name, root, text);
+    let mut objects = vec![
+        table(PACKAGES, root(PACKAGES), &schema.packages),
+        table(SEQUENCE.0, sequence, SEQUENCE.1),
+    ];
+    objects.extend(schema.indexes.iter().map(|t| table(&t.name, root(&t.name), &t.sql)));
+    let columns = schema.columns.iter();
+    objects.extend(columns.map(|(name, c)| object("index", name, &c.table, root(name), &c.sql)));
+    tree::schema(&mut pages, &objects)?;
+    Ok(pages.finish())
+}
+
+/// A row of the schema.
+fn object<'s>(
+    kind: &'s str,
+    name: &'s str,
+    table: &'s str,
+    root: u32,
+    text: &'s str,
+) -> [Value<'s>; 5] {
+    let [kind, name, table, text] = [kind, name, table, text].map(|t| Value::Text(t.as_bytes()));
+    [kind, name, table, Value::Integer(root), text]
+}
+
+/// The table of the largest numbers: that of a database without packages is empty.
+fn write_sequence(pages: &mut Pages, count: u32) -> Result<u32, Malformed> {
+    let mut tree = Tree::table(pages)?;
+    if count > 0 {
+        tree.row(1, &[Value::Text(PACKAGES.as_bytes()), Value::Integer(count)])?;
+    }
+    tree.end_table()
 }

@@ -6,25 +6,26 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use super::schema::Schema;
 use super::{refused, sql};
 use crate::format::Malformed;
 use crate::format::rpmdb::header::{Header, tag};
-use crate::format::rpmdb::{EachPackage, Endian, INSTALLTID_INDEX, SortKey};
+use crate::format::rpmdb::{EachPackage, Endian, INSTALLTID_INDEX, SortKey, renumber};
 
 /// The table of packages.
 pub(super) const PACKAGES: &str = "Packages";
 
 /// The packages of a database, as far as they must be known while its rows are read.
 pub(super) struct Packages {
-    pub(super) by_hnum: BTreeMap<u32, Known>,
+    by_hnum: BTreeMap<u32, Known>,
     sum: Sum,
 }
 
 /// What is kept of a package.
-pub(super) struct Known {
-    pub(super) key: SortKey,
-    pub(super) tid: Option<u32>,
+struct Known {
+    key: SortKey,
+    tid: Option<u32>,
+    /// The new number, once there is one.
+    number: u32,
 }
 
 /// What must be the same before and after, by table.
@@ -56,25 +57,20 @@ impl Sum {
 }
 
 impl Packages {
-    /// Reads those of database `name`; install times that `epoch` lowers do not show in the sums.
-    pub(super) fn read(db: &Connection, name: &str, epoch: u32) -> Result<Self, Malformed> {
-        Self::read_where(db, name, "", epoch)
+    /// Reads them; install times that `epoch` lowers do not show in the sums.
+    pub(super) fn read(db: &Connection, epoch: u32) -> Result<Self, Malformed> {
+        Self::read_where(db, "", epoch)
     }
 
     /// Those that the SQL clause `which` selects.
-    pub(super) fn read_where(
-        db: &Connection,
-        name: &str,
-        which: &str,
-        epoch: u32,
-    ) -> Result<Self, Malformed> {
+    pub(super) fn read_where(db: &Connection, which: &str, epoch: u32) -> Result<Self, Malformed> {
         let mut packages = Packages { by_hnum: BTreeMap::new(), sum: Sum::default() };
-        each_blob_where(db, name, which, &mut |hnum, blob| {
+        each_blob_where(db, which, &mut |hnum, blob| {
             let header = Header::parse(blob)?;
             let key = SortKey::of_header(&header, epoch)?;
             let tid = header.get(tag::INSTALLTID).and_then(|v| v.u32());
             packages.sum.add(&key);
-            packages.by_hnum.insert(hnum, Known { key, tid });
+            packages.by_hnum.insert(hnum, Known { key, tid, number: 0 });
             Ok(())
         })?;
         Ok(packages)
@@ -84,6 +80,32 @@ impl Packages {
     pub(super) fn and(mut self, others: Self) -> Self {
         self.by_hnum.extend(others.by_hnum);
         self.sum.merge(others.sum);
+        self
+    }
+
+    /// The new number of a package, by its old one: from 1 in canonical order; 0 without it.
+    pub(super) fn number(&self, hnum: u32) -> u32 {
+        self.by_hnum.get(&hnum).map_or(0, |known| known.number)
+    }
+
+    /// Its INSTALLTID in seconds, 0 without one.
+    pub(super) fn tid(&self, hnum: u32) -> u32 {
+        self.by_hnum.get(&hnum).and_then(|known| known.tid).unwrap_or(0)
+    }
+
+    /// Old numbers in the order of the new ones.
+    pub(super) fn in_order(&self) -> Vec<u32> {
+        let mut order: Vec<_> = self.by_hnum.iter().map(|(&old, k)| (k.number, old)).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, old)| old).collect()
+    }
+
+    /// Numbers them.
+    pub(super) fn renumbered(mut self) -> Self {
+        let keys = self.by_hnum.iter().map(|(&hnum, known)| (hnum, &known.key)).collect();
+        for (old, new) in renumber(keys) {
+            self.by_hnum.entry(old).and_modify(|known| known.number = new);
+        }
         self
     }
 
@@ -97,23 +119,20 @@ impl Packages {
         self.by_hnum.len()
     }
 
-    /// The sums over the packages and the rows of every table of database `name`.
-    pub(super) fn sums(
-        &self,
-        db: &Connection,
-        name: &str,
-        schema: &Schema,
-    ) -> Result<Sums, Malformed> {
-        let sum = |table: &str| Ok((table.to_owned(), self.sum(db, name, table)?));
-        let tables = schema.indexes.iter().map(|table| sum(&table.name));
-        let packages = Ok((PACKAGES.to_owned(), self.sum));
-        tables.chain([packages]).collect()
+    /// The sum over the rows of one table.
+    pub(super) fn sum(&self, db: &Connection, table: &str) -> Result<Sum, Malformed> {
+        self.sum_and(db, table, &mut |_, _, _| {})
     }
 
-    /// The sum over the rows of one table.
-    pub(super) fn sum(&self, db: &Connection, name: &str, table: &str) -> Result<Sum, Malformed> {
+    /// The same; `then` is called with every row (hnum, idx, key) that is sound.
+    pub(super) fn sum_and(
+        &self,
+        db: &Connection,
+        table: &str,
+        then: &mut dyn FnMut(u32, u32, ValueRef<'_>),
+    ) -> Result<Sum, Malformed> {
         let mut sum = Sum::default();
-        each_row(db, name, table, &mut |hnum, idx, key| {
+        each_row(db, table, &mut |hnum, idx, value| {
             let what = || {
                 format!(
                     "index {table} has a row for hnum {hnum}, which has no package \
@@ -121,8 +140,9 @@ impl Packages {
                 )
             };
             let package = self.by_hnum.get(&hnum).ok_or_else(|| refused(what()))?;
-            let class = matches!(key, ValueRef::Text(_));
-            let key = bytes_of(key).ok_or_else(|| refused("an index key is not text or bytes"))?;
+            let class = matches!(value, ValueRef::Text(_));
+            let key =
+                bytes_of(value).ok_or_else(|| refused("an index key is not text or bytes"))?;
             if table == INSTALLTID_INDEX {
                 let order = package.tid.and_then(|tid| Endian::of_key(key, tid, Endian::Little));
                 if order.is_none() || class {
@@ -133,6 +153,7 @@ impl Packages {
             } else {
                 sum.add((package.key.content(), idx, class, key));
             }
+            then(hnum, idx, value);
             Ok(())
         })?;
         Ok(sum)
@@ -147,22 +168,17 @@ pub(super) fn bytes_of(value: ValueRef<'_>) -> Option<&[u8]> {
     }
 }
 
-/// Calls `each` for every package of database `name` by hnum.
-pub(super) fn each_blob(
-    db: &Connection,
-    name: &str,
-    each: &mut EachPackage<'_>,
-) -> Result<(), Malformed> {
-    each_blob_where(db, name, "", each)
+/// Calls `each` for every package by hnum.
+pub(super) fn each_blob(db: &Connection, each: &mut EachPackage<'_>) -> Result<(), Malformed> {
+    each_blob_where(db, "", each)
 }
 
 fn each_blob_where(
     db: &Connection,
-    name: &str,
     which: &str,
     each: &mut EachPackage<'_>,
 ) -> Result<(), Malformed> {
-    let query = format!("SELECT hnum, blob FROM {name}.Packages {which} ORDER BY hnum");
+    let query = format!("SELECT hnum, blob FROM Packages {which} ORDER BY hnum");
     let mut statement = db.prepare(&query).map_err(sql)?;
     let mut rows = statement.query([]).map_err(sql)?;
     while let Some(row) = rows.next().map_err(sql)? {
@@ -176,14 +192,13 @@ fn each_blob_where(
     Ok(())
 }
 
-/// Calls `each` for every row (hnum, idx, key) of an index table of database `name`.
+/// Calls `each` for every row (hnum, idx, key) of an index table.
 pub(super) fn each_row(
     db: &Connection,
-    name: &str,
     table: &str,
     each: &mut dyn FnMut(u32, u32, ValueRef<'_>) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
-    let query = format!("SELECT hnum, idx, key FROM {name}.\"{table}\"");
+    let query = format!("SELECT hnum, idx, key FROM \"{table}\"");
     let mut statement = db.prepare(&query).map_err(sql)?;
     let mut rows = statement.query([]).map_err(sql)?;
     while let Some(row) = rows.next().map_err(sql)? {

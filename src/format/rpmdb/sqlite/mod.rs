@@ -1,29 +1,35 @@
 //! `rpmdb.sqlite`: any history of one package set becomes one file.
 //!
-//! The canonical file is built anew by SQLite in private files, out of the old one and its
-//! write-ahead log or journal: packages in canonical order numbered from 1, index rows by
-//! package, schema in rpm's order, no statistics; then the header's counters are fixed and
-//! [`scrub`](super::scrub) removes what SQLite's versions leave behind. The result is compared with the source,
-//! row by row, before it is given out.
+//! The old database and its write-ahead log or journal are read by SQLite from private copies; the
+//! canonical file is written here, page by page: packages in canonical order numbered from 1,
+//! index rows by package, schema in rpm's order, no statistics. Then SQLite reads what was written:
+//! its indexes must be sound, and it must hold what the source holds, row by row.
 //!
-//! Two things are done at a time wherever they do not need one another: the source is checked
-//! while its packages are read, and summed up while the new database is built.
+//! SQLite is no part of what the file looks like: its versions lay pages out differently and leave
+//! different bytes in gaps. Two things are done at a time wherever they do not need one another.
 //!
-//! Memory: the result and, per package, a sort key; the databases themselves stay in files.
+//! Memory: the result and the rows of the index tables; the databases themselves stay in files.
 
 mod build;
 mod contents;
+mod pages;
+mod record;
+mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
+mod tree;
 mod work;
 
 use super::{EachPackage, Logical, Package, Row};
 use crate::format::Malformed;
-use build::build;
-use contents::{bytes_of, each_blob, each_row};
+use build::finish;
+use contents::{PACKAGES, Sums, bytes_of, each_blob, each_row};
+use pages::Pages;
 use schema::Schema;
 
 pub(super) use schema::only_utf8;
-pub(super) use work::{Work, check, roots};
+pub(super) use work::{Draft, Proof, Source, check};
 
 /// A database and the files beside it that SQLite would read with it; absent ones are empty.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,43 +63,45 @@ pub struct Canonical {
 /// their package, install-time keys that are not their package's, headers that cannot be parsed.
 /// Also where no private file can be written (`TMPDIR`, `/tmp`, `/var/tmp`, `/dev/shm`, `/run`).
 pub fn canonical(files: &Files<'_>, epoch: u32) -> Result<Canonical, Malformed> {
-    let mut work = Work::open(files)?;
-    let schema = Schema::read(&work.db, "old")?;
-    let old = work.old_packages(epoch)?;
-    let (sums, ()) = work.beside(
-        |source, name| old.sums(source, name, &schema),
-        |db| build(db, &schema, &old, epoch).map_err(sql),
-    )?;
-    let recovered = work.recovered(files)?;
-    let roots = roots(&work.db).map_err(sql)?;
-    let bytes = work.finish(&roots)?;
-    if work.new_sums(&schema, old.len(), epoch)? != sums {
+    let mut old = Source::open(files)?;
+    let schema = Schema::read(&old.db)?;
+    let packages = old.packages(epoch)?.renumbered();
+    let mut pages = Pages::with_capacity(files.db.len());
+    let (root, tables) = old.contents(&schema, &packages, epoch, &mut pages)?;
+    let recovered = old.recovered(files)?;
+    drop(old);
+    let sums = tables.iter().map(|(table, rows)| (table.name.clone(), rows.sum));
+    let sums: Sums = sums.chain([(PACKAGES.to_owned(), packages.whole())]).collect();
+    let count = packages.len();
+    let bytes = finish(pages, (root, count as u32), &schema, tables)?;
+    if Proof::of(&bytes)?.sums(&schema, count, epoch)? != sums {
         return Err(refused("the rewritten database would not hold the same rows"));
     }
     let rows = sums.values().map(|sum| sum.rows).sum();
-    Ok(Canonical { bytes, recovered, packages: old.len(), rows })
+    Ok(Canonical { bytes, recovered, packages: count, rows })
 }
 
 /// Whether [`canonical`] understands `files`, at a third of its price. Fails as it does.
 pub fn understood(files: &Files<'_>) -> Result<(), Malformed> {
-    let mut work = Work::open(files)?;
-    let schema = Schema::read(&work.db, "old")?;
-    work.old_packages(0)?.sums(&work.db, "old", &schema).map(drop)
+    let mut old = Source::open(files)?;
+    let schema = Schema::read(&old.db)?;
+    let packages = old.packages(0)?;
+    schema.indexes.iter().try_for_each(|table| packages.sum(&old.db, &table.name).map(drop))
 }
 
 /// The whole contents of `files`, in memory. Fails as [`canonical`] does, but accepts index rows
 /// without a package.
 pub fn read(files: &Files<'_>) -> Result<Logical<'static>, Malformed> {
-    let work = Work::open(files)?;
-    let schema = Schema::read(&work.db, "old")?;
+    let old = Source::open(files)?;
+    let schema = Schema::read(&old.db)?;
     let mut logical = Logical::default();
-    each_blob(&work.db, "old", &mut |hnum, blob| {
+    each_blob(&old.db, &mut |hnum, blob| {
         logical.packages.push(Package { hnum, blob: blob.to_vec().into() });
         Ok(())
     })?;
     for table in &schema.indexes {
         let rows = logical.indexes.entry(table.name.clone()).or_default();
-        each_row(&work.db, "old", &table.name, &mut |hnum, idx, key| {
+        each_row(&old.db, &table.name, &mut |hnum, idx, key| {
             let key = bytes_of(key).ok_or_else(|| refused("an index key is not text or bytes"))?;
             rows.push(Row { hnum, idx, key: key.to_vec().into() });
             Ok(())
@@ -105,9 +113,9 @@ pub fn read(files: &Files<'_>) -> Result<Logical<'static>, Malformed> {
 /// Calls `each` with the hnum and header blob of every package of `files`, one at a time, by
 /// hnum. Fails as [`read`] does, or as `each` does.
 pub fn packages(files: &Files<'_>, each: &mut EachPackage<'_>) -> Result<(), Malformed> {
-    let work = Work::open(files)?;
-    Schema::read(&work.db, "old")?;
-    each_blob(&work.db, "old", each)
+    let old = Source::open(files)?;
+    Schema::read(&old.db)?;
+    each_blob(&old.db, each)
 }
 
 /// A refusal whose place in the file is not known.

@@ -35,8 +35,15 @@ const INTERNAL: [&str; 4] = ["sqlite_sequence", "sqlite_stat1", "sqlite_stat3", 
 pub(super) struct Schema {
     pub(super) packages: String,
     pub(super) indexes: Vec<Table>,
-    /// `CREATE INDEX` texts by index name.
-    pub(super) index_sql: BTreeMap<String, String>,
+    /// The indexes of their columns by name.
+    pub(super) columns: BTreeMap<String, Column>,
+}
+
+/// The index of a column of an index table.
+pub(super) struct Column {
+    /// The table's name.
+    pub(super) table: String,
+    pub(super) sql: String,
 }
 
 /// One index table.
@@ -46,17 +53,17 @@ pub(super) struct Table {
 }
 
 impl Schema {
-    pub(super) fn read(db: &Connection, name: &str) -> Result<Self, Malformed> {
-        only_utf8(db, name)?;
+    pub(super) fn read(db: &Connection) -> Result<Self, Malformed> {
+        only_utf8(db)?;
         for own in ["application_id", "user_version"] {
-            let pragma = format!("PRAGMA {name}.{own}");
+            let pragma = format!("PRAGMA {own}");
             let value: i64 = db.query_row(&pragma, [], |r| r.get(0)).map_err(sql)?;
             if value != 0 {
                 return Err(refused(format!("database has an {own}: {value}")));
             }
         }
-        let query = format!("SELECT type, name, tbl_name, sql FROM {name}.sqlite_master");
-        let mut statement = db.prepare(&query).map_err(sql)?;
+        let query = "SELECT type, name, tbl_name, sql FROM sqlite_master";
+        let mut statement = db.prepare(query).map_err(sql)?;
         let objects = statement.query_map([], |r| {
             Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get::<_, Option<String>>(3)?))
         });
@@ -66,7 +73,7 @@ impl Schema {
 
     fn of(objects: Vec<Object>) -> Result<Self, Malformed> {
         let mut schema =
-            Schema { packages: String::new(), indexes: Vec::new(), index_sql: BTreeMap::new() };
+            Schema { packages: String::new(), indexes: Vec::new(), columns: BTreeMap::new() };
         for (kind, name, table, text) in objects {
             let text = text.unwrap_or_default();
             match kind.as_str() {
@@ -76,7 +83,7 @@ impl Schema {
                     schema.indexes.push(Table { name, sql: text });
                 }
                 "index" if is_index(&text, &name, &table) => {
-                    schema.index_sql.insert(name, text);
+                    schema.columns.insert(name, Column { table, sql: text });
                 }
                 _ => return Err(refused(format!("rpm makes no such {kind} as {name}"))),
             }
@@ -120,9 +127,8 @@ fn is_index(text: &str, name: &str, table: &str) -> bool {
 }
 
 /// Refuses a database that is not in UTF-8: the normal form is, and texts are copied as they are.
-pub(in super::super) fn only_utf8(db: &Connection, name: &str) -> Result<(), Malformed> {
-    let query = format!("PRAGMA {name}.encoding");
-    let encoding: String = db.query_row(&query, [], |r| r.get(0)).map_err(sql)?;
+pub(in super::super) fn only_utf8(db: &Connection) -> Result<(), Malformed> {
+    let encoding: String = db.query_row("PRAGMA encoding", [], |r| r.get(0)).map_err(sql)?;
     match encoding == "UTF-8" {
         true => Ok(()),
         false => Err(refused(format!("database is in {encoding}"))),

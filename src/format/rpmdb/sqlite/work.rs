@@ -1,7 +1,7 @@
-//! SQLite at work in private files that have no names any more.
+//! SQLite at work in private files that have no names any more: a killed run leaves nothing behind.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -10,123 +10,192 @@ use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
+use super::build::write_packages;
 use super::contents::{PACKAGES, Packages, Sums};
-use super::schema::Schema;
+use super::pages::{LIBRARY_VERSION, Pages};
+use super::rows::{Rows, Tables};
+use super::schema::{Schema, Table};
 use super::{Files, refused, sql};
 use crate::env::scratch_places;
 use crate::format::Malformed;
 use crate::format::rpmdb::scrub::{page_size, scrub};
 
-/// What the header says about the library that wrote the file: the oldest one that reads it.
-const LIBRARY_VERSION: u32 = 3_007_000;
 /// Bytes of the file header.
 const HEADER: usize = 100;
+/// The name of a database among private files.
+const NAME: &str = "db";
 
-/// Private copies of the files, opened. The names are gone once they are open: a killed run
-/// leaves nothing behind.
-pub(in super::super) struct Work {
-    /// The new database, with the source attached as `old`.
+/// A private copy of a database and its log or journal, opened.
+pub(in super::super) struct Source {
+    /// The database.
     pub(in super::super) db: Connection,
-    /// The new database twice more, to check and to read what was finished at the same time.
-    pub(in super::super) readers: [Connection; 2],
-    /// The source once more, for the same; `None` where a log is part of it.
-    source: Option<Connection>,
-    new: File,
-    old: File,
+    /// The same once more; `None` where a log is part of it.
+    second: Option<Connection>,
+    file: File,
 }
 
-impl Work {
+impl Source {
     pub(in super::super) fn open(files: &Files<'_>) -> Result<Self, Malformed> {
         plausible(files)?;
-        let mut why = String::from("no directory for private files");
-        for place in scratch_places() {
-            match Self::open_in(&place, files) {
-                Ok(work) => return work,
-                Err(error) => why = format!("private files in {}: {error}", place.display()),
-            }
-        }
-        Err(refused(why))
+        in_private(|dir| Self::open_in(dir, files))
     }
 
-    /// The outer error is the place's, the inner one the database's.
-    fn open_in(place: &Path, files: &Files<'_>) -> std::io::Result<Result<Self, Malformed>> {
-        let dir = tempfile::Builder::new().prefix(".reprofix-").tempdir_in(place)?;
-        let [old_path, new_path] = ["old", "new"].map(|name| dir.path().join(name));
-        let beside = [("old-wal", files.wal), ("old-journal", files.journal)];
+    fn open_in(dir: &Path, files: &Files<'_>) -> io::Result<rusqlite::Result<Self>> {
+        let path = dir.join(NAME);
+        let beside = [("db-wal", files.wal), ("db-journal", files.journal)];
         for (name, bytes) in beside.iter().filter(|(_, bytes)| !bytes.is_empty()) {
-            private(&dir.path().join(name))?.write_all(bytes)?;
+            private(&dir.join(name))?.write_all(bytes)?;
         }
-        let mut old = private(&old_path)?;
+        let mut file = private(&path)?;
         let alone = files.wal.is_empty() && files.journal.is_empty();
         match files.db.get(..HEADER) {
             // Without a log it need not be opened as one that may have it, which admits one reader.
             Some(begin) if alone => {
                 let mut begin = begin.to_vec();
                 begin[18..20].copy_from_slice(&[1, 1]);
-                old.write_all(&begin)?;
-                old.write_all(&files.db[HEADER..])?;
+                file.write_all(&begin)?;
+                file.write_all(&files.db[HEADER..])?;
             }
-            _ => old.write_all(files.db)?,
+            _ => file.write_all(files.db)?,
         }
-        let new = private(&new_path)?;
-        let open = || -> Result<_, rusqlite::Error> {
-            let limit = i32::try_from(files.db.len() + files.wal.len()).unwrap_or(i32::MAX);
-            let db = connect(&new_path, limit)?;
-            db.execute("ATTACH ?1 AS old", [old_path.to_string_lossy()])?;
-            db.execute_batch(SETTINGS)?;
+        let open = || -> rusqlite::Result<_> {
+            let limit = files.db.len() + files.wal.len();
+            let db = connect(&path, limit)?;
             // The first read: recovery from log or journal happens here.
-            db.query_row("SELECT count(*) FROM old.sqlite_master", [], |_| Ok(()))?;
-            let source = alone.then(|| connect(&old_path, limit)).transpose()?;
-            if let Some(source) = &source {
-                source.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
-            }
-            Ok((db, [connect(&new_path, limit)?, connect(&new_path, limit)?], source))
+            first_read(&db)?;
+            let second = alone.then(|| connect(&path, limit)).transpose()?;
+            second.as_ref().map(first_read).transpose()?;
+            Ok((db, second))
         };
-        let opened = open().map_err(sql);
-        dir.close()?;
-        Ok(opened.map(|(db, readers, source)| Work { db, readers, source, new, old }))
+        Ok(open().map(|(db, second)| Source { db, second, file }))
     }
 
-    /// Reads the source and does something else at the same time, where the source can be opened
-    /// twice; what is wrong with the source is told first.
-    pub(super) fn beside<A: Send, B: Send>(
+    /// Does two things with it at the same time, where it can be opened twice; what is wrong with
+    /// the first is told first.
+    fn both<A: Send, B: Send>(
         &mut self,
-        read: impl FnOnce(&Connection, &str) -> Result<A, Malformed> + Send,
+        one: impl FnOnce(&Connection) -> Result<A, Malformed> + Send,
         other: impl FnOnce(&Connection) -> Result<B, Malformed> + Send,
     ) -> Result<(A, B), Malformed> {
         let db = &mut self.db;
-        let Some(source) = &mut self.source else {
-            let read = read(db, "old")?;
-            return Ok((read, other(db)?));
+        let Some(second) = &mut self.second else {
+            return Ok((one(db)?, other(db)?));
         };
-        let (read, other) = rayon::join(move || read(source, "main"), move || other(db));
-        Ok((read?, other?))
+        let (one, other) = rayon::join(move || one(second), move || other(db));
+        Ok((one?, other?))
     }
 
-    /// The packages of the source, once SQLite found it undamaged.
-    pub(super) fn old_packages(&mut self, epoch: u32) -> Result<Packages, Malformed> {
-        let ((), packages) = self.beside(
-            |source, name| check(source, &format!("{name}.quick_check")),
-            |db| Packages::read(db, "old", epoch),
-        )?;
+    /// Its packages, once SQLite found it undamaged.
+    pub(super) fn packages(&mut self, epoch: u32) -> Result<Packages, Malformed> {
+        let ((), packages) =
+            self.both(|db| check(db, "quick_check"), |db| Packages::read(db, epoch))?;
         Ok(packages)
     }
 
-    /// What the new database holds, once SQLite found its index tables sound; of the packages every
-    /// byte is read. That each page belongs to one table is what [`scrub`] saw, and that each row has
-    /// its package is what [`Packages::sums`] sees.
-    pub(super) fn new_sums(
+    /// Its packages written into `pages`, with their root page, and the rows of its tables as
+    /// they are to be written.
+    pub(super) fn contents<'s>(
+        &mut self,
+        schema: &'s Schema,
+        packages: &Packages,
+        epoch: u32,
+        pages: &mut Pages,
+    ) -> Result<(u32, Tables<'s>), Malformed> {
+        let queue = Mutex::new(schema.indexes.iter().enumerate());
+        let read = |db: &Connection| -> Result<Vec<(usize, &'s Table, Rows)>, Malformed> {
+            let next = || queue.lock().ok()?.next();
+            let rows = |table: &'s Table| Rows::read(db, packages, &table.name, epoch);
+            let mine = std::iter::from_fn(next);
+            mine.map(|(place, table)| Ok((place, table, rows(table)?))).collect()
+        };
+        let ((root, mut tables), others) =
+            self.both(|db| Ok((write_packages(db, packages, epoch, pages)?, read(db)?)), read)?;
+        tables.extend(others);
+        tables.sort_unstable_by_key(|(place, ..)| *place);
+        Ok((root, tables.into_iter().map(|(_, table, rows)| (table, rows)).collect()))
+    }
+
+    /// It after recovery, if there was anything to recover.
+    pub(in super::super) fn recovered(
+        &mut self,
+        files: &Files<'_>,
+    ) -> Result<Option<Vec<u8>>, Malformed> {
+        if files.wal.is_empty() && files.journal.is_empty() {
+            return Ok(None);
+        }
+        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(sql)?;
+        let bytes = whole(&mut self.file)?;
+        Ok((bytes != files.db).then_some(bytes))
+    }
+}
+
+/// A new database that SQLite fills.
+pub(in super::super) struct Draft {
+    pub(in super::super) db: Connection,
+    file: File,
+}
+
+impl Draft {
+    pub(in super::super) fn create() -> Result<Self, Malformed> {
+        in_private(|dir| {
+            let path = dir.join(NAME);
+            let file = private(&path)?;
+            let open = || -> rusqlite::Result<_> {
+                let db = connect(&path, 0)?;
+                db.execute_batch(NEW)?;
+                Ok(db)
+            };
+            Ok(open().map(|db| Draft { db, file }))
+        })
+    }
+
+    /// Its bytes after header and gaps got their fixed values.
+    pub(in super::super) fn finish(mut self) -> Result<Vec<u8>, Malformed> {
+        let roots = roots(&self.db).map_err(sql)?;
+        let mut bytes = whole(&mut self.file)?;
+        page_size(&bytes)?;
+        fix_header(&mut bytes);
+        scrub(&mut bytes, &roots)?;
+        Ok(bytes)
+    }
+}
+
+/// A database that was written, opened twice by SQLite, which has no part in it yet.
+pub(in super::super) struct Proof([Connection; 2]);
+
+impl Proof {
+    pub(in super::super) fn of(bytes: &[u8]) -> Result<Self, Malformed> {
+        in_private(|dir| {
+            let path = dir.join(NAME);
+            private(&path)?.write_all(bytes)?;
+            let open = || -> rusqlite::Result<_> {
+                let readers = [connect(&path, bytes.len())?, connect(&path, bytes.len())?];
+                readers.each_ref().map(first_read).into_iter().collect::<Result<(), _>>()?;
+                Ok(readers)
+            };
+            Ok(open().map(Proof))
+        })
+    }
+
+    pub(in super::super) fn db(&self) -> &Connection {
+        &self.0[0]
+    }
+
+    /// What it holds, once SQLite found its index tables sound; of the packages every byte is
+    /// read. That no two tables share a page is certain as [`Pages`] only grow, and that each row
+    /// has its package is what [`Packages::sum`] sees.
+    pub(super) fn sums(
         &mut self,
         schema: &Schema,
         packages: usize,
         epoch: u32,
     ) -> Result<Sums, Malformed> {
-        let [first, second] = &mut self.readers;
+        let [first, second] = &mut self.0;
         let (lower, upper) = (&mut *first, &mut *second);
         let middle = packages / 2;
         let (some, others) = rayon::join(
-            move || Packages::read_where(lower, "main", &format!("WHERE hnum <= {middle}"), epoch),
-            move || Packages::read_where(upper, "main", &format!("WHERE hnum > {middle}"), epoch),
+            move || Packages::read_where(lower, &format!("WHERE hnum <= {middle}"), epoch),
+            move || Packages::read_where(upper, &format!("WHERE hnum > {middle}"), epoch),
         );
         let packages = some?.and(others?);
         let tables = Mutex::new(schema.indexes.iter());
@@ -135,7 +204,7 @@ impl Work {
             let mut sums = Sums::new();
             while let Some(table) = next() {
                 check(db, &format!("integrity_check(\"{}\")", table.name))?;
-                sums.insert(table.name.clone(), packages.sum(db, "main", &table.name)?);
+                sums.insert(table.name.clone(), packages.sum(db, &table.name)?);
             }
             Ok(sums)
         };
@@ -145,62 +214,68 @@ impl Work {
         sums.insert(PACKAGES.to_owned(), packages.whole());
         Ok(sums)
     }
-
-    /// The source after recovery, if there was anything to recover.
-    pub(in super::super) fn recovered(
-        &mut self,
-        files: &Files<'_>,
-    ) -> Result<Option<Vec<u8>>, Malformed> {
-        if files.wal.is_empty() && files.journal.is_empty() {
-            return Ok(None);
-        }
-        self.db.query_row("PRAGMA old.wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(sql)?;
-        let mut bytes = Vec::new();
-        let whole =
-            self.old.seek(SeekFrom::Start(0)).and_then(|_| self.old.read_to_end(&mut bytes));
-        whole.map_err(|e| refused(format!("reading a private file: {e}")))?;
-        Ok((bytes != files.db).then_some(bytes))
-    }
-
-    /// The new file's bytes after header and gaps got their fixed values; the readers see them.
-    pub(in super::super) fn finish(&mut self, roots: &[u32]) -> Result<Vec<u8>, Malformed> {
-        let io = |e: std::io::Error| refused(format!("using a private file: {e}"));
-        let mut bytes = Vec::new();
-        self.new.seek(SeekFrom::Start(0)).map_err(io)?;
-        self.new.read_to_end(&mut bytes).map_err(io)?;
-        page_size(&bytes)?;
-        fix_header(&mut bytes);
-        scrub(&mut bytes, roots)?;
-        self.new.seek(SeekFrom::Start(0)).map_err(io)?;
-        self.new.write_all(&bytes).map_err(io)?;
-        Ok(bytes)
-    }
 }
 
-/// What the new database is like, and how little SQLite may trust the old one.
+/// What `make` makes of a private directory, which is gone afterwards. Its outer error is the
+/// place's, so that the next one is tried, the inner one the database's.
+fn in_private<T>(make: impl Fn(&Path) -> io::Result<rusqlite::Result<T>>) -> Result<T, Malformed> {
+    let made = |place: &Path| {
+        let dir = tempfile::Builder::new().prefix(".reprofix-").tempdir_in(place)?;
+        let made = make(dir.path())?;
+        dir.close()?;
+        Ok::<_, io::Error>(made)
+    };
+    let mut why = String::from("no directory for private files");
+    for place in scratch_places() {
+        match made(&place) {
+            Ok(made) => return made.map_err(sql),
+            Err(error) => why = format!("private files in {}: {error}", place.display()),
+        }
+    }
+    Err(refused(why))
+}
+
+fn whole(file: &mut File) -> Result<Vec<u8>, Malformed> {
+    let mut bytes = Vec::new();
+    let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes));
+    read.map_err(|e| refused(format!("reading a private file: {e}")))?;
+    Ok(bytes)
+}
+
+fn first_read(db: &Connection) -> rusqlite::Result<()> {
+    db.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))
+}
+
+/// How little SQLite may trust a database, and that nobody else has it: then what a log needs in
+/// memory is not shared, and whoever only reads still admits another reader.
 const SETTINGS: &str = "
-    PRAGMA main.page_size = 4096;
-    PRAGMA encoding = 'UTF-8';
-    PRAGMA main.auto_vacuum = NONE;
-    PRAGMA main.journal_mode = OFF;
-    PRAGMA main.synchronous = OFF;
-    PRAGMA main.secure_delete = ON;
-    PRAGMA old.locking_mode = EXCLUSIVE;
-    PRAGMA old.synchronous = OFF;
+    PRAGMA locking_mode = EXCLUSIVE;
+    PRAGMA synchronous = OFF;
     PRAGMA temp_store = MEMORY;
-    PRAGMA main.cache_size = -4096;
     PRAGMA cell_size_check = ON;
     PRAGMA trusted_schema = OFF;
     PRAGMA foreign_keys = OFF;
 ";
 
-fn connect(path: &Path, limit: i32) -> rusqlite::Result<Connection> {
+/// What a new database is like.
+const NEW: &str = "
+    PRAGMA page_size = 4096;
+    PRAGMA encoding = 'UTF-8';
+    PRAGMA auto_vacuum = NONE;
+    PRAGMA journal_mode = OFF;
+    PRAGMA secure_delete = ON;
+";
+
+/// A connection to which no value is longer than `limit`, and not a megabyte either.
+fn connect(path: &Path, limit: usize) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
     for off in [DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW] {
         db.set_db_config(off, false)?;
     }
-    db.set_limit(Limit::SQLITE_LIMIT_LENGTH, limit.max(1 << 20))?;
+    let limit = i32::try_from(limit).unwrap_or(i32::MAX).max(1 << 20);
+    db.set_limit(Limit::SQLITE_LIMIT_LENGTH, limit)?;
+    db.execute_batch(SETTINGS)?;
     Ok(db)
 }
 
@@ -237,9 +312,9 @@ pub(in super::super) fn check(db: &Connection, pragma: &str) -> Result<(), Malfo
     }
 }
 
-/// The root pages of all b-trees of the new database.
-pub(in super::super) fn roots(db: &Connection) -> rusqlite::Result<Vec<u32>> {
-    let mut statement = db.prepare("SELECT rootpage FROM main.sqlite_master WHERE rootpage > 0")?;
+/// The root pages of all b-trees.
+fn roots(db: &Connection) -> rusqlite::Result<Vec<u32>> {
+    let mut statement = db.prepare("SELECT rootpage FROM sqlite_master WHERE rootpage > 0")?;
     statement.query_map([], |r| r.get(0))?.collect()
 }
 

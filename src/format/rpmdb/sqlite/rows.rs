@@ -1,0 +1,146 @@
+//! The rows of an index table, renumbered and sorted, as they are written.
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use super::contents::{Packages, Sum, bytes_of};
+use super::pages::Pages;
+use super::record::Value;
+use super::refused;
+use super::schema::Table;
+use super::tree::Tree;
+use crate::format::Malformed;
+use crate::format::rpmdb::{Endian, INSTALLTID_INDEX};
+
+/// The rows of one table in their order, by new hnum, idx and key, and what they sum up to.
+pub(super) struct Rows {
+    pub(super) sum: Sum,
+    /// The keys, one behind the other.
+    keys: Vec<u8>,
+    rows: Vec<Row>,
+    /// The numbers of rows by key, from 0.
+    by_key: Vec<u32>,
+}
+
+#[derive(Clone, Copy)]
+struct Row {
+    hnum: u32,
+    idx: u32,
+    /// TEXT, not BLOB: the classes sort in this order.
+    text: bool,
+    start: usize,
+    length: usize,
+}
+
+impl Rows {
+    /// Those of `table`, summed up as [`Packages::sum`] does, with no install time later than
+    /// `epoch`. Fails as that does.
+    pub(super) fn read(
+        db: &Connection,
+        packages: &Packages,
+        table: &str,
+        epoch: u32,
+    ) -> Result<Self, Malformed> {
+        let (mut keys, mut rows) = (Vec::new(), Vec::new());
+        let sum = packages.sum_and(db, table, &mut |hnum, idx, key| {
+            let bytes = bytes_of(key).unwrap_or_default();
+            let text = matches!(key, ValueRef::Text(_));
+            rows.push(Row { hnum, idx, text, start: keys.len(), length: bytes.len() });
+            keys.extend_from_slice(bytes);
+        })?;
+        if u32::try_from(rows.len()).is_err() {
+            return Err(refused(format!("index {table} has too many rows")));
+        }
+        let mut read = Rows { sum, keys, rows, by_key: Vec::new() };
+        if table == INSTALLTID_INDEX {
+            read.clamp(packages, epoch);
+        }
+        read.sort(packages);
+        Ok(read)
+    }
+
+    /// Lets the keys that are install times follow their packages' headers, each in its own byte
+    /// order: that of the database where it could be in both.
+    fn clamp(&mut self, packages: &Packages, epoch: u32) {
+        let tid = |row: &Row| packages.tid(row.hnum);
+        let order =
+            Endian::of_database(self.rows.iter().map(|row| (key(&self.keys, row), tid(row))));
+        for row in &self.rows {
+            let bytes = &mut self.keys[row.start..row.start + row.length];
+            let mine = Endian::of_key(bytes, tid(row), order).unwrap_or(order);
+            bytes.copy_from_slice(&mine.bytes(tid(row).min(epoch)));
+        }
+    }
+
+    fn sort(&mut self, packages: &Packages) {
+        for row in &mut self.rows {
+            row.hnum = packages.number(row.hnum);
+        }
+        let keys = &self.keys;
+        // SQLite stored most of them by hnum, in pieces: a sort that finds pieces is the fastest.
+        self.rows.sort_by(|a, b| {
+            (a.hnum, a.idx)
+                .cmp(&(b.hnum, b.idx))
+                .then_with(|| by_key(keys, a).cmp(&by_key(keys, b)))
+        });
+        let rows = &self.rows;
+        // The first bytes of a key decide nearly always.
+        let first = |row: &Row| {
+            let mut first = [0; 8];
+            let key = key(keys, row);
+            let length = key.len().min(8);
+            first[..length].copy_from_slice(&key[..length]);
+            (!row.text, u64::from_be_bytes(first))
+        };
+        let mut order: Vec<_> = (0u32..).zip(rows).map(|(n, row)| (first(row), n)).collect();
+        order.sort_unstable_by(|a, b| {
+            let whole = |n: u32| (by_key(keys, &rows[n as usize]), n);
+            a.0.cmp(&b.0).then_with(|| whole(a.1).cmp(&whole(b.1)))
+        });
+        self.by_key = order.into_iter().map(|(_, n)| n).collect();
+    }
+
+    /// Writes the table; its root page.
+    pub(super) fn write(&self, pages: &mut Pages) -> Result<u32, Malformed> {
+        let mut tree = Tree::table(pages)?;
+        for (n, row) in (1..).zip(&self.rows) {
+            tree.row(n, &[self.value(row), Value::Integer(row.hnum), Value::Integer(row.idx)])?;
+        }
+        tree.end_table()
+    }
+
+    /// Writes the index of the column `key`; its root page.
+    pub(super) fn write_keys(&self, pages: &mut Pages) -> Result<u32, Malformed> {
+        let mut tree = Tree::index(pages)?;
+        for &n in &self.by_key {
+            tree.record(&[self.value(&self.rows[n as usize]), Value::Integer(n + 1)])?;
+        }
+        tree.end_index()
+    }
+
+    /// Writes the index of the column `hnum`, which the rows are sorted by; its root page.
+    pub(super) fn write_hnums(&self, pages: &mut Pages) -> Result<u32, Malformed> {
+        let mut tree = Tree::index(pages)?;
+        for (n, row) in (1..).zip(&self.rows) {
+            tree.record(&[Value::Integer(row.hnum), Value::Integer(n)])?;
+        }
+        tree.end_index()
+    }
+
+    fn value(&self, row: &Row) -> Value<'_> {
+        let key = key(&self.keys, row);
+        if row.text { Value::Text(key) } else { Value::Blob(key) }
+    }
+}
+
+fn key<'k>(keys: &'k [u8], row: &Row) -> &'k [u8] {
+    &keys[row.start..row.start + row.length]
+}
+
+/// What SQLite sorts a key by: text before bytes, then byte by byte.
+fn by_key<'k>(keys: &'k [u8], row: &Row) -> (bool, &'k [u8]) {
+    (!row.text, key(keys, row))
+}
+
+/// The tables of a schema and the rows of each.
+pub(super) type Tables<'s> = Vec<(&'s Table, Rows)>;
