@@ -235,7 +235,7 @@ const MARKS: &[(&str, usize)] = &[
 ];
 
 /// Plugins whose files are large and written anew at each cut that is not noticed: those are cut at
-/// [`DATABASE_CUTS`] places, and at every byte where [`EVERY_CUT`] is set (`.ci/run`).
+/// [`DATABASE_CUTS`] places, and at every byte, for many minutes, where [`EVERY_CUT`] is set.
 const DATABASES: &[&str] = &["dnf-history", "rpmdb"];
 const DATABASE_CUTS: usize = 4096;
 const EVERY_CUT: &str = "REPROFIX_EVERY_CUT";
