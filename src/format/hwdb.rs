@@ -71,7 +71,11 @@ pub fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
     while at < strings {
         at = hwdb.node(at)?;
     }
-    hwdb.pointers.iter().try_for_each(|at| hwdb.string(*at).map(drop))?;
+    // Where the last string ends, every one does.
+    if bytes.last().is_some_and(|last| *last != 0) {
+        return Err(Malformed::at(bytes.len(), "the last string does not end"));
+    }
+    hwdb.pointers.iter().try_for_each(|at| hwdb.start(*at).map(drop))?;
     Ok(hwdb)
 }
 
@@ -85,11 +89,16 @@ impl<'a> Hwdb<'a> {
         let end = end.filter(|end| *end <= self.strings);
         let end = end.ok_or_else(|| Malformed::at(at, "a node does not fit among the nodes"))?;
         self.pointers.push(at);
+        let mut last = None;
         for value in (0..values).map(|n| first + n * self.value_size) {
             self.pointers.extend([value, value + 8]);
             if self.value_size == VALUE2 {
                 self.pointers.push(value + 16);
-                self.files.insert(self.image.u64(value + 16, "value")?);
+                let file = self.image.u64(value + 16, "value")?;
+                // Mostly it is the same again.
+                if last.replace(file) != Some(file) {
+                    self.files.insert(file);
+                }
             }
         }
         Ok(end)
@@ -97,9 +106,14 @@ impl<'a> Hwdb<'a> {
 
     /// The string that the pointer at `at` names.
     fn string(&self, at: u64) -> Result<&'a [u8], Malformed> {
+        self.image.cstr(self.start(at)?, "string")
+    }
+
+    /// Where that string begins.
+    fn start(&self, at: u64) -> Result<u64, Malformed> {
         let offset = self.image.u64(at, "string")?;
-        match offset >= self.strings {
-            true => self.image.cstr(offset, "string"),
+        match (self.strings..self.image.bytes.len() as u64).contains(&offset) {
+            true => Ok(offset),
             false => Err(Malformed::at(at, "a string is not among the strings")),
         }
     }

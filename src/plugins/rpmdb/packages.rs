@@ -1,7 +1,7 @@
 //! Which package owns a path, and which digest the package gives it.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -94,7 +94,7 @@ impl Packages {
     /// Fails on a database that cannot be read.
     pub fn of(database: &Database, tree: &dyn Tree) -> Result<Self, Malformed> {
         let mut packages = Packages::default();
-        let mut real = Real { tree, known: BTreeMap::new() };
+        let mut real = Real { tree, dirs: HashMap::new(), known: HashMap::new() };
         database.packages(&mut |_, blob| packages.add(&Header::parse(blob)?, &mut real))?;
         packages.sort();
         Ok(packages)
@@ -219,26 +219,32 @@ fn unhex(text: &[u8]) -> Option<Vec<u8>> {
 /// Where packaged directories really are in a tree.
 struct Real<'a> {
     tree: &'a dyn Tree,
-    known: BTreeMap<PathBuf, PathBuf>,
+    /// Prefixes by packaged directory name: packages share most of them.
+    dirs: HashMap<Vec<u8>, Vec<u8>>,
+    known: HashMap<OsString, PathBuf>,
 }
 
 impl Real<'_> {
     /// A packaged directory name (`/usr/bin/`) as the prefix of a tree's logical paths
     /// (`usr/bin/`).
     fn dir(&mut self, packaged: &[u8]) -> Vec<u8> {
+        if let Some(known) = self.dirs.get(packaged) {
+            return known.clone();
+        }
         let path = Path::new(OsStr::from_bytes(packaged));
         let real = self.resolve(path, MAX_LINKS);
         let mut prefix = tree::logical(&real).into_owned();
         if !prefix.is_empty() {
             prefix.push(b'/');
         }
+        self.dirs.insert(packaged.to_owned(), prefix.clone());
         prefix
     }
 
     /// `path` with every symbolic link of the tree followed, below the root; `links` more may
     /// be followed. What cannot be read counts as no link.
     fn resolve(&mut self, path: &Path, links: usize) -> PathBuf {
-        if let Some(known) = self.known.get(path) {
+        if let Some(known) = self.known.get(path.as_os_str()) {
             return known.clone();
         }
         let mut real = PathBuf::new();
@@ -251,13 +257,13 @@ impl Real<'_> {
                 _ => {}
             }
         }
-        self.known.insert(path.to_owned(), real.clone());
+        self.known.insert(path.into(), real.clone());
         real
     }
 
     /// Follows `path`, whose parent is no link, if it is one.
     fn step(&mut self, path: PathBuf, links: usize) -> PathBuf {
-        if let Some(known) = self.known.get(&path) {
+        if let Some(known) = self.known.get(path.as_os_str()) {
             return known.clone();
         }
         let is_link = self.tree.lookup(&path).ok().flatten();
@@ -271,7 +277,7 @@ impl Real<'_> {
             }
             None => path.clone(),
         };
-        self.known.insert(path, real.clone());
+        self.known.insert(path.into(), real.clone());
         real
     }
 }
