@@ -2,9 +2,13 @@
 //! comes out in normal form stays as it is.
 //!
 //! One program, so that it is built once: REPROFIX_FUZZ names the target, a plugin or a row of
-//! [`PARSERS`]. `fuzz/all` runs them all, from seeds that are the files of the tests. What writes
-//! databases has targets of its own.
+//! [`PARSERS`] or [`documents::DOCUMENTS`]. `fuzz/all` runs them all, from seeds that are the files of
+//! the tests. What writes databases has targets of its own. `tests/it/fuzz.rs` holds which module is
+//! tried by which target.
 #![no_main]
+
+#[path = "parsers/documents.rs"]
+mod documents;
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -12,17 +16,26 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
+use reprofix::check;
 use reprofix::engine::{Chain, Context, Form, nothing_shipped};
 use reprofix::env::SourceDateEpoch;
 use reprofix::format::{self, ostree};
 use reprofix::opm::pogreb;
 use reprofix::plugins::{self, File, Plugin, Want};
 use reprofix::source::oci::tar;
-use reprofix::stacker::metadata as stacker;
+use reprofix::stacker::{filesystem as stacker_filesystem, metadata as stacker};
 use reprofix::tree::{Entry, Kind, Time, Tree};
 
-/// Parsers that no plugin calls by its default options.
-const PARSERS: &[(&str, fn(&[u8]))] = &[
+/// A target: its name, and what it tries on any bytes.
+type Row = (&'static str, fn(&[u8]));
+
+/// Parsers of bytes that no plugin calls by its default options.
+const PARSERS: &[Row] = &[
+    ("check-archive", differences),
+    ("check-elf", differences),
+    ("check-rpm", differences),
+    ("check-sqlite", differences),
+    ("check-text", differences),
     ("compress", compress),
     ("cpio", cpio),
     ("meta-json", |bytes| drop(reprofix::record::meta::Meta::parse(bytes))),
@@ -50,11 +63,16 @@ const PARSERS: &[(&str, fn(&[u8]))] = &[
         let _ = format::rpmdb::header::clamp_needed(bytes, 1);
         let _ = format::rpmdb::header::Header::parse(bytes).map(|h| h.nevra());
     }),
+    ("stacker-filesystem", |bytes| {
+        let _ = stacker_filesystem::Superblock::read(bytes);
+        let _ = stacker_filesystem::differences(&mut &bytes[..], &mut &other(bytes)[..]);
+    }),
     ("stacker-metadata", |bytes| drop(serde_json::from_slice::<stacker::Metadata>(bytes))),
 ];
 
 /// Paths that plugins know files by, one each that a plugin treats in a way of its own.
 const PATHS: &[&str] = &[
+    "boot/efi/EFI/Linux/a.efi",
     "boot/initramfs-6.1.img",
     "etc/adjtime",
     "etc/pki/ca-trust/extracted/java/cacerts",
@@ -108,10 +126,14 @@ enum Target {
     Plugin(&'static dyn Plugin, Vec<&'static Path>),
 }
 
+fn rows() -> impl Iterator<Item = &'static Row> {
+    PARSERS.iter().chain(documents::DOCUMENTS)
+}
+
 impl Target {
     fn named() -> Target {
         let name = std::env::var("REPROFIX_FUZZ").expect("REPROFIX_FUZZ names a target");
-        if let Some((_, parse)) = PARSERS.iter().find(|(parser, _)| *parser == name) {
+        if let Some((_, parse)) = rows().find(|(parser, _)| *parser == name) {
             return Target::Parser(*parse);
         }
         let plugin = plugins::find(&name).unwrap_or_else(|| panic!("no target {name}"));
@@ -173,6 +195,11 @@ fn judge(plugin: &'static dyn Plugin, path: &Path, bytes: &[u8]) {
     let (tree, here) = (One(path, bytes), entry(path, bytes.len() as u64));
     let file = || File { entry: &here, bytes: bytes.into(), tree: &tree };
     plugin.explain(&file(), &file(), &cx);
+    let changed = other(bytes);
+    let beside = One(path, &changed);
+    let there = entry(path, changed.len() as u64);
+    let changed = File { entry: &there, bytes: changed[..].into(), tree: &beside };
+    plugin.explain(&file(), &changed, &cx);
     if let Form::Bytes(out) = first {
         let out = out.bytes().expect("was written");
         assert!(out != bytes, "a rewrite that changes nothing");
@@ -180,6 +207,26 @@ fn judge(plugin: &'static dyn Plugin, path: &Path, bytes: &[u8]) {
         plugin.explain(&left, &file(), &cx);
         assert!(form(&out) == Form::Kept, "the normal form of a normal form is itself");
     }
+}
+
+/// The same with one byte changed, or without its end: what a comparison needs beside it.
+fn other(bytes: &[u8]) -> Vec<u8> {
+    let mut other = bytes.to_vec();
+    let at = bytes.iter().fold(bytes.len(), |sum, b| sum.wrapping_mul(31) + usize::from(*b));
+    match other.len() {
+        0 => return vec![0],
+        n if at % 4 == 0 => other.truncate(at / 4 % n),
+        n => other[at % n] ^= 1 << (at / n % 8),
+    }
+    other
+}
+
+/// What `check` says of files that no plugin knows, as text and as the page shows it.
+fn differences(bytes: &[u8]) {
+    let other = other(bytes);
+    assert!(!check::differences(bytes, &other).is_empty());
+    drop(check::both(Some(bytes), Some(&other)));
+    drop(check::both(Some(bytes), None));
 }
 
 fn compress(bytes: &[u8]) {

@@ -96,7 +96,7 @@ pub fn look(a: &dyn Merkle, b: &dyn Merkle, difference: &Difference) -> io::Resu
 }
 
 /// A look at two contents, of which one may be absent.
-fn both(a: Option<&[u8]>, b: Option<&[u8]>) -> Look {
+pub fn both(a: Option<&[u8]>, b: Option<&[u8]>) -> Look {
     let mut within = Vec::new();
     let mut sides = (a.map(<[u8]>::to_vec), b.map(<[u8]>::to_vec));
     while let (Some(x), Some(y)) = &sides

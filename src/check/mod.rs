@@ -21,5 +21,6 @@ pub use classify::{Change, Difference, Side, classify};
 pub use diffoscope::Diffoscope;
 pub use expect::{Expectations, Expected};
 pub use explain::{Cause, Explained, Explainer, relate};
-pub use look::{Line, Look, Piece, Rows, look};
+pub use generic::content as differences;
+pub use look::{Line, Look, Piece, Rows, both, look};
 pub use run::{Job, audit, compare, compare_opened};

@@ -17,6 +17,10 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     if (image.u16(0, "header")?, image.u16(2, "header")?) != (1, 0) {
         return Err(Malformed::at(0, "not an icon cache of version 1.0"));
     }
+    // Strings end on a multiple of four, and nothing else stands at the end.
+    if !bytes.len().is_multiple_of(4) {
+        return Err(Malformed::at(bytes.len(), "the last string's padding is truncated"));
+    }
     let (hash, list) = (image.u32(4, "header")?.into(), image.u32(8, "header")?.into());
     let mut facts = Facts::of(bytes);
     let mut dirs = Vec::new();

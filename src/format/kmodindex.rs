@@ -17,12 +17,15 @@ const KEY: usize = 4096;
 /// What an index of either form says.
 ///
 /// # Errors
-/// [`Malformed`] for a binary index with an offset that leaves the file, or whose keys do not end.
-/// Text is never malformed.
+/// [`Malformed`] for a binary index with an offset that leaves the file, or whose keys do not end,
+/// and for text that ends within a line.
 pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     let image = Image { bytes, big: true };
     let mut facts = Facts::of(bytes);
     if bytes.first() != Some(&MAGIC.to_be_bytes()[0]) {
+        if !matches!(bytes.last(), None | Some(b'\n' | 0)) {
+            return Err(Malformed::at(bytes.len(), "the last line has no end"));
+        }
         lines(bytes, &mut facts);
         return facts.finish();
     }

@@ -1,7 +1,8 @@
 //! `mime.cache`, which `update-mime-database` writes.
 //!
 //! Follows the shared MIME-info specification, section "The cache files": big-endian, a header of
-//! nine offsets, tables of records, strings.
+//! nine offsets, tables of records, strings; and a tenth offset that the specification does not
+//! have, of what `update-mime-database` writes last: the strings of all types.
 
 use super::Malformed;
 use super::facts::{Facts, Image};
@@ -32,6 +33,9 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
         reader.pairs(32, "icons")?;
         reader.pairs(36, "generic icons")?;
     }
+    if version.1 >= 2 {
+        reader.types()?;
+    }
     reader.facts.finish()
 }
 
@@ -60,6 +64,7 @@ impl Reader<'_> {
     ) -> Result<impl Iterator<Item = u64> + use<>, Malformed> {
         let at = self.u32(field)?;
         let count = self.image.count(at, size, what)?;
+        self.image.slice(at + 4, count * size, what)?;
         Ok((0..count).map(move |n| at + 4 + n * size))
     }
 
@@ -153,6 +158,16 @@ impl Reader<'_> {
             let (children, below) = (self.u32(at + 24)?, self.u32(at + 28)?);
             out.extend(children.to_be_bytes());
             self.matchlets(below, children, depth + 1, out)?;
+        }
+        Ok(())
+    }
+
+    /// The last table must be whole. Old files have strings where its offset stands, which read as a
+    /// number far beyond any file's size.
+    fn types(&mut self) -> Result<(), Malformed> {
+        const NO_STRING: u64 = 1 << 24;
+        if self.u32(40)? < NO_STRING {
+            self.table(40, 4, "types").map(drop)?;
         }
         Ok(())
     }

@@ -226,6 +226,7 @@ impl Dirtree {
             dirs: parse_array(dirs, files_end, dir)?,
         };
         tree.check_order()?;
+        one_encoding(bytes, &tree.encode(), 0)?;
         Ok(tree)
     }
 
@@ -292,12 +293,23 @@ fn encode_xattrs(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
 ///
 /// libostree hands them out in this form too, so that a file object's can be read alike.
 pub fn parse_xattrs(bytes: &[u8], base: usize) -> Result<Xattrs, Malformed> {
-    parse_array(bytes, base, |element, at| {
+    let xattrs = parse_array(bytes, base, |element, at| {
         let ([end], body) = unframe::<1>(element, at)?;
         let (name, value) = split(body, end, at)?;
         let name = name.strip_suffix(b"\0").ok_or(Malformed::at(at, "xattr name has no end"))?;
         Ok((name.to_vec(), value.to_vec()))
-    })
+    })?;
+    one_encoding(bytes, &encode_xattrs(&xattrs), base)?;
+    Ok(xattrs)
+}
+
+/// Refuses what says `encoded` in other bytes, as libostree does: two objects would be one tree.
+fn one_encoding(bytes: &[u8], encoded: &[u8], base: usize) -> Result<(), Malformed> {
+    let differ = || bytes.iter().zip(encoded).take_while(|(x, y)| x == y).count();
+    match bytes == encoded {
+        true => Ok(()),
+        false => Err(Malformed::at(base + differ(), "not in GVariant's normal form")),
+    }
 }
 
 /// An array of variable-size elements: the elements, then the end of each.
@@ -424,6 +436,24 @@ mod tests {
             bytes[at] = to;
             let _ = Dirtree::parse(&bytes);
         }
+    }
+
+    /// What the fuzzer found: names read one way whatever their framing was.
+    #[test]
+    fn another_encoding_of_the_same_is_refused() {
+        let xattrs = vec![(b"user.a".to_vec(), b"b".to_vec())];
+        let plain = encode_xattrs(&xattrs);
+        assert_eq!(parse_xattrs(&plain, 0), Ok(xattrs));
+        let [body, end, table] = [&plain[..8], &plain[8..9], &plain[9..]];
+        for other in [
+            [body, &[7, 0], &[10]].concat(),
+            [body, end, &[0], table].concat(),
+            [body, &[9], table].concat(),
+        ] {
+            assert!(parse_xattrs(&other, 0).is_err(), "{other:?}");
+        }
+        let tree = Dirtree::default().encode();
+        assert!(Dirtree::parse(&[&tree[..], &[0, 0]].concat()).is_err());
     }
 
     #[test]

@@ -1,28 +1,69 @@
 //! What can be told of SELinux's compiled files without their compiler.
 //!
 //! Binary policies follow libsepol's `policydb`, compiled file contexts libselinux's
-//! `label_file.h`. Both start with a magic number and a version; sizes are little-endian.
+//! `label_file.h`. Both start with a magic number and a version; sizes are little-endian. The rest
+//! of the policy store (libsemanage's `semanage_store.c`) is text, some of it packed with bzip2.
+
+use std::io::Read as _;
 
 use super::Malformed;
+use super::compress::{self, HEAD_LEN, Source};
 use super::facts::{Facts, Image};
 
 const POLICY: u32 = 0xF97C_FF8C;
 const CONTEXTS: u32 = 0xF97C_FF8A;
-/// The first versions of compiled file contexts that hold PCRE's version, and its architecture.
+/// The first versions of compiled file contexts that hold PCRE's version, the length of a path's
+/// fixed start, and PCRE's architecture.
 const WITH_PCRE: u32 = 2;
-const WITH_ARCH: u32 = 4;
+const WITH_PREFIX: u32 = 4;
+const WITH_ARCH: u32 = 5;
+/// The last version that is a list; what follows is a tree.
+const LIST: u32 = 5;
+/// What `modules_checksum` starts with; 64 digits and a NUL follow.
+const CHECKSUM: &[u8] = b"sha256:";
+/// What `lang_ext` holds, without a line feed.
+const LANGUAGES: &[&[u8]] = &[b"cil", b"pp"];
+const COMMIT_BYTES: usize = 32;
+/// Bytes that a packed module may unpack to.
+const UNPACKED_MAX: u64 = 64 << 20;
 
-/// Version, compiler's parameters and size.
+/// What a file of a policy or of its store says: version, compiler's parameters and size of a
+/// policy, paths and contexts, statements or lines.
 ///
 /// # Errors
-/// [`Malformed`] unless the header is one of a policy or of compiled file contexts.
+/// [`Malformed`] if the header or a part is damaged, if what is packed does not unpack to at most
+/// 64 MiB, or if text ends within a line.
 pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     let image = Image { bytes, big: false };
     let mut facts = Facts::of(bytes);
-    match image.u32(0, "header")? {
-        POLICY => policy(image, &mut facts)?,
-        CONTEXTS => contexts(image, &mut facts)?,
-        _ => return Err(Malformed::at(0, "neither a policy nor compiled file contexts")),
+    match image.u32(0, "header") {
+        Ok(POLICY) => policy(image, &mut facts)?,
+        Ok(CONTEXTS) => contexts(image, &mut facts)?,
+        _ if bytes.starts_with(b"BZh") => {
+            let unpacked = unpack(bytes)?;
+            let mut facts = Facts::of(&unpacked);
+            lines("statements", &unpacked, &mut facts)?;
+            return facts.finish();
+        }
+        _ if bytes.first().is_some_and(u8::is_ascii_digit) && bytes.iter().all(is_numeric) => {
+            commits(bytes, &mut facts)?;
+            return facts.finish();
+        }
+        _ if bytes.starts_with(CHECKSUM) || CHECKSUM.starts_with(bytes) => {
+            match bytes.len() == CHECKSUM.len() + 65 && bytes.ends_with(&[0]) {
+                true => facts.text("fields", "checksum of modules", text(bytes)),
+                false => return Err(Malformed::at(bytes.len(), "the checksum is truncated")),
+            }
+            return facts.finish();
+        }
+        // A magic number that was cut, or that of another file.
+        _ if bytes.iter().any(|b| matches!(b, 0..9 | 0x7f..)) => {
+            return Err(Malformed::at(0, "neither a policy, nor file contexts, nor text"));
+        }
+        _ => {
+            lines("lines", bytes, &mut facts)?;
+            return facts.finish();
+        }
     }
     facts.text("fields", "size", bytes.len().to_string());
     facts.finish()
@@ -42,19 +83,128 @@ fn policy(image: Image<'_>, facts: &mut Facts) -> Result<(), Malformed> {
     Ok(())
 }
 
+fn is_numeric(byte: &u8) -> bool {
+    byte.is_ascii_digit() || *byte == 0
+}
+
+/// `commit_num`: how often the store was changed, in a field of 32 bytes.
+fn commits(bytes: &[u8], facts: &mut Facts) -> Result<(), Malformed> {
+    if bytes.len() != COMMIT_BYTES {
+        return Err(Malformed::at(bytes.len(), "the number of commits is not 32 bytes"));
+    }
+    let digits = bytes.split(|b| *b == 0).next().unwrap_or_default();
+    facts.text("fields", "number of commits", String::from_utf8_lossy(digits));
+    Ok(())
+}
+
+fn unpack(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut source = Source::new(bytes);
+    let packing = compress::detect(&bytes[..bytes.len().min(HEAD_LEN)])
+        .ok_or_else(|| Malformed::at(0, "not a file of bzip2"))?;
+    let mut unpacked = Vec::new();
+    let decoder = packing.decoder(&mut source).map_err(|e| Malformed::at(0, e.to_string()))?;
+    let read = decoder.take(UNPACKED_MAX + 1).read_to_end(&mut unpacked);
+    read.map_err(|e| Malformed::at(source.offset(), format!("cannot be unpacked: {e}")))?;
+    match unpacked.len() as u64 <= UNPACKED_MAX {
+        true => Ok(unpacked),
+        false => Err(Malformed::at(0, "unpacks to more than 64 MiB")),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+}
+
+/// Each line as a fact; a module's language (`lang_ext`) has no line feed.
+fn lines(kind: &'static str, bytes: &[u8], facts: &mut Facts) -> Result<(), Malformed> {
+    if !LANGUAGES.contains(&bytes) && !bytes.ends_with(b"\n") {
+        return Err(Malformed::at(bytes.len(), "the last line has no end"));
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines.for_each(|line| facts.text(kind, line.replace('\t', " "), ""));
+    Ok(())
+}
+
 fn contexts(image: Image<'_>, facts: &mut Facts) -> Result<(), Malformed> {
-    let version = image.u32(4, "header")?;
-    let mut at = 8;
+    let mut reader = Reader { image, at: 4 };
+    let version = reader.number("header")?;
+    facts.text("fields", "version", version.to_string());
+    let mut pcre = String::new();
     for (since, name) in [(WITH_PCRE, "PCRE version"), (WITH_ARCH, "PCRE architecture")] {
         if version >= since {
-            let len = u64::from(image.u32(at, "header")?);
-            let text = image.slice(at + 4, len, name)?;
-            facts.text("fields", name, String::from_utf8_lossy(text));
-            at += 4 + len;
+            let text = String::from_utf8_lossy(reader.counted(0, name)?).into_owned();
+            if since == WITH_PCRE {
+                pcre.clone_from(&text);
+            }
+            facts.text("fields", name, text);
         }
     }
-    facts.text("fields", "version", version.to_string());
-    let rest = image.slice(at, image.bytes.len() as u64 - at, "contexts")?;
-    facts.opaque("fields", "the compiled contexts after the header", rest);
+    if !(WITH_PCRE..=LIST).contains(&version) {
+        facts.opaque("fields", "the compiled contexts after the header", reader.rest()?);
+        return Ok(());
+    }
+    for _ in 0..reader.number("stems")? {
+        reader.counted(1, "stem")?;
+    }
+    for _ in 0..reader.number("contexts")? {
+        context(&mut reader, version, &pcre, facts)?;
+    }
+    match reader.rest()? {
+        [] => Ok(()),
+        _ => Err(Malformed::at(reader.at, "more follows after the last context")),
+    }
+}
+
+/// One path, as an expression: its context, the mode of the files that it is for, and what PCRE
+/// made of it.
+fn context(
+    reader: &mut Reader<'_>,
+    version: u32,
+    pcre: &str,
+    facts: &mut Facts,
+) -> Result<(), Malformed> {
+    let label = text(reader.counted(0, "context")?);
+    let path = text(reader.counted(0, "path")?);
+    let mode = reader.number("mode")?;
+    let name = if mode == 0 { path } else { format!("{path} (mode {mode:o})") };
+    reader.number("stem")?;
+    reader.number("flag")?;
+    if version >= WITH_PREFIX {
+        reader.number("length")?;
+    }
+    facts.text("contexts", name.clone(), label);
+    facts.opaque("compiled expressions", name.clone(), reader.counted(0, "expression")?);
+    // PCRE 8 keeps a study of the expression apart.
+    if pcre.starts_with("8.") {
+        facts.opaque("studied expressions", name, reader.counted(0, "study")?);
+    }
     Ok(())
+}
+
+/// Numbers and pieces one after another.
+struct Reader<'a> {
+    image: Image<'a>,
+    at: u64,
+}
+
+impl<'a> Reader<'a> {
+    fn number(&mut self, what: &str) -> Result<u32, Malformed> {
+        let number = self.image.u32(self.at, what)?;
+        self.at += 4;
+        Ok(number)
+    }
+
+    /// A length, and as many bytes and `more`.
+    fn counted(&mut self, more: u64, what: &str) -> Result<&'a [u8], Malformed> {
+        let len = u64::from(self.number(what)?) + more;
+        let piece = self.image.slice(self.at, len, what)?;
+        self.at += len;
+        Ok(piece)
+    }
+
+    fn rest(&self) -> Result<&'a [u8], Malformed> {
+        let end = self.image.bytes.len() as u64;
+        self.image.slice(self.at, end.saturating_sub(self.at), "contexts")
+    }
 }

@@ -22,7 +22,8 @@ static PAGE: Page = Page {
     why: "A kernel or akmod build makes a key, signs with it and throws it away: the next build \
           cannot make the same signature.",
     done: "Nothing: a module without its signature does not load under lockdown, and nobody else \
-           has the key. `check` says whether the code is equal, and the compression.",
+           has the key. `check` says whether the code is equal, and the compression. \
+           Modules are read only where two builds differ, so `fix` does not notice a damaged one.",
     lost: "Nothing.",
     upstream: "Open by design: aurora issue 2579. Sign with a kept key, or build out-of-tree \
                modules once, as a package.",

@@ -21,6 +21,12 @@ pub(super) struct Known {
     /// the file is read only to be explained, since it is big.
     want: Want,
     globs: OnceLock<Globs>,
+    /// Globs of more files that are read only to be explained.
+    unread: &'static [&'static str],
+    unread_globs: OnceLock<Globs>,
+    /// Globs of those files that may be empty.
+    empty: &'static [&'static str],
+    empty_globs: OnceLock<Globs>,
 }
 
 impl Known {
@@ -30,7 +36,30 @@ impl Known {
         paths: &'static [&'static str],
         reader: Reader,
     ) -> Self {
-        Known { page, paths, reader, want: Want::Bytes, globs: OnceLock::new() }
+        Known {
+            page,
+            paths,
+            reader,
+            want: Want::Bytes,
+            globs: OnceLock::new(),
+            unread: &[],
+            unread_globs: OnceLock::new(),
+            empty: &[],
+            empty_globs: OnceLock::new(),
+        }
+    }
+
+    /// More files, which are too many to be read unless two builds differ in them.
+    pub(super) const fn and_unread(mut self, paths: &'static [&'static str]) -> Self {
+        self.unread = paths;
+        self
+    }
+
+    /// Files whose tool writes nothing where it has nothing to say. Any other that is empty is
+    /// damaged, whatever its format.
+    pub(super) const fn may_be_empty(mut self, paths: &'static [&'static str]) -> Self {
+        self.empty = paths;
+        self
     }
 
     /// The same, for files too big to be read unless two builds differ in them.
@@ -46,13 +75,21 @@ impl Plugin for Known {
     }
 
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        let globs = || self.globs.get_or_init(|| Globs::new(self.paths.iter().copied()));
-        let ours = entry.kind == Kind::File && globs().all(&entry.logical()).next().is_some();
-        if ours { self.want } else { Want::No }
+        match entry.kind == Kind::File {
+            true if is_one(entry, &self.globs, self.paths) => self.want,
+            true if is_one(entry, &self.unread_globs, self.unread) => Want::Entry,
+            _ => Want::No,
+        }
     }
 
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> Verdict {
-        match self.want {
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
+        match self.wants(file.entry, cx) {
+            Want::Bytes if file.bytes.is_empty() => {
+                match is_one(file.entry, &self.empty_globs, self.empty) {
+                    true => Verdict::Keep,
+                    false => Verdict::Unparsed(Malformed::at(0, "the file is empty")),
+                }
+            }
             Want::Bytes => match (self.reader)(&file.bytes) {
                 Ok(_) => Verdict::Keep,
                 Err(what) => Verdict::Unparsed(what),
@@ -70,9 +107,23 @@ impl Plugin for Known {
     }
 }
 
-/// What a format's reader finds to differ; nothing where it does not understand both sides.
+fn is_one(entry: &Entry, globs: &OnceLock<Globs>, paths: &'static [&'static str]) -> bool {
+    let globs = globs.get_or_init(|| Globs::new(paths.iter().copied()));
+    globs.all(&entry.logical()).next().is_some()
+}
+
+/// What a format's reader finds to differ, or which side it does not understand, and why.
 pub(super) fn compare(reader: Reader, a: &[u8], b: &[u8]) -> Vec<String> {
-    let (Ok(left), Ok(right)) = (reader(a), reader(b)) else { return Vec::new() };
+    let (left, right) = match (reader(a), reader(b)) {
+        (Ok(left), Ok(right)) => (left, right),
+        (left, right) => {
+            let sides = [("first", left.err()), ("second", right.err())];
+            let told = |(side, why): (&str, Option<Malformed>)| {
+                why.map(|why| format!("the {side} is damaged: {why}"))
+            };
+            return sides.into_iter().filter_map(told).collect();
+        }
+    };
     let lines = left.compare(&right);
     match lines.is_empty() && a != b {
         true => vec!["both say the same, in another layout".to_owned()],

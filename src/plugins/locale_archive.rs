@@ -18,7 +18,8 @@ static PAGE: Page = Page {
           folder or of their installation.",
     done: "Nothing: the archive is mapped by every program, and only localedef knows what else \
            depends on an offset. `check` names the locales, or says that only the order differs. \
-           Have it made in one run with a sorted list, or install locales as folders.",
+           Have it made in one run with a sorted list, or install locales as folders. The \
+           archive is read only where two builds differ, so `fix` does not notice a damaged one.",
     lost: "Nothing.",
     upstream: "Open in glibc; Fedora packages the archive ready-made, Debian's locales-all too.",
     payload: false,

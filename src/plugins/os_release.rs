@@ -16,7 +16,12 @@ pub(super) static OS_RELEASE: Known = Known::new(
         "{usr/lib,etc}/issue{,.net}",
     ],
     parse,
-);
+)
+.may_be_empty(&[
+    "{usr/lib,etc}/os-release.d/*",
+    "usr/lib/os.release.d/*",
+    "{usr/lib,etc}/issue{,.net}",
+]);
 
 static PAGE: Page = Page {
     name: "os-release",
@@ -26,7 +31,8 @@ static PAGE: Page = Page {
     varies: "VERSION, OSTREE_VERSION, BUILD_ID, RELEASE_TYPE: the version of the build as text.",
     why: "rpm-ostree's mutate-os-release and many configurations write the version into the tree, \
           and the version often holds a date or a counter.",
-    done: "Nothing: the field says what was built. dracut copies the file into the initramfs, which \
+    done: "Nothing: the field says what was built. People write these files, and one that is cut is \
+           as good as any shorter one: nobody could tell, unless it is empty. dracut copies the file into the initramfs, which \
            then differs too.",
     lost: "Nothing.",
     upstream: "By design: rpm-ostree issue 4305. Give both builds one version (`--version`, \

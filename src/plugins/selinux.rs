@@ -12,23 +12,42 @@ pub(super) static SELINUX: Known = Known::new(
         "{etc,var/lib}/selinux/*/active/policy.{kern,linked}",
         "{etc/selinux/*/contexts/files,{etc,var/lib}/selinux/*/active}/file_contexts{,.homedirs,.local}.bin",
         "usr/share/selinux/*/default/policy.[0-9]*",
+        // The policy store, and what is made of it.
+        "{etc,var/lib}/selinux/*/active/{commit_num,modules_checksum,homedir_template,*.local}",
+        "{etc,var/lib}/selinux/*/active/{seusers,users_extra}{,.linked}",
+        "{etc,var/lib}/selinux/*/active/file_contexts{,.homedirs}",
+        "{etc,var/lib}/selinux/*/active/modules/disabled/*",
+        "etc/selinux/*/{seusers,contexts/files/file_contexts{,.homedirs,.local,.subs,.subs_dist}}",
     ],
     selinux::parse,
-);
+)
+.and_unread(&["{etc,var/lib}/selinux/*/active/modules/*/*/{cil,hll,lang_ext}"])
+.may_be_empty(&[
+    "{etc,var/lib}/selinux/*/active/{homedir_template,*.local,file_contexts{,.homedirs}}",
+    "{etc,var/lib}/selinux/*/active/{seusers,users_extra}{,.linked}",
+    "{etc,var/lib}/selinux/*/active/modules/disabled/*",
+    "etc/selinux/*/{seusers,contexts/files/file_contexts{,.homedirs,.local,.subs,.subs_dist}}",
+]);
 
 static PAGE: Page = Page {
     name: "selinux",
-    summary: "explains differences of SELinux's compiled policy and file contexts",
+    summary: "explains differences of SELinux's compiled policy, file contexts and policy store",
     default: true,
-    paths: "etc/selinux/*/policy/policy.NN, etc/selinux/*/contexts/files/*.bin, the policy store",
+    paths: "etc/selinux/*/policy/policy.NN, etc/selinux/*/contexts/files, the policy store \
+            (active/* below etc/selinux or var/lib/selinux)",
     varies: "The order of rules in a policy that was rebuilt against one that was shipped; PCRE's \
-             version and architecture, and its compiled expressions, in file_contexts.bin.",
-    why: "semodule rebuilds the policy or leaves it, depending on whether its inputs changed. \
-          sefcontext_compile writes PCRE's memory image.",
+             version and architecture, and its compiled expressions, in file_contexts.bin; in the \
+             store the number of commits, and modules that one build has or compiled otherwise.",
+    why: "semodule rebuilds the policy or leaves it, depending on whether its inputs changed, and \
+          counts its runs. sefcontext_compile writes PCRE's memory image.",
     done: "Nothing: only libsepol can say that two policies mean the same. `check` names the \
-           header's fields and whether the rules differ. A file_contexts.bin may be removed in a \
-           postprocess step: libselinux then reads the text beside it, some milliseconds slower a \
-           program.",
+           header's fields of a policy and whether its rules differ; the paths whose context or \
+           compiled expression differs; of the store the statements of a module (unpacked, where \
+           it is compressed with bzip2), the lines of the other files, the number of the commit. \
+           A file_contexts.bin may be removed in a postprocess step: libselinux then reads the \
+           text beside it, some milliseconds slower a program. Cut files are noticed, except: a \
+           policy behind its header, since it holds no size and only libsepol reads all of it; \
+           text cut after a line; and modules, which are only read where two builds differ.",
     lost: "Nothing.",
     upstream: "Policy: rpm-ostree issue 4122, worked round there; contexts: ostree issue 2569, and \
                libselinux 3.8 no longer stores compiled expressions.",

@@ -434,6 +434,17 @@ fn refused(bytes: &[u8]) -> (String, u64) {
     (error.unwrap_err().to_string(), spool.0)
 }
 
+/// What the fuzzer found: its normal form was no image.
+#[test]
+fn a_compressed_member_without_an_archive_is_refused() {
+    let (why, _) = refused(b"\x02\x21\x4c\x18\0\0\0\0\xbe\0\0");
+    assert!(why.contains("holds no archive"), "{why}");
+    for packing in [Packing::Zstd(1), Packing::Bzip2(9), Packing::Gzip(6)] {
+        let (why, _) = refused(&packed(packing, &mut |_| {}));
+        assert!(why.contains("holds no archive"), "{why}");
+    }
+}
+
 #[test]
 fn ten_million_entries_are_refused_early() {
     let chunk = header(b"x", 0).repeat(10_000);

@@ -6,6 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use reprofix::plugins::{REGISTRY, find};
+
+use crate::memtree::Node;
+
 /// Plugin, the files of its cases (all that end so), the reader and its arguments (`{}` the file).
 const READERS: &[(&str, &str, &[&str])] = &[
     ("cacerts/jks", "cacerts", &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"]),
@@ -16,11 +20,133 @@ const READERS: &[(&str, &str, &[&str])] = &[
     ("jar/tools", ".jar", &["jar", "tf", "{}"]),
     ("ar/tools", "libtwo.a", &["nm", "-s", "{}"]),
     ("ar/tools", "libtwo.a", &["ar", "t", "{}"]),
+    ("ld-cache/real", "ld.so.cache", &["ldconfig", "-p", "-C", "{}"]),
 ];
+
+/// Who reads what the other plugins leave: the test, by file and name, or why nobody needs to.
+/// A plugin that is neither here nor in [`READERS`] fails.
+const READ_ELSEWHERE: &[(&str, Proof)] = &[
+    ("accounts", Proof::Test("tools", "pwck_accepts_clamped_days")),
+    ("authselect", Proof::Lines),
+    ("build-ids", Proof::Unwritten),
+    ("build-traces", Proof::Removed),
+    ("catalog", Proof::Unwritten),
+    ("depmod", Proof::Test("tools", "modprobe_finds_what_depmod_wrote")),
+    (
+        "dnf-history",
+        Proof::Test("dnf_history", "dnf_4_comes_to_one_history_and_finds_the_same_in_it"),
+    ),
+    ("dnf-state", Proof::Removed),
+    ("fontconfig", Proof::Test("tools", "fontconfig_takes_the_clamped_cache_as_valid")),
+    ("gio-modules", Proof::Lines),
+    ("glib-schemas", Proof::Unwritten),
+    ("hwdb", Proof::Test("pairs", "what_the_real_tool_made_twice_becomes_one")),
+    ("icon-cache", Proof::Unwritten),
+    ("initramfs", Proof::Bed("tests/e2e/initramfs")),
+    ("javadoc", Proof::Lines),
+    ("kernel-modules", Proof::Unwritten),
+    ("locale-archive", Proof::Unwritten),
+    ("machine-state", Proof::Removed),
+    ("mime-cache", Proof::Unwritten),
+    ("mtime", Proof::Unwritten),
+    ("os-release", Proof::Unwritten),
+    ("pycache", Proof::Test("pyc", "python_loads_the_normal_form_as_equal_code")),
+    ("random-ids", Proof::Removed),
+    ("rpmdb", Proof::Test("rpmdb_rpm", "rpm_finds_the_same_goes_on_and_comes_to_the_same_bytes")),
+    ("selinux", Proof::Unwritten),
+    ("treefile", Proof::Unwritten),
+    ("xattrs", Proof::Test("xattrs", "a_builds_own_attributes_go_and_all_others_stay")),
+];
+
+/// How it is known that a format's own reader takes what a plugin leaves.
+enum Proof {
+    /// This test of this file asks the reader.
+    Test(&'static str, &'static str),
+    /// This program does, on a real system.
+    Bed(&'static str),
+    /// No byte of a file is ever written.
+    Unwritten,
+    /// Files are removed or emptied; the table of the plugin says who makes each anew.
+    Removed,
+    /// Comments and lines of text that no reader can refuse.
+    Lines,
+}
+
+#[test]
+fn every_plugin_has_its_reader() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for plugin in REGISTRY {
+        let name = plugin.page().name;
+        let here = READERS.iter().any(|(case, ..)| case.split('/').next() == Some(name));
+        let elsewhere = READ_ELSEWHERE.iter().filter(|(plugin, _)| *plugin == name).count();
+        assert_eq!(usize::from(here) + elsewhere, 1, "{name}: who reads what it leaves?");
+    }
+    for (name, proof) in READ_ELSEWHERE {
+        assert!(find(name).is_some(), "{name}: no such plugin");
+        match proof {
+            Proof::Test(file, test) => {
+                let text = std::fs::read_to_string(root.join(format!("tests/it/{file}.rs")));
+                let text = text.expect("a file of tests");
+                assert!(text.contains(&format!("fn {test}()")), "{name}: no {file}::{test}");
+            }
+            Proof::Bed(program) => assert!(root.join(program).exists(), "{name}: no {program}"),
+            // What never changes in a golden case and a pair is never written.
+            Proof::Unwritten => {
+                for case in crate::cases::names(&cases().join(name)) {
+                    let case = cases().join(name).join(case);
+                    let side = |side: &str| crate::cases::load(&case, side).0;
+                    let (before, after) = (side("in"), side("out"));
+                    let same = |path| before.get(path).map(|n: &Node| &n.data);
+                    let written = after.iter().find(|(path, node)| same(*path) != Some(&node.data));
+                    assert!(written.is_none(), "{name}: {} {written:?}", case.display());
+                }
+            }
+            Proof::Removed | Proof::Lines => {}
+        }
+    }
+}
+
+#[test]
+fn pwck_accepts_clamped_days() {
+    let shadow = cases().join("accounts/shadow/out/usr/etc/shadow");
+    let text = std::fs::read_to_string(&shadow).expect("golden");
+    let names = text.lines().filter_map(|line| line.split(':').next());
+    let accounts: String = names.map(|name| format!("{name}:x:0:0::/:/bin/sh\n")).collect();
+    let root = tempfile::tempdir().expect("a directory");
+    let passwd = root.path().join("passwd");
+    std::fs::write(&passwd, accounts).expect("written");
+    let [passwd, shadow] = [&passwd, &shadow].map(|path| path.to_str().expect("UTF-8"));
+    run(&["pwck", "-r", "-q", passwd, shadow]);
+}
+
+/// The kernel's modules resolve as depmod left them: nothing of its indexes was touched.
+#[test]
+fn modprobe_finds_what_depmod_wrote() {
+    let root = tempfile::tempdir().expect("a directory");
+    let lib = root.path().join("lib");
+    std::fs::create_dir(&lib).expect("made");
+    let modules = cases().join("depmod/real/out/usr/lib/modules");
+    std::os::unix::fs::symlink(modules, lib.join("modules")).expect("linked");
+    let dir = root.path().to_str().expect("UTF-8");
+    let command = ["modprobe", "-d", dir, "-S", "6.1.0", "-D", "two"];
+    if let Some(said) = run(&command) {
+        assert!(said.contains("two.ko"), "{said}");
+    }
+}
+
+/// Where commands are: a user's PATH may lack those of administrators.
+fn path() -> String {
+    let own = std::env::var("PATH").unwrap_or_default();
+    format!("{own}:/usr/sbin:/sbin")
+}
 
 /// Runs a command; `None` with a word on standard error if there is no such program.
 fn run(command: &[&str]) -> Option<String> {
-    let output = Command::new(command[0]).args(&command[1..]).env("LC_ALL", "C.UTF-8").output();
+    let output = Command::new(command[0])
+        .args(&command[1..])
+        .env("LC_ALL", "C.UTF-8")
+        .env("PATH", path())
+        .output();
     match output {
         Ok(out) => {
             let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
@@ -60,8 +186,8 @@ fn the_real_readers_accept_every_golden_file() {
                 continue;
             }
             let command: Vec<_> =
-                command.iter().map(|a| if *a == "{}" { path } else { a }).collect();
-            run(&command);
+                command.iter().map(|argument| argument.replace("{}", path)).collect();
+            run(&command.iter().map(String::as_str).collect::<Vec<_>>());
             read += 1;
         }
         assert!(read > 0, "{case}: nothing ends with {ending}");

@@ -40,8 +40,9 @@ impl Budget {
     }
 }
 
-/// What differs between two contents: where they begin to, and what that means.
-pub(super) fn content(a: &[u8], b: &[u8]) -> Vec<String> {
+/// What differs between two contents: where they begin to, and what that means. One phrase a line, in
+/// a stable order; never empty where they differ.
+pub fn content(a: &[u8], b: &[u8]) -> Vec<String> {
     let mut lines = vec![binary::first(a, b)];
     let mut budget = Budget { unpacked: 2 * UNPACKED_MAX };
     lines.extend(inside(a, b, NESTING, &mut budget));

@@ -122,6 +122,10 @@ fn archives<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Vec<Ar
     loop {
         let next = tap.input.peek(1)?.first().copied();
         match next {
+            None if archives.is_empty() => {
+                let what = "a compressed member that holds no archive";
+                return Err(invalid(Malformed::at(tap.offset(), what)));
+            }
             None => return Ok(archives),
             Some(0) => tap.read_exact(&mut [0])?,
             Some(b'0') if tap.offset().is_multiple_of(4) => archives.push(archive(tap)?),

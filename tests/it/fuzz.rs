@@ -1,0 +1,161 @@
+//! Every parser has a fuzz target: a row of the tables below names which, and a file that parses
+//! without one is noticed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+/// Files and folders of `src` that turn bytes into something, and the targets of `fuzz/all` that try
+/// them. The longest that a path starts with counts.
+const TARGETS: &[(&str, &[&str])] = &[
+    ("check/expect.rs", &["expectations"]),
+    ("check/generic", &["check-archive", "check-elf", "check-rpm", "check-sqlite", "check-text"]),
+    ("config.rs", &["config", "config-treefile"]),
+    ("env.rs", &[]), // one number of the environment
+    ("format/ar.rs", &["ar"]),
+    ("format/catalog.rs", &["catalog"]),
+    ("format/compress", &["compress"]),
+    ("format/cpio.rs", &["cpio"]),
+    ("format/cursor.rs", &["pyc", "cacerts"]),
+    ("format/dos.rs", &["zip"]),
+    ("format/facts.rs", &["ld-cache", "icon-cache", "mime-cache"]),
+    ("format/fontconfig.rs", &["fontconfig"]),
+    ("format/gvariant.rs", &["ostree-commit"]),
+    ("format/gvdb.rs", &["glib-schemas"]),
+    ("format/gzip.rs", &["gzip"]),
+    ("format/hwdb.rs", &["hwdb"]),
+    ("format/iconcache.rs", &["icon-cache"]),
+    ("format/initramfs", &["initramfs"]),
+    ("format/javadoc.rs", &["javadoc"]),
+    ("format/jks.rs", &["cacerts"]),
+    ("format/kmodindex.rs", &["depmod"]),
+    ("format/ldcache.rs", &["ld-cache"]),
+    ("format/localearchive.rs", &["locale-archive"]),
+    ("format/mimecache.rs", &["mime-cache"]),
+    ("format/mod.rs", &[]), // no parser
+    ("format/modsig.rs", &["kernel-modules"]),
+    (
+        "format/ostree.rs",
+        &["ostree-commit", "ostree-dirmeta", "ostree-dirtree", "ostree-filez", "ostree-xattrs"],
+    ),
+    ("format/pyc", &["pyc"]),
+    ("format/rpmdb", &["rpmdb_sqlite", "rpmdb_ndb", "rpmdb_bdb", "rpm-header", "dnf_history"]),
+    ("format/selinux.rs", &["selinux"]),
+    ("format/tar.rs", &["tar"]),
+    ("format/zip", &["zip", "jar"]),
+    ("fsx/times.rs", &["fix-times"]),
+    ("history", &[]), // our own database
+    ("image/normalize", &["oci-archive", "oci-index", "oci-manifest", "oci-config"]),
+    ("image/times.rs", &["image-words"]),
+    ("nightly/config.rs", &["nightly-config"]),
+    ("nightly/units.rs", &["nightly-config"]),
+    ("nightly/feed.rs", &["nightly-recipe", "cosa-builds"]),
+    ("nightly/manifest.rs", &["nightly-manifest"]),
+    ("nightly/procs.rs", &[]), // what the kernel says
+    ("nightly/rebuild.rs", &["nightly-recipe", "nightly-manifest"]), // and a note of our own
+    ("opm/document.rs", &["opm-documents"]),
+    ("opm/index.rs", &["opm-pogreb"]),
+    ("opm/pogreb.rs", &["opm-pogreb"]),
+    ("opm/verify.rs", &["oci-config"]),
+    ("plugins/os_release.rs", &["os-release"]),
+    ("plugins/treefile.rs", &["treefile"]),
+    ("record/meta.rs", &["meta-json"]),
+    ("record/sidecar.rs", &["fix-report"]),
+    ("source/cosa.rs", &["cosa-meta", "cosa-builds"]),
+    ("source/objects.rs", &["ostree-filez"]),
+    ("source/oci/digest.rs", &["image-words"]),
+    ("source/oci/docker.rs", &["oci-docker"]),
+    ("source/oci/layout.rs", &["oci-index", "oci-manifest", "oci-config", "oci-archive"]),
+    ("source/oci/platform.rs", &["image-words"]),
+    ("source/oci/store.rs", &["oci-archive"]),
+    ("source/oci/tar", &["oci-tar"]),
+    ("source/ostree.rs", &["ostree-config", "ostree-ref"]),
+    ("source/packed.rs", &["ostree-archive"]),
+    ("source/spec.rs", &["image-words"]),
+    ("stacker/filesystem.rs", &["stacker-filesystem"]),
+    ("stacker/fix.rs", &["stacker-metadata"]),
+    ("stacker/metadata.rs", &["stacker-metadata"]),
+];
+
+/// What a file that parses has in it, tests aside.
+const PARSES: &str = r"(?x)
+    serde_json::from_(slice|str|reader) | toml::from_str | deserialize_read
+    | fn\ (parse|from_str)\b | fn\ read(_[a-z]+)?\((head|text|bytes):\ ";
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every source file below `src`, from there, and its text up to its tests.
+fn sources() -> Vec<(String, String)> {
+    let src = root().join("src");
+    let files = walkdir::WalkDir::new(&src).sort_by_file_name().into_iter();
+    files
+        .map(|found| found.expect("readable").into_path())
+        .filter(|path| path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs"))
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("readable");
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+            let name = path.strip_prefix(&src).expect("below").to_str().expect("UTF-8");
+            (name.to_owned(), text)
+        })
+        .collect()
+}
+
+/// The names of targets as `fuzz/all` finds them: rows of its tables, programs, plugins.
+fn targets() -> BTreeSet<String> {
+    let dir = root().join("fuzz/fuzz_targets");
+    let row = Regex::new(r#"(?m)^    \("([a-z-]+)", "#).expect("a pattern");
+    let mut names = BTreeSet::new();
+    for table in ["parsers.rs", "parsers/documents.rs"] {
+        let text = fs::read_to_string(dir.join(table)).expect("readable");
+        names.extend(row.captures_iter(&text).map(|found| found[1].to_owned()));
+    }
+    for program in crate::cases::names(&dir) {
+        names.extend(program.strip_suffix(".rs").map(str::to_owned));
+    }
+    names.extend(reprofix::plugins::REGISTRY.iter().map(|p| p.page().name.to_owned()));
+    names
+}
+
+#[test]
+fn every_parser_has_a_fuzz_target() {
+    let parses = Regex::new(PARSES).expect("a pattern");
+    let covers = |path: &str, row: &str| Path::new(path).starts_with(row);
+    let without: Vec<_> = sources()
+        .into_iter()
+        .filter(|(path, text)| path.starts_with("format/") || parses.is_match(text))
+        .filter(|(path, _)| !TARGETS.iter().any(|(row, _)| covers(path, row)))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(without.is_empty(), "add a row to PARSERS or PATHS of fuzz/, and here: {without:?}");
+}
+
+#[test]
+fn every_row_names_what_there_is() {
+    let known = targets();
+    let paths: Vec<String> = sources().into_iter().map(|(path, _)| path).collect();
+    for (row, names) in TARGETS {
+        assert!(paths.iter().any(|path| Path::new(path).starts_with(row)), "no src/{row}");
+        for name in *names {
+            assert!(known.contains(*name), "src/{row}: no fuzz target {name}");
+        }
+    }
+}
+
+/// A target whose file cannot be started from anything finds little.
+#[test]
+fn every_target_has_seeds() {
+    let all = fs::read_to_string(root().join("fuzz/all")).expect("readable");
+    let row = Regex::new(r#"(?m)^    \("([a-z-]+)", "#).expect("a pattern");
+    for table in ["parsers.rs", "parsers/documents.rs"] {
+        let path = root().join("fuzz/fuzz_targets").join(table);
+        let text = fs::read_to_string(path).expect("readable");
+        for found in row.captures_iter(&text) {
+            let named = all.contains(&format!("\n    \"{}\": ", &found[1]));
+            assert!(named, "{}: no row in SEEDS or TEXTS of fuzz/all", &found[1]);
+        }
+    }
+}
