@@ -180,7 +180,29 @@ pub(super) fn open_filez(file: impl Read + 'static) -> io::Result<Opened> {
     file.by_ref().take(length.into()).read_to_end(&mut start)?;
     let header = Filez::parse(&start).map_err(invalid)?;
     let target = PathBuf::from(OsStr::from_bytes(&header.target));
-    opened(header.attrs, target, header.size, flate2::bufread::DeflateDecoder::new(file))
+    opened(header.attrs, target, header.size, Deflated::Untouched(Some(file)))
+}
+
+/// A deflate stream. Nothing is made ready for it before it is read: most who open an object want
+/// its metadata only, and what a decoder needs is 43 KiB, cleared.
+enum Deflated<R> {
+    /// Nobody has read; `None` only while that changes.
+    Untouched(Option<R>),
+    Begun(flate2::bufread::DeflateDecoder<R>),
+}
+
+impl<R: io::BufRead> Read for Deflated<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Deflated::Untouched(stream) = self
+            && let Some(stream) = stream.take()
+        {
+            *self = Deflated::Begun(flate2::bufread::DeflateDecoder::new(stream));
+        }
+        match self {
+            Deflated::Begun(decoder) => decoder.read(buffer),
+            Deflated::Untouched(_) => Ok(0),
+        }
+    }
 }
 
 /// The error of bytes that are not what they should be.

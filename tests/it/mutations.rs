@@ -285,7 +285,9 @@ fn wanted(all: &Items, edits: &Edits) -> Vec<Row> {
     let mut rows: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     for (path, new) in edits {
         rows.insert(path.clone(), changes(all.get(path), new.as_ref()));
-        let gone = all.keys().filter(|p| new.is_none() && p.starts_with(path));
+        // What was in a directory goes with it, whatever takes its place.
+        let stays = new.as_ref().is_some_and(|item| item.is(DIR));
+        let gone = all.keys().filter(|p| !stays && *p != path && p.starts_with(path));
         rows.extend(gone.map(|p| (p.clone(), vec!["only-a".to_owned()])));
     }
     let shown = |path: &PathBuf| match path == Path::new("") {
