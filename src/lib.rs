@@ -22,6 +22,7 @@ pub mod image;
 #[cfg(feature = "nightly")]
 pub mod nightly;
 pub mod opm;
+mod parallel;
 pub mod plugins;
 pub mod record;
 pub mod report;

@@ -17,6 +17,7 @@ use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Chain, Shipped, Wanted, nothing_shipped, plan};
 use crate::env::{self, SourceDateEpoch};
 use crate::format::ostree::Checksum;
+use crate::parallel::try_map;
 use crate::plugins::rpmdb::{Packages, compare_trees};
 use crate::report::Progress;
 use crate::report::audit::Audit;
@@ -251,7 +252,7 @@ fn each<T: Send, U: Send>(
     f: impl Fn(T) -> io::Result<U> + Sync + Send,
 ) -> io::Result<Vec<U>> {
     match all.len() > few {
-        true => all.into_par_iter().map(f).collect(),
+        true => try_map(all.into_par_iter(), f),
         false => all.into_iter().map(f).collect(),
     }
 }
@@ -306,7 +307,7 @@ fn look_at(all: &mut [Explained], a: &Subject, b: &Subject, progress: &Progress)
     // Pieces of a fixed size, so that what fits does not depend on the number of threads.
     for piece in order.chunks(LOOKS_AT_ONCE) {
         let look = |(_, i): &(u8, usize)| look::look(&*a.merkle, &*b.merkle, &all[*i].difference);
-        let looks: Vec<_> = piece.par_iter().map(look).collect::<io::Result<_>>()?;
+        let looks: Vec<_> = try_map(piece.par_iter(), look)?;
         progress.advance(piece.len());
         for ((_, i), look) in piece.iter().zip(looks) {
             let takes = look.as_ref().map_or(0, Look::footprint);

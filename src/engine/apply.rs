@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::plan::{Action, Change, Plan, at};
 use super::{Chain, Form};
 use crate::fsx::{self, Folder, Root, Stamp};
+use crate::parallel::try_map;
 use crate::plugins::{Content, Step};
 use crate::tree::{self, Entry, Kind, Time};
 
@@ -65,7 +66,7 @@ impl Job<'_> {
             done(1);
             self.content(change).map_err(|e| at(&change.path, &e))
         };
-        let changed = plan.changes.par_iter().map(content).collect::<io::Result<Vec<bool>>>()?;
+        let changed = try_map(plan.changes.par_iter(), content)?;
         for change in in_registry_order(plan, self.chain) {
             self.steps(change).map_err(|e| at(&change.path, &e))?;
         }

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::{Chain, Form, Normal, Note};
 use crate::fsx;
+use crate::parallel::try_map;
 use crate::plugins::{Content, Left, Step};
 use crate::tree::{self, Entry, Kind, Time, Tree};
 
@@ -152,15 +153,11 @@ pub fn plan(
     done: &(dyn Fn(usize) + Sync),
 ) -> io::Result<Plan> {
     let kept = AtomicUsize::new(0);
-    let judged = wanted
-        .groups
-        .par_iter()
-        .map(|names| {
-            let judged = judge(tree, names, chain, &kept);
-            done(1);
-            judged
-        })
-        .collect::<io::Result<Vec<_>>>()?;
+    let judged = try_map(wanted.groups.par_iter(), |names| {
+        let judged = judge(tree, names, chain, &kept);
+        done(1);
+        judged
+    })?;
     let mut plan = Plan { walked: wanted.entries.len(), ..Plan::default() };
     for part in judged {
         plan.changes.extend(part.changes);

@@ -10,6 +10,7 @@ use walkdir::WalkDir;
 
 use crate::env;
 use crate::fsx::Root;
+use crate::parallel::try_map;
 use crate::tree::{self, Entry, Inode, Kind, Time};
 
 /// Directories this deep are handed to threads of their own: `usr/lib`, `usr/share`, …
@@ -50,8 +51,7 @@ pub fn walk(root: &Root, anchors: &[Anchor]) -> io::Result<Vec<Entry>> {
             let all = inside.map(|found| entry_of(root.path(), &found?));
             all.filter(|entry| entry.as_ref().map_or(true, |e| on(dev, e))).collect()
         };
-        let parts = shards.par_iter().map(below).collect::<io::Result<Vec<_>>>()?;
-        entries.extend(parts.into_iter().flatten());
+        entries.extend(try_map(shards.par_iter(), below)?.into_iter().flatten());
     }
     // A few long runs in order: a stable sort merges them.
     entries.sort_by(|a, b| tree::order(&a.path, &b.path));

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use super::{Entry, Kind, Tree};
 use crate::format::ostree::{Attrs, Checksum, Dirtree, FileHasher, Root};
+use crate::parallel::try_map;
 
 /// A tree's checksums, all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,16 +30,13 @@ pub struct Digested {
 /// message names the path.
 pub fn digest(tree: &dyn Tree, done: &(dyn Fn() + Sync)) -> io::Result<Digested> {
     let entries = walk(tree)?;
-    let objects: Vec<Checksum> = entries
-        .par_iter()
-        .map(|entry| {
-            let object = object(tree, entry).map_err(|e| at(&entry.path, e))?;
-            if entry.kind != Kind::Dir {
-                done();
-            }
-            Ok(object)
-        })
-        .collect::<io::Result<_>>()?;
+    let objects: Vec<Checksum> = try_map(entries.par_iter(), |entry| {
+        let object = object(tree, entry).map_err(|e| at(&entry.path, e))?;
+        if entry.kind != Kind::Dir {
+            done();
+        }
+        Ok::<_, io::Error>(object)
+    })?;
     Ok(assemble(&entries, &objects))
 }
 

@@ -91,6 +91,21 @@ fn what_is_not_an_rpm_database_is_refused_with_the_reason() {
     assert!(canon(&[0; 8192]).unwrap_err().to_string().contains("no SQLite database header"));
 }
 
+#[test]
+fn of_several_faults_the_same_one_is_told_whatever_the_threads() {
+    let path = "tests/cases/rpmdb/refused/in/usr/lib/sysimage/rpm/rpmdb.sqlite";
+    let faulty = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let said = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| canon(&faulty)).unwrap_err().to_string()
+    };
+    let alone = said(1);
+    assert!(alone.contains("which has no package"), "{alone}");
+    for threads in (1..=8).cycle().take(64) {
+        assert_eq!(said(threads), alone, "{threads} threads");
+    }
+}
+
 /// The schema's texts in the order in which rpm made them.
 fn schema(name: &str) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();

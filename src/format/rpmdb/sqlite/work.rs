@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::iter::Enumerate;
 use std::path::Path;
+use std::slice;
 use std::sync::Mutex;
 
 use rusqlite::config::DbConfig;
@@ -101,18 +103,16 @@ impl Source {
         epoch: u32,
         pages: &mut Pages,
     ) -> Result<(u32, Tables<'s>), Malformed> {
-        let queue = Mutex::new(schema.indexes.iter().enumerate());
-        let read = |db: &Connection| -> Result<Vec<(usize, &'s Table, Rows)>, Malformed> {
-            let next = || queue.lock().ok()?.next();
+        let queue = Queue::new(&schema.indexes);
+        let read = |db: &Connection| {
             let rows = |table: &'s Table| Rows::read(db, packages, &table.name, epoch);
-            let mine = std::iter::from_fn(next);
-            mine.map(|(place, table)| Ok((place, table, rows(table)?))).collect()
+            queue.work(|table| Ok((table, rows(table)?)))
         };
-        let ((root, mut tables), others) =
-            self.both(|db| Ok((write_packages(db, packages, epoch, pages)?, read(db)?)), read)?;
-        tables.extend(others);
-        tables.sort_unstable_by_key(|(place, ..)| *place);
-        Ok((root, tables.into_iter().map(|(_, table, rows)| (table, rows)).collect()))
+        let ((root, some), others) = self.both(
+            |db| Ok((write_packages(db, packages, epoch, pages)?, read(db))),
+            |db| Ok(read(db)),
+        )?;
+        Ok((root, in_order(some, others)?))
     }
 
     /// It after recovery, if there was anything to recover.
@@ -198,22 +198,52 @@ impl Proof {
             move || Packages::read_where(upper, &format!("WHERE hnum > {middle}"), epoch),
         );
         let packages = some?.and(others?);
-        let tables = Mutex::new(schema.indexes.iter());
-        let next = || tables.lock().ok()?.next();
-        let rest = |db: &mut Connection| -> Result<Sums, Malformed> {
-            let mut sums = Sums::new();
-            while let Some(table) = next() {
+        let queue = Queue::new(&schema.indexes);
+        let rest = |db: &mut Connection| {
+            queue.work(|table| {
                 check(db, &format!("integrity_check(\"{}\")", table.name))?;
-                sums.insert(table.name.clone(), packages.sum(db, &table.name)?);
-            }
-            Ok(sums)
+                Ok((table.name.clone(), packages.sum(db, &table.name)?))
+            })
         };
         let (some, others) = rayon::join(|| rest(first), || rest(second));
-        let mut sums = some?;
-        sums.extend(others?);
+        let mut sums: Sums = in_order(some, others)?;
         sums.insert(PACKAGES.to_owned(), packages.whole());
         Ok(sums)
     }
+}
+
+/// Tables that two connections share out between them.
+struct Queue<'s>(Mutex<Enumerate<slice::Iter<'s, Table>>>);
+
+/// What became of some of the tables, each with its place among all of them.
+type Parts<T> = Vec<(usize, Result<T, Malformed>)>;
+
+impl<'s> Queue<'s> {
+    fn new(tables: &'s [Table]) -> Self {
+        Self(Mutex::new(tables.iter().enumerate()))
+    }
+
+    /// Does `work` with one table after the other, up to the first that is wrong.
+    fn work<T>(&self, mut work: impl FnMut(&'s Table) -> Result<T, Malformed>) -> Parts<T> {
+        let mut parts = Parts::new();
+        while let Some((place, table)) = self.0.lock().ok().and_then(|mut rest| rest.next()) {
+            let part = work(table);
+            let wrong = part.is_err();
+            parts.push((place, part));
+            if wrong {
+                break;
+            }
+        }
+        parts
+    }
+}
+
+/// All parts in the order of the tables, or what is wrong with the first table that is: whoever
+/// took it had met nothing wrong before, so that this does not depend on who was faster.
+fn in_order<T, C: FromIterator<T>>(some: Parts<T>, others: Parts<T>) -> Result<C, Malformed> {
+    let mut parts: Parts<T> = some.into_iter().chain(others).collect();
+    parts.sort_by_key(|(place, _)| *place);
+    parts.into_iter().map(|(_, part)| part).collect()
 }
 
 /// What `make` makes of a private directory, which is gone afterwards. Its outer error is the
