@@ -8,7 +8,7 @@ use rayon::prelude::*;
 /// the number of threads. Items behind one that failed may be left out.
 ///
 /// rayon's own `collect` into a `Result` gives any of several errors.
-pub fn try_map<I, U, E, F>(items: I, f: F) -> Result<Vec<U>, E>
+pub(crate) fn try_map<I, U, E, F>(items: I, f: F) -> Result<Vec<U>, E>
 where
     I: IndexedParallelIterator,
     U: Send,
