@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::format::ostree::{Checksum, Dirtree};
 use crate::source::merkle::{At, Merkle};
@@ -43,7 +44,9 @@ pub struct Pair {
 pub fn align(a: &dyn Merkle, b: &dyn Merkle) -> io::Result<Vec<Pair>> {
     let node = |m: &dyn Merkle| Node::Dir(m.root().dirtree, m.root().dirmeta);
     let mut walk = Walk { a, b, found: Vec::new(), todo: Vec::new() };
-    walk.meet(PathBuf::new(), Some(node(a)), Some(node(b)))?;
+    if node(a) != node(b) {
+        walk.meet(PathBuf::new(), Some(node(a)), Some(node(b)))?;
+    }
     while let Some(job) = walk.todo.pop() {
         walk.open(&job)?;
     }
@@ -66,11 +69,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Notes what differs at `path` itself, and what is to be opened below it.
+    /// Notes what differs at `path`, where something does, and what is to be opened below it.
     fn meet(&mut self, path: PathBuf, a: Option<Node>, b: Option<Node>) -> io::Result<()> {
-        if a == b {
-            return Ok(());
-        }
         if path.as_os_str().len() > MAX_PATH {
             return Err(too_much(&path, "is longer than 4096 bytes"));
         }
@@ -97,7 +97,7 @@ impl Walk<'_> {
     fn open(&mut self, job: &Job) -> io::Result<()> {
         let children = |m: &dyn Merkle, tree: &Option<Checksum>| match tree {
             Some(object) => m.children(At { path: &job.path, object }),
-            None => Ok(Dirtree::default()),
+            None => Ok(Arc::default()),
         };
         let (a, b) = (children(self.a, &job.a)?, children(self.b, &job.b)?);
         let (mut a, mut b) = (nodes(&a).peekable(), nodes(&b).peekable());
@@ -111,8 +111,10 @@ impl Walk<'_> {
             let x = if order.is_le() { a.next() } else { None };
             let y = if order.is_ge() { b.next() } else { None };
             let Some((name, _)) = x.or(y) else { return Ok(()) };
-            let path = job.path.join(OsStr::from_bytes(name));
-            self.meet(path, x.map(|x| x.1), y.map(|y| y.1))?;
+            let (x, y) = (x.map(|x| x.1), y.map(|y| y.1));
+            if x != y {
+                self.meet(job.path.join(OsStr::from_bytes(name)), x, y)?;
+            }
         }
     }
 }

@@ -119,7 +119,7 @@ fn corrupt(layer: &Descriptor, found: Digest) -> Option<Fault> {
 }
 
 fn hash(from: impl Read, mut hasher: Hasher) -> io::Result<Digest> {
-    for_each_chunk(from, |bytes| hasher.update(bytes))?;
+    for_each_chunk(from, u64::MAX, |bytes| hasher.update(bytes))?;
     Ok(hasher.finish())
 }
 

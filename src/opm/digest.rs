@@ -38,7 +38,7 @@ fn tar(hasher: &mut FnvHasher, directory: &Directory<'_>) -> anyhow::Result<()> 
         hasher.write(&header(name, item.mode, item.size, flag));
         let mut seen = 0;
         let content = item.open().with_context(|| format!("opening {}", shown()))?;
-        for_each_chunk(content.take(item.size), |bytes| {
+        for_each_chunk(content.take(item.size), item.size, |bytes| {
             seen += bytes.len() as u64;
             hasher.write(bytes);
         })

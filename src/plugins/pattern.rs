@@ -16,7 +16,7 @@ pub(crate) struct Globs(Vec<Glob>);
 /// tree comes near to is never compiled.
 #[derive(Debug)]
 struct Glob {
-    expression: String,
+    glob: String,
     starts: Vec<String>,
     ends: Vec<String>,
     compiled: OnceLock<Regex>,
@@ -38,7 +38,7 @@ impl Globs {
     ) -> Result<Self, regex::Error> {
         let compiled = |glob| {
             let glob = Glob::new(glob);
-            let regex = Regex::new(&glob.expression)?;
+            let regex = Regex::new(&to_regex(&glob.glob))?;
             Ok(Glob { compiled: regex.into(), ..glob })
         };
         globs.into_iter().map(compiled).collect::<Result<_, _>>().map(Globs)
@@ -53,7 +53,7 @@ impl Globs {
 impl Glob {
     fn new(glob: &str) -> Self {
         let (starts, ends) = (starts(glob), ends(glob));
-        Glob { expression: to_regex(glob), starts, ends, compiled: OnceLock::new() }
+        Glob { glob: glob.to_owned(), starts, ends, compiled: OnceLock::new() }
     }
 
     fn matches(&self, path: &[u8]) -> bool {
@@ -63,7 +63,7 @@ impl Glob {
     }
 
     fn regex(&self) -> &Regex {
-        self.compiled.get_or_init(|| match Regex::new(&self.expression) {
+        self.compiled.get_or_init(|| match Regex::new(&to_regex(&self.glob)) {
             Ok(regex) => regex,
             Err(error) => panic!("a constant glob does not compile: {error}"),
         })

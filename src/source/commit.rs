@@ -118,8 +118,8 @@ impl<O: Objects> Merkle for Commit<O> {
         self.root
     }
 
-    fn children(&self, at: At<'_>) -> io::Result<Dirtree> {
-        Ok((*self.dirtree(at.object)?).clone())
+    fn children(&self, at: At<'_>) -> io::Result<Arc<Dirtree>> {
+        self.dirtree(at.object)
     }
 
     fn dirmeta(&self, at: At<'_>) -> io::Result<Attrs> {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::merkle::{At, Leaf, Merkle};
 use crate::format::ostree::{self, Attrs, Checksum, Dirtree, FileHasher};
@@ -31,8 +32,9 @@ impl<T: Tree + Send> Merkle for Dir<T> {
         self.digested.root
     }
 
-    fn children(&self, at: At<'_>) -> io::Result<Dirtree> {
-        self.digested.dirs.get(at.path).cloned().ok_or_else(|| gone(at.path))
+    fn children(&self, at: At<'_>) -> io::Result<Arc<Dirtree>> {
+        let tree = self.digested.dirs.get(at.path).cloned();
+        tree.map(Arc::new).ok_or_else(|| gone(at.path))
     }
 
     fn dirmeta(&self, at: At<'_>) -> io::Result<Attrs> {

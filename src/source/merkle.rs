@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::format::ostree::{Attrs, Checksum, Dirtree, Root};
 use crate::tree::Tree;
@@ -37,7 +38,7 @@ pub trait Merkle: Send + Sync {
     fn root(&self) -> Root;
 
     /// The names in a directory.
-    fn children(&self, at: At<'_>) -> io::Result<Dirtree>;
+    fn children(&self, at: At<'_>) -> io::Result<Arc<Dirtree>>;
 
     /// Owner, mode and xattrs of a directory.
     fn dirmeta(&self, at: At<'_>) -> io::Result<Attrs>;

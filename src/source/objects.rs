@@ -71,10 +71,10 @@ pub trait Objects: Send + Sync {
 
     /// The bytes of a metadata object.
     fn metadata(&self, kind: Metadata, sum: &Checksum) -> io::Result<Vec<u8>> {
-        let name = format!("{sum}.{}", kind.extension());
-        let bytes = self.load(kind, sum).map_err(|e| self.unusable(&name, &e))?;
-        let bytes = bytes.ok_or_else(|| self.missing(&name))?;
-        if Checksum::of(&bytes) == *sum { Ok(bytes) } else { Err(self.corrupt(&name, &OTHER)) }
+        let name = || format!("{sum}.{}", kind.extension());
+        let bytes = self.load(kind, sum).map_err(|e| self.unusable(&name(), &e))?;
+        let bytes = bytes.ok_or_else(|| self.missing(&name()))?;
+        if Checksum::of(&bytes) == *sum { Ok(bytes) } else { Err(self.corrupt(&name(), &OTHER)) }
     }
 
     /// What a file object is, without its content; not verified.
@@ -85,21 +85,21 @@ pub trait Objects: Send + Sync {
     /// The content of a file object, piece by piece; the end is an error if it was not the object.
     fn stream(&self, sum: &Checksum, sink: &mut dyn FnMut(&[u8])) -> io::Result<Leaf> {
         let (leaf, content) = self.file(sum)?;
-        let name = format!("{sum}.file");
+        let name = || format!("{sum}.file");
         if leaf.size > CONTENT_MAX {
-            let what = format!("object {name} of {} bytes is over 4 GiB", leaf.size);
+            let what = format!("object {} of {} bytes is over 4 GiB", name(), leaf.size);
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
         }
         let target = leaf.target.as_deref().map_or(&b""[..], |t| t.as_os_str().as_bytes());
         let mut hasher = FileHasher::new(&leaf.attrs, target);
         // A byte more than there should be changes the checksum and ends a decompression bomb.
         let content = content.take(leaf.size.saturating_add(1));
-        for_each_chunk(content, |piece| {
+        for_each_chunk(content, leaf.size, |piece| {
             hasher.update(piece);
             sink(piece);
         })
-        .map_err(|e| self.unusable(&name, &e))?;
-        if hasher.finish() == *sum { Ok(leaf) } else { Err(self.corrupt(&name, &OTHER)) }
+        .map_err(|e| self.unusable(&name(), &e))?;
+        if hasher.finish() == *sum { Ok(leaf) } else { Err(self.corrupt(&name(), &OTHER)) }
     }
 
     /// A file object's content, verified together with its metadata.
@@ -111,9 +111,9 @@ pub trait Objects: Send + Sync {
 
     /// A file object, which must be there.
     fn file(&self, sum: &Checksum) -> io::Result<Opened> {
-        let name = format!("{sum}.file");
-        let opened = self.open(sum).map_err(|e| self.unusable(&name, &e))?;
-        opened.ok_or_else(|| self.missing(&name))
+        let name = || format!("{sum}.file");
+        let opened = self.open(sum).map_err(|e| self.unusable(&name(), &e))?;
+        opened.ok_or_else(|| self.missing(&name()))
     }
 
     /// The error of a metadata object whose bytes are right and make no sense.

@@ -132,9 +132,9 @@ impl Repository {
         if size > METADATA_MAX {
             return Err(invalid("it is larger than any object that is no file"));
         }
-        // Without room for all of it, it would be read in pieces, the first of 32 bytes.
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
-        file.take(METADATA_MAX).read_to_end(&mut bytes)?;
+        // Of a file that grows meanwhile nothing more is read: its checksum would be another.
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+        (&file).read_exact(&mut bytes)?;
         Ok(Some(bytes))
     }
 

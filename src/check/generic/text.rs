@@ -1,6 +1,8 @@
 //! Text, line by line.
 
-use similar::{Algorithm, ChangeTag, capture_diff_slices};
+use std::collections::HashSet;
+
+use similar::{Algorithm, ChangeTag, DiffOp, capture_diff_slices};
 
 /// Bytes and lines up to which a diff is computed; its cost grows with the product of what differs
 /// and what there is.
@@ -32,24 +34,34 @@ pub(in crate::check) fn is_small(a: &[u8], b: &[u8]) -> bool {
 fn diff(x: &[&str], y: &[&str]) -> Vec<String> {
     let mut lines = Vec::new();
     let mut more = 0;
-    for op in capture_diff_slices(Algorithm::Myers, x, y) {
-        for change in op.iter_changes(x, y) {
-            let sign = match change.tag() {
-                ChangeTag::Equal => continue,
-                ChangeTag::Delete => '-',
-                ChangeTag::Insert => '+',
-            };
-            if lines.len() < SHOWN {
-                lines.push(format!("{sign}{}", shown(change.value())));
-            } else {
-                more += 1;
-            }
+    for change in operations(x, y).iter().flat_map(|op| op.iter_changes(x, y)) {
+        let sign = match change.tag() {
+            ChangeTag::Equal => continue,
+            ChangeTag::Delete => '-',
+            ChangeTag::Insert => '+',
+        };
+        if lines.len() < SHOWN {
+            lines.push(format!("{sign}{}", shown(change.value())));
+        } else {
+            more += 1;
         }
     }
     if more > 0 {
         lines.push(format!("… and {more} more lines"));
     }
     lines
+}
+
+/// What makes `y` of `x`. Myers' search costs most where there is nothing to find.
+fn operations(x: &[&str], y: &[&str]) -> Vec<DiffOp> {
+    let lines: HashSet<&str> = x.iter().copied().collect();
+    match y.iter().any(|line| lines.contains(line)) {
+        true => capture_diff_slices(Algorithm::Myers, x, y),
+        false => vec![
+            DiffOp::Delete { old_index: 0, old_len: x.len(), new_index: 0 },
+            DiffOp::Insert { old_index: x.len(), new_index: 0, new_len: y.len() },
+        ],
+    }
 }
 
 /// UTF-8 without the characters that text does not hold.
@@ -99,6 +111,21 @@ mod tests {
         let lines = explain(b"a\nb\nc\n", b"a\nB\nc\nd").expect("text");
         assert_eq!(lines, ["-b", "+B", "+d (no newline at the end)"]);
         assert_eq!(explain(b"a\x1b[31m\n", b"b\n").expect("text"), ["-a\\u{1b}[31m", "+b"]);
+    }
+
+    #[test]
+    fn without_a_common_line_all_of_both_is_shown() {
+        let none: [&str; 0] = [];
+        for (x, y) in [(&["a", "a"][..], &["b", "c", "b"][..]), (&none, &["a"]), (&["a"], &none)] {
+            let by_myers = capture_diff_slices(Algorithm::Myers, x, y);
+            let changes = |ops: &[DiffOp]| -> Vec<_> {
+                ops.iter()
+                    .flat_map(|op| op.iter_changes(x, y))
+                    .map(|c| (c.tag(), c.value()))
+                    .collect()
+            };
+            assert_eq!(changes(&operations(x, y)), changes(&by_myers), "{x:?} {y:?}");
+        }
     }
 
     #[test]

@@ -117,7 +117,7 @@ fn read(plain: Plain, keep: Keep, room: &mut usize) -> anyhow::Result<Layer> {
         let mut content = Content::default();
         if keep != Keep::Members && member.kind == Type::File {
             let mut hasher = Sha256::new();
-            for_each_chunk(&mut reader, |bytes| hasher.update(bytes))?;
+            for_each_chunk(&mut reader, member.size, |bytes| hasher.update(bytes))?;
             content = hasher.finalize().into();
         }
         contents.push(content);

@@ -204,9 +204,17 @@ fn sniff(start: &[u8]) -> Compression {
     }
 }
 
-/// Gives all that `from` still has to `each`, chunk by chunk.
-pub fn for_each_chunk(mut from: impl Read, mut each: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut buf = vec![0; 64 << 10];
+/// Bytes in a chunk, at most.
+const CHUNK: u64 = 64 << 10;
+
+/// Gives all that `from` still has, about `size` bytes, to `each`, chunk by chunk.
+pub fn for_each_chunk(
+    mut from: impl Read,
+    size: u64,
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    // A byte more, so that what is small and its end come in two reads.
+    let mut buf = vec![0; size.saturating_add(1).min(CHUNK) as usize];
     loop {
         match from.read(&mut buf) {
             Ok(0) => return Ok(()),
