@@ -1,5 +1,7 @@
 //! One run of `fix` from its options to its report.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -14,7 +16,7 @@ use crate::fsx::{self, Leftover, Root};
 use crate::plugins::rpmdb::Packages;
 use crate::report::Progress;
 use crate::report::fix::Report;
-use crate::tree::{Entry, digest, show};
+use crate::tree::{Entry, Kind, digest, show};
 
 /// What `fix` is asked to do.
 #[derive(Clone, Debug, Default)]
@@ -49,26 +51,22 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     let in_force = config::in_force(&job.flags, env::source_date_epoch(), &root)?;
     let mut report = empty_report(job, &root, &in_force);
     let cx = in_force.context().scratch_in(root.path());
-    let packages = OnceLock::new();
+    let entries = walked(job, &root, progress, &mut report)?;
+    let packages: OnceLock<Option<Packages>> = OnceLock::new();
+    let load = || packages.get_or_init(|| packages_of(&root, &entries)).as_ref();
     let shipped = |entry: &Entry, content: &mut dyn Read| {
-        let packages: &Option<Packages> = packages.get_or_init(|| packages_of(&root));
-        packages.as_ref().map_or(Ok(false), |p| p.is_payload(&entry.path, content))
+        load().map_or(Ok(false), |packages| packages.is_payload(&entry.path, content))
     };
     let shipped: &Shipped<'_> = if job.deep { &nothing_shipped } else { &shipped };
     let chain = Chain { plugins: &in_force.chain(), cx: &cx, shipped };
-    work(job, &root, &chain, progress, &mut report)?;
+    work(job, &root, &entries, &chain, progress, &mut report)?;
     progress.finish();
     report.spent = cx.spent.lines();
     Ok(report)
 }
 
-fn work(
-    job: &Job,
-    root: &Root,
-    chain: &Chain<'_>,
-    progress: &Progress,
-    report: &mut Report,
-) -> Result<()> {
+/// Everything in the tree, once an interrupted run was finished.
+fn walked(job: &Job, root: &Root, progress: &Progress, report: &mut Report) -> Result<Vec<Entry>> {
     let (anchors, skipped) = anchors(root)?;
     report.warnings.extend(skipped);
     progress.phase("walking", 0);
@@ -80,9 +78,20 @@ fn work(
             fsx::recover(root, &leftovers).context("finishing an interrupted run")?;
             entries = walk_all(root, &anchors)?;
         }
+        entries.retain(|e| !fsx::is_leftover(e));
     }
-    entries.retain(|e| !fsx::is_leftover(e));
-    let wanted = Wanted::of(&entries, chain);
+    Ok(entries)
+}
+
+fn work(
+    job: &Job,
+    root: &Root,
+    entries: &[Entry],
+    chain: &Chain<'_>,
+    progress: &Progress,
+    report: &mut Report,
+) -> Result<()> {
+    let wanted = Wanted::of(entries, chain);
     progress.phase("reading", wanted.len());
     let plan = plan(root, &wanted, chain, &|n| progress.advance(n)).context("reading the tree")?;
     let names: Vec<_> = chain.plugins.iter().map(|p| p.page().name).collect();
@@ -94,7 +103,7 @@ fn work(
     }
     if !job.dry_run {
         progress.phase("writing", plan.changes.len());
-        let raced = apply(root, &entries, &plan, chain, &|n| progress.advance(n))
+        let raced = apply(root, entries, &plan, chain, &|n| progress.advance(n))
             .with_context(|| format!("changing {}", root.path().display()))?;
         report.raced = raced.iter().map(|p| show(p)).collect();
     }
@@ -115,10 +124,13 @@ fn content_checksum(root: &Root) -> Result<String> {
     Ok(digested.root.content_checksum().to_string())
 }
 
-/// The packages of the tree; `None` where it has no readable rpmdb, and then nothing is payload.
-/// The rpmdb plugin says what is wrong with a database that cannot be read.
-fn packages_of(root: &Root) -> Option<Packages> {
-    Packages::load(root).ok()?.ok()
+/// The packages of the tree, of which `entries` is the walk; `None` where it has no readable
+/// rpmdb, and then nothing is payload. The rpmdb plugin says what is wrong with a database that
+/// cannot be read.
+fn packages_of(root: &Root, entries: &[Entry]) -> Option<Packages> {
+    let links = entries.iter().filter(|entry| entry.kind == Kind::Symlink);
+    let links: HashSet<&OsStr> = links.map(|link| link.path.as_os_str()).collect();
+    Packages::load_with(root, &|path| links.contains(path.as_os_str())).ok()?.ok()
 }
 
 /// What to walk, and what is left out with a word. Inside rpm-ostree's sandbox `/usr`, `/etc` and

@@ -12,7 +12,7 @@ const SIGNATURE: &[u8] = b"RHHHKSLP";
 ///
 /// # Errors
 /// [`Malformed`] if an item or its text is out of bounds.
-pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
+pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     if !bytes.starts_with(SIGNATURE) {
         return Err(Malformed::at(0, "not a catalog database of systemd"));
     }
@@ -23,7 +23,6 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     let strings = table
         .filter(|end| *end <= bytes.len() as u64 && size > 24)
         .ok_or_else(|| Malformed::at(24, format!("{count} messages do not fit the file")))?;
-    let mut facts = Facts::of(bytes);
     for at in (0..count).map(|n| header + n * size) {
         let id: String =
             image.slice(at, 16, "message id")?.iter().map(|b| format!("{b:02x}")).collect();

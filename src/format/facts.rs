@@ -27,6 +27,8 @@ pub struct Facts {
     list: Vec<Fact>,
     /// Bytes that names and values may still take; `None` once they took more.
     room: Option<usize>,
+    /// Whether they are kept, or only counted.
+    kept: bool,
 }
 
 /// One thing that a file says.
@@ -45,8 +47,18 @@ pub struct Fact {
 impl Facts {
     /// No facts yet of the file `bytes`, whose size bounds what they may take.
     pub(crate) fn of(bytes: &[u8]) -> Self {
+        Facts { kept: true, ..Self::counted(bytes) }
+    }
+
+    /// Facts that are counted and not kept: whether the file `bytes` can be read is what is asked.
+    pub(crate) fn counted(bytes: &[u8]) -> Self {
         let room = bytes.len().saturating_mul(EXPANSION).saturating_add(1 << 16);
-        Facts { list: Vec::new(), room: Some(room) }
+        Facts { list: Vec::new(), room: Some(room), kept: false }
+    }
+
+    /// The same for what the file unpacks to.
+    pub(crate) fn inside(&self, bytes: &[u8]) -> Self {
+        Facts { kept: self.kept, ..Self::counted(bytes) }
     }
 
     /// The facts, unless they took more room than an honest file needs.
@@ -67,21 +79,21 @@ impl Facts {
     pub(crate) fn text(
         &mut self,
         kind: &'static str,
-        name: impl Into<String>,
-        value: impl Into<String>,
+        name: impl AsRef<str>,
+        value: impl AsRef<str>,
     ) {
-        let (name, value) = (name.into(), value.into());
-        if self.fits(name.len() + value.len()) {
-            self.list.push(Fact { kind, name, value, shown: true });
+        let (name, value) = (name.as_ref(), value.as_ref());
+        if self.fits(name.len() + value.len()) && self.kept {
+            self.list.push(Fact { kind, name: name.into(), value: value.into(), shown: true });
         }
     }
 
     /// Adds a fact whose value is only compared, by its digest.
-    pub(crate) fn opaque(&mut self, kind: &'static str, name: impl Into<String>, value: &[u8]) {
-        let name = name.into();
-        if self.fits(name.len() + value.len()) {
+    pub(crate) fn opaque(&mut self, kind: &'static str, name: impl AsRef<str>, value: &[u8]) {
+        let name = name.as_ref();
+        if self.fits(name.len() + value.len()) && self.kept {
             let value = Sha256::digest(value)[..16].escape_ascii().to_string();
-            self.list.push(Fact { kind, name, value, shown: false });
+            self.list.push(Fact { kind, name: name.into(), value, shown: false });
         }
     }
 

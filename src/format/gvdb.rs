@@ -17,7 +17,7 @@ const NO_PARENT: u32 = u32::MAX;
 ///
 /// # Errors
 /// [`Malformed`] if an offset leaves the file or tables are nested more than 64 deep.
-pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
+pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let big = match bytes.get(..8) {
         Some(head) if head == SIGNATURE => false,
         Some(head) if head == SWAPPED => true,
@@ -27,7 +27,6 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     if image.u32(8, "header")? != 0 {
         return Err(Malformed::at(8, "unknown version of a GVariant database"));
     }
-    let mut facts = Facts::of(bytes);
     let mut left = bytes.len();
     table(image, 16, &mut Vec::new(), &mut left, &mut facts)?;
     facts.finish()

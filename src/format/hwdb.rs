@@ -33,8 +33,6 @@ pub struct Hwdb<'a> {
     root: u64,
     /// Where the strings begin.
     strings: u64,
-    /// Where a number stands that is the offset of a string, in file order.
-    pointers: Vec<u64>,
     /// The offsets of the names of files that values came from.
     files: BTreeSet<u64>,
 }
@@ -64,44 +62,56 @@ pub fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
     if field(9)? != bytes.len() as u64 - strings {
         return Err(Malformed::at(72, "the strings do not fill the file"));
     }
-    let (pointers, files) = (Vec::new(), BTreeSet::new());
-    let (child_size, value_size) = (field(5)?, field(6)?);
-    let mut hwdb = Hwdb { image, child_size, value_size, root, strings, pointers, files };
-    let mut at = HEADER;
-    while at < strings {
-        at = hwdb.node(at)?;
-    }
     // Where the last string ends, every one does.
     if bytes.last().is_some_and(|last| *last != 0) {
         return Err(Malformed::at(bytes.len(), "the last string does not end"));
     }
-    hwdb.pointers.iter().try_for_each(|at| hwdb.start(*at).map(drop))?;
+    let (child_size, value_size) = (field(5)?, field(6)?);
+    let mut hwdb = Hwdb { image, child_size, value_size, root, strings, files: BTreeSet::new() };
+    let (mut files, mut last) = (BTreeSet::new(), None);
+    hwdb.each_pointer(|at, offset, is_file| {
+        if !(strings..bytes.len() as u64).contains(&offset) {
+            return Err(Malformed::at(at, "a string is not among the strings"));
+        }
+        // Mostly it is the same again.
+        if is_file && last.replace(offset) != Some(offset) {
+            files.insert(offset);
+        }
+        Ok(())
+    })?;
+    hwdb.files = files;
     Ok(hwdb)
 }
 
 impl<'a> Hwdb<'a> {
-    /// Notes the pointers of the node at `at`; where the next begins.
-    fn node(&mut self, at: u64) -> Result<u64, Malformed> {
-        let node = self.image.slice(at, 24, "node")?;
-        let (children, values) = (u64::from(node[8]), self.image.u64(at + 16, "node")?);
-        let first = at + 24 + children * self.child_size;
-        let end = values.checked_mul(self.value_size).and_then(|len| first.checked_add(len));
-        let end = end.filter(|end| *end <= self.strings);
-        let end = end.ok_or_else(|| Malformed::at(at, "a node does not fit among the nodes"))?;
-        self.pointers.push(at);
-        let mut last = None;
-        for value in (0..values).map(|n| first + n * self.value_size) {
-            self.pointers.extend([value, value + 8]);
-            if self.value_size == VALUE2 {
-                self.pointers.push(value + 16);
-                let file = self.image.u64(value + 16, "value")?;
-                // Mostly it is the same again.
-                if last.replace(file) != Some(file) {
-                    self.files.insert(file);
+    /// Calls `each` with every number that is the offset of a string, in file order: where it
+    /// stands, the offset, and whether the string is the name of a file that a value came from.
+    fn each_pointer(
+        &self,
+        mut each: impl FnMut(u64, u64, bool) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        let mut at = HEADER;
+        while at < self.strings {
+            let node = self.image.slice(at, 24, "node")?;
+            let (children, values) = (u64::from(node[8]), number(node, 2));
+            let mut value = at + 24 + children * self.child_size;
+            let end = values.checked_mul(self.value_size).and_then(|len| value.checked_add(len));
+            let end = end.filter(|end| *end <= self.strings);
+            let end =
+                end.ok_or_else(|| Malformed::at(at, "a node does not fit among the nodes"))?;
+            each(at, number(node, 0), false)?;
+            let records = self.image.slice(value, end - value, "values")?;
+            for record in records.chunks_exact(self.value_size as usize) {
+                each(value, number(record, 0), false)?;
+                each(value + 8, number(record, 1), false)?;
+                if self.value_size == VALUE2 {
+                    each(value + 16, number(record, 2), true)?;
                 }
+                value += self.value_size;
             }
+            at = end;
         }
-        Ok(end)
+        Ok(())
     }
 
     /// The string that the pointer at `at` names.
@@ -143,17 +153,17 @@ impl<'a> Hwdb<'a> {
             return Ok(None);
         }
         let mut out = self.image.bytes.to_vec();
-        for at in &self.pointers {
-            let offset = self.image.u64(*at, "string")?;
+        self.each_pointer(|at, offset, _| {
             let before = cuts.range(..offset).next_back();
             if let Some((start, len)) = before
                 && offset < start + len
             {
-                return Err(Malformed::at(*at, "a string is part of the root's path"));
+                return Err(Malformed::at(at, "a string is part of the root's path"));
             }
             let moved: u64 = cuts.range(..offset).map(|(_, len)| len).sum();
-            put(&mut out, *at, offset - moved);
-        }
+            put(&mut out, at, offset - moved);
+            Ok(())
+        })?;
         for (start, len) in cuts.iter().rev() {
             out.drain(*start as usize..(start + len) as usize);
         }
@@ -167,8 +177,7 @@ impl<'a> Hwdb<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if the trie does not end.
-    pub fn facts(&self) -> Result<Facts, Malformed> {
-        let mut facts = Facts::of(self.image.bytes);
+    pub fn facts(&self, mut facts: Facts) -> Result<Facts, Malformed> {
         facts.text("header", "tool version", self.image.u64(8, "header")?.to_string());
         for file in &self.files {
             facts.text("source files", self.image.text(*file, "file's name")?, "");
@@ -205,6 +214,12 @@ impl<'a> Hwdb<'a> {
         key.truncate(start);
         Ok(())
     }
+}
+
+/// The `n`th number of eight bytes in a record.
+fn number(record: &[u8], n: usize) -> u64 {
+    let bytes = record.get(8 * n..8 * n + 8).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u64::from_le_bytes)
 }
 
 fn put(out: &mut [u8], at: u64, value: u64) {

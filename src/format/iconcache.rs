@@ -12,7 +12,7 @@ const NONE: u32 = u32::MAX;
 ///
 /// # Errors
 /// [`Malformed`] if an offset leaves the file or a chain does not end.
-pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
+pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let image = Image { bytes, big: true };
     if (image.u16(0, "header")?, image.u16(2, "header")?) != (1, 0) {
         return Err(Malformed::at(0, "not an icon cache of version 1.0"));
@@ -22,7 +22,6 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
         return Err(Malformed::at(bytes.len(), "the last string's padding is truncated"));
     }
     let (hash, list) = (image.u32(4, "header")?.into(), image.u32(8, "header")?.into());
-    let mut facts = Facts::of(bytes);
     let mut dirs = Vec::new();
     for n in 0..image.count(list, 4, "directories")? {
         let at = image.u32(list + 4 + n * 4, "directories")?.into();

@@ -19,9 +19,8 @@ const KEY: usize = 4096;
 /// # Errors
 /// [`Malformed`] for a binary index with an offset that leaves the file, or whose keys do not end,
 /// and for text that ends within a line.
-pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
+pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let image = Image { bytes, big: true };
-    let mut facts = Facts::of(bytes);
     if bytes.first() != Some(&MAGIC.to_be_bytes()[0]) {
         if !matches!(bytes.last(), None | Some(b'\n' | 0)) {
             return Err(Malformed::at(bytes.len(), "the last line has no end"));
@@ -70,27 +69,28 @@ fn node(
         .ok_or_else(|| Malformed::at(at, "the index's keys do not end"))?;
     let mut below = Vec::new();
     if offset & CHILDREN != 0 {
-        let (first, last) = (byte(image, at)?, byte(image, at + 1)?);
+        let range = image.slice(at, 2, "node")?;
+        let (first, last) = (range[0], range[1]);
         at += 2;
-        for letter in first..=last {
-            below.push((letter, image.u32(at, "child")?));
-            at += 4;
+        let slots = image.slice(at, 4 * (first..=last).count(), "children")?;
+        for (letter, slot) in (first..=last).zip(slots.chunks_exact(4)) {
+            let offset = slot.iter().fold(0, |n, b| n << 8 | u32::from(*b));
+            if offset != 0 {
+                below.push((letter, offset));
+            }
         }
+        at += slots.len() as u64;
     }
     if offset & VALUES != 0 {
         values(image, at, &String::from_utf8_lossy(key), facts)?;
     }
-    for (letter, offset) in below.into_iter().filter(|(_, offset)| *offset != 0) {
+    for (letter, offset) in below {
         key.push(letter);
         node(image, offset, key, left, facts)?;
         key.pop();
     }
     key.truncate(start);
     Ok(())
-}
-
-fn byte(image: Image<'_>, at: u64) -> Result<u8, Malformed> {
-    image.slice(at, 1, "node").map(|b| b[0])
 }
 
 fn values(image: Image<'_>, mut at: u64, key: &str, facts: &mut Facts) -> Result<(), Malformed> {

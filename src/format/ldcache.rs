@@ -20,7 +20,7 @@ const GENERATOR: u32 = 0;
 ///
 /// # Errors
 /// [`Malformed`] if the file is truncated, or not of this format.
-pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
+pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let start = start(bytes)?;
     let image = Image { bytes: &bytes[start..], big: false };
     let flags = image.slice(28, 1, "header")?[0];
@@ -28,7 +28,6 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     let count = image.count(20, ENTRY, "libraries")?;
     let strings = u64::from(image.u32(24, "header")?);
     image.slice(HEADER + count * ENTRY, strings, "string table")?;
-    let mut facts = Facts::of(bytes);
     for at in (0..count).map(|n| HEADER + n * ENTRY) {
         let string = |field| {
             let offset = u64::from(image.u32(at + field, "library")?);

@@ -16,7 +16,7 @@ const CATEGORIES: u64 = 13;
 ///
 /// # Errors
 /// [`Malformed`] if an offset leaves the file.
-pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
+pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let image = [false, true].map(|big| Image { bytes, big });
     let magic = |image: &Image<'_>| image.u32(0, "header").ok() == Some(MAGIC);
     let image =
@@ -33,7 +33,6 @@ pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
     }
     // The order of the records is that in which locales were added.
     locales.sort();
-    let mut facts = Facts::of(bytes);
     // Locales share categories, so what is hashed is more than the file, within reason.
     let mut left = bytes.len() as u64 * 64;
     for (record, name) in locales {

@@ -14,13 +14,13 @@ const DEPTH: usize = 256;
 ///
 /// # Errors
 /// [`Malformed`] if an offset leaves the file, or the tree of suffixes is deeper than 256.
-pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
+pub fn parse(bytes: &[u8], facts: Facts) -> Result<Facts, Malformed> {
     let image = Image { bytes, big: true };
     let version = (image.u16(0, "header")?, image.u16(2, "header")?);
     if !matches!(version, (1, 0..=2)) {
         return Err(Malformed::at(0, "not a MIME cache of version 1.0 to 1.2"));
     }
-    let mut reader = Reader { image, facts: Facts::of(bytes), left: bytes.len() };
+    let mut reader = Reader { image, facts, left: bytes.len() };
     reader.facts.text("header", "version", format!("{}.{}", version.0, version.1));
     reader.pairs(4, "aliases")?;
     reader.parents()?;

@@ -33,15 +33,14 @@ const UNPACKED_MAX: u64 = 64 << 20;
 /// # Errors
 /// [`Malformed`] if the header or a part is damaged, if what is packed does not unpack to at most
 /// 64 MiB, or if text ends within a line.
-pub fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
+pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let image = Image { bytes, big: false };
-    let mut facts = Facts::of(bytes);
     match image.u32(0, "header") {
         Ok(POLICY) => policy(image, &mut facts)?,
         Ok(CONTEXTS) => contexts(image, &mut facts)?,
         _ if bytes.starts_with(b"BZh") => {
             let unpacked = unpack(bytes)?;
-            let mut facts = Facts::of(&unpacked);
+            let mut facts = facts.inside(&unpacked);
             lines("statements", &unpacked, &mut facts)?;
             return facts.finish();
         }

@@ -22,6 +22,8 @@ use super::times::{self, TIMES};
 use super::{Root, put_times_back, unit};
 use crate::tree::{Entry, Kind, Tree};
 
+/// With what every one of them begins.
+const OURS: &[u8] = b".reprofix-";
 const NEW: &str = ".reprofix-new-";
 const READY: &str = ".reprofix-ready-";
 const HOLD: &str = ".reprofix-hold-";
@@ -58,6 +60,9 @@ pub(super) fn tag(name: &[u8]) -> String {
 /// Whether this is one of our temporary names: exact prefix, 16 hexadecimal digits (for *unit* two
 /// digits and a name), regular file.
 pub fn is_leftover(entry: &Entry) -> bool {
+    if !entry.name().starts_with(OURS) {
+        return false;
+    }
     let tag =
         [NEW, READY, HOLD, TIMES].iter().find_map(|p| entry.name().strip_prefix(p.as_bytes()));
     let hex = |t: &[u8]| t.len() == 16 && t.iter().all(u8::is_ascii_hexdigit);

@@ -43,6 +43,6 @@ impl Plugin for Hwdb {
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        known::compare(|bytes| hwdb::parse(bytes)?.facts(), &a.content(), &b.content())
+        known::compare(|bytes, facts| hwdb::parse(bytes)?.facts(facts), &a.content(), &b.content())
     }
 }

@@ -9,8 +9,8 @@ use crate::format::Malformed;
 use crate::format::facts::Facts;
 use crate::tree::{Entry, Kind};
 
-/// What a format's reader gives.
-pub(super) type Reader = fn(&[u8]) -> Result<Facts, Malformed>;
+/// A format's reader: it adds what a file says to facts, which may only be counted.
+pub(super) type Reader = fn(&[u8], Facts) -> Result<Facts, Malformed>;
 
 /// A plugin made of a page, globs over logical paths, and a reader.
 pub(super) struct Known {
@@ -90,7 +90,7 @@ impl Plugin for Known {
                     false => Verdict::Unparsed(Malformed::at(0, "the file is empty")),
                 }
             }
-            Want::Bytes => match (self.reader)(&file.bytes) {
+            Want::Bytes => match (self.reader)(&file.bytes, Facts::counted(&file.bytes)) {
                 Ok(_) => Verdict::Keep,
                 Err(what) => Verdict::Unparsed(what),
             },
@@ -114,7 +114,7 @@ fn is_one(entry: &Entry, globs: &OnceLock<Globs>, paths: &'static [&'static str]
 
 /// What a format's reader finds to differ, or which side it does not understand, and why.
 pub(super) fn compare(reader: Reader, a: &[u8], b: &[u8]) -> Vec<String> {
-    let (left, right) = match (reader(a), reader(b)) {
+    let (left, right) = match (reader(a, Facts::of(a)), reader(b, Facts::of(b))) {
         (Ok(left), Ok(right)) => (left, right),
         (left, right) => {
             let sides = [("first", left.err()), ("second", right.err())];

@@ -42,8 +42,7 @@ static PAGE: Page = Page {
 };
 
 /// `NAME=VALUE` lines; other text is a line by its number.
-fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
-    let mut facts = Facts::of(bytes);
+fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     for (n, line) in String::from_utf8_lossy(bytes).lines().enumerate() {
         match line.split_once('=') {
             Some((name, value)) if !name.contains(' ') => facts.text("fields", name, value),

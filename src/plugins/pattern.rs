@@ -10,16 +10,51 @@ use regex::bytes::Regex;
 /// `*` is anything but a slash, `**` anything, `?` one byte but a slash, `{a,b}` a choice,
 /// `[…]` a class. A glob matches the whole path.
 #[derive(Debug)]
-pub(crate) struct Globs(Vec<Glob>);
+pub(crate) struct Globs {
+    globs: Vec<Glob>,
+    /// For each glob each choice of what its paths can begin and end with.
+    ends: Vec<Ends>,
+}
 
-/// One glob. Most paths are told apart by its literal ends, and an expression that no path of a
-/// tree comes near to is never compiled.
+/// One glob. An expression that no path of a tree comes near to is never compiled.
 #[derive(Debug)]
 struct Glob {
     glob: String,
-    starts: Vec<String>,
-    ends: Vec<String>,
     compiled: OnceLock<Regex>,
+}
+
+/// With what a path that a glob matches can begin and end: they tell most paths apart. Asked a
+/// hundred times a path, so the bytes that are looked at first stand here, not behind a pointer.
+#[derive(Debug)]
+struct Ends {
+    /// The last byte of the start and the first of the end, which differ sooner than the others: what
+    /// paths have in common is where they begin and end. 0 of what is empty.
+    probes: [u8; 2],
+    lengths: [u16; 2],
+    glob: u32,
+    texts: Box<[String; 2]>,
+}
+
+impl Ends {
+    fn new(glob: usize, start: String, end: String) -> Self {
+        let length = |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX);
+        let first = |byte: Option<&u8>| byte.copied().unwrap_or_default();
+        Ends {
+            probes: [first(start.as_bytes().last()), first(end.as_bytes().first())],
+            lengths: [length(&start), length(&end)],
+            glob: glob as u32,
+            texts: Box::new([start, end]),
+        }
+    }
+
+    fn fit(&self, path: &[u8]) -> bool {
+        let [start, end] = self.lengths.map(usize::from);
+        let begins = start == 0 || path.get(start - 1) == Some(&self.probes[0]);
+        let at = path.len().wrapping_sub(end);
+        let ends = end == 0 || path.get(at) == Some(&self.probes[1]);
+        let [start, end] = &*self.texts;
+        begins && ends && path.starts_with(start.as_bytes()) && path.ends_with(end.as_bytes())
+    }
 }
 
 impl Globs {
@@ -29,7 +64,18 @@ impl Globs {
     /// If one is malformed, when it is first needed: the tables are constants, and a test compiles
     /// each.
     pub(super) fn new<'a>(globs: impl IntoIterator<Item = &'a str>) -> Self {
-        Globs(globs.into_iter().map(Glob::new).collect())
+        Self::of(globs.into_iter().map(Glob::new).collect())
+    }
+
+    fn of(globs: Vec<Glob>) -> Self {
+        let mut all = Vec::new();
+        for (index, glob) in globs.iter().enumerate() {
+            for start in starts(&glob.glob) {
+                let ends = ends(&glob.glob).into_iter();
+                all.extend(ends.map(|end| Ends::new(index, start.clone(), end)));
+            }
+        }
+        Globs { globs, ends: all }
     }
 
     /// Globs that a person wrote. The error is the expression's own message.
@@ -41,25 +87,22 @@ impl Globs {
             let regex = Regex::new(&to_regex(&glob.glob))?;
             Ok(Glob { compiled: regex.into(), ..glob })
         };
-        globs.into_iter().map(compiled).collect::<Result<_, _>>().map(Globs)
+        globs.into_iter().map(compiled).collect::<Result<_, _>>().map(Globs::of)
     }
 
     /// The indices of the globs that match all of `path`, in their order.
     pub(crate) fn all(&self, path: &[u8]) -> impl Iterator<Item = usize> {
-        self.0.iter().enumerate().filter(|(_, glob)| glob.matches(path)).map(|(index, _)| index)
+        let mut asked = None;
+        let fitting = self.ends.iter().filter(|ends| ends.fit(path)).map(|ends| ends.glob as usize);
+        fitting.filter(move |glob| {
+            asked.replace(*glob) != Some(*glob) && self.globs[*glob].regex().is_match(path)
+        })
     }
 }
 
 impl Glob {
     fn new(glob: &str) -> Self {
-        let (starts, ends) = (starts(glob), ends(glob));
-        Glob { glob: glob.to_owned(), starts, ends, compiled: OnceLock::new() }
-    }
-
-    fn matches(&self, path: &[u8]) -> bool {
-        self.starts.iter().any(|start| path.starts_with(start.as_bytes()))
-            && self.ends.iter().any(|end| path.ends_with(end.as_bytes()))
-            && self.regex().is_match(path)
+        Glob { glob: glob.to_owned(), compiled: OnceLock::new() }
     }
 
     fn regex(&self) -> &Regex {

@@ -27,10 +27,9 @@ static PAGE: Page = Page {
 };
 
 /// Each leaf of the JSON by its pointer.
-fn parse(bytes: &[u8]) -> Result<Facts, Malformed> {
+fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let value: Value = serde_json::from_slice(bytes)
         .map_err(|e| Malformed::at(e.column(), format!("line {}: not JSON", e.line())))?;
-    let mut facts = Facts::of(bytes);
     leaves(&value, &mut String::new(), &mut facts);
     facts.finish()
 }

@@ -10,7 +10,7 @@ use reprofix::format::Malformed;
 use reprofix::format::rpmdb::diff::diff;
 use reprofix::format::rpmdb::dump::{self, Times};
 use reprofix::format::rpmdb::header::{Header, tag};
-use reprofix::format::rpmdb::sqlite::{Canonical, Files, canonical, read};
+use reprofix::format::rpmdb::sqlite::{Canonical, Files, canonical, packages, read};
 use reprofix::format::rpmdb::{INSTALLTID_INDEX, Logical};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
@@ -89,6 +89,43 @@ fn what_is_not_an_rpm_database_is_refused_with_the_reason() {
     }
     assert!(canon(&[]).unwrap_err().to_string().contains("empty"));
     assert!(canon(&[0; 8192]).unwrap_err().to_string().contains("no SQLite database header"));
+}
+
+/// The packages as they are found without SQLite.
+fn scanned(db: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, Malformed> {
+    let mut found = Vec::new();
+    packages(&alone(db), &mut |hnum, blob| {
+        found.push((hnum, blob.to_vec()));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// That SQLite finds the same packages.
+fn assert_scanned(db: &[u8], what: &str) {
+    let read = read(&alone(db)).unwrap().packages.into_iter();
+    let read: Vec<_> = read.map(|p| (p.hnum, p.blob.whole().to_vec())).collect();
+    assert!(scanned(db).unwrap() == read, "{what}");
+}
+
+#[test]
+fn packages_are_found_without_sqlite_too() {
+    for name in ["sqlite/one", "sqlite/rev", "real/sqlite/cbl-mariner-2"] {
+        assert_scanned(&db(name), name);
+        assert_scanned(&canon(&db(name)).unwrap().bytes, name);
+    }
+    let whole = db("sqlite/one");
+    for cut in (0..whole.len()).step_by(4093) {
+        assert!(scanned(&whole[..cut]).is_err(), "cut at {cut}");
+    }
+    // Damage is an error or another package, and no panic.
+    for at in (0..whole.len()).step_by(997).chain(0..200) {
+        let mut damaged = whole.clone();
+        for value in [0, 1, 0x7f, 0xff] {
+            damaged[at] = value;
+            let _ = scanned(&damaged);
+        }
+    }
 }
 
 #[test]
@@ -177,6 +214,7 @@ proptest! {
         let long = by_library(&schema, &world, &history, EPOCH + 1);
         let short = by_library(&schema, &world, &shortest(&history), EPOCH + 1_000_000);
         prop_assert!(canon(&long).unwrap().bytes == canon(&short).unwrap().bytes);
+        assert_scanned(&long, "a long history");
     }
 }
 

@@ -111,8 +111,12 @@ pub struct Value<'a> {
 impl<'a> Value<'a> {
     /// The strings, without their NULs; none if the value is not text.
     pub fn strings(self) -> impl Iterator<Item = &'a [u8]> {
-        let text = if self.kind.width().is_none() { self.bytes } else { &[] };
-        text.split_inclusive(|&b| b == 0).map(|s| &s[..s.len() - 1])
+        let mut rest = if self.kind.width().is_none() { self.bytes } else { &[] };
+        std::iter::from_fn(move || {
+            let string = &rest[..memchr::memchr(0, rest)?];
+            rest = &rest[string.len() + 1..];
+            Some(string)
+        })
     }
 
     /// The first string; `None` if the value is not text.

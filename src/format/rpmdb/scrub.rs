@@ -226,7 +226,7 @@ pub(super) fn local_payload(payload: usize, table: bool, usable: usize) -> usize
 }
 
 /// A variable-length integer of one to nine bytes; `at` moves behind it.
-fn varint(page: &[u8], at: &mut usize) -> Option<u64> {
+pub(super) fn varint(page: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0u64;
     for n in 0..9 {
         let byte = *page.get(*at)?;
@@ -242,10 +242,10 @@ fn varint(page: &[u8], at: &mut usize) -> Option<u64> {
     Some(value)
 }
 
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
 }
 
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }

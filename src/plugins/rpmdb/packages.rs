@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::hash::BuildHasher as _;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rayon::prelude::*;
+use foldhash::fast::RandomState;
 use sha2::digest::DynDigest;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
@@ -17,6 +18,8 @@ use crate::tree::{self, Kind, Tree};
 
 /// Symbolic links followed for one packaged directory before giving up.
 const MAX_LINKS: usize = 40;
+/// Bytes of a digest, at most: SHA-512's.
+const DIGEST_MAX: usize = 64;
 /// Most paths that are kept; beyond them a database is refused.
 const MAX_PATHS: usize = 20_000_000;
 
@@ -61,7 +64,7 @@ pub struct Owner<'a> {
 
 /// All packaged paths of one tree.
 ///
-/// Memory: the paths and digests once, one after the other, and 24 bytes a path.
+/// Memory: the paths and digests once, one after the other, and 32 bytes a path.
 #[derive(Clone, Debug, Default)]
 pub struct Packages {
     nevras: Vec<String>,
@@ -71,6 +74,8 @@ pub struct Packages {
 
 #[derive(Clone, Copy, Debug)]
 struct Claim {
+    /// Of its path. Claims are sorted by it: numbers compare faster than paths.
+    hash: u64,
     start: u64,
     path: u32,
     package: u32,
@@ -84,19 +89,31 @@ impl Packages {
     ///
     /// The outer error is the tree's, the inner one a database that cannot be read.
     pub fn load(tree: &dyn Tree) -> io::Result<Result<Self, Malformed>> {
+        let kind = |path: &Path| Some(tree.lookup(path).ok()??.kind);
+        Self::load_with(tree, &|path| kind(path) == Some(Kind::Symlink))
+    }
+
+    /// The same for whoever knows already which paths of `tree` are symbolic links.
+    pub fn load_with(
+        tree: &dyn Tree,
+        is_link: &dyn Fn(&Path) -> bool,
+    ) -> io::Result<Result<Self, Malformed>> {
         match Database::of_tree(tree)? {
-            Some(database) => Ok(Self::of(&database, tree)),
+            Some(database) => Ok(Self::of(&database, tree, is_link)),
             None => Ok(Ok(Packages::default())),
         }
     }
 
-    /// The packaged paths that `database` knows, as they lie in `tree`.
-    /// Fails on a database that cannot be read.
-    pub fn of(database: &Database, tree: &dyn Tree) -> Result<Self, Malformed> {
+    fn of(
+        database: &Database,
+        tree: &dyn Tree,
+        is_link: &dyn Fn(&Path) -> bool,
+    ) -> Result<Self, Malformed> {
         let mut packages = Packages::default();
-        let mut real = Real { tree, dirs: HashMap::new(), known: HashMap::new() };
+        let mut real = Real { tree, is_link, dirs: HashMap::default(), known: HashMap::default() };
         database.packages(&mut |_, blob| packages.add(&Header::parse(blob)?, &mut real))?;
-        packages.sort();
+        // Not by rayon: its threads, while they wait, take other work, which may be waiting for us.
+        packages.claims.sort_unstable_by_key(|claim| claim.hash);
         Ok(packages)
     }
 
@@ -104,10 +121,13 @@ impl Packages {
     /// A compose's `usr/etc/` counts as `etc/`.
     pub fn owners(&self, path: &Path) -> impl Iterator<Item = Owner<'_>> {
         let path = tree::logical(path);
-        let first = self.claims.partition_point(|claim| self.path(claim) < &*path);
+        let hash = hash(&path);
+        let first = self.claims.partition_point(|claim| claim.hash < hash);
         let claims = self.claims.get(first..).unwrap_or_default();
-        let mine = claims.iter().take_while(move |claim| *self.path(claim) == *path);
-        mine.map(|claim| self.owner(claim))
+        let mine = claims.iter().take_while(|claim| claim.hash == hash);
+        let mut mine: Vec<&Claim> = mine.filter(|claim| *self.path(claim) == *path).collect();
+        mine.sort_unstable_by_key(|c| (self.nevras.get(c.package as usize), c.start));
+        mine.into_iter().map(|claim| self.owner(claim))
     }
 
     /// Whether a package owns `path`, its first owner's NEVRA.
@@ -163,15 +183,6 @@ impl Packages {
         self.text.get(start..start + claim.path as usize).unwrap_or_default()
     }
 
-    fn sort(&mut self) {
-        let mut claims = std::mem::take(&mut self.claims);
-        let nevra = |c: &Claim| self.nevras.get(c.package as usize);
-        claims.par_sort_unstable_by(|a, b| {
-            (self.path(a), nevra(a), a.start).cmp(&(self.path(b), nevra(b), b.start))
-        });
-        self.claims = claims;
-    }
-
     /// Adds the files of one package.
     fn add(&mut self, header: &Header<'_>, real: &mut Real<'_>) -> Result<(), Malformed> {
         let package = self.nevras.len() as u32;
@@ -181,21 +192,22 @@ impl Packages {
         let mut digests = strings(header, tag::FILEDIGESTS);
         let algorithm = header.get(tag::FILEDIGESTALGO).and_then(Value::u32).unwrap_or(1);
         for base in strings(header, tag::BASENAMES) {
-            let digest = digests.next().and_then(unhex).unwrap_or_default();
             let dir = indexes.next().and_then(|n| dirs.get(usize::try_from(n).ok()?));
             let dir = dir.ok_or_else(|| Malformed::at(0u64, "a file has no directory"))?;
             if self.claims.len() >= MAX_PATHS {
                 return Err(Malformed::at(0u64, format!("more than {MAX_PATHS} packaged paths")));
             }
             let start = self.text.len() as u64;
-            for part in [dir, base, &digest] {
-                self.text.extend_from_slice(part);
-            }
+            self.text.extend_from_slice(dir);
+            self.text.extend_from_slice(base);
+            let hash = hash(&self.text[start as usize..]);
+            let digest = unhex(digests.next().unwrap_or_default(), &mut self.text);
             self.claims.push(Claim {
+                hash,
                 start,
                 path: (dir.len() + base.len()) as u32,
                 package,
-                digest: u8::try_from(digest.len()).unwrap_or(0),
+                digest: u8::try_from(digest).unwrap_or(0),
                 algorithm: u8::try_from(algorithm).unwrap_or(0),
             });
         }
@@ -203,25 +215,53 @@ impl Packages {
     }
 }
 
+/// The hash of a logical path, for this program only.
+fn hash(path: &[u8]) -> u64 {
+    foldhash::fast::FixedState::default().hash_one(path)
+}
+
 /// The strings of a tag; none if the header lacks it.
 fn strings<'a>(header: &Header<'a>, number: u32) -> impl Iterator<Item = &'a [u8]> {
     header.get(number).into_iter().flat_map(Value::strings)
 }
 
-/// The bytes that hexadecimal digits stand for.
-fn unhex(text: &[u8]) -> Option<Vec<u8>> {
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let pairs =
-        text.chunks(2).map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?));
-    pairs.collect()
+/// Appends the bytes that hexadecimal digits stand for: how many, none if they are no such digits.
+fn unhex(text: &[u8], out: &mut Vec<u8>) -> usize {
+    const DIGITS: [u8; 256] = digits();
+    let (mut bytes, mut seen) = ([0; DIGEST_MAX], 0);
+    let Some(bytes) = bytes.get_mut(..text.len() / 2) else { return 0 };
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        let [high, low] = [DIGITS[usize::from(pair[0])], DIGITS[usize::from(pair[1])]];
+        seen |= high | low;
+        *byte = high << 4 | low & 15;
+    }
+    if seen > 15 || !text.len().is_multiple_of(2) {
+        return 0;
+    }
+    out.extend_from_slice(bytes);
+    bytes.len()
+}
+
+/// What each byte stands for as a hexadecimal digit; 255 if it is none.
+const fn digits() -> [u8; 256] {
+    let mut digits = [u8::MAX; 256];
+    let mut n = 0;
+    while n < 16 {
+        digits[b"0123456789abcdef"[n] as usize] = n as u8;
+        digits[b"0123456789ABCDEF"[n] as usize] = n as u8;
+        n += 1;
+    }
+    digits
 }
 
 /// Where packaged directories really are in a tree.
 struct Real<'a> {
     tree: &'a dyn Tree,
+    is_link: &'a dyn Fn(&Path) -> bool,
     /// Prefixes by packaged directory name: packages share most of them.
-    dirs: HashMap<Vec<u8>, Vec<u8>>,
-    known: HashMap<OsString, PathBuf>,
+    dirs: HashMap<Vec<u8>, Vec<u8>, RandomState>,
+    /// Where a path without a link before its last component leads; `None`: it is no link.
+    known: HashMap<OsString, Option<PathBuf>, RandomState>,
 }
 
 impl Real<'_> {
@@ -244,30 +284,30 @@ impl Real<'_> {
     /// `path` with every symbolic link of the tree followed, below the root; `links` more may
     /// be followed. What cannot be read counts as no link.
     fn resolve(&mut self, path: &Path, links: usize) -> PathBuf {
-        if let Some(known) = self.known.get(path.as_os_str()) {
-            return known.clone();
-        }
         let mut real = PathBuf::new();
         for component in path.components() {
             match component {
-                Component::Normal(name) => real = self.step(real.join(name), links),
+                Component::Normal(name) => {
+                    real.push(name);
+                    real = self.step(real, links);
+                }
                 Component::ParentDir => {
                     real.pop();
                 }
                 _ => {}
             }
         }
-        self.known.insert(path.into(), real.clone());
         real
     }
 
     /// Follows `path`, whose parent is no link, if it is one.
     fn step(&mut self, path: PathBuf, links: usize) -> PathBuf {
-        if let Some(known) = self.known.get(path.as_os_str()) {
-            return known.clone();
+        match self.known.get(path.as_os_str()) {
+            Some(None) => return path,
+            Some(Some(real)) => return real.clone(),
+            None => {}
         }
-        let is_link = self.tree.lookup(&path).ok().flatten();
-        let is_link = is_link.is_some_and(|entry| entry.kind == Kind::Symlink);
+        let is_link = (self.is_link)(&path);
         let target = if is_link { self.tree.readlink(&path).ok().flatten() } else { None };
         let real = match target.filter(|_| links > 0) {
             Some(target) if target.is_absolute() => self.resolve(&target, links - 1),
@@ -275,9 +315,12 @@ impl Real<'_> {
                 let parent = path.parent().unwrap_or(Path::new(""));
                 self.resolve(&parent.join(target), links - 1)
             }
-            None => path.clone(),
+            None => {
+                self.known.insert(path.clone().into(), None);
+                return path;
+            }
         };
-        self.known.insert(path.into(), real.clone());
+        self.known.insert(path.into(), Some(real.clone()));
         real
     }
 }

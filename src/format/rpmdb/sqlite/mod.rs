@@ -15,6 +15,7 @@ mod contents;
 mod pages;
 mod record;
 mod rows;
+mod scan;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -111,8 +112,12 @@ pub fn read(files: &Files<'_>) -> Result<Logical<'static>, Malformed> {
 }
 
 /// Calls `each` with the hnum and header blob of every package of `files`, one at a time, by
-/// hnum. Fails as [`read`] does, or as `each` does.
+/// hnum. Fails as [`read`] does, or as `each` does; of a database without a log or journal nothing
+/// but the way to its packages is looked at.
 pub fn packages(files: &Files<'_>, each: &mut EachPackage<'_>) -> Result<(), Malformed> {
+    if files.wal.is_empty() && files.journal.is_empty() {
+        return scan::packages(files.db, each);
+    }
     let old = Source::open(files)?;
     Schema::read(&old.db)?;
     each_blob(&old.db, each)

@@ -1,0 +1,166 @@
+//! The packages of a database without SQLite, for whoever only wants to know what they are: no copy
+//! of the file, and no page of it in a cache. Whatever is to be written anew is read by SQLite.
+//!
+//! Follows <https://sqlite.org/fileformat2.html>, sections 1.6, 2.1 and 2.6.
+
+use std::borrow::Cow;
+
+use super::contents::PACKAGES;
+use super::refused;
+use crate::format::Malformed;
+use crate::format::rpmdb::EachPackage;
+use crate::format::rpmdb::scrub::{be16, be32, local_payload, page_size, varint};
+
+/// Bytes of the file header, which page 1 begins with.
+const FILE_HEADER: usize = 100;
+/// Most levels a b-tree may have; SQLite's own limit is 20.
+const MAX_DEPTH: usize = 20;
+
+/// Called with a row's number and its record.
+type EachRow<'c> = dyn FnMut(i64, &[u8]) -> Result<(), Malformed> + 'c;
+
+/// Calls `each` for every package of `db`, which has no log, by hnum.
+///
+/// Fails where a page that leads to them is no page of a table, or used twice, where there is no
+/// table of packages, or as `each` does.
+pub(super) fn packages(db: &[u8], each: &mut EachPackage<'_>) -> Result<(), Malformed> {
+    if be32(db, 56).is_none_or(|encoding| encoding > 1) {
+        return Err(Malformed::at(56u64, "its text is not in UTF-8"));
+    }
+    let mut root = None;
+    Scan::new(db)?.rows(1, 0, &mut |_, record| {
+        let columns = columns(record).ok_or_else(|| refused("a row of the schema is no record"))?;
+        if let [(_, b"table"), (_, name), _, (_, number), ..] = columns[..]
+            && name == PACKAGES.as_bytes()
+        {
+            root = Some(number.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)));
+        }
+        Ok(())
+    })?;
+    let root = root.ok_or_else(|| refused(format!("it has no table {PACKAGES}")))?;
+    Scan::new(db)?.rows(root, 0, &mut |number, record| {
+        let hnum = u32::try_from(number).map_err(|_| refused(format!("hnum {number}")))?;
+        match columns(record).as_deref() {
+            // Even types from twelve on are blobs.
+            Some([_, (kind, blob)]) if *kind >= 12 && kind.is_multiple_of(2) => {
+                let inside =
+                    |e: Malformed| Malformed { what: format!("hnum {hnum}: {}", e.what), ..e };
+                each(hnum, blob).map_err(inside)
+            }
+            _ => Err(refused(format!("package of hnum {hnum} is no blob"))),
+        }
+    })
+}
+
+/// The columns of a record: the serial type of each and its bytes; `None` if it is none.
+fn columns(record: &[u8]) -> Option<Vec<(u64, &[u8])>> {
+    let mut at = 0;
+    let header = usize::try_from(varint(record, &mut at)?).ok()?;
+    let (types, mut rest) = record.split_at_checked(header)?;
+    let mut columns = Vec::with_capacity(5);
+    while at < header {
+        let kind = varint(types, &mut at)?;
+        let length = match kind {
+            0 | 8 | 9 => 0,
+            5 => 6,
+            6 | 7 => 8,
+            1..=4 => usize::try_from(kind).ok()?,
+            _ => usize::try_from(kind.checked_sub(12)? / 2).ok()?,
+        };
+        let (bytes, after) = rest.split_at_checked(length)?;
+        columns.push((kind, bytes));
+        rest = after;
+    }
+    Some(columns)
+}
+
+/// A walk over the pages of one table.
+struct Scan<'a> {
+    db: &'a [u8],
+    page: usize,
+    usable: usize,
+    /// Pages that may still be read: there are no more.
+    left: usize,
+}
+
+impl<'a> Scan<'a> {
+    fn new(db: &'a [u8]) -> Result<Self, Malformed> {
+        let page = page_size(db)?;
+        let usable = page - usize::from(db[20]);
+        if !db.len().is_multiple_of(page) {
+            return Err(Malformed::at(db.len(), "database is truncated inside a page"));
+        }
+        if usable < 480 {
+            return Err(Malformed::at(20u64, "pages have too little room"));
+        }
+        Ok(Scan { db, page, usable, left: db.len() / page })
+    }
+
+    /// Where page `number` begins, and its bytes.
+    fn page(&mut self, number: u32) -> Result<(usize, &'a [u8]), Malformed> {
+        let start = (number as usize).wrapping_sub(1).saturating_mul(self.page);
+        let page = self.db.get(start..start.saturating_add(self.page));
+        let page = page.ok_or_else(|| refused(format!("page {number} does not exist")))?;
+        self.left =
+            self.left.checked_sub(1).ok_or_else(|| Malformed::at(start, "pages are used twice"))?;
+        Ok((start, page))
+    }
+
+    /// Calls `each` for the rows of the table whose root is page `number`.
+    fn rows(&mut self, number: u32, depth: usize, each: &mut EachRow<'_>) -> Result<(), Malformed> {
+        let (start, page) = self.page(number)?;
+        let bad = || Malformed::at(start, format!("page {number} is no page of a table"));
+        let header = if number == 1 { FILE_HEADER } else { 0 };
+        let interior = match page[header] {
+            5 if depth < MAX_DEPTH => true,
+            13 => false,
+            _ => return Err(bad()),
+        };
+        let cells = usize::from(be16(page, header + 3).ok_or_else(bad)?);
+        let pointers = header + if interior { 12 } else { 8 };
+        for n in 0..cells {
+            let mut at = usize::from(be16(page, pointers + 2 * n).ok_or_else(bad)?);
+            if interior {
+                self.rows(be32(page, at).ok_or_else(bad)?, depth + 1, each)?;
+                continue;
+            }
+            let size = varint(page, &mut at).and_then(|size| usize::try_from(size).ok());
+            let row = varint(page, &mut at).ok_or_else(bad)?;
+            let size = size.filter(|size| *size <= self.db.len()).ok_or_else(bad)?;
+            let record = self.payload(page, at, size).ok_or_else(bad)??;
+            each(row.cast_signed(), &record)?;
+        }
+        match interior {
+            true => self.rows(be32(page, header + 8).ok_or_else(bad)?, depth + 1, each),
+            false => Ok(()),
+        }
+    }
+
+    /// The payload of `size` bytes that begins at byte `at` of `page`; `None` if it does not.
+    fn payload(
+        &mut self,
+        page: &'a [u8],
+        at: usize,
+        size: usize,
+    ) -> Option<Result<Cow<'a, [u8]>, Malformed>> {
+        let local = local_payload(size, true, self.usable);
+        let here = page.get(at..at.checked_add(local)?)?;
+        if local == size {
+            return Some(Ok(here.into()));
+        }
+        Some(self.overflow(here, be32(page, at + local)?, size).map(Cow::Owned))
+    }
+
+    /// `here` and what of `size` bytes is on other pages, from page `next` on.
+    fn overflow(&mut self, here: &[u8], mut next: u32, size: usize) -> Result<Vec<u8>, Malformed> {
+        let mut whole = Vec::with_capacity(size);
+        whole.extend_from_slice(here);
+        while whole.len() < size {
+            let (_, page) = self.page(next)?;
+            next = be32(page, 0).unwrap_or_default();
+            let held = (size - whole.len()).min(self.usable - 4);
+            whole.extend_from_slice(&page[4..4 + held]);
+        }
+        Ok(whole)
+    }
+}
