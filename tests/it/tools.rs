@@ -40,7 +40,7 @@ const READ_ELSEWHERE: &[(&str, Proof)] = &[
     ("fontconfig", Proof::Test("tools", "fontconfig_takes_the_clamped_cache_as_valid")),
     ("gio-modules", Proof::Lines),
     ("glib-schemas", Proof::Unwritten),
-    ("hwdb", Proof::Test("pairs", "what_the_real_tool_made_twice_becomes_one")),
+    ("hwdb", Proof::Test("tools", "systemd_finds_the_same_in_the_hardware_database")),
     ("icon-cache", Proof::Unwritten),
     ("initramfs", Proof::Bed("tests/e2e/initramfs")),
     ("javadoc", Proof::Lines),
@@ -131,6 +131,19 @@ fn modprobe_finds_what_depmod_wrote() {
     let command = ["modprobe", "-d", dir, "-S", "6.1.0", "-D", "two"];
     if let Some(said) = run(&command) {
         assert!(said.contains("two.ko"), "{said}");
+    }
+}
+
+/// systemd reads only the databases of the running system: in a sandbox the golden one is that.
+#[test]
+fn systemd_finds_the_same_in_the_hardware_database() {
+    let database = cases().join("hwdb/root/out/etc/udev/hwdb.bin");
+    let database = database.to_str().expect("UTF-8");
+    let sandbox = ["bwrap", "--ro-bind", "/", "/", "--tmpfs", "/etc/udev"];
+    let query = ["systemd-hwdb", "query", "evdev:name:one1:"];
+    let command = [&sandbox[..], &["--ro-bind", database, "/etc/udev/hwdb.bin"], &query].concat();
+    if let Some(said) = run(&command) {
+        assert_eq!(said, "X_ONE=1\nX_TWO=4\n");
     }
 }
 
