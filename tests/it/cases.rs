@@ -234,12 +234,6 @@ const MARKS: &[(&str, usize)] = &[
     ("zip", 4),
 ];
 
-/// Plugins whose files are large and written anew at each cut that is not noticed: those are cut at
-/// [`DATABASE_CUTS`] places, and at every byte, for many minutes, where [`EVERY_CUT`] is set.
-const DATABASES: &[&str] = &["dnf-history", "rpmdb"];
-const DATABASE_CUTS: usize = 4096;
-const EVERY_CUT: &str = "REPROFIX_EVERY_CUT";
-
 /// Files of two parts, and from where to where they may end behind the first: then they are whole.
 const WHOLE: &[(&str, std::ops::Range<usize>)] = &[
     // JSON without its last line feed.
@@ -320,12 +314,7 @@ fn cuts(
         return None;
     }
     let data = &tree.0[&entry.path].data;
-    let step = match DATABASES.contains(&name) && std::env::var_os(EVERY_CUT).is_none() {
-        true => 1 + data.len() / DATABASE_CUTS,
-        false => 1,
-    };
-    let lengths: Vec<_> = (0..data.len()).step_by(step).collect();
-    let first = lengths.into_par_iter().find_map_first(|length| {
+    let first = (0..data.len()).into_par_iter().find_map_first(|length| {
         if is_whole(name, &entry.path, data, length) {
             return None;
         }
