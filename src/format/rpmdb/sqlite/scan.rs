@@ -24,7 +24,8 @@ type EachRow<'c> = dyn FnMut(i64, &[u8]) -> Result<(), Malformed> + 'c;
 /// Fails where a page that leads to them is no page of a table, or used twice, where there is no
 /// table of packages, or as `each` does.
 pub(super) fn packages(db: &[u8], each: &mut EachPackage<'_>) -> Result<(), Malformed> {
-    if be32(db, 56).is_none_or(|encoding| encoding > 1) {
+    // SQLite itself looks at two bits of that number.
+    if be32(db, 56).is_none_or(|encoding| encoding & 3 > 1) {
         return Err(Malformed::at(56u64, "its text is not in UTF-8"));
     }
     let mut root = None;
