@@ -18,10 +18,10 @@ use crate::tree::{self, Entry, Kind, Time};
 /// Applies `plan` to `root`, of which `entries` is the sorted walk that the plan was made from.
 ///
 /// Content first (in parallel), then multi-step changes in the order of their plugins (a history
-/// before the database that it quotes), then removals from the deepest up, then
-/// times, directories last: every directory that was touched gets the time that
-/// the plan gives it, or the one it had. Gives the paths that changed under our hands since they
-/// were read; they were left alone. The first error stops the run.
+/// before the database that it quotes), then removals from the deepest up, then times, directories
+/// last: every directory that was touched gets the time that the plan gives it, or the one it had.
+/// Gives the paths that changed under our hands since they were read; they were left alone. The
+/// first error stops the run.
 pub fn apply(
     root: &Root,
     entries: &[Entry],
@@ -268,8 +268,7 @@ impl Job<'_> {
     /// Gives directories their times, which touches none above them, and removes the records.
     fn put_back(&self, times: &BTreeMap<&Path, Time>, records: &[PathBuf]) -> io::Result<()> {
         let set = |path: &Path, time| self.root.set_mtime(path, time).map_err(|e| at(path, &e));
-        let all: Vec<(&Path, Time)> = times.iter().map(|(path, time)| (*path, *time)).collect();
-        try_map(all.par_iter(), |(path, time)| set(path, *time))?;
+        times.iter().try_for_each(|(path, time)| set(path, *time))?;
         records.iter().try_for_each(|record| {
             self.root.remove(record)?;
             let top = record.parent().unwrap_or(Path::new(""));

@@ -1,8 +1,8 @@
 //! A generated file as what it says: named facts, which two files compare by.
 //!
 //! Index and cache formats hold no field that may be changed without their generator, but what
-//! they say compares well: their readers here give facts, and [`Facts::compare`] names those that
-//! differ.
+//! they say compares well: their readers here add facts to those of [`Facts::of`] or
+//! [`Facts::counted`], and [`Facts::compare`] names those that differ.
 
 use std::collections::BTreeMap;
 
@@ -46,12 +46,12 @@ pub struct Fact {
 
 impl Facts {
     /// No facts yet of the file `bytes`, whose size bounds what they may take.
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    pub fn of(bytes: &[u8]) -> Self {
         Facts { kept: true, ..Self::counted(bytes) }
     }
 
     /// Facts that are counted and not kept: whether the file `bytes` can be read is what is asked.
-    pub(crate) fn counted(bytes: &[u8]) -> Self {
+    pub fn counted(bytes: &[u8]) -> Self {
         let room = bytes.len().saturating_mul(EXPANSION).saturating_add(1 << 16);
         Facts { list: Vec::new(), room: Some(room), kept: false }
     }

@@ -10,11 +10,11 @@ use std::ops::Range;
 use crate::format::Malformed;
 
 /// Bytes of the database header on page 1.
-const FILE_HEADER: usize = 100;
+pub(super) const FILE_HEADER: usize = 100;
 /// The page that holds this byte is never used: file locks live there.
 const LOCK_BYTE: usize = 1 << 30;
 /// Most levels a b-tree may have; SQLite's own limit is 20.
-const MAX_DEPTH: usize = 20;
+pub(super) const MAX_DEPTH: usize = 20;
 
 /// Zeroes the unused bytes of `db`, a database without free pages whose b-trees begin at the
 /// pages `roots` (that of the schema, 1, included or not). Returns how many bytes were not zero.

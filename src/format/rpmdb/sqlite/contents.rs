@@ -184,12 +184,21 @@ fn each_blob_where(
     while let Some(row) = rows.next().map_err(sql)? {
         let hnum: u32 = row.get(0).map_err(sql)?;
         let ValueRef::Blob(blob) = row.get_ref(1).map_err(sql)? else {
-            return Err(refused(format!("package of hnum {hnum} is no blob")));
+            return Err(no_blob(hnum));
         };
-        let context = |e: Malformed| Malformed { what: format!("hnum {hnum}: {}", e.what), ..e };
-        each(hnum, blob).map_err(context)?;
+        each(hnum, blob).map_err(|e| in_package(hnum, e))?;
     }
     Ok(())
+}
+
+/// The error of a package that is stored as something else than bytes.
+pub(super) fn no_blob(hnum: u32) -> Malformed {
+    refused(format!("package of hnum {hnum} is no blob"))
+}
+
+/// What is wrong, with the package that it is in.
+pub(super) fn in_package(hnum: u32, e: Malformed) -> Malformed {
+    Malformed { what: format!("hnum {hnum}: {}", e.what), ..e }
 }
 
 /// Calls `each` for every row (hnum, idx, key) of an index table.

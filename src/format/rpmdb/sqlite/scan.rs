@@ -3,18 +3,13 @@
 //!
 //! Follows <https://sqlite.org/fileformat2.html>, sections 1.6, 2.1 and 2.6.
 
-use std::borrow::Cow;
-
-use super::contents::PACKAGES;
+use super::contents::{PACKAGES, in_package, no_blob};
 use super::refused;
 use crate::format::Malformed;
 use crate::format::rpmdb::EachPackage;
-use crate::format::rpmdb::scrub::{be16, be32, local_payload, page_size, varint};
-
-/// Bytes of the file header, which page 1 begins with.
-const FILE_HEADER: usize = 100;
-/// Most levels a b-tree may have; SQLite's own limit is 20.
-const MAX_DEPTH: usize = 20;
+use crate::format::rpmdb::scrub::{
+    FILE_HEADER, MAX_DEPTH, be16, be32, local_payload, page_size, varint,
+};
 
 /// Called with a row's number and its record.
 type EachRow<'c> = dyn FnMut(i64, &[u8]) -> Result<(), Malformed> + 'c;
@@ -44,11 +39,9 @@ pub(super) fn packages(db: &[u8], each: &mut EachPackage<'_>) -> Result<(), Malf
         match columns(record).as_deref() {
             // Even types from twelve on are blobs.
             Some([_, (kind, blob)]) if *kind >= 12 && kind.is_multiple_of(2) => {
-                let inside =
-                    |e: Malformed| Malformed { what: format!("hnum {hnum}: {}", e.what), ..e };
-                each(hnum, blob).map_err(inside)
+                each(hnum, blob).map_err(|e| in_package(hnum, e))
             }
-            _ => Err(refused(format!("package of hnum {hnum} is no blob"))),
+            _ => Err(no_blob(hnum)),
         }
     })
 }
@@ -82,6 +75,17 @@ struct Scan<'a> {
     usable: usize,
     /// Pages that may still be read: there are no more.
     left: usize,
+}
+
+/// A row as a leaf has it.
+struct Cell<'a> {
+    row: i64,
+    /// Bytes of its record.
+    size: usize,
+    /// What of the record is in the cell.
+    here: &'a [u8],
+    /// The page on which the record goes on.
+    rest: Option<u32>,
 }
 
 impl<'a> Scan<'a> {
@@ -120,16 +124,16 @@ impl<'a> Scan<'a> {
         let cells = usize::from(be16(page, header + 3).ok_or_else(bad)?);
         let pointers = header + if interior { 12 } else { 8 };
         for n in 0..cells {
-            let mut at = usize::from(be16(page, pointers + 2 * n).ok_or_else(bad)?);
+            let at = usize::from(be16(page, pointers + 2 * n).ok_or_else(bad)?);
             if interior {
                 self.rows(be32(page, at).ok_or_else(bad)?, depth + 1, each)?;
                 continue;
             }
-            let size = varint(page, &mut at).and_then(|size| usize::try_from(size).ok());
-            let row = varint(page, &mut at).ok_or_else(bad)?;
-            let size = size.filter(|size| *size <= self.db.len()).ok_or_else(bad)?;
-            let record = self.payload(page, at, size).ok_or_else(bad)??;
-            each(row.cast_signed(), &record)?;
+            let cell = self.cell(page, at).ok_or_else(bad)?;
+            match cell.rest {
+                None => each(cell.row, cell.here)?,
+                Some(next) => each(cell.row, &self.overflow(&cell, next)?)?,
+            }
         }
         match interior {
             true => self.rows(be32(page, header + 8).ok_or_else(bad)?, depth + 1, each),
@@ -137,29 +141,24 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The payload of `size` bytes that begins at byte `at` of `page`; `None` if it does not.
-    fn payload(
-        &mut self,
-        page: &'a [u8],
-        at: usize,
-        size: usize,
-    ) -> Option<Result<Cow<'a, [u8]>, Malformed>> {
+    /// The cell at byte `at` of a leaf; `None` if there is none.
+    fn cell(&self, page: &'a [u8], mut at: usize) -> Option<Cell<'a>> {
+        let size = usize::try_from(varint(page, &mut at)?).ok()?;
+        let row = varint(page, &mut at)?.cast_signed();
         let local = local_payload(size, true, self.usable);
         let here = page.get(at..at.checked_add(local)?)?;
-        if local == size {
-            return Some(Ok(here.into()));
-        }
-        Some(self.overflow(here, be32(page, at + local)?, size).map(Cow::Owned))
+        let rest = if local < size { Some(be32(page, at + local)?) } else { None };
+        (size <= self.db.len()).then_some(Cell { row, size, here, rest })
     }
 
-    /// `here` and what of `size` bytes is on other pages, from page `next` on.
-    fn overflow(&mut self, here: &[u8], mut next: u32, size: usize) -> Result<Vec<u8>, Malformed> {
-        let mut whole = Vec::with_capacity(size);
-        whole.extend_from_slice(here);
-        while whole.len() < size {
+    /// The record of a cell of which more is on other pages, from page `next` on.
+    fn overflow(&mut self, cell: &Cell<'_>, mut next: u32) -> Result<Vec<u8>, Malformed> {
+        let mut whole = Vec::with_capacity(cell.size);
+        whole.extend_from_slice(cell.here);
+        while whole.len() < cell.size {
             let (_, page) = self.page(next)?;
             next = be32(page, 0).unwrap_or_default();
-            let held = (size - whole.len()).min(self.usable - 4);
+            let held = (cell.size - whole.len()).min(self.usable - 4);
             whole.extend_from_slice(&page[4..4 + held]);
         }
         Ok(whole)
