@@ -53,11 +53,19 @@ const PARSERS: &[Row] = &[
         }
     }),
     ("ostree-dirtree", |bytes| {
-        if let Ok(tree) = ostree::Dirtree::parse(bytes) {
-            assert_eq!(tree.encode(), bytes, "one dirtree, one encoding");
+        if let Ok(tree) = ostree::Dirtree::parse(bytes.to_vec()) {
+            let files: Vec<_> = tree.files().map(|(n, f)| (n.to_vec(), f)).collect();
+            let dirs: Vec<_> = tree.dirs().map(|(n, t, m)| (n.to_vec(), t, m)).collect();
+            let again = ostree::Dirtree::new(&files, &dirs);
+            assert_eq!(again.bytes(), bytes, "one dirtree, one encoding");
         }
     }),
-    ("ostree-xattrs", |bytes| drop(ostree::parse_xattrs(bytes, 0))),
+    ("ostree-xattrs", |bytes| {
+        if let Ok(xattrs) = ostree::parse_xattrs(bytes, 0) {
+            let attrs = ostree::Attrs { uid: 0, gid: 0, mode: 0, xattrs };
+            assert_eq!(&attrs.encode_dirmeta()[12..], bytes, "one list of xattrs, one encoding");
+        }
+    }),
     ("pyc", pyc),
     ("rpm-header", |bytes| {
         let _ = format::rpmdb::header::clamp_needed(bytes, 1);

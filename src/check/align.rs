@@ -1,13 +1,12 @@
 //! Which paths differ: two Merkle trees walked side by side. Equal subtrees are never opened.
 
-use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::format::ostree::{Checksum, Dirtree};
+use crate::format::ostree::{Checksum, Node};
 use crate::source::merkle::{At, Merkle};
 
 /// Differing paths that are listed, at most. A commit of a few objects can stand for any number
@@ -15,15 +14,6 @@ use crate::source::merkle::{At, Merkle};
 const MAX_PATHS: usize = 4_000_000;
 /// Bytes of a path, at most: the system's own limit, so that a tree's depth is bounded.
 const MAX_PATH: usize = 4096;
-
-/// What stands at a path of one side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Node {
-    /// A directory: dirtree and dirmeta.
-    Dir(Checksum, Checksum),
-    /// A file or a symbolic link: its file object.
-    Leaf(Checksum),
-}
 
 /// A path that differs: two directories only by their dirmeta, anything else by its object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,34 +90,11 @@ impl Walk<'_> {
             None => Ok(Arc::default()),
         };
         let (a, b) = (children(self.a, &job.a)?, children(self.b, &job.b)?);
-        let (mut a, mut b) = (nodes(&a).peekable(), nodes(&b).peekable());
-        loop {
-            let order = match (a.peek(), b.peek()) {
-                (None, None) => return Ok(()),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(x), Some(y)) => x.0.cmp(y.0),
-            };
-            let x = if order.is_le() { a.next() } else { None };
-            let y = if order.is_ge() { b.next() } else { None };
-            let Some((name, _)) = x.or(y) else { return Ok(()) };
-            let (x, y) = (x.map(|x| x.1), y.map(|y| y.1));
-            if x != y {
-                self.meet(job.path.join(OsStr::from_bytes(name)), x, y)?;
-            }
+        for (name, [x, y]) in a.differences(&b) {
+            self.meet(job.path.join(OsStr::from_bytes(name)), x, y)?;
         }
+        Ok(())
     }
-}
-
-/// The names of a directory in bytewise order, files and directories together.
-fn nodes(tree: &Dirtree) -> impl Iterator<Item = (&[u8], Node)> {
-    let mut files = tree.files.iter().map(|(n, f)| (n.as_slice(), Node::Leaf(*f))).peekable();
-    let mut dirs = tree.dirs.iter().map(|(n, t, m)| (n.as_slice(), Node::Dir(*t, *m))).peekable();
-    std::iter::from_fn(move || match (files.peek(), dirs.peek()) {
-        (Some(f), Some(d)) if d.0 < f.0 => dirs.next(),
-        (None, Some(_)) => dirs.next(),
-        _ => files.next(),
-    })
 }
 
 fn too_much(path: &Path, why: &str) -> io::Error {

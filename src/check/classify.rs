@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Node, Pair};
-use crate::format::ostree::{Attrs, Checksum};
+use super::Pair;
+use crate::format::ostree::{Attrs, Checksum, Node};
 use crate::source::merkle::{At, Merkle};
 use crate::tree::{Entry, Kind};
 

@@ -16,7 +16,7 @@ mod generic;
 mod look;
 mod run;
 
-pub use align::{Node, Pair, align};
+pub use align::{Pair, align};
 pub use classify::{Change, Difference, Side, classify};
 pub use diffoscope::Diffoscope;
 pub use expect::{Expectations, Expected};

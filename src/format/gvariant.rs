@@ -400,6 +400,9 @@ pub(super) fn offset_width(len: usize) -> usize {
 }
 
 pub(super) fn le(bytes: &[u8]) -> usize {
+    if let [byte] = bytes {
+        return usize::from(*byte);
+    }
     let value = bytes.iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
     usize::try_from(value).unwrap_or(usize::MAX)
 }

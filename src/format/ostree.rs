@@ -7,13 +7,18 @@
 //!
 //! Follows libostree's `ostree-core.h` and the GVariant specification, "Serialisation".
 
+mod dirtree;
+mod framing;
+
 use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
+use self::dirtree::checksum;
+pub use self::dirtree::{Dirtree, Node};
+use self::framing::{Array, encode_array, frame, split, unframe};
 use super::Malformed;
-use super::gvariant::{le, offset_width as width};
 
 /// A SHA-256 that names an object.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,8 +104,9 @@ impl Attrs {
 
     /// The dirmeta object in `bytes`.
     pub fn parse_dirmeta(bytes: &[u8]) -> Result<Self, Malformed> {
-        let (fixed, xattrs) =
-            bytes.split_at_checked(12).ok_or(Malformed::at(bytes.len(), "dirmeta is truncated"))?;
+        let (fixed, xattrs) = bytes
+            .split_at_checked(12)
+            .ok_or_else(|| Malformed::at(bytes.len(), "dirmeta is truncated"))?;
         Ok(Attrs {
             uid: be32(fixed, 0),
             gid: be32(fixed, 4),
@@ -184,72 +190,6 @@ impl FileHasher {
     }
 }
 
-/// A dirtree: the names in a directory and the objects they stand for, each list sorted bytewise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dirtree {
-    /// Files and symbolic links: name, file object.
-    pub files: Vec<(Vec<u8>, Checksum)>,
-    /// Directories: name, dirtree, dirmeta.
-    pub dirs: Vec<(Vec<u8>, Checksum, Checksum)>,
-}
-
-impl Dirtree {
-    /// The bytes of the dirtree object.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        encode_array(&mut out, &self.files, |out, (name, file)| {
-            let start = out.len();
-            let end = c_string(out, name);
-            out.extend_from_slice(&file.0);
-            frame(out, start, &[end]);
-        });
-        let files_end = out.len();
-        encode_array(&mut out, &self.dirs, |out, (name, tree, meta)| {
-            let start = out.len();
-            let end = c_string(out, name);
-            out.extend_from_slice(&tree.0);
-            out.extend_from_slice(&meta.0);
-            frame(out, start, &[end + 32, end]);
-        });
-        frame(&mut out, 0, &[files_end]);
-        out
-    }
-
-    /// The dirtree object in `bytes`: names plain, sorted and unique, or it is malformed.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let ([files_end], body) = unframe::<1>(bytes, 0)?;
-        let (files, dirs) = split(body, files_end, 0)?;
-        let file = |element: &[u8], at: usize| {
-            let ([end], body) = unframe::<1>(element, at)?;
-            let (name, file) = split(body, end, at)?;
-            Ok((parse_name(name, at)?, parse_checksum(file, at)?))
-        };
-        let dir = |element: &[u8], at: usize| {
-            let ([tree_end, name_end], body) = unframe::<2>(element, at)?;
-            let (rest, meta) = split(body, tree_end, at)?;
-            let (name, tree) = split(rest, name_end, at)?;
-            Ok((parse_name(name, at)?, parse_checksum(tree, at)?, parse_checksum(meta, at)?))
-        };
-        let tree = Dirtree {
-            files: parse_array(files, 0, file)?,
-            dirs: parse_array(dirs, files_end, dir)?,
-        };
-        tree.check_order()?;
-        one_encoding(bytes, &tree.encode(), 0)?;
-        Ok(tree)
-    }
-
-    fn check_order(&self) -> Result<(), Malformed> {
-        let sorted =
-            self.files.is_sorted_by(|a, b| a.0 < b.0) && self.dirs.is_sorted_by(|a, b| a.0 < b.0);
-        let both = |name: &Vec<u8>| self.dirs.binary_search_by(|d| d.0.cmp(name)).is_ok();
-        if !sorted || self.files.iter().any(|(name, _)| both(name)) {
-            return Err(Malformed::at(0usize, "the names of a dirtree are not sorted and unique"));
-        }
-        Ok(())
-    }
-}
-
 /// What a commit object says of its tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Root {
@@ -276,8 +216,8 @@ impl Root {
             .and_then(|n| n.checked_add(8))
             .unwrap_or(usize::MAX);
         let (_, dirtree) = split(front, tree_start, 0)?;
-        let dirtree = parse_checksum(dirtree, tree_start)?;
-        Ok(Root { dirtree, dirmeta: parse_checksum(dirmeta, tree_end)? })
+        let dirtree = checksum(dirtree, tree_start)?;
+        Ok(Root { dirtree, dirmeta: checksum(dirmeta, tree_end)? })
     }
 }
 
@@ -305,106 +245,17 @@ fn encode_xattrs(out: &mut Vec<u8>, xattrs: &[(Vec<u8>, Vec<u8>)]) {
 ///
 /// libostree hands them out in this form too, so that a file object's can be read alike.
 pub fn parse_xattrs(bytes: &[u8], base: usize) -> Result<Xattrs, Malformed> {
-    let xattrs = parse_array(bytes, base, |element, at| {
+    let array = Array::parse(bytes, base)?;
+    let xattr = |i: usize| {
+        let (at, element) = array.get(i);
+        let at = base + at;
         let ([end], body) = unframe::<1>(element, at)?;
         let (name, value) = split(body, end, at)?;
-        let name = name.strip_suffix(b"\0").ok_or(Malformed::at(at, "xattr name has no end"))?;
+        let name =
+            name.strip_suffix(b"\0").ok_or_else(|| Malformed::at(at, "xattr name has no end"))?;
         Ok((name.to_vec(), value.to_vec()))
-    })?;
-    let mut encoded = Vec::with_capacity(bytes.len());
-    encode_xattrs(&mut encoded, &xattrs);
-    one_encoding(bytes, &encoded, base)?;
-    Ok(xattrs)
-}
-
-/// Refuses what says `encoded` in other bytes, as libostree does: two objects would be one tree.
-fn one_encoding(bytes: &[u8], encoded: &[u8], base: usize) -> Result<(), Malformed> {
-    let differ = || bytes.iter().zip(encoded).take_while(|(x, y)| x == y).count();
-    match bytes == encoded {
-        true => Ok(()),
-        false => Err(Malformed::at(base + differ(), "not in GVariant's normal form")),
-    }
-}
-
-/// Appends an array of variable-size elements: the elements, then the end of each.
-fn encode_array<T>(out: &mut Vec<u8>, all: &[T], element: impl Fn(&mut Vec<u8>, &T)) {
-    let start = out.len();
-    let mut ends = Vec::with_capacity(all.len());
-    for one in all {
-        element(out, one);
-        ends.push(out.len() - start);
-    }
-    frame(out, start, &ends);
-}
-
-/// Appends framing offsets to what begins at `start`, each as wide as the whole then needs.
-fn frame(out: &mut Vec<u8>, start: usize, ends: &[usize]) {
-    let body = (out.len() - start) as u128;
-    let fits = |width: &usize| body + (*width as u128) * (ends.len() as u128) < 1 << (8 * width);
-    let width = [1, 2, 4].into_iter().find(fits).unwrap_or(8);
-    for end in ends {
-        out.extend_from_slice(&(*end as u64).to_le_bytes()[..width]);
-    }
-}
-
-/// The `N` framing offsets at the end of a tuple, last member's first, and what is before them.
-fn unframe<const N: usize>(bytes: &[u8], base: usize) -> Result<([usize; N], &[u8]), Malformed> {
-    let width = width(bytes.len());
-    let short = || Malformed::at(base + bytes.len(), "tuple is truncated");
-    let body = bytes.len().checked_sub(N * width).ok_or_else(short)?;
-    let (body, offsets) = bytes.split_at(body);
-    let mut out = [0; N];
-    for (slot, offset) in out.iter_mut().zip(offsets.chunks_exact(width)) {
-        *slot = le(offset);
-    }
-    Ok((out, body))
-}
-
-fn split(bytes: &[u8], at: usize, base: usize) -> Result<(&[u8], &[u8]), Malformed> {
-    bytes
-        .split_at_checked(at)
-        .ok_or_else(|| Malformed::at(base, "a framing offset is out of range"))
-}
-
-fn parse_array<'a, T>(
-    bytes: &'a [u8],
-    base: usize,
-    element: impl Fn(&'a [u8], usize) -> Result<T, Malformed>,
-) -> Result<Vec<T>, Malformed> {
-    if bytes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let bad = |at: usize| Malformed::at(base + at, "a framing offset is out of range");
-    let width = width(bytes.len());
-    let last = bytes.len().checked_sub(width).ok_or(bad(0))?;
-    let body = le(&bytes[last..]);
-    let offsets = bytes.get(body..).ok_or(bad(last))?;
-    if !offsets.len().is_multiple_of(width) {
-        return Err(bad(last));
-    }
-    let mut out = Vec::with_capacity(offsets.len() / width);
-    let mut start = 0;
-    for offset in offsets.chunks_exact(width) {
-        let end = le(offset);
-        let piece = bytes[..body].get(start..end).ok_or(bad(start))?;
-        out.push(element(piece, base + start)?);
-        start = end;
-    }
-    Ok(out)
-}
-
-fn parse_name(bytes: &[u8], at: usize) -> Result<Vec<u8>, Malformed> {
-    let name = bytes.strip_suffix(b"\0").ok_or(Malformed::at(at, "name has no end"))?;
-    let plain = !name.is_empty() && name != b"." && name != b"..";
-    if !plain || name.iter().any(|b| *b == b'/' || *b == 0) {
-        return Err(Malformed::at(at, "name is not a plain file name"));
-    }
-    Ok(name.to_vec())
-}
-
-fn parse_checksum(bytes: &[u8], at: usize) -> Result<Checksum, Malformed> {
-    let bytes = bytes.try_into().map_err(|_| Malformed::at(at, "checksum is not 32 bytes"))?;
-    Ok(Checksum(bytes))
+    };
+    (0..array.len()).map(xattr).collect()
 }
 
 #[cfg(test)]
@@ -423,12 +274,42 @@ mod tests {
     proptest! {
         #[test]
         fn a_dirtree_survives_the_round(names in names(), split in 0usize..40) {
-            let mut tree = Dirtree::default();
+            let (mut files, mut dirs) = (Vec::new(), Vec::new());
             for (i, name) in names.into_iter().enumerate() {
                 let sum = Checksum::of(&name);
-                if i < split { tree.files.push((name, sum)) } else { tree.dirs.push((name, sum, sum)) }
+                if i % 3 < split % 3 { files.push((name, sum)) } else { dirs.push((name, sum, sum)) }
             }
-            prop_assert_eq!(Dirtree::parse(&tree.encode()), Ok(tree));
+            let tree = Dirtree::new(&files, &dirs);
+            prop_assert_eq!(Dirtree::parse(tree.bytes().to_vec()), Ok(tree.clone()));
+            prop_assert!(tree.files().eq(files.iter().map(|(n, f)| (&n[..], *f))));
+            prop_assert!(tree.dirs().eq(dirs.iter().map(|(n, t, m)| (&n[..], *t, *m))));
+            for (name, node) in tree.names() {
+                prop_assert_eq!(tree.get(name), Some(node));
+                prop_assert_eq!(tree.get(&[name, b"\0"].concat()), None);
+            }
+        }
+
+        #[test]
+        fn two_directories_differ_where_their_names_do(
+            names in names(),
+            kinds in prop::collection::vec((0u8..4, 0u8..4), 40),
+        ) {
+            let tree = |side: fn(&(u8, u8)) -> u8| {
+                let (mut files, mut dirs) = (Vec::new(), Vec::new());
+                for (name, kind) in names.iter().zip(&kinds) {
+                    let sum = Checksum([side(kind); 32]);
+                    match side(kind) {
+                        0 => {}
+                        1 | 2 => files.push((name.clone(), sum)),
+                        _ => dirs.push((name.clone(), sum, sum)),
+                    }
+                }
+                Dirtree::new(&files, &dirs)
+            };
+            let (a, b) = (tree(|k| k.0), tree(|k| k.1));
+            let pairs = names.iter().map(|name| (&name[..], [a.get(name), b.get(name)]));
+            let wanted = pairs.filter(|(_, [x, y])| x != y).collect();
+            prop_assert_eq!(a.differences(&b), wanted);
         }
 
         #[test]
@@ -440,13 +321,18 @@ mod tests {
 
         #[test]
         fn damaged_bytes_never_panic(mut bytes: Vec<u8>, names in names(), at: usize, to: u8) {
-            let _ = (Dirtree::parse(&bytes), Attrs::parse_dirmeta(&bytes), Root::parse_commit(&bytes));
+            let _ = (Dirtree::parse(bytes.clone()), Attrs::parse_dirmeta(&bytes), Root::parse_commit(&bytes));
             let _ = Filez::parse(&bytes);
-            let files = names.into_iter().map(|n| (n, Checksum([7; 32]))).collect();
-            bytes = Dirtree { files, dirs: Vec::new() }.encode();
+            let files: Vec<_> = names.into_iter().map(|n| (n, Checksum([7; 32]))).collect();
+            bytes = Dirtree::new(&files, &[]).bytes().to_vec();
             let at = at % bytes.len();
             bytes[at] = to;
-            let _ = Dirtree::parse(&bytes);
+            if let Ok(tree) = Dirtree::parse(bytes.clone()) {
+                let files: Vec<_> = tree.files().map(|(n, f)| (n.to_vec(), f)).collect();
+                let dirs: Vec<_> = tree.dirs().map(|(n, t, m)| (n.to_vec(), t, m)).collect();
+                let again = Dirtree::new(&files, &dirs);
+                prop_assert_eq!(again.bytes(), bytes, "one tree, one encoding");
+            }
         }
     }
 
@@ -465,15 +351,15 @@ mod tests {
         ] {
             assert!(parse_xattrs(&other, 0).is_err(), "{other:?}");
         }
-        let tree = Dirtree::default().encode();
-        assert!(Dirtree::parse(&[&tree[..], &[0, 0]].concat()).is_err());
+        let tree = Dirtree::default();
+        assert!(Dirtree::parse([tree.bytes(), &[0, 0]].concat()).is_err());
     }
 
     #[test]
     fn the_empty_directory_has_its_well_known_name() {
         // What `ostree` calls the dirtree of every empty directory.
         let name = "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
-        assert_eq!(Checksum::of(&Dirtree::default().encode()).to_string(), name);
+        assert_eq!(Checksum::of(Dirtree::default().bytes()).to_string(), name);
     }
 
     #[test]

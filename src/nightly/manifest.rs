@@ -23,7 +23,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::format::ostree::{Attrs, Checksum};
+use crate::format::ostree::{Attrs, Checksum, Node};
 use crate::source::Subject;
 use crate::source::merkle::{At, Merkle};
 use crate::tree::show;
@@ -54,17 +54,14 @@ fn directory(
     let attrs = merkle.dirmeta(At { path, object: meta })?;
     line(out, path, "directory", &attrs, meta);
     let children = merkle.children(At { path, object: tree })?;
-    // Names of files and of directories never repeat; one order for both.
-    let files = children.files.iter().map(|(name, object)| (name, (object, None)));
-    let dirs = children.dirs.iter().map(|(name, tree, meta)| (name, (tree, Some(meta))));
-    for (name, (object, meta)) in files.chain(dirs).collect::<BTreeMap<_, _>>() {
+    for (name, node) in children.names() {
         let path = path.join(OsStr::from_bytes(name));
-        match meta {
-            Some(meta) => directory(merkle, &path, object, meta, out)?,
-            None => {
-                let leaf = merkle.leaf(At { path: &path, object })?;
+        match node {
+            Node::Dir(tree, meta) => directory(merkle, &path, &tree, &meta, out)?,
+            Node::Leaf(object) => {
+                let leaf = merkle.leaf(At { path: &path, object: &object })?;
                 let kind = if leaf.target.is_some() { "symlink" } else { "file" };
-                line(out, &path, kind, &leaf.attrs, object);
+                line(out, &path, kind, &leaf.attrs, &object);
             }
         }
     }

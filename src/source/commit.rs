@@ -1,7 +1,7 @@
 //! A commit as a tree, whatever holds its objects.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +12,7 @@ use super::merkle::{At, Leaf, Merkle};
 use super::objects::{Metadata, Objects};
 use crate::format::Malformed;
 use crate::format::gvariant::Value;
-use crate::format::ostree::{Attrs, Checksum, Dirtree, Root};
+use crate::format::ostree::{Attrs, Checksum, Dirtree, Node, Root};
 use crate::tree::{Entry, Kind, Tree};
 
 /// One commit as a tree.
@@ -21,13 +21,7 @@ pub struct Commit<O> {
     repo: O,
     root: Root,
     info: CommitInfo,
-    trees: Mutex<HashMap<Checksum, Arc<Dirtree>>>,
-}
-
-/// What a path of a commit stands for.
-enum Node {
-    Dir(Checksum, Checksum),
-    Leaf(Checksum),
+    passed: Mutex<foldhash::HashMap<Checksum, Arc<Dirtree>>>,
 }
 
 impl<O: Objects> Commit<O> {
@@ -39,7 +33,7 @@ impl<O: Objects> Commit<O> {
         let malformed = |e| repo.malformed(Metadata::Commit, &id, &e);
         let root = Root::parse_commit(&bytes).map_err(malformed)?;
         let info = CommitInfo { id, fields: fields(&bytes).map_err(malformed)? };
-        Ok(Commit { repo, root, info, trees: Mutex::default() })
+        Ok(Commit { repo, root, info, passed: Mutex::default() })
     }
 
     /// Its name, and what it says beside its tree.
@@ -52,16 +46,20 @@ impl<O: Objects> Commit<O> {
         &self.repo
     }
 
-    fn dirtree(&self, sum: &Checksum) -> io::Result<Arc<Dirtree>> {
-        let trees = || self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tree) = trees().get(sum) {
-            return Ok(tree.clone());
-        }
+    fn dirtree(&self, sum: &Checksum) -> io::Result<Dirtree> {
         let kind = Metadata::DirTree;
         let bytes = self.repo.metadata(kind, sum)?;
-        let tree = Dirtree::parse(&bytes).map_err(|e| self.repo.malformed(kind, sum, &e))?;
-        let tree = Arc::new(tree);
-        trees().insert(*sum, tree.clone());
+        Dirtree::parse(bytes).map_err(|e| self.repo.malformed(kind, sum, &e))
+    }
+
+    /// A dirtree on the way to a path, kept for the next path.
+    fn passed(&self, sum: &Checksum) -> io::Result<Arc<Dirtree>> {
+        let passed = || self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = passed().get(sum) {
+            return Ok(tree.clone());
+        }
+        let tree = Arc::new(self.dirtree(sum)?);
+        passed().insert(*sum, tree.clone());
         Ok(tree)
     }
 
@@ -76,15 +74,10 @@ impl<O: Objects> Commit<O> {
         let mut components = path.components();
         while let Some(component) = components.next() {
             let Component::Normal(name) = component else { return Ok(None) };
-            let name = name.as_bytes();
-            let here = self.dirtree(&tree)?;
-            if let Ok(i) = here.dirs.binary_search_by(|d| d.0.as_slice().cmp(name)) {
-                (tree, meta) = (here.dirs[i].1, here.dirs[i].2);
-                continue;
+            match self.passed(&tree)?.get(name.as_bytes()) {
+                Some(Node::Dir(below, its)) => (tree, meta) = (below, its),
+                found => return Ok(found.filter(|_| components.next().is_none())),
             }
-            let found = here.files.binary_search_by(|f| f.0.as_slice().cmp(name));
-            let last = components.next().is_none();
-            return Ok(found.ok().filter(|_| last).map(|i| Node::Leaf(here.files[i].1)));
         }
         Ok(Some(Node::Dir(tree, meta)))
     }
@@ -119,7 +112,7 @@ impl<O: Objects> Merkle for Commit<O> {
     }
 
     fn children(&self, at: At<'_>) -> io::Result<Arc<Dirtree>> {
-        self.dirtree(at.object)
+        self.dirtree(at.object).map(Arc::new)
     }
 
     fn dirmeta(&self, at: At<'_>) -> io::Result<Attrs> {
@@ -163,11 +156,8 @@ impl<O: Objects> Tree for Commit<O> {
 
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         let Some(Node::Dir(tree, _)) = self.node(path)? else { return Ok(Vec::new()) };
-        let tree = self.dirtree(&tree)?;
-        let names = tree.files.iter().map(|f| &f.0).chain(tree.dirs.iter().map(|d| &d.0));
-        let mut names: Vec<_> = names.map(|n| OsString::from_vec(n.clone())).collect();
-        names.sort_by(|a, b| OsStr::as_bytes(a).cmp(b.as_bytes()));
-        Ok(names)
+        let tree = self.passed(&tree)?;
+        Ok(tree.names().map(|(name, _)| OsString::from_vec(name.to_vec())).collect())
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {

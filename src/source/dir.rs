@@ -33,8 +33,7 @@ impl<T: Tree + Send> Merkle for Dir<T> {
     }
 
     fn children(&self, at: At<'_>) -> io::Result<Arc<Dirtree>> {
-        let tree = self.digested.dirs.get(at.path).cloned();
-        tree.map(Arc::new).ok_or_else(|| gone(at.path))
+        self.digested.dirs.get(at.path).cloned().ok_or_else(|| gone(at.path))
     }
 
     fn dirmeta(&self, at: At<'_>) -> io::Result<Attrs> {
@@ -96,8 +95,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("makes");
         std::fs::write(dir.path().join("f"), "one").expect("writes");
         let subject = Dir::new(Root::open(dir.path()).expect("opens"), &|| ()).expect("hashes");
-        let files = subject.digested.dirs[Path::new("")].files.clone();
-        let at = At { path: Path::new("f"), object: &files[0].1 };
+        let (_, object) = subject.digested.dirs[Path::new("")].files().next().expect("one file");
+        let at = At { path: Path::new("f"), object: &object };
         assert_eq!(subject.content(at).expect("reads"), b"one");
         std::fs::write(dir.path().join("f"), "two").expect("writes");
         let error = subject.content(at).expect_err("changed").to_string();

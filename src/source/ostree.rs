@@ -133,8 +133,8 @@ impl Repository {
             return Err(invalid("it is larger than any object that is no file"));
         }
         // Of a file that grows meanwhile nothing more is read: its checksum would be another.
-        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
-        (&file).read_exact(&mut bytes)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        file.take(size).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
 

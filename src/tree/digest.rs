@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -20,7 +21,7 @@ pub struct Digested {
     /// The root's dirtree and dirmeta.
     pub root: Root,
     /// Every directory's dirtree by its path; the root's path is empty.
-    pub dirs: BTreeMap<PathBuf, Dirtree>,
+    pub dirs: BTreeMap<PathBuf, Arc<Dirtree>>,
 }
 
 /// Computes every checksum of `tree`, calling `done` after each file and symbolic link.
@@ -92,24 +93,29 @@ fn object(tree: &dyn Tree, entry: &Entry) -> io::Result<Checksum> {
     }
 }
 
+/// What was found in a directory: files and directories as a dirtree has them, last name first.
+type Found = (Vec<(Vec<u8>, Checksum)>, Vec<(Vec<u8>, Checksum, Checksum)>);
+
 /// Dirtrees from the leaves up: walked backwards, a directory comes after all that is in it.
 fn assemble(entries: &[Entry], objects: &[Checksum]) -> Digested {
-    let mut dirs: BTreeMap<PathBuf, Dirtree> = BTreeMap::new();
+    let mut begun: BTreeMap<&Path, Found> = BTreeMap::new();
+    let mut dirs = BTreeMap::new();
     let mut root = Root { dirtree: Checksum([0; 32]), dirmeta: Checksum([0; 32]) };
     for (entry, object) in entries.iter().zip(objects).rev() {
         let name = entry.name().to_vec();
-        let parent = entry.path.parent().map(Path::to_path_buf);
+        let parent = entry.path.parent();
         if entry.kind != Kind::Dir {
-            let parent = dirs.entry(parent.unwrap_or_default()).or_default();
-            parent.files.push((name, *object));
+            begun.entry(parent.unwrap_or(Path::new(""))).or_default().0.push((name, *object));
             continue;
         }
-        let dirtree = dirs.entry(entry.path.clone()).or_default();
-        dirtree.files.reverse();
-        dirtree.dirs.reverse();
-        let dirtree = Checksum::of(&dirtree.encode());
+        let (mut files, mut below) = begun.remove(&*entry.path).unwrap_or_default();
+        files.reverse();
+        below.reverse();
+        let tree = Dirtree::new(&files, &below);
+        let dirtree = Checksum::of(tree.bytes());
+        dirs.insert(entry.path.clone(), Arc::new(tree));
         match parent {
-            Some(parent) => dirs.entry(parent).or_default().dirs.push((name, dirtree, *object)),
+            Some(parent) => begun.entry(parent).or_default().1.push((name, dirtree, *object)),
             None => root = Root { dirtree, dirmeta: *object },
         }
     }

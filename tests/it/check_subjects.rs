@@ -572,10 +572,10 @@ fn deep_tree(repo: &Path) -> String {
     let attrs =
         reprofix::format::ostree::Attrs { uid: 0, gid: 0, mode: 0o40755, xattrs: Vec::new() };
     let meta = put(&attrs.encode_dirmeta(), "dirmeta");
-    let mut tree = put(&Dirtree::default().encode(), "dirtree");
+    let mut tree = put(Dirtree::default().bytes(), "dirtree");
     for _ in 0..100 {
         let dirs = vec![(vec![b'd'; 100], tree, meta)];
-        tree = put(&Dirtree { files: Vec::new(), dirs }.encode(), "dirtree");
+        tree = put(Dirtree::new(&[], &dirs).bytes(), "dirtree");
     }
     // A real commit object with the roots exchanged: they are its last two members.
     let old = names_commit(repo);

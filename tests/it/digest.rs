@@ -28,8 +28,8 @@ fn a_directory_has_the_content_checksum_of_its_commit() {
     let sum = digested.root.content_checksum().to_string();
     assert_eq!(sum, shown_checksum(&repo, "main"));
     for (path, dirtree) in &digested.dirs {
-        let object = reprofix::format::ostree::Checksum::of(&dirtree.encode());
-        assert_eq!(*commit.children(At { path, object: &object }).unwrap(), *dirtree);
+        let object = reprofix::format::ostree::Checksum::of(dirtree.bytes());
+        assert_eq!(*commit.children(At { path, object: &object }).unwrap(), **dirtree);
     }
 }
 

@@ -36,6 +36,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("format/mimecache.rs", &["mime-cache"]),
     ("format/mod.rs", &[]), // no parser
     ("format/modsig.rs", &["kernel-modules"]),
+    ("format/ostree", &["ostree-dirmeta", "ostree-dirtree", "ostree-xattrs"]),
     (
         "format/ostree.rs",
         &["ostree-commit", "ostree-dirmeta", "ostree-dirtree", "ostree-filez", "ostree-xattrs"],

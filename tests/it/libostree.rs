@@ -41,9 +41,9 @@ pub(crate) fn reads_alike(path: &Path, id: &str) {
         }
         let dirtree = alike(&theirs, &ours, (Metadata::DirTree, ObjectType::DirTree), &tree);
         alike(&theirs, &ours, (Metadata::DirMeta, ObjectType::DirMeta), &meta);
-        let dirtree = Dirtree::parse(&dirtree).unwrap();
-        dirtree.files.iter().for_each(|(_, file)| file_alike(&theirs, &ours, file));
-        trees.extend(dirtree.dirs.iter().map(|(_, tree, meta)| (*tree, *meta)));
+        let dirtree = Dirtree::parse(dirtree).unwrap();
+        dirtree.files().for_each(|(_, file)| file_alike(&theirs, &ours, &file));
+        trees.extend(dirtree.dirs().map(|(_, tree, meta)| (tree, meta)));
     }
 }
 

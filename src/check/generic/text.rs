@@ -1,7 +1,6 @@
 //! Text, line by line.
 
-use std::collections::HashSet;
-
+use foldhash::HashSet;
 use similar::{Algorithm, ChangeTag, DiffOp, capture_diff_slices};
 
 /// Bytes and lines up to which a diff is computed; its cost grows with the product of what differs
@@ -86,10 +85,10 @@ fn shown(line: &str) -> String {
 
 /// Characters with those escaped that a terminal acts on or that a reader does not see.
 pub(in crate::check) fn visible(chars: impl Iterator<Item = char>) -> String {
-    let mut out = String::new();
+    let mut out = String::with_capacity(chars.size_hint().0);
     for c in chars {
         match c {
-            '\t' => out.push('\t'),
+            '\t' | ' '..='~' => out.push(c),
             c if c.is_control() || is_bidi(c) => out.extend(c.escape_default()),
             c => out.push(c),
         }

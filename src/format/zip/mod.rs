@@ -123,7 +123,8 @@ fn find_end(bytes: &[u8]) -> Result<usize, Malformed> {
         let len = usize::from(u16::from_le_bytes([bytes[at + 20], bytes[at + 21]]));
         bytes[*at..].starts_with(&END.to_le_bytes()) && at + END_LEN + len == bytes.len()
     };
-    (first..=last).rev().find(fits).ok_or_else(missing)
+    let marks = memchr::memrchr_iter(END.to_le_bytes()[0], &bytes[first..=last]);
+    marks.map(|at| first + at).find(fits).ok_or_else(missing)
 }
 
 /// What the end records say.

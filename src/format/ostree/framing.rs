@@ -1,0 +1,129 @@
+//! Tuples and arrays of elements of any size as GVariant frames them: what is in them, then where
+//! each part ends, little-endian and as wide as the whole needs.
+//!
+//! Only the normal form is read, as libostree does it: otherwise two objects would be one tree.
+
+use crate::format::Malformed;
+use crate::format::gvariant::{le, offset_width};
+
+/// An array of elements of any size, checked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Array<'a> {
+    elements: &'a [u8],
+    ends: &'a [u8],
+    width: usize,
+}
+
+impl<'a> Array<'a> {
+    /// The array in `bytes`, which stand at `base` of their object.
+    pub(super) fn parse(bytes: &'a [u8], base: usize) -> Result<Self, Malformed> {
+        let bad = |at: usize| Malformed::at(base + at, "a framing offset is out of range");
+        let array = Self::unchecked(bytes).ok_or_else(|| bad(0))?;
+        if array.ends.len() % array.width.max(1) != 0 {
+            return Err(bad(array.elements.len()));
+        }
+        normal(array.elements.len(), array.len(), bytes.len(), base)?;
+        let ordered = array.ends.chunks_exact(array.width.max(1)).is_sorted_by_key(le);
+        // The last end is where the ends begin, so none is beyond the elements.
+        if ordered { Ok(array) } else { Err(bad(array.elements.len())) }
+    }
+
+    /// The array in `bytes` that were checked before.
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        Self::unchecked(bytes).unwrap_or_default()
+    }
+
+    fn unchecked(bytes: &'a [u8]) -> Option<Self> {
+        if bytes.is_empty() {
+            return Some(Array::default());
+        }
+        let width = offset_width(bytes.len());
+        let last = bytes.len().checked_sub(width)?;
+        let body = Some(le(&bytes[last..])).filter(|body| *body <= last)?;
+        let (elements, ends) = bytes.split_at(body);
+        Some(Array { elements, ends, width })
+    }
+
+    /// How many elements there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len() / self.width.max(1)
+    }
+
+    fn end(&self, i: usize) -> usize {
+        le(&self.ends[i * self.width..][..self.width])
+    }
+
+    /// Where each element begins, and its bytes.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a> {
+        let Array { elements, ends, width } = *self;
+        let mut start = 0;
+        ends.chunks_exact(width.max(1)).map(move |end| {
+            let (from, end) = (start, le(end));
+            start = end;
+            (from, &elements[from..end])
+        })
+    }
+
+    /// Where element `i` begins, and its bytes.
+    pub(super) fn get(&self, i: usize) -> (usize, &'a [u8]) {
+        let start = if i == 0 { 0 } else { self.end(i - 1) };
+        (start, &self.elements[start..self.end(i)])
+    }
+}
+
+/// The `N` framing offsets at the end of a tuple, last member's first, and what is before them.
+pub(super) fn unframe<const N: usize>(
+    bytes: &[u8],
+    base: usize,
+) -> Result<([usize; N], &[u8]), Malformed> {
+    let width = offset_width(bytes.len());
+    let short = || Malformed::at(base + bytes.len(), "tuple is truncated");
+    let body = bytes.len().checked_sub(N * width).ok_or_else(short)?;
+    normal(body, N, bytes.len(), base)?;
+    let (body, offsets) = bytes.split_at(body);
+    let mut out = [0; N];
+    for (slot, offset) in out.iter_mut().zip(offsets.chunks_exact(width)) {
+        *slot = le(offset);
+    }
+    Ok((out, body))
+}
+
+pub(super) fn split(bytes: &[u8], at: usize, base: usize) -> Result<(&[u8], &[u8]), Malformed> {
+    bytes
+        .split_at_checked(at)
+        .ok_or_else(|| Malformed::at(base, "a framing offset is out of range"))
+}
+
+/// Appends an array of variable-size elements: the elements, then the end of each.
+pub(super) fn encode_array<T>(out: &mut Vec<u8>, all: &[T], element: impl Fn(&mut Vec<u8>, &T)) {
+    let start = out.len();
+    let mut ends = Vec::with_capacity(all.len());
+    for one in all {
+        element(out, one);
+        ends.push(out.len() - start);
+    }
+    frame(out, start, &ends);
+}
+
+/// Appends framing offsets to what begins at `start`, each as wide as the whole then needs.
+pub(super) fn frame(out: &mut Vec<u8>, start: usize, ends: &[usize]) {
+    let width = least_width(out.len() - start, ends.len());
+    for end in ends {
+        out.extend_from_slice(&(*end as u64).to_le_bytes()[..width]);
+    }
+}
+
+/// How wide `ends` framing offsets behind `body` bytes are, at least.
+fn least_width(body: usize, ends: usize) -> usize {
+    let fits = |width: &usize| body as u128 + (*width as u128) * (ends as u128) < 1 << (8 * width);
+    [1, 2, 4].into_iter().find(fits).unwrap_or(8)
+}
+
+/// Refuses framing offsets wider than they need be: half as wide they would fit.
+fn normal(body: usize, ends: usize, len: usize, base: usize) -> Result<(), Malformed> {
+    let half = offset_width(len) / 2;
+    match half == 0 || ends == 0 || offset_width(body + ends * half) > half {
+        true => Ok(()),
+        false => Err(Malformed::at(base + body, "not in GVariant's normal form")),
+    }
+}
