@@ -5,7 +5,7 @@
 # make demo-nightly  ten simulated nights of three streams, and all that can go wrong in one
 # make rebuilderd    rebuilderd for real: a daemon and two workers on loopback
 # make bench     how fast fix and check are, as ratios
-# make static    the static binary for inside a target root: hooks/reprofix-static
+# make static    the program, static, so that it runs inside a target root too: hooks/reprofix-static
 # make install   PREFIX, DESTDIR
 
 PREFIX ?= /usr/local
@@ -14,6 +14,8 @@ CARGO ?= cargo
 PROFILE ?= release
 
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+# What is installed, and what the benchmarks measure.
+RELEASE := target/$(HOST)/release/reprofix
 OUTPUT = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # Composes need root: mounts, device nodes, chroot.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
@@ -37,7 +39,7 @@ deps:
 # RUSTFLAGS reaches only the target when --target is given: build scripts stay dynamic.
 static:
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --profile $(PROFILE) \
-		--no-default-features --target $(HOST)
+		--no-default-features --features nightly --target $(HOST)
 	install -m 0755 target/$(HOST)/$(OUTPUT)/reprofix hooks/reprofix-static
 
 demo: deps build
@@ -78,7 +80,7 @@ bench-nightly:
 	$(CARGO) bench --locked --bench nightly
 
 bench: deps
-	$(CARGO) build --locked --release
+	$(MAKE) static
 	$(CARGO) bench --locked --no-run --bench floor --bench rpmdb_convert
 	$(AS_ROOT) benches/run
 	$(AS_ROOT) benches/check
@@ -98,20 +100,20 @@ lint-scripts:
 	pyflakes3 $(PYTHON_SCRIPTS) 2>/dev/null || python3 -m pyflakes $(PYTHON_SCRIPTS)
 
 install:
-	$(CARGO) build --locked --release
 	$(MAKE) static
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin target/release/reprofix \
-		target/release/reprofix-content-checksum
+	$(CARGO) build --locked --release --bin reprofix-content-checksum --bin reprofix-post
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(RELEASE) \
+		target/release/reprofix-content-checksum target/release/reprofix-post
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
-	target/release/reprofix man $(DESTDIR)$(PREFIX)/share/man/man1
+	$(RELEASE) man $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-	target/release/reprofix completions bash \
+	$(RELEASE) completions bash \
 		>$(DESTDIR)$(PREFIX)/share/bash-completion/completions/reprofix
-	target/release/reprofix completions zsh \
+	$(RELEASE) completions zsh \
 		>$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_reprofix
-	target/release/reprofix completions fish \
+	$(RELEASE) completions fish \
 		>$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/reprofix.fish
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks \
 		hooks/postprocess hooks/finalize hooks/reprofix-static

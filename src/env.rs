@@ -69,9 +69,11 @@ pub fn source_date_epoch() -> Option<OsString> {
     std::env::var_os("SOURCE_DATE_EPOCH")
 }
 
-/// Where a program of this name would stand beside this one.
-pub fn beside_this_program(name: &str) -> Option<PathBuf> {
-    Some(std::env::current_exe().ok()?.with_file_name(name))
+/// The program of this name that was installed beside this one; the name alone, for the search
+/// path, where there is none.
+pub fn companion(name: &str) -> PathBuf {
+    let beside = std::env::current_exe().map(|this| this.with_file_name(name));
+    beside.ok().filter(|path| path.is_file()).unwrap_or_else(|| name.into())
 }
 
 /// The wall clock, in seconds since 1970-01-01 UTC. For records of when something ran, never for

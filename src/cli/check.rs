@@ -14,7 +14,6 @@ use crate::report::{Progress, html, junit, markdown, sarif};
 use crate::source::oci::Subject as Image;
 use crate::source::{is_commit, is_rpm_database};
 
-/// Say whether two builds are the same, and why they are not; or audit one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Subjects:

@@ -8,7 +8,6 @@ use super::{Choice, Outcome};
 use crate::config;
 use crate::fsx::Root;
 
-/// Print what is in force for a tree as TOML, and where each value came from.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The target root, whose treefile is read.

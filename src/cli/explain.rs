@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use super::Outcome;
 use crate::plugins::{self, Plugin};
 
-/// Print a plugin's page: what varies, why, what is done about it, what is lost.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The plugin, as `reprofix plugins` lists it.

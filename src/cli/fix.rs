@@ -10,7 +10,6 @@ use super::{Choice, Outcome};
 use crate::engine::{Job, run};
 use crate::report::Progress;
 
-/// Bring a root filesystem into normal form.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Running it twice is harmless: the second run changes nothing.")]
 pub(super) struct Args {

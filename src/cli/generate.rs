@@ -8,7 +8,6 @@ use clap_complete::Shell;
 use super::Outcome;
 use crate::fsx;
 
-/// Print a shell's completions.
 #[derive(Debug, clap::Args)]
 pub(super) struct CompletionsArgs {
     /// The shell.
@@ -24,7 +23,6 @@ impl CompletionsArgs {
     }
 }
 
-/// Write the man pages, one a command.
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArgs {
     /// The directory to write them to; it is made if missing.

@@ -15,7 +15,6 @@ use crate::nightly::units::{duration, utc};
 /// Bytes of a difference's text, for people.
 const TEXT: usize = 2000;
 
-/// Look at the record of the nightly job.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 it was shown; 1 `flaky` found a stream; 2 it could not be done.")]

@@ -10,7 +10,6 @@ use crate::engine::Context;
 use crate::env::SourceDateEpoch;
 use crate::plugins::initramfs::{self, diff, list, unpack};
 
-/// Look into boot images, compare them, write their canonical form.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]

@@ -16,7 +16,6 @@ mod oci;
 mod opm;
 mod output;
 mod plugins;
-#[cfg(feature = "ostree")]
 mod record;
 mod rpmdb;
 mod stacker;
@@ -26,42 +25,47 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, Args as _, FromArgMatches as _};
 
-/// Makes ostree/rpm composes come out the same, and says why when they do not.
-#[derive(Debug, Parser)]
-#[command(name = "reprofix", version, max_term_width = 100)]
-#[command(
-    after_help = "Exit codes: 0 the same, sound or done; 1 a finding; 2 it could not be done."
-)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
+/// A command: its name, its line in the help, its arguments, and how it runs on them.
+struct Command {
+    name: &'static str,
+    about: &'static str,
+    arguments: fn(clap::Command) -> clap::Command,
+    run: fn(&ArgMatches) -> Result<Outcome>,
 }
 
-// Made once a run: its size costs nothing.
-#[allow(clippy::large_enum_variant)]
-#[derive(Debug, Subcommand)]
-enum Command {
-    Fix(fix::Args),
-    Oci(oci::Args),
-    Check(check::Args),
-    #[cfg(feature = "ostree")]
-    Record(record::Args),
-    #[cfg(feature = "nightly")]
-    Nightly(nightly::Args),
-    #[cfg(feature = "nightly")]
-    History(history::Args),
-    Opm(opm::Args),
-    Stacker(stacker::Args),
-    Plugins(plugins::Args),
-    Explain(explain::Args),
-    Config(config::Args),
-    Initramfs(initramfs::Args),
-    Rpmdb(rpmdb::Args),
-    Completions(generate::CompletionsArgs),
-    Man(generate::ManArgs),
+macro_rules! commands {
+    ($($(#[$when:meta])* $name:literal, $args:ty, $about:literal;)*) => {
+        &[$($(#[$when])* Command {
+            name: $name,
+            about: $about,
+            arguments: <$args>::augment_args,
+            run: |matches| <$args>::from_arg_matches(matches)?.exec(),
+        }),*]
+    };
 }
+
+/// All of them, in the help's order.
+const COMMANDS: &[Command] = commands! {
+    "fix", fix::Args, "Bring a root filesystem into normal form";
+    "oci", oci::Args, "Ask about images, platform by platform: which is which, is it whole, who unpacks it how";
+    "check", check::Args, "Say whether two builds are the same, and why they are not; or audit one";
+    "record", record::Args, "Write a commit's content checksum into its build's meta.json";
+    #[cfg(feature = "nightly")]
+    "nightly", nightly::Args, "Build every stream twice under varied conditions, compare, remember, show, tell";
+    #[cfg(feature = "nightly")]
+    "history", history::Args, "Look at the record of the nightly job";
+    "opm", opm::Args, "Ask whether an operator catalog starts wherever it runs, and make one that does";
+    "stacker", stacker::Args, "Ask whether stacker's next build mounts the layers it should, and drop what misleads it";
+    "plugins", plugins::Args, "List the plugins";
+    "explain", explain::Args, "Print a plugin's page: what varies, why, what is done about it, what is lost";
+    "config", config::Args, "Print what is in force for a tree as TOML, and where each value came from";
+    "initramfs", initramfs::Args, "Look into boot images, compare them, write their canonical form";
+    "rpmdb", rpmdb::Args, "Show an rpm database as text, or compare two in packages";
+    "completions", generate::CompletionsArgs, "Print a shell's completions";
+    "man", generate::ManArgs, "Write the man pages, one a command";
+};
 
 /// What a command found, as an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,25 +78,11 @@ enum Outcome {
 
 /// Parses the command line, runs the command and gives its exit code.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Fix(args) => args.exec(),
-        Command::Oci(args) => args.exec(),
-        Command::Check(args) => args.exec(),
-        #[cfg(feature = "ostree")]
-        Command::Record(args) => args.exec(),
-        #[cfg(feature = "nightly")]
-        Command::Nightly(args) => args.exec(),
-        #[cfg(feature = "nightly")]
-        Command::History(args) => args.exec(),
-        Command::Opm(args) => args.exec(),
-        Command::Stacker(args) => args.exec(),
-        Command::Plugins(args) => args.exec(),
-        Command::Explain(args) => args.exec(),
-        Command::Config(args) => args.exec(),
-        Command::Initramfs(args) => args.exec(),
-        Command::Rpmdb(args) => args.exec(),
-        Command::Completions(args) => args.exec(),
-        Command::Man(args) => args.exec(),
+    let matches = command().get_matches();
+    let named = |(name, matches)| Some((COMMANDS.iter().find(|c| c.name == name)?, matches));
+    let outcome = match matches.subcommand().and_then(named) {
+        Some((command, matches)) => (command.run)(matches),
+        None => unreachable!("clap asks for a command"),
     };
     match outcome {
         Ok(Outcome::Same) => ExitCode::SUCCESS,
@@ -112,9 +102,18 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     kind == Some(std::io::ErrorKind::BrokenPipe)
 }
 
-/// The whole command line, for man pages and completions.
+/// The whole command line. A command's arguments are made when it is asked for: those of all of
+/// them take as long as a small comparison.
 fn command() -> clap::Command {
-    Cli::command()
+    let commands = COMMANDS.iter();
+    clap::Command::new("reprofix")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Makes ostree/rpm composes come out the same, and says why when they do not")
+        .after_help("Exit codes: 0 the same, sound or done; 1 a finding; 2 it could not be done.")
+        .max_term_width(100)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(commands.map(|c| clap::Command::new(c.name).about(c.about).defer(c.arguments)))
 }
 
 /// Writes text for people to standard output.

@@ -14,7 +14,6 @@ use crate::nightly::night::{self, Ended, Options};
 use crate::nightly::{feed, manifest, pages, publish, rebuild, units, vary};
 use crate::source::{Spec, Subject};
 
-/// Build every stream twice under varied conditions, compare, remember, show, tell.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,

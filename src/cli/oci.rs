@@ -12,7 +12,6 @@ use crate::source::oci::Compression;
 use crate::source::oci::Subject;
 use crate::tree::Nowhere;
 
-/// Ask about images, platform by platform: which is which, is it whole, who unpacks it how.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]

@@ -12,7 +12,6 @@ use crate::opm::fix::fix;
 use crate::opm::verify::{in_images, on_disk};
 use crate::source::oci::{Compression, Subject};
 
-/// Ask whether an operator catalog starts wherever it runs, and make one that does.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]

@@ -6,7 +6,6 @@ use serde_json::json;
 use super::Outcome;
 use crate::plugins::{Plugin, REGISTRY};
 
-/// List the plugins.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// As JSON on standard output.

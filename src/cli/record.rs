@@ -10,7 +10,6 @@ use crate::source::cosa::{Build, Recorded};
 use crate::source::merkle::Merkle as _;
 use crate::source::ostree::{Commit, Repository};
 
-/// Write a commit's content checksum into its build's meta.json.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Adds ostree-content-checksum to the meta.json of coreos-assembler, and nothing else: any other key \

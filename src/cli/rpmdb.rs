@@ -9,7 +9,6 @@ use super::Outcome;
 use crate::format::rpmdb::dump::{self, Times};
 use crate::plugins::rpmdb::{Comparison, Database};
 
-/// Show an rpm database as text, or compare two in packages.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A database is a file of packages (rpmdb.sqlite, Packages.db, Packages), a directory that holds \

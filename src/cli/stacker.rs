@@ -8,7 +8,6 @@ use super::Outcome;
 use super::output::Output;
 use crate::stacker::{check, fix};
 
-/// Ask whether stacker's next build mounts the layers it should, and drop what misleads it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]

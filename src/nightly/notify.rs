@@ -9,9 +9,8 @@
 //! newline at its end. It is tried again after 1, 2, 4, … seconds where the connection fails or the
 //! answer is 429 or 5xx; `X-Reprofix-Delivery` is the same for all tries of one message.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::io::{self, Write as _};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
@@ -19,10 +18,11 @@ use serde::Serialize;
 use super::config::{Config, Mail, Notify, Webhook};
 use super::night::pause;
 use super::trimmed;
+use crate::env;
 use crate::history::{Class, History, Run};
 
-/// How long one try of a webhook may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The program that posts, which stands beside this one or in the search path.
+const POST: &str = "reprofix-post";
 
 /// Paths named in a message.
 const PATHS: usize = 10;
@@ -124,7 +124,7 @@ fn channels(notify: &Notify) -> Vec<Channel<'_>> {
     if let Some(mail) = &notify.mail {
         all.push(Channel { name: "mail", send: Box::new(|m| send(mail, m)) });
     }
-    if notify.github.unwrap_or_else(crate::env::in_github_actions) {
+    if notify.github.unwrap_or_else(env::in_github_actions) {
         all.push(Channel { name: "github", send: Box::new(annotate) });
     }
     all
@@ -162,52 +162,59 @@ pub fn tell(config: &Config, history: &mut History, runs: &[&Run]) -> Result<Vec
 
 /// Posts a message. No error holds the address: it may be a secret itself.
 fn post(hook: &Webhook, message: &Message) -> Result<()> {
-    let body = serde_json::to_vec(message)?;
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ureq::tls::TlsConfig::builder()
-        .unversioned_rustls_crypto_provider(provider)
-        .root_certs(ureq::tls::RootCerts::PlatformVerifier)
-        .build();
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .tls_config(tls)
-        .timeout_global(Some(PATIENCE))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .user_agent(concat!("reprofix/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
-    let signature = match &hook.secret_file {
-        Some(file) => Some(signature(&secret(file)?, &body)),
-        None => None,
-    };
-    let post = || {
-        let mut request = agent
-            .post(&hook.url)
-            .header("Content-Type", "application/json")
-            .header("X-Reprofix-Delivery", &message.run.token);
-        if let Some(signature) = &signature {
-            request = request.header("X-Reprofix-Signature", signature);
-        }
-        request.send(body.as_slice())
-    };
+    let body = serde_json::to_string(message)?;
+    ensure!(!hook.url.contains(['\r', '\n']), "`url` holds a line break");
+    let mut head = format!("{}\nContent-Type: application/json\n", hook.url);
+    head.push_str(&format!("X-Reprofix-Delivery: {}\n", message.run.token));
+    if let Some(file) = &hook.secret_file {
+        let signature = signature(&secret(file)?, body.as_bytes());
+        head.push_str(&format!("X-Reprofix-Signature: {signature}\n"));
+    }
+    let request = format!("{head}\n{body}");
     let mut said = String::new();
     for attempt in 0..hook.tries.max(1) {
         if attempt > 0 {
             pause(attempt - 1);
         }
-        match post() {
-            Ok(answer) if answer.status().is_success() => return Ok(()),
-            Ok(answer) => {
-                said = format!("it answered {}", answer.status().as_u16());
-                let again = answer.status().as_u16() == 429 || answer.status().is_server_error();
-                ensure!(again, "{said}");
+        match answer(&request)? {
+            Ok(200..=299) => return Ok(()),
+            Ok(status) => {
+                said = format!("it answered {status}");
+                ensure!(status == 429 || status >= 500, "{said}");
             }
-            Err(ureq::Error::Timeout(_)) => said = "it did not answer in time".to_owned(),
-            Err(ureq::Error::Io(error)) => said = error.kind().to_string(),
-            Err(_) => said = "the connection failed".to_owned(),
+            Err(why) => said = why,
         }
     }
     bail!("{said}, {} times", hook.tries.max(1))
+}
+
+/// The status that one post was answered with, or why there was no answer.
+fn answer(request: &str) -> Result<Result<u16, String>> {
+    let program = env::companion(POST);
+    let mut command = Command::new(&program);
+    let starting = || {
+        let program = program.display();
+        format!(
+            "running {program}, which posts it: install it beside reprofix (`make install` does)"
+        )
+    };
+    let (output, wrote) = feed(&mut command, request).with_context(starting)?;
+    if !output.status.success() {
+        return Ok(Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    wrote.with_context(starting)?;
+    let status = String::from_utf8_lossy(&output.stdout);
+    let status = status.trim().parse();
+    Ok(Ok(status.with_context(|| format!("{} printed no status", program.display()))?))
+}
+
+/// Starts a program and hands it `text`: what it said, and whether it took all. It may end without
+/// reading all; its status says why.
+fn feed(command: &mut Command, text: &str) -> Result<(Output, io::Result<()>)> {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn()?;
+    let wrote = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(text.as_bytes()));
+    Ok((child.wait_with_output()?, wrote))
 }
 
 fn secret(file: &std::path::Path) -> Result<Vec<u8>> {
@@ -240,20 +247,11 @@ fn send(mail: &Mail, message: &Message) -> Result<()> {
     text.push_str("Content-Transfer-Encoding: 8bit\nAuto-Submitted: auto-generated\n\n");
     text.push_str(&message.text());
     let program = mail.sendmail.display();
-    let mut child = Command::new(&mail.sendmail)
-        .args(["-i", "-t"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
+    let (output, wrote) = feed(Command::new(&mail.sendmail).args(["-i", "-t"]), &text)
         .with_context(|| format!("starting {program}"))?;
-    // It may end without reading all; its status says why.
-    let wrote = child.stdin.take().map(|mut pipe| pipe.write_all(text.as_bytes()));
-    let output = child.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{program}: {}: {}", output.status, said.trim());
-    wrote.transpose().with_context(|| format!("writing to {program}"))?;
-    Ok(())
+    wrote.with_context(|| format!("writing to {program}"))
 }
 
 /// Writes a workflow command of GitHub Actions to standard output.

@@ -16,8 +16,7 @@ const PROGRAM: &str = "reprofix-content-checksum";
 /// Fails if the program that asks libostree is not installed, and if libostree finds no such
 /// commit.
 pub fn content_checksum(repo: &Path, commit: &Checksum) -> Result<Checksum> {
-    let beside = env::beside_this_program(PROGRAM).filter(|path| path.is_file());
-    let program = beside.unwrap_or_else(|| PROGRAM.into());
+    let program = env::companion(PROGRAM);
     let mut command = Command::new(&program);
     let output = command.arg(repo).arg(commit.to_string()).stdin(Stdio::null()).output();
     let output = output.with_context(|| {

@@ -30,6 +30,13 @@ def remove(path):
         path.unlink(missing_ok=True)
 
 
+def release():
+    """The program as `make install` installs it; `make static` builds it."""
+    rustc = output("rustc", "-vV").splitlines()
+    host = next(line.removeprefix("host: ") for line in rustc if line.startswith("host: "))
+    return PROJECT / "target" / host / "release/reprofix"
+
+
 def memory():
     """A folder in memory with room for trees of a benchmark, or none."""
     place = Path("/dev/shm")

@@ -1,0 +1,65 @@
+//! Posts one message over HTTP or HTTPS, for the webhook of `reprofix nightly`.
+//!
+//! The sole user of the network, a program of its own: looking up a host's name asks libraries that
+//! a static program does not have, and reprofix is one.
+//!
+//! Standard input is the address on a line, headers (`NAME: VALUE`) a line each, an empty line, and
+//! the body. The answer's status code goes to standard output, whatever it is; where there was no
+//! answer the exit code is 2 and standard error says why. Neither ever holds the address: it may be
+//! a secret itself.
+
+use std::io::Read as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes of a message, at most.
+const MOST: u64 = 16 << 20;
+/// How long a post may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+fn main() -> ExitCode {
+    let mut message = String::new();
+    let read = std::io::stdin().take(MOST).read_to_string(&mut message);
+    match read.map_err(|e| format!("reading standard input: {e}")).and_then(|_| post(&message)) {
+        Ok(status) => {
+            println!("{status}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn post(message: &str) -> Result<u16, String> {
+    let no_message =
+        || "usage: reprofix-post <MESSAGE, where MESSAGE begins with an address".to_owned();
+    let (head, body) = message.split_once("\n\n").ok_or_else(no_message)?;
+    let mut head = head.lines();
+    let address = head.next().ok_or_else(no_message)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ureq::tls::TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(provider)
+        .root_certs(ureq::tls::RootCerts::PlatformVerifier)
+        .build();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .tls_config(tls)
+        .timeout_global(Some(PATIENCE))
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .user_agent(concat!("reprofix/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into();
+    let mut post = agent.post(address);
+    for (name, value) in head.filter_map(|line| line.split_once(": ")) {
+        post = post.header(name, value);
+    }
+    match post.send(body.as_bytes()) {
+        Ok(answer) => Ok(answer.status().as_u16()),
+        Err(ureq::Error::Timeout(_)) => Err("it did not answer in time".into()),
+        Err(ureq::Error::Io(error)) => Err(error.kind().to_string()),
+        Err(_) => Err("the connection failed".into()),
+    }
+}
