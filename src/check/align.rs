@@ -3,17 +3,12 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::format::ostree::{Checksum, Node};
 use crate::source::merkle::{At, Merkle};
-
-/// Differing paths that are listed, at most. A commit of a few objects can stand for any number
-/// of paths: what exceeds this is an attack or a mistake.
-const MAX_PATHS: usize = 4_000_000;
-/// Bytes of a path, at most: the system's own limit, so that a tree's depth is bounded.
-const MAX_PATH: usize = 4096;
+use crate::tree::digest::Met;
 
 /// A path that differs: two directories only by their dirmeta, anything else by its object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +24,11 @@ pub struct Pair {
 /// Every path that differs between two trees, sorted by path component. What is only in one tree
 /// is listed whole.
 ///
-/// Opens as many dirtrees as hold a difference. Fails where one is missing or corrupt, and on
-/// trees of more than four million differing paths or of paths longer than 4096 bytes.
+/// Opens as many dirtrees as hold a difference. Fails where one is missing or corrupt, and as
+/// [`Met::add`] does on differing paths.
 pub fn align(a: &dyn Merkle, b: &dyn Merkle) -> io::Result<Vec<Pair>> {
     let node = |m: &dyn Merkle| Node::Dir(m.root().dirtree, m.root().dirmeta);
-    let mut walk = Walk { a, b, found: Vec::new(), todo: Vec::new() };
+    let mut walk = Walk { a, b, found: Vec::new(), todo: Vec::new(), met: Met::default() };
     if node(a) != node(b) {
         walk.meet(PathBuf::new(), Some(node(a)), Some(node(b)))?;
     }
@@ -56,14 +51,13 @@ struct Walk<'a> {
     b: &'a dyn Merkle,
     found: Vec<Pair>,
     todo: Vec<Job>,
+    met: Met,
 }
 
 impl Walk<'_> {
     /// Notes what differs at `path`, where something does, and what is to be opened below it.
     fn meet(&mut self, path: PathBuf, a: Option<Node>, b: Option<Node>) -> io::Result<()> {
-        if path.as_os_str().len() > MAX_PATH {
-            return Err(too_much(&path, "is longer than 4096 bytes"));
-        }
+        self.met.add(&path)?;
         let tree = |node: Option<Node>| match node {
             Some(Node::Dir(tree, _)) => Some(tree),
             _ => None,
@@ -76,9 +70,6 @@ impl Walk<'_> {
             self.todo.push(Job { path: path.clone(), a: tree(a), b: tree(b) });
         }
         if !same_meta {
-            if self.found.len() >= MAX_PATHS {
-                return Err(too_much(&path, "comes after four million paths that differ"));
-            }
             self.found.push(Pair { path, a, b });
         }
         Ok(())
@@ -95,9 +86,4 @@ impl Walk<'_> {
         }
         Ok(())
     }
-}
-
-fn too_much(path: &Path, why: &str) -> io::Error {
-    let end: String = crate::tree::show(path).chars().take(200).collect();
-    io::Error::new(io::ErrorKind::InvalidData, format!("path /{end} {why}: compare smaller trees"))
 }

@@ -19,13 +19,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::format::ostree::{Attrs, Checksum, Node};
 use crate::source::Subject;
 use crate::source::merkle::{At, Merkle};
+use crate::tree::digest::Met;
 use crate::tree::show;
 
 /// The first line.
@@ -33,35 +34,36 @@ const HEAD: &str = "reprofix-manifest-1";
 
 /// The manifest of a subject.
 ///
-/// Fails if an object of it cannot be read or is corrupt.
+/// Fails if an object of it cannot be read or is corrupt, and as [`Met::add`] does.
 pub fn of(subject: &Subject) -> Result<String> {
-    let merkle = &*subject.merkle;
-    let root = merkle.root();
+    let root = subject.merkle.root();
     let mut out = format!("{HEAD}\ncontent-checksum\t{}\n", root.content_checksum());
-    let top = Path::new("");
-    directory(merkle, top, &root.dirtree, &root.dirmeta, &mut out)
-        .with_context(|| format!("reading {}", subject.name))?;
+    lines(&*subject.merkle, &mut out).with_context(|| format!("reading {}", subject.name))?;
     Ok(out)
 }
 
-fn directory(
-    merkle: &dyn Merkle,
-    path: &Path,
-    tree: &Checksum,
-    meta: &Checksum,
-    out: &mut String,
-) -> Result<()> {
-    let attrs = merkle.dirmeta(At { path, object: meta })?;
-    line(out, path, "directory", &attrs, meta);
-    let children = merkle.children(At { path, object: tree })?;
-    for (name, node) in children.names() {
-        let path = path.join(OsStr::from_bytes(name));
-        match node {
-            Node::Dir(tree, meta) => directory(merkle, &path, &tree, &meta, out)?,
+fn lines(merkle: &dyn Merkle, out: &mut String) -> Result<()> {
+    let root = merkle.root();
+    let mut todo = vec![(PathBuf::new(), Node::Dir(root.dirtree, root.dirmeta))];
+    let mut met = Met::default();
+    while let Some((path, node)) = todo.pop() {
+        met.add(&path)?;
+        let at = |object| At { path: &path, object };
+        match &node {
+            Node::Dir(tree, meta) => {
+                line(out, &path, "directory", &merkle.dirmeta(at(meta))?, meta);
+                let from = todo.len();
+                let children = merkle.children(at(tree))?;
+                let below =
+                    children.names().map(|(n, node)| (path.join(OsStr::from_bytes(n)), node));
+                todo.extend(below);
+                // The last is taken first.
+                todo[from..].reverse();
+            }
             Node::Leaf(object) => {
-                let leaf = merkle.leaf(At { path: &path, object: &object })?;
+                let leaf = merkle.leaf(at(object))?;
                 let kind = if leaf.target.is_some() { "symlink" } else { "file" };
-                line(out, &path, kind, &leaf.attrs, &object);
+                line(out, &path, kind, &leaf.attrs, object);
             }
         }
     }

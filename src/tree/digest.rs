@@ -15,6 +15,13 @@ use super::{Entry, Kind, Tree};
 use crate::format::ostree::{Attrs, Checksum, Dirtree, FileHasher, Root};
 use crate::parallel::try_map;
 
+/// Names in a tree, at most, and bytes of all its paths. A commit of a few objects, one directory in
+/// another over and over, can stand for any number of paths: more is an attack or a mistake.
+const NAMES_MAX: usize = 4_000_000;
+const BYTES_MAX: usize = 512 << 20;
+/// Bytes of a path, at most: the system's own limit, so that a tree's depth is bounded.
+const PATH_MAX: usize = 4096;
+
 /// A tree's checksums, all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digested {
@@ -44,12 +51,14 @@ pub fn digest(tree: &dyn Tree, done: &(dyn Fn() + Sync)) -> io::Result<Digested>
 /// Every entry of `tree`, the root first, each directory before what is in it, names sorted
 /// bytewise within a directory.
 ///
-/// Fails where the tree cannot be read; the message names the path.
+/// Fails where the tree cannot be read, and as [`Met::add`] does; the message names the path.
 pub fn walk(tree: &dyn Tree) -> io::Result<Vec<Entry>> {
     let missing = || io::Error::new(io::ErrorKind::NotFound, "it went away");
     let mut entries = Vec::new();
     let mut todo = vec![PathBuf::new()];
+    let mut met = Met::default();
     while let Some(path) = todo.pop() {
+        met.add(&path)?;
         let entry = tree.lookup(&path).and_then(|e| e.ok_or_else(missing));
         let entry = entry.map_err(|e| at(&path, e))?;
         if entry.kind == Kind::Dir {
@@ -59,6 +68,33 @@ pub fn walk(tree: &dyn Tree) -> io::Result<Vec<Entry>> {
         entries.push(entry);
     }
     Ok(entries)
+}
+
+/// How many paths of a tree were met, and how long they are.
+#[derive(Debug, Default)]
+pub struct Met {
+    names: usize,
+    bytes: usize,
+}
+
+impl Met {
+    /// Counts `path`.
+    ///
+    /// Fails on a path of more than 4096 bytes, and after four million paths or 512 MiB of them: no
+    /// tree that a system holds has so many, and each is kept in memory.
+    pub fn add(&mut self, path: &Path) -> io::Result<()> {
+        let length = path.as_os_str().len();
+        (self.names, self.bytes) = (self.names + 1, self.bytes + length);
+        let why = match () {
+            () if length > PATH_MAX => "is longer than 4096 bytes",
+            () if self.names > NAMES_MAX => "comes after four million others",
+            () if self.bytes > BYTES_MAX => "comes after 512 MiB of others",
+            () => return Ok(()),
+        };
+        let start: String = super::show(path).chars().take(200).collect();
+        let what = format!("path /{start} {why}: take a part of this tree");
+        Err(io::Error::new(io::ErrorKind::InvalidData, what))
+    }
 }
 
 /// Owner, mode and xattrs of `entry`, as ostree stores them.

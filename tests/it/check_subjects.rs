@@ -559,8 +559,30 @@ fn damage_is_told_with_object_and_remedy() {
     println!("{} damaged inputs", all.len());
 }
 
+/// Trees that a few objects stand for: one deeper than any path, one of 2^40 names.
+#[test]
+fn trees_that_no_system_could_hold_are_refused() {
+    let pair = Pair::new();
+    let repo = &pair.repo;
+    commit(repo, "left", &pair.a);
+    for (names, says) in [(1, "longer than 4096 bytes"), (2, "after 512 MiB of others")] {
+        let levels = if names == 1 { 100 } else { 40 };
+        let subject = format!("ostree:{}:{}", repo.display(), nested(repo, levels, names));
+        for command in [&["check"][..], &["nightly", "manifest"]] {
+            let (code, _, err) = reprofix(&[command, &[&subject]].concat());
+            assert_eq!(code, 2, "{command:?}: {err}");
+            assert!(err.contains(says) && err.lines().count() == 1, "{command:?}: {err}");
+        }
+    }
+}
+
 /// A commit whose directories go deeper than a path can be long, each a level of its own.
 fn deep_tree(repo: &Path) -> String {
+    nested(repo, 100, 1)
+}
+
+/// A commit of so many levels of directories, each so many times in the one above.
+fn nested(repo: &Path, levels: usize, names: u8) -> String {
     use reprofix::format::ostree::{Checksum, Dirtree};
     let put = |bytes: &[u8], ext: &str| {
         let sum = Checksum::of(bytes);
@@ -573,8 +595,8 @@ fn deep_tree(repo: &Path) -> String {
         reprofix::format::ostree::Attrs { uid: 0, gid: 0, mode: 0o40755, xattrs: Vec::new() };
     let meta = put(&attrs.encode_dirmeta(), "dirmeta");
     let mut tree = put(Dirtree::default().bytes(), "dirtree");
-    for _ in 0..100 {
-        let dirs = vec![(vec![b'd'; 100], tree, meta)];
+    for _ in 0..levels {
+        let dirs: Vec<_> = (0..names).map(|n| (vec![b'd' + n; 100], tree, meta)).collect();
         tree = put(Dirtree::new(&[], &dirs).bytes(), "dirtree");
     }
     // A real commit object with the roots exchanged: they are its last two members.
