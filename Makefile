@@ -80,7 +80,7 @@ bench-nightly:
 	$(CARGO) bench --locked --bench nightly
 
 bench: deps
-	$(MAKE) static
+	$(MAKE) static PROFILE=release
 	$(CARGO) bench --locked --no-run --bench floor --bench rpmdb_convert
 	$(AS_ROOT) benches/run
 	$(AS_ROOT) benches/check
@@ -92,6 +92,7 @@ lint: lint-scripts
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-default-features --features nightly -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
 
 lint-scripts:
@@ -100,7 +101,7 @@ lint-scripts:
 	pyflakes3 $(PYTHON_SCRIPTS) 2>/dev/null || python3 -m pyflakes $(PYTHON_SCRIPTS)
 
 install:
-	$(MAKE) static
+	$(MAKE) static PROFILE=release
 	$(CARGO) build --locked --release --bin reprofix-content-checksum --bin reprofix-post
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(RELEASE) \
 		target/release/reprofix-content-checksum target/release/reprofix-post

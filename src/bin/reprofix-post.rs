@@ -20,8 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 fn main() -> ExitCode {
     let mut message = String::new();
-    let read = std::io::stdin().take(MOST).read_to_string(&mut message);
-    match read.map_err(|e| format!("reading standard input: {e}")).and_then(|_| post(&message)) {
+    let read = match std::io::stdin().take(MOST + 1).read_to_string(&mut message) {
+        Ok(length) if length as u64 > MOST => Err("the message is longer than 16 MiB".to_owned()),
+        read => read.map_err(|e| format!("reading standard input: {e}")),
+    };
+    match read.and_then(|_| post(&message)) {
         Ok(status) => {
             println!("{status}");
             ExitCode::SUCCESS

@@ -40,8 +40,12 @@ macro_rules! commands {
         &[$($(#[$when])* Command {
             name: $name,
             about: $about,
-            arguments: <$args>::augment_args,
-            run: |matches| <$args>::from_arg_matches(matches)?.exec(),
+            // Options that commands share would bring their own words.
+            arguments: |command| <$args>::augment_args(command).about($about),
+            run: |matches| match <$args>::from_arg_matches(matches) {
+                Ok(args) => args.exec(),
+                Err(error) => error.exit(),
+            },
         }),*]
     };
 }

@@ -47,16 +47,17 @@ fn lines(merkle: &dyn Merkle, out: &mut String) -> Result<()> {
     let mut todo = vec![(PathBuf::new(), Node::Dir(root.dirtree, root.dirmeta))];
     let mut met = Met::default();
     while let Some((path, node)) = todo.pop() {
-        met.add(&path)?;
         let at = |object| At { path: &path, object };
         match &node {
             Node::Dir(tree, meta) => {
                 line(out, &path, "directory", &merkle.dirmeta(at(meta))?, meta);
                 let from = todo.len();
                 let children = merkle.children(at(tree))?;
-                let below =
-                    children.names().map(|(n, node)| (path.join(OsStr::from_bytes(n)), node));
-                todo.extend(below);
+                for (name, node) in children.names() {
+                    let below = path.join(OsStr::from_bytes(name));
+                    met.add(&below)?;
+                    todo.push((below, node));
+                }
                 // The last is taken first.
                 todo[from..].reverse();
             }

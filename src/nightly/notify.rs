@@ -10,6 +10,7 @@
 //! answer is 429 or 5xx; `X-Reprofix-Delivery` is the same for all tries of one message.
 
 use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -180,7 +181,7 @@ fn post(hook: &Webhook, message: &Message) -> Result<()> {
             Ok(200..=299) => return Ok(()),
             Ok(status) => {
                 said = format!("it answered {status}");
-                ensure!(status == 429 || status >= 500, "{said}");
+                ensure!(status == 429 || (500..600).contains(&status), "{said}");
             }
             Err(why) => said = why,
         }
@@ -192,6 +193,8 @@ fn post(hook: &Webhook, message: &Message) -> Result<()> {
 fn answer(request: &str) -> Result<Result<u16, String>> {
     let program = env::companion(POST);
     let mut command = Command::new(&program);
+    // A job that is interrupted is still told of.
+    command.stdout(Stdio::piped()).process_group(0);
     let starting = || {
         let program = program.display();
         format!(
@@ -200,9 +203,10 @@ fn answer(request: &str) -> Result<Result<u16, String>> {
     };
     let (output, wrote) = feed(&mut command, request).with_context(starting)?;
     if !output.status.success() {
-        return Ok(Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Ok(Err(if why.is_empty() { output.status.to_string() } else { why }));
     }
-    wrote.with_context(starting)?;
+    wrote.with_context(|| format!("handing {} the message", program.display()))?;
     let status = String::from_utf8_lossy(&output.stdout);
     let status = status.trim().parse();
     Ok(Ok(status.with_context(|| format!("{} printed no status", program.display()))?))
@@ -211,8 +215,7 @@ fn answer(request: &str) -> Result<Result<u16, String>> {
 /// Starts a program and hands it `text`: what it said, and whether it took all. It may end without
 /// reading all; its status says why.
 fn feed(command: &mut Command, text: &str) -> Result<(Output, io::Result<()>)> {
-    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = piped.spawn()?;
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let wrote = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(text.as_bytes()));
     Ok((child.wait_with_output()?, wrote))
 }
@@ -247,7 +250,8 @@ fn send(mail: &Mail, message: &Message) -> Result<()> {
     text.push_str("Content-Transfer-Encoding: 8bit\nAuto-Submitted: auto-generated\n\n");
     text.push_str(&message.text());
     let program = mail.sendmail.display();
-    let (output, wrote) = feed(Command::new(&mail.sendmail).args(["-i", "-t"]), &text)
+    let mut command = Command::new(&mail.sendmail);
+    let (output, wrote) = feed(command.args(["-i", "-t"]).stdout(Stdio::null()), &text)
         .with_context(|| format!("starting {program}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{program}: {}: {}", output.status, said.trim());

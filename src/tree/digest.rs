@@ -58,12 +58,18 @@ pub fn walk(tree: &dyn Tree) -> io::Result<Vec<Entry>> {
     let mut todo = vec![PathBuf::new()];
     let mut met = Met::default();
     while let Some(path) = todo.pop() {
-        met.add(&path)?;
         let entry = tree.lookup(&path).and_then(|e| e.ok_or_else(missing));
         let entry = entry.map_err(|e| at(&path, e))?;
         if entry.kind == Kind::Dir {
             let names = tree.list(&path).map_err(|e| at(&path, e))?;
-            todo.extend(names.into_iter().rev().map(|name| path.join(name)));
+            let from = todo.len();
+            for name in names {
+                let below = path.join(name);
+                met.add(&below)?;
+                todo.push(below);
+            }
+            // The last is taken first.
+            todo[from..].reverse();
         }
         entries.push(entry);
     }

@@ -27,6 +27,18 @@ fn options(command: &str) -> BTreeSet<String> {
     words.map(name).filter(|w| w.len() > 2).collect()
 }
 
+/// Options that commands share have words of their own, which are not the command's.
+#[test]
+fn every_command_says_the_same_of_itself_in_its_own_help() {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let all = words(&reprofix(&["--help"]));
+    for command in commands() {
+        let help = reprofix(&[&command, "--help"]);
+        let about = help.split("\n\n").next().map(words).unwrap_or_default();
+        assert!(all.contains(&format!(" {command} {about} ")), "{command}: {about}");
+    }
+}
+
 /// A page a command, each with all options of its help; the same bytes every time.
 #[test]
 fn every_command_has_a_man_page_with_its_options() {

@@ -180,7 +180,9 @@ impl Default for Dirtree {
 
 impl fmt::Debug for Dirtree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.names().map(|(name, node)| (name.escape_ascii(), node))).finish()
+        f.debug_map()
+            .entries(self.names().map(|(name, node)| (String::from_utf8_lossy(name), node)))
+            .finish()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::format::Malformed;
 use crate::format::gvariant::{le, offset_width};
 
 /// An array of elements of any size, checked.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Array<'a> {
     elements: &'a [u8],
     ends: &'a [u8],
@@ -15,27 +15,29 @@ pub(super) struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
+    const EMPTY: Self = Array { elements: &[], ends: &[], width: 1 };
+
     /// The array in `bytes`, which stand at `base` of their object.
     pub(super) fn parse(bytes: &'a [u8], base: usize) -> Result<Self, Malformed> {
         let bad = |at: usize| Malformed::at(base + at, "a framing offset is out of range");
         let array = Self::unchecked(bytes).ok_or_else(|| bad(0))?;
-        if array.ends.len() % array.width.max(1) != 0 {
+        if array.ends.len() % array.width != 0 {
             return Err(bad(array.elements.len()));
         }
         normal(array.elements.len(), array.len(), bytes.len(), base)?;
-        let ordered = array.ends.chunks_exact(array.width.max(1)).is_sorted_by_key(le);
+        let ordered = array.ends.chunks_exact(array.width).is_sorted_by_key(le);
         // The last end is where the ends begin, so none is beyond the elements.
         if ordered { Ok(array) } else { Err(bad(array.elements.len())) }
     }
 
     /// The array in `bytes` that were checked before.
     pub(super) fn of(bytes: &'a [u8]) -> Self {
-        Self::unchecked(bytes).unwrap_or_default()
+        Self::unchecked(bytes).unwrap_or(Array::EMPTY)
     }
 
     fn unchecked(bytes: &'a [u8]) -> Option<Self> {
         if bytes.is_empty() {
-            return Some(Array::default());
+            return Some(Array::EMPTY);
         }
         let width = offset_width(bytes.len());
         let last = bytes.len().checked_sub(width)?;
@@ -46,7 +48,7 @@ impl<'a> Array<'a> {
 
     /// How many elements there are.
     pub(super) fn len(&self) -> usize {
-        self.ends.len() / self.width.max(1)
+        self.ends.len() / self.width
     }
 
     fn end(&self, i: usize) -> usize {
@@ -57,7 +59,7 @@ impl<'a> Array<'a> {
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a> {
         let Array { elements, ends, width } = *self;
         let mut start = 0;
-        ends.chunks_exact(width.max(1)).map(move |end| {
+        ends.chunks_exact(width).map(move |end| {
             let (from, end) = (start, le(end));
             start = end;
             (from, &elements[from..end])
