@@ -246,8 +246,7 @@ fn encode_xattrs(out: &mut Vec<u8>, xattrs: &[(Vec<u8>, Vec<u8>)]) {
 /// libostree hands them out in this form too, so that a file object's can be read alike.
 pub fn parse_xattrs(bytes: &[u8], base: usize) -> Result<Xattrs, Malformed> {
     let array = Array::parse(bytes, base)?;
-    let xattr = |i: usize| {
-        let (at, element) = array.get(i);
+    let xattr = |(at, element)| {
         let at = base + at;
         let ([end], body) = unframe::<1>(element, at)?;
         let (name, value) = split(body, end, at)?;
@@ -255,7 +254,7 @@ pub fn parse_xattrs(bytes: &[u8], base: usize) -> Result<Xattrs, Malformed> {
             name.strip_suffix(b"\0").ok_or_else(|| Malformed::at(at, "xattr name has no end"))?;
         Ok((name.to_vec(), value.to_vec()))
     };
-    (0..array.len()).map(xattr).collect()
+    array.iter().map(xattr).collect()
 }
 
 #[cfg(test)]

@@ -191,7 +191,7 @@ fn find<'a>(array: &Array<'a>, order: impl Fn(&[u8]) -> Option<Ordering>) -> Opt
     let (mut from, mut to) = (0, array.len());
     while from < to {
         let middle = from + (to - from) / 2;
-        let element = array.get(middle).1;
+        let element = array.get(middle);
         match order(element)? {
             Ordering::Less => from = middle + 1,
             Ordering::Greater => to = middle,

@@ -66,10 +66,10 @@ impl<'a> Array<'a> {
         })
     }
 
-    /// Where element `i` begins, and its bytes.
-    pub(super) fn get(&self, i: usize) -> (usize, &'a [u8]) {
+    /// The bytes of element `i`.
+    pub(super) fn get(&self, i: usize) -> &'a [u8] {
         let start = if i == 0 { 0 } else { self.end(i - 1) };
-        (start, &self.elements[start..self.end(i)])
+        &self.elements[start..self.end(i)]
     }
 }
 
