@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::images;
-use crate::check::{self, Job};
 use crate::config::{self, Flags, Origin};
 use crate::env::{self, SourceDateEpoch};
 use crate::history::{Difference, Verdict};
-use crate::plugins::rpmdb::Packages;
+use crate::packages::Packages;
 use crate::report::Progress;
 use crate::report::check::{CauseRow, Comparison, Metadata, Row};
+use crate::run::check::{Job, compare_opened};
 use crate::source::{Spec, Subject};
 use crate::tree::Tree;
 
@@ -70,7 +70,7 @@ pub fn compare(request: &Request) -> Result<Compared> {
     }
     let open = |text: &OsString| Subject::open(&Spec::parse(text)?, &|| ());
     let (a, b) = (open(&request.a)?, open(&request.b)?);
-    let report = check::compare_opened(&job, &a, &b, &Progress::new(true))?;
+    let report = compare_opened(&job, &a, &b, &Progress::new(true))?;
     let tree = a.merkle.tree();
     Ok(Compared {
         verdict: verdict(&report),

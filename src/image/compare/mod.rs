@@ -22,9 +22,9 @@ pub(super) use layers::{RUN_TIMES, is_archive};
 
 use super::flat::Flat;
 use super::ostree::{self, Encapsulated};
-use crate::check::{Job, compare_opened};
 use crate::report::Progress;
 use crate::report::check::{Comparison, Metadata};
+use crate::run::check::{Job, compare_opened};
 use crate::source::dir::Dir;
 use crate::source::oci::{Digest, Image, Store, Subject, limits};
 
