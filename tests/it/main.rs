@@ -26,6 +26,7 @@ mod layout;
 mod libostree;
 mod memtree;
 #[cfg(feature = "ostree")]
+mod modes;
 mod mutations;
 mod oci;
 mod oci_compare;
