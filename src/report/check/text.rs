@@ -20,7 +20,7 @@ impl Comparison {
             );
         }
         for (title, rows) in self.groups() {
-            if title == Title::Umask && limit != 0 {
+            if title == Title::Umask && limit != usize::MAX {
                 // One cause, one line: hundreds of paths say no more.
                 let _ = writeln!(out, "\n{} {title}; --limit 0 lists them", paths(rows.len()));
                 continue;
