@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::{Choice, Outcome};
-use crate::check::{Diffoscope, Job, audit, compare};
+use crate::check::Diffoscope;
 use crate::image::compare as images;
 use crate::report::check::Comparison;
 use crate::report::{Progress, html, junit, markdown, sarif};
+use crate::run::check::{Job, audit, compare};
 use crate::source::oci::Subject as Image;
 use crate::source::{is_commit, is_rpm_database};
 

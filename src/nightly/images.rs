@@ -3,11 +3,11 @@
 use anyhow::Result;
 
 use super::compare::{self, Compared};
-use crate::check::Job;
 use crate::history::{Difference, Verdict};
 use crate::image::compare::{self as images, Pair, Report};
 use crate::image::flat::Flat;
 use crate::report::Progress;
+use crate::run::check::Job;
 use crate::source::dir::Dir;
 use crate::source::is_commit;
 use crate::source::merkle::Merkle as _;

@@ -40,7 +40,7 @@ pub struct Comparison {
     pub metadata: Vec<Metadata>,
     /// The packages, where the rpm databases differ; `null` where they do not, or one cannot be
     /// read.
-    pub packages: Option<crate::plugins::rpmdb::Comparison>,
+    pub packages: Option<crate::packages::Comparison>,
     /// Other things worth saying.
     pub warnings: Vec<String>,
 }

@@ -23,8 +23,8 @@ use anyhow::{Context as _, Result, bail};
 pub use rpmdb::is_database as is_rpm_database;
 pub use spec::Spec;
 
+use crate::disk::Root;
 use crate::format::ostree::Checksum;
-use crate::fsx::Root;
 use merkle::Merkle;
 
 /// What a commit says beside its tree. None of it is in the content checksum.

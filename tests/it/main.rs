@@ -14,6 +14,7 @@ mod dnf_history;
 #[cfg(feature = "ostree")]
 mod docs;
 mod fix;
+mod floors;
 mod fuzz;
 mod generate;
 #[cfg(feature = "nightly")]

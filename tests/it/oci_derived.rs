@@ -24,7 +24,11 @@ fn check(a: &Path, b: &Path) -> (i32, String, String) {
 #[cfg(feature = "nightly")]
 fn nightly(a: &Path, b: &Path) -> (i32, String) {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("nightly.toml"), "[[stream]]\nname = \"s\"\nbuild = [\"true\"]\nsubject = \"dir:{work}/x\"\n").unwrap();
+    fs::write(
+        dir.path().join("nightly.toml"),
+        "[[stream]]\nname = \"s\"\nbuild = [\"true\"]\nsubject = \"dir:{work}/x\"\n",
+    )
+    .unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_reprofix"));
     command.args(["nightly", "compare", "--stream", "s", "--no-notify"]);
     let output = command.arg(a).arg(b).current_dir(dir.path()).output().unwrap();

@@ -21,9 +21,9 @@ pub use layers::LayerPair;
 pub(super) use layers::{RUN_TIMES, is_archive};
 
 use super::flat::Flat;
-use crate::check::{Job, compare_opened};
 use crate::report::Progress;
 use crate::report::check::{Comparison, Metadata};
+use crate::run::check::{Job, compare_opened};
 use crate::source::dir::Dir;
 use crate::source::is_commit;
 use crate::source::oci::{Digest, Image, Store, Subject, limits};
