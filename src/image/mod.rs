@@ -14,7 +14,6 @@ pub mod flat;
 pub mod lint;
 pub mod normalize;
 pub mod opm;
-pub mod ostree;
 pub mod platforms;
 pub mod stacker;
 pub mod times;
