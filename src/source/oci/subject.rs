@@ -21,17 +21,9 @@ pub struct Subject {
 }
 
 /// What a user may write before a path.
-const PREFIXES: [&str; 3] = ["oci:", "oci-archive:", "docker-archive:"];
+pub const PREFIXES: [&str; 3] = ["oci:", "oci-archive:", "docker-archive:"];
 
 impl Subject {
-    /// Whether `text` names an image: by its prefix, or because a layout or an archive stands
-    /// there. Nothing is read.
-    pub fn is_named_by(text: &str) -> bool {
-        let path = Path::new(text);
-        let layout = || path.join("index.json").is_file() && path.join("oci-layout").is_file();
-        PREFIXES.iter().any(|p| text.starts_with(p)) || path.is_file() || layout()
-    }
-
     /// Opens `oci:PATH[:TAG]`, `oci-archive:PATH[:TAG]`, `docker-archive:PATH[:TAG]` or a bare
     /// path. `platform` is `OS/ARCHITECTURE[/VARIANT]`.
     pub fn open(text: &str, platform: Option<&str>) -> anyhow::Result<Self> {
