@@ -79,12 +79,11 @@ pub fn compare(job: &Job, platform: Option<&str>, progress: &Progress) -> Result
     let specs = [Spec::parse(&job.a)?, Spec::parse(b)?];
     progress.phase("reading", 0);
     if let [Spec::Oci(a), Spec::Oci(b)] = &specs {
-        let open = |text: &str| Images::open(text, platform);
         let commits = platform.is_none() && is_commit(a) && is_commit(b);
-        let (x, y) = (open(a)?, open(b)?);
         return match commits {
-            true => encapsulated(job, &specs, [&x, &y], progress),
+            true => encapsulated(job, &specs, [a, b], progress),
             false => {
+                let (x, y) = (Images::open(a, platform)?, Images::open(b, platform)?);
                 let report = images::compare([a, b], &x, &y, job, progress)?;
                 Ok(Compared::Images { report: Box::new(report), a: Box::new(x) })
             }
@@ -103,19 +102,18 @@ fn trees(job: &Job, [a, b]: &[Spec; 2], progress: &Progress) -> Result<Compared>
     Ok(Compared::Trees { report: Box::new(report), a: Box::new(a) })
 }
 
-/// Two commits, and where they have one content what their images say beside it.
+/// Two commits, and what their images say beside them.
 fn encapsulated(
     job: &Job,
     specs: &[Spec; 2],
-    [x, y]: [&Images; 2],
+    texts: [&str; 2],
     progress: &Progress,
 ) -> Result<Compared> {
     let mut compared = trees(job, specs, progress)?;
     if let Compared::Trees { report, .. } = &mut compared
-        && report.a.content_checksum == report.b.content_checksum
+        && let Some(said) = images::beside_commits(texts, job.strict_metadata)?
     {
-        report.metadata.extend(images::metadata(x, y, job.strict_metadata)?);
-        report.settle();
+        report.add_metadata(said);
     }
     Ok(compared)
 }

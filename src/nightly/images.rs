@@ -16,7 +16,7 @@ use crate::source::oci::Subject;
 ///
 /// Fails if A cannot be read, or is not one image where it is laid out as a tree.
 pub(super) fn compared(report: Report, a: &Subject, job: &Job) -> Result<Compared> {
-    let tree = Dir::new(Flat::read(&a.store, a.one()?)?, &|| ())?;
+    let tree = Dir::new(Flat::read(&a.store, a.one()?, 0)?, &|| ())?;
     let ours = tree.root().content_checksum();
     let paths = report.pairs.iter().find_map(|pair| pair.paths.as_deref()).cloned();
     let theirs = match &paths {

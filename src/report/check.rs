@@ -273,6 +273,12 @@ impl Comparison {
         self.differences.push(row(explained, packages));
     }
 
+    /// Adds what is said beside the trees.
+    pub fn add_metadata(&mut self, found: Vec<Metadata>) {
+        self.metadata.extend(found);
+        self.settle();
+    }
+
     /// Settles whether the subjects are the same, once everything is added.
     pub fn settle(&mut self) {
         let unexpected = self.counts.paths - self.counts.expected;

@@ -83,12 +83,7 @@ const KINDS: [Kind; 6] = [
         what: "an OCI layout (index.json, blobs) or an archive of an image",
         is: oci::is_image,
         selects: true,
-        make: |text, _, _| {
-            let name = text.to_str().with_context(|| {
-                format!("{text:?} is not UTF-8, which the name of an image must be")
-            });
-            Ok(Spec::Oci(name?.to_owned()))
-        },
+        make: |text, _, _| image(text),
     },
     Kind {
         prefixes: &["file:"],
@@ -108,9 +103,6 @@ const KINDS: [Kind; 6] = [
     },
 ];
 
-/// Where images are that no path names, as skopeo writes them.
-const ELSEWHERE: [&str; 4] = ["docker://", "docker-daemon:", "containers-storage:", "registry:"];
-
 impl Spec {
     /// Reads a subject. A bare path becomes what is there, by the marks in [`KINDS`]; a ref, a build
     /// or a tag may follow it after a colon.
@@ -118,12 +110,9 @@ impl Spec {
     /// Fails if a bare path is none of them; the error says what was tried.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
-        if let Some(place) = ELSEWHERE.iter().find(|place| bytes.starts_with(place.as_bytes())) {
-            let text = text.to_string_lossy();
-            bail!(
-                "{text}: images are read from a layout or an archive on this machine, not from \
-                 {place}; run `skopeo copy --all {text} oci:LAYOUT:TAG` and name oci:LAYOUT:TAG"
-            );
+        // Whoever opens these says how to get at them.
+        if oci::ELSEWHERE.iter().any(|prefix| bytes.starts_with(prefix.as_bytes())) {
+            return image(text);
         }
         for kind in &KINDS {
             let strip = |prefix: &&str| bytes.strip_prefix(prefix.as_bytes());
@@ -157,6 +146,13 @@ impl Spec {
             forms.join(", ")
         )
     }
+}
+
+fn image(text: &OsStr) -> Result<Spec> {
+    let name = text.to_str();
+    let name =
+        name.with_context(|| format!("{text:?} is not UTF-8, which the name of an image must be"));
+    Ok(Spec::Oci(name?.to_owned()))
 }
 
 fn of_build(workdir: PathBuf, build: Option<String>) -> Spec {
@@ -236,8 +232,6 @@ mod tests {
         for part in ["ostree repository", "work directory", "/nowhere: No such file"] {
             assert!(error.contains(part), "{error}");
         }
-        let error = parse("docker://quay.io/x:1").expect_err("a registry").to_string();
-        assert!(error.contains("skopeo copy --all docker://quay.io/x:1 oci:LAYOUT:TAG"), "{error}");
     }
 
     #[test]

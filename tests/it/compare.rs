@@ -23,9 +23,9 @@ fn check(a: &Path, b: &Path, more: &[&str]) -> (i32, String, String) {
 #[cfg(feature = "nightly")]
 fn nightly(dir: &Path, a: &Path, b: &Path) -> i32 {
     let config = dir.join("nightly.toml");
-    fs::write(&config, format!("state = '{}'\n", dir.join("state").display())).unwrap();
+    fs::write(&config, format!("history = '{}'\n", dir.join("h.sqlite").display())).unwrap();
     let [config, a, b] = [&*config, a, b].map(|p| p.to_str().unwrap());
-    let arguments = ["nightly", "compare", "--config", config, "--stream=s", a, b];
+    let arguments = ["nightly", "compare", "--nightly", config, "--stream=s", a, b];
     let (code, _, err) = reprofix(&arguments);
     assert!(code < 2, "{err}");
     code
@@ -62,7 +62,10 @@ fn two_databases_compare_at_night_too() {
             let root = dir.path().join(side);
             fs::create_dir_all(root.join("db")).unwrap();
             let root = root.to_str().unwrap();
-            run("rpm", &["--root", root, "--dbpath=/db", "--define=_db_backend sqlite", "--initdb"]);
+            run(
+                "rpm",
+                &["--root", root, "--dbpath=/db", "--define=_db_backend sqlite", "--initdb"],
+            );
             Path::new(root).join("db/rpmdb.sqlite")
         })
         .collect();
@@ -157,7 +160,10 @@ fn what_is_mounted_in_a_directory_is_none_of_it() {
         return;
     }
     assert_eq!(out.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&out.stdout));
-    assert!(said.contains("A: left out, since they are mounted there: /bound, /mnt, /proc"), "{said}");
+    assert!(
+        said.contains("A: left out, since they are mounted there: /bound, /mnt, /proc"),
+        "{said}"
+    );
 }
 
 /// A commit and a directory of one tree are the same through the door, too.
