@@ -17,14 +17,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use crate::engine::Context;
 use crate::env::SourceDateEpoch;
-use crate::plugins::pattern::Globs;
-use crate::plugins::{self, Plugin};
-use crate::tree::Tree;
-
-/// Where rpm-ostree leaves the flattened treefile in the tree.
-pub const TREEFILE: &str = "usr/share/rpm-ostree/treefile.json";
+use crate::normal::Context;
+use crate::normal::Plugin;
+use crate::normal::globs::Globs;
+use crate::plugins;
+use crate::tree::{TREEFILE, Tree};
 
 /// The keys of `reprofix.toml` and of `metadata.reprofix` in a treefile.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

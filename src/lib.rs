@@ -12,20 +12,22 @@
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod disk;
 pub mod engine;
 pub mod env;
 pub mod format;
-pub mod fsx;
 #[cfg(feature = "nightly")]
 pub mod history;
 pub mod image;
 #[cfg(feature = "nightly")]
 pub mod nightly;
-pub mod opm;
+pub mod normal;
+pub mod packages;
 mod parallel;
 pub mod plugins;
 pub mod record;
 pub mod report;
+pub mod run;
 pub mod source;
-pub mod stacker;
+mod text;
 pub mod tree;

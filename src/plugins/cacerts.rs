@@ -1,11 +1,12 @@
 //! `cacerts`: Java's trust store.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
-use super::{File, Opt, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
 use crate::format::Malformed;
 use crate::format::jks::{self, Keystore};
+use crate::normal::Context;
+use crate::normal::{File, Opt, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -47,21 +48,21 @@ impl Plugin for Cacerts {
         if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         if let Some(kind) = foreign(&file.bytes) {
-            return Verdict::Report(format!(
+            return Ok(Verdict::Report(format!(
                 "a {kind} keystore is salted at random; have it made as JKS \
                  (keytool -storetype JKS, trust extract --format=java-cacerts)"
-            ));
+            )));
         }
-        match normal_form(&file.bytes, cx) {
+        Ok(match normal_form(&file.bytes, cx) {
             Ok(Some(bytes)) if bytes == *file.bytes => Verdict::Keep,
             Ok(Some(bytes)) => Verdict::Rewrite(bytes),
             Ok(None) => Verdict::Report(
                 "the password does not fit the store's digest; set cacerts.password".to_owned(),
             ),
             Err(what) => Verdict::Unparsed(what),
-        }
+        })
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

@@ -1,12 +1,13 @@
 //! Plugins that are a table: path, what happens to it, and the reason.
 
+use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use super::pattern::Globs;
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
 use crate::format::Malformed;
+use crate::normal::Context;
+use crate::normal::globs::Globs;
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// One row: these paths, this action, for this reason.
@@ -80,10 +81,14 @@ impl Row {
         self
     }
 
-    /// Whether what the action needs is there; a tree that cannot be read has nothing.
-    fn may_act(&self, file: &File<'_>) -> bool {
-        let there = |path: &&str| file.tree.lookup(Path::new(path)).is_ok_and(|e| e.is_some());
-        self.needs.is_empty() || self.needs.iter().any(there)
+    /// Whether what the action needs is in the tree.
+    fn may_act(&self, file: &File<'_>) -> io::Result<bool> {
+        for path in self.needs {
+            if file.tree.lookup(Path::new(path))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(self.needs.is_empty())
     }
 }
 
@@ -124,25 +129,21 @@ impl Plugin for Table {
         }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
-        let Some(row) = self.row(file.entry) else { return Verdict::Keep };
-        let sure = || row.may_act(file) || cx.option(self.page, "unsure") == "remove";
-        match row.action {
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+        let Some(row) = self.row(file.entry) else { return Ok(Verdict::Keep) };
+        let sure = cx.option(self.page, "unsure") == "remove" || row.may_act(file)?;
+        Ok(match row.action {
             Action::Explain => Verdict::Keep,
             Action::Empty(kept) if file.bytes.is_empty() || *file.bytes == *kept => Verdict::Keep,
-            Action::Rewrite(normal_form) => match normal_form(&file.bytes) {
-                Ok(bytes) if bytes == *file.bytes => Verdict::Keep,
-                Ok(bytes) => Verdict::Rewrite(bytes),
-                Err(what) => Verdict::Unparsed(what),
-            },
+            Action::Rewrite(normal_form) => Verdict::of(normal_form(&file.bytes), &file.bytes),
             Action::Report => Verdict::Report(row.reason.to_owned()),
-            _ if !sure() => {
+            _ if !sure => {
                 let needs = row.needs.join(" or ");
                 Verdict::Report(format!("left, since {needs} is missing: {}", row.reason))
             }
             Action::Remove | Action::RemoveMade => Verdict::Remove,
             Action::Empty(_) => Verdict::Rewrite(Vec::new()),
-        }
+        })
     }
 
     fn explain(&self, a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {

@@ -14,9 +14,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use reprofix::engine::{Chain, Context, Form, Note, nothing_shipped};
 use reprofix::env::SourceDateEpoch;
-use reprofix::plugins::{Content, Plugin, REGISTRY, Step, Want, find};
+use reprofix::normal::{Chain, Context, Form, Note, nothing_shipped};
+use reprofix::normal::{Content, Plugin, Step, Want};
+use reprofix::plugins::{REGISTRY, find};
 use reprofix::tree::{Entry, Kind, Time, Tree};
 
 use crate::memtree::MemTree;

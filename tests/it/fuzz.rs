@@ -46,7 +46,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("format/selinux.rs", &["selinux"]),
     ("format/tar.rs", &["tar"]),
     ("format/zip", &["zip", "jar"]),
-    ("fsx/times.rs", &["fix-times"]),
+    ("disk/times.rs", &["fix-times"]),
     ("history", &[]), // our own database
     ("image/normalize", &["oci-archive", "oci-index", "oci-manifest", "oci-config"]),
     ("image/times.rs", &["image-words"]),

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
-use reprofix::check::Job;
 use reprofix::image::Findings;
 use reprofix::image::compare::compare;
+use reprofix::image::stacker::check::{Finding, Rule, check, layer, mounted};
+use reprofix::image::stacker::filesystem::{Cause, differences};
+use reprofix::image::stacker::fix::fix;
+use reprofix::image::stacker::metadata::{Metadata, parse};
 use reprofix::report::Progress;
-use reprofix::stacker::check::{Finding, Rule, check, layer, mounted};
-use reprofix::stacker::filesystem::{Cause, differences};
-use reprofix::stacker::fix::fix;
-use reprofix::stacker::metadata::{Metadata, parse};
+use reprofix::run::check::Job;
 use serde_json::json;
 
 use crate::layout::{Layout, Stored};
