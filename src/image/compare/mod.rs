@@ -544,7 +544,7 @@ fn bundles(
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (platform, images) in by_platform(subject)? {
         let [image] = images[..] else { continue };
-        match crate::opm::bundles::of_image(subject, image) {
+        match crate::image::opm::bundles::of_image(subject, image) {
             Ok(Some(bundles)) => drop(all.insert(platform, bundles)),
             Ok(None) => {}
             Err(error) => warnings.push(format!("{side}, {platform}: bundles not read: {error:#}")),
