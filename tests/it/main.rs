@@ -6,6 +6,7 @@ mod cases;
 mod check;
 mod check_reports;
 mod check_subjects;
+mod compare;
 mod config;
 mod confluence;
 #[cfg(feature = "ostree")]
@@ -13,6 +14,8 @@ mod digest;
 mod dnf_history;
 #[cfg(feature = "ostree")]
 mod docs;
+
+mod evidence;
 mod fix;
 mod floors;
 mod fuzz;
@@ -30,6 +33,7 @@ mod modes;
 mod mutations;
 mod oci;
 mod oci_compare;
+mod oci_derived;
 mod oci_hostile;
 mod oci_normalize;
 mod oci_unpack;
