@@ -32,6 +32,7 @@ mod oci_compare;
 mod oci_derived;
 mod oci_hostile;
 mod oci_normalize;
+mod oci_random;
 mod oci_unpack;
 mod opm;
 mod pairs;
