@@ -14,6 +14,8 @@ mod digest;
 mod dnf_history;
 #[cfg(feature = "ostree")]
 mod docs;
+
+mod evidence;
 mod fix;
 mod floors;
 mod fuzz;
