@@ -129,6 +129,7 @@ fn walk_all(root: &Root, anchors: &[Anchor]) -> Result<Vec<Entry>> {
 fn content_checksum(root: &Root) -> Result<String> {
     let digested = digest::digest(root, &|| ())
         .with_context(|| format!("hashing {}", root.path().display()))?;
+    digested.committable().context("computing the content checksum")?;
     Ok(digested.root.content_checksum().to_string())
 }
 
@@ -141,7 +142,7 @@ fn packages_of(root: &Root, entries: &[Entry]) -> Option<Packages> {
     Packages::load_with(root, &|path| links.contains(path.as_os_str())).ok()?.ok()
 }
 
-/// What to walk, and what is left out with a word. Inside rpm-ostree's sandbox `/usr`, `/etc` and
+/// What to walk, and what is left out with a warning. Inside rpm-ostree's sandbox `/usr`, `/etc` and
 /// `/var` are mounts of their own; `/var` may be read-only there, and is wiped later anyway.
 fn anchors(root: &Root) -> Result<(Vec<Anchor>, Vec<String>)> {
     let mut anchors = vec![Anchor { path: PathBuf::new() }];
@@ -159,7 +160,10 @@ fn anchors(root: &Root) -> Result<(Vec<Anchor>, Vec<String>)> {
         }
         let fd = root.open_at(name, rustix::fs::OFlags::RDONLY)?;
         if rustix::fs::fstatvfs(&fd)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            skipped.push(format!("/{}: mounted read-only, left out", name.display()));
+            // rpm-ostree's sandbox has it so, and wipes it later.
+            if name != Path::new("var") {
+                skipped.push(format!("/{}: mounted read-only, left out", name.display()));
+            }
         } else {
             anchors.push(Anchor { path: name.to_owned() });
         }
