@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Cause, Change, Explained, Side};
+use super::{Cause, Change, Consequence, Explained, Side};
 use crate::tree::Tree;
 
 /// The packages that own a path, as NEVRA.
@@ -36,8 +36,8 @@ pub(crate) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2]) {
             Cause::Known { plugin: "build-ids", .. } => follows_binary(explained, &roots),
             _ => None,
         };
-        if let Some((of, detail)) = cause {
-            explained.cause = Cause::Cascade { of };
+        if let Some((of, how, detail)) = cause {
+            explained.cause = Cause::Cascade { of, how };
             explained.details.push(detail);
         }
     }
@@ -71,7 +71,7 @@ impl Roots {
     }
 }
 
-type Follows = Option<(PathBuf, String)>;
+type Follows = Option<(PathBuf, Consequence, String)>;
 
 fn follows_package(explained: &Explained, roots: &Roots, builds: &[Build<'_>; 2]) -> Follows {
     let of = roots.rpmdb.clone()?;
@@ -83,7 +83,8 @@ fn follows_package(explained: &Explained, roots: &Roots, builds: &[Build<'_>; 2]
         let only: Vec<_> = side.difference(other).cloned().collect();
         if only.is_empty() { "no package".to_owned() } else { only.join(", ") }
     };
-    Some((of, format!("of {} and {}", list(&a, &b), list(&b, &a))))
+    let detail = format!("of {} and {}", list(&a, &b), list(&b, &a));
+    Some((of, Consequence::Package, detail))
 }
 
 /// Names of users and groups by their numbers.
@@ -130,8 +131,12 @@ fn follows_account(explained: &Explained, roots: &Roots, names: &[Accounts; 2]) 
     let user = drifted(a.attrs.uid, b.attrs.uid, |n| &n.users)?;
     let group = drifted(a.attrs.gid, b.attrs.gid, |n| &n.groups)?;
     match (user, group) {
-        (Some(user), _) => Some((roots.users.clone()?, format!("user {user}"))),
-        (None, Some(group)) => Some((roots.groups.clone()?, format!("group {group}"))),
+        (Some(user), _) => {
+            Some((roots.users.clone()?, Consequence::Account, format!("user {user}")))
+        }
+        (None, Some(group)) => {
+            Some((roots.groups.clone()?, Consequence::Account, format!("group {group}")))
+        }
         (None, None) => None,
     }
 }
@@ -145,7 +150,7 @@ fn follows_binary(explained: &Explained, roots: &Roots) -> Follows {
         roots.files.contains(&of).then_some(of)
     };
     let of = target(&difference.a).or_else(|| target(&difference.b))?;
-    Some((of, "the link's name is the build-id of that binary".to_owned()))
+    Some((of, Consequence::BuildId, "the link's name is the build-id of that binary".to_owned()))
 }
 
 /// Where a link leads by its text alone; `None` if that is above the root.
@@ -258,7 +263,10 @@ mod tests {
             }
         }
         cascade_of(&mut all, [&nobody, &nobody]);
-        assert_eq!(all[1].cause, Cause::Cascade { of: "usr/lib/passwd".into() });
+        assert_eq!(
+            all[1].cause,
+            Cause::Cascade { of: "usr/lib/passwd".into(), how: Consequence::Account }
+        );
         assert_eq!(all[1].details, ["user one is 401 and 402"]);
         assert_eq!(all[2].cause, Cause::Unexplained, "root became one: no drift");
     }
@@ -283,7 +291,10 @@ mod tests {
         };
         let (a, b) = (owners("x-1"), owners("x-2"));
         cascade_of(&mut all, [&a, &b]);
-        assert_eq!(all[1].cause, Cause::Cascade { of: "usr/share/rpm/rpmdb.sqlite".into() });
+        assert_eq!(
+            all[1].cause,
+            Cause::Cascade { of: "usr/share/rpm/rpmdb.sqlite".into(), how: Consequence::Package }
+        );
         assert_eq!(all[1].details, ["of x-1 and x-2"]);
         assert_eq!(all[2].cause, Cause::Unexplained, "one version on both sides");
     }
@@ -297,7 +308,10 @@ mod tests {
         let binary = explained("usr/bin/x", &[Change::Content], [None, None], Cause::Unexplained);
         let mut all = [binary, link("1", "../../../bin/x"), link("2", "../../../bin/y")];
         cascade_of(&mut all, [&nobody, &nobody]);
-        assert_eq!(all[1].cause, Cause::Cascade { of: "usr/bin/x".into() });
+        assert_eq!(
+            all[1].cause,
+            Cause::Cascade { of: "usr/bin/x".into(), how: Consequence::BuildId }
+        );
         assert_eq!(all[2].cause, known("build-ids"), "the binary is equal");
     }
 

@@ -6,6 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Serialize;
+
+use super::generic::Secrets;
 use super::{Change, Difference, Expected, Look, Side};
 use super::{follow, generic};
 use crate::format::ostree::{Attrs, Checksum};
@@ -29,13 +32,66 @@ pub enum Cause {
         /// What it says, one phrase a line.
         lines: Vec<String>,
     },
-    /// The very same two objects differ at another path.
+    /// It is a consequence of the difference at another path.
     Cascade {
         /// That path.
         of: PathBuf,
+        /// In which way.
+        how: Consequence,
     },
     /// Nobody knows.
     Unexplained,
+}
+
+/// How one difference follows from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consequence {
+    /// The very same two objects differ at both paths.
+    SameObjects,
+    /// The path's name holds a checksum of the other.
+    Checksum,
+    /// The path's package has another version, as the package database has it.
+    Package,
+    /// The path's owner has another number, as the account file has it.
+    Account,
+    /// The path's name is the build-id of the other.
+    BuildId,
+}
+
+impl Consequence {
+    /// Its name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Consequence::SameObjects => "same-objects",
+            Consequence::Checksum => "checksum",
+            Consequence::Package => "package",
+            Consequence::Account => "account",
+            Consequence::BuildId => "build-id",
+        }
+    }
+
+    /// What it is, without the other path.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Consequence::SameObjects => "consequence: the same two objects differ at another path",
+            Consequence::Checksum => "consequence: the name holds a checksum of another file",
+            Consequence::Package => "consequence: the file's package has another version",
+            Consequence::Account => "consequence: the owner's account has another number",
+            Consequence::BuildId => "consequence: the name is the build-id of another file",
+        }
+    }
+
+    /// The words in reports.
+    pub fn words(self) -> &'static str {
+        match self {
+            Consequence::SameObjects => "the same two objects differ there",
+            Consequence::Checksum => "this name holds a checksum of that file",
+            Consequence::Package => "its package has another version there",
+            Consequence::Account => "its owner has another number there",
+            Consequence::BuildId => "this name is the build-id of that file",
+        }
+    }
 }
 
 /// A difference and its cause.
@@ -62,6 +118,8 @@ pub struct Explainer<'a> {
     pub a: (&'a dyn Merkle, Chain<'a>),
     /// B and its plugins.
     pub b: (&'a dyn Merkle, Chain<'a>),
+    /// Show the content of files that hold secrets, which is masked otherwise.
+    pub shows_secrets: bool,
 }
 
 /// What is known of one side after its normal form was made.
@@ -207,7 +265,8 @@ impl Explainer<'_> {
         }
         let path = &difference.path;
         let (left, right) = (as_it_stands(self.a.0, path, x)?, as_it_stands(self.b.0, path, y)?);
-        Ok(generic::content(&left, &right))
+        let secrets = if self.shows_secrets { Secrets::Shown } else { Secrets::Masked };
+        Ok(generic::content_of(path, &left, &right, secrets))
     }
 }
 
@@ -293,7 +352,10 @@ pub fn relate(all: &mut [Explained]) {
             continue;
         }
         match first.get(&(a.object, b.object)) {
-            Some(of) => explained.cause = Cause::Cascade { of: of.clone() },
+            Some(of) => {
+                let how = Consequence::SameObjects;
+                explained.cause = Cause::Cascade { of: of.clone(), how };
+            }
             None => drop(first.insert((a.object, b.object), difference.path.clone())),
         }
     }

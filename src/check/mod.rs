@@ -19,6 +19,6 @@ pub use align::{Pair, align};
 pub use classify::{Change, Difference, Side, classify};
 pub use diffoscope::Diffoscope;
 pub use expect::{Expectations, Expected};
-pub use explain::{Cause, Explained, Explainer, relate};
+pub use explain::{Cause, Consequence, Explained, Explainer, relate};
 pub use generic::content as differences;
 pub use look::{Line, Look, Piece, Rows, both, look};

@@ -27,6 +27,7 @@ pub mod modsig;
 pub mod ostree;
 pub mod pyc;
 pub mod rpmdb;
+pub mod secret;
 pub mod selinux;
 pub mod tar;
 pub mod time;

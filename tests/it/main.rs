@@ -51,4 +51,5 @@ mod schema;
 mod sources;
 mod stacker;
 mod tools;
+mod verdict;
 mod xattrs;
