@@ -11,6 +11,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod composefs;
 pub mod config;
 pub mod disk;
 pub mod engine;
