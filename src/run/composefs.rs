@@ -14,7 +14,7 @@ use crate::composefs::{
 };
 use crate::disk::Root;
 use crate::format::composefs::{Tree, dumpfile};
-use crate::source::{Spec, Subject, oci};
+use crate::source::{Spec, Subject, dir, oci};
 
 /// A subject that was read, before anything is made of it.
 struct Opened {
@@ -144,6 +144,7 @@ fn open(spec: &Spec) -> Result<Opened> {
         Spec::Dir(path) => {
             let root = Root::open(path)
                 .with_context(|| format!("reading directory {}", path.display()))?;
+            let root = dir::Own::new(root);
             of_tree(format!("dir:{}", path.display()), &root)
         }
         Spec::Oci(text) => {
@@ -160,7 +161,9 @@ fn open(spec: &Spec) -> Result<Opened> {
             let subject = Subject::open(spec, &|| ())?;
             of_tree(subject.name.clone(), subject.merkle.tree())
         }
-        Spec::Rpmdb(_) => bail!("an rpm database has no composefs digest; give a tree or an image"),
+        Spec::Rpmdb(path) | Spec::File(path) => {
+            bail!("{} has no composefs digest; give a tree or an image", path.display())
+        }
     }
 }
 

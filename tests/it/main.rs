@@ -6,6 +6,7 @@ mod cases;
 mod check;
 mod check_reports;
 mod check_subjects;
+mod compare;
 mod composefs;
 mod config;
 mod confluence;
