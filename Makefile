@@ -25,12 +25,12 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 OUTPUT = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # Composes need root: mounts, device nodes, chroot.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
-SHELL_SCRIPTS := benches/oci-verify hooks/rebuilderd/backend hooks/rebuilderd/diffoscope tests/e2e/schedulers \
-	hooks/postprocess hooks/finalize hooks/dracut/*.sh .ci/run tests/e2e/circumstances tests/e2e/deps \
-	tests/e2e/install tests/e2e/packages tests/e2e/real-download packaging/release tests/e2e/static-binary
-PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/flows tests/e2e/rebuilderd tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
-	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/check benches/peers benches/rpmdb benches/rpmdb-database fuzz/all fuzz/seeds \
-	tests/e2e/initramfs tests/e2e/generators benches/initramfs packaging/sbom
+# Every script of the project, by its first line.
+SCRIPTS := $(shell find .ci benches fuzz hooks packaging tests/e2e treefiles $(wildcard findings) \
+	-type f -size -200k ! -path '*/node_modules/*' ! -path 'fuzz/[act]*/*' ! -name reprofix-static)
+begins = $(shell awk 'FNR == 1 { if (/^\043!.*$(1)/) print FILENAME; nextfile }' $(SCRIPTS))
+SHELL_SCRIPTS := $(call begins,(ba)?sh$$)
+PYTHON_SCRIPTS := $(call begins,python3$$) $(wildcard tests/e2e/bed/*.py)
 
 .PHONY: all build demo test bed initramfs nightly demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
 

@@ -46,7 +46,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("format/rpmdb", &["rpmdb_sqlite", "rpmdb_ndb", "rpmdb_bdb", "rpm-header", "dnf_history"]),
     ("format/selinux.rs", &["selinux"]),
     ("format/tar.rs", &["tar"]),
-    ("format/time.rs", &[]), // dates, of which other parsers take the text
+    ("format/time.rs", &["zip", "image-words"]),
     ("format/zip", &["zip", "jar"]),
     ("disk/times.rs", &["fix-times"]),
     ("history", &[]), // our own database
