@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 const EPOCH: SourceDateEpoch = SourceDateEpoch::new(1_600_000_000);
 
 fn fixture(side: &str, compression: &str) -> Vec<u8> {
-    let pairs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pairs/initramfs");
+    let pairs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plugins/initramfs/pair");
     let path = pairs.join(side).join("usr/lib/modules").join(compression).join("initramfs.img");
     fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{CauseRow, Comparison, ExpectedRow, Metadata, Row, SideRow, SubjectRow};
-use crate::check::Change;
+use crate::check::{Change, umask};
 use crate::report::fix::bytes;
 use crate::report::next;
 use crate::text::shorten;
@@ -17,6 +17,11 @@ impl Comparison {
             let _ = write!(out, "{name} {}\n{}", side.subject, side.checksum_line());
         }
         for (title, rows) in self.groups() {
+            if title == Title::Umask && limit != usize::MAX {
+                // One cause, one line: hundreds of paths say no more.
+                let _ = writeln!(out, "\n{} {title}; --limit 0 lists them", paths(rows.len()));
+                continue;
+            }
             let _ = writeln!(out, "\n{} {title}", paths(rows.len()));
             if title == Title::Unexplained && limit < usize::MAX && self.all_of_owner() {
                 for line in self.owners() {
@@ -157,6 +162,7 @@ pub(in crate::report) enum Title {
     Cascade,
     Known(&'static str),
     Unexplained,
+    Umask,
 }
 
 impl Title {
@@ -167,6 +173,7 @@ impl Title {
         match &row.cause {
             CauseRow::Fixed { plugins } => Title::Fixed(plugins.join(", ")),
             CauseRow::Cascade { .. } => Title::Cascade,
+            CauseRow::Known { plugin: umask::PLUGIN, .. } => Title::Umask,
             CauseRow::Known { plugin, .. } => Title::Known(plugin),
             CauseRow::Unexplained => Title::Unexplained,
         }
@@ -180,6 +187,7 @@ impl Title {
             Title::Cascade => "consequence".to_owned(),
             Title::Known(plugin) => format!("explained, not fixable: {plugin}"),
             Title::Unexplained => "unexplained".to_owned(),
+            Title::Umask => "explained, not fixable: another umask".to_owned(),
         }
     }
 
@@ -189,7 +197,7 @@ impl Title {
             Title::Expected => "expected",
             Title::Fixed(_) => "fixable",
             Title::Cascade => "consequence",
-            Title::Known(_) => "explained",
+            Title::Known(_) | Title::Umask => "explained",
             Title::Unexplained => "unexplained",
         }
     }
@@ -205,6 +213,7 @@ impl std::fmt::Display for Title {
             Title::Cascade => f.write_str("consequence of another path"),
             Title::Known(plugin) => write!(f, "explained by {plugin}, not fixable"),
             Title::Unexplained => f.write_str("unexplained"),
+            Title::Umask => f.write_str("explained by another umask, not fixable: of another mode"),
         }
     }
 }
@@ -224,6 +233,14 @@ impl Row {
         let _ = writeln!(out, "  {}  [{}] {sizes}{owner}", self.absolute(), changes.join(", "));
         for line in self.lines() {
             let _ = writeln!(out, "      {line}");
+        }
+    }
+
+    /// Whether its mode differs as under another umask, and its package has one of the two.
+    pub(in crate::report) fn has_packaged_mode(&self) -> bool {
+        match &self.cause {
+            CauseRow::Known { plugin: umask::PLUGIN, lines } => lines.len() > 1,
+            _ => false,
         }
     }
 
