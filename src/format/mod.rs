@@ -25,6 +25,7 @@ pub mod localearchive;
 pub mod mimecache;
 pub mod modsig;
 pub mod ostree;
+pub mod pkcs12;
 pub mod pyc;
 pub mod rpmdb;
 pub mod selinux;

@@ -70,6 +70,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &mime_cache::MIME_CACHE,
     &icon_cache::ICON_CACHE,
     &glib_schemas::GLIB_SCHEMAS,
+    &glib_schemas::DCONF,
     &locale_archive::LOCALE_ARCHIVE,
     &catalog::CATALOG,
     &depmod::DEPMOD,

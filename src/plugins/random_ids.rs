@@ -17,7 +17,9 @@ static PAGE: Page = Page {
     why: "A scriptlet makes them at installation, as if the image were one machine. Every machine \
           made from the image then has the same key.",
     done: "Removed where the tree holds the unit or program that makes a new one (the table \
-           names it, and it is looked up in the tree at hand); otherwise left and reported. \
+           names it, and it is looked up in the tree at hand; a unit of another name that runs the \
+           same program will do, and one that runs at a first boot only where etc/machine-id is \
+           missing or says `uninitialized`); otherwise left and reported. \
            With unsure=remove the others go too. In etc/adjtime the drift becomes 0 and the \
            choice between UTC and local time stays.",
     lost: "Nothing but the shared identity.",
@@ -46,7 +48,8 @@ static ROWS: &[Row] = &[
         Action::Remove,
         "sshd-keygen makes the keys that are missing before sshd starts",
     )
-    .needs(&["usr/lib/systemd/system/sshd-keygen@.service"]),
+    .needs(&["usr/lib/systemd/system/sshd-keygen@.service"])
+    .or_runs(&["sshd-keygen", "ssh-keygen -A"]),
     Row::new(
         "etc/unbound/unbound_{control,server}.{key,pem}",
         FILE,
