@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use rayon::prelude::*;
-use reprofix::engine::{Anchor, Chain, Context, nothing_shipped, walk};
+use reprofix::disk::Root;
+use reprofix::engine::{Anchor, walk};
 use reprofix::env::SourceDateEpoch;
-use reprofix::fsx::Root;
-use reprofix::plugins::{Plugin, REGISTRY, Want};
+use reprofix::normal::{Chain, Context, nothing_shipped};
+use reprofix::normal::{Plugin, Want};
+use reprofix::plugins::REGISTRY;
 use reprofix::tree::{Entry, Kind, Tree};
 
 fn main() {

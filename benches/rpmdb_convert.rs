@@ -14,7 +14,7 @@ use reprofix::format::rpmdb::blob::Blob;
 use reprofix::format::rpmdb::bytes::Order;
 use reprofix::format::rpmdb::ndb;
 use reprofix::format::rpmdb::{Logical, Row};
-use reprofix::plugins::rpmdb::Database;
+use reprofix::packages::Database;
 
 /// Tables and the numbers of their tags.
 const TABLES: [(&str, u32); 14] = [

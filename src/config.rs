@@ -17,10 +17,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use crate::engine::Context;
 use crate::env::SourceDateEpoch;
-use crate::plugins::pattern::Globs;
-use crate::plugins::{self, Plugin};
+use crate::normal::Context;
+use crate::normal::Plugin;
+use crate::normal::globs::Globs;
+use crate::plugins;
 use crate::tree::Tree;
 
 /// Where rpm-ostree leaves the flattened treefile in the tree.

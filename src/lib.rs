@@ -12,20 +12,23 @@
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod disk;
 pub mod engine;
 pub mod env;
 pub mod format;
-pub mod fsx;
 #[cfg(feature = "nightly")]
 pub mod history;
 pub mod image;
 #[cfg(feature = "nightly")]
 pub mod nightly;
+pub mod normal;
 pub mod opm;
+pub mod packages;
 mod parallel;
 pub mod plugins;
 pub mod record;
 pub mod report;
+pub mod run;
 pub mod source;
 pub mod stacker;
 pub mod tree;

@@ -4,7 +4,7 @@
 use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
-use reprofix::engine::Context;
+use reprofix::normal::Context;
 use reprofix::env::SourceDateEpoch;
 use reprofix::plugins::initramfs::{form, unpack};
 

@@ -17,11 +17,12 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use reprofix::check;
-use reprofix::engine::{Chain, Context, Form, nothing_shipped};
+use reprofix::normal::{Chain, Context, Form, nothing_shipped};
 use reprofix::env::SourceDateEpoch;
 use reprofix::format::{self, ostree};
 use reprofix::opm::pogreb;
-use reprofix::plugins::{self, File, Plugin, Want};
+use reprofix::normal::{File, Plugin, Want};
+use reprofix::plugins;
 use reprofix::source::oci::tar;
 use reprofix::stacker::{filesystem as stacker_filesystem, metadata as stacker};
 use reprofix::tree::{Entry, Kind, Time, Tree};
@@ -87,6 +88,7 @@ const PATHS: &[&str] = &[
     "etc/shadow",
     "etc/passwd",
     "etc/authselect/system-auth",
+    "etc/dconf/db/local",
     "etc/ld.so.cache",
     "etc/selinux/targeted/policy/policy.33",
     "etc/selinux/targeted/contexts/files/file_contexts.bin",

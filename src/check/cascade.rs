@@ -16,15 +16,15 @@ type Owners<'a> = dyn Fn(&Path) -> BTreeSet<String> + Sync + 'a;
 
 /// One side of a comparison.
 #[derive(Clone, Copy)]
-pub(super) struct Build<'a> {
+pub(crate) struct Build<'a> {
     /// The tree.
-    pub(super) tree: &'a dyn Tree,
+    pub(crate) tree: &'a dyn Tree,
     /// Who owns a path.
-    pub(super) owners: &'a Owners<'a>,
+    pub(crate) owners: &'a Owners<'a>,
 }
 
 /// Finds what follows a difference of packages, of account numbers, or of a binary.
-pub(super) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2]) {
+pub(crate) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2]) {
     let roots = Roots::of(all);
     let mut names = None;
     for explained in all {

@@ -12,10 +12,10 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::check::generic::text;
-use crate::fsx;
+use crate::disk;
 
 /// Files that diffoscope is asked about, at most.
-pub(super) const FILES_MAX: usize = 25;
+pub(crate) const FILES_MAX: usize = 25;
 /// Seconds for one file, at most.
 const ONE: Duration = Duration::from_secs(60);
 /// Bytes kept of what it says of one file.
@@ -34,13 +34,13 @@ pub struct Diffoscope {
 }
 
 /// One run after another, until the time is up.
-pub(super) struct Runs<'d> {
+pub(crate) struct Runs<'d> {
     how: &'d Diffoscope,
     until: Instant,
 }
 
 impl<'d> Runs<'d> {
-    pub(super) fn new(how: &'d Diffoscope) -> Self {
+    pub(crate) fn new(how: &'d Diffoscope) -> Self {
         let now = Instant::now();
         Runs { how, until: now.checked_add(how.timeout).unwrap_or(now) }
     }
@@ -48,7 +48,7 @@ impl<'d> Runs<'d> {
     /// What it says of two contents of the file `name`, a line each; why not, if it cannot.
     ///
     /// Fails if the program cannot be started, or if files cannot be written for it.
-    pub(super) fn ask(&self, name: &Path, a: &[u8], b: &[u8]) -> Result<Vec<String>> {
+    pub(crate) fn ask(&self, name: &Path, a: &[u8], b: &[u8]) -> Result<Vec<String>> {
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(vec![format!("diffoscope: not asked, its {:?} are over", self.how.timeout)]);
@@ -57,8 +57,8 @@ impl<'d> Runs<'d> {
         let name = name.file_name().unwrap_or(name.as_os_str());
         for (side, content) in [("a", a), ("b", b)] {
             let place = dir.path().join(side);
-            fsx::create_dir_all(&place).context("writing files for diffoscope")?;
-            fsx::atomic_write(&place.join(name), content, 0o600)
+            disk::create_dir_all(&place).context("writing files for diffoscope")?;
+            disk::atomic_write(&place.join(name), content, 0o600)
                 .context("writing files for diffoscope")?;
         }
         let sides = ["a", "b"].map(|side| Path::new(side).join(name));

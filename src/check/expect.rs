@@ -10,8 +10,8 @@ use serde::Deserialize;
 use toml::value::Datetime;
 
 use super::{Cause, Explained};
-use crate::plugins::{self, pattern::Globs};
 use crate::tree::show;
+use crate::{normal::globs::Globs, plugins};
 
 /// Where it is looked for, if no file is named.
 pub const DEFAULT: &str = "reprofix-expect.toml";

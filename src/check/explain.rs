@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::{Change, Difference, Expected, Look, Side};
 use super::{follow, generic};
-use crate::engine::{Chain, Form, Normal, Note};
 use crate::format::ostree::{Attrs, Checksum};
-use crate::plugins::{File, Plugin, Step, Want};
+use crate::normal::{Chain, Form, Normal, Note};
+use crate::normal::{File, Plugin, Step, Want};
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
 

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{Cause, Change, Explained};
-use crate::engine::Form;
-use crate::plugins::Step;
+use crate::normal::Form;
+use crate::normal::Step;
 
 /// Where the steps of a normal form move names to: (old, new).
 pub(super) fn moves(form: &Form) -> Vec<(PathBuf, PathBuf)> {

@@ -6,15 +6,14 @@
 //! byte.
 
 mod align;
-mod cascade;
+pub(crate) mod cascade;
 mod classify;
-mod diffoscope;
+pub(crate) mod diffoscope;
 pub mod expect;
-mod explain;
+pub(crate) mod explain;
 mod follow;
 mod generic;
-mod look;
-mod run;
+pub(crate) mod look;
 
 pub use align::{Pair, align};
 pub use classify::{Change, Difference, Side, classify};
@@ -23,4 +22,3 @@ pub use expect::{Expectations, Expected};
 pub use explain::{Cause, Explained, Explainer, relate};
 pub use generic::content as differences;
 pub use look::{Line, Look, Piece, Rows, both, look};
-pub use run::{Job, audit, compare, compare_opened};

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::{Choice, Outcome};
 use crate::config;
-use crate::fsx::Root;
+use crate::disk::Root;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

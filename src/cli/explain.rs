@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result};
 
 use super::Outcome;
-use crate::plugins::{self, Plugin};
+use crate::normal::Plugin;
+use crate::plugins;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::{Choice, Outcome};
-use crate::engine::{Job, run};
 use crate::report::Progress;
+use crate::run::fix::{Job, run};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Running it twice is harmless: the second run changes nothing.")]

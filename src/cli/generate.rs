@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap_complete::Shell;
 
 use super::Outcome;
-use crate::fsx;
+use crate::disk;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CompletionsArgs {
@@ -32,7 +32,7 @@ pub(super) struct ManArgs {
 impl ManArgs {
     pub(super) fn exec(self) -> Result<Outcome> {
         let writing = || format!("writing man pages to {}", self.dir.display());
-        fsx::create_dir_all(&self.dir).with_context(writing)?;
+        disk::create_dir_all(&self.dir).with_context(writing)?;
         let mut command = super::command().disable_help_subcommand(true);
         command.build();
         self.write(&command, "reprofix").with_context(writing)?;
@@ -47,7 +47,7 @@ impl ManArgs {
         // An empty date: the page is the same whenever it is made.
         let man = clap_mangen::Man::new(command.clone()).title(name).date("");
         man.render(&mut page)?;
-        fsx::atomic_write(&self.dir.join(format!("{name}.1")), &page, 0o644)?;
+        disk::atomic_write(&self.dir.join(format!("{name}.1")), &page, 0o644)?;
         Ok(())
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::{Choice, Outcome};
-use crate::engine::Context;
 use crate::env::SourceDateEpoch;
+use crate::normal::Context;
 use crate::plugins::initramfs::{self, diff, list, unpack};
 
 #[derive(Debug, clap::Args)]

@@ -147,7 +147,7 @@ fn write_bytes(file: &Path, bytes: &[u8]) -> Result<()> {
     if file == Path::new("-") {
         return std::io::stdout().write_all(bytes).context("writing standard output");
     }
-    crate::fsx::atomic_write(file, bytes, 0o644)
+    crate::disk::atomic_write(file, bytes, 0o644)
         .with_context(|| format!("writing {}", file.display()))
 }
 

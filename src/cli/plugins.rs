@@ -4,7 +4,8 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::Outcome;
-use crate::plugins::{Plugin, REGISTRY};
+use crate::normal::Plugin;
+use crate::plugins::REGISTRY;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::Outcome;
 use crate::format::rpmdb::dump::{self, Times};
-use crate::plugins::rpmdb::{Comparison, Database};
+use crate::packages::{Comparison, Database};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::plugins::{Opt, Page, REGISTRY};
+use crate::normal::{Opt, Page};
+use crate::plugins::REGISTRY;
 
 /// The schema (draft-07): for editors, and for checks of a treefile before a compose. The shipped
 /// `docs/schema/reprofix-config-1.json` is this, which a test holds.

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::plan::{Action, Change, Plan, at};
-use super::{Chain, Form};
-use crate::fsx::{self, Folder, Root, Stamp};
+use crate::disk::{self, Folder, Root, Stamp};
+use crate::normal::{Chain, Form};
+use crate::normal::{Content, Step};
 use crate::parallel::try_map;
-use crate::plugins::{Content, Step};
 use crate::tree::{self, Entry, Kind, Time};
 
 /// Applies `plan` to `root`, of which `entries` is the sorted walk that the plan was made from.
@@ -86,7 +86,7 @@ impl Job<'_> {
         let mtime = change.mtime.or(entry.mtime).unwrap_or(Time { sec: 0, nsec: 0 });
         match &change.action {
             Action::Patch { offset, content } => {
-                fsx::patch(self.root, &change.path, stamp, *offset, content, mtime)
+                disk::patch(self.root, &change.path, stamp, *offset, content, mtime)
             }
             Action::Rewrite { content, .. } => {
                 let again = match content {
@@ -96,7 +96,7 @@ impl Job<'_> {
                 let Some(content) = content.as_ref().or(again.as_ref()) else { return Ok(false) };
                 let names: Vec<PathBuf> =
                     [&change.path].into_iter().chain(&change.links).cloned().collect();
-                fsx::replace(self.root, &names, stamp, &mut content.reader(), mtime)
+                disk::replace(self.root, &names, stamp, &mut content.reader(), mtime)
             }
             Action::Remove { .. } | Action::Steps(_) | Action::Xattrs(_) | Action::Touch => {
                 Ok(true)
@@ -130,13 +130,13 @@ impl Job<'_> {
     }
 
     fn write_step(&self, change: &Change, path: &Path, content: &Content) -> io::Result<()> {
-        let fsx::Member { names, stamp, mtime, .. } = self.member(path, &[], change.mtime)?;
-        unchanged(fsx::replace(self.root, &names, stamp, &mut content.reader(), mtime)?)
+        let disk::Member { names, stamp, mtime, .. } = self.member(path, &[], change.mtime)?;
+        unchanged(disk::replace(self.root, &names, stamp, &mut content.reader(), mtime)?)
     }
 
     /// Files that change as one, each inode once.
     fn unit_step(&self, change: &Change, files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
-        let mut members: Vec<fsx::Member<'_>> = Vec::with_capacity(files.len());
+        let mut members: Vec<disk::Member<'_>> = Vec::with_capacity(files.len());
         for (path, bytes) in files {
             if !members.iter().any(|member| member.names.contains(path)) {
                 // Another path's time is a change of its own, made after this one.
@@ -144,7 +144,7 @@ impl Job<'_> {
                 members.push(self.member(path, bytes, mtime)?);
             }
         }
-        unchanged(fsx::replace_unit(self.root, &members)?)
+        unchanged(disk::replace_unit(self.root, &members)?)
     }
 
     /// What replacing the content of the file at `path` takes; without `mtime` it keeps its own.
@@ -153,7 +153,7 @@ impl Job<'_> {
         path: &Path,
         bytes: &'b [u8],
         mtime: Option<Time>,
-    ) -> io::Result<fsx::Member<'b>> {
+    ) -> io::Result<disk::Member<'b>> {
         let before = self.entry(path).and_then(|e| e.inode);
         let same = |e: &&Entry| {
             before.is_some_and(|i| e.inode.is_some_and(|j| (i.dev, i.ino) == (j.dev, j.ino)))
@@ -166,7 +166,7 @@ impl Job<'_> {
         let stat = self.root.stat(path)?.ok_or(io::ErrorKind::NotFound)?;
         let old = Root::entry(path, &stat).mtime;
         let mtime = mtime.or(old).unwrap_or(Time { sec: 0, nsec: 0 });
-        Ok(fsx::Member { names, stamp: Stamp::of(&stat), bytes, mtime })
+        Ok(disk::Member { names, stamp: Stamp::of(&stat), bytes, mtime })
     }
 
     /// Takes attributes away, after content and names are what they will be.
@@ -196,7 +196,7 @@ impl Job<'_> {
                 let Some(mut content) = self.root.open_file(first)? else { return Ok(()) };
                 let mtime = Root::entry(first, &stat).mtime.unwrap_or(Time { sec: 0, nsec: 0 });
                 let stamp = Stamp::of(&stat);
-                unchanged(fsx::replace(self.root, names, stamp, &mut content, mtime)?)?;
+                unchanged(disk::replace(self.root, names, stamp, &mut content, mtime)?)?;
             }
             Kind::Symlink if shared => return Ok(()),
             _ => {}
@@ -260,7 +260,7 @@ impl Job<'_> {
             times.extend(top.mtime.map(|time| (top.path.as_path(), time)));
             let here = times.iter().filter(|(path, _)| device(path) == Some(dev));
             let here = here.map(|(path, time)| (*path, *time));
-            records.extend(fsx::note_times(self.root, &top.path, here).ok());
+            records.extend(disk::note_times(self.root, &top.path, here).ok());
         }
         records
     }

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::{Chain, Form, Normal, Note};
-use crate::fsx;
+use crate::disk;
+use crate::normal::{Chain, Form, Normal, Note};
+use crate::normal::{Content, Left, Step};
 use crate::parallel::try_map;
-use crate::plugins::{Content, Left, Step};
 use crate::tree::{self, Entry, Kind, Time, Tree};
 
 /// Rewritten content kept between plan and application, in bytes over all files. What exceeds it
@@ -279,7 +279,7 @@ fn change(entry: &Entry, links: Vec<PathBuf>, normal: Normal, kept: &AtomicUsize
 /// `old` is the content before, where it may be patched in place.
 fn rewrite(before: u64, old: Option<&[u8]>, new: Content, kept: &AtomicUsize) -> Action {
     if let (Some(old), Content::Held(new)) = (old, &new)
-        && let Some((start, len)) = fsx::patch_range(old, new)
+        && let Some((start, len)) = disk::patch_range(old, new)
     {
         let content = new[start..start + len].to_vec();
         return Action::Patch { offset: start as u64, content };

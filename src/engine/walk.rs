@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use walkdir::WalkDir;
 
+use crate::disk::Root;
 use crate::env;
-use crate::fsx::Root;
 use crate::parallel::try_map;
 use crate::tree::{self, Entry, Inode, Kind, Time};
 

@@ -13,7 +13,6 @@ pub mod compare;
 pub mod flat;
 pub mod lint;
 pub mod normalize;
-pub mod ostree;
 pub mod platforms;
 pub mod times;
 pub mod unpack;

@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 
 use super::config::Attestation;
 use super::units::utc;
+use crate::disk;
 use crate::format::ostree::Checksum;
-use crate::fsx;
 use crate::history::{Class, Run};
 
 /// What the envelope says that it holds.
@@ -38,8 +38,8 @@ pub fn write(to: &Attestation, run: &Run, page: Option<&str>) -> Result<Option<P
     text.push(b'\n');
     let file = to.dir.join(format!("{}-{}.intoto.json", run.stream, run.id));
     let writing = || format!("writing {}", file.display());
-    fsx::create_dir_all(&to.dir).with_context(writing)?;
-    fsx::atomic_write(&file, &text, 0o644).with_context(writing)?;
+    disk::create_dir_all(&to.dir).with_context(writing)?;
+    disk::atomic_write(&file, &text, 0o644).with_context(writing)?;
     Ok(Some(file))
 }
 

@@ -10,8 +10,8 @@ use super::exec::{self, End, Limits, Log};
 use super::launch::{Launch, placed};
 use super::mounts;
 use super::preset::Recipe;
+use crate::disk;
 use crate::env::SourceDateEpoch;
-use crate::fsx;
 use crate::history::Verdict;
 
 /// What both builds of a run have in common.
@@ -99,7 +99,7 @@ pub fn build(plan: &Plan<'_>, name: &str, launch: &Launch) -> Result<Built, Fail
         mounted.unmount().map_err(failed)?;
     }
     let dir = plan.run.join(name);
-    fsx::rename(&places.below, &dir).map_err(failed)?;
+    disk::rename(&places.below, &dir).map_err(failed)?;
     let subject = placed(OsStr::new(&plan.recipe.subject), &dir).to_string_lossy().into_owned();
     Ok(Built { subject, dir, left })
 }
@@ -186,7 +186,7 @@ impl Places {
         let scratch = run.join(format!("{name}.scratch"));
         mounts::remove(&tmp)?;
         for dir in [&work, &tmp, &below, &scratch] {
-            fsx::create_dir_all(dir)?;
+            disk::create_dir_all(dir)?;
         }
         Ok(Places { below, work, tmp, scratch })
     }

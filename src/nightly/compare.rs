@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::images;
-use crate::check::{self, Job};
 use crate::config::{self, Flags, Origin};
 use crate::env::{self, SourceDateEpoch};
 use crate::history::{Difference, Verdict};
-use crate::plugins::rpmdb::Packages;
+use crate::image::compare::beside_commits;
+use crate::packages::Packages;
 use crate::report::Progress;
 use crate::report::check::{CauseRow, Comparison, Metadata, Row};
+use crate::run::check::{Job, compare_opened};
 use crate::source::{Spec, Subject};
 use crate::tree::Tree;
 
@@ -70,7 +71,12 @@ pub fn compare(request: &Request) -> Result<Compared> {
     }
     let open = |text: &OsString| Subject::open(&Spec::parse(text)?, &|| ());
     let (a, b) = (open(&request.a)?, open(&request.b)?);
-    let report = check::compare_opened(&job, &a, &b, &Progress::new(true))?;
+    let mut report = compare_opened(&job, &a, &b, &Progress::new(true))?;
+    if let (Some(a), Some(b)) = (request.a.to_str(), request.b.to_str())
+        && let Some(said) = beside_commits([a, b], false)?
+    {
+        report.add_metadata(said);
+    }
     let tree = a.merkle.tree();
     Ok(Compared {
         verdict: verdict(&report),

@@ -63,7 +63,7 @@ pub struct Log {
 impl Log {
     /// Creates the file, which must not exist.
     pub fn create(path: &Path) -> io::Result<Self> {
-        Ok(Log { file: crate::fsx::create_new(path)?, written: Arc::default() })
+        Ok(Log { file: crate::disk::create_new(path)?, written: Arc::default() })
     }
 
     /// Writes a line of our own.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::config::is_name;
 use super::{manifest, trimmed};
-use crate::fsx;
+use crate::disk;
 use crate::source::cosa::{Build, read_meta};
 use crate::source::{Spec, Subject};
 
@@ -181,13 +181,13 @@ fn package(job: &Job, build: &Build) -> Result<Package> {
     let place = format!("{name}/{}/{}", build.id, build.arch);
     let dir = job.out.join(&place);
     let writing = || format!("writing below {}", dir.display());
-    fsx::create_dir_all(&dir).with_context(writing)?;
+    disk::create_dir_all(&dir).with_context(writing)?;
     let mut text = serde_json::to_vec_pretty(&recipe)?;
     text.push(b'\n');
     let manifest = manifest::of(&subject)?;
-    fsx::refresh(&dir.join(&recipe.manifest), manifest.as_bytes(), 0o644).with_context(writing)?;
+    disk::refresh(&dir.join(&recipe.manifest), manifest.as_bytes(), 0o644).with_context(writing)?;
     let recipe_name = format!("{base}.rebuild.json");
-    fsx::refresh(&dir.join(&recipe_name), &text, 0o644).with_context(writing)?;
+    disk::refresh(&dir.join(&recipe_name), &text, 0o644).with_context(writing)?;
     let url = format!("{}/{place}", trimmed(&job.url));
     let artifact = Artifact {
         name: base,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{exec, mounts};
-use crate::fsx;
+use crate::disk;
 
 /// Conditions of one build, as [`super::vary`] sets them. The default changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Launch {
         }
         if let Some(user) = self.user {
             passwd = scratch.join("passwd");
-            fsx::atomic_write(&passwd, &password_file(user)?, 0o644)?;
+            disk::atomic_write(&passwd, &password_file(user)?, 0o644)?;
             argv.push("--mount".into());
         }
         if self.first_pid.is_some() {
@@ -107,8 +107,8 @@ impl Launch {
         if let Some(reverse) = self.disorder {
             let (below, above) = (scratch.join("probe.below"), scratch.join("probe"));
             let mount = || -> std::io::Result<mounts::Mounted> {
-                fsx::create_dir_all(&below)?;
-                fsx::create_dir_all(&above)?;
+                disk::create_dir_all(&below)?;
+                disk::create_dir_all(&above)?;
                 mounts::disorderfs(&below, &above, reverse)
             };
             let mounted = mount().map_err(|e| format!("disorderfs: {e}"))?;

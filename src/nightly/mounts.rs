@@ -85,7 +85,7 @@ pub fn remove(dir: &Path) -> io::Result<Vec<PathBuf>> {
     if let Some(point) = below(&dir)?.first() {
         return Err(io::Error::other(format!("{} stays mounted; unmount it", point.display())));
     }
-    crate::fsx::remove_dir_all(&dir)?;
+    crate::disk::remove_dir_all(&dir)?;
     Ok(found)
 }
 

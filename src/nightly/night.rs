@@ -20,8 +20,8 @@ use super::config::{Config, Keep, Stream, is_name};
 use super::vary::{self, Side, Variation};
 use super::{inputs, mounts, procs, stop, tail};
 use crate::config::Flags;
+use crate::disk;
 use crate::env;
-use crate::fsx;
 use crate::history::{Class, Finish, History, Run, Verdict};
 use crate::report::check::Comparison;
 
@@ -57,7 +57,7 @@ pub fn run(config: &Config, options: &Options, say: &mut dyn FnMut(&Run)) -> Res
     let streams = chosen(config, &options.streams)?;
     procs::become_reaper().context("becoming the reaper of the builds' processes")?;
     let creating = || format!("creating {}", config.work.display());
-    fsx::create_dir_all(&config.work).with_context(creating)?;
+    disk::create_dir_all(&config.work).with_context(creating)?;
     let mut history = History::open(&config.history)?;
     for run in recover(&mut history)? {
         say(&run);
@@ -127,7 +127,7 @@ fn recover(history: &mut History) -> Result<Vec<Run>> {
             continue;
         }
         let lock = lock_of(Path::new(&run.work));
-        if here && lock.exists() && fsx::flock(&lock)?.is_none() {
+        if here && lock.exists() && disk::flock(&lock)?.is_none() {
             continue;
         }
         if here && !run.work.is_empty() {
@@ -145,7 +145,7 @@ fn recover(history: &mut History) -> Result<Vec<Run>> {
 /// Removes a run's directory and its lock.
 fn clear(work: &Path) -> Result<()> {
     mounts::remove(work).with_context(|| format!("removing {}", work.display()))?;
-    Ok(fsx::remove_file(&lock_of(work))?)
+    Ok(disk::remove_file(&lock_of(work))?)
 }
 
 fn lock_of(work: &Path) -> PathBuf {
@@ -181,7 +181,7 @@ impl Night<'_> {
         }
         self.forget(history)?;
         // The lock is held before the row says that somebody holds it.
-        let lock = fsx::flock(&lock_of(&work)).context("locking the run's directory")?;
+        let lock = disk::flock(&lock_of(&work)).context("locking the run's directory")?;
         history.begin(&mut run)?;
         let started = Instant::now();
         let mut finish = Finish::default();
@@ -198,7 +198,7 @@ impl Night<'_> {
         self.tidy(&work, &mut run)?;
         history.finish(&run, &finish)?;
         drop(lock);
-        fsx::remove_file(&lock_of(&work))?;
+        disk::remove_file(&lock_of(&work))?;
         Ok(Ended { run, report })
     }
 
@@ -226,7 +226,7 @@ impl Night<'_> {
         let epoch = self.stream.epoch().map_err(setup)?;
         let wanted = self.stream.variations().map_err(setup)?;
         let scratch = work.join("probe");
-        fsx::create_dir_all(&scratch).map_err(io)?;
+        disk::create_dir_all(&scratch).map_err(io)?;
         let (variations, skipped) = vary::possible(wanted, &scratch);
         mounts::remove(&scratch).map_err(io)?;
         run.epoch = Some(epoch.seconds());

@@ -6,7 +6,7 @@ use super::config::Config;
 use super::night::Ended;
 use super::{attest, metrics, notify, pages};
 use crate::history::{History, Run, Verdict};
-use crate::{env, fsx};
+use crate::{disk, env};
 
 /// Makes of the record what the configuration asks for; gives what could not be done. A failure of
 /// one part keeps no other from being tried.
@@ -55,6 +55,6 @@ fn write_pages(config: &Config, history: &History) -> Result<()> {
 fn write_metrics(config: &Config, history: &History) -> Result<()> {
     let Some(file) = &config.notify.prometheus else { return Ok(()) };
     let text = metrics::text(history)?;
-    fsx::atomic_write(file, text.as_bytes(), 0o644)
+    disk::atomic_write(file, text.as_bytes(), 0o644)
         .with_context(|| format!("writing {}", file.display()))
 }

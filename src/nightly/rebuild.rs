@@ -17,8 +17,8 @@ use super::feed::Recipe;
 use super::launch::Launch;
 use super::{manifest, mounts, night, procs, stop, tail};
 use crate::config::Flags;
+use crate::disk;
 use crate::env::SourceDateEpoch;
-use crate::fsx;
 use crate::source::{Spec, Subject};
 
 /// Where [`rebuild`] leaves word for [`explain`], beside the manifest.
@@ -59,7 +59,7 @@ pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
     steps.env.insert("REPROFIX_REVISION".into(), recipe.revision.clone());
     let out = out.canonicalize().with_context(|| format!("{}", out.display()))?;
     let work = out.join("work");
-    fsx::create_dir_all(&work)?;
+    disk::create_dir_all(&work)?;
     let plan = Plan {
         stream,
         recipe: &steps,
@@ -81,8 +81,8 @@ pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
     let text = manifest::of(&subject)?;
     let note =
         Note { published: recipe.subject, rebuilt: built.subject, epoch: recipe.source_date_epoch };
-    fsx::atomic_write(&out.join(NOTE), &serde_json::to_vec(&note)?, 0o644)?;
-    fsx::atomic_write(&out.join(&recipe.manifest), text.as_bytes(), 0o644)?;
+    disk::atomic_write(&out.join(NOTE), &serde_json::to_vec(&note)?, 0o644)?;
+    disk::atomic_write(&out.join(&recipe.manifest), text.as_bytes(), 0o644)?;
     Ok(log)
 }
 

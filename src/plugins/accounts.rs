@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
 use crate::format::Malformed;
+use crate::normal::Context;
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -82,8 +83,8 @@ impl Plugin for Accounts {
         if kin(entry).is_some() { Want::Bytes } else { Want::No }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
-        let Some(kin) = kin(file.entry) else { return Verdict::Keep };
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+        let Some(kin) = kin(file.entry) else { return Ok(Verdict::Keep) };
         let latest = cx.epoch.seconds() / SECONDS_A_DAY;
         let normal = lines(&file.bytes, kin).and_then(|mut lines| {
             if kin == Kin::Shadow {
@@ -92,11 +93,7 @@ impl Plugin for Accounts {
             order(&mut lines, kin)?;
             Ok(joined(&lines))
         });
-        match normal {
-            Ok(bytes) if bytes == *file.bytes => Verdict::Keep,
-            Ok(bytes) => Verdict::Rewrite(bytes),
-            Err(what) => Verdict::Unparsed(what),
-        }
+        Ok(Verdict::of(normal, &file.bytes))
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

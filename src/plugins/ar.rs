@@ -1,11 +1,12 @@
 //! `ar`: static libraries and other Unix archives.
 
 use std::collections::BTreeMap;
+use std::io;
 
-use super::pattern::{counted, ends_with_any};
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
 use crate::format::ar::{self, Member};
+use crate::normal::Context;
+use crate::normal::globs::{counted, ends_with_any};
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -38,15 +39,11 @@ impl Plugin for Ar {
         if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
     }
 
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> Verdict {
+    fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
         if !ar::is_ar(&file.bytes) {
-            return Verdict::Keep;
+            return Ok(Verdict::Keep);
         }
-        match ar::canonical(&file.bytes) {
-            Ok(None) => Verdict::Keep,
-            Ok(Some(bytes)) => Verdict::Rewrite(bytes),
-            Err(what) => Verdict::Unparsed(what),
-        }
+        Ok(Verdict::of_changed(ar::canonical(&file.bytes)))
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

@@ -1,9 +1,11 @@
 //! `authselect`: the date in generated PAM and name-service configuration.
 
-use super::pattern::Globs;
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
+use std::io;
+
 use crate::format::Malformed;
+use crate::normal::Context;
+use crate::normal::globs::Globs;
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 use std::sync::LazyLock;
 
@@ -50,13 +52,14 @@ impl Plugin for Authselect {
         if entry.kind == Kind::File && ours() { Want::Bytes } else { Want::No }
     }
 
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> Verdict {
+    fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
         if is_generated(&file.bytes) && !file.bytes.ends_with(b"\n") {
-            return Verdict::Unparsed(Malformed::at(file.bytes.len(), "its last line has no end"));
+            let why = Malformed::at(file.bytes.len(), "its last line has no end");
+            return Ok(Verdict::Unparsed(why));
         }
         let dates = dates(&file.bytes);
         if dates.is_empty() {
-            return Verdict::Keep;
+            return Ok(Verdict::Keep);
         }
         let mut out = Vec::with_capacity(file.bytes.len());
         let mut from = 0;
@@ -65,7 +68,7 @@ impl Plugin for Authselect {
             from = end;
         }
         out.extend(&file.bytes[from..]);
-        Verdict::Rewrite(out)
+        Ok(Verdict::Rewrite(out))
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! `build-ids`: links named after what is in a binary.
 
-use super::Page;
 use super::table::{Action, Row, Table};
+use crate::normal::Page;
 use crate::tree::Kind;
 
 /// The plugin.

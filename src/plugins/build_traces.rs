@@ -1,7 +1,7 @@
 //! `build-traces`: temporary files and caches of the building process itself.
 
-use super::Page;
 use super::table::{ANY, Action, FILE, Row, Table};
+use crate::normal::Page;
 
 /// The plugin.
 pub(super) static BUILD_TRACES: Table = Table::new(&PAGE, ROWS);

@@ -1,12 +1,14 @@
 //! `cacerts`: Java's trust store, and keystores like it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
-use super::{File, Opt, Page, Plugin, Verdict, Want, known};
-use crate::engine::Context;
+use super::known;
 use crate::format::Malformed;
 use crate::format::jks::{self, Keystore};
 use crate::format::pkcs12;
+use crate::normal::Context;
+use crate::normal::{File, Opt, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -56,19 +58,18 @@ impl Plugin for Cacerts {
         if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         let normal = match &*file.bytes {
             [0xCE, 0xCE, 0xCE, 0xCE, ..] => Ok(Err(JCEKS.to_owned())),
             bytes if jks::is_jks(bytes) => jks_normal(bytes, cx),
             bytes if pkcs12::is_pkcs12(bytes) => pkcs12_normal(bytes),
-            _ => return Verdict::Keep,
+            _ => return Ok(Verdict::Keep),
         };
-        match normal {
-            Ok(Ok(bytes)) if bytes == *file.bytes => Verdict::Keep,
-            Ok(Ok(bytes)) => Verdict::Rewrite(bytes),
+        Ok(match normal {
             Ok(Err(why)) => Verdict::Report(why),
+            Ok(Ok(bytes)) => Verdict::of(Ok(bytes), &file.bytes),
             Err(what) => Verdict::Unparsed(what),
-        }
+        })
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

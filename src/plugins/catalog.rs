@@ -1,8 +1,8 @@
 //! `catalog`: systemd's message catalog.
 
-use super::Page;
 use super::known::Known;
 use crate::format::catalog;
+use crate::normal::Page;
 
 /// The plugin.
 pub(super) static CATALOG: Known =

@@ -1,8 +1,8 @@
 //! `depmod`: the kernel's module indexes.
 
-use super::Page;
 use super::known::Known;
 use crate::format::kmodindex;
+use crate::normal::Page;
 
 /// The plugin.
 pub(super) static DEPMOD: Known = Known::new(

@@ -4,12 +4,12 @@
 use std::io;
 use std::path::Path;
 
-use super::rpmdb::Database;
-use super::{File, Opt, Page, Plugin, Step, Verdict, Want};
-use crate::engine::Context;
 use crate::format::Malformed;
 use crate::format::rpmdb::history::{self, Cookies};
 use crate::format::rpmdb::sqlite::Files;
+use crate::normal::Context;
+use crate::normal::{File, Opt, Page, Plugin, Step, Verdict, Want};
+use crate::packages::Database;
 use crate::tree::{Entry, Kind, Tree};
 
 /// The histories, in logical paths.
@@ -83,15 +83,13 @@ impl Plugin for DnfHistory {
         }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
-        let verdict = match role(file.entry) {
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+        match role(file.entry) {
             Some(_) if removes(cx) => Ok(Verdict::Remove),
             Some(Role::Main) => main(file, cx),
             Some(Role::Side(suffix)) => side(file, suffix, cx),
             None => Ok(Verdict::Keep),
-        };
-        let unreadable = |e| Malformed::at(0, format!("a file beside it cannot be read: {e}"));
-        verdict.unwrap_or_else(|e: io::Error| Verdict::Unparsed(unreadable(e)))
+        }
     }
 
     fn explain(&self, a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! `dnf-state`: what dnf remembers of the build.
 
-use super::Page;
 use super::table::{ANY, Action, FILE, Row, Table};
+use crate::normal::Page;
 
 /// The plugin.
 pub(super) static DNF_STATE: Table = Table::new(&PAGE, ROWS);

@@ -1,8 +1,10 @@
 //! `fontconfig`: caches of scanned font directories.
 
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
+use std::io;
+
 use crate::format::fontconfig::{self, Cache};
+use crate::normal::Context;
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind, Time};
 
 /// The plugin.
@@ -40,14 +42,11 @@ impl Plugin for Fontconfig {
         if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
-        let cache = match fontconfig::parse(&file.bytes) {
-            Ok(cache) => cache,
-            Err(what) => return Verdict::Unparsed(what),
-        };
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         let epoch = Time { sec: i64::from(cx.epoch.seconds()), nsec: 0 };
-        let bytes = cache.with_scanned(&file.bytes, cache.scanned.min(epoch));
-        if bytes == *file.bytes { Verdict::Keep } else { Verdict::Rewrite(bytes) }
+        let clamped = fontconfig::parse(&file.bytes)
+            .map(|cache| cache.with_scanned(&file.bytes, cache.scanned.min(epoch)));
+        Ok(Verdict::of(clamped, &file.bytes))
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

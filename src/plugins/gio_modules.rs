@@ -1,9 +1,11 @@
 //! `gio-modules`: the cache of GIO's loadable modules.
 
-use super::pattern::Globs;
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
+use std::io;
+
 use crate::format::Malformed;
+use crate::normal::Context;
+use crate::normal::globs::Globs;
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 use std::sync::LazyLock;
 
@@ -41,12 +43,8 @@ impl Plugin for GioModules {
         if ours { Want::Bytes } else { Want::No }
     }
 
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> Verdict {
-        match sorted(&file.bytes) {
-            Ok(bytes) if bytes == *file.bytes => Verdict::Keep,
-            Ok(bytes) => Verdict::Rewrite(bytes),
-            Err(what) => Verdict::Unparsed(what),
-        }
+    fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
+        Ok(Verdict::of(sorted(&file.bytes), &file.bytes))
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! `glib-schemas` and `dconf`: compiled GSettings schemas, and dconf databases of the same format.
 
-use super::Page;
 use super::known::Known;
 use crate::format::gvdb;
+use crate::normal::Page;
 
 /// The plugin.
 pub(super) static GLIB_SCHEMAS: Known =

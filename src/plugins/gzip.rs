@@ -1,9 +1,11 @@
 //! `gzip`: compressed files with a time and a name in the header.
 
-use super::pattern::ends_with_any;
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
+use std::io;
+
 use crate::format::gzip::{self, Member};
+use crate::normal::Context;
+use crate::normal::globs::ends_with_any;
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -36,15 +38,11 @@ impl Plugin for Gzip {
         if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
     }
 
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> Verdict {
+    fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
         if !gzip::is_gzip(&file.bytes) {
-            return Verdict::Keep;
+            return Ok(Verdict::Keep);
         }
-        match gzip::canonical(&file.bytes) {
-            Ok(None) => Verdict::Keep,
-            Ok(Some(bytes)) => Verdict::Rewrite(bytes),
-            Err(what) => Verdict::Unparsed(what),
-        }
+        Ok(Verdict::of_changed(gzip::canonical(&file.bytes)))
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

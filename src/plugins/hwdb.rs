@@ -1,8 +1,11 @@
 //! `hwdb`: udev's compiled hardware database.
 
-use super::{File, Page, Plugin, Verdict, Want, known};
-use crate::engine::Context;
+use std::io;
+
+use super::known;
 use crate::format::hwdb;
+use crate::normal::Context;
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -34,12 +37,9 @@ impl Plugin for Hwdb {
         if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
     }
 
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> Verdict {
-        match hwdb::parse(&file.bytes).and_then(|hwdb| hwdb.without_root()) {
-            Ok(None) => Verdict::Keep,
-            Ok(Some(bytes)) => Verdict::Rewrite(bytes),
-            Err(what) => Verdict::Unparsed(what),
-        }
+    fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
+        let parsed = hwdb::parse(&file.bytes);
+        Ok(Verdict::of_changed(parsed.and_then(|hwdb| hwdb.without_root())))
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! `icon-cache`: caches of icon themes.
 
-use super::Page;
 use super::known::Known;
 use crate::format::iconcache;
+use crate::normal::Page;
 
 /// The plugin.
 pub(super) static ICON_CACHE: Known =

@@ -1,10 +1,12 @@
 //! `jar`: Java archives, which are zip archives whose manifest comes first.
 
-use super::pattern::ends_with_any;
+use std::io;
+
 use super::zip::{explain, verdict};
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
 use crate::format::zip::Order;
+use crate::normal::Context;
+use crate::normal::globs::ends_with_any;
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -38,8 +40,8 @@ impl Plugin for Jar {
         if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
-        verdict(&file.bytes, cx, Order::Jar)
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+        Ok(verdict(&file.bytes, cx, Order::Jar))
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

@@ -1,9 +1,11 @@
 //! `javadoc`: the date in generated documentation.
 
-use super::pattern::ends_with_any;
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
+use std::io;
+
 use crate::format::javadoc;
+use crate::normal::Context;
+use crate::normal::globs::ends_with_any;
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -36,12 +38,8 @@ impl Plugin for Javadoc {
         if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
     }
 
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> Verdict {
-        match javadoc::canonical(&file.bytes) {
-            Ok(None) => Verdict::Keep,
-            Ok(Some(bytes)) => Verdict::Rewrite(bytes),
-            Err(what) => Verdict::Unparsed(what),
-        }
+    fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
+        Ok(Verdict::of_changed(javadoc::canonical(&file.bytes)))
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

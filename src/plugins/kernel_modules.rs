@@ -1,12 +1,13 @@
 //! `kernel-modules`: modules signed with a key that is thrown away.
 
+use std::io;
 use std::io::Read;
 
-use super::pattern::Globs;
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
 use crate::format::compress::{self, Source};
 use crate::format::modsig;
+use crate::normal::Context;
+use crate::normal::globs::Globs;
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 use std::sync::LazyLock;
 
@@ -48,8 +49,8 @@ impl Plugin for KernelModules {
         if ours { Want::Entry } else { Want::No }
     }
 
-    fn canonical(&self, _file: &File<'_>, _cx: &Context) -> Verdict {
-        Verdict::Keep
+    fn canonical(&self, _file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
+        Ok(Verdict::Keep)
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

@@ -1,12 +1,13 @@
 //! Plugins that read a format in order to explain it, and at most sort it.
 
+use std::io;
 use std::sync::OnceLock;
 
-use super::pattern::Globs;
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
 use crate::format::Malformed;
 use crate::format::facts::Facts;
+use crate::normal::Context;
+use crate::normal::globs::Globs;
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// A format's reader: it adds what a file says to facts, which may only be counted.
@@ -94,8 +95,8 @@ impl Plugin for Known {
         }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
-        match self.wants(file.entry, cx) {
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+        Ok(match self.wants(file.entry, cx) {
             Want::Bytes if file.bytes.is_empty() => {
                 match is_one(file.entry, &self.empty_globs, self.empty) {
                     true => Verdict::Keep,
@@ -112,7 +113,7 @@ impl Plugin for Known {
                 }
             }
             Want::Entry | Want::Stream | Want::No => Verdict::Keep,
-        }
+        })
     }
 
     fn about(&self, _entry: &Entry) -> Option<&'static str> {

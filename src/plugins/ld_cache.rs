@@ -1,8 +1,8 @@
 //! `ld-cache`: the dynamic loader's cache.
 
-use super::Page;
 use super::known::Known;
 use crate::format::ldcache;
+use crate::normal::Page;
 
 /// The plugin.
 pub(super) static LD_CACHE: Known = Known::new(&PAGE, &["etc/ld.so.cache"], ldcache::parse);

@@ -1,8 +1,8 @@
 //! `locale-archive`: glibc's locales in one file.
 
-use super::Page;
 use super::known::Known;
 use crate::format::localearchive;
+use crate::normal::Page;
 
 /// The plugin.
 pub(super) static LOCALE_ARCHIVE: Known =

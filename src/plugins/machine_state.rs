@@ -1,7 +1,7 @@
 //! `machine-state`: what belongs to the machine that ran the build.
 
-use super::Page;
 use super::table::{ANY, Action, DIR, FILE, LEAF, Row, Table};
+use crate::normal::Page;
 
 /// The plugin.
 pub(super) static MACHINE_STATE: Table = Table::new(&PAGE, ROWS);

@@ -1,8 +1,8 @@
 //! `mime-cache`: the cache of the shared MIME database.
 
-use super::Page;
 use super::known::Known;
 use crate::format::mimecache;
+use crate::normal::Page;
 
 /// The plugin.
 pub(super) static MIME_CACHE: Known =

@@ -1,7 +1,9 @@
 //! `mtime`: no modification time later than SOURCE_DATE_EPOCH.
 
-use super::{File, Opt, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
+use std::io;
+
+use crate::normal::Context;
+use crate::normal::{File, Opt, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind, Time};
 
 /// The plugin.
@@ -47,11 +49,11 @@ impl Plugin for Mtime {
         }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
-        match normal(file.entry, cx) {
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+        Ok(match normal(file.entry, cx) {
             Some(time) if Some(time) != file.entry.mtime => Verdict::Mtime(time),
             _ => Verdict::Keep,
-        }
+        })
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

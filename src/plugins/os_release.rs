@@ -1,9 +1,9 @@
 //! `os-release`: the version of the build in the build.
 
-use super::Page;
 use super::known::Known;
 use crate::format::Malformed;
 use crate::format::facts::Facts;
+use crate::normal::Page;
 
 /// The plugin.
 pub(super) static OS_RELEASE: Known = Known::new(

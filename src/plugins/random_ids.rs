@@ -1,8 +1,8 @@
 //! `random-ids`: identities that a scriptlet made for one machine.
 
 use super::table::{Action, FILE, LEAF, Row, Table};
-use super::{Opt, Page};
 use crate::format::Malformed;
+use crate::normal::{Opt, Page};
 
 /// The plugin.
 pub(super) static RANDOM_IDS: Table = Table::new(&PAGE, ROWS);

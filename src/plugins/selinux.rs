@@ -1,8 +1,8 @@
 //! `selinux`: the compiled policy and file contexts.
 
-use super::Page;
 use super::known::Known;
 use crate::format::selinux;
+use crate::normal::Page;
 
 /// The plugin.
 pub(super) static SELINUX: Known = Known::new(

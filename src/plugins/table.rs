@@ -1,16 +1,17 @@
 //! Plugins that are a table: path, what happens to it, and the reason.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use memchr::memmem;
 
-use super::pattern::Globs;
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
 use crate::format::Malformed;
+use crate::normal::Context;
+use crate::normal::globs::Globs;
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind, Tree};
 
 /// One row: these paths, this action, for this reason.
@@ -109,42 +110,55 @@ impl Row {
         self
     }
 
-    /// Why the action may not be taken here; `None` if what it needs is there. A tree that cannot be
-    /// read has nothing.
-    fn lacks(&self, file: &File<'_>) -> Option<String> {
-        let there = |path: &&str| file.tree.lookup(Path::new(path)).is_ok_and(|e| e.is_some());
-        if self.needs.is_empty() || self.needs.iter().any(there) {
-            return None;
+    /// Why the action may not be taken here; `None` if what it needs is there.
+    fn lacks(&self, file: &File<'_>) -> io::Result<Option<String>> {
+        for path in self.needs {
+            if file.tree.lookup(Path::new(path))?.is_some() {
+                return Ok(None);
+            }
         }
-        let units = || UNITS.iter().flat_map(|dir| services(file.tree, dir));
-        let units: Vec<_> = if self.runs.is_empty() { Vec::new() } else { units().collect() };
-        let mut units = units.iter().filter(|(_, unit)| runs(unit, self.runs)).peekable();
-        let Some((name, _)) = units.peek() else {
-            return Some(format!("{} is missing", self.needs.join(" or ")));
-        };
-        let only_first = format!(
-            "{} runs at a first boot only, and one with an empty etc/machine-id is none: write \
-             `uninitialized` into it (machine-id(5))",
-            name.to_string_lossy()
-        );
-        let runs = is_new(file.tree) || units.any(|(_, unit)| !has(unit, FIRST_BOOT));
-        (!runs).then_some(only_first)
+        if self.needs.is_empty() {
+            return Ok(None);
+        }
+        let mut first_boot = None;
+        for (name, unit) in units(file.tree, self.runs)? {
+            if !has(&unit, FIRST_BOOT) {
+                return Ok(None);
+            }
+            first_boot.get_or_insert(name);
+        }
+        Ok(match first_boot {
+            None => Some(format!("{} is missing", self.needs.join(" or "))),
+            Some(_) if is_new(file.tree)? => None,
+            Some(unit) => Some(format!(
+                "{} runs at a first boot only, and one with an empty etc/machine-id is none: write \
+                 `uninitialized` into it (machine-id(5))",
+                unit.to_string_lossy()
+            )),
+        })
     }
 }
 
-/// The services of a folder of units, by name.
-fn services(tree: &dyn Tree, dir: &str) -> Vec<(OsString, Vec<u8>)> {
-    let mut names = tree.list(Path::new(dir)).unwrap_or_default();
-    names.retain(|name| name.as_bytes().ends_with(b".service"));
-    names.sort_unstable();
-    let read = |name: OsString| {
-        let path = Path::new(dir).join(&name);
-        let entry = tree.lookup(&path).ok().flatten()?;
-        let small = entry.kind == Kind::File && entry.size <= UNIT_BYTES;
-        let unit = if small { tree.read(&path).ok().flatten() } else { None };
-        unit.map(|unit| (name, unit))
-    };
-    names.into_iter().filter_map(read).collect()
+/// The services that run one of these commands, by the folders of units and by name.
+fn units(tree: &dyn Tree, commands: &[&str]) -> io::Result<Vec<(OsString, Vec<u8>)>> {
+    let mut units = Vec::new();
+    for dir in UNITS.iter().filter(|_| !commands.is_empty()).map(Path::new) {
+        let there = tree.lookup(dir)?.is_some_and(|entry| entry.kind == Kind::Dir);
+        let mut names = if there { tree.list(dir)? } else { Vec::new() };
+        names.retain(|name| name.as_bytes().ends_with(b".service"));
+        names.sort_unstable();
+        for name in names {
+            let path = dir.join(&name);
+            let small = |entry: &Entry| entry.kind == Kind::File && entry.size <= UNIT_BYTES;
+            if tree.lookup(&path)?.is_some_and(|entry| small(&entry))
+                && let Some(unit) = tree.read(&path)?
+                && runs(&unit, commands)
+            {
+                units.push((name, unit));
+            }
+        }
+    }
+    Ok(units)
 }
 
 /// Whether a unit runs one of these commands.
@@ -159,10 +173,13 @@ fn has(unit: &[u8], lines: &[&[u8]]) -> bool {
 }
 
 /// Whether systemd will call the next boot the first one, after what machine-state does.
-fn is_new(tree: &dyn Tree) -> bool {
-    let read = |path: &str| tree.read(Path::new(path)).ok().flatten();
-    let id = read("etc/machine-id").or_else(|| read("usr/etc/machine-id"));
-    id.is_none_or(|id| id.trim_ascii() == b"uninitialized")
+fn is_new(tree: &dyn Tree) -> io::Result<bool> {
+    for path in ["etc/machine-id", "usr/etc/machine-id"].map(Path::new) {
+        if let Some(id) = tree.read(path)? {
+            return Ok(id.trim_ascii() == b"uninitialized");
+        }
+    }
+    Ok(true)
 }
 
 /// A plugin made of a page and rows. Its option `unsure=remove`, where its page has it, drops what
@@ -202,27 +219,23 @@ impl Plugin for Table {
         }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
-        let Some(row) = self.row(file.entry) else { return Verdict::Keep };
-        let unsure = || match cx.option(self.page, "unsure") {
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+        let Some(row) = self.row(file.entry) else { return Ok(Verdict::Keep) };
+        let lack = match cx.option(self.page, "unsure") {
             "remove" => None,
-            _ => row.lacks(file),
+            _ => row.lacks(file)?,
         };
-        match row.action {
+        Ok(match row.action {
             Action::Explain => Verdict::Keep,
             Action::Empty(kept) if file.bytes.is_empty() || *file.bytes == *kept => Verdict::Keep,
-            Action::Rewrite(normal_form) => match normal_form(&file.bytes) {
-                Ok(bytes) if bytes == *file.bytes => Verdict::Keep,
-                Ok(bytes) => Verdict::Rewrite(bytes),
-                Err(what) => Verdict::Unparsed(what),
-            },
+            Action::Rewrite(normal_form) => Verdict::of(normal_form(&file.bytes), &file.bytes),
             Action::Report => Verdict::Report(row.reason.to_owned()),
-            Action::Remove | Action::RemoveMade | Action::Empty(_) => match unsure() {
-                Some(lack) => Verdict::Report(format!("left, since {lack}: {}", row.reason)),
-                None if matches!(row.action, Action::Empty(_)) => Verdict::Rewrite(Vec::new()),
-                None => Verdict::Remove,
-            },
-        }
+            _ if let Some(lack) = lack => {
+                Verdict::Report(format!("left, since {lack}: {}", row.reason))
+            }
+            Action::Remove | Action::RemoveMade => Verdict::Remove,
+            Action::Empty(_) => Verdict::Rewrite(Vec::new()),
+        })
     }
 
     fn explain(&self, a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {

@@ -1,9 +1,11 @@
 //! `tar`: archives that lie in the tree as files.
 
-use super::pattern::{counted, ends_with_any};
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
+use std::io;
+
 use crate::format::tar::{self, Member};
+use crate::normal::Context;
+use crate::normal::globs::{counted, ends_with_any};
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -37,15 +39,11 @@ impl Plugin for Tar {
         if ours { Want::Bytes } else { Want::No }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         if !tar::is_tar(&file.bytes) {
-            return Verdict::Keep;
+            return Ok(Verdict::Keep);
         }
-        match tar::canonical(&file.bytes, cx.epoch.seconds().into()) {
-            Ok(None) => Verdict::Keep,
-            Ok(Some(bytes)) => Verdict::Rewrite(bytes),
-            Err(what) => Verdict::Unparsed(what),
-        }
+        Ok(Verdict::of_changed(tar::canonical(&file.bytes, cx.epoch.seconds().into())))
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

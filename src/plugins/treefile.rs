@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::Page;
 use super::known::Known;
 use crate::format::Malformed;
 use crate::format::facts::Facts;
+use crate::normal::Page;
 
 /// The plugin.
 pub(super) static TREEFILE: Known =

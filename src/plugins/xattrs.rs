@@ -1,10 +1,11 @@
 //! `xattrs`: extended attributes that tools of the build left for themselves.
 
+use std::io;
 use std::sync::LazyLock;
 
-use super::pattern::Globs;
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
+use crate::normal::Context;
+use crate::normal::globs::Globs;
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -53,11 +54,10 @@ impl Plugin for Xattrs {
         if entry.kind == Kind::Other || storage() { Want::No } else { Want::Entry }
     }
 
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> Verdict {
-        // What cannot be listed cannot be removed either.
-        let list = file.tree.xattrs(&file.entry.path).unwrap_or_default();
+    fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
+        let list = file.tree.xattrs(&file.entry.path)?;
         let goes = |name: &Vec<u8>| NAMES.iter().any(|start| name.starts_with(start));
         let names: Vec<_> = list.into_iter().map(|(name, _)| name).filter(goes).collect();
-        if names.is_empty() { Verdict::Keep } else { Verdict::Xattrs(names) }
+        Ok(if names.is_empty() { Verdict::Keep } else { Verdict::Xattrs(names) })
     }
 }

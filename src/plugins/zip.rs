@@ -1,11 +1,12 @@
 //! `zip`: zip archives with the times and the order of the build.
 
 use std::collections::BTreeMap;
+use std::io;
 
-use super::pattern::{counted, ends_with_any};
-use super::{File, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
 use crate::format::zip::{self, Archive, Order, Rules};
+use crate::normal::Context;
+use crate::normal::globs::{counted, ends_with_any};
+use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -49,9 +50,9 @@ impl Plugin for Zip {
         if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         let sorted = ends_with_any(file.entry.name(), &["zip"]);
-        verdict(&file.bytes, cx, if sorted { Order::Sorted } else { Order::Kept })
+        Ok(verdict(&file.bytes, cx, if sorted { Order::Sorted } else { Order::Kept }))
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {

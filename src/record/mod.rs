@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::disk::{Lock, atomic_write};
 use crate::format::ostree::Checksum;
-use crate::fsx::{Lock, atomic_write};
 use crate::source::cosa::read_meta;
 use meta::Meta;
 

@@ -40,7 +40,7 @@ pub struct Comparison {
     pub metadata: Vec<Metadata>,
     /// The packages, where the rpm databases differ; `null` where they do not, or one cannot be
     /// read.
-    pub packages: Option<crate::plugins::rpmdb::Comparison>,
+    pub packages: Option<crate::packages::Comparison>,
     /// Other things worth saying.
     pub warnings: Vec<String>,
 }
@@ -271,6 +271,12 @@ impl Comparison {
             Cause::Unexplained => &mut self.counts.unexplained,
         } += 1;
         self.differences.push(row(explained, packages));
+    }
+
+    /// Adds what is said beside the trees.
+    pub fn add_metadata(&mut self, found: Vec<Metadata>) {
+        self.metadata.extend(found);
+        self.settle();
     }
 
     /// Settles whether the subjects are the same, once everything is added.

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::engine::{Action, Change, Note, Plan, Remark};
+use crate::engine::{Action, Change, Plan, Remark};
+use crate::normal::Note;
 use crate::tree::show;
 
 /// The report of one run; `--json` writes it. Everything is in a stable order.

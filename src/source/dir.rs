@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::merkle::{At, Leaf, Merkle};
+use crate::disk::Root;
 use crate::format::ostree::{self, Attrs, Checksum, Dirtree, FileHasher};
-use crate::fsx::Root;
 use crate::tree::Tree;
 use crate::tree::digest::{self, Digested};
 

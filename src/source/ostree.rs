@@ -17,8 +17,8 @@ use super::commit;
 use super::objects::{
     METADATA_MAX, Metadata, Objects, Opened, Remedies, invalid, open_filez, opened,
 };
+use crate::disk::{Root, is_absent};
 use crate::format::ostree::{Attrs, Checksum, parse_xattrs};
-use crate::fsx::{Root, is_absent};
 use crate::tree::{Kind, Tree};
 
 /// Bytes of a repository's `config` and of a ref's file, at most.

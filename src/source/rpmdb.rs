@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::Subject;
 use super::dir::Dir;
-use crate::plugins::rpmdb::{Backend, Database};
+use crate::packages::{Backend, Database};
 use crate::tree::{Entry, Kind, Tree};
 
 /// Where the database stands in its tree: one of the places in which plugins look for it.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::check::{Finding, Rule, layer};
 use super::metadata::{Metadata, files, parse, read};
-use crate::fsx::atomic_write;
+use crate::disk::atomic_write;
 use crate::image::Findings;
 
 /// What was dropped and what is left.

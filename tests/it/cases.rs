@@ -14,9 +14,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use reprofix::engine::{Chain, Context, Form, Note, nothing_shipped};
 use reprofix::env::SourceDateEpoch;
-use reprofix::plugins::{Content, Plugin, REGISTRY, Step, Want, find};
+use reprofix::normal::{Chain, Context, Form, Note, nothing_shipped};
+use reprofix::normal::{Content, Plugin, Step, Want};
+use reprofix::plugins::{REGISTRY, find};
 use reprofix::tree::{Entry, Kind, Time, Tree};
 
 use crate::memtree::MemTree;
@@ -194,7 +195,7 @@ const LINES: &[(&str, &[&str])] = &[
 
 /// Text that people write, and words: where it is cut, it reads as any other that is shorter. The
 /// pages of the plugins say so.
-const FREE: &[(&str, &str)] = &[("os-release", "")];
+const FREE: &[(&str, &str)] = &[("os-release", ""), ("cacerts", "etc/default/cacerts")];
 
 /// Files of which everything behind the header is for their own reader only, and where that is: the
 /// page says so.
@@ -226,6 +227,7 @@ const PADDED: &[&str] = &["tar", "initramfs"];
 const MARKS: &[(&str, usize)] = &[
     // An archive without members is one.
     ("ar", 9),
+    ("cacerts", 7),
     ("gzip", 3),
     ("jar", 4),
     ("javadoc", 128),

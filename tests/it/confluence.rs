@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use regex::bytes::{Captures, Regex};
-use reprofix::engine::Context;
 use reprofix::format::{fontconfig, jks};
+use reprofix::normal::Context;
 use reprofix::plugins::{REGISTRY, find};
 use reprofix::tree::{Kind, Time};
 use sha1::{Digest, Sha1};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use reprofix::fsx::Root;
+use reprofix::disk::Root;
 use reprofix::source::merkle::{At, Merkle};
 use reprofix::source::ostree::{Commit, Repository};
 use reprofix::tree::Tree;

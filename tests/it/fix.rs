@@ -7,10 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use reprofix::engine::{Anchor, Chain, Context, Plan, Wanted, apply, nothing_shipped, plan, walk};
+use reprofix::disk::{self, Root};
+use reprofix::engine::{Anchor, Plan, Wanted, apply, plan, walk};
 use reprofix::env::SourceDateEpoch;
-use reprofix::fsx::{self, Root};
-use reprofix::plugins::{File, Page, Plugin, Verdict, Want};
+use reprofix::normal::{Chain, Context, nothing_shipped};
+use reprofix::normal::{File, Page, Plugin, Verdict, Want};
 use reprofix::tree::{Entry, Kind};
 
 const PAGE: Page = Page {
@@ -43,19 +44,21 @@ impl Plugin for Upper {
             _ => Want::No,
         }
     }
-    fn canonical(&self, file: &File<'_>, _: &Context) -> Verdict {
-        if !file.entry.name().ends_with(b".up") {
-            return Verdict::Remove;
-        }
-        let mut upper = file.bytes.to_ascii_uppercase();
-        let grows = file.entry.path.to_string_lossy().contains("grow");
-        if grows && !upper.ends_with(b"\n\n") {
-            upper.extend_from_slice(b"\n\n");
-        }
-        match upper == *file.bytes {
-            true => Verdict::Keep,
-            false => Verdict::Rewrite(upper),
-        }
+    fn canonical(&self, file: &File<'_>, _: &Context) -> std::io::Result<Verdict> {
+        Ok({
+            if !file.entry.name().ends_with(b".up") {
+                return Ok(Verdict::Remove);
+            }
+            let mut upper = file.bytes.to_ascii_uppercase();
+            let grows = file.entry.path.to_string_lossy().contains("grow");
+            if grows && !upper.ends_with(b"\n\n") {
+                upper.extend_from_slice(b"\n\n");
+            }
+            match upper == *file.bytes {
+                true => Verdict::Keep,
+                false => Verdict::Rewrite(upper),
+            }
+        })
     }
 }
 
@@ -65,8 +68,8 @@ fn fix(dir: &Path) -> Plan {
     let chain = Chain { plugins: &[&Upper], cx: &cx, shipped: &nothing_shipped };
     let anchors = [Anchor { path: PathBuf::new() }];
     let entries = walk(&root, &anchors).unwrap();
-    let leftovers = fsx::leftovers(&root, &entries).unwrap();
-    fsx::recover(&root, &leftovers).unwrap();
+    let leftovers = disk::leftovers(&root, &entries).unwrap();
+    disk::recover(&root, &leftovers).unwrap();
     let entries = walk(&root, &anchors).unwrap();
     let plan = plan(&root, &Wanted::of(&entries, &chain), &chain, &|_| ()).unwrap();
     let raced = apply(&root, &entries, &plan, &chain, &|_| ()).unwrap();

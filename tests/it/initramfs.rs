@@ -7,14 +7,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use reprofix::engine::{
-    Anchor, Chain, Context, Note, Plan, Wanted, apply, nothing_shipped, plan, walk,
-};
+use reprofix::disk::Root;
+use reprofix::engine::{Anchor, Plan, Wanted, apply, plan, walk};
 use reprofix::env::SourceDateEpoch;
 use reprofix::format::compress::Packing;
 use reprofix::format::cpio;
 use reprofix::format::initramfs::{Error, Limits, Outcome, read, spooled};
-use reprofix::fsx::Root;
+use reprofix::normal::{Chain, Context, Note, nothing_shipped};
 use reprofix::plugins::{find, initramfs};
 use sha2::{Digest, Sha256};
 
@@ -181,9 +180,9 @@ fn a_pair_with_a_third_file_is_reported_and_stays() {
 /// `check` of two trees: how many differences there are of each cause.
 fn check(a: &Legacy, b: &Legacy) -> (usize, serde_json::Value) {
     let subject = |l: &Legacy| std::ffi::OsString::from(format!("dir:{}", l.dir.path().display()));
-    let job = reprofix::check::Job { a: subject(a), ..Default::default() };
+    let job = reprofix::run::check::Job { a: subject(a), ..Default::default() };
     let progress = reprofix::report::Progress::new(true);
-    let report = reprofix::check::compare(&job, &subject(b), &progress).unwrap();
+    let report = reprofix::run::check::compare(&job, &subject(b), &progress).unwrap();
     let report = serde_json::to_value(&report).unwrap();
     (report["differences"].as_array().unwrap().len(), report["counts"].clone())
 }

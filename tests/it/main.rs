@@ -14,6 +14,7 @@ mod dnf_history;
 #[cfg(feature = "ostree")]
 mod docs;
 mod fix;
+mod floors;
 mod fuzz;
 mod generate;
 #[cfg(feature = "nightly")]
@@ -28,6 +29,7 @@ mod memtree;
 mod mutations;
 mod oci;
 mod oci_compare;
+mod oci_derived;
 mod oci_hostile;
 mod oci_normalize;
 mod oci_unpack;

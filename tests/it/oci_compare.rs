@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
-use reprofix::check::Job;
 use reprofix::image::compare::{Class, Report, compare};
 use reprofix::report::Progress;
+use reprofix::run::check::Job;
 use reprofix::source::oci::Subject;
 use reprofix::source::oci::tar::Type;
 

@@ -6,8 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use reprofix::engine::Context;
-use reprofix::plugins::{File, REGISTRY, find};
+use reprofix::normal::Context;
+use reprofix::normal::File;
+use reprofix::plugins::{REGISTRY, find};
 use reprofix::tree::Tree;
 
 use crate::cases::{EPOCH, names, run};

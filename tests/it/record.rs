@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use reprofix::fsx::Lock;
+use reprofix::disk::Lock;
 use reprofix::record::Job;
 use serde_json::{Value, json};
 

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use reprofix::format::rpmdb::dump::{self, Times};
 use reprofix::format::rpmdb::{bdb, ndb, sqlite};
-use reprofix::plugins::rpmdb::Database;
+use reprofix::packages::Database;
 use sha2::{Digest, Sha256};
 
 pub(crate) const EPOCH: &str = "1700000000";

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use reprofix::plugins::rpmdb::Packages;
+use reprofix::packages::Packages;
 
 use reprofix::tree::{Kind, Time};
 

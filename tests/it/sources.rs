@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use reprofix::engine::Context;
-use reprofix::plugins::{Plugin, REGISTRY, Want, find};
+use reprofix::normal::Context;
+use reprofix::normal::{Plugin, Want};
+use reprofix::plugins::{REGISTRY, find};
 use reprofix::tree::{Entry, Kind, Time};
 
 use crate::cases::EPOCH;

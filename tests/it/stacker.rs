@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
-use reprofix::check::Job;
 use reprofix::image::Findings;
 use reprofix::image::compare::compare;
 use reprofix::report::Progress;
+use reprofix::run::check::Job;
 use reprofix::stacker::check::{Finding, Rule, check, layer, mounted};
 use reprofix::stacker::filesystem::{Cause, differences};
 use reprofix::stacker::fix::fix;

@@ -12,6 +12,7 @@ use crate::memtree::Node;
 
 /// Plugin, the files of its cases (all that end so), the reader and its arguments (`{}` the file).
 const READERS: &[(&str, &str, &[&str])] = &[
+    ("cacerts/pkcs12", ".p12", &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"]),
     ("cacerts/jks", "cacerts", &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"]),
     ("tar/tools", ".tar", &["tar", "tvf", "{}"]),
     ("gzip/tools", ".gz", &["gzip", "-t", "{}"]),
@@ -31,6 +32,7 @@ const READ_ELSEWHERE: &[(&str, Proof)] = &[
     ("build-ids", Proof::Unwritten),
     ("build-traces", Proof::Removed),
     ("catalog", Proof::Unwritten),
+    ("dconf", Proof::Test("tools", "dconf_reads_the_same_from_a_sorted_database")),
     ("depmod", Proof::Test("tools", "modprobe_finds_what_depmod_wrote")),
     (
         "dnf-history",
@@ -117,6 +119,23 @@ fn pwck_accepts_clamped_days() {
     std::fs::write(&passwd, accounts).expect("written");
     let [passwd, shadow] = [&passwd, &shadow].map(|path| path.to_str().expect("UTF-8"));
     run(&["pwck", "-r", "-q", passwd, shadow]);
+}
+
+/// dconf finds every key and every lock where it was.
+#[test]
+fn dconf_reads_the_same_from_a_sorted_database() {
+    let read = |side: &str| {
+        let database = cases().join("dconf/locks").join(side).join("etc/dconf/db/local");
+        let profile = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(&profile, format!("file-db:{}\n", database.display())).expect("written");
+        let profile = format!("DCONF_PROFILE={}", profile.path().display());
+        let ask = |question: &[&str]| run(&[&["env", &profile, "dconf"][..], question].concat());
+        Some((ask(&["dump", "/"])?, ask(&["list", "/org/example/"])?))
+    };
+    if let (Some(before), Some(after)) = (read("in"), read("out")) {
+        assert!(before.0.contains("color='red'"), "{before:?}");
+        assert_eq!(before, after);
+    }
 }
 
 /// The kernel's modules resolve as depmod left them: nothing of its indexes was touched.

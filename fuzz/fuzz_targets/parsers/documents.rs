@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use reprofix::check::expect::{Day, Expectations};
 use reprofix::config::{self, Flags, TREEFILE};
 use reprofix::env::SourceDateEpoch;
-use reprofix::fsx::{self, Root};
+use reprofix::disk::{self, Root};
 use reprofix::image::{lint, normalize, platforms, times, verify};
 use reprofix::nightly::config::Config;
 use reprofix::nightly::{feed, manifest};
@@ -121,7 +121,7 @@ fn fix_times(bytes: &[u8]) {
     let name = format!(".reprofix-times-{tag}");
     at(&format!("times/{name}"), bytes);
     let root = Root::open(&DIR.join("times")).expect("opens");
-    let _ = fsx::put_times_back(&root, Path::new(&name));
+    let _ = disk::put_times_back(&root, Path::new(&name));
 }
 
 /// What every question about an image reads of it.

@@ -116,7 +116,7 @@ fn apply_inside<S: Read + Write + Seek>(
                 group.members.push(n);
                 continue;
             };
-            let verdict = rules.inside.judge(entry, spooled(spool, body.data, body.size)?);
+            let verdict = rules.inside.judge(entry, spooled(spool, body.data, body.size)?)?;
             if verdict != Inner::Keep {
                 touched.push(entry.name.clone());
             }

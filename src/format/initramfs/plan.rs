@@ -9,6 +9,7 @@
 //! generators keep the links that they have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use super::{Archive, DIRECTORY, Entry, Image, REGULAR, SYMLINK};
 use crate::format::Malformed;
@@ -31,7 +32,9 @@ pub trait Inside {
     fn wants(&self, entry: &Entry) -> bool;
 
     /// What becomes of a file that was wanted.
-    fn judge(&self, entry: &Entry, content: Vec<u8>) -> Inner;
+    ///
+    /// An error is one of reading or writing, of scratch space too.
+    fn judge(&self, entry: &Entry, content: Vec<u8>) -> io::Result<Inner>;
 }
 
 /// What becomes of a file in an image.
@@ -52,8 +55,8 @@ impl Inside for NothingInside {
     fn wants(&self, _: &Entry) -> bool {
         false
     }
-    fn judge(&self, _: &Entry, _: Vec<u8>) -> Inner {
-        Inner::Keep
+    fn judge(&self, _: &Entry, _: Vec<u8>) -> io::Result<Inner> {
+        Ok(Inner::Keep)
     }
 }
 

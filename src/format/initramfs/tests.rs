@@ -228,12 +228,14 @@ fn files_inside_are_replaced_and_removed() {
         fn wants(&self, entry: &Entry) -> bool {
             entry.name != b"keep"
         }
-        fn judge(&self, entry: &Entry, content: Vec<u8>) -> Inner {
-            match &entry.name[..] {
-                b"gone" => Inner::Remove,
-                _ if content == b"date 5" => Inner::Replace(b"date".to_vec()),
-                _ => Inner::Keep,
-            }
+        fn judge(&self, entry: &Entry, content: Vec<u8>) -> std::io::Result<Inner> {
+            Ok({
+                match &entry.name[..] {
+                    b"gone" => Inner::Remove,
+                    _ if content == b"date 5" => Inner::Replace(b"date".to_vec()),
+                    _ => Inner::Keep,
+                }
+            })
         }
     }
     let rules = Rules { epoch: EPOCH, always_repack: false, inside: &Rule };

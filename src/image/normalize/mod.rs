@@ -26,8 +26,8 @@ use self::layer::{Rules, plan};
 use self::pack::{Hashing, compress};
 use super::compare::is_archive;
 use super::unpack::{Disk, Model, apply};
+use crate::disk::{NewDir, atomic_write_with};
 use crate::env::SourceDateEpoch;
-use crate::fsx::{NewDir, atomic_write_with};
 use crate::source::oci::tar::{Member, Type, Writer};
 use crate::source::oci::{
     Compression, Descriptor, Digest, Image, Keep, Kind, Layer, Part, Store, Subject, layers, limits,

@@ -31,8 +31,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::disk;
 use crate::format::ostree::Checksum;
-use crate::fsx;
 use crate::history::{Class, History, Run, Streams, Verdict, by_stream};
 use crate::nightly::tail;
 use crate::report::check::Comparison;
@@ -201,14 +201,14 @@ impl Site {
         for folder in FOLDERS.iter().chain(&["stream", "badge"]) {
             let folder = dir.join(folder);
             let creating = || format!("creating {}", folder.display());
-            fsx::create_dir_all(&folder).with_context(creating)?;
+            disk::create_dir_all(&folder).with_context(creating)?;
         }
         Ok(Site { dir: dir.to_owned() })
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.dir.join(name);
-        let written = fsx::refresh(&path, bytes, 0o644);
+        let written = disk::refresh(&path, bytes, 0o644);
         written.map(|_| ()).with_context(|| format!("writing {}", path.display()))
     }
 
@@ -241,7 +241,7 @@ impl Site {
             let ours = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_hexdigit());
             let page = name.ends_with(".html") || name.ends_with(".report.json");
             if ours && page && !kept.contains(&format!("{folder}/{name}")) {
-                fsx::remove_file(&self.dir.join(folder).join(name))?;
+                disk::remove_file(&self.dir.join(folder).join(name))?;
             }
         }
         Ok(())

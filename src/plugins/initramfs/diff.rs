@@ -9,12 +9,12 @@ use std::sync::Mutex;
 
 use super::inside::Registry;
 use super::{ImageTree, Unpacked, tree, unpack};
-use crate::engine::Context;
 use crate::format::compress::Packing;
 use crate::format::initramfs::{
     Contents, DIRECTORY, Entry, Error, Inner, Inside, REGULAR, Segment, Window, spooled,
 };
-use crate::plugins::{File, Plugin};
+use crate::normal::Context;
+use crate::normal::{File, Plugin};
 use crate::tree::Seekable;
 
 /// Bytes compared at a time.
@@ -248,9 +248,9 @@ impl Pair<'_> {
         let form = |rule: &Registry<'_>, entry, content: &Vec<u8>| match rule
             .judge(entry, content.clone())
         {
-            Inner::Keep => Some(content.clone()),
-            Inner::Replace(bytes) => Some(bytes),
-            Inner::Remove => None,
+            Ok(Inner::Replace(bytes)) => Some(bytes),
+            Ok(Inner::Remove) => None,
+            Ok(Inner::Keep) | Err(_) => Some(content.clone()),
         };
         let mut names: Vec<&str> = plugins.iter().map(|p| p.page().name).collect();
         if own {

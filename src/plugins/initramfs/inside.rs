@@ -1,11 +1,13 @@
 //! The plugins of the registry on the files inside an image.
 
 use std::borrow::Cow;
+use std::io;
 
 use super::{PAGE, parameters, release, tree};
-use crate::engine::Context;
 use crate::format::initramfs::{Entry, Inner, Inside};
-use crate::plugins::{File, Left, Plugin, REGISTRY, Verdict, Want};
+use crate::normal::Context;
+use crate::normal::{File, Left, Plugin, Verdict, Want};
+use crate::plugins::REGISTRY;
 use crate::tree::Tree;
 
 /// Plugins that stay outside: this one, the one for times, which every entry's header has its own
@@ -53,10 +55,10 @@ impl Inside for Registry<'_> {
         self.own(&entry.name) || self.wanting(&seen).next().is_some()
     }
 
-    fn judge(&self, entry: &Entry, content: Vec<u8>) -> Inner {
+    fn judge(&self, entry: &Entry, content: Vec<u8>) -> io::Result<Inner> {
         let mut seen = tree::entry(entry, 0);
         if self.cx.keeps(&seen) {
-            return Inner::Keep;
+            return Ok(Inner::Keep);
         }
         let mut now = Cow::Borrowed(&content);
         if parameters::wants(&entry.name) {
@@ -70,13 +72,13 @@ impl Inside for Registry<'_> {
                 continue;
             }
             let file = File { entry: &seen, bytes: Cow::Borrowed(&now), tree: self.tree };
-            match plugin.canonical(&file, self.cx) {
+            match plugin.canonical(&file, self.cx)? {
                 Verdict::Rewrite(bytes) => now = Cow::Owned(bytes),
-                Verdict::Remove => return Inner::Remove,
+                Verdict::Remove => return Ok(Inner::Remove),
                 Verdict::Steps(steps) => {
                     match steps.iter().rev().find_map(|step| step.leaves(&seen.path)) {
                         Some(Left::Bytes(bytes)) => now = Cow::Owned(bytes.to_vec()),
-                        Some(Left::Nothing) => return Inner::Remove,
+                        Some(Left::Nothing) => return Ok(Inner::Remove),
                         // No plugin that streams acts inside.
                         Some(Left::Spooled(_) | Left::Link(_)) | None => {}
                     }
@@ -90,9 +92,9 @@ impl Inside for Registry<'_> {
                 | Verdict::Unparsed(_) => {}
             }
         }
-        match now {
+        Ok(match now {
             now if *now == content => Inner::Keep,
             now => Inner::Replace(now.into_owned()),
-        }
+        })
     }
 }

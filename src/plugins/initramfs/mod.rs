@@ -15,11 +15,10 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
-use super::pattern::Globs;
-use super::{File, Opt, Page, Plugin, Spool, Spooled, Verdict, Want};
-use crate::engine::Context;
-use crate::format::Malformed;
 use crate::format::initramfs::{Error, Image, Limits, Outcome, Rules, canonical, read};
+use crate::normal::Context;
+use crate::normal::globs::Globs;
+use crate::normal::{File, Opt, Page, Plugin, Spool, Spooled, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 pub use diff::{Difference, diff};
@@ -129,14 +128,14 @@ impl Plugin for Initramfs {
         role(entry).map_or(Want::No, |_| Want::Stream)
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         let verdict = match role(file.entry) {
             Some(Role::Uki) => uki::verdict(file),
             Some(Role::Image) | None => judge(file, cx),
         };
-        verdict.unwrap_or_else(|error| match error {
-            Error::Malformed(what) => Verdict::Unparsed(what),
-            Error::Io(e) => Verdict::Unparsed(Malformed::at(0, format!("{e},"))),
+        verdict.or_else(|error| match error {
+            Error::Malformed(what) => Ok(Verdict::Unparsed(what)),
+            Error::Io(e) => Err(e),
         })
     }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::plugins::{File, Spooled, Step, Verdict};
+use crate::normal::{File, Spooled, Step, Verdict};
 use crate::tree::{Kind, Tree};
 
 /// The verdict on an image whose canonical form is known: a rewrite, with new names for it and

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{summary, unpack, write};
-use crate::engine::Context;
+use crate::disk;
 use crate::format::initramfs::{Error, Outcome};
-use crate::fsx;
+use crate::normal::Context;
 
 /// What a rewrite did and what it cost.
 #[derive(Clone, Debug)]
@@ -41,10 +41,10 @@ impl fmt::Display for Cost {
 pub fn rewrite(image: &Path, output: &Path, cx: &Context) -> Result<Cost, Error> {
     let start = Instant::now();
     let mut input = File::open(image)?;
-    let cx = cx.clone().scratch_in(fsx::dir_of(output));
+    let cx = cx.clone().scratch_in(disk::dir_of(output));
     let unpacked = unpack(&mut input, &cx)?;
     let mut outcome = Outcome::default();
-    fsx::atomic_write_with(output, 0o600, |file| {
+    disk::atomic_write_with(output, 0o600, |file| {
         let buffered = BufWriter::with_capacity(256 << 10, &mut *file);
         outcome = write(&unpacked, &mut input, buffered, &cx)?;
         if !outcome.changed && image != output {

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::format::initramfs::Error;
-use crate::plugins::{File, Verdict};
+use crate::normal::{File, Verdict};
 
 /// Bytes at the beginning in which the table of sections is looked for.
 const HEAD: u64 = 64 << 10;

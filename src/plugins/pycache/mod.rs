@@ -3,14 +3,15 @@
 mod rewrite;
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use self::rewrite::Mode;
-use super::pattern::option_regex;
-use super::{File, Opt, Page, Plugin, Verdict, Want};
-use crate::engine::Context;
 use crate::format::Malformed;
+use crate::normal::Context;
+use crate::normal::globs::option_regex;
+use crate::normal::{File, Opt, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -79,12 +80,12 @@ impl Plugin for Pycache {
         }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
-        let Some(name) = Name::of(file.entry) else { return Verdict::Keep };
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+        let Some(name) = Name::of(file.entry) else { return Ok(Verdict::Keep) };
         match kept(file.entry, cx) {
-            Ok(true) => return Verdict::Keep,
+            Ok(true) => return Ok(Verdict::Keep),
             Ok(false) => {}
-            Err(why) => return Verdict::Unparsed(Malformed::at(0, why)),
+            Err(why) => return Ok(Verdict::Unparsed(Malformed::at(0, why))),
         }
         match Mode::of(cx.option(&PAGE, "mode")) {
             Some(mode) => rewrite::verdict(&name, mode, file),
@@ -154,23 +155,20 @@ fn kept(entry: &Entry, cx: &Context) -> Result<bool, String> {
 }
 
 /// Mode remove.
-fn remove(name: &Name, file: &File<'_>) -> Verdict {
-    match name {
+fn remove(name: &Name, file: &File<'_>) -> io::Result<Verdict> {
+    Ok(match name {
         Name::Dir | Name::Cached => Verdict::Remove,
-        Name::Beside(stem) => match has_source(stem, file) {
-            Ok(true) => Verdict::Remove,
-            Ok(false) => Verdict::Report(
-                "bytecode without a source is a module of its own: kept; build the package with \
-                 its source, or with SOURCE_DATE_EPOCH set"
-                    .to_owned(),
-            ),
-            Err(error) => Verdict::Report(format!("its source cannot be looked up: {error}")),
-        },
-    }
+        Name::Beside(stem) if has_source(stem, file)? => Verdict::Remove,
+        Name::Beside(_) => Verdict::Report(
+            "bytecode without a source is a module of its own: kept; build the package with its \
+             source, or with SOURCE_DATE_EPOCH set"
+                .to_owned(),
+        ),
+    })
 }
 
 /// Whether `STEM.py` stands in the tree as anything that Python can read.
-fn has_source(stem: &Path, file: &File<'_>) -> std::io::Result<bool> {
+fn has_source(stem: &Path, file: &File<'_>) -> io::Result<bool> {
     let mut source = stem.as_os_str().to_owned();
     source.push(".py");
     let found = file.tree.lookup(Path::new(&source))?;

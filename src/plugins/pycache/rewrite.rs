@@ -1,13 +1,14 @@
 //! The modes that keep bytecode and make it independent of the build.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::{Name, source_name, stem};
 use crate::format::Malformed;
 use crate::format::pyc::{self, Pyc, Validity};
-use crate::plugins::{File, Verdict};
+use crate::normal::{File, Verdict};
 use crate::tree::{Entry, Kind};
 
 /// What becomes of the header, and whether the code is put in normal form.
@@ -34,22 +35,27 @@ impl Mode {
 }
 
 /// The verdict on one name.
-pub(super) fn verdict(name: &Name, mode: Mode, file: &File<'_>) -> Verdict {
+pub(super) fn verdict(name: &Name, mode: Mode, file: &File<'_>) -> io::Result<Verdict> {
     if *name == Name::Dir || file.entry.kind != Kind::File {
-        return Verdict::Keep;
+        return Ok(Verdict::Keep);
     }
     if is_temporary(file.entry) {
-        return Verdict::Remove;
+        return Ok(Verdict::Remove);
     }
     if !pyc::is_pyc(&file.bytes) {
-        return Verdict::Report("no bytecode of Python 3.7 or later: kept".to_owned());
+        return Ok(Verdict::Report("no bytecode of Python 3.7 or later: kept".to_owned()));
     }
-    match normal_form(name, mode, file) {
-        Ok(Ok(bytes)) if bytes == *file.bytes => Verdict::Keep,
-        Ok(Ok(bytes)) => Verdict::Rewrite(bytes),
-        Ok(Err(why)) => Verdict::Report(why),
-        Err(what) => Verdict::Unparsed(what),
-    }
+    let (parsed, body) = match body(mode, &file.bytes) {
+        Ok(read) => read,
+        Err(what) => return Ok(Verdict::Unparsed(what)),
+    };
+    Ok(match validity(name, mode, &parsed, file)? {
+        Ok(validity) => {
+            let normal = Pyc { body: &body, ..parsed }.with(validity);
+            Verdict::of(Ok(normal), &file.bytes)
+        }
+        Err(stale) => Verdict::Report(stale),
+    })
 }
 
 /// Whether importlib would have renamed the file: it writes `NAME.pyc.NUMBER` first.
@@ -58,23 +64,14 @@ fn is_temporary(entry: &Entry) -> bool {
     stem(name).is_some_and(|stem| name.len() > stem.len() + b".pyc".len())
 }
 
-/// The bytes, or why the file is left alone.
-fn normal_form(
-    name: &Name,
-    mode: Mode,
-    file: &File<'_>,
-) -> Result<Result<Vec<u8>, String>, Malformed> {
-    let parsed = pyc::parse(&file.bytes)?;
+/// The file as it is, and its code in the mode's normal form.
+fn body(mode: Mode, bytes: &[u8]) -> Result<(Pyc<'_>, Vec<u8>), Malformed> {
+    let parsed = pyc::parse(bytes)?;
     let body = match mode {
         Mode::ZeroMtime => parsed.check().map(|()| parsed.body.to_vec()),
         Mode::Rewrite | Mode::UncheckedHash => parsed.canonical_body(),
     }?;
-    let validity = match validity(name, mode, &parsed, file) {
-        Ok(Ok(validity)) => validity,
-        Ok(Err(stale)) => return Ok(Err(stale)),
-        Err(error) => return Ok(Err(format!("its source cannot be read: {error}"))),
-    };
-    Ok(Ok(Pyc { body: &body, ..parsed }.with(validity)))
+    Ok((parsed, body))
 }
 
 /// The header to be, or why there is none: the bytecode is not that of its source.
@@ -83,7 +80,7 @@ fn validity(
     mode: Mode,
     parsed: &Pyc<'_>,
     file: &File<'_>,
-) -> std::io::Result<Result<Validity, String>> {
+) -> io::Result<Result<Validity, String>> {
     let source = source(name, file.entry);
     let found = file.tree.lookup(&source)?.filter(|e| e.kind == Kind::File);
     let Some(found) = found else {

@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::names_of;
-use super::places::{BDB_INDEXES, Backend, NDB_INDEX, in_file, sides};
-use crate::engine::Context;
 use crate::format::Malformed;
 use crate::format::rpmdb::{bdb, ndb};
-use crate::plugins::{File, Step, Verdict};
+use crate::normal::Context;
+use crate::normal::{File, Step, Verdict};
+use crate::packages::{BDB_INDEXES, Backend, NDB_INDEX, in_file, sides};
 use crate::tree::Tree;
 
 /// Bytes of slot pages that are looked at for a word, at most: a million packages.

@@ -1,25 +1,19 @@
 //! The `rpmdb` plugin: any history of one package set becomes one database.
 
-mod compare;
 mod family;
-mod packages;
 mod page;
-mod places;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use compare::{Comparison, compare_trees};
-pub use packages::{Algorithm, Owner, Packages};
-pub use places::{Backend, Database};
-use places::{PLACES, Role, SIDES, beside, role};
+use crate::packages::{Backend, Database, PLACES, Role, SIDES, beside, role};
 
 use super::dnf_history::HISTORIES;
-use super::{File, Page, Plugin, Step, Verdict, Want};
-use crate::engine::Context;
 use crate::format::Malformed;
 use crate::format::rpmdb::diff::diff;
 use crate::format::rpmdb::sqlite;
+use crate::normal::Context;
+use crate::normal::{File, Page, Plugin, Step, Verdict, Want};
 use crate::tree::{Entry, Tree};
 
 /// Bytes of a database beyond which a plan is told to keep it: what exceeds the plan's memory for
@@ -42,8 +36,8 @@ impl Plugin for Rpmdb {
         }
     }
 
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> Verdict {
-        let verdict = match role(file.entry) {
+    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+        match role(file.entry) {
             Some(Role::Main(Backend::Sqlite)) => main(file, cx),
             Some(Role::Main(backend)) => family::main(file, backend, cx),
             Some(Role::Index(backend)) => family::index(file, backend),
@@ -51,8 +45,7 @@ impl Plugin for Rpmdb {
             Some(Role::Side) => side(file),
             Some(Role::LeftOver) => Ok(Verdict::Remove),
             None => Ok(Verdict::Keep),
-        };
-        verdict.unwrap_or_else(|e| Verdict::Unparsed(unreadable(&e)))
+        }
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, cx: &Context) -> Vec<String> {
@@ -65,10 +58,6 @@ impl Plugin for Rpmdb {
     }
 }
 
-fn unreadable(error: &io::Error) -> Malformed {
-    Malformed::at(0, format!("a file of the database cannot be read: {error}"))
-}
-
 /// The database whose file of packages is `file`, as it is in the tree: the files beside it belong
 /// to that, not to what it becomes.
 fn load(backend: Backend, file: &File<'_>) -> io::Result<Database> {
@@ -79,7 +68,8 @@ fn load(backend: Backend, file: &File<'_>) -> io::Result<Database> {
 
 /// What differs between two databases, in packages, but for what the normal form removes.
 fn phrases(databases: [io::Result<Database>; 2], cx: &Context) -> Result<Vec<String>, Malformed> {
-    let [a, b] = databases.map(|database| database.map_err(|e| unreadable(&e)));
+    let unreadable = |e| Malformed::at(0, format!("a file of the database cannot be read: {e}"));
+    let [a, b] = databases.map(|database| database.map_err(unreadable));
     let (a, b) = (a?, b?);
     let (mut x, mut y) = (a.logical()?, b.logical()?);
     let both = [&mut x, &mut y].map(|logical| logical.canonicalise(cx.epoch.seconds()));

@@ -1,6 +1,6 @@
 //! The plugin's page.
 
-use crate::plugins::Page;
+use crate::normal::Page;
 
 pub(super) static PAGE: Page = Page {
     name: "rpmdb",

@@ -9,11 +9,12 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::StatVfsMountFlags;
 
-use super::{Anchor, Chain, Shipped, Wanted, apply, nothing_shipped, plan, walk};
 use crate::config::{self, Flags};
+use crate::disk::{self, Leftover, Root};
+use crate::engine::{Anchor, Wanted, apply, plan, walk};
 use crate::env;
-use crate::fsx::{self, Leftover, Root};
-use crate::plugins::rpmdb::Packages;
+use crate::normal::{Chain, Shipped, nothing_shipped};
+use crate::packages::Packages;
 use crate::report::Progress;
 use crate::report::fix::Report;
 use crate::tree::{Entry, Kind, digest, show};
@@ -71,14 +72,14 @@ fn walked(job: &Job, root: &Root, progress: &Progress, report: &mut Report) -> R
     report.warnings.extend(skipped);
     progress.phase("walking", 0);
     let mut entries = walk_all(root, &anchors)?;
-    let leftovers = fsx::leftovers(root, &entries).context("looking for an interrupted run")?;
+    let leftovers = disk::leftovers(root, &entries).context("looking for an interrupted run")?;
     if !leftovers.is_empty() {
         report.recovered = leftovers.iter().map(shown).collect();
         if !job.dry_run {
-            fsx::recover(root, &leftovers).context("finishing an interrupted run")?;
+            disk::recover(root, &leftovers).context("finishing an interrupted run")?;
             entries = walk_all(root, &anchors)?;
         }
-        entries.retain(|e| !fsx::is_leftover(e));
+        entries.retain(|e| !disk::is_leftover(e));
     }
     Ok(entries)
 }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::globs::Globs;
+use crate::disk;
 use crate::env::SourceDateEpoch;
-use crate::fsx;
-use crate::plugins::pattern::Globs;
 use crate::tree::{Entry, show};
 
 /// The run's inputs as plugins see them.
@@ -73,7 +73,7 @@ impl Context {
 
     /// A file without a name, for content that is too large for memory.
     pub fn scratch(&self) -> io::Result<File> {
-        fsx::scratch(self.scratch.as_deref())
+        disk::scratch(self.scratch.as_deref())
     }
 
     /// Whether the configuration keeps this path as it is. A glob may name it as it stands or as a
@@ -89,7 +89,7 @@ impl Context {
     /// The value of a plugin's option: as set, else the default of its page.
     ///
     /// An option that the page does not list has the empty value.
-    pub fn option(&self, page: &'static crate::plugins::Page, name: &str) -> &str {
+    pub fn option(&self, page: &'static crate::normal::Page, name: &str) -> &str {
         // Asked for every path, of a map with a few entries: looking through it allocates nothing.
         let mut set = self.options.iter().filter(|((p, n), _)| p == page.name && n == name);
         let default = || page.options.iter().find(|o| o.name == name).map_or("", |o| o.default);

@@ -116,7 +116,7 @@ pub struct Spool {
 impl Spool {
     /// Into `file`, which is empty and has no name: see [`Context::scratch`].
     ///
-    /// [`Context::scratch`]: crate::engine::Context::scratch
+    /// [`Context::scratch`]: crate::normal::Context::scratch
     pub fn new(file: File) -> Self {
         Spool { file: BufWriter::with_capacity(256 << 10, file), len: 0, hash: Sha256::new() }
     }

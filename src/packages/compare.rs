@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::places::Database;
+use super::Database;
 use crate::format::rpmdb::diff::{Class, Diff, diff};
 use crate::format::rpmdb::ndb;
 use crate::tree::Tree;
@@ -121,7 +121,7 @@ pub fn compare_trees(a: &dyn Tree, b: &dyn Tree) -> Result<Option<Comparison>> {
 
 /// Why a database's index rows were not compared.
 fn note(name: &str, database: &Database) -> Option<String> {
-    let index = database.side(super::places::NDB_INDEX);
+    let index = database.side(super::NDB_INDEX);
     if database.backend != super::Backend::Ndb {
         return None;
     }

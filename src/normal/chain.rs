@@ -8,9 +8,8 @@ use std::borrow::Cow;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use super::Context;
+use super::{Content, Context, File, Left, Plugin, Step, Verdict, Want};
 use crate::format::Malformed;
-use crate::plugins::{Content, File, Left, Plugin, Step, Verdict, Want};
 use crate::tree::{Entry, Kind, Time, Tree};
 
 /// Tells payload from what the build made: whether a regular file with this content is as its
@@ -24,7 +23,7 @@ pub struct Chain<'a> {
     pub plugins: &'a [&'static dyn Plugin],
     /// The run's inputs.
     pub cx: &'a Context,
-    /// Which files plugins without [`payload`](crate::plugins::Page::payload) leave alone;
+    /// Which files plugins without [`payload`](crate::normal::Page::payload) leave alone;
     /// [`nothing_shipped`] under `--deep`.
     pub shipped: &'a Shipped<'a>,
 }
@@ -148,7 +147,7 @@ impl Chain<'_> {
             }
             let page = plugin.page();
             let bytes = if want == Want::Entry { Cow::default() } else { state.current()? };
-            let verdict = plugin.canonical(&File { entry, bytes, tree }, self.cx);
+            let verdict = plugin.canonical(&File { entry, bytes, tree }, self.cx)?;
             // Asked last: hashing costs more than most verdicts, and most verdicts are `Keep`.
             let spared = want != Want::Entry && !page.payload && verdict != Verdict::Keep;
             state.normal.read |= want != Want::Entry && entry.kind == Kind::File;
@@ -320,7 +319,7 @@ mod tests {
 
     use super::*;
     use crate::env::SourceDateEpoch;
-    use crate::plugins::Page;
+    use crate::normal::Page;
 
     /// A tree of one file, `f`.
     struct One(Vec<u8>);
@@ -381,8 +380,8 @@ mod tests {
         fn wants(&self, _: &Entry, _: &Context) -> Want {
             self.1
         }
-        fn canonical(&self, file: &File<'_>, _: &Context) -> Verdict {
-            self.2(&file.bytes)
+        fn canonical(&self, file: &File<'_>, _: &Context) -> io::Result<Verdict> {
+            Ok(self.2(&file.bytes))
         }
     }
 
@@ -466,7 +465,7 @@ mod tests {
 
     #[test]
     fn what_the_configuration_keeps_is_kept_with_a_word() {
-        let globs = crate::plugins::pattern::Globs::try_new(["f"]).expect("a glob");
+        let globs = crate::normal::globs::Globs::try_new(["f"]).expect("a glob");
         let cx = Context::new(SourceDateEpoch::new(1)).keeping(globs);
         let plugins = [fake("x", |b| append(b, b'x')), fake("r", |_| Verdict::Report("r".into()))];
         let chain = Chain { plugins: &plugins, cx: &cx, shipped: &nothing_shipped };

@@ -7,24 +7,24 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use crate::disk::Root;
 use crate::format::Malformed;
 use crate::format::rpmdb::{EachPackage, Logical, bdb, ndb, sqlite};
-use crate::fsx::Root;
 use crate::tree::{Entry, Kind, Tree};
 
 /// The directories that hold a database, the live ones first. A symbolic link to one of them is
 /// not looked through: the directory is met under its own name.
-pub(super) const PLACES: [&str; 4] =
+pub(crate) const PLACES: [&str; 4] =
     ["usr/share/rpm", "usr/lib/sysimage/rpm", "var/lib/rpm", "usr/lib/sysimage/rpm-ostree-base-db"];
 /// What SQLite keeps beside a database.
-pub(super) const SIDES: [&str; 3] = ["-wal", "-journal", "-shm"];
+pub(crate) const SIDES: [&str; 3] = ["-wal", "-journal", "-shm"];
 /// What `rpmdb --rebuilddb` leaves beside a database's directory when it is interrupted: the
 /// directory's name, this, and a process number.
 const LEFT_OVER: [&[u8]; 2] = [b"rebuilddb.", b"old."];
 /// The file beside `Packages.db`.
-pub(super) const NDB_INDEX: &str = "Index.db";
+pub(crate) const NDB_INDEX: &str = "Index.db";
 /// The files beside `Packages`: what any rpm that wrote Berkeley DB made.
-pub(super) const BDB_INDEXES: [&str; 27] = [
+pub(crate) const BDB_INDEXES: [&str; 27] = [
     "Basenames",
     "Conflictname",
     "Depends",
@@ -99,7 +99,7 @@ impl Backend {
 
 /// What a path is to this plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// The directory of a database.
     Place,
     /// A database's file of packages.
@@ -113,7 +113,7 @@ pub(super) enum Role {
 }
 
 /// What `entry` is, judged from its name and kind.
-pub(super) fn role(entry: &Entry) -> Option<Role> {
+pub(crate) fn role(entry: &Entry) -> Option<Role> {
     let path = entry.path.as_os_str().as_bytes();
     // One place's name begins another's: what is no role below the first may be one below the next.
     PLACES.iter().find_map(|place| {
@@ -148,7 +148,7 @@ fn is_left_over(rest: &[u8]) -> bool {
 }
 
 /// `path` with `suffix` behind it.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -225,7 +225,7 @@ impl Database {
     }
 
     /// A database of which the file of packages was read already.
-    pub(super) fn with_sides(
+    pub(crate) fn with_sides(
         tree: &dyn Tree,
         backend: Backend,
         path: PathBuf,
@@ -270,18 +270,18 @@ impl Database {
     }
 
     /// The file beside it that is called `name`.
-    pub(super) fn side(&self, name: &str) -> Option<&[u8]> {
+    pub(crate) fn side(&self, name: &str) -> Option<&[u8]> {
         self.sides.get(name).map(Vec::as_slice)
     }
 
     /// Every file by name, that of packages as `main`.
-    pub(super) fn all(&self, main: &str) -> BTreeMap<String, &[u8]> {
+    pub(crate) fn all(&self, main: &str) -> BTreeMap<String, &[u8]> {
         let sides = self.sides.iter().map(|(name, bytes)| (name.clone(), &bytes[..]));
         sides.chain([(main.to_owned(), &self.main[..])]).collect()
     }
 
     /// The files as SQLite sees them.
-    pub(super) fn files(&self) -> sqlite::Files<'_> {
+    pub(crate) fn files(&self) -> sqlite::Files<'_> {
         let side = |suffix| {
             let name = beside(Path::new(self.path.file_name().unwrap_or_default()), suffix);
             self.side(&name.to_string_lossy()).unwrap_or_default()
@@ -292,7 +292,7 @@ impl Database {
 
 /// The files of `tree` that are part of the database whose file of packages is at `path`, by name.
 /// Beside a file of packages that has another name than the backend gives it, there are none.
-pub(super) fn sides(
+pub(crate) fn sides(
     tree: &dyn Tree,
     backend: Backend,
     path: &Path,
@@ -314,7 +314,7 @@ pub(super) fn sides(
 }
 
 /// What is wrong with one file of several.
-pub(super) fn in_file(file: &str, why: Malformed) -> Malformed {
+pub(crate) fn in_file(file: &str, why: Malformed) -> Malformed {
     Malformed { what: format!("{file}: {}", why.what), ..why }
 }
 

@@ -9,16 +9,17 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, Result, bail};
 use rayon::prelude::*;
 
-use super::{
+use crate::check::{
     Cause, Change, Diffoscope, Expectations, Explained, Explainer, Look, Side, align, cascade,
     classify, diffoscope, expect, explain, look,
 };
 use crate::config::{self, Flags, InForce, Origin};
-use crate::engine::{Chain, Shipped, Wanted, nothing_shipped, plan};
+use crate::engine::{Wanted, plan};
 use crate::env::{self, SourceDateEpoch};
 use crate::format::ostree::Checksum;
+use crate::normal::{Chain, Shipped, nothing_shipped};
+use crate::packages::{Packages, compare_trees};
 use crate::parallel::try_map;
-use crate::plugins::rpmdb::{Packages, compare_trees};
 use crate::report::Progress;
 use crate::report::audit::Audit;
 use crate::report::check::{Comparison, Metadata};
@@ -306,7 +307,7 @@ fn look_at(all: &mut [Explained], a: &Subject, b: &Subject, progress: &Progress)
     let mut room = LOOKS_MAX;
     // Pieces of a fixed size, so that what fits does not depend on the number of threads.
     for piece in order.chunks(LOOKS_AT_ONCE) {
-        let look = |(_, i): &(u8, usize)| look::look(&*a.merkle, &*b.merkle, &all[*i].difference);
+        let look = |(_, i): &(u8, usize)| look(&*a.merkle, &*b.merkle, &all[*i].difference);
         let looks: Vec<_> = try_map(piece.par_iter(), look)?;
         progress.advance(piece.len());
         for ((_, i), look) in piece.iter().zip(looks) {

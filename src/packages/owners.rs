@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 use sha2::digest::DynDigest;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-use super::places::Database;
+use super::Database;
 use crate::format::Malformed;
 use crate::format::rpmdb::header::{Header, Value, tag};
 use crate::tree::{self, Kind, Tree};

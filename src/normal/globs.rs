@@ -63,7 +63,7 @@ impl Globs {
     /// # Panics
     /// If one is malformed, when it is first needed: the tables are constants, and a test compiles
     /// each.
-    pub(super) fn new<'a>(globs: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn new<'a>(globs: impl IntoIterator<Item = &'a str>) -> Self {
         Self::of(globs.into_iter().map(Glob::new).collect())
     }
 
@@ -164,14 +164,14 @@ fn to_regex(glob: &str) -> String {
 
 /// Whether `name` ends with a dot and one of `endings`, which are in lower case; the name's own
 /// case does not matter. No allocation.
-pub(super) fn ends_with_any(name: &[u8], endings: &[&str]) -> bool {
+pub(crate) fn ends_with_any(name: &[u8], endings: &[&str]) -> bool {
     let Some(dot) = name.iter().rposition(|b| *b == b'.') else { return false };
     endings.iter().any(|e| name[dot + 1..].eq_ignore_ascii_case(e.as_bytes()))
 }
 
 /// What an explanation says of the members of an archive that something holds for: how many, and
 /// the first; `None` if there are none.
-pub(super) fn counted<'n>(names: impl IntoIterator<Item = &'n [u8]>, what: &str) -> Option<String> {
+pub(crate) fn counted<'n>(names: impl IntoIterator<Item = &'n [u8]>, what: &str) -> Option<String> {
     let mut names = names.into_iter();
     let first = String::from_utf8_lossy(names.next()?);
     let count = 1 + names.count();
@@ -182,7 +182,7 @@ pub(super) fn counted<'n>(names: impl IntoIterator<Item = &'n [u8]>, what: &str)
 /// The compiled form of a regular expression that an option holds, kept for the next path.
 ///
 /// Searched unanchored in the logical path as bytes. An error is the expression's own message.
-pub(super) fn option_regex(pattern: &str) -> Result<Regex, String> {
+pub(crate) fn option_regex(pattern: &str) -> Result<Regex, String> {
     static COMPILED: Mutex<BTreeMap<String, Result<Regex, String>>> = Mutex::new(BTreeMap::new());
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = compiled.get(pattern) {
