@@ -4,6 +4,7 @@
 //! never allocates by a length that the input merely claims.
 
 pub mod ar;
+pub mod beam;
 pub mod catalog;
 pub mod compress;
 pub mod cpio;
@@ -30,6 +31,7 @@ pub mod pyc;
 pub mod rpmdb;
 pub mod selinux;
 pub mod tar;
+pub mod vimspell;
 pub mod zip;
 
 /// An input that is not what its parser understands: where, and what was wrong there.

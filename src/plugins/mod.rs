@@ -14,6 +14,7 @@ mod depmod;
 mod dnf_history;
 mod dnf_state;
 mod fontconfig;
+mod generated;
 mod gio_modules;
 mod glib_schemas;
 mod gzip;
@@ -69,6 +70,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &os_release::OS_RELEASE,
     &treefile::TREEFILE,
     &build_ids::BUILD_IDS,
+    &generated::GENERATED,
     &gzip::Gzip,
     &zip::Zip,
     &jar::Jar,

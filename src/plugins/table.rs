@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use memchr::memmem;
 
+use super::known::{Reader, compare};
 use crate::format::Malformed;
 use crate::normal::Context;
 use crate::normal::globs::Globs;
@@ -29,6 +30,8 @@ pub(super) struct Row {
     needs: &'static [&'static str],
     /// A unit of any name that runs a command with one of these words is as good.
     runs: &'static [&'static str],
+    /// What names the fields that differ between two files, after the reason.
+    reader: Option<Reader>,
 }
 
 /// Where systemd looks for units, in either form of a root.
@@ -59,6 +62,10 @@ pub(super) enum Action {
     Empty(&'static [u8]),
     /// It stays with another content.
     Rewrite(fn(&[u8]) -> Result<Vec<u8>, Malformed>),
+    /// It stays with its times at most that of SOURCE_DATE_EPOCH.
+    Clamp(fn(&[u8], u32) -> Result<Vec<u8>, Malformed>),
+    /// It stays, and what this finds wrong with it is reported.
+    Check(fn(&File<'_>) -> io::Result<Option<String>>),
     /// It stays, and the reason is reported whenever it is there.
     Report,
     /// It stays, and the reason is told only where two builds differ in it.
@@ -72,6 +79,8 @@ impl Action {
             Action::RemoveMade => "removed unless packaged",
             Action::Empty(_) => "emptied",
             Action::Rewrite(_) => "rewritten",
+            Action::Clamp(_) => "clamped",
+            Action::Check(_) => "reported if wrong",
             Action::Report => "reported",
             Action::Explain => "explained",
         }
@@ -82,6 +91,8 @@ impl Action {
 pub(super) const FILE: &[Kind] = &[Kind::File];
 /// Directories only.
 pub(super) const DIR: &[Kind] = &[Kind::Dir];
+/// Symbolic links only.
+pub(super) const SYMLINK: &[Kind] = &[Kind::Symlink];
 /// Files and symbolic links.
 pub(super) const LEAF: &[Kind] = &[Kind::File, Kind::Symlink];
 /// Everything ostree can store.
@@ -95,7 +106,7 @@ impl Row {
         action: Action,
         reason: &'static str,
     ) -> Self {
-        Row { glob, kinds, action, reason, needs: &[], runs: &[] }
+        Row { glob, kinds, action, reason, needs: &[], runs: &[], reader: None }
     }
 
     /// The same row, acting only where one of `paths` is in the tree.
@@ -107,6 +118,12 @@ impl Row {
     /// As [`Row::needs`], and a unit of another name that runs one of `commands` is enough.
     pub(super) const fn or_runs(mut self, commands: &'static [&'static str]) -> Self {
         self.runs = commands;
+        self
+    }
+
+    /// The same row, whose files this reader compares.
+    pub(super) const fn reads(mut self, reader: Reader) -> Self {
+        self.reader = Some(reader);
         self
     }
 
@@ -214,8 +231,12 @@ impl Plugin for Table {
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
         match self.row(entry).map(|row| &row.action) {
             None => Want::No,
-            Some(Action::Remove | Action::Report | Action::Explain) => Want::Entry,
-            Some(Action::RemoveMade | Action::Empty(_) | Action::Rewrite(_)) => Want::Bytes,
+            Some(Action::Remove | Action::Report | Action::Explain | Action::Check(_)) => {
+                Want::Entry
+            }
+            Some(Action::RemoveMade | Action::Empty(_) | Action::Rewrite(_) | Action::Clamp(_)) => {
+                Want::Bytes
+            }
         }
     }
 
@@ -229,6 +250,10 @@ impl Plugin for Table {
             Action::Explain => Verdict::Keep,
             Action::Empty(kept) if file.bytes.is_empty() || *file.bytes == *kept => Verdict::Keep,
             Action::Rewrite(normal_form) => Verdict::of(normal_form(&file.bytes), &file.bytes),
+            Action::Clamp(clamped) => {
+                Verdict::of(clamped(&file.bytes, cx.epoch.seconds()), &file.bytes)
+            }
+            Action::Check(wrong) => wrong(file)?.map_or(Verdict::Keep, Verdict::Report),
             Action::Report => Verdict::Report(row.reason.to_owned()),
             _ if let Some(lack) = lack => {
                 Verdict::Report(format!("left, since {lack}: {}", row.reason))
@@ -238,8 +263,10 @@ impl Plugin for Table {
         })
     }
 
-    fn explain(&self, a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {
-        self.row(a.entry).map(|row| row.reason.to_owned()).into_iter().collect()
+    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
+        let Some(row) = self.row(a.entry) else { return Vec::new() };
+        let compared = row.reader.map(|reader| compare(reader, &a.content(), &b.content()));
+        [vec![row.reason.to_owned()], compared.unwrap_or_default()].concat()
     }
 
     fn about(&self, entry: &Entry) -> Option<&'static str> {

@@ -15,6 +15,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("config.rs", &["config", "config-treefile"]),
     ("env.rs", &[]), // one number of the environment
     ("format/ar.rs", &["ar"]),
+    ("format/beam.rs", &["generated"]),
     ("format/catalog.rs", &["catalog"]),
     ("format/compress", &["compress"]),
     ("format/cpio.rs", &["cpio"]),
@@ -46,6 +47,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("format/rpmdb", &["rpmdb_sqlite", "rpmdb_ndb", "rpmdb_bdb", "rpm-header", "dnf_history"]),
     ("format/selinux.rs", &["selinux"]),
     ("format/tar.rs", &["tar"]),
+    ("format/vimspell.rs", &["generated"]),
     ("format/zip", &["zip", "jar"]),
     ("disk/times.rs", &["fix-times"]),
     ("history", &[]), // our own database

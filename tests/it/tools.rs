@@ -40,6 +40,7 @@ const READ_ELSEWHERE: &[(&str, Proof)] = &[
     ),
     ("dnf-state", Proof::Removed),
     ("fontconfig", Proof::Test("tools", "fontconfig_takes_the_clamped_cache_as_valid")),
+    ("generated", Proof::Bed("tests/e2e/newest")),
     ("gio-modules", Proof::Lines),
     ("glib-schemas", Proof::Unwritten),
     ("hwdb", Proof::Test("tools", "systemd_finds_the_same_in_the_hardware_database")),
