@@ -24,7 +24,7 @@ SHELL_SCRIPTS := benches/oci-verify hooks/rebuilderd/backend hooks/rebuilderd/di
 	tests/e2e/install tests/e2e/real-download tests/e2e/static-binary
 PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/flows tests/e2e/rebuilderd tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
 	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/check benches/peers benches/rpmdb benches/rpmdb-database fuzz/all fuzz/seeds \
-	tests/e2e/initramfs tests/e2e/generators benches/initramfs
+	tests/e2e/initramfs tests/e2e/generators tests/e2e/image-oracle tests/e2e/layer-oracle benches/initramfs
 
 .PHONY: all build demo test bed initramfs nightly demo-nightly rebuilderd bench-nightly bench static install deps lint lint-scripts clean
 

@@ -11,6 +11,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod disk;
 pub mod engine;
@@ -22,7 +23,6 @@ pub mod image;
 #[cfg(feature = "nightly")]
 pub mod nightly;
 pub mod normal;
-pub mod opm;
 pub mod packages;
 mod parallel;
 pub mod plugins;
@@ -30,5 +30,5 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod source;
-pub mod stacker;
+mod text;
 pub mod tree;

@@ -31,6 +31,7 @@ pub mod pyc;
 pub mod rpmdb;
 pub mod selinux;
 pub mod tar;
+pub mod time;
 pub mod vimspell;
 pub mod zip;
 

@@ -1,7 +1,7 @@
 //! One file or folder a plugin, and the ordered table of them.
 //!
 //! To add a plugin: copy a file here, add its line to [`REGISTRY`], add a case under
-//! `tests/cases/`. `CONTRIBUTING.md` has the steps.
+//! `tests/plugins/`. `CONTRIBUTING.md` has the steps.
 
 mod accounts;
 mod ar;

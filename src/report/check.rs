@@ -4,7 +4,6 @@ mod text;
 
 use serde::Serialize;
 
-pub(crate) use text::shorten;
 pub(super) use text::{Title, paths};
 
 use crate::check::{Cause, Change, Expected, Explained, Look, Side};

@@ -17,6 +17,7 @@ use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Wanted, plan};
 use crate::env::{self, SourceDateEpoch};
 use crate::format::ostree::Checksum;
+use crate::format::time::Date;
 use crate::normal::{Chain, Shipped, nothing_shipped};
 use crate::packages::{Packages, compare_trees};
 use crate::parallel::try_map;
@@ -59,20 +60,10 @@ pub struct Job {
     pub diffoscope: Option<Diffoscope>,
 }
 
-/// Compares two subjects.
+/// Compares two open subjects: the job's own names are not looked at.
 ///
 /// Fails if one cannot be read, is corrupt, or if they do not compare; the error says what and
 /// what to do.
-pub fn compare(job: &Job, b: &OsString, progress: &Progress) -> Result<Comparison> {
-    if job.meta.is_some() {
-        bail!("--meta is for one subject: its recorded checksum is compared with the subject's");
-    }
-    let a = open(&job.a, progress)?;
-    let b = open(b, progress)?;
-    compare_opened(job, &a, &b, progress)
-}
-
-/// As [`compare`], of subjects that are open already: the job's own names are not looked at.
 pub fn compare_opened(
     job: &Job,
     a: &Subject,
@@ -82,6 +73,9 @@ pub fn compare_opened(
     comparable(a, b)?;
     let mut expectations = expectations(job)?;
     let mut report = Comparison::new(a, b);
+    for (side, subject) in [("A", a), ("B", b)] {
+        report.warnings.extend(subject.remarks.iter().map(|text| format!("{side}: {text}")));
+    }
     if let (Some(x), Some(y)) = (&a.commit, &b.commit) {
         report.metadata = Metadata::compare(x, y, job.strict_metadata);
     }
@@ -118,13 +112,14 @@ pub fn compare_opened(
 
 /// Audits one subject: what `fix` would change, and whether its recorded checksum holds.
 ///
-/// Fails as [`compare`] does, and where no SOURCE_DATE_EPOCH is known.
+/// Fails as [`compare_opened`] does, and where no SOURCE_DATE_EPOCH is known.
 pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
     let a = open(&job.a, progress)?;
     let made = a.commit.as_ref().and_then(|c| u32::try_from(c.timestamp()?).ok());
     let fallback = made.map(|t| (SourceDateEpoch::new(t), Origin::Assumed("the commit's time")));
     let in_force = in_force(job, &a, fallback)?;
     let mut report = Audit::new(&a, &in_force);
+    report.warnings.extend(a.remarks.iter().cloned());
     if let Some((sum, file)) = recorded(job, &a)? {
         report.compare(&sum, file);
     }
@@ -335,7 +330,7 @@ fn expectations(job: &Job) -> Result<Option<Expectations>> {
     if text.len() as u64 > expect::MAX_BYTES {
         bail!("{} is larger than 4 MiB; that is no list of expectations", path.display());
     }
-    let today = expect::Day::of(env::unix_time());
+    let today = Date::of_second(env::unix_time());
     Expectations::parse(&text, today).with_context(reading).map(Some)
 }
 

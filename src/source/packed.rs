@@ -139,7 +139,7 @@ impl Packed {
     }
 
     fn new(origin: Origin) -> anyhow::Result<Self> {
-        let spool = Arc::new(tempfile::tempfile().context("creating a temporary file")?);
+        let spool = Arc::new(crate::disk::scratch(None).context("creating a temporary file")?);
         let state = State {
             done: 0,
             spool,

@@ -8,20 +8,29 @@ use std::process::Command;
 
 use reprofix::plugins::{REGISTRY, find};
 
+use crate::evidence::{self, folder};
 use crate::memtree::Node;
 
 /// Plugin, the files of its cases (all that end so), the reader and its arguments (`{}` the file).
 const READERS: &[(&str, &str, &[&str])] = &[
-    ("cacerts/pkcs12", ".p12", &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"]),
-    ("cacerts/jks", "cacerts", &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"]),
-    ("tar/tools", ".tar", &["tar", "tvf", "{}"]),
-    ("gzip/tools", ".gz", &["gzip", "-t", "{}"]),
-    ("zip/tools", ".zip", &["unzip", "-tq", "{}"]),
-    ("jar/tools", ".jar", &["unzip", "-tq", "{}"]),
-    ("jar/tools", ".jar", &["jar", "tf", "{}"]),
-    ("ar/tools", "libtwo.a", &["nm", "-s", "{}"]),
-    ("ar/tools", "libtwo.a", &["ar", "t", "{}"]),
-    ("ld-cache/real", "ld.so.cache", &["ldconfig", "-p", "-C", "{}"]),
+    (
+        "cacerts/cases/pkcs12",
+        ".p12",
+        &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"],
+    ),
+    (
+        "cacerts/cases/jks",
+        "cacerts",
+        &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"],
+    ),
+    ("tar/cases/tools", ".tar", &["tar", "tvf", "{}"]),
+    ("gzip/cases/tools", ".gz", &["gzip", "-t", "{}"]),
+    ("zip/cases/tools", ".zip", &["unzip", "-tq", "{}"]),
+    ("jar/cases/tools", ".jar", &["unzip", "-tq", "{}"]),
+    ("jar/cases/tools", ".jar", &["jar", "tf", "{}"]),
+    ("ar/cases/tools", "libtwo.a", &["nm", "-s", "{}"]),
+    ("ar/cases/tools", "libtwo.a", &["ar", "t", "{}"]),
+    ("ld-cache/cases/real", "ld.so.cache", &["ldconfig", "-p", "-C", "{}"]),
 ];
 
 /// Who reads what the other plugins leave: the test, by file and name, or why nobody needs to.
@@ -95,8 +104,7 @@ fn every_plugin_has_its_reader() {
             Proof::Bed(program) => assert!(root.join(program).exists(), "{name}: no {program}"),
             // What never changes in a golden case and a pair is never written.
             Proof::Unwritten => {
-                for case in crate::cases::names(&cases().join(name)) {
-                    let case = cases().join(name).join(case);
+                for case in evidence::cases(name) {
                     let side = |side: &str| crate::cases::load(&case, side).0;
                     let (before, after) = (side("in"), side("out"));
                     let same = |path| before.get(path).map(|n: &Node| &n.data);
@@ -111,7 +119,7 @@ fn every_plugin_has_its_reader() {
 
 #[test]
 fn pwck_accepts_clamped_days() {
-    let shadow = cases().join("accounts/shadow/out/usr/etc/shadow");
+    let shadow = folder("accounts/cases/shadow/out/usr/etc/shadow");
     let text = std::fs::read_to_string(&shadow).expect("golden");
     let names = text.lines().filter_map(|line| line.split(':').next());
     let accounts: String = names.map(|name| format!("{name}:x:0:0::/:/bin/sh\n")).collect();
@@ -126,7 +134,7 @@ fn pwck_accepts_clamped_days() {
 #[test]
 fn dconf_reads_the_same_from_a_sorted_database() {
     let read = |side: &str| {
-        let database = cases().join("dconf/locks").join(side).join("etc/dconf/db/local");
+        let database = folder("dconf").join("cases/locks").join(side).join("etc/dconf/db/local");
         let profile = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(&profile, format!("file-db:{}\n", database.display())).expect("written");
         let profile = format!("DCONF_PROFILE={}", profile.path().display());
@@ -145,7 +153,7 @@ fn modprobe_finds_what_depmod_wrote() {
     let root = tempfile::tempdir().expect("a directory");
     let lib = root.path().join("lib");
     std::fs::create_dir(&lib).expect("made");
-    let modules = cases().join("depmod/real/out/usr/lib/modules");
+    let modules = folder("depmod/cases/real/out/usr/lib/modules");
     std::os::unix::fs::symlink(modules, lib.join("modules")).expect("linked");
     let dir = root.path().to_str().expect("UTF-8");
     let command = ["modprobe", "-d", dir, "-S", "6.1.0", "-D", "two"];
@@ -157,7 +165,7 @@ fn modprobe_finds_what_depmod_wrote() {
 /// systemd reads only the databases of the running system: in a sandbox the golden one is that.
 #[test]
 fn systemd_finds_the_same_in_the_hardware_database() {
-    let database = cases().join("hwdb/root/out/etc/udev/hwdb.bin");
+    let database = folder("hwdb/cases/root/out/etc/udev/hwdb.bin");
     let database = database.to_str().expect("UTF-8");
     let sandbox = ["bwrap", "--ro-bind", "/", "/", "--tmpfs", "/etc/udev"];
     let query = ["systemd-hwdb", "query", "evdev:name:one1:"];
@@ -203,15 +211,11 @@ pub(crate) fn cached(path: &str) -> Option<PathBuf> {
     file.exists().then_some(file)
 }
 
-fn cases() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
-}
-
 #[test]
 fn the_real_readers_accept_every_golden_file() {
     for (case, ending, command) in READERS {
         let mut read = 0;
-        for found in walkdir::WalkDir::new(cases().join(case)).sort_by_file_name() {
+        for found in walkdir::WalkDir::new(folder(case)).sort_by_file_name() {
             let found = found.expect("a readable case");
             let path = found.path().to_str().expect("UTF-8");
             let is_out = path.contains("/out/") && path.ends_with(ending);
@@ -231,12 +235,12 @@ fn the_real_readers_accept_every_golden_file() {
 /// it is 0, as ostree has it.
 #[test]
 fn fontconfig_takes_the_clamped_cache_as_valid() {
-    let golden = "fontconfig/le64/out/usr/lib/fontconfig/cache";
+    let golden = "fontconfig/cases/le64/out/usr/lib/fontconfig/cache";
     let root = Path::new("/tmp/reprofix-fontconfig");
     let fonts = root.join("fonts");
     std::fs::create_dir_all(&fonts).expect("a fixed path, which is in the cache");
     std::fs::create_dir_all(root.join("cache")).expect("writable");
-    for found in std::fs::read_dir(cases().join(golden)).expect("golden") {
+    for found in std::fs::read_dir(folder(golden)).expect("golden") {
         let found = found.expect("an entry");
         std::fs::copy(found.path(), root.join("cache").join(found.file_name())).expect("copied");
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::class::Class;
 use crate::image::times;
 use crate::report::check::Metadata;
+use crate::text::shorten;
 
 /// A place at which two documents differ.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +25,7 @@ impl Difference {
     pub(super) fn line(&self) -> String {
         let value = |value: &Option<Value>| match value {
             None => "absent".to_owned(),
-            Some(value) => shorten(&value.to_string()),
+            Some(value) => shorten(&value.to_string(), 120),
         };
         format!("{}: {} → {}", self.place, value(&self.a), value(&self.b))
     }
@@ -227,13 +228,6 @@ fn compare(
         }
         (a, b) if a == b => {}
         (a, b) => all.push(Difference { place, keys: keys.clone(), a: a.cloned(), b: b.cloned() }),
-    }
-}
-
-fn shorten(text: &str) -> String {
-    match text.char_indices().nth(120) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 

@@ -1,0 +1,51 @@
+//! Which bundles a catalog holds.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+
+use super::document::documents;
+use super::tree::Directory;
+use super::verify::Places;
+use crate::image::unpack::flatten;
+use crate::source::oci::{Image, Keep, Subject, layers, limits};
+use crate::tree::Kind;
+
+/// The label of an image that holds a file-based catalog: where in the image it is.
+pub const LABEL: &str = "operators.operatorframework.io.index.configs.v1";
+
+/// Names of the bundles (`olm.bundle`) in the catalog that `image` holds; `None` if it has no
+/// catalog's label.
+///
+/// Fails if a layer or a document cannot be read.
+pub fn of_image(subject: &Subject, image: &Image) -> anyhow::Result<Option<BTreeSet<String>>> {
+    let Some(config) = &image.config else { return Ok(None) };
+    let json = subject.store.json(&config.name, limits::CONFIG_BYTES)?;
+    if !json["config"]["Labels"][LABEL].is_string() {
+        return Ok(None);
+    }
+    let places = Places::of_image(subject, image)?;
+    let layers = layers(&subject.store, image, Keep::Spool)?;
+    let tree = flatten(&layers)
+        .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;
+    let configs = Directory::in_image(&places.configs, &tree, &layers)?;
+    let configs = configs.with_context(|| format!("the image has no {}", places.configs))?;
+    of_directory(&configs).map(Some)
+}
+
+/// Names of the bundles in a catalog.
+pub fn of_directory(configs: &Directory<'_>) -> anyhow::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for (path, item) in configs.iter() {
+        if item.kind != Kind::File || path.ends_with(b".indexignore") {
+            continue;
+        }
+        documents(item.open()?, |document| {
+            let name = document["name"].as_str();
+            names.extend(name.filter(|_| document["schema"] == "olm.bundle").map(str::to_owned));
+            Ok(())
+        })
+        .with_context(|| format!("reading {} of the catalog", String::from_utf8_lossy(&path)))?;
+    }
+    Ok(names)
+}
