@@ -6,6 +6,7 @@
 pub mod ar;
 pub mod beam;
 pub mod catalog;
+pub mod composefs;
 pub mod compress;
 pub mod cpio;
 pub(crate) mod cursor;

@@ -29,6 +29,7 @@ mod ld_cache;
 mod locale_archive;
 mod machine_state;
 mod mime_cache;
+mod modes;
 mod mtime;
 mod os_release;
 mod pycache;
@@ -80,6 +81,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &rpmdb::Rpmdb,
     &initramfs::Initramfs,
     &xattrs::Xattrs,
+    &modes::Modes,
     &mtime::Mtime,
 ];
 

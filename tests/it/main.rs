@@ -7,6 +7,7 @@ mod check;
 mod check_reports;
 mod check_subjects;
 mod compare;
+mod composefs;
 mod config;
 mod confluence;
 #[cfg(feature = "ostree")]
@@ -29,6 +30,7 @@ mod layout;
 mod libostree;
 mod memtree;
 #[cfg(feature = "ostree")]
+mod modes;
 mod mutations;
 mod oci;
 mod oci_compare;
