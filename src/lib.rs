@@ -11,6 +11,8 @@
 
 pub mod check;
 pub mod cli;
+pub mod compare;
+pub mod composefs;
 pub mod config;
 pub mod disk;
 pub mod engine;

@@ -134,6 +134,12 @@ impl Root {
         Folder(dir).set_mtime(name, mtime)
     }
 
+    /// Sets the permission bits of the file or directory at `path`; a symbolic link has none.
+    pub fn set_mode(&self, path: &Path, bits: u32) -> io::Result<()> {
+        let fd = self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        Ok(rustix::fs::fchmod(&fd, rustix::fs::Mode::from_raw_mode(bits & 0o7777))?)
+    }
+
     /// Takes these extended attributes away from whatever stands at `path`, a symbolic link itself
     /// included. One that is not there is no error.
     pub fn remove_xattrs(&self, path: &Path, names: &[Vec<u8>]) -> io::Result<()> {
@@ -283,6 +289,19 @@ impl Tree for Root {
             }
             Err(e) => Err(e),
         }
+    }
+
+    fn device(&self, path: &Path) -> io::Result<Option<u32>> {
+        let device = |stat: Stat| match stat.st_mode & 0o170_000 {
+            0o020_000 | 0o060_000 => {
+                let (major, minor) =
+                    (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+                // The kernel's `new_encode_dev`.
+                Some((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
+            }
+            _ => None,
+        };
+        Ok(self.stat(path)?.and_then(device))
     }
 
     fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {

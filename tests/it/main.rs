@@ -6,6 +6,8 @@ mod cases;
 mod check;
 mod check_reports;
 mod check_subjects;
+mod compare;
+mod composefs;
 mod config;
 mod confluence;
 #[cfg(feature = "ostree")]
@@ -13,6 +15,8 @@ mod digest;
 mod dnf_history;
 #[cfg(feature = "ostree")]
 mod docs;
+
+mod evidence;
 mod fix;
 mod floors;
 mod fuzz;
@@ -26,12 +30,15 @@ mod layout;
 mod libostree;
 mod memtree;
 #[cfg(feature = "ostree")]
+mod modes;
 mod mutations;
 mod oci;
 mod oci_compare;
 mod oci_derived;
 mod oci_hostile;
+mod oci_layers;
 mod oci_normalize;
+mod oci_random;
 mod oci_unpack;
 mod opm;
 mod pairs;
@@ -49,5 +56,6 @@ mod rpmdb_world;
 mod schema;
 mod sources;
 mod stacker;
+mod tar_made;
 mod tools;
 mod xattrs;
