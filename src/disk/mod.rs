@@ -14,7 +14,9 @@
 #![allow(clippy::disallowed_methods)] // this is the module that may
 
 mod atomic;
+mod list;
 mod lock;
+mod mount;
 mod new_dir;
 mod recover;
 mod replace;

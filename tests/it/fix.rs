@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use reprofix::disk::{self, Root};
-use reprofix::engine::{Anchor, Plan, Wanted, apply, plan, walk};
+use reprofix::engine::{Plan, Wanted, apply, plan, walk};
 use reprofix::env::SourceDateEpoch;
 use reprofix::normal::{Chain, Context, nothing_shipped};
 use reprofix::normal::{File, Page, Plugin, Verdict, Want};
@@ -66,11 +66,10 @@ fn fix(dir: &Path) -> Plan {
     let root = Root::open(dir).unwrap();
     let cx = Context::new(SourceDateEpoch::new(1));
     let chain = Chain { plugins: &[&Upper], cx: &cx, shipped: &nothing_shipped };
-    let anchors = [Anchor { path: PathBuf::new() }];
-    let entries = walk(&root, &anchors).unwrap();
+    let entries = walk(&root, &[]).unwrap();
     let leftovers = disk::leftovers(&root, &entries).unwrap();
     disk::recover(&root, &leftovers).unwrap();
-    let entries = walk(&root, &anchors).unwrap();
+    let entries = walk(&root, &[]).unwrap();
     let plan = plan(&root, &Wanted::of(&entries, &chain), &chain, &|_| ()).unwrap();
     let raced = apply(&root, &entries, &plan, &chain, &|_| ()).unwrap();
     assert_eq!(raced, Vec::<PathBuf>::new());
@@ -292,7 +291,7 @@ fn a_file_that_changed_since_it_was_read_is_left_alone() {
     let root = Root::open(dir.path()).unwrap();
     let cx = Context::new(SourceDateEpoch::new(1));
     let chain = Chain { plugins: &[&Upper], cx: &cx, shipped: &nothing_shipped };
-    let entries = walk(&root, &[Anchor { path: PathBuf::new() }]).unwrap();
+    let entries = walk(&root, &[]).unwrap();
     let plan = plan(&root, &Wanted::of(&entries, &chain), &chain, &|_| ()).unwrap();
     fs::write(&path, "changed meanwhile").unwrap();
     let raced = apply(&root, &entries, &plan, &chain, &|_| ()).unwrap();
