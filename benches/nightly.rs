@@ -3,7 +3,7 @@
 //! `cargo bench --bench nightly [-- RUNS...]`; by default 1,000 and 10,000 runs of 100 differences
 //! each, over ten streams. It fails where 1,000 runs take 2 seconds or more to render, or one
 //! page's queries 50 milliseconds or more.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -22,10 +22,7 @@ use crate::normal::Context;
 use crate::normal::Plugin;
 use crate::normal::globs::Globs;
 use crate::plugins;
-use crate::tree::Tree;
-
-/// Where rpm-ostree leaves the flattened treefile in the tree.
-pub const TREEFILE: &str = "usr/share/rpm-ostree/treefile.json";
+use crate::tree::{TREEFILE, Tree};
 
 /// The keys of `reprofix.toml` and of `metadata.reprofix` in a treefile.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

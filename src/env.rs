@@ -133,7 +133,7 @@ pub fn refuses(root: &Path) -> Option<&'static str> {
     if !is_own_root(root) {
         return None;
     }
-    match has(crate::config::TREEFILE) {
+    match has(crate::tree::TREEFILE) {
         true => None,
         false => Some("it is this system's own root and no compose sandbox"),
     }

@@ -22,7 +22,6 @@ pub mod image;
 #[cfg(feature = "nightly")]
 pub mod nightly;
 pub mod normal;
-pub mod opm;
 pub mod packages;
 mod parallel;
 pub mod plugins;
@@ -30,5 +29,5 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod source;
-pub mod stacker;
+mod text;
 pub mod tree;

@@ -20,11 +20,11 @@ use reprofix::check;
 use reprofix::normal::{Chain, Context, Form, nothing_shipped};
 use reprofix::env::SourceDateEpoch;
 use reprofix::format::{self, ostree};
-use reprofix::opm::pogreb;
+use reprofix::image::opm::pogreb;
 use reprofix::normal::{File, Plugin, Want};
 use reprofix::plugins;
 use reprofix::source::oci::tar;
-use reprofix::stacker::{filesystem as stacker_filesystem, metadata as stacker};
+use reprofix::image::stacker::{filesystem as stacker_filesystem, metadata as stacker};
 use reprofix::tree::{Entry, Kind, Time, Tree};
 
 /// A target: its name, and what it tries on any bytes.
@@ -41,7 +41,7 @@ const PARSERS: &[Row] = &[
     ("cpio", cpio),
     ("meta-json", |bytes| drop(reprofix::record::meta::Meta::parse(bytes))),
     ("oci-tar", oci_tar),
-    ("opm-documents", |bytes| drop(reprofix::opm::document::documents(bytes, |_| Ok(())))),
+    ("opm-documents", |bytes| drop(reprofix::image::opm::document::documents(bytes, |_| Ok(())))),
     ("opm-pogreb", opm_pogreb),
     ("ostree-commit", |bytes| {
         let _ = ostree::Root::parse_commit(bytes);
@@ -283,7 +283,7 @@ fn opm_pogreb(bytes: &[u8]) {
     for bytes in [bytes, &summed(bytes)[..]] {
         let mut records = pogreb::Records::new();
         if pogreb::segment(bytes, &mut records).is_ok() {
-            drop(reprofix::opm::index::database(&records));
+            drop(reprofix::image::opm::index::database(&records));
             let written = pogreb::write_segment(&records).expect("was read");
             let mut again = pogreb::Records::new();
             pogreb::segment(&written, &mut again).expect("was written");

@@ -53,7 +53,7 @@ impl<'d> Runs<'d> {
         if left.is_zero() {
             return Ok(vec![format!("diffoscope: not asked, its {:?} are over", self.how.timeout)]);
         }
-        let dir = tempfile::tempdir().context("creating a directory for diffoscope")?;
+        let dir = disk::private_dir().context("creating a directory for diffoscope")?;
         let name = name.file_name().unwrap_or(name.as_os_str());
         for (side, content) in [("a", a), ("b", b)] {
             let place = dir.path().join(side);
@@ -62,7 +62,7 @@ impl<'d> Runs<'d> {
                 .context("writing files for diffoscope")?;
         }
         let sides = ["a", "b"].map(|side| Path::new(side).join(name));
-        let mut said = tempfile::tempfile().context("creating a temporary file")?;
+        let mut said = disk::scratch(None).context("creating a temporary file")?;
         let out = said.try_clone().context("creating a temporary file")?;
         let mut child = self.start(dir.path(), &sides, out)?;
         let limit = left.min(ONE);

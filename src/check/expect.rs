@@ -1,7 +1,6 @@
 //! The expectations file, `reprofix-expect.toml`: differences that are known and accepted until a
 //! day.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use serde::Deserialize;
 use toml::value::Datetime;
 
 use super::{Cause, Explained};
+use crate::format::time::Date;
 use crate::tree::show;
 use crate::{normal::globs::Globs, plugins};
 
@@ -17,33 +17,6 @@ use crate::{normal::globs::Globs, plugins};
 pub const DEFAULT: &str = "reprofix-expect.toml";
 /// Bytes of the file, at most.
 pub const MAX_BYTES: u64 = 4 << 20;
-
-/// A day of the Gregorian calendar: year, month, day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Day(pub i64, pub u8, pub u8);
-
-impl Day {
-    /// The day, in UTC, that holds this second since 1970-01-01.
-    pub fn of(unix_time: i64) -> Self {
-        // Howard Hinnant's days-to-civil algorithm, eras of 400 years from 0000-03-01.
-        let days = unix_time.div_euclid(86_400) + 719_468;
-        let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-        let in_year = day - (365 * year + year / 4 - year / 100);
-        let month = (5 * in_year + 2) / 153;
-        let date = in_year - (153 * month + 2) / 5 + 1;
-        let month = if month < 10 { month + 3 } else { month - 9 };
-        let year = year + era * 400 + i64::from(month <= 2);
-        Day(year, u8::try_from(month).unwrap_or(0), u8::try_from(date).unwrap_or(0))
-    }
-}
-
-impl fmt::Display for Day {
-    /// `YYYY-MM-DD`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}-{:02}", self.0, self.1, self.2)
-    }
-}
 
 /// One entry of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +28,7 @@ pub struct Expected {
     /// Why the difference is accepted.
     pub reason: String,
     /// The last day on which it is.
-    pub expires: Day,
+    pub expires: Date,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +52,7 @@ struct RawEntry {
 pub struct Expectations {
     entries: Vec<(Arc<Expected>, Globs)>,
     used: Vec<usize>,
-    today: Day,
+    today: Date,
 }
 
 impl Expectations {
@@ -87,7 +60,7 @@ impl Expectations {
     ///
     /// Fails on an unknown key, a glob that is none, a plugin that is none, an empty reason, or a
     /// time where a date belongs.
-    pub fn parse(text: &str, today: Day) -> Result<Self> {
+    pub fn parse(text: &str, today: Date) -> Result<Self> {
         let file: RawFile = toml::from_str(text)?;
         let entries: Result<Vec<_>> = (1..)
             .zip(file.expect)
@@ -157,7 +130,7 @@ fn entry(raw: RawEntry) -> Result<(Arc<Expected>, Globs)> {
     let glob = if glob.is_empty() { "." } else { glob };
     let globs =
         Globs::try_new([glob]).with_context(|| format!("path {:?} is no glob", raw.path))?;
-    let expires = Day(i64::from(date.year), date.month, date.day);
+    let expires = Date(i64::from(date.year), date.month, date.day);
     let expected = Expected { path: raw.path, plugin: raw.plugin, reason: raw.reason, expires };
     Ok((Arc::new(expected), globs))
 }
@@ -179,7 +152,7 @@ fn is_cause(cause: &Cause, name: &str) -> bool {
 mod tests {
     use super::*;
 
-    const DAY: Day = Day(2026, 11, 25);
+    const DAY: Date = Date(2026, 11, 25);
 
     fn error(text: &str) -> String {
         format!("{:#}", Expectations::parse(text, DAY).expect_err("is refused"))
@@ -195,9 +168,9 @@ mod tests {
             (4_102_444_799, "2099-12-31"),
             (-1, "1969-12-31"),
         ] {
-            assert_eq!(Day::of(time).to_string(), day);
+            assert_eq!(Date::of_second(time).to_string(), day);
         }
-        assert!(Day(2026, 9, 30) < Day(2026, 11, 1));
+        assert!(Date(2026, 9, 30) < Date(2026, 11, 1));
     }
 
     #[test]

@@ -129,11 +129,10 @@ impl Args {
         let same = match &job.b {
             Some(b) => {
                 let mut report = compare(&job, b, &progress)?;
-                let same = report.a.content_checksum == report.b.content_checksum;
-                if let Some(texts) = self.encapsulated().filter(|_| same) {
-                    let [a, b] = texts.map(|text| Image::open(text, None));
-                    report.metadata.extend(images::metadata(&a?, &b?, self.strict_metadata)?);
-                    report.settle();
+                if let Some(texts) = self.texts()
+                    && let Some(said) = images::beside_commits(texts, self.strict_metadata)?
+                {
+                    report.add_metadata(said);
                 }
                 self.files(&report, limit)?;
                 self.say(&report, &report.warnings, || report.human(limit))?;
@@ -150,15 +149,15 @@ impl Args {
 
     /// Both subjects, if both are images and not both plain commits, which compare as such.
     fn images(&self) -> Option<[&str; 2]> {
-        let texts = [self.a.to_str()?, self.b.as_ref()?.to_str()?];
+        let texts = self.texts()?;
         let image = |text: &&str| Image::is_named_by(text) && !is_rpm_database(Path::new(text));
-        (texts.iter().all(image) && self.encapsulated().is_none()).then_some(texts)
+        let commits = || self.platform.is_none() && texts.iter().all(|text| is_commit(text));
+        (texts.iter().all(image) && !commits()).then_some(texts)
     }
 
-    /// Both subjects, if both are images that hold nothing but a commit.
-    fn encapsulated(&self) -> Option<[&str; 2]> {
-        let texts = [self.a.to_str()?, self.b.as_ref()?.to_str()?];
-        (self.platform.is_none() && texts.iter().all(|text| is_commit(text))).then_some(texts)
+    /// Both subjects as text.
+    fn texts(&self) -> Option<[&str; 2]> {
+        Some([self.a.to_str()?, self.b.as_ref()?.to_str()?])
     }
 
     fn outputs(&self) -> [&Option<PathBuf>; 5] {

@@ -8,9 +8,10 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Outcome;
+use crate::format::time::utc;
 use crate::history::{Difference, Flaky, History, Run, Seen, Versions};
 use crate::nightly::config::Config;
-use crate::nightly::units::{duration, utc};
+use crate::nightly::units::duration;
 
 /// Bytes of a difference's text, for people.
 const TEXT: usize = 2000;

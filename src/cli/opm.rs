@@ -8,8 +8,8 @@ use super::Outcome;
 use super::oci::Epoch;
 use super::output::Output;
 use crate::image::normalize::Options;
-use crate::opm::fix::fix;
-use crate::opm::verify::{in_images, on_disk};
+use crate::image::opm::fix::fix;
+use crate::image::opm::verify::{in_images, on_disk};
 use crate::source::oci::{Compression, Subject};
 
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::Outcome;
 use super::output::Output;
-use crate::stacker::{check, fix};
+use crate::image::stacker::{check, fix};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

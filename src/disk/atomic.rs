@@ -59,6 +59,11 @@ pub fn scratch(dir: Option<&Path>) -> io::Result<File> {
     dir.and_then(nameless).map_or_else(tempfile::tempfile, |fd| Ok(File::from(fd)))
 }
 
+/// A private directory where temporary files go; it goes with the value, and all that is in it.
+pub fn private_dir() -> io::Result<tempfile::TempDir> {
+    tempfile::tempdir()
+}
+
 /// The directory that a file is in.
 pub fn dir_of(path: &Path) -> &Path {
     match path.parent() {

@@ -151,12 +151,17 @@ impl<R: Read> Reader<R> {
         self.offset
     }
 
+    /// Skips what is left of the current entry, to where the next one may begin.
+    pub fn skip_rest(&mut self) -> io::Result<()> {
+        io::copy(&mut self.content(), &mut io::sink())?;
+        self.skip_padding()
+    }
+
     /// The next entry's header and its name without NULs, or `None` at the trailer.
     ///
     /// What is left of the content before it is skipped.
     pub fn next_entry(&mut self) -> io::Result<Option<(Header, Vec<u8>)>> {
-        io::copy(&mut self.content(), &mut io::sink())?;
-        self.skip_padding()?;
+        self.skip_rest()?;
         let at = self.offset;
         let mut bytes = [0; HEADER_LEN];
         self.fill(&mut bytes)?;
@@ -177,8 +182,7 @@ impl<R: Read> Reader<R> {
         if name != TRAILER {
             return Ok(Some((header, name)));
         }
-        io::copy(&mut self.content(), &mut io::sink())?;
-        self.skip_padding()?;
+        self.skip_rest()?;
         Ok(None)
     }
 
@@ -246,7 +250,9 @@ impl<W: Write> Writer<W> {
 
     /// Writes an entry; `content` has `header.size` bytes. `header.name_len` is computed here so
     /// that the content begins at a multiple of `align`, a multiple of four: names take more NULs
-    /// for that, as the kernel's documentation proposes.
+    /// for that, as the kernel's documentation proposes. Not all readers take such names, so only
+    /// archives whose maker wrote them should have them. A name that would become longer than
+    /// [`NAME_MAX`] takes none.
     pub fn entry(
         &mut self,
         header: &Header,
@@ -257,7 +263,8 @@ impl<W: Write> Writer<W> {
         let plain = name.len() as u64 + 1;
         let start = self.offset + HEADER_LEN as u64;
         let first = start + plain + padding(start + plain, 4);
-        let name_len = plain + padding(first, align);
+        let aligned = plain + padding(first, align);
+        let name_len = if aligned > u64::from(NAME_MAX) { plain } else { aligned };
         let header = Header { name_len: name_len as u32, ..*header };
         self.put(&header.encode())?;
         self.put(name)?;

@@ -1,6 +1,8 @@
 //! MS-DOS dates and times, as zip files hold them: two seconds fine, from 1980 to 2107, without a
 //! time zone. Here they are taken as UTC.
 
+use super::time::{DAY, Date};
+
 /// A date and a time in the order of a zip header: time first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DosTime {
@@ -10,7 +12,6 @@ pub struct DosTime {
     pub time: u16,
 }
 
-const DAY: i64 = 86_400;
 /// 1980-01-01 in days since 1970-01-01.
 const FIRST_DAY: i64 = 3_652;
 /// 2107-12-31.
@@ -25,11 +26,11 @@ impl DosTime {
             FIRST_DAY..=LAST_DAY => (day, seconds.rem_euclid(DAY)),
             _ => (LAST_DAY, DAY - 2),
         };
-        let (year, month, day) = civil(day);
+        let Date(year, month, day) = Date::of_day(day);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         // Every part is within its bits: year 0 to 127, hour below 24, double seconds below 30.
         DosTime {
-            date: ((year - 1980) << 9 | month << 5 | day) as u16,
+            date: ((year - 1980) << 9 | i64::from(month) << 5 | i64::from(day)) as u16,
             time: (hour << 11 | minute << 5 | (second / 2)) as u16,
         }
     }
@@ -38,27 +39,9 @@ impl DosTime {
     pub fn to_unix(self) -> i64 {
         let (date, time) = (i64::from(self.date), i64::from(self.time));
         let (year, month, day) = (1980 + (date >> 9), (date >> 5 & 15).clamp(1, 12), date & 31);
-        let day = days(year, month) + day.max(1) - 1;
+        let day = Date(year, month as u8, 1).day() + day.max(1) - 1;
         day * DAY + (time >> 11) * 3600 + (time >> 5 & 63) * 60 + (time & 31) * 2
     }
-}
-
-/// Days since 1970-01-01 of the first of a month, in the Gregorian calendar, from 1970 on.
-fn days(year: i64, month: i64) -> i64 {
-    // Years that begin in March, so that the leap day is the last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 - 719_468
-}
-
-/// Year, month and day of a day since 1970-01-01.
-fn civil(day: i64) -> (i64, i64, i64) {
-    // An estimate that is never too late, then forward.
-    let mut year = 1970 + day / 366;
-    while days(year + 1, 1) <= day {
-        year += 1;
-    }
-    let month = (1..=12).rev().find(|m| days(year, *m) <= day).unwrap_or(1);
-    (year, month, day - days(year, month) + 1)
 }
 
 #[cfg(test)]

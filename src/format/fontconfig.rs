@@ -6,7 +6,7 @@
 //! nanoseconds. Follows `FcCache` of fontconfig 2.13 and later.
 
 use super::Malformed;
-use crate::tree::Time;
+use super::time::Time;
 
 const MAGIC: u32 = 0xFC02_FC04;
 /// Cache versions with this header: fontconfig 2.13 wrote 7, 2.18 writes 11.

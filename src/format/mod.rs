@@ -29,6 +29,7 @@ pub mod pyc;
 pub mod rpmdb;
 pub mod selinux;
 pub mod tar;
+pub mod time;
 pub mod zip;
 
 /// An input that is not what its parser understands: where, and what was wrong there.

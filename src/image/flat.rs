@@ -1,6 +1,6 @@
 //! An image's layers laid over one another: the tree that a container sees, read in place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -11,7 +11,7 @@ use anyhow::bail;
 use super::unpack::{Model, Node, Tree as Nodes, unpack};
 use crate::source::oci::tar::{Type, parent};
 use crate::source::oci::{Image, Keep, Layer, Store, layers};
-use crate::tree::{Entry, Kind, Tree};
+use crate::tree::{Entry, Kind, Tree, show};
 
 /// The tree of one image. It has no times: a commit has none either, and rebuilt layers seldom
 /// agree on them.
@@ -24,19 +24,44 @@ pub struct Flat {
 
 impl Flat {
     /// Reads the layers of `image` and lays them over one another the way containers-storage does
-    /// on vfs; where that refuses a layer, the way umoci does.
+    /// on vfs; where that refuses a layer, the way umoci does. What the lowest `settled` layers
+    /// have of an ostree repository is left out.
     ///
     /// Fails if a layer cannot be read, or if neither unpacks them.
-    pub fn read(store: &Store, image: &Image) -> anyhow::Result<Self> {
+    pub fn read(store: &Store, image: &Image, settled: usize) -> anyhow::Result<Self> {
         let layers = layers(store, image, Keep::Spool)?;
-        let nodes = match unpack(&layers, Model::Vfs) {
+        let mut nodes = match unpack(&layers, Model::Vfs) {
             Ok(nodes) => nodes,
             Err(refusal) => match unpack(&layers, Model::Umoci) {
                 Ok(nodes) => nodes,
                 Err(_) => bail!("layer {} at {}: {}", refusal.layer, refusal.path, refusal.why),
             },
         };
+        drop_repository(&mut nodes, settled);
         Ok(Self::new(layers, nodes))
+    }
+
+    /// Groups of names that are one file.
+    pub fn hard_links(&self) -> BTreeSet<Vec<&[u8]>> {
+        let mut groups: BTreeMap<(usize, usize), Vec<&[u8]>> = BTreeMap::new();
+        for (path, node) in self.nodes.iter().filter(|(_, node)| node.kind == Type::File) {
+            if let Some(member) = node.member {
+                groups.entry((node.layer, member)).or_default().push(path);
+            }
+        }
+        groups.into_values().filter(|names| names.len() > 1).collect()
+    }
+
+    /// The first path that `other` has with another modification time, in words.
+    pub fn first_other_time(&self, other: &Self) -> Option<String> {
+        let time = |flat: &Self, node: &Node| {
+            flat.member(node).map(|(layer, member)| layer.members[member].mtime)
+        };
+        self.nodes.iter().find_map(|(path, node)| {
+            let (x, y) = (time(self, node)?, time(other, other.nodes.get(path)?)?);
+            let path = || show(Path::new(OsStr::from_bytes(path)));
+            (x != y).then(|| format!("modification time of {}: {} → {}", path(), x.sec, y.sec))
+        })
     }
 
     fn new(layers: Vec<Layer>, mut nodes: Nodes) -> Self {
@@ -71,6 +96,29 @@ impl Flat {
     fn member(&self, node: &Node) -> Option<(&Layer, usize)> {
         Some((self.layers.get(node.layer)?, node.member?))
     }
+}
+
+/// Takes out the objects of an ostree repository that the lowest `settled` layers brought, and
+/// directories that only held those.
+fn drop_repository(nodes: &mut Nodes, settled: usize) {
+    if settled == 0 {
+        return;
+    }
+    let objects = |path: &[u8], node: &Node| {
+        node.layer < settled && node.kind != Type::Dir && path.starts_with(b"sysroot/ostree/repo/")
+    };
+    nodes.retain(|path, node| !objects(path, node));
+    let mut used: BTreeSet<Vec<u8>> = BTreeSet::new();
+    for (path, node) in nodes.iter().rev() {
+        let here = path.starts_with(b"sysroot/ostree/repo") && node.kind == Type::Dir;
+        if !(here && node.layer < settled && !used.contains(&**path)) {
+            used.insert(parent(path).to_vec());
+        }
+    }
+    nodes.retain(|path, node| {
+        let here = path.starts_with(b"sysroot/ostree/repo") && node.kind == Type::Dir;
+        !(here && node.layer < settled) || used.contains(&**path)
+    });
 }
 
 fn describe(layers: &[Layer], node: &Node) -> String {

@@ -1,5 +1,7 @@
 //! Times as image documents write them: RFC 3339.
 
+use crate::format::time::{DAY, Date, utc};
+
 /// Labels and annotations that hold the time of a build.
 pub const KEYS: &[&str] =
     &["org.opencontainers.image.created", "org.label-schema.build-date", "build-date"];
@@ -10,7 +12,7 @@ pub fn clamp(text: &str, epoch: u32) -> Option<String> {
     let (seconds, fraction) = parse(text)?;
     let limit = i64::from(epoch);
     let later = seconds > limit || (seconds == limit && fraction);
-    Some(if later { format(epoch) } else { text.to_owned() })
+    Some(if later { utc(epoch.into()) } else { text.to_owned() })
 }
 
 /// Whole seconds since 1970-01-01 UTC, and whether there is a fraction beyond them.
@@ -45,36 +47,10 @@ fn parse(text: &str) -> Option<(i64, bool)> {
             sign * (number(hours, 2)? * 3600 + number(minutes, 2)? * 60)
         }
     };
-    let days = days(year, month, day);
-    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second - offset;
+    // Both are within their digits' range.
+    let date = Date(year, month as u8, day as u8);
+    let seconds = date.day() * DAY + hour * 3600 + minute * 60 + second - offset;
     Some((seconds, fraction.bytes().any(|b| b != b'0')))
-}
-
-/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar, counted in eras of 400
-/// years that start on the first of March.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-/// `seconds` since 1970-01-01 UTC as `YYYY-MM-DDThh:mm:ssZ`.
-pub fn format(seconds: u32) -> String {
-    let (mut left, clock) = (i64::from(seconds) / 86_400, seconds % 86_400);
-    // 32 bits end in 2106: counting on is as quick as any formula, and plainer.
-    let mut year = 1970;
-    let length = |year: i64| days(year + 1, 1, 1) - days(year, 1, 1);
-    while left >= length(year) {
-        left -= length(year);
-        year += 1;
-    }
-    let start = days(year, 1, 1);
-    let month = (1..=12).rev().find(|&m| days(year, m, 1) - start <= left).unwrap_or(1);
-    let day = left - (days(year, month, 1) - start) + 1;
-    let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 #[cfg(test)]
@@ -91,7 +67,7 @@ mod tests {
             (1_700_000_000, "2023-11-14T22:13:20Z"),
             (u32::MAX, "2106-02-07T06:28:15Z"),
         ] {
-            assert_eq!(format(seconds), text);
+            assert_eq!(utc(seconds.into()), text);
             assert_eq!(parse(text), Some((i64::from(seconds), false)));
         }
         assert_eq!(parse("2023-11-14T23:13:20.5+01:00"), Some((1_700_000_000, true)));
@@ -114,7 +90,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back(seconds in any::<u32>()) {
-            prop_assert_eq!(parse(&format(seconds)), Some((i64::from(seconds), false)));
+            prop_assert_eq!(parse(&utc(seconds.into())), Some((i64::from(seconds), false)));
         }
 
         #[test]

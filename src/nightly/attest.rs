@@ -19,9 +19,9 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
 use super::config::Attestation;
-use super::units::utc;
 use crate::disk;
 use crate::format::ostree::Checksum;
+use crate::format::time::utc;
 use crate::history::{Class, Run};
 
 /// What the envelope says that it holds.

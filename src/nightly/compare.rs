@@ -10,6 +10,7 @@ use super::images;
 use crate::config::{self, Flags, Origin};
 use crate::env::{self, SourceDateEpoch};
 use crate::history::{Difference, Verdict};
+use crate::image::compare::beside_commits;
 use crate::packages::Packages;
 use crate::report::Progress;
 use crate::report::check::{CauseRow, Comparison, Metadata, Row};
@@ -70,7 +71,12 @@ pub fn compare(request: &Request) -> Result<Compared> {
     }
     let open = |text: &OsString| Subject::open(&Spec::parse(text)?, &|| ());
     let (a, b) = (open(&request.a)?, open(&request.b)?);
-    let report = compare_opened(&job, &a, &b, &Progress::new(true))?;
+    let mut report = compare_opened(&job, &a, &b, &Progress::new(true))?;
+    if let (Some(a), Some(b)) = (request.a.to_str(), request.b.to_str())
+        && let Some(said) = beside_commits([a, b], false)?
+    {
+        report.add_metadata(said);
+    }
     let tree = a.merkle.tree();
     Ok(Compared {
         verdict: verdict(&report),

@@ -27,7 +27,7 @@ pub(super) fn compare(names: [&str; 2], job: &Job) -> Result<Compared> {
     let [a, b] = names.map(|text| Subject::open(text, None));
     let (a, b) = (a?, b?);
     let report = images::compare(names, &a, &b, job, &Progress::new(true))?;
-    let tree = Dir::new(Flat::read(&a.store, a.one()?)?, &|| ())?;
+    let tree = Dir::new(Flat::read(&a.store, a.one()?, 0)?, &|| ())?;
     let ours = tree.root().content_checksum();
     let paths = report.pairs.iter().find_map(|pair| pair.paths.as_deref()).cloned();
     let theirs = match &paths {

@@ -1,4 +1,4 @@
-//! Durations, sizes and times as a person writes and reads them.
+//! Durations and sizes as a person writes and reads them.
 
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -46,31 +46,6 @@ fn read(written: Written, units: &[(&str, u64)]) -> Result<u64, String> {
     })
 }
 
-/// A point in time as `2023-11-14T22:13:20Z`.
-///
-/// ```
-/// assert_eq!(reprofix::nightly::units::utc(1_700_000_000), "2023-11-14T22:13:20Z");
-/// ```
-pub fn utc(seconds: i64) -> String {
-    let (day, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{}T{hour:02}:{minute:02}:{second:02}Z", date(day))
-}
-
-/// The date of a day, counted from 1970-01-01, as `2023-11-14`: the proleptic Gregorian calendar,
-/// by the method of Howard Hinnant's "chrono-compatible low-level date algorithms".
-pub fn date(day: i64) -> String {
-    // Years begin in March here, so that the leap day is the last of its year.
-    let shifted = day + 719_468;
-    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (day, month) = (day - (153 * month + 2) / 5 + 1, (month + 2) % 12 + 1);
-    let year = year + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
 /// A duration as a person reads it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
@@ -110,19 +85,6 @@ mod tests {
             "'99999999999999999d'",
         ] {
             assert!(toml::from_str::<Both>(&format!("time = {bad}\nsize = 1")).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (-1, "1969-12-31T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_709_251_199, "2024-02-29T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(utc(seconds), text);
         }
     }
 }

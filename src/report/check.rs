@@ -4,7 +4,6 @@ mod text;
 
 use serde::Serialize;
 
-pub(crate) use text::shorten;
 pub(super) use text::{Title, paths};
 
 use crate::check::{Cause, Change, Expected, Explained, Look, Side};
@@ -271,6 +270,12 @@ impl Comparison {
             Cause::Unexplained => &mut self.counts.unexplained,
         } += 1;
         self.differences.push(row(explained, packages));
+    }
+
+    /// Adds what is said beside the trees.
+    pub fn add_metadata(&mut self, found: Vec<Metadata>) {
+        self.metadata.extend(found);
+        self.settle();
     }
 
     /// Settles whether the subjects are the same, once everything is added.

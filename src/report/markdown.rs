@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::check::{Comparison, Row, paths, shorten};
+use super::check::{Comparison, Row, paths};
+use crate::text::shorten;
 
 /// Lines said of one path, at most.
 const LINES: usize = 8;

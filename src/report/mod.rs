@@ -10,5 +10,4 @@ mod next;
 mod progress;
 pub mod sarif;
 
-pub(crate) use check::shorten;
 pub use progress::Progress;

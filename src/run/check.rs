@@ -17,6 +17,7 @@ use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Wanted, plan};
 use crate::env::{self, SourceDateEpoch};
 use crate::format::ostree::Checksum;
+use crate::format::time::Date;
 use crate::normal::{Chain, Shipped, nothing_shipped};
 use crate::packages::{Packages, compare_trees};
 use crate::parallel::try_map;
@@ -335,7 +336,7 @@ fn expectations(job: &Job) -> Result<Option<Expectations>> {
     if text.len() as u64 > expect::MAX_BYTES {
         bail!("{} is larger than 4 MiB; that is no list of expectations", path.display());
     }
-    let today = expect::Day::of(env::unix_time());
+    let today = Date::of_second(env::unix_time());
     Expectations::parse(&text, today).with_context(reading).map(Some)
 }
 

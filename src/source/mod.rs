@@ -128,8 +128,13 @@ fn open_commit(repo: &Path, rev: Option<&str>) -> Result<Subject> {
 /// Whether `text` names one image that is an ostree commit and nothing more: it compares as a
 /// commit, object by object.
 pub fn is_commit(text: &str) -> bool {
-    let images = oci::Subject::open(text, None);
-    images.is_ok_and(|s| s.one().is_ok_and(|image| packed::is_commit(&s.store, image)))
+    let whole = |images: &oci::Subject| -> Result<bool> {
+        let image = images.one()?;
+        let found = packed::encapsulation(&images.store, image)?;
+        let all = |commit: &packed::Encapsulated| commit.layers == image.layers.len();
+        Ok(matches!(found, packed::Encapsulation::Commit(commit) if all(&commit)))
+    };
+    oci::Subject::open(text, None).and_then(|images| whole(&images)).unwrap_or(false)
 }
 
 fn open_image(text: &str) -> Result<Subject> {

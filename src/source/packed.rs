@@ -6,10 +6,10 @@
 //! a member with its own owner and mode, its xattrs lie in a `.file-xattrs` object that
 //! `CHECKSUM.file-xattrs-link` is a hard link of. A plain archive holds one of mode `archive`.
 //!
-//! The commit is found by streaming the first layer to it. More is unpacked only when a comparison
+//! The commit is found by streaming the layers to it. More is unpacked only when a comparison
 //! asks for an object that was not seen yet: layer by layer, into a temporary file without a name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -18,13 +18,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail, ensure};
+use serde::Serialize;
 
+use super::commit::fields;
 use super::objects::{
     METADATA_MAX, Metadata, Objects, Opened, Remedies, invalid, open_filez, opened,
 };
 use super::oci::tar::{Member, Reader, Type};
 use super::oci::{Descriptor, Digest, Hasher, Image, Part, Plain, Store, limits};
-use crate::format::ostree::{Attrs, Checksum, parse_xattrs};
+use crate::format::ostree::{Attrs, Checksum, Root, parse_xattrs};
 
 /// Objects of one repository, at most; each takes about 150 bytes of memory.
 const OBJECTS_MAX: usize = 4_000_000;
@@ -78,9 +80,8 @@ struct State {
 impl Packed {
     /// The repository in the layers of `image`, and the commit that it holds.
     ///
-    /// Fails if a layer is missing or of another size, if the first holds no commit, if the image
-    /// was changed after the commit was put in, or if the commit is not the one that its label
-    /// names.
+    /// Fails if a layer is missing or of another size, if they hold no commit, if the image was
+    /// changed after the commit was put in, or if the commit is not the one that its label names.
     pub fn image(store: Store, image: &Image) -> anyhow::Result<(Self, Checksum)> {
         let path = store.path().display().to_string();
         let labels = Labels::read(&store, image)?;
@@ -99,11 +100,12 @@ impl Packed {
         }
         let layers = image.layers.iter().cloned().zip(image.diff_ids.iter().cloned()).collect();
         let packed = Self::new(Origin::Image { store, layers })?;
-        let found = packed.find_commit(None).map_err(|e| packed.unpackable(&e))?;
+        let searched = labels.end(image).unwrap_or(image.layers.len());
+        let found = packed.find_commit(searched, None).map_err(|e| packed.unpackable(&e))?;
         let Some(commit) = found else {
             bail!(
-                "the first layer of {path} holds no ostree commit: an image that was not \
-                 encapsulated from one; check it against another image: that compares any two"
+                "{path} holds no ostree commit: an image that was not encapsulated from one; \
+                 check it against another image: that compares any two"
             );
         };
         if let Some(label) = labels.commit {
@@ -112,15 +114,17 @@ impl Packed {
                 "{path} holds commit {commit} but its label ostree.commit is {label}: {REMEDY}"
             );
         }
-        if let (Some(last), Some(named)) = (image.diff_ids.last(), labels.last)
-            && last.as_str() != named
-        {
-            bail!(
+        match (labels.last.as_deref(), image.diff_ids.last().map(Digest::as_str)) {
+            (Some(named), Some(last)) if named != last => bail!(
                 "{path} has layers after the one with which its commit ends ({named}): another \
                  build was made on it; check it against another image: that compares any two"
-            );
+            ),
+            (None, _) if image.layers.len() > 1 => bail!(
+                "{path} has no label {LAST}, so nothing says in which of its layers the commit \
+                 ends; check it against another image: that compares any two"
+            ),
+            _ => Ok((packed, commit)),
         }
-        Ok((packed, commit))
     }
 
     /// The repository in the tar archive `path`, plain or compressed with gzip or zstd.
@@ -128,14 +132,14 @@ impl Packed {
     /// Fails if it does not hold `commit`.
     pub fn archive(path: &Path, commit: &Checksum) -> anyhow::Result<Self> {
         let packed = Self::new(Origin::Archive(path.to_owned()))?;
-        match packed.find_commit(Some(commit)).map_err(|e| packed.unpackable(&e))? {
+        match packed.find_commit(1, Some(commit)).map_err(|e| packed.unpackable(&e))? {
             Some(_) => Ok(packed),
             None => bail!("{} does not hold commit {commit}: {REMEDY}", path.display()),
         }
     }
 
     fn new(origin: Origin) -> anyhow::Result<Self> {
-        let spool = Arc::new(tempfile::tempfile().context("creating a temporary file")?);
+        let spool = Arc::new(crate::disk::scratch(None).context("creating a temporary file")?);
         let state = State {
             done: 0,
             spool,
@@ -164,17 +168,15 @@ impl Packed {
         }
     }
 
-    /// The commit `wanted`, or the first one, by streaming the first layer until it is there.
-    fn find_commit(&self, wanted: Option<&Checksum>) -> anyhow::Result<Option<Checksum>> {
-        let Some(plain) = self.layer(0)? else { return Ok(None) };
-        let mut reader = Reader::new(plain);
-        while let Some(member) = reader.next_member()? {
-            let Some((sum, Sort::Metadata(Metadata::Commit))) = object(&member.path) else {
-                continue;
-            };
-            if wanted.is_none_or(|w| *w == sum) && member.kind == Type::File {
-                let bytes = small(&mut reader, &member)?;
-                ensure!(Checksum::of(&bytes) == sum, "object {sum}.commit is corrupt: {REMEDY}");
+    /// The commit `wanted`, or the first one, by streaming the first `layers` until it is there.
+    fn find_commit(
+        &self,
+        layers: usize,
+        wanted: Option<&Checksum>,
+    ) -> anyhow::Result<Option<Checksum>> {
+        for n in 0..layers {
+            let Some(plain) = self.layer(n)? else { break };
+            if let Some((sum, _)) = first_commit(plain, wanted)? {
                 return Ok(Some(sum));
             }
         }
@@ -386,12 +388,94 @@ fn is_xattrs(path: &[u8]) -> bool {
     split(path).is_some_and(|(_, extension)| extension == "file-xattrs") || older()
 }
 
-/// Whether `image` says that it is an ostree commit and nothing more.
-pub(super) fn is_commit(store: &Store, image: &Image) -> bool {
-    let last = image.diff_ids.last().map(Digest::as_str);
-    let ends = |labels: &Labels| labels.last.is_none() || labels.last.as_deref() == last;
-    Labels::read(store, image).is_ok_and(|labels| labels.commit.is_some() && ends(&labels))
+/// The commit `wanted`, or the first one, of an archive: its name and its object.
+fn first_commit(
+    plain: Plain,
+    wanted: Option<&Checksum>,
+) -> anyhow::Result<Option<(Checksum, Vec<u8>)>> {
+    let mut reader = Reader::new(plain);
+    let mut members = 0;
+    while let Some(member) = reader.next_member()? {
+        members += 1;
+        ensure!(members <= OBJECTS_MAX, "more than {OBJECTS_MAX} members before a commit");
+        let Some((sum, Sort::Metadata(Metadata::Commit))) = object(&member.path) else { continue };
+        if wanted.is_none_or(|w| *w == sum) && member.kind == Type::File {
+            let bytes = small(&mut reader, &member)?;
+            let found = Checksum::of(&bytes);
+            ensure!(
+                found == sum,
+                "object {sum}.commit is corrupt: its bytes have checksum {found}; {REMEDY}"
+            );
+            return Ok(Some((sum, bytes)));
+        }
+    }
+    Ok(None)
 }
+
+/// The ostree commit that an image encapsulates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Encapsulated {
+    /// Its checksum. Importing one image thrice gives three commits: never compared.
+    pub commit: String,
+    /// SHA-256 of its root's dirtree and dirmeta: what is compared.
+    pub content_checksum: String,
+    /// How many of the image's layers hold it, counted from the lowest.
+    pub layers: usize,
+    /// What it says beside its tree, as [`super::CommitInfo::fields`].
+    #[serde(skip)]
+    pub fields: BTreeMap<String, String>,
+}
+
+/// What an image's labels say of a commit, held against its layers.
+#[derive(Clone, Debug)]
+pub enum Encapsulation {
+    /// The labels name no commit.
+    None,
+    /// The layers hold the commit that the labels name.
+    Commit(Encapsulated),
+    /// The labels are another image's: why the layers do not hold what they name.
+    Stale(String),
+}
+
+/// Which commit `image` encapsulates, and in which of its layers that ends (labels `ostree.commit`
+/// and `ostree.final-diffid`).
+///
+/// Fails if a layer that should hold the commit is missing or cannot be read, or if the commit is
+/// corrupt.
+pub fn encapsulation(store: &Store, image: &Image) -> anyhow::Result<Encapsulation> {
+    let labels = Labels::read(store, image)?;
+    let Some(named) = &labels.commit else { return Ok(Encapsulation::None) };
+    let stale = |why: String| Ok(Encapsulation::Stale(format!("label {COMMIT} is {named}, {why}")));
+    let Some(last) = &labels.last else {
+        return stale(format!("and no label {LAST} says in which layer that ends"));
+    };
+    let Some(layers) = labels.end(image) else {
+        return stale(format!("and the layer in which that ends ({LAST}: {last}) is not there"));
+    };
+    for (layer, diff_id) in image.layers.iter().zip(&image.diff_ids).take(layers) {
+        let plain = store.plain(&layer.name, layer.digest.hasher(), diff_id.hasher())?;
+        let plain =
+            plain.with_context(|| format!("layer {} is missing: {REMEDY}", layer.digest))?;
+        let found = first_commit(plain, None)
+            .with_context(|| format!("looking for commit {named} in layer {}", layer.digest))?;
+        let Some((sum, bytes)) = found else { continue };
+        if sum.to_string() != *named {
+            return stale(format!("and the layers hold commit {sum}"));
+        }
+        return Ok(Encapsulation::Commit(Encapsulated {
+            commit: sum.to_string(),
+            content_checksum: Root::parse_commit(&bytes)?.content_checksum().to_string(),
+            layers,
+            fields: fields(&bytes)?,
+        }));
+    }
+    stale("and the layers hold no commit".to_owned())
+}
+
+/// The label that names the commit.
+const COMMIT: &str = "ostree.commit";
+/// The label that names the diff_id of the commit's last layer.
+const LAST: &str = "ostree.final-diffid";
 
 /// What an image says of the commit in it.
 struct Labels {
@@ -409,9 +493,15 @@ impl Labels {
         let json: serde_json::Value = serde_json::from_slice(&bytes)
             .with_context(|| format!("config {} is no JSON", config.digest))?;
         let label = |key: &str| json["config"]["Labels"][key].as_str().map(str::to_owned);
-        labels.commit = label("ostree.commit");
-        labels.last = label("ostree.final-diffid");
+        labels.commit = label(COMMIT);
+        labels.last = label(LAST);
         Ok(labels)
+    }
+
+    /// The number of layers up to the one with which the commit ends.
+    fn end(&self, image: &Image) -> Option<usize> {
+        let last = self.last.as_deref()?;
+        image.diff_ids.iter().position(|d| d.as_str() == last).map(|at| at + 1)
     }
 }
 

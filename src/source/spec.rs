@@ -56,8 +56,7 @@ impl Spec {
         if let Some(rest) = bytes.strip_prefix(b"cosa:") {
             return Self::cosa(split(rest));
         }
-        let images: [&[u8]; 3] = [b"oci:", b"oci-archive:", b"docker-archive:"];
-        if images.iter().any(|prefix| bytes.starts_with(prefix)) {
+        if text.to_str().is_some_and(super::oci::Subject::is_prefixed) {
             return Self::oci(text);
         }
         Self::guess(text)

@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+pub use crate::format::time::Time;
+
 /// What stands at a path. Anything that ostree cannot store is [`Kind::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -33,14 +35,8 @@ impl Kind {
     }
 }
 
-/// A point in time, as `stat` gives it: seconds since the epoch and nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Time {
-    /// Seconds since 1970-01-01 UTC.
-    pub sec: i64,
-    /// Nanoseconds, 0 to 999,999,999.
-    pub nsec: u32,
-}
+/// Where rpm-ostree leaves the flattened treefile in the tree.
+pub const TREEFILE: &str = "usr/share/rpm-ostree/treefile.json";
 
 /// Which inode a name stands for; only a file system has it, a commit does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use reprofix::config::{self, Flags, InForce, TREEFILE};
+use reprofix::config::{self, Flags, InForce};
+use reprofix::tree::TREEFILE;
 
 use crate::memtree::MemTree;
 

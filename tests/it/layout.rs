@@ -114,8 +114,56 @@ impl Layout {
         layout
     }
 
+    /// The image of another layout with more layers, its configuration and manifest changed; tagged
+    /// `demo`.
+    pub(crate) fn on(
+        base: &Path,
+        layers: &[Stored],
+        change: impl FnOnce(&mut Value, &mut Value),
+    ) -> Self {
+        let layout = Layout::empty();
+        let dir = layout.path().join("blobs/sha256");
+        fs::create_dir_all(&dir).unwrap();
+        for blob in fs::read_dir(base.join("blobs/sha256")).unwrap().map(Result::unwrap) {
+            fs::copy(blob.path(), dir.join(blob.file_name())).unwrap();
+        }
+        let subject = crate::oci::subject(base);
+        let image = subject.one().unwrap();
+        let json = |digest: &Digest| -> Value {
+            serde_json::from_slice(&fs::read(dir.join(digest.hex())).unwrap()).unwrap()
+        };
+        let mut config = json(&image.config.as_ref().unwrap().digest);
+        let mut manifest = json(image.manifest.as_ref().unwrap());
+        for layer in layers {
+            let diff_id = Digest::of(&layer.plain).to_string();
+            config["rootfs"]["diff_ids"].as_array_mut().unwrap().push(diff_id.into());
+            config["history"].as_array_mut().unwrap().push(json!({"created_by": "test"}));
+            let blob = layout.blob(&layer.bytes, &layer.media_type);
+            manifest["layers"].as_array_mut().unwrap().push(blob);
+        }
+        change(&mut config, &mut manifest);
+        let blob = layout.blob(config.to_string().as_bytes(), "");
+        for key in ["digest", "size"] {
+            manifest["config"][key] = blob[key].clone();
+        }
+        let media_type = manifest["mediaType"].as_str().unwrap_or_default().to_owned();
+        let manifest = layout.blob(manifest.to_string().as_bytes(), &media_type);
+        layout.index(&[manifest], json!({"org.opencontainers.image.ref.name": "demo"}));
+        layout
+    }
+
     /// Writes an image's blobs and gives its descriptor.
     pub(crate) fn image(&self, layers: &[Stored], change: impl FnOnce(&mut Value)) -> Value {
+        self.image_with(layers, change, |_| ())
+    }
+
+    /// The same, its manifest changed as well.
+    pub(crate) fn image_with(
+        &self,
+        layers: &[Stored],
+        change: impl FnOnce(&mut Value),
+        change_manifest: impl FnOnce(&mut Value),
+    ) -> Value {
         let diff_ids: Vec<String> =
             layers.iter().map(|l| Digest::of(&l.plain).to_string()).collect();
         let mut config = json!({
@@ -128,10 +176,11 @@ impl Layout {
             self.blob(config.to_string().as_bytes(), "application/vnd.oci.image.config.v1+json");
         let layers: Vec<Value> =
             layers.iter().map(|l| self.blob(&l.bytes, &l.media_type)).collect();
-        let manifest = json!({
+        let mut manifest = json!({
             "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": config, "layers": layers,
         });
+        change_manifest(&mut manifest);
         self.blob(manifest.to_string().as_bytes(), "application/vnd.oci.image.manifest.v1+json")
     }
 
@@ -148,6 +197,11 @@ impl Layout {
     pub(crate) fn index(&self, entries: &[Value], annotations: Value) {
         let mut entries = entries.to_vec();
         entries.iter_mut().for_each(|e| e["annotations"] = annotations.clone());
+        self.write_index(&entries);
+    }
+
+    /// Writes `index.json` of these entries.
+    pub(crate) fn write_index(&self, entries: &[Value]) {
         let index = json!({"schemaVersion": 2, "manifests": entries});
         fs::write(self.0.path().join("index.json"), index.to_string()).unwrap();
         fs::write(self.0.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();

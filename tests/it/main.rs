@@ -29,6 +29,7 @@ mod memtree;
 mod mutations;
 mod oci;
 mod oci_compare;
+mod oci_derived;
 mod oci_hostile;
 mod oci_normalize;
 mod oci_unpack;

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use reprofix::env::SourceDateEpoch;
 use reprofix::image::Findings;
 use reprofix::image::normalize::Options;
-use reprofix::opm::fix::{Fixed, fix};
-use reprofix::opm::verify::{Check, Format, Verdict, in_images, on_disk};
+use reprofix::image::opm::fix::{Fixed, fix};
+use reprofix::image::opm::verify::{Check, Format, Verdict, in_images, on_disk};
 use reprofix::source::oci::{Compression, Subject};
 use serde_json::Value;
 

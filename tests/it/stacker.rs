@@ -9,12 +9,12 @@ use std::process::Command;
 use proptest::prelude::*;
 use reprofix::image::Findings;
 use reprofix::image::compare::compare;
+use reprofix::image::stacker::check::{Finding, Rule, check, layer, mounted};
+use reprofix::image::stacker::filesystem::{Cause, differences};
+use reprofix::image::stacker::fix::fix;
+use reprofix::image::stacker::metadata::{Metadata, parse};
 use reprofix::report::Progress;
 use reprofix::run::check::Job;
-use reprofix::stacker::check::{Finding, Rule, check, layer, mounted};
-use reprofix::stacker::filesystem::{Cause, differences};
-use reprofix::stacker::fix::fix;
-use reprofix::stacker::metadata::{Metadata, parse};
 use serde_json::json;
 
 use crate::layout::{Layout, Stored};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::Budget;
 use crate::format::rpmdb::header::{Header, Value, tag_name};
-use crate::report::shorten;
+use crate::text::shorten;
 
 const LEAD: usize = 96;
 const LEAD_MAGIC: &[u8] = &[0xed, 0xab, 0xee, 0xdb];

@@ -1,6 +1,6 @@
 //! LZ4's legacy frame (`lz4 -l`): a magic, then blocks of 8 MiB, each preceded by its compressed
-//! length. It has no end mark: it ends with the input, or where a length makes no sense. And the
-//! frame format, whose decoder needs to be asked whether the frame was whole.
+//! length. It has no end mark: it ends with the input, with a length of zero, or, for us and not
+//! for the kernel, where a length makes no sense. And the frame format, whose decoder needs to be asked whether the frame was whole.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -36,7 +36,7 @@ impl<'a, R: Read> Decoder<'a, R> {
             };
         };
         let length = u32::from_le_bytes(length) as usize;
-        if length == 0 || length > compress_bound(BLOCK)? {
+        if length == 0 || length > compress_bound(BLOCK)? || is_gzip(self.source.peek(10)?) {
             return Ok(false);
         }
         self.source.consume(4);
@@ -59,6 +59,12 @@ impl<R: Read> Read for Decoder<'_, R> {
             }
         }
     }
+}
+
+/// Whether a gzip member of no options begins here. No zeros stand between it and the frame, so the
+/// kernel takes its magic for a length, and such an image does not boot until it is written again.
+fn is_gzip(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x1f, 0x8b, 8, 0, _, _, _, _, 0 | 2 | 4, 0 | 3 | 255])
 }
 
 /// Undoes one frame of the frame format.

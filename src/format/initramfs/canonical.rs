@@ -15,8 +15,9 @@ use crate::format::cpio::{self, padding};
 /// Largest file inside an image that is given to [`Inside`](super::Inside): 16 MiB.
 const INSIDE_MAX: u32 = 16 << 20;
 
-/// Microcode must stand at a multiple of 16, which Intel's loader demands.
-const MICROCODE: &[u8] = b"kernel/x86/microcode/";
+/// Zeros behind an lz4 member that something follows: the kernel's reader takes the next four bytes
+/// for the length of a block, and ends only at zero.
+const LZ4_END: u64 = 4;
 
 /// What became of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,14 +67,16 @@ where
     plan::verify(image)?;
     let mut outcome = Outcome { before: image.trailing.end, ..Outcome::default() };
     let mut end = image.spooled;
-    let mut segments = Vec::new();
+    let apart = plan::Apart::of(image, rules.epoch);
+    let (mut segments, mut before) = (Vec::new(), Vec::new());
     for segment in &image.segments {
         let mut archives = Vec::new();
         for archive in &segment.archives {
             let mut groups = plan::groups(archive)?;
             apply_inside(archive, &mut groups, spool, &mut end, rules, &mut outcome.inside)?;
-            let entries = plan::entries(archive, groups, rules.epoch);
-            archives.push(Plan { crc: archive.crc, entries });
+            before.push(plan::found(archive, &groups, rules.epoch));
+            let entries = plan::entries(archive, groups, &apart, rules.epoch);
+            archives.push(Plan { crc: archive.crc, align: archive.align, entries });
         }
         let content = || Window::new(spool, segment.unpacked.clone());
         let keeps = segment.packing.is_some()
@@ -81,6 +84,8 @@ where
             && is_content(&archives, spool, content())?;
         segments.push(SegmentPlan { archives, keeps });
     }
+    let after = segments.iter().flat_map(|s| &s.archives).map(|a| &a.entries[..]);
+    plan::same_tree(before.iter().map(Vec::as_slice), after)?;
     let input = Mutex::new(input);
     let writing = Writing { image, segments, input: &input, spool, jobs };
     if rules.always_repack || writing.keeps_members() {
@@ -156,6 +161,8 @@ fn append<S: Write + Seek>(spool: &Mutex<S>, end: &mut u64, bytes: &[u8]) -> io:
 
 struct Plan<'a> {
     crc: bool,
+    /// What the content of larger files is aligned to.
+    align: u32,
     entries: Vec<Planned<'a>>,
 }
 
@@ -174,10 +181,11 @@ fn write_archives<S: Read + Seek>(
 ) -> io::Result<u64> {
     for archive in archives {
         let mut writer = cpio::Writer::new(output, offset);
-        for Planned { name, header, data } in &archive.entries {
+        for Planned { name, header, data, .. } in &archive.entries {
             let mut content = Window::new(spool, *data..data + u64::from(header.size));
-            let align = if name.starts_with(MICROCODE) { 16 } else { 4 };
-            writer.entry(header, name, &mut content, align)?;
+            let aligned = header.mode & 0o170_000 == REGULAR && header.size >= archive.align;
+            let align = if aligned { archive.align } else { 4 };
+            writer.entry(header, name, &mut content, align.into())?;
         }
         (output, offset) = writer.finish(archive.crc)?;
     }
@@ -210,9 +218,10 @@ impl<R: Read + Seek, S: Read + Seek> Writing<'_, R, S> {
 
     fn write(&self, output: &mut dyn Write, outcome: &mut Outcome) -> io::Result<()> {
         let mut output = Counted { output, len: 0 };
+        let mut last = None;
         for (plan, segment) in self.segments.iter().zip(&self.image.segments) {
-            // The kernel finds a plain archive at multiples of four only.
-            zeros(&mut output, 4)?;
+            end_member(&mut output, last)?;
+            last = segment.packing;
             match segment.packing {
                 None => {
                     let offset = output.len;
@@ -231,7 +240,7 @@ impl<R: Read + Seek, S: Read + Seek> Writing<'_, R, S> {
         }
         if !self.image.trailing.is_empty() {
             // A boot configuration ends with the image, at a multiple of four.
-            zeros(&mut output, 4)?;
+            end_member(&mut output, last)?;
             let odd = self.image.trailing.start % 4;
             io::copy(&mut io::repeat(0).take(odd), &mut output)?;
             self.copy(self.image.trailing.clone(), &mut output)?;
@@ -248,8 +257,11 @@ impl<R: Read + Seek, S: Read + Seek> Writing<'_, R, S> {
     }
 }
 
-fn zeros<W: Write>(output: &mut Counted<W>, align: u64) -> io::Result<()> {
-    let len = padding(output.len, align);
+/// The zeros between a segment and what follows: the kernel finds a plain archive at multiples of
+/// four only.
+fn end_member<W: Write>(output: &mut Counted<W>, packing: Option<Packing>) -> io::Result<()> {
+    let end = if packing == Some(Packing::Lz4Legacy) { LZ4_END } else { 0 };
+    let len = end + padding(output.len + end, 4);
     io::copy(&mut io::repeat(0).take(len), output).map(drop)
 }
 

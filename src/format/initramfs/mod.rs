@@ -9,6 +9,7 @@
 
 mod ahead;
 mod canonical;
+mod kernel;
 mod plan;
 mod read;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use super::compress::Packing;
 use super::cpio::Header;
 
 pub use canonical::{Outcome, Repacked, canonical};
+pub use kernel::{Inode, Rootfs};
 pub use plan::{Inner, Inside, NothingInside, Rules};
 pub use read::read;
 pub use window::{Window, spooled};
@@ -105,6 +107,17 @@ impl Image {
         Ok(out)
     }
 
+    /// What the kernel unpacks it to.
+    ///
+    /// Fails where [`canonical`] fails, unless that is for a tree that it would change.
+    pub fn unpacked(&self) -> Result<Rootfs<'_>, Malformed> {
+        plan::verify(self)?;
+        let archives = self.segments.iter().flat_map(|s| &s.archives);
+        let found = |a| Ok(plan::found(a, &plan::groups(a)?, u32::MAX));
+        let found: Vec<_> = archives.map(found).collect::<Result<_, Malformed>>()?;
+        Ok(Rootfs::of(found.iter().map(Vec::as_slice)))
+    }
+
     /// All entries, in the order in which the kernel unpacks them.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.segments.iter().flat_map(|s| &s.archives).flat_map(|a| &a.entries)
@@ -135,6 +148,11 @@ impl fmt::Display for Segment {
 pub struct Archive {
     /// Whether its entries carry checksums (magic 070702).
     pub crc: bool,
+    /// Whether it ends with a trailer; without one, the kernel goes on counting inode numbers.
+    pub ended: bool,
+    /// What the content of its larger files is aligned to by NULs behind their names: 16 or 4096
+    /// if its maker did so, else 4.
+    pub align: u32,
     /// Its entries in the order in which they stand, without the trailer.
     pub entries: Vec<Entry>,
 }
@@ -142,7 +160,7 @@ pub struct Archive {
 /// One entry of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The path, without a leading `./`.
+    /// The path, without a leading `./`; of a directory, without a slash at the end.
     pub name: Vec<u8>,
     /// Everything the header says.
     pub header: Header,

@@ -2,15 +2,21 @@
 //!
 //! **Hard links.** dracut runs `hardlink`, which links equal files only if their mtimes agree to
 //! the second, before it clamps times: whether two equal files are linked depends on when the
-//! second turned (dracut 2703, fixed in dracut-ng 108 by clamping first). So here, in archives
-//! made by dracut, *equal files are always linked*, after clamping, by `hardlink`'s own rule: not
-//! empty, same content, mode, owner, group and time. This is what dracut means to make; splitting
-//! every group instead would multiply what is unpacked into memory at boot. Archives of other
-//! generators keep the links that they have.
+//! second turned (dracut 2703; dracut-ng 108 clamps first, but not where it packs with 3cpio). One
+//! form for both is needed, and it cannot be "always linked": the kernel writes a later file of
+//! the same name *into the inode that is there*, so whatever is unpacked over the image at boot
+//! (`rpm-ostree initramfs-etc`, systemd-stub, coreos-installer) would change other names too. So
+//! in images made by dracut *files are taken apart*, each name with its own content: what an
+//! overlay does is then what it says. Links stay as they are where another archive of the image
+//! has one of their names (what the image unpacks to depends on them), in images of other makers,
+//! and where the copies would be more than [`APART_MAX`].
+//!
+//! **Order.** Names are sorted, but for those whose order means something ([`place`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::kernel::Rootfs;
 use super::{Archive, DIRECTORY, Entry, Image, REGULAR, SYMLINK};
 use crate::format::Malformed;
 use crate::format::cpio::Header;
@@ -67,6 +73,8 @@ pub(super) struct Planned<'a> {
     pub(super) header: Header,
     /// Where its content stands in the spool.
     pub(super) data: u64,
+    /// SHA-256 of its content, if it has any.
+    pub(super) digest: [u8; 32],
 }
 
 /// The content of a file after [`Inside`] had its say.
@@ -101,7 +109,119 @@ pub(super) fn verify(image: &Image) -> Result<(), Malformed> {
             return Err(Malformed::at(0, format!("{name} occurs twice in an archive")));
         }
     }
-    Ok(())
+    verify_ends(image)
+}
+
+/// Hard links of an archive that does not end with a trailer: the kernel would link names of the
+/// next archive to them.
+fn verify_ends(image: &Image) -> Result<(), Malformed> {
+    let links =
+        |a: &&Archive| a.entries.iter().any(|e| e.header.nlink > 1 && e.kind() != DIRECTORY);
+    let mut archives = image.segments.iter().flat_map(|s| &s.archives).rev();
+    let last = archives.next();
+    match archives.find(|a| !a.ended && links(a)).filter(|_| last.is_some()) {
+        Some(_) => {
+            Err(Malformed::at(0, "an archive with hard links has no trailer, and another follows"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Most bytes that taking links apart may add to what an image unpacks to.
+const APART_MAX: u64 = 64 << 20;
+
+/// Which links of an image are taken apart.
+pub(super) struct Apart<'a> {
+    /// Whether any are.
+    made_by_dracut: bool,
+    /// Names that more than one archive has: their links stay.
+    elsewhere: BTreeSet<&'a [u8]>,
+}
+
+impl<'a> Apart<'a> {
+    pub(super) fn of(image: &'a Image, epoch: u32) -> Self {
+        let mut seen = BTreeSet::new();
+        let elsewhere = image.entries().filter(|e| !seen.insert(&e.name[..]));
+        let elsewhere = elsewhere.map(|e| &e.name[..]).collect();
+        Apart { made_by_dracut: by_dracut(image) && copies(image, epoch) <= APART_MAX, elsewhere }
+    }
+
+    fn splits(&self, archive: &Archive, group: &Group) -> bool {
+        let entry = |n: &usize| &archive.entries[*n];
+        self.made_by_dracut
+            && group
+                .members
+                .iter()
+                .all(|n| entry(n).kind() == REGULAR && !self.elsewhere.contains(&entry(n).name[..]))
+    }
+
+    /// The groups with those taken apart that are to be.
+    fn split(&self, archive: &Archive, groups: Vec<Group>) -> Vec<Group> {
+        let mut out = Vec::new();
+        for group in groups {
+            match self.splits(archive, &group) {
+                false => out.push(group),
+                true => out.extend(
+                    group.members.iter().map(|n| Group { members: vec![*n], body: group.body }),
+                ),
+            }
+        }
+        out
+    }
+}
+
+/// Whether dracut made this image: it installs its own library, in one of the archives.
+fn by_dracut(image: &Image) -> bool {
+    let own = |e: &Entry| [&b"usr/lib/dracut"[..], b"lib/dracut"].contains(&&e.name[..]);
+    image.entries().any(own)
+}
+
+/// Bytes of files that equal another one, linked or not: the same for two builds of one image.
+fn copies(image: &Image, epoch: u32) -> u64 {
+    let mut seen = BTreeSet::new();
+    let archives = image.segments.iter().flat_map(|s| &s.archives);
+    // An archive whose links contradict one another is refused elsewhere.
+    let groups =
+        archives.flat_map(|a| groups(a).unwrap_or_default().into_iter().map(move |g| (a, g)));
+    let mut total = 0_u64;
+    for (archive, group) in groups {
+        let Some((first, body)) = group.members.first().zip(group.body) else { continue };
+        let Header { mode, uid, gid, mtime, .. } = archive.entries[*first].header;
+        let new = seen.insert((body.digest, mode, uid, gid, mtime.min(epoch)));
+        let more = group.members.len() as u64 - u64::from(new);
+        total = total.saturating_add(more.saturating_mul(body.size.into()));
+    }
+    total
+}
+
+/// Tables that the kernel loads in the order in which they stand.
+const ACPI: &[u8] = b"kernel/firmware/acpi/";
+
+/// File systems that are mounted where they are, if an image begins with them: at byte 124.
+const LIVE: [&[u8]; 2] = [b"root.squashfs", b"root.erofs"];
+
+/// Where an entry goes. Bytewise, "." is first and a directory comes before what is in it; ACPI
+/// tables keep their order, and a live system's root file system its place at the very front.
+fn place(archive: &Archive, n: usize) -> (bool, &[u8], usize) {
+    let name = &archive.entries[n].name[..];
+    let front = n == 0 && LIVE.contains(&name);
+    match name.starts_with(ACPI) {
+        true => (!front, ACPI, n),
+        false => (!front, name, 0),
+    }
+}
+
+/// Fails if the kernel would not unpack the archives `after` to what it unpacks `before` to.
+pub(super) fn same_tree<'a: 'b, 'b>(
+    before: impl Iterator<Item = &'b [Planned<'a>]>,
+    after: impl Iterator<Item = &'b [Planned<'a>]>,
+) -> Result<(), Malformed> {
+    let Some((name, what)) = Rootfs::of(before).difference(&Rootfs::of(after)) else {
+        return Ok(());
+    };
+    let name = String::from_utf8_lossy(&name);
+    let what = format!("in canonical order the image would unpack to another tree: {name} {what}");
+    Err(Malformed::at(0, what))
 }
 
 /// One inode of an archive: the entries that name it, by index into the archive.
@@ -115,8 +235,7 @@ pub(super) struct Group {
 /// The inodes of an archive, each with its names in canonical order. Names are unique.
 pub(super) fn groups(archive: &Archive) -> Result<Vec<Group>, Malformed> {
     let mut order: Vec<usize> = (0..archive.entries.len()).collect();
-    // Bytewise, "." is first and a directory comes before what is in it.
-    order.sort_by_key(|n| &archive.entries[*n].name);
+    order.sort_by_key(|n| place(archive, *n));
     let mut linked: BTreeMap<(u32, [u32; 2], u32), usize> = BTreeMap::new();
     let mut groups: Vec<Group> = Vec::new();
     for n in order {
@@ -159,32 +278,46 @@ fn join(archive: &Archive, group: &mut Group, n: usize) -> Result<(), Malformed>
     Ok(())
 }
 
-/// Whether dracut made this archive: it installs its own library.
-fn by_dracut(archive: &Archive) -> bool {
-    let own = |e: &Entry| [&b"usr/lib/dracut"[..], b"lib/dracut"].contains(&&e.name[..]);
-    archive.entries.iter().any(own)
-}
-
 /// The entries of `archive` as they are to be written: `groups` renumbered in the order of their
 /// first names, content with the last.
 pub(super) fn entries<'a>(
     archive: &'a Archive,
-    mut groups: Vec<Group>,
+    groups: Vec<Group>,
+    apart: &Apart<'_>,
     epoch: u32,
 ) -> Vec<Planned<'a>> {
-    if by_dracut(archive) {
-        groups = link_equal(archive, groups, epoch);
-    }
-    groups.sort_by_key(|g| g.members.first().map(|n| &archive.entries[*n].name));
-    let mut planned: Vec<Planned<'a>> = Vec::new();
+    let mut groups = apart.split(archive, groups);
+    groups.sort_by_key(|g| g.members.first().map(|n| place(archive, *n)));
+    in_order(archive, &groups, epoch, |n| place(archive, n))
+}
+
+/// The entries of `archive` as they stand, with what became of their content: what the kernel
+/// would unpack if nothing were sorted.
+pub(super) fn found<'a>(archive: &'a Archive, groups: &[Group], epoch: u32) -> Vec<Planned<'a>> {
+    let as_it_stands = |g: &Group| {
+        let mut members = g.members.clone();
+        members.sort_unstable();
+        Group { members, body: g.body }
+    };
+    let groups: Vec<Group> = groups.iter().map(as_it_stands).collect();
+    in_order(archive, &groups, epoch, |n| n)
+}
+
+fn in_order<'a, K: Ord>(
+    archive: &'a Archive,
+    groups: &[Group],
+    epoch: u32,
+    key: impl Fn(usize) -> K,
+) -> Vec<Planned<'a>> {
+    let mut planned = BTreeMap::new();
     for (group, ino) in groups.iter().zip(1..) {
         for (left, n) in (0..group.members.len()).rev().zip(&group.members) {
             let body = group.body.filter(|_| left == 0);
-            planned.push(write_as(archive, *n, ino, group.members.len(), body, epoch));
+            let entry = write_as(archive, *n, ino, group.members.len(), body, epoch);
+            planned.insert(key(*n), entry);
         }
     }
-    planned.sort_by_key(|p| p.name);
-    planned
+    planned.into_values().collect()
 }
 
 fn write_as<'a>(
@@ -206,32 +339,9 @@ fn write_as<'a>(
         size: body.map_or(0, |b| b.size),
         dev: [0; 2],
         rdev: if device { entry.header.rdev } else { [0; 2] },
-        check: body.filter(|_| archive.crc).map_or(0, |b| b.check),
+        check: body.filter(|_| archive.crc && entry.kind() == REGULAR).map_or(0, |b| b.check),
         ..entry.header
     };
-    Planned { name: &entry.name, header, data: body.map_or(0, |b| b.data) }
-}
-
-/// Joins the inodes of equal regular files.
-fn link_equal(archive: &Archive, groups: Vec<Group>, epoch: u32) -> Vec<Group> {
-    let mut by_content = BTreeMap::new();
-    let mut out: Vec<Group> = Vec::new();
-    for group in groups {
-        let entry = &archive.entries[group.members[0]];
-        let Header { mode, uid, gid, mtime, .. } = entry.header;
-        let Some(body) = group.body.filter(|_| entry.kind() == REGULAR) else {
-            out.push(group);
-            continue;
-        };
-        let key = (body.digest, mode, uid, gid, mtime.min(epoch));
-        let at = *by_content.entry(key).or_insert(out.len());
-        match out.get_mut(at) {
-            Some(first) => {
-                first.members.extend(group.members);
-                first.members.sort_by_key(|n| &archive.entries[*n].name);
-            }
-            None => out.push(group),
-        }
-    }
-    out
+    let (data, digest) = body.map_or((0, [0; 32]), |b| (b.data, b.digest));
+    Planned { name: &entry.name, header, data, digest }
 }

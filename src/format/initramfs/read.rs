@@ -5,10 +5,10 @@ use std::io::{self, BufRead, Read, Write};
 use sha2::{Digest, Sha256};
 
 use super::ahead::ahead;
-use super::{Archive, Entry, Error, Image, Limits, Segment};
+use super::{Archive, DIRECTORY, Entry, Error, Image, Limits, REGULAR, SYMLINK, Segment};
 use crate::format::Malformed;
 use crate::format::compress::{HEAD_LEN, Packing, Source, detect, is_cut_magic};
-use crate::format::cpio::{self, bad_name, invalid};
+use crate::format::cpio::{self, Header, bad_name, invalid};
 
 /// What begins a file of lzop.
 const LZOP: &[u8] = b"\x89LZO\0\r\n\x1a\n";
@@ -92,7 +92,7 @@ fn segment<R: Read + Send, S: Write>(
     let packing = detect(head);
     let archives = match packing {
         None if head.first() == Some(&b'0') && start.is_multiple_of(4) => {
-            vec![archive(&mut Tap { input: source, spool, base: from })?]
+            vec![archive(&mut Tap { input: source, spool, base: from, start: Some(start) })?]
         }
         None => return Ok(None),
         Some(packing) => member(packing, source, spool)?,
@@ -111,7 +111,7 @@ fn member<R: Read + Send, S: Write>(
         move || packing.decoder(source),
         |unpacked| {
             let mut unpacked = Source::new(unpacked);
-            archives(&mut Tap { input: &mut unpacked, base: spool.len, spool })
+            archives(&mut Tap { input: &mut unpacked, base: spool.len, spool, start: None })
         },
     )
 }
@@ -140,13 +140,25 @@ fn archives<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Vec<Ar
 /// The archive at the next byte.
 fn archive<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Archive> {
     let base = tap.spool.len;
+    let start = tap.start.unwrap_or(0) + tap.offset();
     let mut reader = cpio::Reader::new(&mut *tap);
-    let mut archive = Archive::default();
-    while let Some((header, name)) = reader.next_entry()? {
-        let data = base + reader.offset();
+    let mut archive = Archive { align: 4, ..Archive::default() };
+    let mut alignment = Alignment::default();
+    loop {
+        reader.skip_rest()?;
+        if !archive.entries.is_empty() && !reader.get_mut().input.peek(1)?.starts_with(b"0") {
+            // What a compressed member holds is whole; a plain archive may have been cut here.
+            let what = "archive has no trailer: the kernel unpacks it, but it may be cut; have it \
+                        written whole, or compressed";
+            return match reader.get_mut().start {
+                Some(_) => Err(invalid(Malformed::at(reader.offset(), what))),
+                None => Ok(archive),
+            };
+        }
+        let Some((header, found)) = reader.next_entry()? else { break };
         let at = |what| invalid(Malformed::at(reader.offset(), what));
-        let name = plain_name(&name).to_vec();
-        if let Some(why) = bad_name(&name) {
+        let name = plain_name(&found, &header).to_vec();
+        if let Some(why) = bad_name(&name).or_else(|| ignored(&header)) {
             return Err(at(why));
         }
         if archive.entries.is_empty() {
@@ -154,22 +166,76 @@ fn archive<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Archive
         } else if archive.crc != header.crc {
             return Err(at("cpio formats are mixed in one archive"));
         }
+        let data = base + reader.offset();
+        alignment.see(&header, found.len(), start + reader.offset());
         let (digest, sum) = digest(&mut reader.content(), header.crc)?;
-        if header.crc && header.check != sum {
+        let entry = Entry { name, header, data, digest };
+        // Only a file's sum is looked at; writers put anything into that of others.
+        if header.crc && entry.kind() == REGULAR && header.check != sum {
             return Err(invalid(Malformed::at(reader.offset(), "checksum of a file is wrong")));
         }
-        reader.get_mut().spool.count(&name, data)?;
-        archive.entries.push(Entry { name, header, data, digest });
+        reader.get_mut().spool.count(&entry.name, data)?;
+        archive.entries.push(entry);
     }
+    archive.align = alignment.found();
+    archive.ended = true;
     Ok(archive)
 }
 
-/// A name as `find` prints it without its `./`, which some writers of archives keep.
-fn plain_name(name: &[u8]) -> &[u8] {
+/// Finds out what an archive's maker aligned contents to.
+#[derive(Default)]
+struct Alignment {
+    padded: bool,
+    /// Whether a small file is padded, or a larger one not at a multiple of a page.
+    not_to_pages: bool,
+}
+
+impl Alignment {
+    const PAGE: u32 = 4096;
+
+    /// An entry whose name has `name` bytes, and whose content stands at `offset`.
+    fn see(&mut self, header: &Header, name: usize, offset: u64) {
+        let padded = header.name_len as usize > name + 1;
+        let large = header.mode & 0o170_000 == REGULAR && header.size >= Self::PAGE;
+        self.padded |= padded;
+        self.not_to_pages |= match large {
+            true => !offset.is_multiple_of(Self::PAGE.into()),
+            false => padded,
+        };
+    }
+
+    fn found(&self) -> u32 {
+        match (self.padded, self.not_to_pages) {
+            (false, _) => 4,
+            (true, true) => 16,
+            (true, false) => Self::PAGE,
+        }
+    }
+}
+
+/// A name as `find` prints it without its `./`, which some writers of archives keep; so do some
+/// the slash that bsdtar puts behind a directory.
+fn plain_name<'a>(name: &'a [u8], header: &Header) -> &'a [u8] {
+    let slash = header.mode & 0o170_000 == DIRECTORY && name.len() > 1;
+    let name = name.strip_suffix(b"/").filter(|_| slash).unwrap_or(name);
     match name.strip_prefix(b"./") {
         Some(b"") => b".",
         Some(rest) => rest,
         None => name,
+    }
+}
+
+/// Why the kernel skips such an entry. It would not be skipped once it is written as others are.
+fn ignored(header: &Header) -> Option<&'static str> {
+    match header.mode & 0o170_000 {
+        REGULAR => None,
+        SYMLINK if header.size < cpio::NAME_MAX => None,
+        SYMLINK => Some("target of a symbolic link is too long"),
+        DIRECTORY | 0o010_000 | 0o020_000 | 0o060_000 | 0o140_000 if header.size == 0 => None,
+        DIRECTORY | 0o010_000 | 0o020_000 | 0o060_000 | 0o140_000 => {
+            Some("an entry that is no file has content: the kernel ignores it")
+        }
+        _ => Some("an entry of no known type: the kernel ignores it"),
     }
 }
 
@@ -226,6 +292,8 @@ struct Tap<'a, 'b, R, S> {
     spool: &'a mut Spool<'b, S>,
     /// Where in the spool the segment begins.
     base: u64,
+    /// Where in the image a plain segment begins, which its alignment counts from.
+    start: Option<u64>,
 }
 
 impl<R, S> Tap<'_, '_, R, S> {

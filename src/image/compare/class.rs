@@ -11,6 +11,8 @@ pub enum Class {
     ListShape,
     /// Docker's media types against OCI's.
     MediaType,
+    /// One ostree commit in other layers, as another encapsulation divides it.
+    Encapsulation,
     /// The compressor of a layer; its plain bytes are the same.
     Compression,
     /// Order of keys and white space of a manifest or configuration.
@@ -59,6 +61,9 @@ impl Class {
         match self {
             Class::ListShape => ("list shape", Some("none needed: compare manifest digests")),
             Class::MediaType => ("media type", Some("push with one format, e.g. skopeo --format")),
+            Class::Encapsulation => {
+                ("encapsulation", Some("none needed: the commits' content is one"))
+            }
             Class::Compression => {
                 ("compression", Some("none needed, or reprofix oci normalize --recompress"))
             }

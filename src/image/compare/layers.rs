@@ -6,9 +6,9 @@ use std::ops::Bound;
 use serde::Serialize;
 
 use super::class::Class;
+use crate::image::stacker::filesystem::{self, Cause};
 use crate::source::oci::tar::{Member, Type};
 use crate::source::oci::{Descriptor, Digest, Keep, Layer, Store, layer};
-use crate::stacker::filesystem::{self, Cause};
 use crate::tree::show;
 
 /// Two layers at one place in two images.

@@ -2,8 +2,8 @@
 //!
 //! Images are paired by platform across layout shapes and media families. Two of one platform are
 //! the same if the chains of their diff_ids and their configurations are, times aside: compressed
-//! digests and history differ in every build that nobody pinned. Images that encapsulate an ostree
-//! commit are the same if the commits' content checksums are.
+//! digests and history differ in every build that nobody pinned. Where both encapsulate ostree
+//! commits of one content checksum, that settles the layers of the commits, and nothing else.
 
 mod class;
 mod json;
@@ -21,12 +21,13 @@ pub use layers::LayerPair;
 pub(super) use layers::{RUN_TIMES, is_archive};
 
 use super::flat::Flat;
-use super::ostree::{self, Encapsulated};
 use crate::report::Progress;
 use crate::report::check::{Comparison, Metadata};
 use crate::run::check::{Job, compare_opened};
 use crate::source::dir::Dir;
+use crate::source::is_commit;
 use crate::source::oci::{Digest, Image, Store, Subject, limits};
+use crate::source::packed::{Encapsulated, Encapsulation, encapsulation};
 
 /// Two subjects compared; `check A B --json` writes it. Everything is in a stable order.
 #[derive(Debug, Serialize)]
@@ -133,13 +134,15 @@ pub fn compare(
         match (left.get(platform), right.get(platform)) {
             (Some(x), Some(y)) => {
                 let (x, y) = choose(platform, x, y)?;
-                report.pairs.push(pair(platform, (a, x), (b, y), job, progress)?);
+                let warnings = &mut report.warnings;
+                report.pairs.push(pair(platform, (a, x), (b, y), job, progress, warnings)?);
             }
             (Some(_), None) => only_a.push(platform.clone()),
             _ => only_b.push(platform.clone()),
         }
     }
     (report.only_a, report.only_b) = (only_a, only_b);
+    report.warnings.extend(beside_images(a, b));
     for (side, subject) in [("A", a), ("B", b)] {
         report.catalogs.extend(bundles(side, subject, &mut report.warnings)?);
     }
@@ -149,16 +152,35 @@ pub fn compare(
     Ok(report)
 }
 
-/// What two images say differently beside commits of one content that they encapsulate: none of it
-/// is in a content checksum, and it counts only if `strict`.
+/// What two images that are ostree commits and nothing more say beside them; `None` unless both
+/// texts name such images. Configurations count as those of any image; times, history and media
+/// types only if `strict`.
 ///
-/// Fails if a subject does not select one image, or if its documents cannot be read.
-pub fn metadata(a: &Subject, b: &Subject, strict: bool) -> anyhow::Result<Vec<Metadata>> {
+/// Fails if the documents of an image cannot be read.
+pub fn beside_commits([a, b]: [&str; 2], strict: bool) -> anyhow::Result<Option<Vec<Metadata>>> {
+    if !is_commit(a) || !is_commit(b) {
+        return Ok(None);
+    }
+    let (a, b) = (Subject::open(a, None)?, Subject::open(b, None)?);
     let (x, y) = (a.one()?, b.one()?);
-    let (x, y) = (Documents::read(&a.store, x)?, Documents::read(&b.store, y)?);
-    let mut found = json::configs(&x.config, &y.config);
-    found.extend(json::manifests(&x.manifest, &y.manifest));
-    Ok(found.iter().map(|difference| difference.metadata(strict)).collect())
+    let (left, right) = (Documents::read(&a.store, x)?, Documents::read(&b.store, y)?);
+    let found = differences((x, &left), (y, &right), settled(&left, &right));
+    Ok(Some(found.iter().map(|difference| difference.metadata(strict)).collect()))
+}
+
+/// A word on attestations and artifacts, which are not compared, if there are others.
+fn beside_images(a: &Subject, b: &Subject) -> Option<String> {
+    let others = |subject: &Subject| -> BTreeSet<Digest> {
+        let others = subject.selected().filter(|image| !image.is_image());
+        others.filter_map(|image| image.manifest.clone()).collect()
+    };
+    let (x, y) = (others(a), others(b));
+    (x != y).then(|| {
+        let (x, y) = (x.len(), y.len());
+        format!(
+            "attestations and artifacts beside the images differ ({x} in A, {y} in B): not compared"
+        )
+    })
 }
 
 /// Different images by platform; faults on the way to one are fatal.
@@ -206,9 +228,17 @@ fn pair(
     (from_b, b): (&Subject, &Image),
     job: &Job,
     progress: &Progress,
+    warnings: &mut Vec<String>,
 ) -> anyhow::Result<Pair> {
     let docs_a = Documents::read(&from_a.store, a)?;
     let docs_b = Documents::read(&from_b.store, b)?;
+    for (side, docs) in [("A", &docs_a), ("B", &docs_b)] {
+        let stale = docs.stale.iter();
+        warnings.extend(stale.map(|why| {
+            format!("{side}, {platform}: {why}: compared layer by layer, as any image")
+        }));
+    }
+    let settled = settled(&docs_a, &docs_b);
     let mut pair = Pair {
         platform: platform.to_owned(),
         a: side(a, docs_a.ostree.clone()),
@@ -223,25 +253,30 @@ fn pair(
     if !same_shape((from_a, a), (from_b, b)) {
         pair.classes.insert(Class::ListShape);
     }
+    pair.documents((a, &docs_a), (b, &docs_b), settled);
     if a.manifest.is_none() || a.manifest != b.manifest {
-        pair.documents((a, &docs_a), (b, &docs_b));
-        pair.layers((&from_a.store, a), (&from_b.store, b))?;
+        pair.layers((&from_a.store, a), (&from_b.store, b), settled)?;
         if pair.classes.is_empty() && a.id() != b.id() {
-            pair.classes.insert(Class::JsonEncoding);
+            pair.classes.insert(Class::Configuration);
         }
     }
-    let same_commit = match (&pair.a.ostree, &pair.b.ostree) {
-        (Some(x), Some(y)) => x.content_checksum == y.content_checksum,
-        _ => false,
-    };
     let deep = [Class::Content, Class::Layering].iter().any(|c| pair.classes.contains(c));
     let archives = a.layers.iter().chain(&b.layers).all(is_archive);
-    if deep && archives && !same_commit {
-        pair.paths((&from_a.store, a), (&from_b.store, b), job, progress)?;
+    if deep && archives {
+        pair.paths((&from_a.store, a), (&from_b.store, b), settled, job, progress)?;
     }
     pair.verdict = class::headline(pair.classes.iter().copied());
-    pair.same = pair.judge(job.strict_metadata, same_commit);
+    pair.same = pair.judge(job.strict_metadata, settled);
     Ok(pair)
+}
+
+/// How many layers of each hold a commit of one content: none, unless both do and where their
+/// diff_ids are the same anyway.
+fn settled(a: &Documents, b: &Documents) -> [usize; 2] {
+    match (&a.ostree, &b.ostree) {
+        (Some(x), Some(y)) if x.content_checksum == y.content_checksum => [x.layers, y.layers],
+        _ => [0, 0],
+    }
 }
 
 fn side(image: &Image, ostree: Option<Encapsulated>) -> Side {
@@ -255,25 +290,88 @@ fn side(image: &Image, ostree: Option<Encapsulated>) -> Side {
     }
 }
 
-/// Manifest and configuration as JSON, and the commit they speak of.
+/// What is said of an image, as JSON, and the commit that it speaks of.
 struct Documents {
     /// `null` in a docker-archive.
     manifest: Value,
     config: Value,
+    /// The list that holds it; `null` without one.
+    list: Value,
+    /// The descriptor that leads to it; `null` in a docker-archive.
+    entry: Value,
     ostree: Option<Encapsulated>,
+    /// Why the labels that name a commit are another image's.
+    stale: Option<String>,
 }
 
 impl Documents {
     fn read(store: &Store, image: &Image) -> anyhow::Result<Self> {
-        let manifest = image
-            .manifest
-            .as_ref()
-            .map(|digest| store.json(&Store::blob_name(digest), limits::MANIFEST_BYTES));
+        let json = |digest| store.json(&Store::blob_name(digest), limits::MANIFEST_BYTES);
+        let manifest = image.manifest.as_ref().map(json).transpose()?.unwrap_or_default();
         let config = image.config.as_ref().context("an image without a configuration")?;
         let config = store.json(&config.name, limits::CONFIG_BYTES)?;
-        let ostree = ostree::commit(store, image, &config)?;
-        Ok(Documents { manifest: manifest.transpose()?.unwrap_or_default(), config, ostree })
+        let index = match &image.path[..] {
+            [] => Value::Null,
+            [_] => store.json("index.json", limits::MANIFEST_BYTES)?,
+            [.., above, _] => json(above)?,
+        };
+        let leads =
+            |entry: &&Value| image.path.last().is_some_and(|d| entry["digest"] == d.as_str());
+        let entry = index["manifests"].as_array().into_iter().flatten().find(leads).cloned();
+        let (ostree, stale) = match encapsulation(store, image)? {
+            Encapsulation::None => (None, None),
+            Encapsulation::Commit(commit) => (Some(commit), None),
+            Encapsulation::Stale(why) => (None, Some(why)),
+        };
+        let list = if image.list.is_some() { index } else { Value::Null };
+        Ok(Documents { manifest, config, list, entry: entry.unwrap_or_default(), ostree, stale })
     }
+}
+
+/// Where two images' documents say different things, but for what is compared itself.
+fn differences(
+    (a, x): (&Image, &Documents),
+    (b, y): (&Image, &Documents),
+    settled: [usize; 2],
+) -> Vec<json::Difference> {
+    let mut found = json::configs(&x.config, &y.config);
+    found.retain(|difference| !repeats_commit(difference, (a, x), (b, y)));
+    if !x.manifest.is_null() && !y.manifest.is_null() {
+        let from = if a.diff_ids == b.diff_ids { [0, 0] } else { settled };
+        found.extend(json::manifests(&x.manifest, &y.manifest, from));
+        found.extend(json::entries(&x.entry, &y.entry));
+    }
+    if !x.list.is_null() && !y.list.is_null() {
+        found.extend(json::lists(&x.list, &y.list));
+    }
+    // Docker's documents have no annotations: a conversion loses them.
+    let docker = [a, b].map(|image| family(image).0 == Some(true));
+    found.retain(|difference| !(docker[0] != docker[1] && difference.lost_by_docker(docker)));
+    found
+}
+
+/// Whether a label or annotation differs because it repeats what the image's own commit says: its name, its last
+/// layer, its version, the hash of its inputs.
+fn repeats_commit(
+    difference: &json::Difference,
+    (a, x): (&Image, &Documents),
+    (b, y): (&Image, &Documents),
+) -> bool {
+    let (Some(one), Some(other)) = (&x.ostree, &y.ostree) else { return false };
+    let label = |key: &str| {
+        difference.is(&["config", "Labels", key]) || difference.is(&["annotations", key])
+    };
+    let said = |key: &str| {
+        let repeats = |value: &Option<Value>, commit: &Encapsulated| {
+            let text = value.as_ref().and_then(Value::as_str);
+            text.is_some_and(|t| commit.fields.get(key).is_some_and(|f| *f == format!("'{t}'")))
+        };
+        repeats(&difference.a, one) && repeats(&difference.b, other)
+    };
+    label("ostree.commit")
+        || (label("ostree.final-diffid") && a.diff_ids != b.diff_ids)
+        || (label("rpmostree.inputhash") && said("rpmostree.inputhash"))
+        || ((label("version") || label("org.opencontainers.image.version")) && said("version"))
 }
 
 /// Whether two images are reached in the same way: as many steps, through a list or not. Lists of
@@ -288,23 +386,25 @@ fn same_shape((from_a, a): (&Subject, &Image), (from_b, b): (&Subject, &Image)) 
 }
 
 impl Pair {
-    /// What manifests and configurations say.
-    fn documents(&mut self, (a, x): (&Image, &Documents), (b, y): (&Image, &Documents)) {
+    /// What manifests, configurations and lists say.
+    fn documents(
+        &mut self,
+        (a, x): (&Image, &Documents),
+        (b, y): (&Image, &Documents),
+        settled: [usize; 2],
+    ) {
         if family(a) != family(b) {
             self.classes.insert(Class::MediaType);
         }
-        let mut found = json::configs(&x.config, &y.config);
         let config = |image: &Image| image.config.as_ref().map(|c| c.digest.clone());
-        let no_word = found.is_empty() && a.diff_ids == b.diff_ids;
-        if no_word && config(a) != config(b) {
+        let written = [
+            (x.config == y.config, config(a) != config(b)),
+            (x.manifest == y.manifest && !x.manifest.is_null(), a.manifest != b.manifest),
+        ];
+        if written.contains(&(true, true)) {
             self.classes.insert(Class::JsonEncoding);
         }
-        if !x.manifest.is_null() && !y.manifest.is_null() {
-            let own = json::manifests(&x.manifest, &y.manifest);
-            // Docker's manifests have no annotations: a conversion loses them.
-            let lost = |d: &json::Difference| d.place == "annotations" && family(a) != family(b);
-            found.extend(own.into_iter().filter(|d| !lost(d)));
-        }
+        let found = differences((a, x), (b, y), settled);
         self.classes.extend(found.iter().map(json::Difference::class));
         self.details.extend(found.iter().map(json::Difference::line));
     }
@@ -313,15 +413,28 @@ impl Pair {
         &mut self,
         (store_a, a): (&Store, &Image),
         (store_b, b): (&Store, &Image),
+        settled: [usize; 2],
     ) -> anyhow::Result<()> {
-        if a.layers.len() != b.layers.len() {
+        let of_commit = [&a.diff_ids[..settled[0]], &b.diff_ids[..settled[1]]];
+        let [from_a, from_b] = match of_commit[0] == of_commit[1] {
+            true => [0, 0],
+            false => {
+                self.classes.insert(Class::Encapsulation);
+                let [x, y] = settled;
+                self.details.push(format!("layers of one commit: {x} → {y}, not compared"));
+                settled
+            }
+        };
+        let (x, y) = (a.layers.len() - from_a, b.layers.len() - from_b);
+        if x != y {
             self.classes.insert(Class::Layering);
-            let (x, y) = (a.layers.len(), b.layers.len());
-            self.details.push(format!("layers: {x} → {y}"));
+            self.details.push(format!("layers: {} → {}", a.layers.len(), b.layers.len()));
             return Ok(());
         }
-        let one = a.layers.iter().zip(&a.diff_ids);
-        for (number, (x, y)) in one.zip(b.layers.iter().zip(&b.diff_ids)).enumerate() {
+        let one = a.layers.iter().zip(&a.diff_ids).skip(from_a);
+        let other = b.layers.iter().zip(&b.diff_ids).skip(from_b);
+        for (number, (x, y)) in one.zip(other).enumerate() {
+            let number = from_a + number;
             let (one, other) = (a.manifest.is_none(), b.manifest.is_none());
             let x = layers::Side { store: store_a, layer: x.0, diff_id: x.1, unnamed: one };
             let y = layers::Side { store: store_b, layer: y.0, diff_id: y.1, unnamed: other };
@@ -334,15 +447,20 @@ impl Pair {
         Ok(())
     }
 
-    /// Lays the layers over one another and compares path by path.
+    /// Lays the layers over one another and compares path by path. One tree is a matter of its
+    /// division into layers.
     fn paths(
         &mut self,
         (store_a, a): (&Store, &Image),
         (store_b, b): (&Store, &Image),
+        settled: [usize; 2],
         job: &Job,
         progress: &Progress,
     ) -> anyhow::Result<()> {
-        let (x, y) = (Flat::read(store_a, a)?, Flat::read(store_b, b)?);
+        // Objects of commits with one content differ where the commits do.
+        let [from_a, from_b] =
+            if self.classes.contains(&Class::Encapsulation) { settled } else { [0, 0] };
+        let (x, y) = (Flat::read(store_a, a, from_a)?, Flat::read(store_b, b, from_b)?);
         let mut differ = x.others() != y.others();
         for (path, line) in x.others().iter().filter(|(p, l)| y.others().get(*p) != Some(l)) {
             self.details.push(format!("A: {}: {line}", String::from_utf8_lossy(path)));
@@ -350,6 +468,8 @@ impl Pair {
         for (path, line) in y.others().iter().filter(|(p, l)| x.others().get(*p) != Some(l)) {
             self.details.push(format!("B: {}: {line}", String::from_utf8_lossy(path)));
         }
+        let linked = x.hard_links() != y.hard_links();
+        let times = x.first_other_time(&y);
         let open = |store: &Store, image: &Image, flat| -> anyhow::Result<_> {
             progress.phase("hashing", 0);
             let merkle = Dir::new(flat, &|| progress.advance(1))?;
@@ -363,23 +483,48 @@ impl Pair {
         };
         let report = compare_opened(job, &open(store_a, a, x)?, &open(store_b, b, y)?, progress)?;
         differ |= !report.same;
-        if differ {
+        if linked {
+            self.details
+                .push("names of one file are hard links in one, files in the other".to_owned());
+        }
+        if differ || linked {
             self.classes.insert(Class::Content);
+        } else {
+            self.is_layering(times);
         }
         self.paths = (!report.same).then(|| Box::new(report));
         Ok(())
     }
 
-    fn judge(&self, strict: bool, same_commit: bool) -> bool {
-        const FREE: &[Class] =
-            &[Class::ListShape, Class::MediaType, Class::Compression, Class::JsonEncoding];
-        let same_layers = self.a.diff_ids == self.b.diff_ids;
-        let counts = |class: &&Class| {
-            let history = **class == Class::TimesAndHistory && same_layers;
+    /// The tree is one: what layers have and others lack is how it is divided.
+    fn is_layering(&mut self, times: Option<String>) {
+        let layers = self.layers.iter_mut().map(|layer| &mut layer.classes);
+        for classes in layers.chain([&mut self.classes]) {
+            if classes.remove(&Class::Content) {
+                classes.insert(Class::Layering);
+            }
+        }
+        if let Some(line) = times {
+            self.classes.insert(Class::TimesAndHistory);
+            self.details.push(line);
+        }
+    }
+
+    fn judge(&self, strict: bool, settled: [usize; 2]) -> bool {
+        const FREE: &[Class] = &[
+            Class::ListShape,
+            Class::MediaType,
+            Class::Encapsulation,
+            Class::Compression,
+            Class::JsonEncoding,
+        ];
+        let same_layers = self.a.diff_ids == self.b.diff_ids
+            || self.a.diff_ids[settled[0]..] == self.b.diff_ids[settled[1]..];
+        let counts = |class: &Class| {
+            let history = *class == Class::TimesAndHistory && same_layers;
             strict || !(FREE.contains(class) || history)
         };
-        let free = self.classes.iter().find(counts).is_none();
-        free || (same_commit && !strict)
+        !self.classes.iter().any(counts)
     }
 }
 
@@ -404,7 +549,7 @@ fn bundles(
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (platform, images) in by_platform(subject)? {
         let [image] = images[..] else { continue };
-        match crate::opm::bundles::of_image(subject, image) {
+        match crate::image::opm::bundles::of_image(subject, image) {
             Ok(Some(bundles)) => drop(all.insert(platform, bundles)),
             Ok(None) => {}
             Err(error) => warnings.push(format!("{side}, {platform}: bundles not read: {error:#}")),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
+use crate::format::time::utc;
 use crate::image::times::{self, clamp};
 use crate::source::oci::{Compression, Digest, Image};
 
@@ -83,7 +84,7 @@ pub(super) fn history(config: &mut Value, gone: &[bool], added: Option<&String>,
     if let Some(text) = added {
         // A layer of ours from an earlier run, which the new one replaces.
         steps.retain(|s| s["empty_layer"] != true || s["created_by"] != text.as_str());
-        steps.push(json!({"created": times::format(epoch), "created_by": text}));
+        steps.push(json!({"created": utc(epoch.into()), "created_by": text}));
     }
 }
 

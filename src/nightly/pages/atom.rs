@@ -4,9 +4,9 @@ use maud::{Markup, PreEscaped, html};
 
 use super::View;
 use crate::format::ostree::Checksum;
+use crate::format::time::utc;
 use crate::history::{Class, Run};
 use crate::nightly::trimmed;
-use crate::nightly::units::utc;
 
 /// Entries, at most.
 const ENTRIES: usize = 50;

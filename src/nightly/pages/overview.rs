@@ -6,8 +6,8 @@ use anyhow::Result;
 use maud::{Markup, html};
 
 use super::{NIGHTS, View, chart, class, document, mark, scrolling, stream, verdict};
+use crate::format::time::Date;
 use crate::history::{Class, Run};
-use crate::nightly::units::date;
 
 /// Runs in the list at the end.
 const NEWEST: usize = 50;
@@ -70,7 +70,7 @@ fn calendar(cx: &View<'_>) -> Markup {
             thead {
                 tr {
                     th scope="col" { "Stream" }
-                    @for day in &days { th scope="col" { abbr title=(date(*day)) { (&date(*day)[8..]) } } }
+                    @for day in &days { th scope="col" { abbr title=(Date::of_day(*day)) { (format!("{:02}", Date::of_day(*day).2)) } } }
                 }
             }
             tbody {
@@ -96,7 +96,7 @@ fn cell(name: &str, runs: &[&Run], wanted: i64) -> Markup {
         @match run {
             None => span.none { "·" },
             Some(run) => {
-                @let said = format!("{name}, {}: {}", date(wanted), run.verdict);
+                @let said = format!("{name}, {}: {}", Date::of_day(wanted), run.verdict);
                 a.(class(run.verdict)) href={ "run/" (run.id) ".html" } title=(said) aria-label=(said) {
                     (mark(run.verdict))
                 }

@@ -7,8 +7,9 @@ use maud::{Markup, html};
 
 use super::{SHOWN, View, breaking, document, name, scrolling, stream, verdict};
 use crate::format::ostree::Checksum;
+use crate::format::time::utc;
 use crate::history::{Class, Difference, Run};
-use crate::nightly::units::{duration, utc};
+use crate::nightly::units::duration;
 
 /// Bytes of a difference's text.
 const TEXT: usize = 2000;

@@ -214,7 +214,8 @@ impl Pair<'_> {
             say(format!("owner {}:{} | {}:{}", x.uid, x.gid, y.uid, y.gid));
         }
         if x.rdev != y.rdev {
-            say(format!("device {:?} | {:?}", x.rdev, y.rdev));
+            let [[a, b], [c, d]] = [x.rdev, y.rdev];
+            say(format!("device {a}:{b} | {c}:{d}"));
         }
         if self.a.0.kind() != DIRECTORY && x.nlink != y.nlink {
             say(format!("hard links {} | {}", x.nlink, y.nlink));

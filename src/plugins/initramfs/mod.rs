@@ -46,12 +46,15 @@ static PAGE: Page = Page {
           update, and the names in usr/lib/ostree-boot that hold its checksum.",
     done: "Each archive is written again: entries sorted with directories first, inode numbers \
            counted from 1, links recounted, devices 0, times at most SOURCE_DATE_EPOCH, padding \
-           zero; equal files of an archive made by dracut are one file (its own intent, since \
-           dracut-ng 108); owners, modes, device nodes, microcode alignment and bytes after the \
-           archives are kept. The other plugins run on the files inside, but for \
+           zero; hard links between files of an image made by dracut are taken apart, since what \
+           is unpacked over the image at boot would be written through them; owners, modes, \
+           device nodes, alignment, the order of ACPI tables and bytes after the archives are \
+           kept. The other plugins run on the files inside, but for \
            those that `keep` names by their path in it. A member that is \
            canonical keeps its compressed bytes; any other is compressed again with the same \
-           algorithm at fixed parameters. The kernel and every reader unpack it to the same tree. \
+           algorithm at fixed parameters. The kernel unpacks the image to the same tree, but for \
+           those links and what is changed inside: its way of unpacking is gone through before \
+           and after, and an image that would become another tree is left alone with the reason. \
            Files in usr/lib/ostree-boot named after the checksum are renamed with their kernel. \
            Signed images (UKI) are never touched: a signature covers them.",
     lost: "Times later than SOURCE_DATE_EPOCH, the time to compress once more, and a few percent \

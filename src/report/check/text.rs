@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::{CauseRow, Comparison, ExpectedRow, Metadata, Row, SideRow};
 use crate::report::fix::bytes;
 use crate::report::next;
+use crate::text::shorten;
 
 impl Comparison {
     /// The report for a terminal, at most `limit` paths a cause.
@@ -202,13 +203,4 @@ impl Row {
 /// "1 path", "2 paths".
 pub(in crate::report) fn paths(n: usize) -> String {
     if n == 1 { "1 path".to_owned() } else { format!("{n} paths") }
-}
-
-/// The start of a text, on one line.
-pub(crate) fn shorten(text: &str, len: usize) -> String {
-    let line = text.replace('\n', " ");
-    match line.char_indices().nth(len) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
 }

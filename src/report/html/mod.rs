@@ -112,7 +112,7 @@ fn metadata(report: &Comparison) -> String {
          <th scope=\"col\">why it may differ</th></tr></thead><tbody>",
     );
     let value =
-        |v: &Option<String>| escape(&super::check::shorten(v.as_deref().unwrap_or("absent"), 300));
+        |v: &Option<String>| escape(&crate::text::shorten(v.as_deref().unwrap_or("absent"), 300));
     for row in &report.metadata {
         let _ = write!(
             out,

@@ -102,7 +102,7 @@ fn open(
 
 fn read(plain: Plain, keep: Keep, room: &mut usize) -> anyhow::Result<Layer> {
     let spool = match keep {
-        Keep::Spool => Some(tempfile::tempfile().context("creating a temporary file")?),
+        Keep::Spool => Some(crate::disk::scratch(None).context("creating a temporary file")?),
         _ => None,
     };
     let mut tee = Tee { plain, spool };

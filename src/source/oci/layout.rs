@@ -215,7 +215,7 @@ impl Walk<'_> {
         if !document.media_type.is_empty() {
             image.media_type = document.media_type.clone();
         }
-        if image.kind == Kind::Image {
+        if matches!(image.kind, Kind::Image | Kind::Artifact(_)) {
             image.kind = document.artifact().map_or(Kind::Image, Kind::Artifact);
         }
         let layers = document.layers.unwrap_or_default();

@@ -46,7 +46,6 @@ pub(super) struct RawDocument {
     pub(super) layers: Option<Vec<RawDescriptor>>,
     #[serde(default)]
     pub(super) artifact_type: String,
-    pub(super) subject: Option<serde::de::IgnoredAny>,
 }
 
 /// What a document is.
@@ -72,18 +71,24 @@ impl RawDocument {
         }
     }
 
-    /// An artifact's type, if the manifest is not an image's: `artifactType`, `subject`, or a
-    /// configuration that is not an image configuration.
+    /// An artifact's type, if the manifest is not an image's: its configuration is no image
+    /// configuration, or a layer no part of a filesystem (signatures and attestations of cosign and
+    /// BuildKit have an image's configuration). `artifactType` and `subject` alone make no artifact:
+    /// what unpacks to a tree is an image.
     pub(super) fn artifact(&self) -> Option<String> {
-        if !self.artifact_type.is_empty() {
-            return Some(self.artifact_type.clone());
-        }
         let config = self.config.as_ref().map_or("", |c| &*c.media_type);
-        if !config.is_empty() && !CONFIGS.contains(&config) {
-            return Some(config.to_owned());
-        }
-        self.subject.is_some().then(|| "a manifest with a subject".to_owned())
+        let layers = self.layers.iter().flatten().map(|l| &*l.media_type);
+        let foreign = (!config.is_empty() && !CONFIGS.contains(&config)).then_some(config);
+        let foreign = foreign.or_else(|| layers.clone().find(|of| !is_filesystem(of)));
+        let declared = Some(&*self.artifact_type).filter(|t| !t.is_empty());
+        foreign.map(|of| declared.unwrap_or(of).to_owned())
     }
+}
+
+/// Whether layers of this media type are unpacked into an image's tree.
+fn is_filesystem(media_type: &str) -> bool {
+    const PARTS: [&str; 5] = ["image.layer", "image.rootfs", "tar", "squashfs", "erofs"];
+    media_type.is_empty() || PARTS.iter().any(|part| media_type.contains(part))
 }
 
 /// An image configuration.

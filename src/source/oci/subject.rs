@@ -22,24 +22,42 @@ pub struct Subject {
 
 /// What a user may write before a path.
 const PREFIXES: [&str; 3] = ["oci:", "oci-archive:", "docker-archive:"];
+/// Where images are that are not read in place, by the prefixes of container tools.
+const ELSEWHERE: [&str; 6] =
+    ["docker://", "docker-daemon:", "containers-storage:", "atomic:", "sif:", "ostree://"];
+
+/// A path and the tag that may follow it after a colon.
+fn split(text: &str) -> (&str, Option<&str>) {
+    let rest = PREFIXES.iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
+    match rest.split_once(':') {
+        Some((path, tag)) if !Path::new(rest).exists() => (path, Some(tag)),
+        _ => (rest, None),
+    }
+}
 
 impl Subject {
     /// Whether `text` names an image: by its prefix, or because a layout or an archive stands
-    /// there. Nothing is read.
+    /// there. Nothing is read. A layout is one without its file `oci-layout`, too.
     pub fn is_named_by(text: &str) -> bool {
-        let path = Path::new(text);
-        let layout = || path.join("index.json").is_file() && path.join("oci-layout").is_file();
-        PREFIXES.iter().any(|p| text.starts_with(p)) || path.is_file() || layout()
+        let path = Path::new(split(text).0);
+        let layout = || path.join("index.json").is_file() && path.join("blobs").is_dir();
+        Self::is_prefixed(text) || path.is_file() || layout()
+    }
+
+    /// Whether `text` names an image by its prefix, one of an image elsewhere included.
+    pub fn is_prefixed(text: &str) -> bool {
+        PREFIXES.iter().chain(&ELSEWHERE).any(|prefix| text.starts_with(prefix))
     }
 
     /// Opens `oci:PATH[:TAG]`, `oci-archive:PATH[:TAG]`, `docker-archive:PATH[:TAG]` or a bare
     /// path. `platform` is `OS/ARCHITECTURE[/VARIANT]`.
     pub fn open(text: &str, platform: Option<&str>) -> anyhow::Result<Self> {
-        let rest = PREFIXES.iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
-        let (path, tag) = match rest.split_once(':') {
-            Some((path, tag)) if !Path::new(rest).exists() => (path, Some(tag.to_owned())),
-            _ => (rest, None),
-        };
+        ensure!(
+            !ELSEWHERE.iter().any(|p| text.starts_with(p)),
+            "{text} is not read in place: copy it into a layout first, with all its platforms: \
+             skopeo copy --all {text} oci:LAYOUT:TAG"
+        );
+        let (path, tag) = split(text);
         let platform = match platform {
             None => None,
             Some(text) => match Platform::parse(text) {
@@ -49,7 +67,7 @@ impl Subject {
         };
         let store = Store::open(Path::new(path))?;
         let images = images(&store)?;
-        let subject = Subject { store, images, tag, platform };
+        let subject = Subject { store, images, tag: tag.map(str::to_owned), platform };
         ensure!(
             subject.selected().next().is_some(),
             "{text} has no entry for {}; it has {}",

@@ -248,6 +248,7 @@ fn in_order<T, C: FromIterator<T>>(some: Parts<T>, others: Parts<T>) -> Result<C
 
 /// What `make` makes of a private directory, which is gone afterwards. Its outer error is the
 /// place's, so that the next one is tried, the inner one the database's.
+#[allow(clippy::disallowed_methods)] // until the place is handed in
 fn in_private<T>(make: impl Fn(&Path) -> io::Result<rusqlite::Result<T>>) -> Result<T, Malformed> {
     let made = |place: &Path| {
         let dir = tempfile::Builder::new().prefix(".reprofix-").tempdir_in(place)?;

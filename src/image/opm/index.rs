@@ -177,7 +177,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::opm::pogreb::segment;
+    use crate::image::opm::pogreb::segment;
 
     /// The databases that real opm made: with their own seed and order, we write their files.
     #[test]
