@@ -107,8 +107,7 @@ pub fn host_name() -> String {
 const SYSTEM: [&str; 10] =
     ["/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/proc", "/sys", "/dev"];
 /// More of them, but what is below these may be a target root.
-const HOLDS_ROOTS: [&str; 8] =
-    ["/var", "/opt", "/sysroot", "/home", "/root", "/run", "/srv", "/mnt"];
+const HOLDS_ROOTS: [&str; 7] = ["/var", "/opt", "/sysroot", "/home", "/root", "/run", "/srv"];
 
 /// Why the tree at `root` (a canonical path) must not be changed without being told twice; `None`
 /// if it may be.

@@ -36,9 +36,7 @@ pub fn atomic_write_with<E: From<io::Error>>(
 pub fn writable(path: &Path) -> io::Result<()> {
     match open_special(path)? {
         Some(_) => Ok(()),
-        None => {
-            tempfile::Builder::new().prefix(".reprofix-").tempfile_in(dir_of(path)).map(drop)
-        }
+        None => tempfile::Builder::new().prefix(".reprofix-").tempfile_in(dir_of(path)).map(drop),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::disk::{self, Folder, Root, Stamp};
 use crate::normal::{Chain, Form};
 use crate::normal::{Content, Step};
 use crate::parallel::try_map;
-use crate::tree::{self, Entry, Kind, Time};
+use crate::tree::{self, Entry, Kind, Time, Tree as _};
 
 /// Applies `plan` to `root`, of which `entries` is the sorted walk that the plan was made from.
 ///
@@ -67,7 +67,10 @@ impl Job<'_> {
             done(1);
             self.content(change).map_err(|e| at(&change.path, &e))
         };
-        let changed = try_map(plan.changes.par_iter(), content)?;
+        let mut changed = try_map(plan.changes.par_iter(), content)?;
+        for (change, changed) in plan.changes.iter().zip(&mut changed).filter(|(_, c)| !**c) {
+            *changed = self.look_again(change).map_err(|e| at(&change.path, &e))?;
+        }
         for change in in_registry_order(plan, self.chain) {
             self.steps(change).map_err(|e| at(&change.path, &e))?;
         }
@@ -101,6 +104,21 @@ impl Job<'_> {
                 Ok(true)
             }
         }
+    }
+
+    /// A file system that does not say which names are one inode has us change one under the other:
+    /// what it became is judged anew. Elsewhere somebody else changed it.
+    fn look_again(&self, change: &Change) -> io::Result<bool> {
+        let Some(entry) = self.root.lookup(&change.path)? else { return Ok(false) };
+        let Some(stamp) = Stamp::of_entry(&entry).filter(|_| entry.kind == Kind::File) else {
+            return Ok(false);
+        };
+        if !self.root.copies_up(&change.path)? {
+            return Ok(false);
+        }
+        let Some(content) = self.compute_again(&entry)? else { return Ok(false) };
+        let mtime = change.mtime.or(entry.mtime).unwrap_or(Time { sec: 0, nsec: 0 });
+        disk::replace(self.root, &names(change), stamp, &mut content.reader(), mtime)
     }
 
     /// Content that the plan's memory budget had no room for.
@@ -342,7 +360,7 @@ fn names(change: &Change) -> Vec<PathBuf> {
 
 /// Whether the inode has other names than these.
 fn is_shared(stat: &Stat, names: &[PathBuf]) -> bool {
-    u64::from(stat.st_nlink) > names.len() as u64
+    stat.st_nlink > names.len() as u64
 }
 
 /// Whether the inode is left as it is: a link or a FIFO with names outside the tree, for which no

@@ -191,8 +191,8 @@ pub fn plan(
         plan.read.1 += part.read.1;
     }
     keep_needed_directories(&mut plan, wanted.entries);
-    drop_touches_of_removed(&mut plan);
     follow_moves(&mut plan);
+    drop_touches_of_removed(&mut plan);
     plan.changes.sort_by(|a, b| tree::order(&a.path, &b.path));
     plan.remarks.sort_by(|a, b| tree::order(&a.path, &b.path).then(a.plugin.cmp(b.plugin)));
     Ok(plan)
@@ -438,8 +438,10 @@ fn follow_moves(plan: &mut Plan) {
         }
     }
     for change in plan.changes.iter_mut().filter(|c| c.action == Action::Touch) {
-        if let Some(new) = moves.get(&change.path) {
-            change.path.clone_from(new);
+        for path in [&mut change.path].into_iter().chain(&mut change.links) {
+            if let Some(new) = moves.get(path) {
+                path.clone_from(new);
+            }
         }
     }
 }

@@ -51,6 +51,7 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
             root.path().display()
         );
     }
+    let in_force = config::in_force(&job.flags, env::source_date_epoch(), &root)?;
     if !job.any_directory && !is_root(&root)? {
         bail!(
             "{} is no root: it has none of {}; name a target root, or give --any-directory",
@@ -61,7 +62,6 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     if !root.lock(!job.dry_run).context("locking the root")? {
         bail!("another run of reprofix works on {}; wait for it to end", root.path().display());
     }
-    let in_force = config::in_force(&job.flags, env::source_date_epoch(), &root)?;
     let mut report = empty_report(job, &root, &in_force);
     let cx = in_force.context().scratch_in(root.path());
     let entries = walked(job, &root, progress, &mut report)?;

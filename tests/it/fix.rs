@@ -12,7 +12,7 @@ use reprofix::engine::{Plan, Wanted, apply, plan, walk};
 use reprofix::env::SourceDateEpoch;
 use reprofix::normal::{Chain, Context, nothing_shipped};
 use reprofix::normal::{File, Page, Plugin, Verdict, Want};
-use reprofix::tree::{Entry, Kind};
+use reprofix::tree::{Entry, Kind, Time};
 
 const PAGE: Page = Page {
     name: "upper",
@@ -121,7 +121,7 @@ fn a_new_inode_keeps_owner_mode_attributes_and_times() {
 }
 
 #[test]
-fn a_patch_in_place_keeps_set_id_bits_and_capabilities() {
+fn a_file_that_a_write_would_take_something_from_gets_a_new_inode() {
     let dir = tempfile::tempdir().unwrap();
     let path = put(dir.path().join("f.up"), "abc");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
@@ -131,9 +131,17 @@ fn a_patch_in_place_keeps_set_id_bits_and_capabilities() {
     fix(dir.path());
     let after = path.metadata().unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"ABC");
-    assert_eq!((after.ino(), after.mode()), (before.ino(), before.mode()));
+    assert_eq!(after.mode(), before.mode());
+    assert_ne!(after.ino(), before.ino());
     assert_eq!(after.mtime_nsec(), before.mtime_nsec());
     assert_eq!(xattr(&path, "security.capability"), caps);
+    // Of any other, one write changes the block.
+    let plain = put(dir.path().join("plain.up"), "abc");
+    let before = plain.metadata().unwrap();
+    fix(dir.path());
+    let after = plain.metadata().unwrap();
+    assert_eq!((fs::read(&plain).unwrap(), after.ino()), (b"ABC".to_vec(), before.ino()));
+    assert_eq!(after.mtime_nsec(), before.mtime_nsec());
 }
 
 #[test]
@@ -262,6 +270,10 @@ fn an_interrupted_replacement_of_links_is_finished_or_undone() {
             let ready = at.join(format!(".reprofix-ready-{}", tag("grow0.up")));
             fs::rename(ready, at.join("grow0.up")).unwrap();
         }
+        // What the killed run wrote down before it began.
+        let root = Root::open(dir.path()).unwrap();
+        let times = [(Path::new("a0"), Time { sec: 1, nsec: 0 })];
+        disk::note_times(&root, Path::new(""), times).unwrap();
         fix(dir.path());
         let got = snapshot(dir.path());
         assert_eq!(got.keys().collect::<Vec<_>>(), want.keys().collect::<Vec<_>>());

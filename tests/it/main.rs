@@ -8,6 +8,7 @@ mod check_reports;
 mod check_subjects;
 mod config;
 mod confluence;
+mod crowded;
 #[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
