@@ -14,6 +14,7 @@ pub(crate) mod explain;
 mod follow;
 mod generic;
 pub(crate) mod look;
+pub(crate) mod umask;
 
 pub use align::{Pair, align};
 pub use classify::{Change, Difference, Side, classify};

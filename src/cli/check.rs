@@ -8,12 +8,10 @@ use anyhow::{Result, bail};
 
 use super::{Choice, Outcome};
 use crate::check::Diffoscope;
-use crate::image::compare as images;
+use crate::compare::{Compared, compare};
 use crate::report::check::Comparison;
 use crate::report::{Progress, html, junit, markdown, sarif};
-use crate::run::check::{Job, audit, compare};
-use crate::source::oci::Subject as Image;
-use crate::source::{is_commit, is_rpm_database};
+use crate::run::check::{Job, audit};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -21,13 +19,15 @@ Subjects:
   ostree:REPO[:REF|COMMIT]      a commit; without REF, the repository's only ref
   cosa:WORKDIR[:BUILD[/ARCH]]   a build of coreos-assembler; without BUILD, the latest
   dir:PATH                      a directory, as a commit of it would be
+  file:PATH                     a single file: an rpm, a boot image, a UKI, a jar, an ELF file, …
   rpmdb:PATH                    an rpm database: its file of packages, or the directory of it
   oci:LAYOUT[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG]
                                 an ostree commit in an image; two images that are not both
                                 commits compare with one another, platform by platform
-  PATH[:REF|:BUILD|:TAG]        whatever stands there
+  PATH[:REF|:BUILD|:TAG]        whatever is there
+An image in a registry is copied first: skopeo copy --all docker://IMAGE oci:LAYOUT:TAG
 
-Of one subject: whether it is in normal form (what `fix` would change), and whether it has the \
+What is mounted in a directory is none of it. Of one subject: whether it is in normal form (what `fix` would change), and whether it has the \
 content checksum that its meta.json records. What a plugin only reports is listed and does not \
 count.
 
@@ -116,48 +116,23 @@ impl Args {
         };
         let progress = Progress::new(self.quiet);
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };
-        if let Some([a, b]) = self.images() {
-            let forms = [&self.html, &self.markdown, &self.sarif, &self.junit];
-            if forms.iter().any(|form| form.is_some()) {
-                bail!("of two images there are text and --json only");
-            }
-            let open = |text| Image::open(text, self.platform.as_deref());
-            let report = images::compare([a, b], &open(a)?, &open(b)?, &job, &progress)?;
+        if job.b.is_none() {
+            let report = audit(&job, &progress)?;
             self.say(&report, &report.warnings, || report.human(limit))?;
-            return Ok(if report.same { Outcome::Same } else { Outcome::Finding });
+            return Ok(if report.sound { Outcome::Same } else { Outcome::Finding });
         }
-        let same = match &job.b {
-            Some(b) => {
-                let mut report = compare(&job, b, &progress)?;
-                if let Some(texts) = self.texts()
-                    && let Some(said) = images::beside_commits(texts, self.strict_metadata)?
-                {
-                    report.add_metadata(said);
+        let compared = compare(&job, self.platform.as_deref(), &progress)?;
+        match &compared {
+            Compared::Trees { report, .. } => self.files(report, limit)?,
+            Compared::Images { .. } => {
+                let forms = [&self.html, &self.markdown, &self.sarif, &self.junit];
+                if forms.iter().any(|form| form.is_some()) {
+                    bail!("of two images there are text and --json only");
                 }
-                self.files(&report, limit)?;
-                self.say(&report, &report.warnings, || report.human(limit))?;
-                report.same
             }
-            None => {
-                let report = audit(&job, &progress)?;
-                self.say(&report, &report.warnings, || report.human(limit))?;
-                report.sound
-            }
-        };
-        Ok(if same { Outcome::Same } else { Outcome::Finding })
-    }
-
-    /// Both subjects, if both are images and not both plain commits, which compare as such.
-    fn images(&self) -> Option<[&str; 2]> {
-        let texts = self.texts()?;
-        let image = |text: &&str| Image::is_named_by(text) && !is_rpm_database(Path::new(text));
-        let commits = || self.platform.is_none() && texts.iter().all(|text| is_commit(text));
-        (texts.iter().all(image) && !commits()).then_some(texts)
-    }
-
-    /// Both subjects as text.
-    fn texts(&self) -> Option<[&str; 2]> {
-        Some([self.a.to_str()?, self.b.as_ref()?.to_str()?])
+        }
+        self.say(&compared, compared.warnings(), || compared.human(limit))?;
+        Ok(if compared.same() { Outcome::Same } else { Outcome::Finding })
     }
 
     fn outputs(&self) -> [&Option<PathBuf>; 5] {

@@ -76,7 +76,7 @@ impl Job<'_> {
         }
         self.removals(plan)?;
         for change in &plan.changes {
-            self.xattrs(change).map_err(|e| at(&change.path, &e))?;
+            self.metadata(change).map_err(|e| at(&change.path, &e))?;
         }
         self.touch_files(plan)?;
         let raced = plan.changes.iter().zip(changed).filter(|(_, changed)| !changed);
@@ -100,9 +100,11 @@ impl Job<'_> {
                 let Some(content) = content.as_ref().or(again.as_ref()) else { return Ok(false) };
                 disk::replace(self.root, &names(change), stamp, &mut content.reader(), mtime)
             }
-            Action::Remove { .. } | Action::Steps(_) | Action::Xattrs(_) | Action::Touch => {
-                Ok(true)
-            }
+            Action::Remove { .. }
+            | Action::Steps(_)
+            | Action::Xattrs(_)
+            | Action::Mode(_)
+            | Action::Touch => Ok(true),
         }
     }
 
@@ -186,13 +188,19 @@ impl Job<'_> {
         Ok(disk::Member { names, stamp: Stamp::of(&stat), bytes, mtime })
     }
 
-    /// Takes attributes away, after content and names are what they will be.
-    fn xattrs(&self, change: &Change) -> io::Result<()> {
-        let Action::Xattrs(gone) = &change.action else { return Ok(()) };
+    /// Takes attributes away and sets permission bits, after content and names are what they will
+    /// be.
+    fn metadata(&self, change: &Change) -> io::Result<()> {
+        if !change.action.is_of_metadata() {
+            return Ok(());
+        }
         for (names, stat) in self.inodes([change])? {
             self.own_inode(&names, &stat, None)?;
-            if let Some(first) = names.first().filter(|_| !is_left(&stat, &names)) {
-                self.root.remove_xattrs(first, gone)?;
+            let Some(path) = names.first().filter(|_| !is_left(&stat, &names)) else { continue };
+            match &change.action {
+                Action::Xattrs(gone) => self.root.remove_xattrs(path, gone)?,
+                Action::Mode(bits) => self.root.set_mode(path, *bits)?,
+                _ => {}
             }
         }
         Ok(())
@@ -389,7 +397,7 @@ fn touched_directories(plan: &Plan) -> BTreeSet<&Path> {
     };
     for change in &plan.changes {
         match &change.action {
-            Action::Rewrite { .. } | Action::Xattrs(_) => {
+            Action::Rewrite { .. } | Action::Xattrs(_) | Action::Mode(_) => {
                 above(&change.path);
                 change.links.iter().for_each(|p| above(p));
             }

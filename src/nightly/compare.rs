@@ -7,15 +7,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::images;
+use crate::compare::Compared as Both;
 use crate::config::{self, Flags, Origin};
 use crate::env::{self, SourceDateEpoch};
 use crate::history::{Difference, Verdict};
-use crate::image::compare::beside_commits;
 use crate::packages::Packages;
 use crate::report::Progress;
 use crate::report::check::{CauseRow, Comparison, Metadata, Row};
-use crate::run::check::{Job, compare_opened};
-use crate::source::{Spec, Subject};
+use crate::run::check::Job;
 use crate::tree::Tree;
 
 /// What to compare, and under which rules.
@@ -59,29 +58,24 @@ pub struct Compared {
 /// Fails if a subject cannot be read, is corrupt, or if they do not compare.
 pub fn compare(request: &Request) -> Result<Compared> {
     let job = Job {
+        a: request.a.clone(),
+        b: Some(request.b.clone()),
         flags: request.flags.clone(),
         expect: request.expect.clone(),
         looks: request.looks,
         ..Job::default()
     };
-    if let (Some(a), Some(b)) = (request.a.to_str(), request.b.to_str())
-        && let Some(names) = images::named(a, b)
-    {
-        return images::compare(names, &job);
+    match crate::compare::compare(&job, None, &Progress::new(true))? {
+        Both::Images { report, a } => images::compared(*report, &a, &job),
+        Both::Trees { report, a } => trees(*report, a.merkle.tree(), &job),
     }
-    let open = |text: &OsString| Subject::open(&Spec::parse(text)?, &|| ());
-    let (a, b) = (open(&request.a)?, open(&request.b)?);
-    let mut report = compare_opened(&job, &a, &b, &Progress::new(true))?;
-    if let (Some(a), Some(b)) = (request.a.to_str(), request.b.to_str())
-        && let Some(said) = beside_commits([a, b], false)?
-    {
-        report.add_metadata(said);
-    }
-    let tree = a.merkle.tree();
+}
+
+fn trees(report: Comparison, tree: &dyn Tree, job: &Job) -> Result<Compared> {
     Ok(Compared {
         verdict: verdict(&report),
         detail: detail(&report),
-        plugins: plugins(&request.flags, tree)?,
+        plugins: plugins(&job.flags, tree)?,
         differences: differences(&report),
         packages: packages(tree),
         checksums: [&report.a, &report.b].map(|side| Some(side.content_checksum.clone())),

@@ -4,29 +4,18 @@ use anyhow::Result;
 
 use super::compare::{self, Compared};
 use crate::history::{Difference, Verdict};
-use crate::image::compare::{self as images, Pair, Report};
+use crate::image::compare::{Pair, Report};
 use crate::image::flat::Flat;
-use crate::report::Progress;
 use crate::run::check::Job;
 use crate::source::dir::Dir;
-use crate::source::is_commit;
 use crate::source::merkle::Merkle as _;
 use crate::source::oci::Subject;
 
-/// Both subjects, if both are images and not both commits, which compare as such.
-pub(super) fn named<'a>(a: &'a str, b: &'a str) -> Option<[&'a str; 2]> {
-    let texts = [a, b];
-    let images = texts.iter().all(|text| Subject::is_named_by(text));
-    (images && !texts.iter().all(|text| is_commit(text))).then_some(texts)
-}
-
-/// Compares them. The first one's tree gives content checksum and packages.
+/// What goes into the record of two images. The first one's tree gives content checksum and
+/// packages.
 ///
-/// Fails if an image cannot be read, or is not one image where A is laid out as a tree.
-pub(super) fn compare(names: [&str; 2], job: &Job) -> Result<Compared> {
-    let [a, b] = names.map(|text| Subject::open(text, None));
-    let (a, b) = (a?, b?);
-    let report = images::compare(names, &a, &b, job, &Progress::new(true))?;
+/// Fails if A cannot be read, or is not one image where it is laid out as a tree.
+pub(super) fn compared(report: Report, a: &Subject, job: &Job) -> Result<Compared> {
     let tree = Dir::new(Flat::read(&a.store, a.one()?, 0)?, &|| ())?;
     let ours = tree.root().content_checksum();
     let paths = report.pairs.iter().find_map(|pair| pair.paths.as_deref()).cloned();

@@ -1,7 +1,7 @@
 //! One file or folder a plugin, and the ordered table of them.
 //!
 //! To add a plugin: copy a file here, add its line to [`REGISTRY`], add a case under
-//! `tests/cases/`. `CONTRIBUTING.md` has the steps.
+//! `tests/plugins/`. `CONTRIBUTING.md` has the steps.
 
 mod accounts;
 mod ar;
@@ -28,6 +28,7 @@ mod ld_cache;
 mod locale_archive;
 mod machine_state;
 mod mime_cache;
+mod modes;
 mod mtime;
 mod os_release;
 mod pycache;
@@ -77,6 +78,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &rpmdb::Rpmdb,
     &initramfs::Initramfs,
     &xattrs::Xattrs,
+    &modes::Modes,
     &mtime::Mtime,
 ];
 

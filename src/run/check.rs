@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, bail};
 use rayon::prelude::*;
 
 use crate::check::{
     Cause, Change, Diffoscope, Expectations, Explained, Explainer, Look, Side, align, cascade,
-    classify, diffoscope, expect, explain, look,
+    classify, diffoscope, expect, explain, look, umask,
 };
 use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Wanted, plan};
@@ -60,20 +60,10 @@ pub struct Job {
     pub diffoscope: Option<Diffoscope>,
 }
 
-/// Compares two subjects.
+/// Compares two open subjects: the job's own names are not looked at.
 ///
 /// Fails if one cannot be read, is corrupt, or if they do not compare; the error says what and
 /// what to do.
-pub fn compare(job: &Job, b: &OsString, progress: &Progress) -> Result<Comparison> {
-    if job.meta.is_some() {
-        bail!("--meta is for one subject: its recorded checksum is compared with the subject's");
-    }
-    let a = open(&job.a, progress)?;
-    let b = open(b, progress)?;
-    compare_opened(job, &a, &b, progress)
-}
-
-/// As [`compare`], of subjects that are open already: the job's own names are not looked at.
 pub fn compare_opened(
     job: &Job,
     a: &Subject,
@@ -83,6 +73,9 @@ pub fn compare_opened(
     comparable(a, b)?;
     let mut expectations = expectations(job)?;
     let mut report = Comparison::new(a, b);
+    for (side, subject) in [("A", a), ("B", b)] {
+        report.warnings.extend(subject.remarks.iter().map(|text| format!("{side}: {text}")));
+    }
     if let (Some(x), Some(y)) = (&a.commit, &b.commit) {
         report.metadata = Metadata::compare(x, y, job.strict_metadata);
     }
@@ -119,13 +112,14 @@ pub fn compare_opened(
 
 /// Audits one subject: what `fix` would change, and whether its recorded checksum holds.
 ///
-/// Fails as [`compare`] does, and where no SOURCE_DATE_EPOCH is known.
+/// Fails as [`compare_opened`] does, and where no SOURCE_DATE_EPOCH is known.
 pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
     let a = open(&job.a, progress)?;
     let made = a.commit.as_ref().and_then(|c| u32::try_from(c.timestamp()?).ok());
     let fallback = made.map(|t| (SourceDateEpoch::new(t), Origin::Assumed("the commit's time")));
     let in_force = in_force(job, &a, fallback)?;
     let mut report = Audit::new(&a, &in_force);
+    report.warnings.extend(a.remarks.iter().cloned());
     if let Some((sum, file)) = recorded(job, &a)? {
         report.compare(&sum, file);
     }
@@ -177,7 +171,7 @@ fn in_force(
 /// The packages of one tree, read when first asked for.
 struct Installed<'a> {
     tree: &'a dyn Tree,
-    packages: OnceLock<Packages>,
+    packages: OnceLock<Arc<Packages>>,
 }
 
 impl<'a> Installed<'a> {
@@ -187,8 +181,9 @@ impl<'a> Installed<'a> {
 
     /// A tree without a database that can be read has no packages: then nothing is spared, and
     /// nothing owned.
-    fn get(&self) -> &Packages {
+    fn get(&self) -> &Arc<Packages> {
         let load = || Packages::load(self.tree).ok().and_then(Result::ok).unwrap_or_default();
+        let load = || Arc::new(load());
         self.packages.get_or_init(load)
     }
 }
@@ -202,7 +197,8 @@ fn with_chain<T>(
 ) -> T {
     let payload =
         |entry: &Entry, content: &mut dyn Read| installed.get().is_payload(&entry.path, content);
-    let (plugins, cx) = (in_force.chain(), in_force.context());
+    let (plugins, mut cx) = (in_force.chain(), in_force.context());
+    cx.packages = in_force.asks_packages().then(|| installed.get().clone());
     let shipped: &Shipped<'_> = if job.deep { &nothing_shipped } else { &payload };
     f(Chain { plugins: &plugins, cx: &cx, shipped })
 }
@@ -243,6 +239,10 @@ fn differences(
     });
     let build = |tree, n: usize| cascade::Build { tree, owners: &owners[n] };
     cascade::drift(&mut all, &[build(left.tree(), 0), build(right.tree(), 1)]);
+    umask::recognise(&mut all, &|path| {
+        let [a, b] = installed.each_ref().map(|side| side.get().mode(path));
+        a.filter(|_| a == b)
+    });
     Ok(all)
 }
 

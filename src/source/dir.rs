@@ -1,14 +1,17 @@
 //! A tree hashed whole, a directory on disk or any other: as a commit of it would be.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::merkle::{At, Leaf, Merkle};
 use crate::disk::Root;
+use crate::env;
 use crate::format::ostree::{self, Attrs, Checksum, Dirtree, FileHasher};
-use crate::tree::Tree;
 use crate::tree::digest::{self, Digested};
+use crate::tree::{Entry, Seekable, Tree, show};
 
 /// A tree with every checksum computed: what `check` compares.
 #[derive(Debug)]
@@ -62,6 +65,85 @@ impl<T: Tree + Send> Merkle for Dir<T> {
 
     fn tree(&self) -> &dyn Tree {
         &self.tree
+    }
+}
+
+/// A directory on a disk without what is mounted in it, which is none of it.
+#[derive(Debug)]
+pub struct Own {
+    root: Root,
+    /// Names of mount points by the directory that holds them.
+    mounted: BTreeMap<PathBuf, BTreeSet<OsString>>,
+}
+
+impl Own {
+    /// What of `root` is its own.
+    pub fn new(root: Root) -> Self {
+        let mut mounted: BTreeMap<PathBuf, BTreeSet<OsString>> = BTreeMap::new();
+        for point in env::mounts_below(root.path()) {
+            let below = point.strip_prefix(root.path()).ok();
+            if let Some((parent, name)) = below.and_then(|p| Some((p.parent()?, p.file_name()?))) {
+                mounted.entry(parent.to_owned()).or_default().insert(name.to_owned());
+            }
+        }
+        Own { root, mounted }
+    }
+
+    /// Whether something is mounted at `name` in the directory `parent`.
+    pub fn is_mounted(&self, parent: &Path, name: &OsStr) -> bool {
+        self.mounted.get(parent).is_some_and(|names| names.contains(name))
+    }
+
+    /// The root with all that is mounted in it.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// One line on what is left out; none if nothing is mounted.
+    pub fn remarks(&self) -> Vec<String> {
+        let points = self
+            .mounted
+            .iter()
+            .flat_map(|(parent, names)| names.iter().map(move |name| (parent, parent.join(name))));
+        // A mount in a mount goes with it.
+        let top = points.filter(|(parent, _)| {
+            let mut above = parent.ancestors().filter_map(|p| Some((p.parent()?, p.file_name()?)));
+            !above.any(|(parent, name)| self.is_mounted(parent, name))
+        });
+        let all: Vec<String> = top.map(|(_, path)| format!("/{}", show(&path))).collect();
+        match all.len() {
+            0 => Vec::new(),
+            _ => vec![format!("left out, since they are mounted there: {}", all.join(", "))],
+        }
+    }
+}
+
+impl Tree for Own {
+    fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
+        self.root.lookup(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let mut names = self.root.list(path)?;
+        names.retain(|name| !self.is_mounted(path, name));
+        Ok(names)
+    }
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        self.root.read(path)
+    }
+    fn read_known(&self, entry: &Entry) -> io::Result<Option<Vec<u8>>> {
+        self.root.read_known(entry)
+    }
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Seekable>>> {
+        self.root.open(path)
+    }
+    fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+        self.root.stream(path, sink)
+    }
+    fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        self.root.readlink(path)
+    }
+    fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.root.xattrs(path)
     }
 }
 

@@ -1,12 +1,14 @@
 //! Where a tree comes from: a directory, an ostree commit in a repository or an image, a build of
 //! coreos-assembler.
 //!
-//! A *subject* is written `dir:PATH`, `ostree:REPO[:REF|COMMIT]`, `cosa:WORKDIR[:BUILD[/ARCH]]`,
-//! `oci:LAYOUT[:TAG]` or `oci-archive:FILE[:TAG]`; a bare path is recognised by what is there.
+//! A *subject* is written `dir:PATH`, `file:PATH`, `rpmdb:PATH`, `ostree:REPO[:REF|COMMIT]`,
+//! `cosa:WORKDIR[:BUILD[/ARCH]]`, `oci:LAYOUT[:TAG]`, `oci-archive:FILE[:TAG]` or
+//! `docker-archive:FILE[:TAG]`; a bare path is recognised by what is there. [`Spec`] is the table.
 
 pub mod commit;
 pub mod cosa;
 pub mod dir;
+mod file;
 pub mod merkle;
 pub mod objects;
 pub mod oci;
@@ -16,11 +18,11 @@ mod rpmdb;
 mod spec;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-pub use rpmdb::is_database as is_rpm_database;
 pub use spec::Spec;
 
 use crate::disk::Root;
@@ -56,15 +58,43 @@ pub struct Subject {
     pub recorded: Option<(Checksum, String)>,
     /// Whether it keeps no owners and no xattrs (a `bare-user-only` repository).
     pub drops_owners: bool,
+    /// What is to be said of it in a report.
+    pub remarks: Vec<String>,
 }
 
 impl Subject {
+    /// A tree that is no commit, called `name`.
+    pub fn new(name: String, merkle: Box<dyn Merkle>) -> Self {
+        Subject {
+            name,
+            merkle,
+            commit: None,
+            recorded: None,
+            drops_owners: false,
+            remarks: Vec::new(),
+        }
+    }
+
+    /// Opens two subjects. Two single files are one path of two trees, called as the first.
+    ///
+    /// Fails as [`Subject::open`] does.
+    pub fn open_both(a: &Spec, b: &Spec, done: &(dyn Fn() + Sync)) -> Result<[Self; 2]> {
+        if let (Spec::File(x), Spec::File(y)) = (a, b) {
+            let name = x.file_name().unwrap_or(OsStr::new("file"));
+            return Ok([file::open(x, name, done)?, file::open(y, name, done)?]);
+        }
+        Ok([Self::open(a, done)?, Self::open(b, done)?])
+    }
+
     /// Opens what `spec` names. A directory is hashed whole, and `done` called after each file.
     ///
     /// Fails if it is not there, cannot be read, or is corrupt; the error says what was tried.
     pub fn open(spec: &Spec, done: &(dyn Fn() + Sync)) -> Result<Self> {
         match spec {
             Spec::Dir(path) => open_dir(path, done),
+            Spec::File(path) => {
+                file::open(path, path.file_name().unwrap_or(OsStr::new("file")), done)
+            }
             Spec::Rpmdb(path) => rpmdb::open(path, done),
             Spec::Ostree { repo, rev } => open_commit(repo, rev.as_deref()),
             Spec::Cosa { workdir, build, arch } => {
@@ -100,15 +130,11 @@ pub fn comparable(a: &Subject, b: &Subject) -> Result<()> {
 
 fn open_dir(path: &Path, done: &(dyn Fn() + Sync)) -> Result<Subject> {
     let reading = || format!("reading directory {}", path.display());
-    let root = Root::open(path).with_context(reading)?;
+    let root = dir::Own::new(Root::open(path).with_context(reading)?);
+    let remarks = root.remarks();
     let merkle = dir::Dir::new(root, done).with_context(reading)?;
-    Ok(Subject {
-        name: format!("dir:{}", path.display()),
-        merkle: Box::new(merkle),
-        commit: None,
-        recorded: None,
-        drops_owners: false,
-    })
+    let subject = Subject::new(format!("dir:{}", path.display()), Box::new(merkle));
+    Ok(Subject { remarks, ..subject })
 }
 
 fn open_commit(repo: &Path, rev: Option<&str>) -> Result<Subject> {
@@ -116,13 +142,9 @@ fn open_commit(repo: &Path, rev: Option<&str>) -> Result<Subject> {
     let id = repository.resolve(rev)?;
     let drops_owners = repository.drops_owners();
     let commit = ostree::Commit::open(repository, id)?;
-    Ok(Subject {
-        name: format!("ostree:{}:{}", repo.display(), rev.unwrap_or(&id.to_string())),
-        commit: Some(commit.info().clone()),
-        merkle: Box::new(commit),
-        recorded: None,
-        drops_owners,
-    })
+    let name = format!("ostree:{}:{}", repo.display(), rev.unwrap_or(&id.to_string()));
+    let info = commit.info().clone();
+    Ok(Subject { commit: Some(info), drops_owners, ..Subject::new(name, Box::new(commit)) })
 }
 
 /// Whether `text` names one image that is an ostree commit and nothing more: it compares as a
@@ -148,13 +170,8 @@ fn open_image(text: &str) -> Result<Subject> {
 
 fn packed_commit(repo: packed::Packed, id: Checksum, name: String) -> Result<Subject> {
     let commit = commit::Commit::open(repo, id).with_context(|| format!("opening {name}"))?;
-    Ok(Subject {
-        name,
-        commit: Some(commit.info().clone()),
-        merkle: Box::new(commit),
-        recorded: None,
-        drops_owners: false,
-    })
+    let info = commit.info().clone();
+    Ok(Subject { commit: Some(info), ..Subject::new(name, Box::new(commit)) })
 }
 
 /// A build's commit: from the repository that coreos-assembler keeps, where that has it, else from

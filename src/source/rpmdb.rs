@@ -16,7 +16,7 @@ use crate::tree::{Entry, Kind, Tree};
 const PLACE: &str = "usr/lib/sysimage/rpm";
 
 /// Whether a database's file of packages is at `path`, judged from its first bytes.
-pub fn is_database(path: &Path) -> bool {
+pub(super) fn is_database(path: &Path) -> bool {
     let begin = || -> io::Result<Vec<u8>> {
         use std::io::Read as _;
         let mut bytes = Vec::new();
@@ -30,13 +30,7 @@ pub fn is_database(path: &Path) -> bool {
 pub(super) fn open(path: &Path, done: &(dyn Fn() + Sync)) -> Result<Subject> {
     let tree = Files::of(Database::open(path)?);
     let merkle = Dir::new(tree, done).with_context(|| format!("hashing {}", path.display()))?;
-    Ok(Subject {
-        name: format!("rpmdb:{}", path.display()),
-        merkle: Box::new(merkle),
-        commit: None,
-        recorded: None,
-        drops_owners: false,
-    })
+    Ok(Subject::new(format!("rpmdb:{}", path.display()), Box::new(merkle)))
 }
 
 /// Files in memory, owned by root, with the directories above them.

@@ -1,18 +1,21 @@
-//! How a subject is written.
+//! How a subject is written: one table of prefixes, and of the marks by which a bare path is
+//! recognised.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
-use super::{cosa, rpmdb};
+use super::{cosa, oci, rpmdb};
 
 /// A subject as it was written, not yet opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Spec {
     /// `dir:PATH`
     Dir(PathBuf),
+    /// `file:PATH`
+    File(PathBuf),
     /// `rpmdb:PATH`
     Rpmdb(PathBuf),
     /// `ostree:REPO[:REF|COMMIT]`
@@ -31,90 +34,136 @@ pub enum Spec {
         /// The architecture; without it, the build's only one.
         arch: Option<String>,
     },
-    /// `oci:LAYOUT[:TAG]` or `oci-archive:FILE[:TAG]`, as written.
+    /// `oci:LAYOUT[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:TAG]`, as written.
     Oci(String),
 }
 
+/// One kind of subject: how it is written, and what a bare path must be to be one.
+struct Kind {
+    prefixes: &'static [&'static str],
+    /// How it is written, for messages.
+    form: &'static str,
+    /// What it is and its marks, for messages.
+    what: &'static str,
+    is: fn(&Path) -> bool,
+    /// Whether a ref, build or tag may follow the path after a colon.
+    selects: bool,
+    make: fn(&OsStr, PathBuf, Option<String>) -> Result<Spec>,
+}
+
+/// Every kind, in the order in which a bare path is tried.
+const KINDS: [Kind; 6] = [
+    Kind {
+        prefixes: &["ostree:"],
+        form: "ostree:REPO[:REF|COMMIT]",
+        what: "an ostree repository (config, objects, refs)",
+        is: is_repository,
+        selects: true,
+        make: |_, repo, rev| Ok(Spec::Ostree { repo, rev }),
+    },
+    Kind {
+        prefixes: &["cosa:"],
+        form: "cosa:WORKDIR[:BUILD[/ARCH]]",
+        what: "a coreos-assembler work directory (builds)",
+        is: cosa::is_workdir,
+        selects: true,
+        make: |_, workdir, build| Ok(of_build(workdir, build)),
+    },
+    Kind {
+        prefixes: &["rpmdb:"],
+        form: "rpmdb:PATH",
+        what: "an rpm database's file of packages",
+        is: rpmdb::is_database,
+        selects: false,
+        make: |_, path, _| Ok(Spec::Rpmdb(path)),
+    },
+    Kind {
+        prefixes: &oci::PREFIXES,
+        form: "oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:TAG]",
+        what: "an OCI layout (index.json, blobs) or an archive of an image",
+        is: oci::is_image,
+        selects: true,
+        make: |text, _, _| image(text),
+    },
+    Kind {
+        prefixes: &["file:"],
+        form: "file:PATH",
+        what: "a single file",
+        is: |path| path.is_file(),
+        selects: false,
+        make: |_, path, _| Ok(Spec::File(path)),
+    },
+    Kind {
+        prefixes: &["dir:"],
+        form: "dir:PATH",
+        what: "a directory",
+        is: |path| path.is_dir(),
+        selects: false,
+        make: |_, path, _| Ok(Spec::Dir(path)),
+    },
+];
+
 impl Spec {
-    /// Reads a subject. A bare path becomes what stands there: an ostree repository (`config`,
-    /// `objects`, `refs`), a work directory of coreos-assembler (`builds`), an rpm database's file
-    /// of packages, an OCI layout (`index.json`, `blobs`), an archive of one (any other file), else
-    /// a directory; a ref, a build or a tag may follow it after a colon.
+    /// Reads a subject. A bare path becomes what is there, by the marks in [`KINDS`]; a ref, a build
+    /// or a tag may follow it after a colon.
     ///
     /// Fails if a bare path is none of them; the error says what was tried.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
-        if let Some(rest) = bytes.strip_prefix(b"dir:") {
-            return Ok(Spec::Dir(path(rest)));
+        // Whoever opens these says how to get at them.
+        if oci::ELSEWHERE.iter().any(|prefix| bytes.starts_with(prefix.as_bytes())) {
+            return image(text);
         }
-        if let Some(rest) = bytes.strip_prefix(b"rpmdb:") {
-            return Ok(Spec::Rpmdb(path(rest)));
-        }
-        if let Some(rest) = bytes.strip_prefix(b"ostree:") {
-            return Self::ostree(split(rest));
-        }
-        if let Some(rest) = bytes.strip_prefix(b"cosa:") {
-            return Self::cosa(split(rest));
-        }
-        if text.to_str().is_some_and(super::oci::Subject::is_prefixed) {
-            return Self::oci(text);
+        for kind in &KINDS {
+            let strip = |prefix: &&str| bytes.strip_prefix(prefix.as_bytes());
+            if let Some(rest) = kind.prefixes.iter().find_map(strip) {
+                let (place, select) = if kind.selects { split(rest) } else { (path(rest), None) };
+                return (kind.make)(text, place, select);
+            }
         }
         Self::guess(text)
     }
 
     fn guess(text: &OsStr) -> Result<Self> {
-        let (place, rest) = split(text.as_bytes());
-        if is_repository(&place) {
-            return Self::ostree((place, rest));
+        let (place, select) = split(text.as_bytes());
+        let fits = |kind: &&Kind| (kind.selects || select.is_none()) && (kind.is)(&place);
+        if let Some(kind) = KINDS.iter().find(fits) {
+            return (kind.make)(text, place, select);
         }
-        if cosa::is_workdir(&place) {
-            return Self::cosa((place, rest));
-        }
-        if rest.is_none() && rpmdb::is_database(&place) {
-            return Ok(Spec::Rpmdb(place));
-        }
-        if place.join("index.json").is_file() && place.join("blobs").is_dir() || place.is_file() {
-            return Self::oci(text);
-        }
-        if rest.is_none() && place.is_dir() {
-            return Ok(Spec::Dir(place));
-        }
-        let what = match place.symlink_metadata() {
-            Err(e) => format!("{}: {e}", place.display()),
-            Ok(m) if !m.is_dir() => format!("{} is no directory", place.display()),
-            Ok(_) => format!("{} is a directory, which takes no {rest:?}", place.display()),
+        let what = match (place.symlink_metadata(), &select) {
+            (Err(e), _) => format!("{}: {e}", place.display()),
+            (Ok(_), Some(rest)) => {
+                format!("{} takes no {rest:?} after a colon", place.display())
+            }
+            (Ok(_), None) => format!("{} is a special file", place.display()),
         };
+        let tried: Vec<_> = KINDS.iter().map(|kind| kind.what).collect();
+        let forms: Vec<_> = KINDS.iter().map(|kind| kind.form).collect();
         bail!(
-            "{:?} is no subject: tried an ostree repository (config, objects, refs), a \
-             coreos-assembler work directory (builds), an rpm database's file of packages, an OCI \
-             layout (index.json, blobs), an archive of one and a directory: {what}; write dir:PATH, \
-             rpmdb:PATH, ostree:REPO[:REF|COMMIT], cosa:WORKDIR[:BUILD[/ARCH]], oci:LAYOUT[:TAG] or \
-             oci-archive:FILE[:TAG]",
-            text.to_string_lossy()
+            "{:?} is no subject: tried {}: {what}; write {}",
+            text.to_string_lossy(),
+            tried.join(", "),
+            forms.join(", ")
         )
     }
+}
 
-    fn ostree((repo, rev): (PathBuf, Option<String>)) -> Result<Self> {
-        Ok(Spec::Ostree { repo, rev })
-    }
+fn image(text: &OsStr) -> Result<Spec> {
+    let name = text.to_str();
+    let name =
+        name.with_context(|| format!("{text:?} is not UTF-8, which the name of an image must be"));
+    Ok(Spec::Oci(name?.to_owned()))
+}
 
-    fn oci(text: &OsStr) -> Result<Self> {
-        match text.to_str() {
-            Some(text) => Ok(Spec::Oci(text.to_owned())),
-            None => bail!("{:?} is not UTF-8, which the name of an image must be", text),
-        }
-    }
-
-    fn cosa((workdir, build): (PathBuf, Option<String>)) -> Result<Self> {
-        let (build, arch) = match build {
-            None => (None, None),
-            Some(text) => match text.split_once('/') {
-                None => (Some(text), None),
-                Some((build, arch)) => (Some(build.to_owned()), Some(arch.to_owned())),
-            },
-        };
-        Ok(Spec::Cosa { workdir, build, arch })
-    }
+fn of_build(workdir: PathBuf, build: Option<String>) -> Spec {
+    let (build, arch) = match build {
+        None => (None, None),
+        Some(text) => match text.split_once('/') {
+            None => (Some(text), None),
+            Some((build, arch)) => (Some(build.to_owned()), Some(arch.to_owned())),
+        },
+    };
+    Spec::Cosa { workdir, build, arch }
 }
 
 /// Whether `path` looks like a repository.
@@ -183,5 +232,21 @@ mod tests {
         for part in ["ostree repository", "work directory", "/nowhere: No such file"] {
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn a_bare_path_is_recognised_by_what_is_there() {
+        let dir = tempfile::tempdir().expect("makes");
+        let file = dir.path().join("a.jar");
+        std::fs::write(&file, "x").expect("writes");
+        assert_eq!(parse(&file).expect("parses"), Spec::File(file.clone()));
+        assert_eq!(parse(dir.path()).expect("parses"), Spec::Dir(dir.path().to_owned()));
+        // A layout is known by its index: the marker file may be missing.
+        std::fs::create_dir(dir.path().join("blobs")).expect("makes");
+        std::fs::write(dir.path().join("index.json"), "{}").expect("writes");
+        let text = dir.path().display().to_string();
+        assert_eq!(parse(&text).expect("parses"), Spec::Oci(text.clone()));
+        let error = parse(format!("{}:x", file.display())).expect_err("no tags").to_string();
+        assert!(error.contains("takes no \"x\" after a colon"), "{error}");
     }
 }

@@ -1,6 +1,7 @@
 //! The model every part shares: what stands at a path, wherever the tree comes from.
 
 pub mod digest;
+mod umask;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -9,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub use crate::format::time::Time;
+pub use umask::Umask;
 
 /// What stands at a path. Anything that ostree cannot store is [`Kind::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

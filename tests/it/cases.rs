@@ -1,4 +1,4 @@
-//! Golden cases: `tests/cases/PLUGIN/CASE/in` becomes `out`, and `out` stays as it is.
+//! Golden cases: `tests/plugins/PLUGIN/cases/CASE/in` becomes `out`, and `out` stays as it is.
 //!
 //! Beside them, each optional: `options` (lines `NAME=VALUE`), `in.times` and `out.times` (lines
 //! `SECONDS[.NANOSECONDS] PATH`, `.` the root; other paths have time 0 in both), `out.empty` (lines:
@@ -20,14 +20,11 @@ use reprofix::normal::{Content, Plugin, Step, Want};
 use reprofix::plugins::{REGISTRY, find};
 use reprofix::tree::{Entry, Kind, Time, Tree};
 
+use crate::evidence;
 use crate::memtree::MemTree;
 
 /// SOURCE_DATE_EPOCH of every case: 2020-09-13.
 pub(crate) const EPOCH: SourceDateEpoch = SourceDateEpoch::new(1_600_000_000);
-
-fn cases() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
-}
 
 /// The sorted names in `dir`.
 pub(crate) fn names(dir: &Path) -> Vec<String> {
@@ -166,20 +163,18 @@ fn assert_same(case: &Path, when: &str, got: &MemTree, want: &MemTree) {
 
 #[test]
 fn every_case_comes_out_golden_and_stays() {
-    for plugin in names(&cases()) {
-        let found = find(&plugin).unwrap_or_else(|| panic!("tests/cases/{plugin}: no such plugin"));
-        for case in names(&cases().join(&plugin)) {
-            check(found, &cases().join(&plugin).join(case));
-        }
+    for plugin in evidence::plugins() {
+        let found =
+            find(&plugin).unwrap_or_else(|| panic!("tests/plugins/{plugin}: no such plugin"));
+        evidence::cases(&plugin).iter().for_each(|case| check(found, case));
     }
 }
 
 #[test]
 fn every_plugin_has_a_case() {
-    let have = names(&cases());
     for plugin in REGISTRY {
-        let name = plugin.page().name;
-        assert!(have.iter().any(|h| h == name), "no case: add tests/cases/{name}/CASE/{{in,out}}");
+        let place = evidence::folder(plugin.page().name).join("cases");
+        assert!(place.exists(), "no case: add {}/CASE/{{in,out}}", place.display());
     }
 }
 
@@ -247,17 +242,15 @@ const WHOLE: &[(&str, std::ops::Range<usize>)] = &[
 #[test]
 fn a_truncated_file_is_never_changed() {
     let mut wrong = Vec::new();
-    for name in names(&cases()) {
+    for name in evidence::plugins() {
         let plugin = find(&name).expect("a plugin");
-        for case in names(&cases().join(&name)) {
-            let case = cases().join(&name).join(case);
+        for case in evidence::cases(&name) {
             wrong.extend(truncate(plugin, &context(&name, &case), &load(&case, "in")));
         }
     }
-    let pairs = cases().with_file_name("fixtures").join("pairs");
-    for name in names(&pairs) {
+    for (name, pair) in evidence::pairs() {
         let plugin = find(&name).expect("a plugin");
-        wrong.extend(truncate(plugin, &Context::new(EPOCH), &load(&pairs.join(name), "a")));
+        wrong.extend(truncate(plugin, &Context::new(EPOCH), &load(&pair, "a")));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

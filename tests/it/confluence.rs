@@ -6,7 +6,7 @@
 
 #![allow(clippy::ptr_arg)] // every row of the table has one signature
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proptest::prelude::*;
 use regex::bytes::{Captures, Regex};
@@ -17,34 +17,35 @@ use reprofix::tree::{Kind, Time};
 use sha1::{Digest, Sha1};
 
 use crate::cases::{EPOCH, run};
+use crate::evidence::folder;
 use crate::memtree::MemTree;
 
 /// What is free in one file.
 type Scramble = fn(&mut Dice, &Path, &mut Vec<u8>);
 
-/// Plugin, its options, where the input stands below `tests`, and what is free.
+/// Plugin, its options, where the input is below `tests/plugins`, and what is free.
 type Row = (&'static str, &'static [(&'static str, &'static str)], &'static str, Scramble);
 
 const SCRAMBLED: &[Row] = &[
-    ("machine-state", &[], "fixtures/pairs/machine-state/a", anything),
-    ("random-ids", &[], "fixtures/pairs/random-ids/a", keys),
-    ("dnf-state", &[], "fixtures/pairs/dnf-state/a", anything),
-    ("build-traces", &[], "fixtures/pairs/build-traces/a", state),
-    ("pycache", &[], "fixtures/pairs/pycache/a", bytecode),
-    ("pycache", &[("mode", "zero-mtime")], "fixtures/pairs/pycache/a", bytecode),
-    ("pycache", &[("mode", "unchecked-hash")], "fixtures/pairs/pycache/a", bytecode),
-    ("accounts", &[], "cases/accounts/order/in", accounts),
-    ("authselect", &[], "fixtures/pairs/authselect/a", authselect),
-    ("cacerts", &[], "fixtures/pairs/cacerts/a", keystore),
-    ("fontconfig", &[], "fixtures/pairs/fontconfig/a", fonts),
-    ("gio-modules", &[], "cases/gio-modules/order/in", lines),
-    ("gzip", &[], "fixtures/pairs/gzip/a", gzip),
-    ("zip", &[], "fixtures/pairs/zip/a", zip),
-    ("jar", &[], "fixtures/pairs/jar/a", zip),
-    ("ar", &[], "fixtures/pairs/ar/a", ar),
-    ("tar", &[], "fixtures/pairs/tar/a", tar),
-    ("javadoc", &[], "fixtures/pairs/javadoc/a", javadoc),
-    ("mtime", &[], "fixtures/pairs/gzip/a", |_, _, _| {}),
+    ("machine-state", &[], "machine-state/pair/a", anything),
+    ("random-ids", &[], "random-ids/pair/a", keys),
+    ("dnf-state", &[], "dnf-state/pair/a", anything),
+    ("build-traces", &[], "build-traces/pair/a", state),
+    ("pycache", &[], "pycache/pair/a", bytecode),
+    ("pycache", &[("mode", "zero-mtime")], "pycache/pair/a", bytecode),
+    ("pycache", &[("mode", "unchecked-hash")], "pycache/pair/a", bytecode),
+    ("accounts", &[], "accounts/cases/order/in", accounts),
+    ("authselect", &[], "authselect/pair/a", authselect),
+    ("cacerts", &[], "cacerts/pair/a", keystore),
+    ("fontconfig", &[], "fontconfig/pair/a", fonts),
+    ("gio-modules", &[], "gio-modules/cases/order/in", lines),
+    ("gzip", &[], "gzip/pair/a", gzip),
+    ("zip", &[], "zip/pair/a", zip),
+    ("jar", &[], "jar/pair/a", zip),
+    ("ar", &[], "ar/pair/a", ar),
+    ("tar", &[], "tar/pair/a", tar),
+    ("javadoc", &[], "javadoc/pair/a", javadoc),
+    ("mtime", &[], "gzip/pair/a", |_, _, _| {}),
 ];
 
 /// Plugins whose freedom is not in the bytes of one file, and the test that holds it.
@@ -54,6 +55,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("initramfs", "initramfs: orders, inodes, times and compressors of one set of files"),
     ("hwdb", "pairs: another --root moves every offset, which only the real tool can do"),
     ("xattrs", "xattrs: attributes are on real files only"),
+    ("modes", "modes: they come from the packages of a real root"),
 ];
 
 /// Random numbers, from one seed.
@@ -358,7 +360,7 @@ proptest! {
             for (option, value) in *options {
                 cx.options.insert(((*name).to_owned(), (*option).to_owned()), (*value).to_owned());
             }
-            let place: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", place].iter().collect();
+            let place = folder(place);
             let base = MemTree::load(&place, Time { sec: 0, nsec: 0 });
             let [mut a, mut b] = seeds.map(|seed| scrambled(&base, *scramble, seed));
             let notes = [run(plugin, &cx, &mut a), run(plugin, &cx, &mut b)];
@@ -385,7 +387,7 @@ fn no_plugin_is_forgotten() {
         let name = plugin.page().name;
         let scrambled = SCRAMBLED.iter().any(|row| row.0 == name);
         let elsewhere = ELSEWHERE.iter().any(|row| row.0 == name);
-        let pair = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pairs").join(name);
+        let pair = folder(name).join("pair");
         let explains = pair.join("explain-only").exists() || pair.join("report-only").exists();
         assert!(scrambled || elsewhere || explains, "{name}: nothing shows that it is confluent");
         assert!(!(scrambled && elsewhere), "{name}: it is in both tables");

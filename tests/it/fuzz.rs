@@ -45,6 +45,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("format/rpmdb", &["rpmdb_sqlite", "rpmdb_ndb", "rpmdb_bdb", "rpm-header", "dnf_history"]),
     ("format/selinux.rs", &["selinux"]),
     ("format/tar.rs", &["tar"]),
+    ("format/time.rs", &["zip", "image-words"]),
     ("format/zip", &["zip", "jar"]),
     ("disk/times.rs", &["fix-times"]),
     ("history", &[]), // our own database
@@ -56,10 +57,10 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("nightly/manifest.rs", &["nightly-manifest"]),
     ("nightly/procs.rs", &[]), // what the kernel says
     ("nightly/rebuild.rs", &["nightly-recipe", "nightly-manifest"]), // and a note of our own
-    ("opm/document.rs", &["opm-documents"]),
-    ("opm/index.rs", &["opm-pogreb"]),
-    ("opm/pogreb.rs", &["opm-pogreb"]),
-    ("opm/verify.rs", &["oci-config"]),
+    ("image/opm/document.rs", &["opm-documents"]),
+    ("image/opm/index.rs", &["opm-pogreb"]),
+    ("image/opm/pogreb.rs", &["opm-pogreb"]),
+    ("image/opm/verify.rs", &["oci-config"]),
     ("plugins/os_release.rs", &["os-release"]),
     ("plugins/treefile.rs", &["treefile"]),
     ("record/meta.rs", &["meta-json"]),
@@ -75,9 +76,9 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("source/ostree.rs", &["ostree-config", "ostree-ref"]),
     ("source/packed.rs", &["ostree-archive"]),
     ("source/spec.rs", &["image-words"]),
-    ("stacker/filesystem.rs", &["stacker-filesystem"]),
-    ("stacker/fix.rs", &["stacker-metadata"]),
-    ("stacker/metadata.rs", &["stacker-metadata"]),
+    ("image/stacker/filesystem.rs", &["stacker-filesystem"]),
+    ("image/stacker/fix.rs", &["stacker-metadata"]),
+    ("image/stacker/metadata.rs", &["stacker-metadata"]),
 ];
 
 /// What a file that parses has in it, tests aside.

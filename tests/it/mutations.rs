@@ -1,6 +1,6 @@
 //! No false "same", no false "explained": commits of real files in which one thing changes at random.
 //!
-//! The files are of the system that runs the test and of `fixtures/pairs`, where plugins act.
+//! The files are of the system that runs the test and the plugins' pairs, where plugins act.
 //! libostree itself writes every commit, and says at the end that all of them are sound.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,9 +100,8 @@ fn real_files() -> Items {
             }
         }
     }
-    let pairs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pairs");
-    for name in crate::cases::names(&pairs) {
-        let side = pairs.join(name).join("a");
+    for (_, pair) in crate::evidence::pairs() {
+        let side = pair.join("a");
         for path in walkdir::WalkDir::new(&side).into_iter().map(|e| e.unwrap().into_path()) {
             let Some(item) = load(&path) else { continue };
             items.entry(path.strip_prefix(&side).unwrap().to_owned()).or_insert(item);

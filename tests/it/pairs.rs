@@ -1,4 +1,4 @@
-//! Two runs of the real tool: `tests/fixtures/pairs/PLUGIN/{a,b}`, made by the `make` beside them.
+//! Two runs of the real tool: `tests/plugins/PLUGIN/pair/{a,b}`, made by the `make` beside them.
 //!
 //! The two sides differ, the plugin explains the difference, and makes them equal. A plugin that
 //! can only report says so on both sides (`report-only` beside them); one that only explains
@@ -11,22 +11,20 @@ use reprofix::normal::File;
 use reprofix::plugins::{REGISTRY, find};
 use reprofix::tree::Tree;
 
-use crate::cases::{EPOCH, names, run};
+use crate::cases::{EPOCH, run};
+use crate::evidence::{folder, pairs};
 use crate::memtree::MemTree;
 
-fn pairs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pairs")
-}
-
 fn load(plugin: &str, side: &str) -> MemTree {
-    crate::cases::load(&pairs().join(plugin), side)
+    crate::cases::load(&folder(plugin).join("pair"), side)
 }
 
 /// Plugins without a pair here, and where theirs is.
-const ELSEWHERE: [(&str, &str); 3] = [
+const ELSEWHERE: [(&str, &str); 4] = [
     ("dnf-history", "its normal form needs the rpmdb beside it: cases/dnf-history, made by dnf"),
     ("rpmdb", "fixtures/rpmdb/{sqlite,ndb,bdb}/{one,rev}, made by rpm"),
     ("xattrs", "fixtures/xattrs: dumps, since a checkout has no attributes"),
+    ("modes", "modes: modes that a checkout does not keep"),
 ];
 
 #[test]
@@ -34,16 +32,16 @@ fn every_plugin_has_a_pair() {
     for plugin in REGISTRY {
         let name = plugin.page().name;
         let elsewhere = ELSEWHERE.iter().any(|(plugin, _)| *plugin == name);
-        let script = pairs().join(name).join("make");
+        let script = folder(name).join("pair/make");
         assert_ne!(script.is_file(), elsewhere, "{name}: {}", script.display());
     }
 }
 
 #[test]
 fn what_the_real_tool_made_twice_becomes_one() {
-    let plugins = names(&pairs());
-    assert!(!plugins.is_empty());
-    for name in plugins {
+    let pairs = pairs();
+    assert!(!pairs.is_empty());
+    for (name, pair) in pairs {
         let plugin = find(&name).unwrap_or_else(|| panic!("pairs/{name}: no such plugin"));
         let cx = Context::new(EPOCH);
         let (mut a, mut b) = (load(&name, "a"), load(&name, "b"));
@@ -54,11 +52,11 @@ fn what_the_real_tool_made_twice_becomes_one() {
             assert!(!said.is_empty(), "pairs/{name}: {} is not explained", path.display());
         }
         let notes = (run(plugin, &cx, &mut a), run(plugin, &cx, &mut b));
-        if pairs().join(&name).join("report-only").exists() {
+        if pair.join("report-only").exists() {
             assert!(differing.iter().all(|p| notes.0.contains_key(p) && notes.1.contains_key(p)));
             continue;
         }
-        if pairs().join(&name).join("explain-only").exists() {
+        if pair.join("explain-only").exists() {
             let left = (load(&name, "a"), load(&name, "b"));
             assert!(left == (a, b), "pairs/{name}: changed");
             assert!(notes.0.is_empty() && notes.1.is_empty(), "pairs/{name}: {notes:?}");
@@ -87,18 +85,18 @@ fn explain(plugin: &str, (a, b): (&MemTree, &MemTree), path: &Path) -> Vec<Strin
 /// What is said of the real pairs, word for word.
 #[test]
 fn explanations_name_the_field_that_differs() {
-    let mut said = String::new();
-    for name in names(&pairs()) {
+    for (name, pair) in pairs() {
+        let mut said = String::new();
         let (a, b) = (load(&name, "a"), load(&name, "b"));
         for path in differing(&a, &b) {
             for line in explain(&name, (&a, &b), &path) {
-                said += &format!("{name}: {}: {line}\n", path.display());
+                said += &format!("{}: {line}\n", path.display());
             }
         }
+        let golden = pair.with_file_name("explained");
+        if std::env::var_os("REPROFIX_BLESS").is_some() {
+            std::fs::write(&golden, &said).expect("writable");
+        }
+        assert_eq!(said, std::fs::read_to_string(&golden).unwrap_or_default(), "{name}");
     }
-    let golden = pairs().with_file_name("pairs.explained");
-    if std::env::var_os("REPROFIX_BLESS").is_some() {
-        std::fs::write(&golden, &said).expect("writable");
-    }
-    assert_eq!(said, std::fs::read_to_string(&golden).unwrap_or_default());
 }

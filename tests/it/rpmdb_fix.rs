@@ -333,7 +333,7 @@ fn killed_at_any_instant_a_database_with_a_log_holds_the_same_packages() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("var/lib/rpm");
         fs::create_dir_all(&place).unwrap();
-        let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/rpmdb/log/in");
+        let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plugins/rpmdb/cases/log/in");
         for file in fs::read_dir(case.join("var/lib/rpm")).unwrap() {
             let file = file.unwrap();
             fs::copy(file.path(), place.join(file.file_name())).unwrap();
@@ -351,7 +351,8 @@ fn killed_at_any_instant_a_database_with_a_log_holds_the_same_packages() {
 /// quotation.
 #[test]
 fn killed_at_any_instant_a_history_keeps_to_its_database() {
-    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/dnf-history/dnf4/in");
+    let case =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plugins/dnf-history/cases/dnf4/in");
     let history = Path::new("var/lib/dnf/history.sqlite");
     let start = || {
         let dir = tempfile::tempdir().unwrap();

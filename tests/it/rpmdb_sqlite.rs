@@ -130,7 +130,7 @@ fn packages_are_found_without_sqlite_too() {
 
 #[test]
 fn of_several_faults_the_same_one_is_told_whatever_the_threads() {
-    let path = "tests/cases/rpmdb/refused/in/usr/lib/sysimage/rpm/rpmdb.sqlite";
+    let path = "tests/plugins/rpmdb/cases/refused/in/usr/lib/sysimage/rpm/rpmdb.sqlite";
     let faulty = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     let said = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -332,7 +332,8 @@ fn the_version_of_sqlite_in_between_does_not_matter() {
 /// SQLite would read.
 #[test]
 fn every_prefix_of_a_log_is_what_sqlite_reads_or_refused() {
-    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/rpmdb/log/in/var/lib/rpm");
+    let case =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plugins/rpmdb/cases/log/in/var/lib/rpm");
     let load = |name: &str| fs::read(case.join(name)).unwrap();
     let (db, wal) = (load("rpmdb.sqlite"), load("rpmdb.sqlite-wal"));
     let mut seen: BTreeMap<usize, usize> = BTreeMap::new();

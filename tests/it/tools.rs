@@ -8,19 +8,24 @@ use std::process::Command;
 
 use reprofix::plugins::{REGISTRY, find};
 
+use crate::evidence::{self, folder};
 use crate::memtree::Node;
 
 /// Plugin, the files of its cases (all that end so), the reader and its arguments (`{}` the file).
 const READERS: &[(&str, &str, &[&str])] = &[
-    ("cacerts/jks", "cacerts", &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"]),
-    ("tar/tools", ".tar", &["tar", "tvf", "{}"]),
-    ("gzip/tools", ".gz", &["gzip", "-t", "{}"]),
-    ("zip/tools", ".zip", &["unzip", "-tq", "{}"]),
-    ("jar/tools", ".jar", &["unzip", "-tq", "{}"]),
-    ("jar/tools", ".jar", &["jar", "tf", "{}"]),
-    ("ar/tools", "libtwo.a", &["nm", "-s", "{}"]),
-    ("ar/tools", "libtwo.a", &["ar", "t", "{}"]),
-    ("ld-cache/real", "ld.so.cache", &["ldconfig", "-p", "-C", "{}"]),
+    (
+        "cacerts/cases/jks",
+        "cacerts",
+        &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"],
+    ),
+    ("tar/cases/tools", ".tar", &["tar", "tvf", "{}"]),
+    ("gzip/cases/tools", ".gz", &["gzip", "-t", "{}"]),
+    ("zip/cases/tools", ".zip", &["unzip", "-tq", "{}"]),
+    ("jar/cases/tools", ".jar", &["unzip", "-tq", "{}"]),
+    ("jar/cases/tools", ".jar", &["jar", "tf", "{}"]),
+    ("ar/cases/tools", "libtwo.a", &["nm", "-s", "{}"]),
+    ("ar/cases/tools", "libtwo.a", &["ar", "t", "{}"]),
+    ("ld-cache/cases/real", "ld.so.cache", &["ldconfig", "-p", "-C", "{}"]),
 ];
 
 /// Who reads what the other plugins leave: the test, by file and name, or why nobody needs to.
@@ -48,6 +53,7 @@ const READ_ELSEWHERE: &[(&str, Proof)] = &[
     ("locale-archive", Proof::Unwritten),
     ("machine-state", Proof::Removed),
     ("mime-cache", Proof::Unwritten),
+    ("modes", Proof::Test("modes", "packaged_modes_come_back_and_no_other_is_invented")),
     ("mtime", Proof::Unwritten),
     ("os-release", Proof::Unwritten),
     ("pycache", Proof::Test("pyc", "python_loads_the_normal_form_as_equal_code")),
@@ -92,8 +98,7 @@ fn every_plugin_has_its_reader() {
             Proof::Bed(program) => assert!(root.join(program).exists(), "{name}: no {program}"),
             // What never changes in a golden case and a pair is never written.
             Proof::Unwritten => {
-                for case in crate::cases::names(&cases().join(name)) {
-                    let case = cases().join(name).join(case);
+                for case in evidence::cases(name) {
                     let side = |side: &str| crate::cases::load(&case, side).0;
                     let (before, after) = (side("in"), side("out"));
                     let same = |path| before.get(path).map(|n: &Node| &n.data);
@@ -108,7 +113,7 @@ fn every_plugin_has_its_reader() {
 
 #[test]
 fn pwck_accepts_clamped_days() {
-    let shadow = cases().join("accounts/shadow/out/usr/etc/shadow");
+    let shadow = folder("accounts/cases/shadow/out/usr/etc/shadow");
     let text = std::fs::read_to_string(&shadow).expect("golden");
     let names = text.lines().filter_map(|line| line.split(':').next());
     let accounts: String = names.map(|name| format!("{name}:x:0:0::/:/bin/sh\n")).collect();
@@ -125,7 +130,7 @@ fn modprobe_finds_what_depmod_wrote() {
     let root = tempfile::tempdir().expect("a directory");
     let lib = root.path().join("lib");
     std::fs::create_dir(&lib).expect("made");
-    let modules = cases().join("depmod/real/out/usr/lib/modules");
+    let modules = folder("depmod/cases/real/out/usr/lib/modules");
     std::os::unix::fs::symlink(modules, lib.join("modules")).expect("linked");
     let dir = root.path().to_str().expect("UTF-8");
     let command = ["modprobe", "-d", dir, "-S", "6.1.0", "-D", "two"];
@@ -137,7 +142,7 @@ fn modprobe_finds_what_depmod_wrote() {
 /// systemd reads only the databases of the running system: in a sandbox the golden one is that.
 #[test]
 fn systemd_finds_the_same_in_the_hardware_database() {
-    let database = cases().join("hwdb/root/out/etc/udev/hwdb.bin");
+    let database = folder("hwdb/cases/root/out/etc/udev/hwdb.bin");
     let database = database.to_str().expect("UTF-8");
     let sandbox = ["bwrap", "--ro-bind", "/", "/", "--tmpfs", "/etc/udev"];
     let query = ["systemd-hwdb", "query", "evdev:name:one1:"];
@@ -183,15 +188,11 @@ pub(crate) fn cached(path: &str) -> Option<PathBuf> {
     file.exists().then_some(file)
 }
 
-fn cases() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
-}
-
 #[test]
 fn the_real_readers_accept_every_golden_file() {
     for (case, ending, command) in READERS {
         let mut read = 0;
-        for found in walkdir::WalkDir::new(cases().join(case)).sort_by_file_name() {
+        for found in walkdir::WalkDir::new(folder(case)).sort_by_file_name() {
             let found = found.expect("a readable case");
             let path = found.path().to_str().expect("UTF-8");
             let is_out = path.contains("/out/") && path.ends_with(ending);
@@ -211,12 +212,12 @@ fn the_real_readers_accept_every_golden_file() {
 /// it is 0, as ostree has it.
 #[test]
 fn fontconfig_takes_the_clamped_cache_as_valid() {
-    let golden = "fontconfig/le64/out/usr/lib/fontconfig/cache";
+    let golden = "fontconfig/cases/le64/out/usr/lib/fontconfig/cache";
     let root = Path::new("/tmp/reprofix-fontconfig");
     let fonts = root.join("fonts");
     std::fs::create_dir_all(&fonts).expect("a fixed path, which is in the cache");
     std::fs::create_dir_all(root.join("cache")).expect("writable");
-    for found in std::fs::read_dir(cases().join(golden)).expect("golden") {
+    for found in std::fs::read_dir(folder(golden)).expect("golden") {
         let found = found.expect("an entry");
         std::fs::copy(found.path(), root.join("cache").join(found.file_name())).expect("copied");
     }

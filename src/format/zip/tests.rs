@@ -1,4 +1,4 @@
-//! Archives made here field by field; those of real tools are in `tests/cases`.
+//! Archives made here field by field; those of real tools are in `tests/plugins`.
 
 use proptest::prelude::*;
 

@@ -473,13 +473,8 @@ impl Pair {
         let open = |store: &Store, image: &Image, flat| -> anyhow::Result<_> {
             progress.phase("hashing", 0);
             let merkle = Dir::new(flat, &|| progress.advance(1))?;
-            Ok(crate::source::Subject {
-                name: format!("{} {}", store.path().display(), image.platform_name()),
-                merkle: Box::new(merkle),
-                commit: None,
-                recorded: None,
-                drops_owners: false,
-            })
+            let name = format!("{} {}", store.path().display(), image.platform_name());
+            Ok(crate::source::Subject::new(name, Box::new(merkle)))
         };
         let report = compare_opened(job, &open(store_a, a, x)?, &open(store_b, b, y)?, progress)?;
         differ |= !report.same;

@@ -217,3 +217,34 @@ fn members(file: &File) -> anyhow::Result<BTreeMap<Vec<u8>, Span>> {
     }
     Ok(members)
 }
+
+/// Whether an image is at `path`: a layout, or an archive that holds one as far as it can be read.
+pub fn is_image(path: &Path) -> bool {
+    match path.is_dir() {
+        true => path.join("index.json").is_file() && path.join("blobs").is_dir(),
+        false => is_archive(path).unwrap_or(false),
+    }
+}
+
+fn is_archive(path: &Path) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(false);
+    }
+    let span = Span { at: 0, size: metadata.len() };
+    let mut reader = Reader::new(Part { file: Arc::new(file), span });
+    for _ in 0..limits::ARCHIVE_MEMBERS {
+        let Some(member) = reader.next_member()? else { return Ok(false) };
+        let path = &*member.path;
+        let docker = path == b"manifest.json" && {
+            let mut start = [0];
+            reader.read(&mut start)? == 1 && start == *b"["
+        };
+        if docker || path == b"oci-layout" || path.starts_with(b"blobs/sha256/") {
+            return Ok(true);
+        }
+        reader.seek_content();
+    }
+    Ok(false)
+}

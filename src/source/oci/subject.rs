@@ -21,9 +21,9 @@ pub struct Subject {
 }
 
 /// What a user may write before a path.
-const PREFIXES: [&str; 3] = ["oci:", "oci-archive:", "docker-archive:"];
+pub const PREFIXES: [&str; 3] = ["oci:", "oci-archive:", "docker-archive:"];
 /// Where images are that are not read in place, by the prefixes of container tools.
-const ELSEWHERE: [&str; 6] =
+pub const ELSEWHERE: [&str; 6] =
     ["docker://", "docker-daemon:", "containers-storage:", "atomic:", "sif:", "ostree://"];
 
 /// A path and the tag that may follow it after a colon.
@@ -36,19 +36,6 @@ fn split(text: &str) -> (&str, Option<&str>) {
 }
 
 impl Subject {
-    /// Whether `text` names an image: by its prefix, or because a layout or an archive stands
-    /// there. Nothing is read. A layout is one without its file `oci-layout`, too.
-    pub fn is_named_by(text: &str) -> bool {
-        let path = Path::new(split(text).0);
-        let layout = || path.join("index.json").is_file() && path.join("blobs").is_dir();
-        Self::is_prefixed(text) || path.is_file() || layout()
-    }
-
-    /// Whether `text` names an image by its prefix, one of an image elsewhere included.
-    pub fn is_prefixed(text: &str) -> bool {
-        PREFIXES.iter().chain(&ELSEWHERE).any(|prefix| text.starts_with(prefix))
-    }
-
     /// Opens `oci:PATH[:TAG]`, `oci-archive:PATH[:TAG]`, `docker-archive:PATH[:TAG]` or a bare
     /// path. `platform` is `OS/ARCHITECTURE[/VARIANT]`.
     pub fn open(text: &str, platform: Option<&str>) -> anyhow::Result<Self> {
