@@ -3,6 +3,7 @@
 //! Exit codes, everywhere: 0 the same, sound, done; 1 a finding; 2 it could not be done.
 
 mod check;
+mod composefs;
 mod config;
 mod explain;
 mod fix;
@@ -60,6 +61,7 @@ const COMMANDS: &[Command] = commands! {
     "nightly", nightly::Args, "Build every stream twice under varied conditions, compare, remember, show, tell";
     #[cfg(feature = "nightly")]
     "history", history::Args, "Look at the record of the nightly job";
+    "composefs", composefs::Args, "Compute the composefs digest that a sealed image must carry, and say why it does not";
     "opm", opm::Args, "Ask whether an operator catalog starts wherever it runs, and make one that does";
     "stacker", stacker::Args, "Ask whether stacker's next build mounts the layers it should, and drop what misleads it";
     "plugins", plugins::Args, "List the plugins";

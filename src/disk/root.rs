@@ -339,6 +339,19 @@ impl Tree for Root {
         }
     }
 
+    fn device(&self, path: &Path) -> io::Result<Option<u32>> {
+        let device = |stat: Stat| match stat.st_mode & 0o170_000 {
+            0o020_000 | 0o060_000 => {
+                let (major, minor) =
+                    (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+                // The kernel's `new_encode_dev`.
+                Some((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
+            }
+            _ => None,
+        };
+        Ok(self.stat(path)?.and_then(device))
+    }
+
     fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let Some(stat) = self.stat(path)? else { return Ok(Vec::new()) };
         let list = match Kind::of_mode(stat.st_mode) {

@@ -7,6 +7,7 @@ mod check;
 mod check_reports;
 mod check_subjects;
 mod compare;
+mod composefs;
 mod config;
 mod confluence;
 mod crowded;
