@@ -1,8 +1,8 @@
 //! Differences that follow another one: its cause is named once, and they stand under it.
 //!
 //! Three ways, each asked only of what nobody else explains: a file of a package whose version
-//! drifted follows the rpmdb; an owner whose number drifted follows `passwd` or `group`; a build-id
-//! link follows the binary that it leads to.
+//! drifted follows the rpmdb; an owner whose number drifted follows `passwd` or `group`; a link that is
+//! named after its target's build-id or hash follows that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -33,7 +33,18 @@ pub(crate) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2]) {
                 let names = names.get_or_insert_with(|| builds.map(|b| Accounts::of(b.tree)));
                 follows_account(explained, &roots, names)
             }),
-            Cause::Known { plugin: "build-ids", .. } => follows_binary(explained, &roots),
+            Cause::Known { plugin: "build-ids", .. } => {
+                follows_target(explained, &roots).map(|of| {
+                    let detail = "the link's name is the build-id of that binary";
+                    (of, Consequence::BuildId, detail.to_owned())
+                })
+            }
+            Cause::Known { plugin: "generated", .. } if is_hash(&explained.difference.path) => {
+                follows_target(explained, &roots).map(|of| {
+                    let detail = "the link's name is a hash of that certificate";
+                    (of, Consequence::Checksum, detail.to_owned())
+                })
+            }
             _ => None,
         };
         if let Some((of, how, detail)) = cause {
@@ -141,16 +152,25 @@ fn follows_account(explained: &Explained, roots: &Roots, names: &[Accounts; 2]) 
     }
 }
 
-/// A link whose target differs too.
-fn follows_binary(explained: &Explained, roots: &Roots) -> Follows {
+/// Whether a name is the hash of a certificate and a number: 8 hexadecimal digits, a dot, a digit.
+fn is_hash(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).and_then(|name| name.split_once('.'));
+    name.is_some_and(|(hash, number)| {
+        hash.len() == 8
+            && hash.bytes().all(|b| b.is_ascii_hexdigit())
+            && number.bytes().all(|b| b.is_ascii_digit())
+    })
+}
+
+/// What a link leads to, if that differs too.
+fn follows_target(explained: &Explained, roots: &Roots) -> Option<PathBuf> {
     let difference = &explained.difference;
     let target = |side: &Option<Side>| {
         let target = side.as_ref()?.target.as_deref()?;
         let of = below_root(&difference.path, target)?;
         roots.files.contains(&of).then_some(of)
     };
-    let of = target(&difference.a).or_else(|| target(&difference.b))?;
-    Some((of, Consequence::BuildId, "the link's name is the build-id of that binary".to_owned()))
+    target(&difference.a).or_else(|| target(&difference.b))
 }
 
 /// Where a link leads by its text alone; `None` if that is above the root.

@@ -10,6 +10,7 @@ mod compare;
 mod composefs;
 mod config;
 mod confluence;
+mod crowded;
 #[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
