@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::follow::Move;
 use super::{Change, Difference, Expected, Look, Side};
 use super::{follow, generic};
 use crate::format::ostree::{Attrs, Checksum};
@@ -51,8 +52,8 @@ pub struct Explained {
     pub expected: Option<Arc<Expected>>,
     /// Both contents side by side, if that was asked for.
     pub look: Option<Look>,
-    /// The names that `fix` moves with this path: old and new.
-    pub moves: Vec<(PathBuf, PathBuf)>,
+    /// The names that `fix` moves with this path.
+    pub moves: Vec<Move>,
 }
 
 /// One side of a comparison: its content, and the plugins as they are in force for it.
@@ -103,7 +104,7 @@ impl Explainer<'_> {
             });
         }
         let judged = a.iter().chain(&b);
-        let moves = judged.flat_map(|j| follow::moves(&j.normal.form)).collect();
+        let moves = judged.flat_map(|j| follow::moves(&j.normal)).collect();
         Ok(Explained { difference, cause, details, expected: None, look: None, moves })
     }
 
@@ -282,8 +283,8 @@ fn attrs(judged: &Judged<'_>) -> Attrs {
 
 /// Finds, among `all`, names that follow a checksum, the differences that are the same two objects as
 /// one before, and directories that cannot go because something in them stays.
-pub fn relate(all: &mut [Explained]) {
-    follow::follow(all);
+pub fn relate(all: &mut [Explained], plugins: &[&dyn Plugin]) {
+    follow::follow(all, plugins);
     keep_needed_directories(all);
     let mut first: BTreeMap<(Checksum, Checksum), PathBuf> = BTreeMap::new();
     for explained in all {

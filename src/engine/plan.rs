@@ -173,6 +173,9 @@ pub fn plan(
     Ok(plan)
 }
 
+/// A name that a plugin reports, and who gives it which time.
+type Reported<'e> = (&'e Entry, &'static str, Option<(&'static str, Time)>);
+
 /// What one inode comes to.
 #[derive(Default)]
 struct Judged {
@@ -189,7 +192,7 @@ fn judge(
 ) -> io::Result<Judged> {
     let mut out = Judged::default();
     let mut stays: Vec<(&Entry, Normal)> = Vec::new();
-    let mut reported: Vec<(&Entry, &'static str, Option<Time>)> = Vec::new();
+    let mut reported: Vec<Reported<'_>> = Vec::new();
     for &entry in names {
         // A name that no plugin wants follows its inode; a wanted one may go on its own.
         if names.len() > 1 && !chain.wants(entry) {
@@ -241,9 +244,9 @@ fn merge(mut stays: Vec<(&Entry, Normal)>) -> Option<(&Entry, Normal)> {
     (!stays.is_empty()).then(|| stays.swap_remove(content))
 }
 
-/// A change of time alone, asked for by the plugin for times.
-fn touch(entry: &Entry, time: Time) -> Change {
-    let (path, links, plugins) = (entry.path.clone(), Vec::new(), vec!["mtime"]);
+/// A change of time alone.
+fn touch(entry: &Entry, (plugin, time): (&'static str, Time)) -> Change {
+    let (path, links, plugins) = (entry.path.clone(), Vec::new(), vec![plugin]);
     Change { path, links, plugins, action: Action::Touch, mtime: Some(time) }
 }
 
@@ -273,7 +276,13 @@ fn change(entry: &Entry, links: Vec<PathBuf>, normal: Normal, kept: &AtomicUsize
         Form::Steps(steps) => Action::Steps(steps),
         Form::Kept | Form::Removed => Action::Touch,
     };
-    Change { path: entry.path.clone(), links, plugins: normal.by, action, mtime: normal.mtime }
+    Change {
+        path: entry.path.clone(),
+        links,
+        plugins: normal.by,
+        action,
+        mtime: normal.mtime.map(|m| m.1),
+    }
 }
 
 /// `old` is the content before, where it may be patched in place.
