@@ -20,11 +20,11 @@ OUTPUT = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # Composes need root: mounts, device nodes, chroot.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
 SHELL_SCRIPTS := benches/oci-verify hooks/rebuilderd/backend hooks/rebuilderd/diffoscope tests/e2e/schedulers \
-	hooks/postprocess hooks/finalize hooks/dracut/*.sh .ci/run tests/e2e/circumstances tests/e2e/deps \
+	hooks/postprocess hooks/finalize treefiles/finalize.d/90-reprofix hooks/dracut/*.sh .ci/run tests/e2e/circumstances tests/e2e/deps \
 	tests/e2e/install tests/e2e/real-download tests/e2e/static-binary
-PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/flows tests/e2e/rebuilderd tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
+PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/flows tests/e2e/recipes tests/e2e/rpm-ostree tests/e2e/rebuilderd tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
 	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/check benches/peers benches/rpmdb benches/rpmdb-database fuzz/all fuzz/seeds \
-	tests/e2e/initramfs tests/e2e/generators benches/initramfs
+	tests/e2e/initramfs tests/e2e/generators tests/e2e/image-oracle tests/e2e/layer-oracle benches/initramfs
 
 .PHONY: all build demo test bed initramfs nightly demo-nightly rebuilderd bench-nightly bench static install deps lint lint-scripts clean
 
@@ -128,7 +128,9 @@ install:
 		hooks/nightly/github-workflow.yml hooks/nightly/cronjob.yaml
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/treefiles treefiles/reprofix.yaml \
 		treefiles/initramfs.yaml
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/dracut hooks/dracut/*
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/reprofix/treefiles/finalize.d treefiles/finalize.d/90-reprofix
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/dracut hooks/dracut/module-setup.sh
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/dracut hooks/dracut/95-reproducible.conf
 
 clean:
 	$(CARGO) clean

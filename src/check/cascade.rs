@@ -100,6 +100,7 @@ mod tests {
             difference,
             cause,
             details: Vec::new(),
+            equal_but_for_mode: false,
             expected: None,
             look: None,
             moves: Vec::new(),

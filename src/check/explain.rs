@@ -48,6 +48,8 @@ pub struct Explained {
     pub cause: Cause,
     /// What exactly differs, one phrase a line.
     pub details: Vec<String>,
+    /// Whether both normal forms are equal but for permission bits.
+    pub equal_but_for_mode: bool,
     /// The entry of the expectations file that covers it.
     pub expected: Option<Arc<Expected>>,
     /// Both contents side by side, if that was asked for.
@@ -103,9 +105,19 @@ impl Explainer<'_> {
                 _ => self.content(&difference, a.as_ref(), b.as_ref())?,
             });
         }
+        let equal_but_for_mode =
+            a.as_ref().zip(b.as_ref()).is_some_and(|(x, y)| same(x, y, |attrs| attrs.mode = 0));
         let judged = a.iter().chain(&b);
         let moves = judged.flat_map(|j| follow::moves(&j.normal)).collect();
-        Ok(Explained { difference, cause, details, expected: None, look: None, moves })
+        Ok(Explained {
+            difference,
+            cause,
+            details,
+            equal_but_for_mode,
+            expected: None,
+            look: None,
+            moves,
+        })
     }
 
     /// What the plugins say of the inside of two files that `fix` makes equal.
@@ -123,8 +135,7 @@ impl Explainer<'_> {
     /// The plugins that act on either side, in registry order.
     fn acting(&self, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Vec<&'static str> {
         let acts = |j: &Judged<'_>| {
-            let stripped = j.normal.xattrs.as_ref().map(|(plugin, _)| *plugin);
-            j.normal.by.iter().copied().chain(stripped).collect::<Vec<_>>()
+            j.normal.by.iter().copied().chain(j.normal.metadata()).collect::<Vec<_>>()
         };
         let by: BTreeSet<&'static str> = a.into_iter().chain(b).flat_map(acts).collect();
         let names = self.a.1.plugins.iter().map(|p| p.page().name);
@@ -262,22 +273,34 @@ fn equal(a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> bool {
     let (a, b) = (a.filter(|j| !j.gone), b.filter(|j| !j.gone));
     match (a, b) {
         (None, None) => true,
-        (Some(x), Some(y)) => {
-            let known = |j: &Judged<'_>| j.side.kind() != Kind::File || j.content.is_some();
-            attrs(x) == attrs(y)
-                && x.side.target == y.side.target
-                && known(x)
-                && known(y)
-                && x.content == y.content
-        }
+        (Some(x), Some(y)) => same(x, y, |_| ()),
         _ => false,
     }
+}
+
+/// Whether two normal forms that are there are equal in type, content, and in what `blur` leaves
+/// of owner, mode and attributes.
+fn same(x: &Judged<'_>, y: &Judged<'_>, blur: impl Fn(&mut Attrs)) -> bool {
+    let known = |j: &Judged<'_>| j.side.kind() != Kind::File || j.content.is_some();
+    let [left, right] = [x, y].map(|side| {
+        let mut attrs = attrs(side);
+        blur(&mut attrs);
+        attrs
+    });
+    !(x.gone || y.gone)
+        && left == right
+        && x.side.kind() == y.side.kind()
+        && x.side.target == y.side.target
+        && known(x)
+        && known(y)
+        && x.content == y.content
 }
 
 /// Owner, mode and attributes in normal form.
 fn attrs(judged: &Judged<'_>) -> Attrs {
     let mut attrs = judged.side.attrs.clone();
     attrs.xattrs = judged.normal.xattrs_of(attrs.xattrs);
+    attrs.mode = judged.normal.mode_of(attrs.mode);
     attrs
 }
 

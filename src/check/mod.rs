@@ -14,6 +14,7 @@ pub(crate) mod explain;
 mod follow;
 mod generic;
 pub(crate) mod look;
+pub(crate) mod umask;
 
 pub use crate::tree::{Change, Difference, Side};
 pub use align::{Pair, align};

@@ -161,6 +161,9 @@ struct Choice {
     /// Run only this plugin (may be repeated).
     #[arg(long, value_name = "NAME")]
     plugin: Vec<String>,
+    /// Run this plugin too, though it is off by default (may be repeated).
+    #[arg(long, value_name = "NAME")]
+    with: Vec<String>,
     /// Do not run this plugin (may be repeated).
     #[arg(long, value_name = "NAME")]
     skip: Vec<String>,
@@ -180,6 +183,7 @@ impl Choice {
         crate::config::Flags {
             epoch: self.source_date_epoch.clone(),
             plugin: self.plugin.clone(),
+            with: self.with.clone(),
             skip: self.skip.clone(),
             keep: self.keep.clone(),
             set: self.set.clone(),

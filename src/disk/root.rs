@@ -134,6 +134,12 @@ impl Root {
         Folder(dir).set_mtime(name, mtime)
     }
 
+    /// Sets the permission bits of the file or directory at `path`; a symbolic link has none.
+    pub fn set_mode(&self, path: &Path, bits: u32) -> io::Result<()> {
+        let fd = self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        Ok(rustix::fs::fchmod(&fd, rustix::fs::Mode::from_raw_mode(bits & 0o7777))?)
+    }
+
     /// Takes these extended attributes away from whatever stands at `path`, a symbolic link itself
     /// included. One that is not there is no error.
     pub fn remove_xattrs(&self, path: &Path, names: &[Vec<u8>]) -> io::Result<()> {

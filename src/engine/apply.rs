@@ -72,7 +72,7 @@ impl Job<'_> {
         }
         self.removals(plan)?;
         for change in &plan.changes {
-            self.xattrs(change).map_err(|e| at(&change.path, &e))?;
+            self.metadata(change).map_err(|e| at(&change.path, &e))?;
         }
         self.touch_files(plan)?;
         let raced = plan.changes.iter().zip(changed).filter(|(_, changed)| !changed);
@@ -98,9 +98,11 @@ impl Job<'_> {
                     [&change.path].into_iter().chain(&change.links).cloned().collect();
                 disk::replace(self.root, &names, stamp, &mut content.reader(), mtime)
             }
-            Action::Remove { .. } | Action::Steps(_) | Action::Xattrs(_) | Action::Touch => {
-                Ok(true)
-            }
+            Action::Remove { .. }
+            | Action::Steps(_)
+            | Action::Xattrs(_)
+            | Action::Mode(_)
+            | Action::Touch => Ok(true),
         }
     }
 
@@ -169,9 +171,12 @@ impl Job<'_> {
         Ok(disk::Member { names, stamp: Stamp::of(&stat), bytes, mtime })
     }
 
-    /// Takes attributes away, after content and names are what they will be.
-    fn xattrs(&self, change: &Change) -> io::Result<()> {
-        let Action::Xattrs(gone) = &change.action else { return Ok(()) };
+    /// Takes attributes away and sets permission bits, after content and names are what they will
+    /// be.
+    fn metadata(&self, change: &Change) -> io::Result<()> {
+        if !change.action.is_of_metadata() {
+            return Ok(());
+        }
         let all = [&change.path].into_iter().chain(&change.links);
         let mut inodes: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
         for path in all {
@@ -181,27 +186,33 @@ impl Job<'_> {
             }
         }
         for names in inodes.values() {
-            self.inode_xattrs(names, gone)?;
+            let Some(path) = self.own(names)? else { continue };
+            match &change.action {
+                Action::Xattrs(gone) => self.root.remove_xattrs(path, gone)?,
+                Action::Mode(bits) => self.root.set_mode(path, *bits)?,
+                _ => {}
+            }
         }
         Ok(())
     }
 
-    /// An inode with names outside the tree keeps its attributes: ours get a new one first.
-    fn inode_xattrs(&self, names: &[PathBuf], gone: &[Vec<u8>]) -> io::Result<()> {
-        let Some(first) = names.first() else { return Ok(()) };
-        let Some(stat) = self.root.stat(first)? else { return Ok(()) };
+    /// The first of the names of one inode, if its metadata may change: one with names outside the
+    /// tree keeps it, and ours get a new inode first.
+    fn own<'p>(&self, names: &'p [PathBuf]) -> io::Result<Option<&'p Path>> {
+        let Some(first) = names.first() else { return Ok(None) };
+        let Some(stat) = self.root.stat(first)? else { return Ok(None) };
         let shared = stat.st_nlink as usize > names.len();
         match Kind::of_mode(stat.st_mode) {
             Kind::File if shared => {
-                let Some(mut content) = self.root.open_file(first)? else { return Ok(()) };
+                let Some(mut content) = self.root.open_file(first)? else { return Ok(None) };
                 let mtime = Root::entry(first, &stat).mtime.unwrap_or(Time { sec: 0, nsec: 0 });
                 let stamp = Stamp::of(&stat);
                 unchanged(disk::replace(self.root, names, stamp, &mut content, mtime)?)?;
             }
-            Kind::Symlink if shared => return Ok(()),
+            Kind::Symlink if shared => return Ok(None),
             _ => {}
         }
-        self.root.remove_xattrs(first, gone)
+        Ok(Some(first))
     }
 
     /// Files first, then directories from the deepest up.
@@ -326,7 +337,7 @@ fn touched_directories(plan: &Plan) -> BTreeSet<&Path> {
     };
     for change in &plan.changes {
         match &change.action {
-            Action::Rewrite { .. } | Action::Xattrs(_) => {
+            Action::Rewrite { .. } | Action::Xattrs(_) | Action::Mode(_) => {
                 above(&change.path);
                 change.links.iter().for_each(|p| above(p));
             }

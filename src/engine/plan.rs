@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::io;
+use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -64,8 +65,17 @@ pub enum Action {
     Steps(Vec<Step>),
     /// These extended attributes go. The inode's content and time may be another change.
     Xattrs(Vec<Vec<u8>>),
+    /// The permission bits become these. As for attributes, content and time may be another change.
+    Mode(u32),
     /// Only the modification time.
     Touch,
+}
+
+impl Action {
+    /// Whether attributes or permission bits change and nothing else.
+    pub fn is_of_metadata(&self) -> bool {
+        matches!(self, Action::Xattrs(_) | Action::Mode(_))
+    }
 }
 
 /// A path that a plugin knows and does not change.
@@ -209,10 +219,14 @@ fn judge(
             let (path, note) = (entry.path.clone(), note.clone());
             out.remarks.push(Remark { path, plugin, note });
         }
-        if let Some((plugin, gone)) = normal.xattrs.take() {
+        let attributes = normal.xattrs.take().map(|(plugin, gone)| (plugin, Action::Xattrs(gone)));
+        let mode = normal.mode.take().map(|(plugin, bits)| (plugin, Action::Mode(bits)));
+        for (plugin, action) in attributes.into_iter().chain(mode) {
             // One inode, whatever its names: asked for once.
-            let there = out.changes.iter().any(|c| matches!(c.action, Action::Xattrs(_)));
-            (!there).then(|| out.changes.push(strip(names, entry, plugin, gone)));
+            let same = |c: &Change| discriminant(&c.action) == discriminant(&action);
+            if !out.changes.iter().any(same) {
+                out.changes.push(of_metadata(names, entry, plugin, action));
+            }
         }
         match (normal.is_removed(entry), &normal.form) {
             // It leaves the inode's other names: they follow their own plugins.
@@ -222,7 +236,7 @@ fn judge(
             (false, _) => stays.push((entry, normal)),
         }
     }
-    let leaves = out.changes.iter().filter(|c| !matches!(c.action, Action::Xattrs(_)));
+    let leaves = out.changes.iter().filter(|c| !c.action.is_of_metadata());
     let gone: BTreeSet<PathBuf> = leaves.map(|c| c.path.clone()).collect();
     if let Some((entry, normal)) = merge(stays) {
         // Where a plugin says that this name must not change, the name keeps the old inode.
@@ -250,10 +264,10 @@ fn touch(entry: &Entry, (plugin, time): (&'static str, Time)) -> Change {
     Change { path, links, plugins, action: Action::Touch, mtime: Some(time) }
 }
 
-/// Attributes that go from the inode of all these names.
-fn strip(names: &[&Entry], entry: &Entry, plugin: &'static str, gone: Vec<Vec<u8>>) -> Change {
+/// Attributes or permission bits of the inode of all these names.
+fn of_metadata(names: &[&Entry], entry: &Entry, plugin: &'static str, action: Action) -> Change {
     let links = names.iter().filter(|e| e.path != entry.path).map(|e| e.path.clone()).collect();
-    let (path, plugins, action) = (entry.path.clone(), vec![plugin], Action::Xattrs(gone));
+    let (path, plugins) = (entry.path.clone(), vec![plugin]);
     Change { path, links, plugins, action, mtime: None }
 }
 
@@ -325,7 +339,11 @@ fn drop_touches_of_removed(plan: &mut Plan) {
         match &change.action {
             Action::Remove { .. } => drop(going.insert(change.path.clone())),
             Action::Steps(steps) => going.extend(removed_by(steps)),
-            Action::Rewrite { .. } | Action::Patch { .. } | Action::Xattrs(_) | Action::Touch => {}
+            Action::Rewrite { .. }
+            | Action::Patch { .. }
+            | Action::Xattrs(_)
+            | Action::Mode(_)
+            | Action::Touch => {}
         }
     }
     plan.changes.retain(|c| c.action != Action::Touch || !going.contains(&c.path));

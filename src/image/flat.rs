@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
-use super::unpack::{Model, Node, Tree as Nodes, unpack};
+use super::unpack::{Model, Node, Tree as Nodes, flatten, unpack};
 use crate::source::oci::tar::{Type, parent};
 use crate::source::oci::{Image, Keep, Layer, Store, layers};
 use crate::tree::{Entry, Kind, Tree, show};
@@ -32,7 +32,7 @@ impl Flat {
         let layers = layers(store, image, Keep::Spool)?;
         let mut nodes = match unpack(&layers, Model::Vfs) {
             Ok(nodes) => nodes,
-            Err(refusal) => match unpack(&layers, Model::Umoci) {
+            Err(refusal) => match flatten(&layers) {
                 Ok(nodes) => nodes,
                 Err(_) => bail!("layer {} at {}: {}", refusal.layer, refusal.path, refusal.why),
             },

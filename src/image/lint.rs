@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::unpack::{Model, Node, Refusal, Role, Tree, role, unpack};
+use super::unpack::{GLOBAL_HEADER, Model, Node, Refusal, Role, Tree, role, unpack};
 use super::{Findings, table};
 use crate::source::oci::tar::{Type, parent};
 use crate::source::oci::{Digest, Image, Keep, Layer, Subject, layers};
@@ -22,6 +22,8 @@ pub enum Rule {
     WhiteoutAndReadd,
     /// Two entries of one name in one layer.
     DuplicateEntry,
+    /// A global PAX header, whose records only some readers give to the members after it.
+    GlobalHeader,
     /// Anything else: a path through a symbolic link, a file where a directory was.
     Other,
 }
@@ -41,6 +43,10 @@ impl Rule {
             Rule::DuplicateEntry => {
                 "pack every name once; reprofix oci normalize keeps the last entry"
             }
+            Rule::GlobalHeader => {
+                "pack the layer without a global header (git archive and tar --format=pax write \
+                 them); reprofix oci normalize gives each member its own"
+            }
             Rule::Other => "pack the layer with paths as they are on disk, through no link",
         }
     }
@@ -51,6 +57,7 @@ impl Rule {
             Rule::WhiteoutInMissingParent => "whiteout in a directory without an entry",
             Rule::WhiteoutAndReadd => "whiteout and re-add in one layer",
             Rule::DuplicateEntry => "duplicate entry",
+            Rule::GlobalHeader => "global PAX header",
             Rule::Other => "unpacks differently",
         }
     }
@@ -115,6 +122,9 @@ fn linted(image: &Image, layers: &[Layer]) -> Linted {
     let outcomes = Outcomes { all: all.into() };
     let mut hits: BTreeMap<(usize, Vec<u8>), Hit> = BTreeMap::new();
     for (number, layer) in layers.iter().enumerate() {
+        if layer.has_globals {
+            hits.insert((number, GLOBAL_HEADER.into()), global_header(number, layer));
+        }
         for (path, rule) in suspects(layer) {
             let said = outcomes.at(rule, &path, number);
             let link = said.values().any(|said| said.starts_with("symlink"));
@@ -138,6 +148,24 @@ fn linted(image: &Image, layers: &[Layer]) -> Linted {
         platform: image.platform_name(),
         manifest: image.manifest.clone(),
         hits: hits.into_values().collect(),
+    }
+}
+
+/// What each unpacker makes of a global PAX header: by POSIX, and for tar, its records hold for all
+/// members after it.
+fn global_header(number: usize, layer: &Layer) -> Hit {
+    let ignored = "ignored: members go without what it says";
+    let said = |model| match model {
+        Model::Vfs | Model::Overlay => ignored.to_owned(),
+        Model::Umoci => "error: unknown type of member".to_owned(),
+    };
+    Hit {
+        rule: Rule::GlobalHeader,
+        path: GLOBAL_HEADER.to_owned(),
+        layer: number,
+        diff_id: layer.sums.diff_id.clone(),
+        outcomes: Model::ALL.map(|model| (model, said(model))).into(),
+        remedy: Rule::GlobalHeader.remedy(),
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Refusal {
     pub why: &'static str,
 }
 
+/// What a global PAX header is called where it shows.
+pub(super) const GLOBAL_HEADER: &str = "pax_global_header";
 const NO_DIRECTORY: &str = "its parent is not a directory";
 pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
 const WHITEOUT: &[u8] = b".wh.";
@@ -99,10 +101,24 @@ pub(super) fn role(path: &[u8]) -> Role {
     }
 }
 
+/// The tree that `layers` make by the image specification, lowest first: what all unpackers agree on
+/// where they do.
+pub fn flatten(layers: &[Layer]) -> Result<Tree, Refusal> {
+    let mut tree = Disk::new(layers);
+    for (number, layer) in layers.iter().enumerate() {
+        apply(&mut tree, number, layer, Model::Umoci)?;
+    }
+    Ok(tree.nodes)
+}
+
 /// The tree that `model` makes of `layers`, lowest first.
 pub fn unpack(layers: &[Layer], model: Model) -> Result<Tree, Refusal> {
     let mut tree = Disk::new(layers);
     for (number, layer) in layers.iter().enumerate() {
+        if model == Model::Umoci && layer.has_globals {
+            let (path, why) = (GLOBAL_HEADER.to_owned(), "it knows no global PAX headers");
+            return Err(Refusal { layer: number, path, why });
+        }
         if model != Model::Umoci {
             refuse_duplicates(number, layer)?;
         }

@@ -67,6 +67,8 @@ pub struct Normal {
     pub mtime: Option<(&'static str, Time)>,
     /// The extended attributes that go, and the plugin that says so.
     pub xattrs: Option<(&'static str, Vec<Vec<u8>>)>,
+    /// The permission bits it gets, and the plugin that says so.
+    pub mode: Option<(&'static str, u32)>,
     /// The plugins that change it, in the order they acted.
     pub by: Vec<&'static str>,
     /// The last plugin that answered with steps.
@@ -85,7 +87,18 @@ pub struct Normal {
 impl Normal {
     /// Whether `fix` would leave the path exactly as it is.
     pub fn is_kept(&self) -> bool {
-        self.form == Form::Kept && self.mtime.is_none() && self.xattrs.is_none()
+        self.form == Form::Kept && self.mtime.is_none() && self.metadata().next().is_none()
+    }
+
+    /// The plugins that change metadata other than times.
+    pub fn metadata(&self) -> impl Iterator<Item = &'static str> {
+        let attributes = self.xattrs.iter().map(|(plugin, _)| *plugin);
+        attributes.chain(self.mode.iter().map(|(plugin, _)| *plugin))
+    }
+
+    /// Type and permission bits of the normal form, where the path has these now.
+    pub fn mode_of(&self, now: u32) -> u32 {
+        self.mode.map_or(now, |(_, bits)| now & !0o7777 | bits)
     }
 
     /// The attributes of the normal form, where the path has these now.
@@ -205,6 +218,7 @@ impl<'a> State<'a> {
             form: Form::Kept,
             mtime: None,
             xattrs: None,
+            mode: None,
             by: Vec::new(),
             steps_by: None,
             notes: Vec::new(),
@@ -284,6 +298,10 @@ impl<'a> State<'a> {
                 self.normal.steps_by = Some(plugin);
                 self.steps(more);
             }
+            Verdict::Mode(bits) => {
+                self.normal.mode = Some((plugin, bits));
+                return;
+            }
         }
         self.normal.by.push(plugin);
     }
@@ -302,6 +320,7 @@ impl<'a> State<'a> {
         }
         self.normal.mtime = None;
         self.normal.xattrs = None;
+        self.normal.mode = None;
         self.gone = true;
     }
 

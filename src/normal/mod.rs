@@ -49,6 +49,11 @@ pub trait Plugin: Sync {
         Vec::new()
     }
 
+    /// Whether it asks [`Context::packages`] what is installed.
+    fn asks_packages(&self) -> bool {
+        false
+    }
+
     /// What differs inside two files, as they stand, whose normal forms are equal: for files that are
     /// trees themselves, where the plugin's name alone says too little. As [`Plugin::explain`].
     fn within(&self, _a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {

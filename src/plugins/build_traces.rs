@@ -27,6 +27,13 @@ static PAGE: Page = Page {
 static ROWS: &[Row] = &[
     Row::new("{tmp,var/tmp}/**", ANY, Action::Remove, "temporary: hier(7), tmpfiles.d(5)"),
     Row::new(
+        "usr/bin/reprofix-static",
+        FILE,
+        Action::Remove,
+        "our own program, which treefiles/reprofix.yaml adds and hooks/postprocess removes: still \
+         there if another postprocess-script ran in its place (docs/flows.md)",
+    ),
+    Row::new(
         "{etc,var}/.updated",
         FILE,
         Action::Remove,

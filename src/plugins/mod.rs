@@ -28,6 +28,7 @@ mod ld_cache;
 mod locale_archive;
 mod machine_state;
 mod mime_cache;
+mod modes;
 mod mtime;
 mod os_release;
 mod pycache;
@@ -77,6 +78,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &rpmdb::Rpmdb,
     &initramfs::Initramfs,
     &xattrs::Xattrs,
+    &modes::Modes,
     &mtime::Mtime,
 ];
 

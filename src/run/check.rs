@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, bail};
 use rayon::prelude::*;
 
 use crate::check::{
     Cause, Change, Diffoscope, Expectations, Explained, Explainer, Look, Side, align, cascade,
-    classify, diffoscope, expect, explain, look,
+    classify, diffoscope, expect, explain, look, umask,
 };
 use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Wanted, plan};
@@ -171,7 +171,7 @@ fn in_force(
 /// The packages of one tree, read when first asked for.
 struct Installed<'a> {
     tree: &'a dyn Tree,
-    packages: OnceLock<Packages>,
+    packages: OnceLock<Arc<Packages>>,
 }
 
 impl<'a> Installed<'a> {
@@ -181,8 +181,9 @@ impl<'a> Installed<'a> {
 
     /// A tree without a database that can be read has no packages: then nothing is spared, and
     /// nothing owned.
-    fn get(&self) -> &Packages {
+    fn get(&self) -> &Arc<Packages> {
         let load = || Packages::load(self.tree).ok().and_then(Result::ok).unwrap_or_default();
+        let load = || Arc::new(load());
         self.packages.get_or_init(load)
     }
 }
@@ -196,7 +197,8 @@ fn with_chain<T>(
 ) -> T {
     let payload =
         |entry: &Entry, content: &mut dyn Read| installed.get().is_payload(&entry.path, content);
-    let (plugins, cx) = (in_force.chain(), in_force.context());
+    let (plugins, mut cx) = (in_force.chain(), in_force.context());
+    cx.packages = in_force.asks_packages().then(|| installed.get().clone());
     let shipped: &Shipped<'_> = if job.deep { &nothing_shipped } else { &payload };
     f(Chain { plugins: &plugins, cx: &cx, shipped })
 }
@@ -237,6 +239,10 @@ fn differences(
     });
     let build = |tree, n: usize| cascade::Build { tree, owners: &owners[n] };
     cascade::drift(&mut all, &[build(left.tree(), 0), build(right.tree(), 1)], &in_force.chain());
+    umask::recognise(&mut all, &|path| {
+        let [a, b] = installed.each_ref().map(|side| side.get().mode(path));
+        a.filter(|_| a == b)
+    });
     Ok(all)
 }
 

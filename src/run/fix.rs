@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::StatVfsMountFlags;
@@ -51,10 +51,17 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     }
     let in_force = config::in_force(&job.flags, env::source_date_epoch(), &root)?;
     let mut report = empty_report(job, &root, &in_force);
-    let cx = in_force.context().scratch_in(root.path());
+    let mut cx = in_force.context().scratch_in(root.path());
     let entries = walked(job, &root, progress, &mut report)?;
-    let packages: OnceLock<Option<Packages>> = OnceLock::new();
-    let load = || packages.get_or_init(|| packages_of(&root, &entries)).as_ref();
+    let packages: OnceLock<Option<Arc<Packages>>> = OnceLock::new();
+    let load = || packages.get_or_init(|| packages_of(&root, &entries).map(Arc::new)).as_ref();
+    if in_force.asks_packages() {
+        cx.packages = load().filter(|packages| !packages.is_empty()).cloned();
+        if cx.packages.is_none() {
+            let what = "no rpm database that can be read: no mode is known, so none is restored";
+            report.warnings.push(what.to_owned());
+        }
+    }
     let shipped = |entry: &Entry, content: &mut dyn Read| {
         load().map_or(Ok(false), |packages| packages.is_payload(&entry.path, content))
     };

@@ -2,6 +2,7 @@
 
 mod difference;
 pub mod digest;
+mod umask;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use crate::format::time::Time;
 pub use difference::{Change, Difference, Side};
+pub use umask::Umask;
 
 /// What stands at a path. Anything that ostree cannot store is [`Kind::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -55,6 +55,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("initramfs", "initramfs: orders, inodes, times and compressors of one set of files"),
     ("hwdb", "pairs: another --root moves every offset, which only the real tool can do"),
     ("xattrs", "xattrs: attributes are on real files only"),
+    ("modes", "modes: they come from the packages of a real root"),
 ];
 
 /// Random numbers, from one seed.

@@ -125,7 +125,7 @@ impl Root {
     }
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         eprintln!("not run: dnf installs into a root as root only");

@@ -20,10 +20,11 @@ fn load(plugin: &str, side: &str) -> MemTree {
 }
 
 /// Plugins without a pair here, and where theirs is.
-const ELSEWHERE: [(&str, &str); 3] = [
+const ELSEWHERE: [(&str, &str); 4] = [
     ("dnf-history", "its normal form needs the rpmdb beside it: cases/dnf-history, made by dnf"),
     ("rpmdb", "fixtures/rpmdb/{sqlite,ndb,bdb}/{one,rev}, made by rpm"),
     ("xattrs", "fixtures/xattrs: dumps, since a checkout has no attributes"),
+    ("modes", "modes: modes that a checkout does not keep"),
 ];
 
 #[test]

@@ -53,6 +53,7 @@ const READ_ELSEWHERE: &[(&str, Proof)] = &[
     ("locale-archive", Proof::Unwritten),
     ("machine-state", Proof::Removed),
     ("mime-cache", Proof::Unwritten),
+    ("modes", Proof::Test("modes", "packaged_modes_come_back_and_no_other_is_invented")),
     ("mtime", Proof::Unwritten),
     ("os-release", Proof::Unwritten),
     ("pycache", Proof::Test("pyc", "python_loads_the_normal_form_as_equal_code")),

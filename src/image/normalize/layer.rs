@@ -29,6 +29,8 @@ pub struct Changes {
     pub taken_out: usize,
     /// Whether members changed places.
     pub sorted: bool,
+    /// Whether the records of a global PAX header became those of each member.
+    pub globals: bool,
 }
 
 /// A layer to be written.
@@ -78,7 +80,7 @@ pub(super) fn plan<'l>(
     below: &Disk<'_>,
     rules: Rules<'_>,
 ) -> anyhow::Result<Plan<'l>> {
-    let mut changes = Changes::default();
+    let mut changes = Changes { globals: layer.has_globals, ..Changes::default() };
     let files = resolve_links(layer);
     let mut named = last_of_each_name(layer, below, &mut changes)?;
     named.retain(|path, _| {
@@ -99,7 +101,13 @@ pub(super) fn plan<'l>(
             }
         }
         member.path = path.clone().into();
-        let origin = same_but_times(&member, &layer.members[index]).then_some(index);
+        // What a global header says is in no member's own: all are written anew.
+        let same = !layer.has_globals && same_but_times(&member, &layer.members[index]);
+        let origin = same.then_some(index);
+        if layer.has_globals {
+            // What was said of the archive (git names its commit there) is not said of each member.
+            member.records.remove(&b"comment"[..]);
+        }
         if origin.is_some() {
             member = layer.members[index].clone();
         }

@@ -103,6 +103,9 @@ impl LayerRow {
         if c.sorted {
             words.push("sorted".to_owned());
         }
+        if c.globals {
+            words.push("global PAX header dissolved".to_owned());
+        }
         if words.is_empty() { "compressed anew".to_owned() } else { words.join(", ") }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::document::documents;
 use super::tree::Directory;
 use super::verify::Places;
-use crate::image::unpack::{Model, unpack};
+use crate::image::unpack::flatten;
 use crate::source::oci::{Image, Keep, Subject, layers, limits};
 use crate::tree::Kind;
 
@@ -26,7 +26,7 @@ pub fn of_image(subject: &Subject, image: &Image) -> anyhow::Result<Option<BTree
     }
     let places = Places::of_image(subject, image)?;
     let layers = layers(&subject.store, image, Keep::Spool)?;
-    let tree = unpack(&layers, Model::Umoci)
+    let tree = flatten(&layers)
         .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;
     let configs = Directory::in_image(&places.configs, &tree, &layers)?;
     let configs = configs.with_context(|| format!("the image has no {}", places.configs))?;

@@ -11,7 +11,7 @@ use super::verify::{Format, Pair, Places, Verdict, in_layers};
 use super::{digest, index, pogreb};
 use crate::image::Findings;
 use crate::image::normalize::{Content, Lift, Normalized, Options, lifted};
-use crate::image::unpack::{Model, Tree, unpack};
+use crate::image::unpack::{Tree, flatten};
 use crate::source::oci::tar::{Member, Records, Type, parent};
 use crate::source::oci::{Image, Layer, Subject};
 use crate::tree::{Kind, Time};
@@ -87,7 +87,7 @@ fn catalog(
     let (Some(format), Some(before)) = (check.format, check.stored) else {
         bail!("{} holds no cache; {build}", places.cache);
     };
-    let tree = unpack(layers, Model::Umoci)
+    let tree = flatten(layers)
         .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;
     let pair = Pair::in_image(&places, &tree, layers)?;
     let roots = [&places.configs, &places.cache].map(|p| p.trim_matches('/').as_bytes().to_vec());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{CauseRow, Comparison, ExpectedRow, Metadata, Row, SideRow};
+use crate::check::umask;
 use crate::report::fix::bytes;
 use crate::report::next;
 use crate::text::shorten;
@@ -20,6 +21,11 @@ impl Comparison {
             );
         }
         for (title, rows) in self.groups() {
+            if title == Title::Umask && limit != usize::MAX {
+                // One cause, one line: hundreds of paths say no more.
+                let _ = writeln!(out, "\n{} {title}; --limit 0 lists them", paths(rows.len()));
+                continue;
+            }
             let _ = writeln!(out, "\n{} {title}", paths(rows.len()));
             for row in rows.iter().take(limit) {
                 row.write(&mut out);
@@ -108,6 +114,7 @@ pub(in crate::report) enum Title {
     Cascade,
     Known(&'static str),
     Unexplained,
+    Umask,
 }
 
 impl Title {
@@ -118,6 +125,7 @@ impl Title {
         match &row.cause {
             CauseRow::Fixed { plugins } => Title::Fixed(plugins.join(", ")),
             CauseRow::Cascade { .. } => Title::Cascade,
+            CauseRow::Known { plugin: umask::PLUGIN, .. } => Title::Umask,
             CauseRow::Known { plugin, .. } => Title::Known(plugin),
             CauseRow::Unexplained => Title::Unexplained,
         }
@@ -131,6 +139,7 @@ impl Title {
             Title::Cascade => "follows another".to_owned(),
             Title::Known(plugin) => format!("known to {plugin}"),
             Title::Unexplained => "unexplained".to_owned(),
+            Title::Umask => "another umask".to_owned(),
         }
     }
 
@@ -140,7 +149,7 @@ impl Title {
             Title::Expected => "expected",
             Title::Fixed(_) => "fixed",
             Title::Cascade => "cascade",
-            Title::Known(_) => "known",
+            Title::Known(_) | Title::Umask => "known",
             Title::Unexplained => "unexplained",
         }
     }
@@ -156,6 +165,7 @@ impl std::fmt::Display for Title {
             Title::Cascade => f.write_str("following another path"),
             Title::Known(plugin) => write!(f, "known to {plugin}, which cannot make them equal"),
             Title::Unexplained => f.write_str("unexplained"),
+            Title::Umask => f.write_str("of another mode, as under another umask"),
         }
     }
 }
@@ -175,6 +185,14 @@ impl Row {
         let _ = writeln!(out, "  {}  [{}] {sizes}{owner}", self.absolute(), changes.join(", "));
         for line in self.lines() {
             let _ = writeln!(out, "      {line}");
+        }
+    }
+
+    /// Whether its mode differs as under another umask, and its package has one of the two.
+    pub(in crate::report) fn has_packaged_mode(&self) -> bool {
+        match &self.cause {
+            CauseRow::Known { plugin: umask::PLUGIN, lines } => lines.len() > 1,
+            _ => false,
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Layer {
     pub members: Vec<Member>,
     /// For each member the SHA-256 of its content; of nothing unless it is a file.
     pub contents: Vec<Content>,
+    /// Whether it has a global PAX header, whose records the members after it have as their own.
+    pub has_globals: bool,
     /// The plain archive, in a temporary file without a name; only if it was asked for.
     spool: Option<Arc<File>>,
 }
@@ -123,11 +125,12 @@ fn read(plain: Plain, keep: Keep, room: &mut usize) -> anyhow::Result<Layer> {
         contents.push(content);
         members.push(member);
     }
+    let has_globals = reader.has_globals();
     // What follows the last member is part of the plain archive.
     io::copy(&mut tee, &mut io::sink())?;
     let Tee { plain, spool } = tee;
     let sums = plain.finish()?;
-    Ok(Layer { sums, members, contents, spool: spool.map(Arc::new) })
+    Ok(Layer { sums, members, contents, has_globals, spool: spool.map(Arc::new) })
 }
 
 /// Copies what is read into a file.

@@ -114,12 +114,14 @@ pub struct Reader<R> {
     content: u64,
     padding: u64,
     globals: Records,
+    has_globals: bool,
 }
 
 impl<R: Read> Reader<R> {
     /// Reads the archive in `inner` from its start.
     pub fn new(inner: R) -> Self {
-        Reader { inner, offset: 0, content: 0, padding: 0, globals: Records::new() }
+        let globals = Records::new();
+        Reader { inner, offset: 0, content: 0, padding: 0, globals, has_globals: false }
     }
 
     /// The next member, its content not yet read; `None` at the end of the archive.
@@ -139,6 +141,7 @@ impl<R: Read> Reader<R> {
             match block[156] {
                 b'x' => local.extend(records(&self.extension(at)?, at)?),
                 b'g' => {
+                    self.has_globals = true;
                     let records = records(&self.extension(at)?, at)?;
                     self.globals.extend(records);
                     check_globals(&self.globals, at)?;
@@ -153,6 +156,12 @@ impl<R: Read> Reader<R> {
                 }
             }
         }
+    }
+
+    /// Whether a global PAX header came by. Its records are those of all members after it, by POSIX;
+    /// the container tools written in Go know better, or nothing.
+    pub fn has_globals(&self) -> bool {
+        self.has_globals
     }
 
     /// The reader below, wherever it stands.
