@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::{Choice, Outcome};
 use crate::check::Diffoscope;
@@ -98,10 +98,8 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
-        if let Some(jobs) = self.jobs {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.get());
-            pool.build_global().context("starting threads")?;
-        }
+        super::use_threads(self.jobs)?;
+        super::writable(self.outputs())?;
         let job = Job {
             a: self.a.clone(),
             b: self.b.clone(),
@@ -137,6 +135,10 @@ impl Args {
         Ok(if compared.same() { Outcome::Same } else { Outcome::Finding })
     }
 
+    fn outputs(&self) -> [&Option<PathBuf>; 5] {
+        [&self.json, &self.html, &self.markdown, &self.sarif, &self.junit]
+    }
+
     /// Writes the forms that were asked for beside text and JSON.
     fn files(&self, report: &Comparison, limit: usize) -> Result<()> {
         if let Some(file) = &self.html {
@@ -166,8 +168,7 @@ impl Args {
             super::write_json(file, report)?;
         }
         let dash = Some(Path::new("-"));
-        let files = [&self.json, &self.html, &self.markdown, &self.sarif, &self.junit];
-        let taken = files.iter().any(|file| file.as_deref() == dash);
+        let taken = self.outputs().iter().any(|file| file.as_deref() == dash);
         if self.quiet || taken { Ok(()) } else { super::print(&human()) }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod ar;
 pub mod catalog;
+pub mod composefs;
 pub mod compress;
 pub mod cpio;
 pub(crate) mod cursor;

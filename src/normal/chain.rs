@@ -101,6 +101,12 @@ impl Normal {
         self.mode.map_or(now, |(_, bits)| now & !0o7777 | bits)
     }
 
+    /// Gives up time, attributes and mode; whether there was any of them to change.
+    pub(crate) fn take_metadata(&mut self) -> bool {
+        let (time, attributes, mode) = (self.mtime.take(), self.xattrs.take(), self.mode.take());
+        time.is_some() || attributes.is_some() || mode.is_some()
+    }
+
     /// The attributes of the normal form, where the path has these now.
     pub fn xattrs_of(&self, mut now: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
         if let Some((_, gone)) = &self.xattrs {

@@ -145,6 +145,9 @@ impl Tree for Own {
     fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         self.root.xattrs(path)
     }
+    fn device(&self, path: &Path) -> io::Result<Option<u32>> {
+        self.root.device(path)
+    }
 }
 
 fn unchanged(at: At<'_>, now: Checksum) -> io::Result<()> {

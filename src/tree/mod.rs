@@ -196,6 +196,12 @@ pub trait Tree: Sync {
 
     /// The extended attributes of `path`, sorted by name bytewise (names without a NUL).
     fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>>;
+
+    /// The number of the device node at `path`, as Linux's file systems store it in 32 bits; `None`
+    /// if there is none, or where the source holds none.
+    fn device(&self, _path: &Path) -> io::Result<Option<u32>> {
+        Ok(None)
+    }
 }
 
 /// The tree with nothing in it, not even a root: what a lone file stands in.

@@ -7,8 +7,10 @@ mod check;
 mod check_reports;
 mod check_subjects;
 mod compare;
+mod composefs;
 mod config;
 mod confluence;
+mod crowded;
 #[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
