@@ -66,7 +66,10 @@ bed: deps build
 	$(MAKE) static PROFILE=dev
 	$(AS_ROOT) tests/e2e/real
 
-initramfs: deps build
+target/boot-init: tests/e2e/boot-init.rs
+	rustc --edition 2024 -O -C target-feature=+crt-static -C strip=symbols -o $@ $<
+
+initramfs: deps build target/boot-init
 	$(AS_ROOT) tests/e2e/initramfs $(if $(FULL),--full)
 
 # The demo's checks without its prints; .ci/run runs it.

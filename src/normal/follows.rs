@@ -1,9 +1,9 @@
 //! Differences that follow from another one.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use crate::tree::Tree;
+use crate::tree::{Change, Difference, Side, Tree};
 
 /// The packages that own a path, as NEVRA.
 pub type Owners<'a> = dyn Fn(&Path) -> BTreeSet<String> + Sync + 'a;
@@ -20,6 +20,22 @@ pub struct Around<'a> {
     pub owners: [&'a Owners<'a>; 2],
 }
 
+impl Around<'_> {
+    /// Where a link that differs leads, if that differs in content too and the link in nothing but
+    /// its name or target.
+    pub fn target(&self, difference: &Difference) -> Option<PathBuf> {
+        let named = |change: &Change| {
+            matches!(change, Change::OnlyA | Change::OnlyB | Change::Target | Change::Content)
+        };
+        let leads = |side: &Option<Side>| {
+            let of = below_root(&difference.path, side.as_ref()?.target.as_deref()?)?;
+            self.contents.contains(&of).then_some(of)
+        };
+        let same = difference.changes.iter().all(named);
+        same.then(|| leads(&difference.a).or_else(|| leads(&difference.b))).flatten()
+    }
+}
+
 /// The difference that another one follows from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follows {
@@ -27,4 +43,34 @@ pub struct Follows {
     pub of: PathBuf,
     /// Why, as a lower-case phrase.
     pub why: String,
+}
+
+/// Where a link leads by its text alone; `None` if that is above the root.
+fn below_root(link: &Path, target: &Path) -> Option<PathBuf> {
+    let mut at = match target.is_absolute() {
+        true => PathBuf::new(),
+        false => link.parent()?.to_owned(),
+    };
+    for part in target.components() {
+        match part {
+            Component::Normal(name) => at.push(name),
+            Component::ParentDir if !at.pop() => return None,
+            _ => {}
+        }
+    }
+    Some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_where_their_text_says() {
+        let leads = |link: &str, target: &str| below_root(Path::new(link), Path::new(target));
+        let build_id = "usr/lib/.build-id/ab/cd";
+        assert_eq!(leads(build_id, "../../../bin/x"), Some("usr/bin/x".into()));
+        assert_eq!(leads(build_id, "/usr/bin/x"), Some("usr/bin/x".into()));
+        assert_eq!(leads("a", "../../x"), None);
+    }
 }

@@ -20,15 +20,18 @@ static PAGE: Page = Page {
     paths: "etc/passwd, etc/group, etc/shadow, etc/gshadow; usr/lib/passwd, usr/lib/group",
     varies: "The order of the lines, which is that in which scriptlets ran. The third field of each \
              line of etc/shadow: the day of the last change. The numbers that sysusers or useradd \
-             picked, by the order in which scriptlets ran.",
-    why: "useradd appends a line and writes today's day. A number that is not fixed in a sysusers.d \
+             picked, by the order in which scriptlets ran. The hash of a password, which is salted \
+             at random, so that one password gives another hash each time.",
+    why: "useradd appends a line and writes today's day; chpasswd and passwd take a new salt. A \
+          number that is not fixed in a sysusers.d \
           file is the next free one.",
     done: "passwd and group are sorted by number, shadow and gshadow by name. Lines of one number \
            keep their order, since the first of them names it; a file with lines for name services \
            (+, -) or comments keeps its order, since there it means something. A day later than \
            that of SOURCE_DATE_EPOCH becomes that day, for every account; earlier days, 0 (change \
            at next login) and an empty field (no ageing) stay. Numbers are never changed, since \
-           files in the tree carry them: what differs is named.",
+           files in the tree carry them: what differs is named. Hashes stay, and are never shown: \
+           set a password by a hash that is made once (`chpasswd -e`, `usermod -p`).",
     lost: "The order in which accounts were added; the day of the build: a password that expires \
            does so a little earlier.",
     upstream: "Locked accounts: fixed in rpm-ostree (issue 3174); shadow-utils honours \
@@ -39,6 +42,8 @@ static PAGE: Page = Page {
 };
 
 const SECONDS_A_DAY: u32 = 86_400;
+/// The field of a password, or of `x` where it is in the shadow file.
+const PASSWORD: usize = 1;
 
 /// What a path is to this plugin.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -290,12 +295,34 @@ fn compare(a: &[u8], b: &[u8], field: usize, what: &str, word: &str) -> Vec<Stri
         .collect();
     for (name, l) in &left {
         let Some(r) = right.get(name).filter(|r| *r != l) else { continue };
-        match (l.get(field), r.get(field)) {
-            (Some(x), Some(y)) if x != y => {
-                out.push(format!("{what} {name}: {word} {x} and {y}"));
-            }
-            _ => out.push(format!("{what} {name}: other fields differ")),
+        let mut said = Vec::new();
+        if l.get(PASSWORD) != r.get(PASSWORD) {
+            said.push(passwords(l, r).to_owned());
         }
+        if let (Some(x), Some(y)) = (l.get(field), r.get(field))
+            && x != y
+        {
+            said.push(format!("{word} {x} and {y}"));
+        }
+        let other = |n: &usize| l.get(*n) != r.get(*n) && ![PASSWORD, field].contains(n);
+        if (0..l.len().max(r.len())).any(|n| other(&n)) {
+            said.push("other fields differ".to_owned());
+        }
+        out.push(format!("{what} {name}: {}", said.join(", ")));
     }
     out
+}
+
+/// How the passwords of two lines differ, without showing them.
+fn passwords(a: &[String], b: &[String]) -> &'static str {
+    let method = |line: &[String]| -> Option<String> {
+        let hash = line.get(PASSWORD)?.trim_start_matches('!').strip_prefix('$')?;
+        hash.split_once('$').map(|(method, _)| method.to_owned())
+    };
+    let locked = |line: &[String]| line.get(PASSWORD).is_none_or(|p| p.starts_with(['!', '*']));
+    match (method(a), method(b)) {
+        _ if locked(a) != locked(b) => "password locked on one side only",
+        (Some(x), Some(y)) if x == y => "password hash (salted)",
+        _ => "password hash",
+    }
 }

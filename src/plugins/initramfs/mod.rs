@@ -23,7 +23,7 @@ use crate::tree::{Entry, Kind};
 
 pub use diff::{Difference, diff};
 pub use inside::Registry;
-pub use list::list;
+pub use list::{list, unpacked};
 pub use rewrite::{Cost, rewrite};
 pub use tree::ImageTree;
 
