@@ -43,7 +43,7 @@ pub(crate) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2], plugins: &[&
         let differences: Vec<_> = open.iter().map(|n| &all[*n].difference).collect();
         for (n, found) in open.into_iter().zip(plugin.followers(&differences, &around)) {
             if let Some(follows) = found {
-                all[n].cause = Cause::Cascade { of: follows.of };
+                all[n].cause = Cause::Cascade { of: follows.of, how: follows.how };
                 all[n].details.push(follows.why);
             }
         }
@@ -53,6 +53,7 @@ pub(crate) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2], plugins: &[&
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Consequence;
     use crate::check::{Difference, Side};
     use crate::format::ostree::{Attrs, Checksum};
     use crate::tree::{Entry, Nowhere};
@@ -146,7 +147,10 @@ mod tests {
             }
         }
         cascade_of(&mut all, [&nobody, &nobody]);
-        assert_eq!(all[1].cause, Cause::Cascade { of: "usr/lib/passwd".into() });
+        assert_eq!(
+            all[1].cause,
+            Cause::Cascade { of: "usr/lib/passwd".into(), how: Consequence::Account }
+        );
         assert_eq!(all[1].details, ["user one is 401 and 402"]);
         assert_eq!(all[2].cause, Cause::Unexplained, "root became one: no drift");
     }
@@ -171,7 +175,10 @@ mod tests {
         };
         let (a, b) = (owners("x-1"), owners("x-2"));
         cascade_of(&mut all, [&a, &b]);
-        assert_eq!(all[1].cause, Cause::Cascade { of: "usr/share/rpm/rpmdb.sqlite".into() });
+        assert_eq!(
+            all[1].cause,
+            Cause::Cascade { of: "usr/share/rpm/rpmdb.sqlite".into(), how: Consequence::Package }
+        );
         assert_eq!(all[1].details, ["of x-1 and x-2"]);
         assert_eq!(all[2].cause, Cause::Unexplained, "one version on both sides");
     }
@@ -185,7 +192,10 @@ mod tests {
         let binary = explained("usr/bin/x", &[Change::Content], [None, None], Cause::Unexplained);
         let mut all = [binary, link("1", "../../../bin/x"), link("2", "../../../bin/y")];
         cascade_of(&mut all, [&nobody, &nobody]);
-        assert_eq!(all[1].cause, Cause::Cascade { of: "usr/bin/x".into() });
+        assert_eq!(
+            all[1].cause,
+            Cause::Cascade { of: "usr/bin/x".into(), how: Consequence::BuildId }
+        );
         assert_eq!(all[2].cause, known("build-ids"), "the binary is equal");
     }
 }

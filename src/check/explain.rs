@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::follow::Move;
+use super::generic::Secrets;
 use super::{Change, Difference, Expected, Look, Side};
 use super::{follow, generic};
 use crate::format::ostree::{Attrs, Checksum};
-use crate::normal::{Chain, Form, Normal, Note};
+use crate::normal::{Chain, Consequence, Form, Normal, Note};
 use crate::normal::{File, Plugin, Step, Want};
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
@@ -30,10 +31,12 @@ pub enum Cause {
         /// What it says, one phrase a line.
         lines: Vec<String>,
     },
-    /// The very same two objects differ at another path.
+    /// It is a consequence of the difference at another path.
     Cascade {
         /// That path.
         of: PathBuf,
+        /// In which way.
+        how: Consequence,
     },
     /// Nobody knows.
     Unexplained,
@@ -65,6 +68,8 @@ pub struct Explainer<'a> {
     pub a: (&'a dyn Merkle, Chain<'a>),
     /// B and its plugins.
     pub b: (&'a dyn Merkle, Chain<'a>),
+    /// Show the content of files that hold secrets, which is masked otherwise.
+    pub shows_secrets: bool,
 }
 
 /// What is known of one side after its normal form was made.
@@ -219,7 +224,8 @@ impl Explainer<'_> {
         }
         let path = &difference.path;
         let (left, right) = (as_it_stands(self.a.0, path, x)?, as_it_stands(self.b.0, path, y)?);
-        Ok(generic::content(&left, &right))
+        let secrets = if self.shows_secrets { Secrets::Shown } else { Secrets::Masked };
+        Ok(generic::content_of(path, &left, &right, secrets))
     }
 }
 
@@ -317,7 +323,10 @@ pub fn relate(all: &mut [Explained], plugins: &[&dyn Plugin]) {
             continue;
         }
         match first.get(&(a.object, b.object)) {
-            Some(of) => explained.cause = Cause::Cascade { of: of.clone() },
+            Some(of) => {
+                let how = Consequence::SameObjects;
+                explained.cause = Cause::Cascade { of: of.clone(), how };
+            }
             None => drop(first.insert((a.object, b.object), difference.path.clone())),
         }
     }

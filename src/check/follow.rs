@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Cause, Change, Explained};
+use super::{Cause, Change, Consequence, Explained};
 use crate::normal::{Form, Normal, Plugin, Step};
 
 /// A name that `fix` gives to a file in place of another.
@@ -110,7 +110,7 @@ fn judge(all: &[Explained], plugins: &[&dyn Plugin]) -> Vec<Option<Cause>> {
         let of = root.clone().filter(|root| root != path && there.stems.contains(stem));
         let open = matches!(explained.cause, Cause::Unexplained) || moved;
         match (of, &explained.cause) {
-            (Some(of), _) if open => Some(Cause::Cascade { of }),
+            (Some(of), _) if open => Some(Cause::Cascade { of, how: Consequence::Checksum }),
             // It goes under this name, but what comes is not the same on both sides.
             (None, Cause::Fixed { .. }) if moved => Some(Cause::Unexplained),
             _ => None,

@@ -16,6 +16,7 @@ mod generic;
 pub(crate) mod look;
 pub(crate) mod umask;
 
+pub use crate::normal::Consequence;
 pub use crate::tree::{Change, Difference, Side};
 pub use align::{Pair, align};
 pub use classify::classify;

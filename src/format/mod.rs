@@ -30,6 +30,7 @@ pub mod ostree;
 pub mod pkcs12;
 pub mod pyc;
 pub mod rpmdb;
+pub mod secret;
 pub mod selinux;
 pub mod tar;
 pub mod time;

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::tree::{Change, Difference, Side, Tree};
 
 /// The packages that own a path, as NEVRA.
@@ -36,11 +38,64 @@ impl Around<'_> {
     }
 }
 
+/// How one difference follows from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consequence {
+    /// The very same two objects differ at both paths.
+    SameObjects,
+    /// The path's name holds a checksum of the other.
+    Checksum,
+    /// The path's package has another version, as the package database has it.
+    Package,
+    /// The path's owner has another number, as the account file has it.
+    Account,
+    /// The path's name is the build-id of the other.
+    BuildId,
+}
+
+impl Consequence {
+    /// Its name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Consequence::SameObjects => "same-objects",
+            Consequence::Checksum => "checksum",
+            Consequence::Package => "package",
+            Consequence::Account => "account",
+            Consequence::BuildId => "build-id",
+        }
+    }
+
+    /// What it is, without the other path.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Consequence::SameObjects => "consequence: the same two objects differ at another path",
+            Consequence::Checksum => "consequence: the name holds a checksum of another file",
+            Consequence::Package => "consequence: the file's package has another version",
+            Consequence::Account => "consequence: the owner's account has another number",
+            Consequence::BuildId => "consequence: the name is the build-id of another file",
+        }
+    }
+
+    /// The words in reports.
+    pub fn words(self) -> &'static str {
+        match self {
+            Consequence::SameObjects => "the same two objects differ there",
+            Consequence::Checksum => "this name holds a checksum of that file",
+            Consequence::Package => "its package has another version there",
+            Consequence::Account => "its owner has another number there",
+            Consequence::BuildId => "this name is the build-id of that file",
+        }
+    }
+}
+
 /// The difference that another one follows from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follows {
     /// Its path.
     pub of: PathBuf,
+    /// In which way.
+    pub how: Consequence,
     /// Why, as a lower-case phrase.
     pub why: String,
 }

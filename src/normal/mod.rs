@@ -20,7 +20,7 @@ use crate::tree::{Difference, Entry, Seekable, Tree};
 pub use chain::{Chain, Form, Normal, Note, Shipped, nothing_shipped};
 pub use content::{Content, Spool, Spooled};
 pub use context::{Context, Spent};
-pub use follows::{Around, Follows, Owners};
+pub use follows::{Around, Consequence, Follows, Owners};
 pub use page::{Opt, Page};
 pub use verdict::{Left, Step, Verdict};
 

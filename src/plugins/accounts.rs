@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::format::Malformed;
 use crate::normal::Context;
-use crate::normal::{Around, File, Follows, Page, Plugin, Verdict, Want};
+use crate::normal::{Around, Consequence, File, Follows, Page, Plugin, Verdict, Want};
 use crate::tree::{Change, Difference, Entry, Kind, Tree};
 
 /// The plugin.
@@ -175,12 +175,16 @@ impl Drifted<'_> {
         let user = drifted(a.attrs.uid, b.attrs.uid, |n| &n.users)?;
         let group = drifted(a.attrs.gid, b.attrs.gid, |n| &n.groups)?;
         match (user, group) {
-            (Some(user), _) => {
-                Some(Follows { of: self.users?.clone(), why: format!("user {user}") })
-            }
-            (None, Some(group)) => {
-                Some(Follows { of: self.groups?.clone(), why: format!("group {group}") })
-            }
+            (Some(user), _) => Some(Follows {
+                how: Consequence::Account,
+                of: self.users?.clone(),
+                why: format!("user {user}"),
+            }),
+            (None, Some(group)) => Some(Follows {
+                how: Consequence::Account,
+                of: self.groups?.clone(),
+                why: format!("group {group}"),
+            }),
             (None, None) => None,
         }
     }

@@ -1,8 +1,8 @@
 //! `build-ids`: links named after what is in a binary.
 
 use super::table::{Action, Row, Table};
-use crate::normal::{Around, Follows, Page};
-use crate::tree::{Change, Difference, Kind};
+use crate::normal::{Around, Consequence, Follows, Page};
+use crate::tree::{Difference, Kind};
 
 /// The plugin.
 pub(super) static BUILD_IDS: Table = Table::new(&PAGE, ROWS).follows(binary);
@@ -32,5 +32,9 @@ static ROWS: &[Row] = &[Row::new(
 /// A link follows the binary that it leads to, where that differs too.
 fn binary(difference: &Difference, around: &Around<'_>) -> Option<Follows> {
     let of = around.target(difference)?;
-    Some(Follows { of, why: "the link's name is the build-id of that binary".to_owned() })
+    Some(Follows {
+        how: Consequence::BuildId,
+        of,
+        why: "the link's name is the build-id of that binary".to_owned(),
+    })
 }

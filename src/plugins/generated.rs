@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::table::{Action, FILE, Row, SYMLINK, Table};
 use crate::format::{Malformed, beam, vimspell};
-use crate::normal::{Around, File, Follows, Page};
+use crate::normal::{Around, Consequence, File, Follows, Page};
 use crate::tree::{Difference, show};
 
 /// The plugin.
@@ -270,5 +270,9 @@ fn certificate(difference: &Difference, around: &Around<'_>) -> Option<Follows> 
             && number.bytes().all(|b| b.is_ascii_digit())
     });
     let of = around.target(difference).filter(|_| is_hash)?;
-    Some(Follows { of, why: "the link's name is a hash of that certificate".to_owned() })
+    Some(Follows {
+        how: Consequence::Checksum,
+        of,
+        why: "the link's name is a hash of that certificate".to_owned(),
+    })
 }

@@ -14,7 +14,7 @@ use crate::format::Malformed;
 use crate::format::rpmdb::diff::diff;
 use crate::format::rpmdb::sqlite;
 use crate::normal::Context;
-use crate::normal::{Around, File, Follows, Page, Plugin, Step, Verdict, Want};
+use crate::normal::{Around, Consequence, File, Follows, Page, Plugin, Step, Verdict, Want};
 use crate::tree::{Difference, Entry, Tree};
 
 /// Bytes of a database beyond which a plan is told to keep it: what exceeds the plan's memory for
@@ -76,7 +76,7 @@ fn of_a_package(difference: &Difference, of: &Path, around: &Around<'_>) -> Opti
         if only.is_empty() { "no package".to_owned() } else { only.join(", ") }
     };
     let why = || format!("of {} and {}", list(&a, &b), list(&b, &a));
-    (a != b).then(|| Follows { of: of.to_owned(), why: why() })
+    (a != b).then(|| Follows { how: Consequence::Package, of: of.to_owned(), why: why() })
 }
 
 /// The database whose file of packages is `file`, as it is in the tree: the files beside it belong
