@@ -86,7 +86,7 @@ pub(crate) fn run(
             notes.insert(entry.path.clone(), text);
         }
         apply(tree, &entry.path, normal.form);
-        if let (Some(time), Some(node)) = (normal.mtime, tree.0.get_mut(&entry.path)) {
+        if let (Some((_, time)), Some(node)) = (normal.mtime, tree.0.get_mut(&entry.path)) {
             node.mtime = time;
         }
     }
