@@ -6,13 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Serialize;
-
+use super::follow::Move;
 use super::generic::Secrets;
 use super::{Change, Difference, Expected, Look, Side};
 use super::{follow, generic};
 use crate::format::ostree::{Attrs, Checksum};
-use crate::normal::{Chain, Form, Normal, Note};
+use crate::normal::{Chain, Consequence, Form, Normal, Note};
 use crate::normal::{File, Plugin, Step, Want};
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
@@ -43,57 +42,6 @@ pub enum Cause {
     Unexplained,
 }
 
-/// How one difference follows from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Consequence {
-    /// The very same two objects differ at both paths.
-    SameObjects,
-    /// The path's name holds a checksum of the other.
-    Checksum,
-    /// The path's package has another version, as the package database has it.
-    Package,
-    /// The path's owner has another number, as the account file has it.
-    Account,
-    /// The path's name is the build-id of the other.
-    BuildId,
-}
-
-impl Consequence {
-    /// Its name, as in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Consequence::SameObjects => "same-objects",
-            Consequence::Checksum => "checksum",
-            Consequence::Package => "package",
-            Consequence::Account => "account",
-            Consequence::BuildId => "build-id",
-        }
-    }
-
-    /// What it is, without the other path.
-    pub fn rule(self) -> &'static str {
-        match self {
-            Consequence::SameObjects => "consequence: the same two objects differ at another path",
-            Consequence::Checksum => "consequence: the name holds a checksum of another file",
-            Consequence::Package => "consequence: the file's package has another version",
-            Consequence::Account => "consequence: the owner's account has another number",
-            Consequence::BuildId => "consequence: the name is the build-id of another file",
-        }
-    }
-
-    /// The words in reports.
-    pub fn words(self) -> &'static str {
-        match self {
-            Consequence::SameObjects => "the same two objects differ there",
-            Consequence::Checksum => "this name holds a checksum of that file",
-            Consequence::Package => "its package has another version there",
-            Consequence::Account => "its owner has another number there",
-            Consequence::BuildId => "this name is the build-id of that file",
-        }
-    }
-}
-
 /// A difference and its cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
@@ -109,8 +57,8 @@ pub struct Explained {
     pub expected: Option<Arc<Expected>>,
     /// Both contents side by side, if that was asked for.
     pub look: Option<Look>,
-    /// The names that `fix` moves with this path: old and new.
-    pub moves: Vec<(PathBuf, PathBuf)>,
+    /// The names that `fix` moves with this path.
+    pub moves: Vec<Move>,
 }
 
 /// One side of a comparison: its content, and the plugins as they are in force for it.
@@ -165,7 +113,7 @@ impl Explainer<'_> {
         let equal_but_for_mode =
             a.as_ref().zip(b.as_ref()).is_some_and(|(x, y)| same(x, y, |attrs| attrs.mode = 0));
         let judged = a.iter().chain(&b);
-        let moves = judged.flat_map(|j| follow::moves(&j.normal.form)).collect();
+        let moves = judged.flat_map(|j| follow::moves(&j.normal)).collect();
         Ok(Explained {
             difference,
             cause,
@@ -364,8 +312,8 @@ fn attrs(judged: &Judged<'_>) -> Attrs {
 
 /// Finds, among `all`, names that follow a checksum, the differences that are the same two objects as
 /// one before, and directories that cannot go because something in them stays.
-pub fn relate(all: &mut [Explained]) {
-    follow::follow(all);
+pub fn relate(all: &mut [Explained], plugins: &[&dyn Plugin]) {
+    follow::follow(all, plugins);
     keep_needed_directories(all);
     let mut first: BTreeMap<(Checksum, Checksum), PathBuf> = BTreeMap::new();
     for explained in all {

@@ -239,14 +239,14 @@ fn differences(
         })
     })
     .context("explaining")?;
-    explain::relate(&mut all);
+    explain::relate(&mut all, crate::plugins::REGISTRY);
     let owners = installed.each_ref().map(|side| {
         move |path: &Path| -> BTreeSet<String> {
             side.get().owners(path).map(|o| o.nevra.to_owned()).collect()
         }
     });
     let build = |tree, n: usize| cascade::Build { tree, owners: &owners[n] };
-    cascade::drift(&mut all, &[build(left.tree(), 0), build(right.tree(), 1)]);
+    cascade::drift(&mut all, &[build(left.tree(), 0), build(right.tree(), 1)], &in_force.chain());
     umask::recognise(&mut all, &|path| {
         let [a, b] = installed.each_ref().map(|side| side.get().mode(path));
         a.filter(|_| a == b)
