@@ -343,7 +343,8 @@ fn indexes_of_two_versions_of_depmod_hold_the_same() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/depmod");
     let names = ["modules.alias.bin", "modules.builtin.alias.bin", "modules.dep.bin"];
     for name in names {
-        let [a, b] = ["kmod-30", "kmod-34.2"].map(|v| fs::read(fixtures.join(v).join(name)).unwrap());
+        let [a, b] =
+            ["kmod-30", "kmod-34.2"].map(|v| fs::read(fixtures.join(v).join(name)).unwrap());
         assert_ne!(a, b, "{name}");
         trees.both(&format!("usr/lib/modules/6.1/{name}"), &a, &b);
     }
