@@ -79,7 +79,7 @@ fn fix(report: &Comparison) -> Option<String> {
     let each: Vec<_> = most(by).map(|(plugin, n)| format!("{plugin} {n}")).collect();
     (!each.is_empty()).then(|| {
         format!(
-            "run `reprofix fix` in both builds ({}): it makes {} equal ({})",
+            "run `reprofix fix` in both builds ({}): it would make {} equal ({})",
             if report.composed {
                 "include treefiles/reprofix.yaml"
             } else {

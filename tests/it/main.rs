@@ -7,8 +7,10 @@ mod check;
 mod check_reports;
 mod check_subjects;
 mod compare;
+mod composefs;
 mod config;
 mod confluence;
+mod crowded;
 #[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
@@ -40,6 +42,7 @@ mod oci_normalize;
 mod oci_random;
 mod oci_unpack;
 mod opm;
+mod oracle;
 mod pairs;
 mod pyc;
 #[cfg(feature = "ostree")]
@@ -58,4 +61,6 @@ mod sources;
 mod stacker;
 mod tar_made;
 mod tools;
+mod uki;
+mod verdict;
 mod xattrs;

@@ -249,7 +249,8 @@ fn names_that_no_commit_can_hold_are_refused() {
         ],
     );
     assert!(!said.status.success(), "libostree takes it now: so should we");
-    let err = refused(&[&format!("dir:{}", pair.a.display()), &format!("dir:{b}")]);
+    commit(&pair.repo, "left", &pair.a);
+    let err = refused(&[&pair.subject("left"), &format!("dir:{b}")]);
     assert!(err.contains(r"/usr/caf\xe9: a name that is not UTF-8"), "{err}");
     let (code, _, err) = reprofix(&["fix", b, "--report", "--source-date-epoch=1700000000"]);
     assert!(code == 2 && err.contains("not UTF-8"), "{err}");
