@@ -55,7 +55,12 @@ pub struct Lift {
     pub members: Vec<(Member, Content)>,
     /// What its history says.
     pub created_by: String,
+    /// What becomes of the configuration beside.
+    pub config: Option<Edit>,
 }
+
+/// A change of a configuration.
+pub type Edit = fn(&mut Value) -> anyhow::Result<()>;
 
 /// Content of a member that is put on top.
 pub enum Content {
@@ -281,11 +286,12 @@ impl Output<'_> {
 
     fn image(&mut self, image: &Image, report: &mut Normalized) -> anyhow::Result<Value> {
         let epoch = self.options.epoch.seconds();
-        let (parts, lift) = self.layers(image)?;
+        let (parts, lift, edit) = self.layers(image)?;
         let diff_ids: Vec<&Digest> = parts.iter().filter_map(|p| p.row.after.as_ref()).collect();
         let config = image.config.as_ref().context("an image without a configuration")?;
         let mut config = self.store.json(&config.name, limits::CONFIG_BYTES)?;
         document::config(&mut config, epoch, &diff_ids)?;
+        edit.map_or(Ok(()), |edit| edit(&mut config))?;
         for part in &parts {
             if let (Some(before), Some(after)) = (&part.row.before, &part.row.after) {
                 document::follow_label(&mut config, before, after);
@@ -311,14 +317,18 @@ impl Output<'_> {
         Ok(descriptor)
     }
 
-    /// Writes the layers. The second value is what the last of them says in the history.
-    fn layers(&mut self, image: &Image) -> anyhow::Result<(Vec<Piece>, Option<String>)> {
+    /// Writes the layers. The second value is what the last of them says in the history, the third
+    /// what becomes of the configuration.
+    fn layers(
+        &mut self,
+        image: &Image,
+    ) -> anyhow::Result<(Vec<Piece>, Option<String>, Option<Edit>)> {
         if !image.layers.iter().all(is_archive) {
             let copied = image.layers.iter().zip(&image.diff_ids).map(|(layer, diff_id)| {
                 self.copy(layer)?;
                 Ok(Piece::kept(layer, diff_id, &layer.media_type, layer.size))
             });
-            return Ok((copied.collect::<anyhow::Result<_>>()?, None));
+            return Ok((copied.collect::<anyhow::Result<_>>()?, None, None));
         }
         let all = layers(self.store, image, Keep::Spool)?;
         let fixed = self.encapsulated(image)?;
@@ -336,7 +346,10 @@ impl Output<'_> {
             apply(&mut below, number, layer, Model::Umoci)
                 .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;
         }
-        let Some(lift) = lift else { return Ok((parts, None)) };
+        let Some(lift) = lift else { return Ok((parts, None, None)) };
+        if lift.members.is_empty() {
+            return Ok((parts, None, lift.config));
+        }
         let write = |out: &mut dyn Write| -> anyhow::Result<()> {
             let mut writer = Writer::new(out);
             for (member, content) in &lift.members {
@@ -352,7 +365,7 @@ impl Output<'_> {
         let changes = Changes::default();
         let row = LayerRow { before: None, after: Some(diff_id), kept: false, changes };
         parts.push(Piece { descriptor: Some(descriptor), row });
-        Ok((parts, Some(lift.created_by)))
+        Ok((parts, Some(lift.created_by), lift.config))
     }
 
     fn layer(
