@@ -6,27 +6,33 @@
 # make rebuilderd    rebuilderd for real: a daemon and two workers on loopback
 # make bench     how fast fix and check are, as ratios
 # make static    the program, static, so that it runs inside a target root too: hooks/reprofix-static
-# make install   PREFIX, DESTDIR
+# make install   the static program, its pages, hooks and treefiles: PREFIX, DESTDIR, UNITDIR
+# make install-helpers  the two small programs that use libostree and the network
 
 PREFIX ?= /usr/local
 CARGO ?= cargo
 # The build of the static binary: release, or dev (quicker to build; the tests take it).
 PROFILE ?= release
 
-HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+# The machine that the static program is for; by default this one.
+TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+# Where cargo keeps the sources of crates.
+CARGO_HOME ?= $(HOME)/.cargo
 # What is installed, and what the benchmarks measure.
-RELEASE := target/$(HOST)/release/reprofix
+RELEASE := target/$(TARGET)/release/reprofix
+# Where `make install` puts systemd's units.
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 OUTPUT = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # Composes need root: mounts, device nodes, chroot.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
-SHELL_SCRIPTS := benches/oci-verify hooks/rebuilderd/backend hooks/rebuilderd/diffoscope tests/e2e/schedulers \
-	hooks/postprocess hooks/finalize hooks/dracut/*.sh .ci/run tests/e2e/circumstances tests/e2e/deps \
-	tests/e2e/install tests/e2e/real-download tests/e2e/static-binary
-PYTHON_SCRIPTS := tests/e2e/nightly tests/e2e/flows tests/e2e/rebuilderd tests/e2e/compose tests/e2e/quick tests/e2e/page tests/e2e/quick-packages \
-	tests/e2e/real tests/e2e/robust tests/e2e/real-rpms tests/e2e/bed/*.py benches/run benches/check benches/peers benches/rpmdb benches/rpmdb-database fuzz/all fuzz/seeds \
-	tests/e2e/initramfs tests/e2e/generators tests/e2e/image-oracle tests/e2e/layer-oracle benches/initramfs
+# Every script of the project, by its first line.
+SCRIPTS := $(shell find .ci benches fuzz hooks packaging tests/e2e treefiles $(wildcard findings) \
+	-type f -size -200k ! -path '*/node_modules/*' ! -path 'fuzz/[act]*/*' ! -name reprofix-static)
+begins = $(shell awk 'FNR == 1 { if (/^\043!.*$(1)/) print FILENAME; nextfile }' $(SCRIPTS))
+SHELL_SCRIPTS := $(call begins,(ba)?sh$$)
+PYTHON_SCRIPTS := $(call begins,python3$$) $(wildcard tests/e2e/bed/*.py)
 
-.PHONY: all build demo test bed initramfs nightly demo-nightly rebuilderd bench-nightly bench static install deps lint lint-scripts clean
+.PHONY: all build demo test bed initramfs nightly demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
 
 all: build
 
@@ -34,17 +40,19 @@ build:
 	$(CARGO) build --locked
 
 deps:
-	tests/e2e/deps
+	@DEPS="$(DEPS)" tests/e2e/deps
 
-# RUSTFLAGS reaches only the target when --target is given: build scripts stay dynamic.
+# The static program. RUSTFLAGS reaches only the target when --target is given: build scripts stay
+# dynamic. No path of the machine that builds it may get into it.
 static:
-	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --profile $(PROFILE) \
-		--no-default-features --features nightly --target $(HOST)
-	install -m 0755 target/$(HOST)/$(OUTPUT)/reprofix hooks/reprofix-static
+	RUSTFLAGS='-C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(CARGO_HOME)=cargo' \
+		$(CARGO) build --locked --profile $(PROFILE) --no-default-features --features nightly --target $(TARGET)
+	install -m 0755 target/$(TARGET)/$(OUTPUT)/reprofix hooks/reprofix-static
 
-demo: deps build
-	$(MAKE) static PROFILE=dev
-	$(AS_ROOT) tests/e2e/quick --demo
+demo:
+	@DEPS="$(DEPS)" tests/e2e/deps demo
+	@$(MAKE) --no-print-directory static PROFILE=dev
+	@$(AS_ROOT) tests/e2e/demo
 
 test: deps lint-scripts
 	$(CARGO) test --locked
@@ -59,7 +67,10 @@ bed: deps build
 	$(MAKE) static PROFILE=dev
 	$(AS_ROOT) tests/e2e/real
 
-initramfs: deps build
+target/boot-init: tests/e2e/boot-init.rs
+	rustc --edition 2024 -O -C target-feature=+crt-static -C strip=symbols -o $@ $<
+
+initramfs: deps build target/boot-init
 	$(AS_ROOT) tests/e2e/initramfs $(if $(FULL),--full)
 
 # The demo's checks without its prints; .ci/run runs it.
@@ -100,11 +111,10 @@ lint-scripts:
 	black --quiet --check --line-length 100 $(PYTHON_SCRIPTS)
 	pyflakes3 $(PYTHON_SCRIPTS) 2>/dev/null || python3 -m pyflakes $(PYTHON_SCRIPTS)
 
+# What a compose machine needs is one program; the rest are pages, completions, hooks and treefiles.
 install:
 	$(MAKE) static PROFILE=release
-	$(CARGO) build --locked --release --bin reprofix-content-checksum --bin reprofix-post
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(RELEASE) \
-		target/release/reprofix-content-checksum target/release/reprofix-post
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(RELEASE)
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	$(RELEASE) man $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
@@ -116,19 +126,27 @@ install:
 		>$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_reprofix
 	$(RELEASE) completions fish \
 		>$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/reprofix.fish
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks \
-		hooks/postprocess hooks/finalize hooks/reprofix-static
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks hooks/Containerfile.snippet
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/rebuilderd \
-		hooks/rebuilderd/backend hooks/rebuilderd/diffoscope
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/rebuilderd \
-		hooks/rebuilderd/rebuilderd-worker.conf
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/nightly \
-		hooks/nightly/reprofix-nightly.service hooks/nightly/reprofix-nightly.timer \
-		hooks/nightly/github-workflow.yml hooks/nightly/cronjob.yaml
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/treefiles treefiles/reprofix.yaml \
-		treefiles/initramfs.yaml
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/reprofix/hooks/dracut hooks/dracut/*
+	cd hooks && find . -type f ! -name '*.service' ! -name '*.timer' \
+		-exec sh -c 'install -D -m "$$(stat -c %a "$$1")" "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/hooks \;
+	cd treefiles && find . -type f ! -name minimal.yaml \
+		-exec sh -c 'install -D -m "$$(stat -c %a "$$1")" "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/treefiles \;
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's,/usr/local/,$(PREFIX)/,' hooks/nightly/reprofix-nightly.service >$(DESTDIR)$(UNITDIR)/reprofix-nightly.service
+	install -m 0644 -t $(DESTDIR)$(UNITDIR) hooks/nightly/reprofix-nightly.timer
+	chmod 0644 $(DESTDIR)$(UNITDIR)/reprofix-nightly.service
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/reprofix \
+		README.md ARCHITECTURE.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/reprofix/docs docs/*.md
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/reprofix/docs/schema docs/schema/*
+
+# What `record` asks libostree through and what `nightly` posts to a webhook with: two small
+# programs that need this system's libraries.
+helpers:
+	$(CARGO) build --locked --release --bin reprofix-content-checksum --bin reprofix-post
+
+install-helpers: helpers
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin \
+		target/release/reprofix-content-checksum target/release/reprofix-post
 
 clean:
 	$(CARGO) clean

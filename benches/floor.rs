@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use reprofix::disk::Root;
-use reprofix::engine::{Anchor, walk};
+use reprofix::engine::walk;
 use reprofix::env::SourceDateEpoch;
 use reprofix::normal::{Chain, Context, nothing_shipped};
 use reprofix::normal::{Plugin, Want};
@@ -33,7 +33,7 @@ fn main() {
     let root = Root::open(root.as_ref()).unwrap();
 
     let start = Instant::now();
-    let entries = walk(&root, &[Anchor { path: PathBuf::new() }]).unwrap();
+    let entries = walk(&root, &[]).unwrap();
     let walked = start.elapsed();
     let wanted = wanted(&entries, &chain);
     let start = Instant::now();

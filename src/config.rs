@@ -77,6 +77,8 @@ pub struct Flags {
     pub epoch: Option<String>,
     /// `--plugin`, in order.
     pub plugin: Vec<String>,
+    /// `--with`, in order.
+    pub with: Vec<String>,
     /// `--skip`, in order.
     pub skip: Vec<String>,
     /// `--keep`, in order.
@@ -139,6 +141,11 @@ impl InForce {
             }
         }
         out
+    }
+
+    /// Whether a plugin in force asks what is installed.
+    pub fn asks_packages(&self) -> bool {
+        self.plugins.iter().any(|(plugin, _)| plugin.asks_packages())
     }
 
     /// The plugins alone.
@@ -316,7 +323,7 @@ type Origins = Vec<(&'static dyn Plugin, Origin)>;
 
 /// The plugins that run and those that do not.
 fn selection(flags: &Flags, files: &[(Settings, Origin)]) -> Result<(Origins, Origins)> {
-    for name in flags.plugin.iter().chain(&flags.skip) {
+    for name in flags.plugin.iter().chain(&flags.with).chain(&flags.skip) {
         known(name)?;
     }
     let (mut on, mut off) = (Vec::new(), Vec::new());
@@ -333,6 +340,9 @@ fn enabled(plugin: &dyn Plugin, flags: &Flags, files: &[(Settings, Origin)]) -> 
     let names = |list: &[String]| list.iter().any(|n| n == page.name);
     if names(&flags.skip) {
         return (false, Origin::Flag);
+    }
+    if names(&flags.with) {
+        return (true, Origin::Flag);
     }
     if !flags.plugin.is_empty() {
         return (names(&flags.plugin), Origin::Flag);

@@ -103,16 +103,31 @@ pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Why the tree at `root` must not be changed without being told twice; `None` if it may be.
+/// Directories of a system, which are no root of their own.
+const SYSTEM: [&str; 10] =
+    ["/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/proc", "/sys", "/dev"];
+/// More of them, but what is below these may be a target root.
+const HOLDS_ROOTS: [&str; 7] = ["/var", "/opt", "/sysroot", "/home", "/root", "/run", "/srv"];
+
+/// Why the tree at `root` (a canonical path) must not be changed without being told twice; `None`
+/// if it may be.
 ///
 /// The root of a running system is recognised by what only a running system has below it: systemd
 /// or ostree's marks in `/run` beside a mounted `/proc`. Our own `/` is accepted only where a
-/// compose runs us: there rpm-ostree has left the treefile.
+/// compose runs us: there rpm-ostree has left the treefile. A directory of our own system is no
+/// root at all.
 pub fn refuses(root: &Path) -> Option<&'static str> {
     let has = |path: &str| root.join(path).symlink_metadata().is_ok();
     let running = has("run/systemd/system") || has("run/ostree-booted");
     if running && has("proc/1") {
         return Some("it is the root of a running system");
+    }
+    let system = SYSTEM.iter().any(|dir| root.starts_with(dir));
+    if system || HOLDS_ROOTS.iter().any(|dir| is_same(root, Path::new(dir))) {
+        return Some("it is a directory of this system");
+    }
+    if SYSTEM.iter().any(|dir| is_same(root, Path::new(dir))) {
+        return Some("it is a directory of this system under another name");
     }
     if !is_own_root(root) {
         return None;
@@ -125,9 +140,14 @@ pub fn refuses(root: &Path) -> Option<&'static str> {
 
 /// Whether `root` is the root directory that this process sees.
 pub fn is_own_root(root: &Path) -> bool {
+    is_same(root, Path::new("/"))
+}
+
+/// Whether two paths lead to one directory.
+fn is_same(a: &Path, b: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |path: &Path| path.metadata().ok().map(|m| (m.dev(), m.ino()));
-    id(root).is_some() && id(root) == id(Path::new("/"))
+    id(a).is_some() && id(a) == id(b)
 }
 
 /// Where file systems are mounted, as this process sees it; files can be mounts too.

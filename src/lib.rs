@@ -12,6 +12,7 @@
 pub mod check;
 pub mod cli;
 pub mod compare;
+pub mod composefs;
 pub mod config;
 pub mod disk;
 pub mod engine;

@@ -6,10 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::follow::Move;
+use super::generic::Secrets;
 use super::{Change, Difference, Expected, Look, Side};
 use super::{follow, generic};
 use crate::format::ostree::{Attrs, Checksum};
-use crate::normal::{Chain, Form, Normal, Note};
+use crate::normal::{Chain, Consequence, Form, Normal, Note};
 use crate::normal::{File, Plugin, Step, Want};
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
@@ -29,10 +31,12 @@ pub enum Cause {
         /// What it says, one phrase a line.
         lines: Vec<String>,
     },
-    /// The very same two objects differ at another path.
+    /// It is a consequence of the difference at another path.
     Cascade {
         /// That path.
         of: PathBuf,
+        /// In which way.
+        how: Consequence,
     },
     /// Nobody knows.
     Unexplained,
@@ -47,12 +51,14 @@ pub struct Explained {
     pub cause: Cause,
     /// What exactly differs, one phrase a line.
     pub details: Vec<String>,
+    /// Whether both normal forms are equal but for permission bits.
+    pub equal_but_for_mode: bool,
     /// The entry of the expectations file that covers it.
     pub expected: Option<Arc<Expected>>,
     /// Both contents side by side, if that was asked for.
     pub look: Option<Look>,
-    /// The names that `fix` moves with this path: old and new.
-    pub moves: Vec<(PathBuf, PathBuf)>,
+    /// The names that `fix` moves with this path.
+    pub moves: Vec<Move>,
 }
 
 /// One side of a comparison: its content, and the plugins as they are in force for it.
@@ -62,6 +68,8 @@ pub struct Explainer<'a> {
     pub a: (&'a dyn Merkle, Chain<'a>),
     /// B and its plugins.
     pub b: (&'a dyn Merkle, Chain<'a>),
+    /// Show the content of files that hold secrets, which is masked otherwise.
+    pub shows_secrets: bool,
 }
 
 /// What is known of one side after its normal form was made.
@@ -102,9 +110,19 @@ impl Explainer<'_> {
                 _ => self.content(&difference, a.as_ref(), b.as_ref())?,
             });
         }
+        let equal_but_for_mode =
+            a.as_ref().zip(b.as_ref()).is_some_and(|(x, y)| same(x, y, |attrs| attrs.mode = 0));
         let judged = a.iter().chain(&b);
-        let moves = judged.flat_map(|j| follow::moves(&j.normal.form)).collect();
-        Ok(Explained { difference, cause, details, expected: None, look: None, moves })
+        let moves = judged.flat_map(|j| follow::moves(&j.normal)).collect();
+        Ok(Explained {
+            difference,
+            cause,
+            details,
+            equal_but_for_mode,
+            expected: None,
+            look: None,
+            moves,
+        })
     }
 
     /// What the plugins say of the inside of two files that `fix` makes equal.
@@ -122,8 +140,7 @@ impl Explainer<'_> {
     /// The plugins that act on either side, in registry order.
     fn acting(&self, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Vec<&'static str> {
         let acts = |j: &Judged<'_>| {
-            let stripped = j.normal.xattrs.as_ref().map(|(plugin, _)| *plugin);
-            j.normal.by.iter().copied().chain(stripped).collect::<Vec<_>>()
+            j.normal.by.iter().copied().chain(j.normal.metadata()).collect::<Vec<_>>()
         };
         let by: BTreeSet<&'static str> = a.into_iter().chain(b).flat_map(acts).collect();
         let names = self.a.1.plugins.iter().map(|p| p.page().name);
@@ -207,7 +224,8 @@ impl Explainer<'_> {
         }
         let path = &difference.path;
         let (left, right) = (as_it_stands(self.a.0, path, x)?, as_it_stands(self.b.0, path, y)?);
-        Ok(generic::content(&left, &right))
+        let secrets = if self.shows_secrets { Secrets::Shown } else { Secrets::Masked };
+        Ok(generic::content_of(path, &left, &right, secrets))
     }
 }
 
@@ -261,29 +279,41 @@ fn equal(a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> bool {
     let (a, b) = (a.filter(|j| !j.gone), b.filter(|j| !j.gone));
     match (a, b) {
         (None, None) => true,
-        (Some(x), Some(y)) => {
-            let known = |j: &Judged<'_>| j.side.kind() != Kind::File || j.content.is_some();
-            attrs(x) == attrs(y)
-                && x.side.target == y.side.target
-                && known(x)
-                && known(y)
-                && x.content == y.content
-        }
+        (Some(x), Some(y)) => same(x, y, |_| ()),
         _ => false,
     }
+}
+
+/// Whether two normal forms that are there are equal in type, content, and in what `blur` leaves
+/// of owner, mode and attributes.
+fn same(x: &Judged<'_>, y: &Judged<'_>, blur: impl Fn(&mut Attrs)) -> bool {
+    let known = |j: &Judged<'_>| j.side.kind() != Kind::File || j.content.is_some();
+    let [left, right] = [x, y].map(|side| {
+        let mut attrs = attrs(side);
+        blur(&mut attrs);
+        attrs
+    });
+    !(x.gone || y.gone)
+        && left == right
+        && x.side.kind() == y.side.kind()
+        && x.side.target == y.side.target
+        && known(x)
+        && known(y)
+        && x.content == y.content
 }
 
 /// Owner, mode and attributes in normal form.
 fn attrs(judged: &Judged<'_>) -> Attrs {
     let mut attrs = judged.side.attrs.clone();
     attrs.xattrs = judged.normal.xattrs_of(attrs.xattrs);
+    attrs.mode = judged.normal.mode_of(attrs.mode);
     attrs
 }
 
 /// Finds, among `all`, names that follow a checksum, the differences that are the same two objects as
 /// one before, and directories that cannot go because something in them stays.
-pub fn relate(all: &mut [Explained]) {
-    follow::follow(all);
+pub fn relate(all: &mut [Explained], plugins: &[&dyn Plugin]) {
+    follow::follow(all, plugins);
     keep_needed_directories(all);
     let mut first: BTreeMap<(Checksum, Checksum), PathBuf> = BTreeMap::new();
     for explained in all {
@@ -293,7 +323,10 @@ pub fn relate(all: &mut [Explained]) {
             continue;
         }
         match first.get(&(a.object, b.object)) {
-            Some(of) => explained.cause = Cause::Cascade { of: of.clone() },
+            Some(of) => {
+                let how = Consequence::SameObjects;
+                explained.cause = Cause::Cascade { of: of.clone(), how };
+            }
             None => drop(first.insert((a.object, b.object), difference.path.clone())),
         }
     }

@@ -1,10 +1,11 @@
 //! `reprofix check`.
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::{Choice, Outcome};
 use crate::check::Diffoscope;
@@ -56,6 +57,14 @@ pub(super) struct Args {
     /// history, compression and shape.
     #[arg(long)]
     strict_metadata: bool,
+    /// Of two directories: compute their content checksums, too, which takes several times as long.
+    #[arg(long, requires = "b")]
+    checksums: bool,
+    /// Show the content of files that hold secrets (password hashes, private keys, credentials), on
+    /// a terminal only.
+    #[arg(long, requires = "b",
+        conflicts_with_all = ["json", "html", "markdown", "sarif", "junit"])]
+    show_secrets: bool,
     /// Rewrite files that are as their package shipped them, too.
     #[arg(long)]
     deep: bool,
@@ -98,9 +107,10 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
-        if let Some(jobs) = self.jobs {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.get());
-            pool.build_global().context("starting threads")?;
+        super::use_threads(self.jobs)?;
+        super::writable(self.outputs())?;
+        if self.show_secrets && !std::io::stdout().is_terminal() {
+            bail!("--show-secrets is for a terminal: a file or a pipe would keep the secrets");
         }
         let job = Job {
             a: self.a.clone(),
@@ -111,6 +121,8 @@ impl Args {
             strict_metadata: self.strict_metadata,
             expect: self.expect.clone(),
             looks: self.html.is_some(),
+            checksums: self.checksums,
+            show_secrets: self.show_secrets,
             diffoscope: self.diffoscope.clone().map(|program| Diffoscope {
                 program,
                 timeout: Duration::from_secs(self.diffoscope_timeout),
@@ -135,6 +147,10 @@ impl Args {
         }
         self.say(&compared, compared.warnings(), || compared.human(limit))?;
         Ok(if compared.same() { Outcome::Same } else { Outcome::Finding })
+    }
+
+    fn outputs(&self) -> [&Option<PathBuf>; 5] {
+        [&self.json, &self.html, &self.markdown, &self.sarif, &self.junit]
     }
 
     /// Writes the forms that were asked for beside text and JSON.
@@ -166,8 +182,7 @@ impl Args {
             super::write_json(file, report)?;
         }
         let dash = Some(Path::new("-"));
-        let files = [&self.json, &self.html, &self.markdown, &self.sarif, &self.junit];
-        let taken = files.iter().any(|file| file.as_deref() == dash);
+        let taken = self.outputs().iter().any(|file| file.as_deref() == dash);
         if self.quiet || taken { Ok(()) } else { super::print(&human()) }
     }
 }

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 
 use super::{Choice, Outcome};
 use crate::report::Progress;
@@ -43,6 +43,9 @@ pub(super) struct Args {
     /// Work on the root of a running system.
     #[arg(long)]
     force_host_root: bool,
+    /// Work on a directory that does not look like a root.
+    #[arg(long)]
+    any_directory: bool,
     /// No progress, no summary.
     #[arg(long, short)]
     quiet: bool,
@@ -50,10 +53,8 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
-        if let Some(jobs) = self.jobs {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.get());
-            pool.build_global().context("starting threads")?;
-        }
+        super::use_threads(self.jobs)?;
+        super::writable([&self.json])?;
         let job = Job {
             root: self.rootfs,
             flags: self.choice.flags(),
@@ -61,6 +62,7 @@ impl Args {
             deep: self.deep,
             strict: self.strict,
             force_host_root: self.force_host_root,
+            any_directory: self.any_directory,
             checksum: self.report,
         };
         let start = Instant::now();
@@ -82,6 +84,14 @@ impl Args {
         // For people only: what is kept of a run must not depend on how long it took.
         if !self.quiet && std::io::stderr().is_terminal() {
             anstream::eprintln!("{:.1} s", took.as_secs_f64());
+        }
+        if !report.raced.is_empty() {
+            bail!(
+                "{} paths changed while we worked and were left alone; run again when nothing else \
+                 writes to {}",
+                report.raced.len(),
+                report.root
+            );
         }
         let finding = self.check && !(report.changes.is_empty() && report.recovered.is_empty());
         Ok(if finding { Outcome::Finding } else { Outcome::Same })

@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result};
 
 use super::{Choice, Outcome};
 use crate::env::SourceDateEpoch;
+use crate::format::initramfs::Error;
 use crate::normal::Context;
-use crate::plugins::initramfs::{self, diff, list, unpack};
+use crate::plugins::initramfs::{self, diff, list, unpack, unpacked};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,6 +24,10 @@ enum Command {
         /// The images.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Show what the kernel unpacks them to instead: a path a line, with the digest of its
+        /// content.
+        #[arg(long)]
+        unpacked: bool,
     },
     /// Compare two images entry by entry; exit 1 if they differ.
     Diff {
@@ -45,7 +50,9 @@ enum Command {
 impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
         match self.command {
-            Command::Ls { files } => files.iter().try_fold(Outcome::Same, |_, file| ls(file)),
+            Command::Ls { files, unpacked } => {
+                files.iter().try_fold(Outcome::Same, |_, file| ls(file, unpacked))
+            }
             Command::Diff { first, second } => compare(&first, &second),
             Command::Rewrite { image, output, choice } => rewrite(&image, &output, &choice),
         }
@@ -61,10 +68,13 @@ fn context() -> Context {
     Context::new(SourceDateEpoch::new(u32::MAX))
 }
 
-fn ls(file: &Path) -> Result<Outcome> {
+fn ls(file: &Path, as_unpacked: bool) -> Result<Outcome> {
     let what = || format!("reading {} as an initramfs", file.display());
-    let unpacked = unpack(&mut open(file)?, &context()).with_context(what)?;
-    super::print(&list(&unpacked.image, &unpacked.spool).with_context(what)?)?;
+    let found = unpack(&mut open(file)?, &context()).with_context(what)?;
+    super::print(&match as_unpacked {
+        true => unpacked(&found.image).map_err(Error::from).with_context(what)?,
+        false => list(&found.image, &found.spool).with_context(what)?,
+    })?;
     Ok(Outcome::Same)
 }
 

@@ -3,6 +3,7 @@
 //! Exit codes, everywhere: 0 the same, sound, done; 1 a finding; 2 it could not be done.
 
 mod check;
+mod composefs;
 mod config;
 mod explain;
 mod fix;
@@ -60,6 +61,7 @@ const COMMANDS: &[Command] = commands! {
     "nightly", nightly::Args, "Build every stream twice under varied conditions, compare, remember, show, tell";
     #[cfg(feature = "nightly")]
     "history", history::Args, "Look at the record of the nightly job";
+    "composefs", composefs::Args, "Compute the composefs digest that a sealed image must carry, and say why it does not";
     "opm", opm::Args, "Ask whether an operator catalog starts wherever it runs, and make one that does";
     "stacker", stacker::Args, "Ask whether stacker's next build mounts the layers it should, and drop what misleads it";
     "plugins", plugins::Args, "List the plugins";
@@ -151,6 +153,31 @@ fn write_bytes(file: &Path, bytes: &[u8]) -> Result<()> {
         .with_context(|| format!("writing {}", file.display()))
 }
 
+/// Fails where one of these files could not be written in the end: before anything is done for it.
+fn writable<'f>(files: impl IntoIterator<Item = &'f Option<PathBuf>>) -> Result<()> {
+    let files = files.into_iter().flatten().filter(|file| *file != Path::new("-"));
+    files.into_iter().try_for_each(|file| {
+        let why = || format!("{} cannot be written; nothing was done", file.display());
+        crate::disk::writable(file).with_context(why)
+    })
+}
+
+/// Threads for each processor, at most: more wait for one another, and thousands of them take a
+/// machine down.
+const THREADS: usize = 16;
+
+/// Uses `jobs` threads, where it is said how many.
+fn use_threads(jobs: Option<std::num::NonZeroUsize>) -> Result<()> {
+    let Some(jobs) = jobs else { return Ok(()) };
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let most = processors * THREADS;
+    if jobs.get() > most {
+        warn(&format!("--jobs {jobs}: {most} threads are used, {THREADS} a processor"));
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.get().min(most));
+    pool.build_global().context("starting threads")
+}
+
 /// Arguments that choose what runs; shared by the commands that run plugins.
 #[derive(Clone, Debug, clap::Args)]
 struct Choice {
@@ -161,6 +188,9 @@ struct Choice {
     /// Run only this plugin (may be repeated).
     #[arg(long, value_name = "NAME")]
     plugin: Vec<String>,
+    /// Run this plugin too, though it is off by default (may be repeated).
+    #[arg(long, value_name = "NAME")]
+    with: Vec<String>,
     /// Do not run this plugin (may be repeated).
     #[arg(long, value_name = "NAME")]
     skip: Vec<String>,
@@ -180,6 +210,7 @@ impl Choice {
         crate::config::Flags {
             epoch: self.source_date_epoch.clone(),
             plugin: self.plugin.clone(),
+            with: self.with.clone(),
             skip: self.skip.clone(),
             keep: self.keep.clone(),
             set: self.set.clone(),

@@ -19,6 +19,9 @@ pub fn atomic_write_with<E: From<io::Error>>(
     mode: u32,
     fill: impl FnOnce(&mut File) -> Result<bool, E>,
 ) -> Result<(), E> {
+    if let Some(mut file) = open_special(path)? {
+        return fill(&mut file).map(drop);
+    }
     let mut file = tempfile::Builder::new().prefix(".reprofix-").tempfile_in(dir_of(path))?;
     if !fill(file.as_file_mut())? {
         return Ok(());
@@ -27,6 +30,22 @@ pub fn atomic_write_with<E: From<io::Error>>(
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
     Ok(())
+}
+
+/// Fails where [`atomic_write`] could not write `path`, as far as that is known beforehand.
+pub fn writable(path: &Path) -> io::Result<()> {
+    match open_special(path)? {
+        Some(_) => Ok(()),
+        None => tempfile::Builder::new().prefix(".reprofix-").tempfile_in(dir_of(path)).map(drop),
+    }
+}
+
+/// `/dev/null` and what else is no regular file, opened: nothing is renamed over it.
+fn open_special(path: &Path) -> io::Result<Option<File>> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => File::options().write(true).open(path).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// A file without a name, for content too large for memory, on the file system of the directory

@@ -14,7 +14,9 @@
 #![allow(clippy::disallowed_methods)] // this is the module that may
 
 mod atomic;
+mod list;
 mod lock;
+mod mount;
 mod new_dir;
 mod recover;
 mod replace;
@@ -25,7 +27,7 @@ mod xattr;
 
 pub use atomic::{
     atomic_write, atomic_write_with, create_dir_all, create_new, dir_of, flock, private_dir,
-    refresh, remove_dir_all, remove_file, rename, scratch,
+    refresh, remove_dir_all, remove_file, rename, scratch, writable,
 };
 pub use lock::Lock;
 pub use new_dir::NewDir;

@@ -70,6 +70,10 @@ pub fn is_leftover(entry: &Entry) -> bool {
 }
 
 /// What to do with the leftovers among `entries`, sorted by path.
+///
+/// A *ready* or *unit* name takes the place of a file only where a run wrote down that it changes
+/// names there (a *times* record, which goes last), and only with the owner and mode of that file:
+/// one that somebody else put there goes.
 pub fn leftovers(root: &Root, entries: &[Entry]) -> io::Result<Vec<Leftover>> {
     let (units, found): (Vec<&Entry>, Vec<&Entry>) = entries
         .iter()
@@ -77,21 +81,35 @@ pub fn leftovers(root: &Root, entries: &[Entry]) -> io::Result<Vec<Leftover>> {
         .partition(|e| unit::waiting(e.name()).is_some() || e.name().starts_with(HOLD.as_bytes()));
     let unfinished: BTreeSet<_> =
         found.iter().filter(|e| e.name().starts_with(NEW.as_bytes())).map(|e| e.inode).collect();
-    let mut list = unit::leftovers(root, &units)?;
     let (records, found): (Vec<&Entry>, Vec<&Entry>) =
         found.into_iter().partition(|e| times::is_record(e));
+    let mut noted = BTreeSet::new();
+    for record in &records {
+        noted.extend(times::noted(root, &record.path)?);
+    }
+    let ours = |entry: &Entry, target: &Path| -> io::Result<bool> {
+        let dir = entry.path.parent().unwrap_or(Path::new(""));
+        // An index may have gone already, to come back as this.
+        let same = |t: Entry| (t.kind, t.mode, t.uid, t.gid) == of(entry);
+        Ok(noted.contains(dir) && root.lookup(target)?.is_none_or(same))
+    };
+    let mut list = unit::leftovers(root, &units, &ours)?;
     for entry in found {
         let target = match unfinished.contains(&entry.inode) {
             true => None,
             false => target_of(root, entry)?,
         };
         list.push(match target {
-            Some(target) => Leftover::Finish(entry.path.clone(), target),
-            None => Leftover::Discard(entry.path.clone()),
+            Some(target) if ours(entry, &target)? => Leftover::Finish(entry.path.clone(), target),
+            _ => Leftover::Discard(entry.path.clone()),
         });
     }
     list.extend(records.into_iter().map(|e| Leftover::Times(e.path.clone())));
     Ok(list)
+}
+
+fn of(entry: &Entry) -> (Kind, u32, u32, u32) {
+    (entry.kind, entry.mode, entry.uid, entry.gid)
 }
 
 /// The file beside a *ready* name whose name it stands for.

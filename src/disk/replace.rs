@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Uid};
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 
 use super::recover::{new_name, ready_name};
 use super::root::{mtime_of, mtime_only};
-use super::{Root, read_xattrs, xattr};
+use super::{Root, mount, read_xattrs, xattr};
 use crate::tree::{Entry, Inode, Time};
 
 /// Bytes written at a time.
@@ -109,21 +110,23 @@ pub(super) fn make_inode(
 }
 
 /// One name: rename. Several: first a complete link beside every name, then the renames, so that
-/// a run killed in between leaves beside each old name the inode that belongs there.
+/// a run killed in between leaves beside each old name the inode that belongs there. There may be
+/// more names than a process may open files: one directory is open at a time.
 fn put_in_place(root: &Root, dir: &OwnedFd, new: &Path, names: &[PathBuf]) -> io::Result<()> {
     if let [only] = names {
         let name = only.file_name().ok_or(Errno::INVAL)?;
         return Ok(rustix::fs::renameat(dir, new, dir, name)?);
     }
-    let places = names.iter().map(|n| root.parent(n)).collect::<io::Result<Vec<_>>>()?;
-    for (parent, name) in &places {
+    for path in names {
+        let (parent, name) = root.parent(path)?;
         let ready = ready_name(name);
-        unlink_if_there(parent, &ready)?;
-        rustix::fs::linkat(dir, new, parent, &ready, AtFlags::empty())?;
+        unlink_if_there(&parent, &ready)?;
+        rustix::fs::linkat(dir, new, &parent, &ready, AtFlags::empty())?;
     }
     unlink_if_there(dir, new)?;
-    for (parent, name) in &places {
-        rustix::fs::renameat(parent, ready_name(name), parent, *name)?;
+    for path in names {
+        let (parent, name) = root.parent(path)?;
+        rustix::fs::renameat(&parent, ready_name(name), &parent, name)?;
     }
     Ok(())
 }
@@ -147,34 +150,45 @@ pub fn patch_range(old: &[u8], new: &[u8]) -> Option<(usize, usize)> {
     (start / 4096 == (end - 1) / 4096).then_some((start, end - start))
 }
 
-/// Writes `bytes` at `offset` into the file at `path`, in place, and puts the modification time
-/// at `mtime`. Only for an inode all of whose names are inside the tree.
+/// Writes `bytes` at `offset` into the file with the names `names` (all in the tree, all one inode,
+/// and the inode's only ones), in place, and puts the modification time at `mtime`.
 ///
+/// A file that a write would take something away from (set-id bits, capabilities), or whose file
+/// system would give the name another inode, gets the whole content as [`replace()`] gives it.
 /// Gives `false`, and changes nothing, when the file no longer looks like `stamp`.
 pub fn patch(
     root: &Root,
-    path: &Path,
+    names: &[PathBuf],
     stamp: Stamp,
     offset: u64,
     bytes: &[u8],
     mtime: Time,
 ) -> io::Result<bool> {
-    let (dir, name) = root.parent(path)?;
+    let first = names.first().ok_or(Errno::INVAL)?;
+    let (dir, name) = root.parent(first)?;
+    let Some(mut old) = open_unchanged(&dir, Path::new(name), stamp)? else { return Ok(false) };
+    if !is_plain(&old)? || mount::copies_up(dir.as_fd())? {
+        let mut content = Vec::new();
+        old.read_to_end(&mut content)?;
+        let start = usize::try_from(offset).map_err(|_| Errno::FBIG)?;
+        let place = content.get_mut(start..).and_then(|rest| rest.get_mut(..bytes.len()));
+        place.ok_or(Errno::INVAL)?.copy_from_slice(bytes);
+        return replace(root, names, stamp, &mut &*content, mtime);
+    }
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::openat(&dir, name, flags, Mode::empty())?);
-    let stat = rustix::fs::fstat(&file)?;
-    if Stamp::of(&stat) != stamp {
+    if Stamp::of(&rustix::fs::fstat(&file)?) != stamp {
         return Ok(false);
     }
-    let xattrs = read_xattrs(file.as_fd())?;
-    rustix::io::retry_on_intr(|| rustix::io::pwrite(&file, bytes, offset))?;
-    // A write takes set-id bits and capabilities away from an executable.
-    if stat.st_mode & 0o6000 != 0 {
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    }
-    let caps: Vec<_> =
-        xattrs.into_iter().filter(|(n, _)| n.as_bytes() == b"security.capability").collect();
-    xattr::write_xattrs(file.as_fd(), &caps)?;
+    file.write_all_at(bytes, offset)?;
     rustix::fs::futimens(&file, &mtime_only(mtime))?;
     Ok(true)
+}
+
+/// Whether a write takes nothing from the file but its content: no set-id bits, and no attribute
+/// of the kernel's that is bound to the content or goes with a write, as `security.capability`.
+fn is_plain(file: &File) -> io::Result<bool> {
+    let bound = |name: &[u8]| name.starts_with(b"security.") && name != b"security.selinux";
+    Ok(rustix::fs::fstat(file)?.st_mode & 0o6000 == 0
+        && !read_xattrs(file.as_fd())?.iter().any(|(name, _)| bound(name.as_bytes())))
 }

@@ -6,22 +6,30 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::read_xattrs;
+use super::{mount, read_xattrs};
+use crate::env;
 use crate::tree::{Entry, Inode, Kind, Seekable, Time, Tree};
 
 /// Bytes read at a time where a file is not wanted whole.
 const STREAM_PIECE: usize = 64 << 10;
 
+/// What rpm-ostree's sandbox mounts in the root that it shows.
+const PARTS: [&str; 3] = ["usr", "etc", "var"];
+
 /// An open root directory. Paths given to its methods are relative to it; one that holds `..`, is
-/// absolute or leads through a symbolic link does not resolve.
+/// absolute, leads through a symbolic link or into something mounted below the root does not
+/// resolve. Only the parts that a compose's sandbox mounts in its own `/` belong to it.
 #[derive(Debug)]
 pub struct Root {
     fd: OwnedFd,
     path: PathBuf,
+    parts: Vec<(&'static Path, OwnedFd)>,
+    mounted: OnceLock<Vec<PathBuf>>,
 }
 
 impl Root {
@@ -30,10 +38,30 @@ impl Root {
         let path = path.canonicalize()?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(&path, flags, Mode::empty())?;
-        Ok(Root { fd, path })
+        let mut root = Root { fd, path, parts: Vec::new(), mounted: OnceLock::new() };
+        if env::is_own_root(&root.path) {
+            root.parts = root.mounted_parts()?;
+        }
+        Ok(root)
     }
 
-    /// Where the root is, for messages and for `walkdir`.
+    fn mounted_parts(&self) -> io::Result<Vec<(&'static Path, OwnedFd)>> {
+        let mut parts = Vec::new();
+        for name in PARTS {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+                Ok(fd) => fd,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                Err(e) => return Err(e.into()),
+            };
+            if mount::of(fd.as_fd())? != mount::of(self.fd.as_fd())? {
+                parts.push((Path::new(name), fd));
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Where the root is, for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -43,27 +71,48 @@ impl Root {
         self.fd.as_fd()
     }
 
+    /// What is mounted below the root and belongs to it all the same.
+    pub fn parts(&self) -> impl Iterator<Item = (&'static Path, BorrowedFd<'_>)> {
+        self.parts.iter().map(|(path, fd)| (*path, fd.as_fd()))
+    }
+
+    /// The descriptor from which a path resolves without leaving a mount, and the rest of it.
+    fn start<'p>(&self, path: &'p Path) -> (&OwnedFd, &'p Path) {
+        let part = self.parts.iter().find_map(|(at, fd)| Some((fd, path.strip_prefix(at).ok()?)));
+        part.unwrap_or((&self.fd, path))
+    }
+
     /// Opens `path` without following any symbolic link. The empty path is the root.
     pub fn open_at(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let (start, path) = self.start(path);
         let path = confined(path)?;
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        match rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve) {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        match rustix::fs::openat2(start, path, flags, Mode::empty(), resolve) {
             // Old kernels and old seccomp profiles have no openat2.
-            Err(Errno::NOSYS | Errno::PERM) => self.open_by_components(path, flags),
+            Err(Errno::NOSYS | Errno::PERM) => open_by_components(start, path, flags),
             other => Ok(other?),
         }
     }
 
-    fn open_by_components(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-        let dir = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut at = self.fd.try_clone()?;
-        let mut rest = path.components().peekable();
-        while let Some(part) = rest.next() {
-            let flags = if rest.peek().is_some() { dir } else { flags };
-            at = rustix::fs::openat(&at, part.as_os_str(), flags, Mode::empty())?;
+    /// Locks the root until it is dropped, against other runs: `alone` for one that changes it, or
+    /// together with others that only look. `false` if another run's lock forbids it.
+    ///
+    /// A file system without locks is not locked.
+    pub fn lock(&self, alone: bool) -> io::Result<bool> {
+        use rustix::fs::FlockOperation::{NonBlockingLockExclusive, NonBlockingLockShared};
+        let how = if alone { NonBlockingLockExclusive } else { NonBlockingLockShared };
+        match rustix::fs::flock(&self.fd, how) {
+            Ok(()) | Err(Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(e) => Err(e.into()),
         }
-        Ok(at)
+    }
+
+    /// Whether a write to a file in the directory of `path` may give the written name an inode of
+    /// its own, as overlayfs and FUSE do.
+    pub fn copies_up(&self, path: &Path) -> io::Result<bool> {
+        mount::copies_up(self.parent(path)?.0.as_fd())
     }
 
     /// Opens the directory at `path` for changes of many names in it.
@@ -78,16 +127,11 @@ impl Root {
         Ok((self.open_at(dir, OFlags::RDONLY | OFlags::DIRECTORY)?, name))
     }
 
-    /// `lstat`, or `None` where nothing stands (or a component is not a directory).
+    /// `lstat`, or `None` where nothing stands (or a component is not a directory, or something
+    /// is mounted there).
     pub fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
-        if path.as_os_str().is_empty() {
-            return Ok(Some(rustix::fs::fstat(&self.fd)?));
-        }
-        let found = self
-            .parent(path)
-            .and_then(|(dir, name)| Ok(rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?));
-        match found {
-            Ok(stat) => Ok(Some(stat)),
+        match self.open_at(path, OFlags::PATH) {
+            Ok(fd) => Ok(Some(rustix::fs::fstat(&fd)?)),
             Err(e) if is_absent(&e) => Ok(None),
             Err(e) => Err(e),
         }
@@ -132,6 +176,12 @@ impl Root {
         }
         let (dir, name) = self.parent(path)?;
         Folder(dir).set_mtime(name, mtime)
+    }
+
+    /// Sets the permission bits of the file or directory at `path`; a symbolic link has none.
+    pub fn set_mode(&self, path: &Path, bits: u32) -> io::Result<()> {
+        let fd = self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        Ok(rustix::fs::fchmod(&fd, rustix::fs::Mode::from_raw_mode(bits & 0o7777))?)
     }
 
     /// Takes these extended attributes away from whatever stands at `path`, a symbolic link itself
@@ -240,6 +290,10 @@ impl Tree for Root {
                 names.push(OsString::from_vec(name));
             }
         }
+        let mounted = self.mounted();
+        if !mounted.is_empty() {
+            names.retain(|name| !mounted.contains(&path.join(name)));
+        }
         names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
         Ok(names)
     }
@@ -285,6 +339,19 @@ impl Tree for Root {
         }
     }
 
+    fn device(&self, path: &Path) -> io::Result<Option<u32>> {
+        let device = |stat: Stat| match stat.st_mode & 0o170_000 {
+            0o020_000 | 0o060_000 => {
+                let (major, minor) =
+                    (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+                // The kernel's `new_encode_dev`.
+                Some((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
+            }
+            _ => None,
+        };
+        Ok(self.stat(path)?.and_then(device))
+    }
+
     fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let Some(stat) = self.stat(path)? else { return Ok(Vec::new()) };
         let list = match Kind::of_mode(stat.st_mode) {
@@ -299,6 +366,15 @@ impl Tree for Root {
 }
 
 impl Root {
+    /// What is mounted below the root and is none of it.
+    pub(super) fn mounted(&self) -> &[PathBuf] {
+        self.mounted.get_or_init(|| {
+            let below = env::mounts_below(&self.path).into_iter();
+            let below = below.filter_map(|at| Some(at.strip_prefix(&self.path).ok()?.to_owned()));
+            below.filter(|at| !self.parts.iter().any(|(part, _)| part == at)).collect()
+        })
+    }
+
     /// A symbolic link cannot be opened for reading; only a path names it. The path goes through
     /// the parent's descriptor, so that no other component can be a link.
     fn symlink_xattrs(&self, path: &Path) -> io::Result<Vec<(std::ffi::CString, Vec<u8>)>> {
@@ -325,6 +401,21 @@ impl Root {
         list.sort();
         Ok(list)
     }
+}
+
+fn open_by_components(start: &OwnedFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let dir = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let here = mount::of(start.as_fd())?;
+    let mut at = start.try_clone()?;
+    let mut rest = path.components().peekable();
+    while let Some(part) = rest.next() {
+        let flags = if rest.peek().is_some() { dir } else { flags };
+        at = rustix::fs::openat(&at, part.as_os_str(), flags, Mode::empty())?;
+        if mount::of(at.as_fd())? != here {
+            return Err(Errno::XDEV.into());
+        }
+    }
+    Ok(at)
 }
 
 /// All of a file. Its size is known, so that this is one allocation and two reads.

@@ -1,7 +1,8 @@
-//! The times of directories that a run changes, kept in the tree until they are put back.
+//! The times of what a run changes and that keeps its inode, kept in the tree until they are put
+//! back.
 //!
-//! A name that comes or goes gives its directory the time of day. A run puts the times back at its
-//! end; for one that is killed before, the next finds them in a file. Its name holds the checksum
+//! A name that comes or goes gives its directory the time of day, as a patch gives it to its file. A
+//! run puts the times back at its end; for one that is killed before, the next finds them in a file. Its name holds the checksum
 //! of what is in it, so a half-written one is known as such.
 
 use std::ffi::OsStr;
@@ -21,7 +22,7 @@ pub(super) const TIMES: &str = ".reprofix-times-";
 /// A larger file of that name is none of ours: 64 MiB are the times of half a million directories.
 const BYTES_MAX: u64 = 64 << 20;
 
-/// Writes down the times that directories are to have in the end, in the directory `top`, and gives
+/// Writes down the times that these paths are to have in the end, in the directory `top`, and gives
 /// where. [`put_times_back`] is the other half.
 pub fn note_times<'t>(
     root: &Root,
@@ -45,17 +46,11 @@ pub fn note_times<'t>(
     written.or_else(|e| root.remove(&path).and(Err(e))).map(|()| path)
 }
 
-/// Sets the times that the file at `record` holds, then removes it. Directories that are gone, and
-/// a file that is no whole record, are passed over.
+/// Sets the times that the file at `record` holds, then removes it. Paths that are gone, and a file
+/// that is no whole record, are passed over.
 pub fn put_times_back(root: &Root, record: &Path) -> io::Result<()> {
-    let kept = |stat: &rustix::fs::Stat| u64::try_from(stat.st_size).is_ok_and(|n| n <= BYTES_MAX);
-    let bytes = match root.stat(record)?.filter(kept) {
-        Some(_) => root.read(record)?.unwrap_or_default(),
-        None => Vec::new(),
-    };
-    let name = record.file_name().unwrap_or_default().as_bytes();
-    let whole = name.strip_prefix(TIMES.as_bytes()) == Some(tag(&bytes).as_bytes());
-    let times: Vec<(&Path, Time)> = if whole { parse(&bytes).collect() } else { Vec::new() };
+    let bytes = whole(root, record)?;
+    let times: Vec<(&Path, Time)> = parse(&bytes).collect();
     for (path, time) in &times {
         set(root, path, *time)?;
     }
@@ -64,6 +59,23 @@ pub fn put_times_back(root: &Root, record: &Path) -> io::Result<()> {
     let top = record.parent().unwrap_or(Path::new(""));
     let mut again = times.iter().filter(|(path, _)| *path == top);
     again.try_for_each(|(path, time)| set(root, path, *time))
+}
+
+/// The paths whose times the file at `record` holds.
+pub(super) fn noted(root: &Root, record: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(parse(&whole(root, record)?).map(|(path, _)| path.to_owned()).collect())
+}
+
+/// What is in a record; nothing if a part is missing.
+fn whole(root: &Root, record: &Path) -> io::Result<Vec<u8>> {
+    let kept = |stat: &rustix::fs::Stat| u64::try_from(stat.st_size).is_ok_and(|n| n <= BYTES_MAX);
+    let bytes = match root.stat(record)?.filter(kept) {
+        Some(_) => root.read(record)?.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let name = record.file_name().unwrap_or_default().as_bytes();
+    let whole = name.strip_prefix(TIMES.as_bytes()) == Some(tag(&bytes).as_bytes());
+    Ok(if whole { bytes } else { Vec::new() })
 }
 
 fn set(root: &Root, path: &Path, time: Time) -> io::Result<()> {

@@ -48,7 +48,8 @@ pub fn replace_unit(root: &Root, members: &[Member<'_>]) -> io::Result<bool> {
     let first = members.first().and_then(|m| m.names.first()).ok_or(Errno::INVAL)?;
     let (dir, name) = root.parent(first)?;
     let hold = hold_name(name);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Whatever is called so already is not ours: a FIFO would block, a device act on being opened.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     drop(rustix::fs::openat(&dir, &hold, flags, Mode::from_raw_mode(0o600))?);
     let made = prepare_all(root, members);
     if !matches!(made, Ok(true)) {
@@ -137,24 +138,33 @@ pub(super) fn waiting(name: &[u8]) -> Option<(u8, &OsStr)> {
     (!target.is_empty()).then_some((number, OsStr::from_bytes(target)))
 }
 
-/// What to do with the hold and unit names among `found`, in order.
-pub(super) fn leftovers(root: &Root, found: &[&Entry]) -> io::Result<Vec<Leftover>> {
+/// What to do with the hold and unit names among `found`, in order. Only those that `ours` accepts
+/// for their targets count.
+pub(super) fn leftovers(
+    root: &Root,
+    found: &[&Entry],
+    ours: &dyn Fn(&Entry, &Path) -> io::Result<bool>,
+) -> io::Result<Vec<Leftover>> {
+    let discard = |entry: &Entry| Leftover::Discard(entry.path.clone());
     let mut waits: Vec<(u8, &Entry, PathBuf)> = Vec::new();
-    let mut holds = Vec::new();
+    let (mut strange, mut holds) = (Vec::new(), Vec::new());
     for entry in found {
-        match waiting(entry.name()) {
-            Some((number, target)) => {
-                waits.push((number, entry, entry.path.with_file_name(target)));
-            }
-            None => holds.push(Leftover::Discard(entry.path.clone())),
+        let Some((number, target)) = waiting(entry.name()) else {
+            holds.push(discard(entry));
+            continue;
+        };
+        let target = entry.path.with_file_name(target);
+        match ours(entry, &target)? {
+            true => waits.push((number, entry, target)),
+            false => strange.push(discard(entry)),
         }
     }
+    let mut list = strange;
     if !holds.is_empty() {
-        let undone = waits.iter().map(|(_, entry, _)| Leftover::Discard(entry.path.clone()));
-        return Ok(undone.chain(holds).collect());
+        list.extend(waits.iter().map(|(_, entry, _)| discard(entry)).chain(holds));
+        return Ok(list);
     }
     waits.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
-    let mut list = Vec::new();
     if waits.first().is_some_and(|(number, ..)| *number == 0) {
         for (_, _, target) in waits.iter().filter(|(number, ..)| *number > 0) {
             if root.stat(target)?.is_some() {

@@ -57,10 +57,6 @@ pub(super) fn copy_xattrs(fd: BorrowedFd<'_>, list: &[(CString, Vec<u8>)]) -> io
             fremovexattr(fd, name.as_c_str())?;
         }
     }
-    write_xattrs(fd, list)
-}
-
-pub(super) fn write_xattrs(fd: BorrowedFd<'_>, list: &[(CString, Vec<u8>)]) -> io::Result<()> {
     for (name, value) in list {
         if matches!(name.to_bytes(), b"security.ima" | b"security.evm") {
             continue;

@@ -7,13 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use rustix::fs::Stat;
 
 use super::plan::{Action, Change, Plan, at};
 use crate::disk::{self, Folder, Root, Stamp};
 use crate::normal::{Chain, Form};
 use crate::normal::{Content, Step};
 use crate::parallel::try_map;
-use crate::tree::{self, Entry, Kind, Time};
+use crate::tree::{self, Entry, Kind, Time, Tree as _};
 
 /// Applies `plan` to `root`, of which `entries` is the sorted walk that the plan was made from.
 ///
@@ -31,7 +32,7 @@ pub fn apply(
 ) -> io::Result<Vec<PathBuf>> {
     let job = Job { root, entries, chain };
     let mut times = job.times_of_touched(plan);
-    let records = job.note(&mut times);
+    let records = job.note(&mut times, plan);
     times.extend(job.new_times(plan));
     // Directories get their times back also where the run stops at an error.
     let raced = job.all_but_directories(plan, done);
@@ -66,13 +67,16 @@ impl Job<'_> {
             done(1);
             self.content(change).map_err(|e| at(&change.path, &e))
         };
-        let changed = try_map(plan.changes.par_iter(), content)?;
+        let mut changed = try_map(plan.changes.par_iter(), content)?;
+        for (change, changed) in plan.changes.iter().zip(&mut changed).filter(|(_, c)| !**c) {
+            *changed = self.look_again(change).map_err(|e| at(&change.path, &e))?;
+        }
         for change in in_registry_order(plan, self.chain) {
             self.steps(change).map_err(|e| at(&change.path, &e))?;
         }
         self.removals(plan)?;
         for change in &plan.changes {
-            self.xattrs(change).map_err(|e| at(&change.path, &e))?;
+            self.metadata(change).map_err(|e| at(&change.path, &e))?;
         }
         self.touch_files(plan)?;
         let raced = plan.changes.iter().zip(changed).filter(|(_, changed)| !changed);
@@ -86,7 +90,7 @@ impl Job<'_> {
         let mtime = change.mtime.or(entry.mtime).unwrap_or(Time { sec: 0, nsec: 0 });
         match &change.action {
             Action::Patch { offset, content } => {
-                disk::patch(self.root, &change.path, stamp, *offset, content, mtime)
+                disk::patch(self.root, &names(change), stamp, *offset, content, mtime)
             }
             Action::Rewrite { content, .. } => {
                 let again = match content {
@@ -94,14 +98,29 @@ impl Job<'_> {
                     None => self.compute_again(entry)?,
                 };
                 let Some(content) = content.as_ref().or(again.as_ref()) else { return Ok(false) };
-                let names: Vec<PathBuf> =
-                    [&change.path].into_iter().chain(&change.links).cloned().collect();
-                disk::replace(self.root, &names, stamp, &mut content.reader(), mtime)
+                disk::replace(self.root, &names(change), stamp, &mut content.reader(), mtime)
             }
-            Action::Remove { .. } | Action::Steps(_) | Action::Xattrs(_) | Action::Touch => {
-                Ok(true)
-            }
+            Action::Remove { .. }
+            | Action::Steps(_)
+            | Action::Xattrs(_)
+            | Action::Mode(_)
+            | Action::Touch => Ok(true),
         }
+    }
+
+    /// A file system that does not say which names are one inode has us change one under the other:
+    /// what it became is judged anew. Elsewhere somebody else changed it.
+    fn look_again(&self, change: &Change) -> io::Result<bool> {
+        let Some(entry) = self.root.lookup(&change.path)? else { return Ok(false) };
+        let Some(stamp) = Stamp::of_entry(&entry).filter(|_| entry.kind == Kind::File) else {
+            return Ok(false);
+        };
+        if !self.root.copies_up(&change.path)? {
+            return Ok(false);
+        }
+        let Some(content) = self.compute_again(&entry)? else { return Ok(false) };
+        let mtime = change.mtime.or(entry.mtime).unwrap_or(Time { sec: 0, nsec: 0 });
+        disk::replace(self.root, &names(change), stamp, &mut content.reader(), mtime)
     }
 
     /// Content that the plan's memory budget had no room for.
@@ -169,39 +188,53 @@ impl Job<'_> {
         Ok(disk::Member { names, stamp: Stamp::of(&stat), bytes, mtime })
     }
 
-    /// Takes attributes away, after content and names are what they will be.
-    fn xattrs(&self, change: &Change) -> io::Result<()> {
-        let Action::Xattrs(gone) = &change.action else { return Ok(()) };
-        let all = [&change.path].into_iter().chain(&change.links);
-        let mut inodes: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
-        for path in all {
-            // A name may have gone, or have got an inode of its own.
-            if let Some(stat) = self.root.stat(path)? {
-                inodes.entry(stat.st_ino).or_default().push(path.clone());
-            }
+    /// Takes attributes away and sets permission bits, after content and names are what they will
+    /// be.
+    fn metadata(&self, change: &Change) -> io::Result<()> {
+        if !change.action.is_of_metadata() {
+            return Ok(());
         }
-        for names in inodes.values() {
-            self.inode_xattrs(names, gone)?;
+        for (names, stat) in self.inodes([change])? {
+            self.own_inode(&names, &stat, None)?;
+            let Some(path) = names.first().filter(|_| !is_left(&stat, &names)) else { continue };
+            match &change.action {
+                Action::Xattrs(gone) => self.root.remove_xattrs(path, gone)?,
+                Action::Mode(bits) => self.root.set_mode(path, *bits)?,
+                _ => {}
+            }
         }
         Ok(())
     }
 
-    /// An inode with names outside the tree keeps its attributes: ours get a new one first.
-    fn inode_xattrs(&self, names: &[PathBuf], gone: &[Vec<u8>]) -> io::Result<()> {
-        let Some(first) = names.first() else { return Ok(()) };
-        let Some(stat) = self.root.stat(first)? else { return Ok(()) };
-        let shared = stat.st_nlink as usize > names.len();
-        match Kind::of_mode(stat.st_mode) {
-            Kind::File if shared => {
-                let Some(mut content) = self.root.open_file(first)? else { return Ok(()) };
-                let mtime = Root::entry(first, &stat).mtime.unwrap_or(Time { sec: 0, nsec: 0 });
-                let stamp = Stamp::of(&stat);
-                unchanged(disk::replace(self.root, names, stamp, &mut content, mtime)?)?;
+    /// The names that `changes` are about, inode by inode as they are now: a name may have gone, or
+    /// have got an inode of its own.
+    fn inodes<'c>(
+        &self,
+        changes: impl IntoIterator<Item = &'c Change>,
+    ) -> io::Result<Vec<(Vec<PathBuf>, Stat)>> {
+        let mut inodes: BTreeMap<(u64, u64), (Vec<PathBuf>, Stat)> = BTreeMap::new();
+        for path in changes.into_iter().flat_map(names) {
+            if let Some(stat) = self.root.stat(&path)? {
+                let id = (stat.st_dev, stat.st_ino);
+                inodes.entry(id).or_insert_with(|| (Vec::new(), stat)).0.push(path);
             }
-            Kind::Symlink if shared => return Ok(()),
-            _ => {}
         }
-        self.root.remove_xattrs(first, gone)
+        Ok(inodes.into_values().collect())
+    }
+
+    /// Sees to it that a regular file can be changed under `names` alone: an inode that has names
+    /// outside the tree stays as it is and ours get a new one, and so where the file system would
+    /// give it to one of our names only. Says whether it made one; that has the time `mtime`.
+    fn own_inode(&self, names: &[PathBuf], stat: &Stat, mtime: Option<Time>) -> io::Result<bool> {
+        let Some(first) = names.first() else { return Ok(false) };
+        let split = || Ok::<_, io::Error>(names.len() > 1 && self.root.copies_up(first)?);
+        if Kind::of_mode(stat.st_mode) != Kind::File || !(is_shared(stat, names) || split()?) {
+            return Ok(false);
+        }
+        let Some(mut content) = self.root.open_file(first)? else { return Ok(false) };
+        let mtime = mtime.or(Root::entry(first, stat).mtime).unwrap_or(Time { sec: 0, nsec: 0 });
+        unchanged(disk::replace(self.root, names, Stamp::of(stat), &mut content, mtime)?)?;
+        Ok(true)
     }
 
     /// Files first, then directories from the deepest up.
@@ -222,11 +255,28 @@ impl Job<'_> {
 
     fn touch_files(&self, plan: &Plan) -> io::Result<()> {
         let touched = plan.changes.iter().filter(|c| c.action == Action::Touch);
-        let files: Vec<&Change> = touched.filter(|c| !self.is_dir(&c.path)).collect();
-        self.by_folder(&files, |folder, name, change| match change.mtime {
+        let files = touched.filter(|c| !self.is_dir(&c.path));
+        let linked = |c: &&Change| {
+            !c.links.is_empty()
+                || self.entry(&c.path).and_then(|e| e.inode).is_none_or(|inode| inode.nlink > 1)
+        };
+        let (linked, single): (Vec<&Change>, Vec<&Change>) = files.partition(linked);
+        self.by_folder(&single, |folder, name, change| match change.mtime {
             Some(time) => folder.set_mtime(name, time),
             None => Ok(()),
-        })
+        })?;
+        // Changes of one inode's names have one time.
+        let times: BTreeMap<&Path, Time> =
+            linked.iter().filter_map(|c| Some((c.path.as_path(), c.mtime?))).collect();
+        for (names, stat) in self.inodes(linked)? {
+            let time = names.iter().find_map(|name| times.get(name.as_path()));
+            let (Some(first), Some(time)) = (names.first(), time) else { continue };
+            let own = self.own_inode(&names, &stat, Some(*time)).map_err(|e| at(first, &e))?;
+            if !own && !is_left(&stat, &names) {
+                self.root.set_mtime(first, *time).map_err(|e| at(first, &e))?;
+            }
+        }
+        Ok(())
     }
 
     /// The directories in which names come, go or are replaced, and that stay: with the time that
@@ -248,18 +298,23 @@ impl Job<'_> {
     }
 
     /// Writes the times down for a run that is killed, at the top of each file system, which is
-    /// touched by that. Where it cannot be done (a full disk, which removals may help) the run does
-    /// without.
-    fn note<'p>(&'p self, times: &mut BTreeMap<&'p Path, Time>) -> Vec<PathBuf> {
+    /// touched by that, and those of files that are patched. Where it cannot be done (a full disk,
+    /// which removals may help) the run does without.
+    fn note<'p>(&'p self, times: &mut BTreeMap<&'p Path, Time>, plan: &'p Plan) -> Vec<PathBuf> {
+        let patched = plan.changes.iter().filter(|c| matches!(c.action, Action::Patch { .. }));
+        let kept = |path: &Path| self.entry(path)?.mtime;
+        let patched = patched.filter_map(|c| Some((c.path.as_path(), c.mtime.or(kept(&c.path))?)));
+        let patched: Vec<(&Path, Time)> = patched.collect();
         let device = |path: &Path| Some(self.entry(path)?.inode?.dev);
-        let devices: BTreeSet<u64> = times.keys().filter_map(|path| device(path)).collect();
+        let all = times.keys().copied().chain(patched.iter().map(|(path, _)| *path));
+        let devices: BTreeSet<u64> = all.filter_map(device).collect();
         let mut records = Vec::new();
         for dev in devices {
             let of_it = |e: &&Entry| e.inode.is_some_and(|i| i.dev == dev) && e.kind == Kind::Dir;
             let Some(top) = self.entries.iter().find(of_it) else { continue };
             times.extend(top.mtime.map(|time| (top.path.as_path(), time)));
-            let here = times.iter().filter(|(path, _)| device(path) == Some(dev));
-            let here = here.map(|(path, time)| (*path, *time));
+            let here = times.iter().map(|(path, time)| (*path, *time)).chain(patched.clone());
+            let here = here.filter(|(path, _)| device(path) == Some(dev));
             records.extend(disk::note_times(self.root, &top.path, here).ok());
         }
         records
@@ -306,6 +361,22 @@ fn in_registry_order<'p>(plan: &'p Plan, chain: &Chain<'_>) -> Vec<&'p Change> {
     changes
 }
 
+/// All names that a change is about.
+fn names(change: &Change) -> Vec<PathBuf> {
+    [&change.path].into_iter().chain(&change.links).cloned().collect()
+}
+
+/// Whether the inode has other names than these.
+fn is_shared(stat: &Stat, names: &[PathBuf]) -> bool {
+    stat.st_nlink > names.len() as u64
+}
+
+/// Whether the inode is left as it is: a link or a FIFO with names outside the tree, for which no
+/// new one is made.
+fn is_left(stat: &Stat, names: &[PathBuf]) -> bool {
+    !matches!(Kind::of_mode(stat.st_mode), Kind::File | Kind::Dir) && is_shared(stat, names)
+}
+
 fn unchanged(same: bool) -> io::Result<()> {
     match same {
         true => Ok(()),
@@ -326,7 +397,7 @@ fn touched_directories(plan: &Plan) -> BTreeSet<&Path> {
     };
     for change in &plan.changes {
         match &change.action {
-            Action::Rewrite { .. } | Action::Xattrs(_) => {
+            Action::Rewrite { .. } | Action::Xattrs(_) | Action::Mode(_) => {
                 above(&change.path);
                 change.links.iter().for_each(|p| above(p));
             }

@@ -9,4 +9,4 @@ mod walk;
 
 pub use apply::apply;
 pub use plan::{Action, Change, Plan, Remark, Wanted, plan};
-pub use walk::{Anchor, walk};
+pub use walk::walk;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::io;
+use std::mem::discriminant;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -12,11 +14,13 @@ use crate::disk;
 use crate::normal::{Chain, Form, Normal, Note};
 use crate::normal::{Content, Left, Step};
 use crate::parallel::try_map;
-use crate::tree::{self, Entry, Kind, Time, Tree};
+use crate::tree::{self, Entry, Inode, Kind, Seekable, Time, Tree};
 
 /// Rewritten content kept between plan and application, in bytes over all files. What exceeds it
 /// is computed again when it is written, so that memory does not grow with the tree.
 const KEPT_BYTES: usize = 64 << 20;
+/// Inodes judged one after the other, by one thread.
+const BATCH: usize = 8;
 /// What spooled content counts for: it holds a file open, and there may be a thousand at most.
 const DESCRIPTOR: usize = 1 << 20;
 
@@ -64,8 +68,17 @@ pub enum Action {
     Steps(Vec<Step>),
     /// These extended attributes go. The inode's content and time may be another change.
     Xattrs(Vec<Vec<u8>>),
+    /// The permission bits become these. As for attributes, content and time may be another change.
+    Mode(u32),
     /// Only the modification time.
     Touch,
+}
+
+impl Action {
+    /// Whether attributes or permission bits change and nothing else.
+    pub fn is_of_metadata(&self) -> bool {
+        matches!(self, Action::Xattrs(_) | Action::Mode(_))
+    }
 }
 
 /// A path that a plugin knows and does not change.
@@ -100,45 +113,63 @@ impl Plan {
 }
 
 /// What of a walk some plugin wants: each inode with all its names in the tree.
+///
+/// Memory: eight bytes an inode and name.
 #[derive(Debug)]
 pub struct Wanted<'e> {
     entries: &'e [Entry],
-    groups: Vec<Vec<&'e Entry>>,
+    /// Places in `entries`, inode by inode.
+    names: Vec<u32>,
+    /// Where in `names` each inode ends.
+    ends: Vec<u32>,
 }
 
 impl<'e> Wanted<'e> {
     /// Asks every plugin about each of `entries`, a walk sorted by path. No I/O.
     pub fn of(entries: &'e [Entry], chain: &Chain<'_>) -> Self {
         let wanted: Vec<bool> = entries.par_iter().map(|e| chain.wants(e)).collect();
-        let mut linked: BTreeMap<(u64, u64), usize> = BTreeMap::new();
-        let mut groups: Vec<(bool, Vec<&Entry>)> = Vec::new();
-        for (entry, wanted) in entries.iter().zip(wanted) {
-            // A directory, and anything without an inode, stands alone.
-            match entry.inode.filter(|i| i.nlink > 1 && entry.kind != Kind::Dir) {
-                None if wanted => groups.push((true, vec![entry])),
-                None => {}
-                Some(inode) => {
-                    let index = *linked.entry((inode.dev, inode.ino)).or_insert(groups.len());
-                    if index == groups.len() {
-                        groups.push((false, Vec::new()));
-                    }
-                    groups[index].0 |= wanted;
-                    groups[index].1.push(entry);
-                }
+        let mut linked: BTreeMap<(u64, u64), u32> = BTreeMap::new();
+        let mut asked: Vec<bool> = Vec::new();
+        let mut pairs: Vec<(u32, u32)> = Vec::new();
+        for (place, (entry, wanted)) in (0..).zip(entries.iter().zip(wanted)) {
+            // A directory, and anything without an inode, has one name.
+            let inode = entry.inode.filter(|i| i.nlink > 1 && entry.kind != Kind::Dir);
+            let next = asked.len() as u32;
+            let group = match inode {
+                None if !wanted => continue,
+                None => next,
+                Some(inode) => *linked.entry((inode.dev, inode.ino)).or_insert(next),
+            };
+            match asked.get_mut(group as usize) {
+                Some(asked) => *asked |= wanted,
+                None => asked.push(wanted),
             }
+            pairs.push((group, place));
         }
-        let groups = groups.into_iter().filter_map(|(wanted, names)| wanted.then_some(names));
-        Wanted { entries, groups: groups.collect() }
+        pairs.retain(|(group, _)| asked[*group as usize]);
+        pairs.sort_unstable();
+        let mut ends = Vec::new();
+        for group in pairs.chunk_by(|a, b| a.0 == b.0) {
+            ends.push(ends.last().copied().unwrap_or(0) + group.len() as u32);
+        }
+        Wanted { entries, names: pairs.into_iter().map(|(_, place)| place).collect(), ends }
+    }
+
+    /// The names of an inode.
+    fn names(&self, inode: usize) -> Vec<&'e Entry> {
+        let start = inode.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let places = &self.names[start as usize..self.ends[inode] as usize];
+        places.iter().map(|place| &self.entries[*place as usize]).collect()
     }
 
     /// Inodes that some plugin wants.
     pub fn len(&self) -> usize {
-        self.groups.len()
+        self.ends.len()
     }
 
     /// Whether no plugin wants anything.
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.ends.is_empty()
     }
 }
 
@@ -153,10 +184,14 @@ pub fn plan(
     done: &(dyn Fn(usize) + Sync),
 ) -> io::Result<Plan> {
     let kept = AtomicUsize::new(0);
-    let judged = try_map(wanted.groups.par_iter(), |names| {
-        let judged = judge(tree, names, chain, &kept);
-        done(1);
-        judged
+    let batches = (0..wanted.len()).step_by(BATCH).collect::<Vec<_>>();
+    let judged = try_map(batches.into_par_iter(), |first| {
+        let mut judged = Judged::default();
+        for inode in first..wanted.len().min(first + BATCH) {
+            judge(tree, &wanted.names(inode), chain, &kept, &mut judged)?;
+            done(1);
+        }
+        Ok::<_, io::Error>(judged)
     })?;
     let mut plan = Plan { walked: wanted.entries.len(), ..Plan::default() };
     for part in judged {
@@ -166,14 +201,17 @@ pub fn plan(
         plan.read.1 += part.read.1;
     }
     keep_needed_directories(&mut plan, wanted.entries);
-    drop_touches_of_removed(&mut plan);
     follow_moves(&mut plan);
+    drop_touches_of_removed(&mut plan);
     plan.changes.sort_by(|a, b| tree::order(&a.path, &b.path));
     plan.remarks.sort_by(|a, b| tree::order(&a.path, &b.path).then(a.plugin.cmp(b.plugin)));
     Ok(plan)
 }
 
-/// What one inode comes to.
+/// A name that a plugin reports, and who gives it which time.
+type Reported<'e> = (&'e Entry, &'static str, Option<(&'static str, Time)>);
+
+/// What some inodes come to.
 #[derive(Default)]
 struct Judged {
     changes: Vec<Change>,
@@ -186,18 +224,27 @@ fn judge(
     names: &[&Entry],
     chain: &Chain<'_>,
     kept: &AtomicUsize,
-) -> io::Result<Judged> {
-    let mut out = Judged::default();
-    let mut stays: Vec<(&Entry, Normal)> = Vec::new();
-    let mut reported: Vec<(&Entry, &'static str, Option<Time>)> = Vec::new();
+    out: &mut Judged,
+) -> io::Result<()> {
+    let once = Once::of(tree, names);
+    let tree: &dyn Tree = once.as_ref().map_or(tree, |once| once);
+    let from = out.changes.len();
+    let mut read = false;
+    let mut stays: Option<(&Entry, Normal)> = None;
+    let mut reported: Vec<Reported<'_>> = Vec::new();
     for &entry in names {
         // A name that no plugin wants follows its inode; a wanted one may go on its own.
         if names.len() > 1 && !chain.wants(entry) {
             continue;
         }
         let mut normal = chain.normal_form(tree, entry).map_err(|e| at(&entry.path, &e))?;
-        if normal.read {
-            out.read = (1, entry.size);
+        if normal.read && !read {
+            read = true;
+            out.read.0 += 1;
+            out.read.1 += entry.size;
+        }
+        if is_bound(entry, names) && normal.take_metadata() {
+            normal.notes.push(("mtime", Note::Report(BOUND.to_owned())));
         }
         for (plugin, note) in &normal.notes {
             if matches!(note, Note::Report(_)) {
@@ -206,22 +253,30 @@ fn judge(
             let (path, note) = (entry.path.clone(), note.clone());
             out.remarks.push(Remark { path, plugin, note });
         }
-        if let Some((plugin, gone)) = normal.xattrs.take() {
+        let attributes = normal.xattrs.take().map(|(plugin, gone)| (plugin, Action::Xattrs(gone)));
+        let mode = normal.mode.take().map(|(plugin, bits)| (plugin, Action::Mode(bits)));
+        for (plugin, action) in attributes.into_iter().chain(mode) {
             // One inode, whatever its names: asked for once.
-            let there = out.changes.iter().any(|c| matches!(c.action, Action::Xattrs(_)));
-            (!there).then(|| out.changes.push(strip(names, entry, plugin, gone)));
+            let same = |c: &Change| discriminant(&c.action) == discriminant(&action);
+            if !out.changes[from..].iter().any(same) {
+                out.changes.push(of_metadata(names, entry, plugin, action));
+            }
         }
         match (normal.is_removed(entry), &normal.form) {
             // It leaves the inode's other names: they follow their own plugins.
             (true, Form::Steps(_)) => out.changes.push(change(entry, Vec::new(), normal, kept)),
             (true, _) => out.changes.push(removal(entry, normal)),
             (false, _) if normal.is_kept() => {}
-            (false, _) => stays.push((entry, normal)),
+            // Several names of one inode may be wanted by different plugins: content beats time.
+            (false, _) => match &stays {
+                Some((_, first)) if first.form != Form::Kept || normal.form == Form::Kept => {}
+                _ => stays = Some((entry, normal)),
+            },
         }
     }
-    let leaves = out.changes.iter().filter(|c| !matches!(c.action, Action::Xattrs(_)));
+    let leaves = out.changes[from..].iter().filter(|c| !c.action.is_of_metadata());
     let gone: BTreeSet<PathBuf> = leaves.map(|c| c.path.clone()).collect();
-    if let Some((entry, normal)) = merge(stays) {
+    if let Some((entry, normal)) = stays {
         // Where a plugin says that this name must not change, the name keeps the old inode.
         let apart = |p: &&'static str| normal.form != Form::Kept && normal.by.contains(p);
         reported.retain(|(other, plugin, _)| other.path != entry.path && apart(plugin));
@@ -232,25 +287,77 @@ fn judge(
         out.changes.push(change(entry, links, normal, kept));
         out.changes.extend(reported.iter().filter_map(|(e, _, t)| t.map(|t| touch(e, t))));
     }
-    Ok(out)
+    Ok(())
 }
 
-/// Several names of one inode may be wanted by different plugins: content beats time.
-fn merge(mut stays: Vec<(&Entry, Normal)>) -> Option<(&Entry, Normal)> {
-    let content = stays.iter().position(|(_, n)| n.form != Form::Kept).unwrap_or(0);
-    (!stays.is_empty()).then(|| stays.swap_remove(content))
+/// Whether the inode has names outside the tree and is of a kind for which no new one is made.
+fn is_bound(entry: &Entry, names: &[&Entry]) -> bool {
+    !matches!(entry.kind, Kind::File | Kind::Dir)
+        && entry.inode.is_some_and(|inode| inode.nlink > names.len() as u64)
 }
 
-/// A change of time alone, asked for by the plugin for times.
-fn touch(entry: &Entry, time: Time) -> Change {
-    let (path, links, plugins) = (entry.path.clone(), Vec::new(), vec!["mtime"]);
+/// What is said of such a one.
+const BOUND: &str = "left as it is, since it is a hard link of something outside this root; make it \
+                     anew (`cp -a` it and rename the copy)";
+
+/// A tree in which an inode with several names is read once.
+struct Once<'t> {
+    tree: &'t dyn Tree,
+    inode: Inode,
+    bytes: OnceLock<Vec<u8>>,
+}
+
+impl<'t> Once<'t> {
+    fn of(tree: &'t dyn Tree, names: &[&Entry]) -> Option<Self> {
+        let inode = names.first().filter(|_| names.len() > 1)?.inode?;
+        Some(Once { tree, inode, bytes: OnceLock::new() })
+    }
+}
+
+impl Tree for Once<'_> {
+    fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
+        self.tree.lookup(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        self.tree.list(path)
+    }
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        self.tree.read(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Seekable>>> {
+        self.tree.open(path)
+    }
+    fn read_known(&self, entry: &Entry) -> io::Result<Option<Vec<u8>>> {
+        if entry.inode != Some(self.inode) {
+            return self.tree.read_known(entry);
+        }
+        if self.bytes.get().is_none() {
+            let Some(bytes) = self.tree.read_known(entry)? else { return Ok(None) };
+            return Ok(Some(self.bytes.get_or_init(|| bytes).clone()));
+        }
+        Ok(self.bytes.get().cloned())
+    }
+    fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+        self.tree.stream(path, sink)
+    }
+    fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        self.tree.readlink(path)
+    }
+    fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.tree.xattrs(path)
+    }
+}
+
+/// A change of time alone.
+fn touch(entry: &Entry, (plugin, time): (&'static str, Time)) -> Change {
+    let (path, links, plugins) = (entry.path.clone(), Vec::new(), vec![plugin]);
     Change { path, links, plugins, action: Action::Touch, mtime: Some(time) }
 }
 
-/// Attributes that go from the inode of all these names.
-fn strip(names: &[&Entry], entry: &Entry, plugin: &'static str, gone: Vec<Vec<u8>>) -> Change {
+/// Attributes or permission bits of the inode of all these names.
+fn of_metadata(names: &[&Entry], entry: &Entry, plugin: &'static str, action: Action) -> Change {
     let links = names.iter().filter(|e| e.path != entry.path).map(|e| e.path.clone()).collect();
-    let (path, plugins, action) = (entry.path.clone(), vec![plugin], Action::Xattrs(gone));
+    let (path, plugins) = (entry.path.clone(), vec![plugin]);
     Change { path, links, plugins, action, mtime: None }
 }
 
@@ -273,7 +380,13 @@ fn change(entry: &Entry, links: Vec<PathBuf>, normal: Normal, kept: &AtomicUsize
         Form::Steps(steps) => Action::Steps(steps),
         Form::Kept | Form::Removed => Action::Touch,
     };
-    Change { path: entry.path.clone(), links, plugins: normal.by, action, mtime: normal.mtime }
+    Change {
+        path: entry.path.clone(),
+        links,
+        plugins: normal.by,
+        action,
+        mtime: normal.mtime.map(|m| m.1),
+    }
 }
 
 /// `old` is the content before, where it may be patched in place.
@@ -316,7 +429,11 @@ fn drop_touches_of_removed(plan: &mut Plan) {
         match &change.action {
             Action::Remove { .. } => drop(going.insert(change.path.clone())),
             Action::Steps(steps) => going.extend(removed_by(steps)),
-            Action::Rewrite { .. } | Action::Patch { .. } | Action::Xattrs(_) | Action::Touch => {}
+            Action::Rewrite { .. }
+            | Action::Patch { .. }
+            | Action::Xattrs(_)
+            | Action::Mode(_)
+            | Action::Touch => {}
         }
     }
     plan.changes.retain(|c| c.action != Action::Touch || !going.contains(&c.path));
@@ -346,8 +463,10 @@ fn follow_moves(plan: &mut Plan) {
         }
     }
     for change in plan.changes.iter_mut().filter(|c| c.action == Action::Touch) {
-        if let Some(new) = moves.get(&change.path) {
-            change.path.clone_from(new);
+        for path in [&mut change.path].into_iter().chain(&mut change.links) {
+            if let Some(new) = moves.get(path) {
+                path.clone_from(new);
+            }
         }
     }
 }

@@ -1,101 +1,93 @@
 //! The one walk: every name below a root, sorted, from as many threads as there are.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
-use walkdir::WalkDir;
 
+use super::plan::at;
 use crate::disk::Root;
-use crate::env;
 use crate::parallel::try_map;
-use crate::tree::{self, Entry, Inode, Kind, Time};
+use crate::tree::{self, Entry, Kind, Tree};
 
 /// Directories this deep are handed to threads of their own: `usr/lib`, `usr/share`, …
 const SHARD_DEPTH: usize = 2;
 
-/// A part of the tree that lies on one file system.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Anchor {
-    /// Below the root; empty for the root itself.
-    pub path: PathBuf,
-}
-
-/// Every entry below `anchors`, the anchors included, sorted by path component (a directory
-/// before what is in it). What is mounted below an anchor is left out, the mount points too: other
-/// file systems, and files and directories of the same one that a container engine binds there.
+/// Every entry of `root`, the root included, sorted by path component (a directory before what is
+/// in it). What is mounted in the root is left out, the mount points too: other file systems, and
+/// files and directories of the same one that a container engine binds there. The parts of a
+/// compose's sandbox ([`Root::parts`]) belong to it, but for those in `without`.
 ///
-/// Memory: one [`Entry`] a name, about 160 bytes and the path. Fails on the first directory that
-/// cannot be read: a walk that missed something must not be called complete.
-pub fn walk(root: &Root, anchors: &[Anchor]) -> io::Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    let mounts = env::mounts_below(root.path());
-    for anchor in anchors {
-        let top = root.path().join(&anchor.path);
-        let dev = top.symlink_metadata()?.dev();
-        let mut shards = Vec::new();
-        for found in outside(&mounts, dev, walker(&top).max_depth(SHARD_DEPTH)) {
-            let found = found?;
-            let entry = entry_of(root.path(), &found)?;
-            if on(dev, &entry) {
-                if found.depth() == SHARD_DEPTH && entry.kind == Kind::Dir {
-                    shards.push(found.into_path());
-                }
-                entries.push(entry);
-            }
-        }
-        let below = |shard: &PathBuf| -> io::Result<Vec<Entry>> {
-            let inside = outside(&mounts, dev, walker(shard).min_depth(1));
-            let all = inside.map(|found| entry_of(root.path(), &found?));
-            all.filter(|entry| entry.as_ref().map_or(true, |e| on(dev, e))).collect()
-        };
-        entries.extend(try_map(shards.par_iter(), below)?.into_iter().flatten());
+/// Each directory is opened from the root, through no symbolic link, and looked into by its
+/// descriptor. Memory: one [`Entry`] a name, 120 bytes and the path. Fails on the first directory
+/// that cannot be read: a walk that missed something must not be called complete.
+pub fn walk(root: &Root, without: &[&Path]) -> io::Result<Vec<Entry>> {
+    let mut runs = shards(root, Path::new(""), 0)?;
+    for (part, _) in root.parts().filter(|(part, _)| !without.contains(part)) {
+        runs.extend(shards(root, part, 0)?);
     }
-    // A few long runs in order: a stable sort merges them.
+    let mut entries = joined(runs);
+    // Runs of one anchor are in order; several anchors are merged.
     entries.sort_by(|a, b| tree::order(&a.path, &b.path));
     Ok(entries)
 }
 
-fn walker(top: &Path) -> WalkDir {
-    let walker = WalkDir::new(top).same_file_system(true).follow_links(false);
-    walker.follow_root_links(false).sort_by_file_name()
-}
-
-/// Without what of the same device is mounted below where the walk begins. What is of another
-/// device is given and not entered: to skip it here would skip the directory that it is in.
-fn outside(
-    mounts: &BTreeSet<PathBuf>,
-    dev: u64,
-    walk: WalkDir,
-) -> impl Iterator<Item = walkdir::Result<walkdir::DirEntry>> {
-    let bound = move |found: &walkdir::DirEntry| {
-        mounts.contains(found.path()) && found.metadata().is_ok_and(|meta| meta.dev() == dev)
+/// The directory at `path` and all below it, as runs that are in order one after the other.
+fn shards(root: &Root, path: &Path, depth: usize) -> io::Result<Vec<Vec<Entry>>> {
+    let gone = || at(path, &io::ErrorKind::NotFound.into());
+    let mut run = vec![root.lookup(path)?.ok_or_else(gone)?];
+    if depth == SHARD_DEPTH {
+        below(root, &mut run)?;
+        return Ok(vec![run]);
+    }
+    let mut parts: Vec<Vec<Entry>> = Vec::new();
+    let add = &mut |entry: Entry| match parts.last_mut() {
+        Some(files) if entry.kind != Kind::Dir && !is_dir(files) => files.push(entry),
+        _ => parts.push(vec![entry]),
     };
-    walk.into_iter().filter_entry(move |found| found.depth() == 0 || !bound(found))
+    root.each_child(path, add).map_err(|e| at(path, &e))?;
+    let inner = try_map(parts.into_par_iter(), |part| match is_dir(&part) {
+        true => shards(root, &part[0].path, depth + 1),
+        false => Ok(vec![part]),
+    })?;
+    Ok([run].into_iter().chain(inner.into_iter().flatten()).collect())
 }
 
-fn on(dev: u64, entry: &Entry) -> bool {
-    entry.inode.is_some_and(|i| i.dev == dev)
+fn is_dir(part: &[Entry]) -> bool {
+    part.first().is_some_and(|entry| entry.kind == Kind::Dir)
 }
 
-fn entry_of(root: &Path, found: &walkdir::DirEntry) -> io::Result<Entry> {
-    let meta = found.metadata()?;
-    let path = found.path().strip_prefix(root).map_err(io::Error::other)?;
-    Ok(Entry {
-        path: path.to_owned(),
-        kind: Kind::of_mode(meta.mode()),
-        mode: meta.mode(),
-        uid: meta.uid(),
-        gid: meta.gid(),
-        size: meta.size(),
-        mtime: Some(Time { sec: meta.mtime(), nsec: meta.mtime_nsec() as u32 }),
-        inode: Some(Inode {
-            dev: meta.dev(),
-            ino: meta.ino(),
-            nlink: meta.nlink(),
-            ctime: Time { sec: meta.ctime(), nsec: meta.ctime_nsec() as u32 },
-        }),
-    })
+/// Adds all below the directory that `run` ends with. No recursion, and one directory is open at a
+/// time: a tree's depth costs nothing.
+fn below(root: &Root, run: &mut Vec<Entry>) -> io::Result<()> {
+    let mut todo: Vec<Entry> = Vec::new();
+    loop {
+        if let Some(dir) = run.last().filter(|last| last.kind == Kind::Dir) {
+            let (dir, start) = (dir.path.clone(), todo.len());
+            let mut add = |entry: Entry| match todo.len() == start && entry.kind != Kind::Dir {
+                // Nothing of this directory waits for another: it is next.
+                true => run.push(entry),
+                false => todo.push(entry),
+            };
+            root.each_child(&dir, &mut add).map_err(|e| at(&dir, &e))?;
+            todo[start..].reverse();
+        }
+        match todo.pop() {
+            Some(next) => run.push(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// All runs as one. The longest grows in place: it may be nearly all there is.
+fn joined(mut runs: Vec<Vec<Entry>>) -> Vec<Entry> {
+    let longest = (0..runs.len()).max_by_key(|n| runs[*n].len());
+    let Some(longest) = longest else { return Vec::new() };
+    let after = runs.split_off(longest + 1);
+    let mut all = runs.pop().unwrap_or_default();
+    let before: Vec<Entry> = runs.into_iter().flatten().collect();
+    all.reserve_exact(before.len() + after.iter().map(Vec::len).sum::<usize>());
+    all.splice(0..0, before);
+    after.into_iter().for_each(|run| all.extend(run));
+    all
 }

@@ -4,7 +4,9 @@
 //! never allocates by a length that the input merely claims.
 
 pub mod ar;
+pub mod beam;
 pub mod catalog;
+pub mod composefs;
 pub mod compress;
 pub mod cpio;
 pub(crate) mod cursor;
@@ -25,11 +27,14 @@ pub mod localearchive;
 pub mod mimecache;
 pub mod modsig;
 pub mod ostree;
+pub mod pkcs12;
 pub mod pyc;
 pub mod rpmdb;
+pub mod secret;
 pub mod selinux;
 pub mod tar;
 pub mod time;
+pub mod vimspell;
 pub mod zip;
 
 /// An input that is not what its parser understands: where, and what was wrong there.

@@ -63,12 +63,16 @@ pub enum Note {
 pub struct Normal {
     /// What the path becomes.
     pub form: Form,
-    /// The modification time it gets; `None` leaves it.
-    pub mtime: Option<Time>,
+    /// The modification time it gets, and the plugin that says so; `None` leaves it.
+    pub mtime: Option<(&'static str, Time)>,
     /// The extended attributes that go, and the plugin that says so.
     pub xattrs: Option<(&'static str, Vec<Vec<u8>>)>,
+    /// The permission bits it gets, and the plugin that says so.
+    pub mode: Option<(&'static str, u32)>,
     /// The plugins that change it, in the order they acted.
     pub by: Vec<&'static str>,
+    /// The last plugin that answered with steps.
+    pub steps_by: Option<&'static str>,
     /// The plugins that leave it alone with a word, in the order they spoke.
     pub notes: Vec<(&'static str, Note)>,
     /// The content as it is on disk; `None` if no plugin asked for it in memory.
@@ -83,7 +87,24 @@ pub struct Normal {
 impl Normal {
     /// Whether `fix` would leave the path exactly as it is.
     pub fn is_kept(&self) -> bool {
-        self.form == Form::Kept && self.mtime.is_none() && self.xattrs.is_none()
+        self.form == Form::Kept && self.mtime.is_none() && self.metadata().next().is_none()
+    }
+
+    /// The plugins that change metadata other than times.
+    pub fn metadata(&self) -> impl Iterator<Item = &'static str> {
+        let attributes = self.xattrs.iter().map(|(plugin, _)| *plugin);
+        attributes.chain(self.mode.iter().map(|(plugin, _)| *plugin))
+    }
+
+    /// Type and permission bits of the normal form, where the path has these now.
+    pub fn mode_of(&self, now: u32) -> u32 {
+        self.mode.map_or(now, |(_, bits)| now & !0o7777 | bits)
+    }
+
+    /// Gives up time, attributes and mode; whether there was any of them to change.
+    pub(crate) fn take_metadata(&mut self) -> bool {
+        let (time, attributes, mode) = (self.mtime.take(), self.xattrs.take(), self.mode.take());
+        time.is_some() || attributes.is_some() || mode.is_some()
     }
 
     /// The attributes of the normal form, where the path has these now.
@@ -203,7 +224,9 @@ impl<'a> State<'a> {
             form: Form::Kept,
             mtime: None,
             xattrs: None,
+            mode: None,
             by: Vec::new(),
+            steps_by: None,
             notes: Vec::new(),
             original: None,
             read: false,
@@ -272,12 +295,19 @@ impl<'a> State<'a> {
             Verdict::Rewrite(bytes) => self.rewrite(bytes.into()),
             Verdict::Spooled(spooled) => self.rewrite(spooled.into()),
             Verdict::Remove => self.remove(),
-            Verdict::Mtime(time) => self.normal.mtime = Some(time),
+            Verdict::Mtime(time) => self.normal.mtime = Some((plugin, time)),
             Verdict::Xattrs(names) => {
                 self.normal.xattrs = Some((plugin, names));
                 return;
             }
-            Verdict::Steps(more) => self.steps(more),
+            Verdict::Steps(more) => {
+                self.normal.steps_by = Some(plugin);
+                self.steps(more);
+            }
+            Verdict::Mode(bits) => {
+                self.normal.mode = Some((plugin, bits));
+                return;
+            }
         }
         self.normal.by.push(plugin);
     }
@@ -296,6 +326,7 @@ impl<'a> State<'a> {
         }
         self.normal.mtime = None;
         self.normal.xattrs = None;
+        self.normal.mode = None;
         self.gone = true;
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::globs::Globs;
 use crate::disk;
 use crate::env::SourceDateEpoch;
+use crate::packages::Packages;
 use crate::tree::{Entry, show};
 
 /// The run's inputs as plugins see them.
@@ -23,6 +24,8 @@ pub struct Context {
     keep: Option<Arc<Globs>>,
     /// Where content that is too large for memory lies meanwhile.
     scratch: Option<PathBuf>,
+    /// What is installed in the tree, where a plugin in force asks for that.
+    pub packages: Option<Arc<Packages>>,
     /// What dear work took; clones share it.
     pub spent: Spent,
 }
@@ -55,7 +58,7 @@ impl Context {
     /// A context with no option set.
     pub fn new(epoch: SourceDateEpoch) -> Self {
         let (options, spent) = (BTreeMap::new(), Spent::default());
-        Context { epoch, options, keep: None, scratch: None, spent }
+        Context { epoch, options, keep: None, scratch: None, packages: None, spent }
     }
 
     /// The same run, in which nothing that `keep` matches may change.

@@ -26,6 +26,8 @@ pub enum Verdict {
     With(PathBuf),
     /// These extended attributes go, by name; everything else stays.
     Xattrs(Vec<Vec<u8>>),
+    /// The permission bits become these.
+    Mode(u32),
     /// A known source of difference that no tool may fix here: why, and what to do instead.
     Report(String),
     /// Looks like this plugin's file but cannot be understood; it is left alone, with a warning.
@@ -55,6 +57,7 @@ impl Verdict {
             | Verdict::Remove
             | Verdict::Mtime(_)
             | Verdict::Xattrs(_)
+            | Verdict::Mode(_)
             | Verdict::Steps(_) => true,
             Verdict::Keep | Verdict::With(_) | Verdict::Report(_) | Verdict::Unparsed(_) => false,
         }

@@ -60,6 +60,8 @@ pub struct Owner<'a> {
     pub nevra: &'a str,
     /// The digest of the regular file as packaged; `None` for other kinds and ghosts.
     pub digest: Option<(Algorithm, &'a [u8])>,
+    /// Type and permission bits as packaged; 0 if the package does not say.
+    pub mode: u16,
 }
 
 /// All packaged paths of one tree.
@@ -81,6 +83,7 @@ struct Claim {
     package: u32,
     digest: u8,
     algorithm: u8,
+    mode: u16,
 }
 
 impl Packages {
@@ -135,6 +138,14 @@ impl Packages {
         self.owners(path).next().map(|owner| owner.nevra)
     }
 
+    /// Type and permission bits of `path` as packaged; `None` where no package owns it, or its
+    /// owners do not agree.
+    pub fn mode(&self, path: &Path) -> Option<u16> {
+        let mut modes = self.owners(path).map(|owner| owner.mode).filter(|mode| *mode != 0);
+        let first = modes.next()?;
+        modes.all(|mode| mode == first).then_some(first)
+    }
+
     /// Whether `content` is what some owner of `path` packaged: then the file is the same in every
     /// build. Files that only a broken algorithm (MD5, SHA-1) describes never are. It is read only
     /// if a digest of it is known.
@@ -175,7 +186,7 @@ impl Packages {
         let start = claim.start as usize + claim.path as usize;
         let digest = self.text.get(start..start + usize::from(claim.digest)).unwrap_or_default();
         let digest = (!digest.is_empty()).then_some((Algorithm(claim.algorithm), digest));
-        Owner { nevra, digest }
+        Owner { nevra, digest, mode: claim.mode }
     }
 
     fn path(&self, claim: &Claim) -> &[u8] {
@@ -190,6 +201,7 @@ impl Packages {
         let dirs: Vec<Vec<u8>> = strings(header, tag::DIRNAMES).map(|d| real.dir(d)).collect();
         let mut indexes = header.get(tag::DIRINDEXES).into_iter().flat_map(Value::integers);
         let mut digests = strings(header, tag::FILEDIGESTS);
+        let mut modes = header.get(tag::FILEMODES).into_iter().flat_map(Value::integers);
         let algorithm = header.get(tag::FILEDIGESTALGO).and_then(Value::u32).unwrap_or(1);
         for base in strings(header, tag::BASENAMES) {
             let dir = indexes.next().and_then(|n| dirs.get(usize::try_from(n).ok()?));
@@ -209,6 +221,7 @@ impl Packages {
                 package,
                 digest: u8::try_from(digest).unwrap_or(0),
                 algorithm: u8::try_from(algorithm).unwrap_or(0),
+                mode: modes.next().and_then(|mode| mode.try_into().ok()).unwrap_or(0),
             });
         }
         Ok(())

@@ -84,7 +84,7 @@ pub struct ChangeRow {
     pub links: Vec<String>,
     /// The plugins that asked for it.
     pub plugins: Vec<&'static str>,
-    /// `rewrite`, `patch`, `remove`, `steps` or `touch`.
+    /// `rewrite`, `patch`, `remove`, `steps`, `xattrs`, `mode` or `touch`.
     pub action: &'static str,
     /// The new modification time in seconds, where it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -225,9 +225,15 @@ pub(super) fn plugin_rows(names: &[&'static str], plan: &Plan) -> Vec<PluginRow>
 
 fn count(row: &mut PluginRow, change: &Change) {
     let (before, after) = match &change.action {
+        // A time changes no bytes, whoever changes them beside it.
+        Action::Rewrite { .. } if row.name == "mtime" => (0, 0),
         Action::Rewrite { before, after, .. } => (*before, *after),
         Action::Remove { before } => (*before, 0),
-        Action::Patch { .. } | Action::Steps(_) | Action::Xattrs(_) | Action::Touch => (0, 0),
+        Action::Patch { .. }
+        | Action::Steps(_)
+        | Action::Xattrs(_)
+        | Action::Mode(_)
+        | Action::Touch => (0, 0),
     };
     row.bytes_before += before;
     row.bytes_after += after;
@@ -248,6 +254,7 @@ pub(super) fn change_row(change: &Change) -> ChangeRow {
             Action::Remove { .. } => "remove",
             Action::Steps(_) => "steps",
             Action::Xattrs(_) => "xattrs",
+            Action::Mode(_) => "mode",
             Action::Touch => "touch",
         },
         mtime: change.mtime.map(|t| t.sec),

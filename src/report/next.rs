@@ -6,7 +6,14 @@ use super::check::{CauseRow, Comparison, Row, Title, paths};
 
 /// The next actions to take, the one that removes most first; at most three.
 pub(super) fn actions(report: &Comparison) -> Vec<String> {
-    let all = [drifted(report), fix(report), known(report), unexplained(report), metadata(report)];
+    let all = [
+        drifted(report),
+        umask(report),
+        fix(report),
+        known(report),
+        unexplained(report),
+        metadata(report),
+    ];
     all.into_iter().flatten().take(3).collect()
 }
 
@@ -46,6 +53,22 @@ fn name(nevra: &str) -> Option<&str> {
     front.rsplit_once('-').map(|(name, _)| name)
 }
 
+/// One cause behind many paths, which goes where the compose is started.
+fn umask(report: &Comparison) -> Option<String> {
+    let of_it = |row: &&Row| Title::of(row) == Title::Umask;
+    let rows: Vec<_> = counted(report).filter(of_it).collect();
+    let CauseRow::Known { lines, .. } = &rows.first()?.cause else { return None };
+    let packaged = rows.iter().filter(|row| row.has_packaged_mode()).count();
+    let restored = match packaged {
+        0 => String::new(),
+        n => {
+            format!("; {n} of them are packaged: `reprofix fix --with modes` restores their modes")
+        }
+    };
+    let (mask, n) = (lines.first().map_or("", String::as_str), paths(rows.len()));
+    Some(format!("run `umask 022` before either build: {n} differ in mode ({mask}){restored}"))
+}
+
 fn fix(report: &Comparison) -> Option<String> {
     let mut by: BTreeMap<&str, usize> = BTreeMap::new();
     for row in counted(report) {
@@ -56,8 +79,8 @@ fn fix(report: &Comparison) -> Option<String> {
     let each: Vec<_> = most(by).map(|(plugin, n)| format!("{plugin} {n}")).collect();
     (!each.is_empty()).then(|| {
         format!(
-            "run `reprofix fix` in both builds (include treefiles/reprofix.yaml): it makes {} equal \
-             ({})",
+            "run `reprofix fix` in both builds (include treefiles/reprofix.yaml): it would make {} \
+             equal ({})",
             paths(report.counts.fixed),
             each.join(", ")
         )
@@ -67,7 +90,9 @@ fn fix(report: &Comparison) -> Option<String> {
 fn known(report: &Comparison) -> Option<String> {
     let mut by: BTreeMap<&str, usize> = BTreeMap::new();
     for row in counted(report) {
-        if let CauseRow::Known { plugin, .. } = &row.cause {
+        if let CauseRow::Known { plugin, .. } = &row.cause
+            && Title::of(row) != Title::Umask
+        {
             *by.entry(plugin).or_default() += 1;
         }
     }

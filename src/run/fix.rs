@@ -4,20 +4,20 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::StatVfsMountFlags;
 
 use crate::config::{self, Flags};
 use crate::disk::{self, Leftover, Root};
-use crate::engine::{Anchor, Wanted, apply, plan, walk};
+use crate::engine::{Wanted, apply, plan, walk};
 use crate::env;
 use crate::normal::{Chain, Shipped, nothing_shipped};
 use crate::packages::Packages;
 use crate::report::Progress;
 use crate::report::fix::Report;
-use crate::tree::{Entry, Kind, digest, show};
+use crate::tree::{Entry, Kind, Tree as _, digest, show};
 
 /// What `fix` is asked to do.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +34,8 @@ pub struct Job {
     pub strict: bool,
     /// Work on the root of a running system.
     pub force_host_root: bool,
+    /// Work on a directory that holds nothing a root has.
+    pub any_directory: bool,
     /// Compute the content checksum afterwards.
     pub checksum: bool,
 }
@@ -50,11 +52,28 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
         );
     }
     let in_force = config::in_force(&job.flags, env::source_date_epoch(), &root)?;
+    if !job.any_directory && !is_root(&root)? {
+        bail!(
+            "{} is no root: it has none of {}; name a target root, or give --any-directory",
+            root.path().display(),
+            MARKS.join(", ")
+        );
+    }
+    if !root.lock(!job.dry_run).context("locking the root")? {
+        bail!("another run of reprofix works on {}; wait for it to end", root.path().display());
+    }
     let mut report = empty_report(job, &root, &in_force);
-    let cx = in_force.context().scratch_in(root.path());
+    let mut cx = in_force.context().scratch_in(root.path());
     let entries = walked(job, &root, progress, &mut report)?;
-    let packages: OnceLock<Option<Packages>> = OnceLock::new();
-    let load = || packages.get_or_init(|| packages_of(&root, &entries)).as_ref();
+    let packages: OnceLock<Option<Arc<Packages>>> = OnceLock::new();
+    let load = || packages.get_or_init(|| packages_of(&root, &entries).map(Arc::new)).as_ref();
+    if in_force.asks_packages() {
+        cx.packages = load().filter(|packages| !packages.is_empty()).cloned();
+        if cx.packages.is_none() {
+            let what = "no rpm database that can be read: no mode is known, so none is restored";
+            report.warnings.push(what.to_owned());
+        }
+    }
     let shipped = |entry: &Entry, content: &mut dyn Read| {
         load().map_or(Ok(false), |packages| packages.is_payload(&entry.path, content))
     };
@@ -66,18 +85,32 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     Ok(report)
 }
 
+/// What a root has at its top, at least one of them.
+const MARKS: [&str; 7] = ["usr", "etc", "bin", "boot", "var", "opt", "sysroot"];
+
+fn is_root(root: &Root) -> Result<bool> {
+    for mark in MARKS {
+        if root.lookup(Path::new(mark))?.is_some() {
+            return Ok(true);
+        }
+    }
+    // In a sandbox they may be mounts.
+    Ok(root.parts().next().is_some())
+}
+
 /// Everything in the tree, once an interrupted run was finished.
 fn walked(job: &Job, root: &Root, progress: &Progress, report: &mut Report) -> Result<Vec<Entry>> {
-    let (anchors, skipped) = anchors(root)?;
-    report.warnings.extend(skipped);
+    let read_only = read_only_parts(root)?;
+    let skipped = read_only.iter().map(|part| part.display());
+    report.warnings.extend(skipped.map(|part| format!("/{part}: mounted read-only, left out")));
     progress.phase("walking", 0);
-    let mut entries = walk_all(root, &anchors)?;
+    let mut entries = walk_all(root, &read_only)?;
     let leftovers = disk::leftovers(root, &entries).context("looking for an interrupted run")?;
     if !leftovers.is_empty() {
         report.recovered = leftovers.iter().map(shown).collect();
         if !job.dry_run {
             disk::recover(root, &leftovers).context("finishing an interrupted run")?;
-            entries = walk_all(root, &anchors)?;
+            entries = walk_all(root, &read_only)?;
         }
         entries.retain(|e| !disk::is_leftover(e));
     }
@@ -115,8 +148,8 @@ fn work(
     Ok(())
 }
 
-fn walk_all(root: &Root, anchors: &[Anchor]) -> Result<Vec<Entry>> {
-    walk(root, anchors).with_context(|| format!("walking {}", root.path().display()))
+fn walk_all(root: &Root, without: &[&Path]) -> Result<Vec<Entry>> {
+    walk(root, without).with_context(|| format!("walking {}", root.path().display()))
 }
 
 fn content_checksum(root: &Root) -> Result<String> {
@@ -134,30 +167,16 @@ fn packages_of(root: &Root, entries: &[Entry]) -> Option<Packages> {
     Packages::load_with(root, &|path| links.contains(path.as_os_str())).ok()?.ok()
 }
 
-/// What to walk, and what is left out with a word. Inside rpm-ostree's sandbox `/usr`, `/etc` and
-/// `/var` are mounts of their own; `/var` may be read-only there, and is wiped later anyway.
-fn anchors(root: &Root) -> Result<(Vec<Anchor>, Vec<String>)> {
-    let mut anchors = vec![Anchor { path: PathBuf::new() }];
-    let mut skipped = Vec::new();
-    if !env::is_own_root(root.path()) {
-        return Ok((anchors, skipped));
-    }
-    let device = |path: &Path| root.stat(path).map(|s| s.map(|s| s.st_dev));
-    let own = device(Path::new(""))?;
-    let mounts = env::mounts_below(root.path());
-    for name in ["usr", "etc", "var"].map(Path::new) {
-        let other = device(name)?.is_some_and(|dev| Some(dev) != own);
-        if !other && !mounts.contains(&root.path().join(name)) {
-            continue;
-        }
-        let fd = root.open_at(name, rustix::fs::OFlags::RDONLY)?;
-        if rustix::fs::fstatvfs(&fd)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            skipped.push(format!("/{}: mounted read-only, left out", name.display()));
-        } else {
-            anchors.push(Anchor { path: name.to_owned() });
+/// The parts of a compose's sandbox that cannot be changed: `/var` may be read-only there, and is
+/// wiped later anyway.
+fn read_only_parts(root: &Root) -> Result<Vec<&'static Path>> {
+    let mut parts = Vec::new();
+    for (part, fd) in root.parts() {
+        if rustix::fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            parts.push(part);
         }
     }
-    Ok((anchors, skipped))
+    Ok(parts)
 }
 
 fn shown(leftover: &Leftover) -> String {

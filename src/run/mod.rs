@@ -1,4 +1,5 @@
 //! One run of a command from its options to its report: what `cli` and `nightly` call.
 
 pub mod check;
+pub mod composefs;
 pub mod fix;

@@ -30,6 +30,19 @@ impl<T: Tree> Dir<T> {
     }
 }
 
+impl Dir<Own> {
+    /// A part of a directory, with the checksums of that part.
+    pub(super) fn of_part(tree: Own, digested: Digested) -> Self {
+        Dir { tree, digested }
+    }
+
+    /// The directories that have checksums.
+    #[cfg(test)]
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.digested.dirs.keys().map(PathBuf::as_path)
+    }
+}
+
 impl<T: Tree + Send> Merkle for Dir<T> {
     fn root(&self) -> ostree::Root {
         self.digested.root
@@ -144,6 +157,9 @@ impl Tree for Own {
     }
     fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         self.root.xattrs(path)
+    }
+    fn device(&self, path: &Path) -> io::Result<Option<u32>> {
+        self.root.device(path)
     }
 }
 

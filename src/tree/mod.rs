@@ -1,6 +1,8 @@
 //! The model every part shares: what stands at a path, wherever the tree comes from.
 
+mod difference;
 pub mod digest;
+mod umask;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -9,6 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub use crate::format::time::Time;
+pub use difference::{Change, Difference, Side};
+pub use umask::Umask;
 
 /// What stands at a path. Anything that ostree cannot store is [`Kind::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -192,6 +196,12 @@ pub trait Tree: Sync {
 
     /// The extended attributes of `path`, sorted by name bytewise (names without a NUL).
     fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>>;
+
+    /// The number of the device node at `path`, as Linux's file systems store it in 32 bits; `None`
+    /// if there is none, or where the source holds none.
+    fn device(&self, _path: &Path) -> io::Result<Option<u32>> {
+        Ok(None)
+    }
 }
 
 /// The tree with nothing in it, not even a root: what a lone file stands in.

@@ -50,11 +50,22 @@ fn a_root_that_is_none() {
     assert!(error(&fix(&missing, &[])).contains("missing"));
     let file = put(dir.path().join("file"), b"");
     assert!(error(&fix(&file, &[])).contains("file"));
+    // A directory that holds nothing of a root, and those of this system.
+    let said = error(&fix(dir.path(), &[]));
+    assert!(said.contains("is no root") && said.contains("--any-directory"), "{said}");
+    assert_ne!(file.metadata().unwrap().mtime(), 1_600_000_000);
+    assert_eq!(fix(dir.path(), &["--any-directory"]).status.code(), Some(0));
+    assert_eq!(file.metadata().unwrap().mtime(), 1_600_000_000);
+    for system in ["/usr", "/usr/share", "/etc", "/var", "/boot"] {
+        let said = error(&fix(Path::new(system), &["--dry-run"]));
+        assert!(said.contains("directory of this system"), "{system}: {said}");
+    }
 }
 
 #[test]
 fn epochs_that_are_none() {
     let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("usr")).unwrap();
     let run = |flag: Option<&str>, env: Option<&str>| {
         let mut command = Command::new(BIN);
         command.arg("fix").arg(dir.path()).env_remove("SOURCE_DATE_EPOCH").current_dir("/");
@@ -114,7 +125,7 @@ fn names_of_plugins_and_options_are_checked() {
 #[test]
 fn a_directory_that_cannot_be_read_stops_everything() {
     let dir = tempfile::tempdir().unwrap();
-    put(dir.path().join("a/__pycache__/x.cpython-311.pyc"), b"x");
+    put(dir.path().join("usr/__pycache__/x.cpython-311.pyc"), b"x");
     put(dir.path().join("locked/file"), b"x");
     // As root nothing is unreadable: run as nobody on a tree of nobody's.
     // The shell copies the program: our own descriptor could be open in a child of another test.
@@ -126,7 +137,7 @@ fn a_directory_that_cannot_be_read_stops_everything() {
     let bin = dir.path().join("reprofix");
     let output = run.arg(BIN).arg(dir.path()).arg(&bin).output().unwrap();
     assert!(error(&output).contains("locked"), "{output:?}");
-    assert!(dir.path().join("a/__pycache__/x.cpython-311.pyc").exists());
+    assert!(dir.path().join("usr/__pycache__/x.cpython-311.pyc").exists());
 }
 
 #[test]

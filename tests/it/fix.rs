@@ -8,11 +8,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use reprofix::disk::{self, Root};
-use reprofix::engine::{Anchor, Plan, Wanted, apply, plan, walk};
+use reprofix::engine::{Plan, Wanted, apply, plan, walk};
 use reprofix::env::SourceDateEpoch;
 use reprofix::normal::{Chain, Context, nothing_shipped};
 use reprofix::normal::{File, Page, Plugin, Verdict, Want};
-use reprofix::tree::{Entry, Kind};
+use reprofix::tree::{Entry, Kind, Time};
 
 const PAGE: Page = Page {
     name: "upper",
@@ -66,11 +66,10 @@ fn fix(dir: &Path) -> Plan {
     let root = Root::open(dir).unwrap();
     let cx = Context::new(SourceDateEpoch::new(1));
     let chain = Chain { plugins: &[&Upper], cx: &cx, shipped: &nothing_shipped };
-    let anchors = [Anchor { path: PathBuf::new() }];
-    let entries = walk(&root, &anchors).unwrap();
+    let entries = walk(&root, &[]).unwrap();
     let leftovers = disk::leftovers(&root, &entries).unwrap();
     disk::recover(&root, &leftovers).unwrap();
-    let entries = walk(&root, &anchors).unwrap();
+    let entries = walk(&root, &[]).unwrap();
     let plan = plan(&root, &Wanted::of(&entries, &chain), &chain, &|_| ()).unwrap();
     let raced = apply(&root, &entries, &plan, &chain, &|_| ()).unwrap();
     assert_eq!(raced, Vec::<PathBuf>::new());
@@ -122,7 +121,7 @@ fn a_new_inode_keeps_owner_mode_attributes_and_times() {
 }
 
 #[test]
-fn a_patch_in_place_keeps_set_id_bits_and_capabilities() {
+fn a_file_that_a_write_would_take_something_from_gets_a_new_inode() {
     let dir = tempfile::tempdir().unwrap();
     let path = put(dir.path().join("f.up"), "abc");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
@@ -132,9 +131,17 @@ fn a_patch_in_place_keeps_set_id_bits_and_capabilities() {
     fix(dir.path());
     let after = path.metadata().unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"ABC");
-    assert_eq!((after.ino(), after.mode()), (before.ino(), before.mode()));
+    assert_eq!(after.mode(), before.mode());
+    assert_ne!(after.ino(), before.ino());
     assert_eq!(after.mtime_nsec(), before.mtime_nsec());
     assert_eq!(xattr(&path, "security.capability"), caps);
+    // Of any other, one write changes the block.
+    let plain = put(dir.path().join("plain.up"), "abc");
+    let before = plain.metadata().unwrap();
+    fix(dir.path());
+    let after = plain.metadata().unwrap();
+    assert_eq!((fs::read(&plain).unwrap(), after.ino()), (b"ABC".to_vec(), before.ino()));
+    assert_eq!(after.mtime_nsec(), before.mtime_nsec());
 }
 
 #[test]
@@ -263,6 +270,10 @@ fn an_interrupted_replacement_of_links_is_finished_or_undone() {
             let ready = at.join(format!(".reprofix-ready-{}", tag("grow0.up")));
             fs::rename(ready, at.join("grow0.up")).unwrap();
         }
+        // What the killed run wrote down before it began.
+        let root = Root::open(dir.path()).unwrap();
+        let times = [(Path::new("a0"), Time { sec: 1, nsec: 0 })];
+        disk::note_times(&root, Path::new(""), times).unwrap();
         fix(dir.path());
         let got = snapshot(dir.path());
         assert_eq!(got.keys().collect::<Vec<_>>(), want.keys().collect::<Vec<_>>());
@@ -292,7 +303,7 @@ fn a_file_that_changed_since_it_was_read_is_left_alone() {
     let root = Root::open(dir.path()).unwrap();
     let cx = Context::new(SourceDateEpoch::new(1));
     let chain = Chain { plugins: &[&Upper], cx: &cx, shipped: &nothing_shipped };
-    let entries = walk(&root, &[Anchor { path: PathBuf::new() }]).unwrap();
+    let entries = walk(&root, &[]).unwrap();
     let plan = plan(&root, &Wanted::of(&entries, &chain), &chain, &|_| ()).unwrap();
     fs::write(&path, "changed meanwhile").unwrap();
     let raced = apply(&root, &entries, &plan, &chain, &|_| ()).unwrap();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use reprofix::disk::Root;
-use reprofix::engine::{Anchor, Plan, Wanted, apply, plan, walk};
+use reprofix::engine::{Plan, Wanted, apply, plan, walk};
 use reprofix::env::SourceDateEpoch;
 use reprofix::format::compress::Packing;
 use reprofix::format::cpio;
@@ -29,7 +29,7 @@ const COMPRESSIONS: [&str; 8] = ["plain", "gzip", "xz", "zstd", "lz4", "lzma", "
 
 fn fix_with(dir: &Path, cx: &Context) -> Plan {
     let root = Root::open(dir).unwrap();
-    let mut entries = walk(&root, &[Anchor { path: PathBuf::new() }]).unwrap();
+    let mut entries = walk(&root, &[]).unwrap();
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     let plugins = ["initramfs", "mtime"].map(|name| find(name).unwrap());
     let chain = Chain { plugins: &plugins, cx, shipped: &nothing_shipped };

@@ -7,8 +7,10 @@ mod check;
 mod check_reports;
 mod check_subjects;
 mod compare;
+mod composefs;
 mod config;
 mod confluence;
+mod crowded;
 #[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
@@ -29,6 +31,7 @@ mod layout;
 mod libostree;
 mod memtree;
 #[cfg(feature = "ostree")]
+mod modes;
 mod mutations;
 mod oci;
 mod oci_compare;
@@ -56,4 +59,5 @@ mod sources;
 mod stacker;
 mod tar_made;
 mod tools;
+mod verdict;
 mod xattrs;

@@ -15,7 +15,7 @@ use crate::format::initramfs::{
 };
 use crate::normal::Context;
 use crate::normal::{File, Plugin};
-use crate::tree::Seekable;
+use crate::tree::{Seekable, Umask};
 
 /// Bytes compared at a time.
 const PIECE: u64 = 64 << 10;
@@ -60,11 +60,12 @@ pub fn diff(
     ];
     let nodes = (a.unpacked.image.contents()?, b.unpacked.image.contents()?);
     numbers(&a, &b, &nodes, &mut out);
+    let mask = umask(&nodes, &mut out);
     let paths: BTreeSet<&[u8]> = nodes.0.keys().chain(nodes.1.keys()).copied().collect();
     for path in paths {
         match (nodes.0.get(path), nodes.1.get(path)) {
             (Some(x), Some(y)) => {
-                let pair = Pair { path, a: *x, b: *y, trees: &trees, sides: (&a, &b), cx };
+                let pair = Pair { path, a: *x, b: *y, mask, trees: &trees, sides: (&a, &b), cx };
                 pair.compare(&mut out)?;
             }
             (Some(_), None) => out.push(at(path, "only in the first".to_owned())),
@@ -193,8 +194,20 @@ fn numbers(
     }
 }
 
+/// The umask behind most differences of mode, said in one line.
+fn umask(nodes: &(Contents<'_>, Contents<'_>), out: &mut Vec<Difference>) -> Option<Umask> {
+    let common = nodes.0.iter().filter_map(|(path, x)| Some((x.0, nodes.1.get(path)?.0)));
+    let modes = common.map(|(x, y)| (x.header.mode, y.header.mode));
+    let differ: Vec<_> = modes.filter(|(x, y)| x != y).collect();
+    let mask = Umask::behind(differ.iter().copied())?;
+    let count = differ.iter().filter(|(x, y)| mask.explains(*x, *y)).count();
+    out.push(whole(format!("mode: {count} entries ({mask})")));
+    Some(mask)
+}
+
 /// One path in both images.
 struct Pair<'a> {
+    mask: Option<Umask>,
     path: &'a [u8],
     a: Node<'a>,
     b: Node<'a>,
@@ -207,7 +220,7 @@ impl Pair<'_> {
     fn compare(&self, out: &mut Vec<Difference>) -> io::Result<()> {
         let (x, y) = (&self.a.0.header, &self.b.0.header);
         let mut say = |what: String| out.push(at(self.path, what));
-        if x.mode != y.mode {
+        if x.mode != y.mode && !self.mask.is_some_and(|mask| mask.explains(x.mode, y.mode)) {
             say(format!("mode {:o} | {:o}", x.mode, y.mode));
         }
         if (x.uid, x.gid) != (y.uid, y.gid) {

@@ -87,6 +87,7 @@ impl Inside for Registry<'_> {
                 | Verdict::Spooled(_)
                 | Verdict::Mtime(_)
                 | Verdict::Xattrs(_)
+                | Verdict::Mode(_)
                 | Verdict::With(_)
                 | Verdict::Report(_)
                 | Verdict::Unparsed(_) => {}

@@ -23,7 +23,7 @@ use crate::tree::{Entry, Kind};
 
 pub use diff::{Difference, diff};
 pub use inside::Registry;
-pub use list::list;
+pub use list::{list, unpacked};
 pub use rewrite::{Cost, rewrite};
 pub use tree::ImageTree;
 
@@ -151,6 +151,14 @@ impl Plugin for Initramfs {
             Ok(differences) => lines(&differences),
             Err(e) => vec![format!("not compared inside: {e}")],
         }
+    }
+
+    fn named_after(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("usr/lib/modules/", "initramfs"),
+            ("usr/lib/modules/", "vmlinu"),
+            ("usr/lib/ostree-boot/", "initramfs-"),
+        ]
     }
 
     fn within(&self, a: &File<'_>, b: &File<'_>, cx: &Context) -> Vec<String> {

@@ -5,6 +5,7 @@ single value of the including treefile wins, maps are merged key by key, and pat
 the treefile that names them.
 """
 
+import stat
 from pathlib import Path
 
 import yaml
@@ -44,6 +45,25 @@ def load(path):
     for include in [includes] if isinstance(includes, str) else includes:
         merged = merge(merged, load(path.parent / include))
     return merge(merged, tree)
+
+
+def finalizers(path):
+    """The scripts in finalize.d beside a treefile and beside all that it includes, by name.
+
+    As in rpm-ostree, what is no regular file itself (a symbolic link) and what its owner may not
+    execute is left out without a word, and of two scripts of one name the included one counts.
+    """
+    path = Path(path).resolve()
+    found = {}
+    folder = path.parent / "finalize.d"
+    for script in sorted(folder.iterdir()) if folder.is_dir() else ():
+        mode = script.lstat().st_mode
+        if stat.S_ISREG(mode) and mode & stat.S_IXUSR:
+            found[script.name] = script
+    includes = (yaml.safe_load(path.read_text()) or {}).get("include", [])
+    for include in [includes] if isinstance(includes, str) else includes:
+        found |= finalizers(path.parent / include)
+    return found
 
 
 def packages(tree):

@@ -1,0 +1,131 @@
+//! `reprofix composefs`.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::{Outcome, print, write_json, write_text};
+use crate::composefs::{GENERATIONS, Generation, generation};
+use crate::run::composefs::{Comparison, Sealed};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    question: Question,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Question {
+    /// Print the composefs digest that bootc computes of a tree or an image.
+    #[command(after_help = "\
+Subjects: dir:PATH, ostree:REPO[:REF], cosa:WORKDIR[:BUILD], oci:LAYOUT[:TAG], \
+oci-archive:FILE[:TAG], or a bare path. Of an image its layers are read, as at an installation; \
+of a directory what it holds, as when an image is sealed.
+
+Exit codes: 0 done; 2 it could not be done.")]
+    Digest(DigestArgs),
+    /// Say whether an image boots with the digest that is sealed in it, and whether a directory
+    /// extracted from it has the same one.
+    #[command(after_help = "\
+Exit codes: 0 every view and every unified kernel image has one digest; 1 they do not agree; \
+2 it could not be done.")]
+    Check(CheckArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct DigestArgs {
+    /// The tree or image.
+    subject: OsString,
+    /// The kind of bootc, by its first release; `reprofix composefs digest --help` lists them.
+    #[arg(long, value_name = "RELEASE", default_value = GENERATIONS[0].name,
+        value_parser = generation)]
+    bootc: &'static Generation,
+    /// Write what is hashed as composefs-dump(5) (`-`: standard output).
+    #[arg(long, value_name = "FILE")]
+    dumpfile: Option<PathBuf>,
+    /// Write the digest as JSON (`-`: standard output).
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct CheckArgs {
+    /// The image, or the tree, with the unified kernel image in it.
+    subject: OsString,
+    /// Another view of it: the directory that it was extracted to, or sealed from.
+    other: Option<OsString>,
+    /// The kind of bootc, by its first release.
+    #[arg(long, value_name = "RELEASE", default_value = GENERATIONS[0].name,
+        value_parser = generation)]
+    bootc: &'static Generation,
+    /// Write the comparison of the two views as JSON (`-`: standard output).
+    #[arg(long, value_name = "FILE", requires = "other")]
+    json: Option<PathBuf>,
+}
+
+impl Args {
+    pub(super) fn exec(self) -> Result<Outcome> {
+        match self.question {
+            Question::Digest(args) => args.exec(),
+            Question::Check(args) => args.exec(),
+        }
+    }
+}
+
+impl DigestArgs {
+    fn exec(self) -> Result<Outcome> {
+        let sealed = Sealed::open(&self.subject, self.bootc)?;
+        if let Some(file) = &self.dumpfile {
+            write_text(file, &sealed.dumpfile())?;
+        }
+        let value = serde_json::json!({
+            "schema": "reprofix-composefs-digest-1",
+            "subject": sealed.name,
+            "bootc": self.bootc.name,
+            "digest": sealed.digest,
+        });
+        match &self.json {
+            Some(file) => write_json(file, &value)?,
+            None => print(&format!("{}\n", sealed.digest))?,
+        }
+        Ok(Outcome::Same)
+    }
+}
+
+impl CheckArgs {
+    fn exec(self) -> Result<Outcome> {
+        let sealed = Sealed::open(&self.subject, self.bootc)?;
+        let mut text = String::new();
+        let _ = writeln!(text, "{}  {}", sealed.digest, sealed.name);
+        let mut agree = sealed.refused().next().is_none();
+        for uki in &sealed.ukis {
+            let _ = match &uki.digests[..] {
+                [] => writeln!(text, "{}: carries no composefs digest", uki.path),
+                all if all.contains(&sealed.digest) => {
+                    writeln!(text, "{}: carries this digest", uki.path)
+                }
+                all => writeln!(
+                    text,
+                    "{}: carries {}: {}",
+                    uki.path,
+                    all.join(" and "),
+                    "the machine will refuse to boot"
+                ),
+            };
+        }
+        if let Some(other) = &self.other {
+            let other = Sealed::open(other, self.bootc)?;
+            let comparison = Comparison::of(&sealed, &other, self.bootc);
+            agree &= comparison.same;
+            let _ = writeln!(text, "{}  {}", other.digest, other.name);
+            text += &comparison.to_string();
+            if let Some(file) = &self.json {
+                write_json(file, &comparison)?;
+            }
+        }
+        print(&text)?;
+        Ok(if agree { Outcome::Same } else { Outcome::Finding })
+    }
+}
