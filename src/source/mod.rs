@@ -67,14 +67,7 @@ pub struct Subject {
 impl Subject {
     /// A tree that is no commit, called `name`.
     pub fn new(name: String, merkle: Box<dyn Merkle>) -> Self {
-        Subject {
-            name,
-            merkle,
-            commit: None,
-            recorded: None,
-            remarks: Vec::new(),
-            partial: false,
-        }
+        Subject { name, merkle, commit: None, recorded: None, remarks: Vec::new(), partial: false }
     }
 
     /// Opens two subjects that are to be compared. Two single files are one path of two trees,
