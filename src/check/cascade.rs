@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::{Cause, Change, Explained, Side};
-use crate::tree::Tree;
+use crate::plugins::machine_id::without_ids;
+use crate::tree::{Kind, Tree, show};
 
 /// The packages that own a path, as NEVRA.
 type Owners<'a> = dyn Fn(&Path) -> BTreeSet<String> + Sync + 'a;
@@ -25,6 +27,7 @@ pub(crate) struct Build<'a> {
 
 /// Finds what follows a difference of packages, of account numbers, or of a binary.
 pub(crate) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2]) {
+    pair_ids(all, builds);
     let roots = Roots::of(all);
     let mut names = None;
     for explained in all {
@@ -46,6 +49,53 @@ pub(crate) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2]) {
             explained.details.push(detail);
         }
     }
+}
+
+/// Pairs names that two builds made of their machine ids: what they name is compared, since a reason
+/// for the names is none for what is there.
+fn pair_ids(all: &mut [Explained], builds: &[Build<'_>; 2]) {
+    let mine = |explained: &Explained, change| {
+        let known = matches!(explained.cause, Cause::Known { plugin: "machine-id", .. });
+        known && explained.difference.changes == [change]
+    };
+    let of = |change| {
+        let named = all.iter().enumerate().filter(|(_, explained)| mine(explained, change));
+        let named = named.map(|(n, explained)| {
+            (without_ids(explained.difference.path.as_os_str().as_bytes()), n)
+        });
+        named.collect::<BTreeMap<_, _>>()
+    };
+    let (left, right) = (of(Change::OnlyA), of(Change::OnlyB));
+    for (name, a) in left {
+        let Some(b) = right.get(&name).copied() else { continue };
+        let paths = [a, b].map(|n| all[n].difference.path.clone());
+        let same = is_same(&all[a], &all[b], &paths, builds);
+        for (n, other) in [(a, &paths[1]), (b, &paths[0])] {
+            let other = show(other);
+            match (&mut all[n].cause, same) {
+                (Cause::Known { lines, .. }, true) => {
+                    lines.push(format!("the same is {other} in the other build"));
+                }
+                (cause, _) => {
+                    *cause = Cause::Unexplained;
+                    let told = format!("{other} of the other build has its name, and differs");
+                    all[n].details.push(told);
+                }
+            }
+        }
+    }
+}
+
+/// Whether two paths of two builds are one but for machine ids.
+fn is_same(a: &Explained, b: &Explained, paths: &[PathBuf; 2], builds: &[Build<'_>; 2]) -> bool {
+    let (Some(x), Some(y)) = (&a.difference.a, &b.difference.b) else { return false };
+    if x.attrs != y.attrs || x.target != y.target {
+        return false;
+    }
+    let read = |n: usize| builds[n].tree.read(&paths[n]).ok().flatten();
+    x.object == y.object
+        || x.kind() == Kind::Dir
+        || matches!((read(0), read(1)), (Some(x), Some(y)) if without_ids(&x) == without_ids(&y))
 }
 
 /// Differences that others may follow.

@@ -58,6 +58,7 @@ const READ_ELSEWHERE: &[(&str, Proof)] = &[
     ("javadoc", Proof::Lines),
     ("kernel-modules", Proof::Unwritten),
     ("locale-archive", Proof::Unwritten),
+    ("machine-id", Proof::Lines),
     ("machine-state", Proof::Removed),
     ("mime-cache", Proof::Unwritten),
     ("modes", Proof::Test("modes", "packaged_modes_come_back_and_no_other_is_invented")),
