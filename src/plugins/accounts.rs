@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::format::Malformed;
 use crate::normal::Context;
-use crate::normal::{File, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind};
+use crate::normal::{Around, Consequence, File, Follows, Page, Plugin, Verdict, Want};
+use crate::tree::{Change, Difference, Entry, Kind, Tree};
 
 /// The plugin.
 pub(super) struct Accounts;
@@ -109,6 +110,83 @@ impl Plugin for Accounts {
             out.push("the order of the lines differs".to_owned());
         }
         out
+    }
+
+    fn followers(&self, open: &[&Difference], around: &Around<'_>) -> Vec<Option<Follows>> {
+        let first = |name: &str| around.own.iter().find(|path| path.ends_with(name));
+        let drifted = Drifted { users: first("passwd"), groups: first("group") };
+        let is_owner = |difference: &Difference| difference.changes == [Change::Owner];
+        let any = drifted.users.is_some() || drifted.groups.is_some();
+        if !any || !open.iter().any(|difference| is_owner(difference)) {
+            return Vec::new();
+        }
+        let names = around.trees.map(Names::of);
+        let follower = |difference: &&Difference| {
+            if is_owner(difference) { drifted.follower(difference, &names) } else { None }
+        };
+        open.iter().map(follower).collect()
+    }
+}
+
+/// Names of users and groups by their numbers.
+#[derive(Debug)]
+struct Names {
+    users: BTreeMap<u32, String>,
+    groups: BTreeMap<u32, String>,
+}
+
+impl Names {
+    fn of(tree: &dyn Tree) -> Self {
+        let read = |file: &str| {
+            let mut map = BTreeMap::new();
+            for folder in ["etc", "usr/etc", "usr/lib"] {
+                // A file that cannot be read names nobody.
+                let bytes = tree.read(&Path::new(folder).join(file)).ok().flatten();
+                for line in String::from_utf8_lossy(&bytes.unwrap_or_default()).lines() {
+                    let fields: Vec<&str> = line.split(':').collect();
+                    if let Some(number) = fields.get(2).and_then(|n| n.parse().ok()) {
+                        map.entry(number).or_insert_with(|| fields[0].to_owned());
+                    }
+                }
+            }
+            map
+        };
+        Names { users: read("passwd"), groups: read("group") }
+    }
+}
+
+/// The files that give accounts other numbers, where they differ.
+struct Drifted<'a> {
+    users: Option<&'a PathBuf>,
+    groups: Option<&'a PathBuf>,
+}
+
+impl Drifted<'_> {
+    /// An owner that has one name and two numbers, where nothing else differs.
+    fn follower(&self, difference: &Difference, names: &[Names; 2]) -> Option<Follows> {
+        let (a, b) = (difference.a.as_ref()?, difference.b.as_ref()?);
+        let drifted = |x: u32, y: u32, of: fn(&Names) -> &BTreeMap<u32, String>| {
+            if x == y {
+                return Some(None);
+            }
+            let (left, right) = (of(&names[0]).get(&x)?, of(&names[1]).get(&y)?);
+            (left == right).then(|| Some(format!("{left} is {x} and {y}")))
+        };
+        let user = drifted(a.attrs.uid, b.attrs.uid, |n| &n.users)?;
+        let group = drifted(a.attrs.gid, b.attrs.gid, |n| &n.groups)?;
+        match (user, group) {
+            (Some(user), _) => Some(Follows {
+                how: Consequence::Account,
+                of: self.users?.clone(),
+                why: format!("user {user}"),
+            }),
+            (None, Some(group)) => Some(Follows {
+                how: Consequence::Account,
+                of: self.groups?.clone(),
+                why: format!("group {group}"),
+            }),
+            (None, None) => None,
+        }
     }
 }
 

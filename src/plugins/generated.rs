@@ -6,11 +6,11 @@ use std::path::Path;
 
 use super::table::{Action, FILE, Row, SYMLINK, Table};
 use crate::format::{Malformed, beam, vimspell};
-use crate::normal::{File, Page};
-use crate::tree::show;
+use crate::normal::{Around, Consequence, File, Follows, Page};
+use crate::tree::{Difference, show};
 
 /// The plugin.
-pub(super) static GENERATED: Table = Table::new(&PAGE, ROWS);
+pub(super) static GENERATED: Table = Table::new(&PAGE, ROWS).follows(certificate);
 
 static PAGE: Page = Page {
     name: "generated",
@@ -259,4 +259,20 @@ fn grubenv(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
         lines[first..].sort_unstable();
     }
     Ok([&lines.concat()[..], &bytes[end..]].concat())
+}
+
+/// A link named after the hash of a certificate follows it, where that differs too.
+fn certificate(difference: &Difference, around: &Around<'_>) -> Option<Follows> {
+    let name = difference.path.file_name().and_then(|name| name.to_str()?.split_once('.'));
+    let is_hash = name.is_some_and(|(hash, number)| {
+        hash.len() == 8
+            && hash.bytes().all(|b| b.is_ascii_hexdigit())
+            && number.bytes().all(|b| b.is_ascii_digit())
+    });
+    let of = around.target(difference).filter(|_| is_hash)?;
+    Some(Follows {
+        how: Consequence::Checksum,
+        of,
+        why: "the link's name is a hash of that certificate".to_owned(),
+    })
 }

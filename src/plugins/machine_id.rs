@@ -1,10 +1,12 @@
 //! `machine-id`: the machine id outside of etc/machine-id, where boot entries have it.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use crate::normal::Context;
-use crate::normal::{File, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind};
+use crate::normal::{Around, Consequence, Context, File, Follows, Page, Plugin, Verdict, Want};
+use crate::tree::{Change, Difference, Entry, Kind, Side, show};
 
 /// The plugin.
 pub(super) struct MachineId;
@@ -132,13 +134,62 @@ impl Plugin for MachineId {
         }
     }
 
-    fn about(&self, _entry: &Entry) -> Option<&'static str> {
-        Some(FINDING)
+    fn followers(&self, open: &[&Difference], around: &Around<'_>) -> Vec<Option<Follows>> {
+        let twins = Twins::of(open);
+        open.iter().map(|difference| twins.follows(difference, around)).collect()
     }
 }
 
+/// Paths of this plugin that only one build has, by their names without machine ids.
+struct Twins<'d> {
+    a: BTreeMap<Vec<u8>, (&'d Path, &'d Side)>,
+    b: BTreeMap<Vec<u8>, (&'d Path, &'d Side)>,
+}
+
+impl<'d> Twins<'d> {
+    fn of(open: &[&'d Difference]) -> Self {
+        let only = |change| {
+            let here = open.iter().filter(move |d| d.changes == [change]);
+            let here = here.filter_map(|d| Some((&*d.path, d.a.as_ref().or(d.b.as_ref())?)));
+            here.filter(|(path, side)| place(&side.entry(path)).is_some())
+                .map(|(path, side)| (without_ids(path.as_os_str().as_bytes()), (path, side)))
+                .collect()
+        };
+        Twins { a: only(Change::OnlyA), b: only(Change::OnlyB) }
+    }
+
+    /// A path that stands under the other id in the other build, and is the same, follows the ids.
+    fn follows(&self, difference: &Difference, around: &Around<'_>) -> Option<Follows> {
+        let name = without_ids(difference.path.as_os_str().as_bytes());
+        let pair = [self.a.get(&name)?, self.b.get(&name)?];
+        let (other, side) = match difference.changes[..] {
+            [Change::OnlyA] => pair[1],
+            [Change::OnlyB] => pair[0],
+            _ => return None,
+        };
+        // The directory itself has the finding.
+        let named = place(&side.entry(other)) == Some(Place::Named);
+        (!named && is_same(pair, around)).then(|| Follows {
+            of: around.own.first().cloned().unwrap_or_else(|| other.to_path_buf()),
+            how: Consequence::MachineId,
+            why: format!("the same but for the machine id is {} in the other build", show(other)),
+        })
+    }
+}
+
+/// Whether two paths of two builds are one but for machine ids.
+fn is_same([a, b]: [&(&Path, &Side); 2], around: &Around<'_>) -> bool {
+    if a.1.attrs != b.1.attrs || a.1.target != b.1.target {
+        return false;
+    }
+    let read = |n: usize, path: &Path| around.trees[n].read(path).ok().flatten();
+    a.1.object == b.1.object
+        || a.1.kind() == Kind::Dir
+        || matches!((read(0, a.0), read(1, b.0)), (Some(x), Some(y)) if without_ids(&x) == without_ids(&y))
+}
+
 /// Bytes with a star for each machine id.
-pub(crate) fn without_ids(bytes: &[u8]) -> Vec<u8> {
+fn without_ids(bytes: &[u8]) -> Vec<u8> {
     let digit = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     let pieces = bytes.chunk_by(|x, y| digit(x) == digit(y));
     pieces.flat_map(|piece| if is_id(piece) { b"*" } else { piece }).copied().collect()

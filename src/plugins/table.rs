@@ -12,8 +12,8 @@ use super::known::{Reader, compare};
 use crate::format::Malformed;
 use crate::normal::Context;
 use crate::normal::globs::Globs;
-use crate::normal::{File, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind, Tree};
+use crate::normal::{Around, File, Follows, Page, Plugin, Verdict, Want};
+use crate::tree::{Difference, Entry, Kind, Tree};
 
 /// One row: these paths, this action, for this reason.
 #[derive(Debug)]
@@ -199,6 +199,9 @@ fn is_new(tree: &dyn Tree) -> io::Result<bool> {
     Ok(true)
 }
 
+/// What the difference of a path follows from.
+type Follower = fn(&Difference, &Around<'_>) -> Option<Follows>;
+
 /// A plugin made of a page and rows. Its option `unsure=remove`, where its page has it, drops what
 /// the rows need.
 #[derive(Debug)]
@@ -206,12 +209,19 @@ pub(super) struct Table {
     page: &'static Page,
     rows: &'static [Row],
     globs: OnceLock<Globs>,
+    follows: Follower,
 }
 
 impl Table {
     /// The plugin of this page and these rows. The first row whose glob and kind match decides.
     pub(super) const fn new(page: &'static Page, rows: &'static [Row]) -> Self {
-        Table { page, rows, globs: OnceLock::new() }
+        Table { page, rows, globs: OnceLock::new(), follows: |_, _| None }
+    }
+
+    /// The same plugin, of whose paths this function says what their differences follow from.
+    pub(super) const fn follows(mut self, follows: Follower) -> Self {
+        self.follows = follows;
+        self
     }
 
     fn row(&self, entry: &Entry) -> Option<&'static Row> {
@@ -271,6 +281,17 @@ impl Plugin for Table {
 
     fn about(&self, entry: &Entry) -> Option<&'static str> {
         self.row(entry).map(|row| row.reason)
+    }
+
+    fn followers(&self, open: &[&Difference], around: &Around<'_>) -> Vec<Option<Follows>> {
+        let own = |difference: &Difference| {
+            let side = difference.a.as_ref().or(difference.b.as_ref());
+            side.is_some_and(|side| self.row(&side.entry(&difference.path)).is_some())
+        };
+        let follower = |difference: &&Difference| {
+            if own(difference) { (self.follows)(difference, around) } else { None }
+        };
+        open.iter().map(follower).collect()
     }
 
     fn table(&self) -> Vec<[&'static str; 3]> {

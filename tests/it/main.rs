@@ -42,6 +42,7 @@ mod oci_normalize;
 mod oci_random;
 mod oci_unpack;
 mod opm;
+mod oracle;
 mod pairs;
 mod pyc;
 #[cfg(feature = "ostree")]
@@ -59,4 +60,6 @@ mod sources;
 mod stacker;
 mod tar_made;
 mod tools;
+mod uki;
+mod verdict;
 mod xattrs;
