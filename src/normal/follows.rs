@@ -89,7 +89,9 @@ impl Consequence {
             Consequence::Package => "its package has another version there",
             Consequence::Account => "its owner has another number there",
             Consequence::BuildId => "this name is the build-id of that file",
-            Consequence::MachineId => "this name holds the machine id of its build, as that one does",
+            Consequence::MachineId => {
+                "this name holds the machine id of its build, as that one does"
+            }
         }
     }
 }
