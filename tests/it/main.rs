@@ -48,6 +48,7 @@ mod pyc;
 #[cfg(feature = "ostree")]
 mod record;
 mod repo;
+mod repo_forms;
 mod rpmdb_bdb;
 mod rpmdb_fix;
 mod rpmdb_ndb;
