@@ -132,7 +132,8 @@ impl<'a> Vouchers<'a> {
         if entry.kind != Kind::File {
             return Ok(None);
         }
-        if self.has_integrity(&entry.path)? {
+        // An attribute goes with its file.
+        if question.change != Change::Removal && self.has_integrity(&entry.path)? {
             return Ok(Some(Voucher::new(Who::Attribute, &entry.path)));
         }
         if question.change == Change::Attributes {

@@ -56,17 +56,20 @@ pub(super) struct Written {
     pub(super) sums: Option<Sums>,
 }
 
+/// The beginning of a file's digest in a RECORD, if its line has one.
+type Listed = Option<(Algorithm, [u8; 16])>;
+
 /// What a RECORD lists.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) path: PathBuf,
     /// Sorted by the hash of the path below the root.
-    lines: Vec<(u64, Option<(Algorithm, [u8; 16])>)>,
+    lines: Vec<(u64, Listed)>,
 }
 
 impl Record {
     /// The digest that it gives `path`, the outer `None` if it does not list it.
-    pub(super) fn digest(&self, path: &Path) -> Option<Option<(Algorithm, [u8; 16])>> {
+    pub(super) fn digest(&self, path: &Path) -> Option<Listed> {
         let hash = hash(path);
         let first = self.lines.partition_point(|(other, _)| *other < hash);
         let (found, digest) = self.lines.get(first)?;
@@ -120,12 +123,7 @@ impl Reader<'_> {
             Who::Composefs
         } else if self.is_storage(path, names)? {
             Who::Storage
-        } else if names.has("oci-layout") && (names.has("index.json") || names.has("blobs")) {
-            Who::Layout
-        } else if names.has("version")
-            && names.has("manifest.json")
-            && self.head(&path.join("version"))?.starts_with(b"Directory Transport Version")
-        {
+        } else if self.is_image(path, names)? {
             Who::Layout
         } else {
             return Ok(None);
@@ -142,6 +140,16 @@ impl Reader<'_> {
     fn is_git(&self, path: &Path) -> io::Result<bool> {
         let config = self.head(&path.join("config"))?;
         Ok(memchr::memmem::find(&config, b"repositoryformatversion").is_some())
+    }
+
+    /// Whether it is an OCI layout, or what skopeo writes for `dir:`.
+    fn is_image(&self, path: &Path, names: &Names) -> io::Result<bool> {
+        if names.has("oci-layout") && (names.has("index.json") || names.has("blobs")) {
+            return Ok(true);
+        }
+        Ok(names.has("version")
+            && names.has("manifest.json")
+            && self.head(&path.join("version"))?.starts_with(b"Directory Transport Version"))
     }
 
     fn is_storage(&self, path: &Path, names: &Names) -> io::Result<bool> {
@@ -280,7 +288,7 @@ impl Names {
 
 fn is_seal(name: &[u8]) -> bool {
     let ends = |ending: &&str| name.ends_with(ending.as_bytes());
-    SIGNATURES.iter().any(|ending| ends(&ending)) || [".hmac", ".chk"].iter().any(|e| ends(&e))
+    SIGNATURES.iter().chain(&[".hmac", ".chk"]).any(ends)
 }
 
 /// Whether it is the name of something in a store of Nix or Guix: a digest in base 32, a dash, a

@@ -166,7 +166,7 @@ pub const TABLE: &[Row] = &[
         who: Who::Attribute,
         name: "integrity-attribute",
         phrase: "an attribute of integrity",
-        known_by: "security.ima, user.ima or security.evm on the file",
+        known_by: "security.ima, user.ima or security.evm on the file, which may go with them",
         fails: "evmctl verify, ima_verify, and opening the file where a policy appraises it",
     },
     Row {

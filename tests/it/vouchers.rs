@@ -438,6 +438,61 @@ fn the_configuration_adds_vouchers_and_check_names_them() {
     }
 }
 
+#[test]
+fn the_inside_of_a_boot_image_is_asked_too() {
+    let (tree, image) = (Tree::new(), Tree::new());
+    image.make(1, &["usr/share/x", "usr/share/y"]);
+    image.sh("cd usr/share/x; sha256sum n.gz >SHA256SUMS");
+    tree.sh("mkdir -p usr/lib/modules/6.1");
+    let out = tree.text("usr/lib/modules/6.1/initramfs.img");
+    image.sh(&format!("find . | LC_ALL=C sort | cpio --quiet -o -H newc >{out}"));
+    tree.fix(&[]);
+    let unpacked = Tree::new();
+    unpacked
+        .sh(&format!("cpio --quiet -id <{out}; cd usr/share/x; sha256sum --quiet -c SHA256SUMS"));
+    let gz =
+        |dir: &str| [&image, &unpacked].map(|tree| tree.read(&format!("usr/share/{dir}/n.gz")));
+    let [before, after] = gz("y");
+    assert_ne!(before, after, "what nobody vouches for is changed inside too");
+}
+
+#[test]
+fn a_pacman_root_verifies_as_before() {
+    if !have("pacman") || !have("bsdtar") {
+        return;
+    }
+    let (tree, work) = (Tree::new(), Tree::new());
+    work.make(1, &["pkg/usr/share/x"]);
+    work.sh(
+        "cd pkg; printf 'pkgname = t\\npkgver = 1-1\\npkgdesc = t\\narch = any\\nsize = 1\\n' >.PKGINFO; \
+         bsdtar -czf .MTREE --format=mtree --options='!all,use-set,type,uid,gid,mode,time,size,md5,\
+         sha256,link' .PKGINFO usr; bsdtar -czf ../t-1-1-any.pkg.tar.gz .PKGINFO .MTREE usr",
+    );
+    work.put(
+        "pacman.conf",
+        "[options]\nArchitecture = auto\nSigLevel = Never\nLocalFileSigLevel = Never\n",
+    );
+    tree.sh("mkdir -p var/lib/pacman var/cache/pacman/pkg var/log");
+    let (root, conf) = (tree.text(""), work.text("pacman.conf"));
+    let options = ["--root", &root, "--config", &conf, "--noconfirm", "--noscriptlet"];
+    let package = work.text("t-1-1-any.pkg.tar.gz");
+    run("pacman", &[&options[..], &["-U", &package]].concat());
+    let before = tree.read("usr/share/x/n.gz");
+    // Times are compared too: they are those of the package, and earlier than the epoch in a real one.
+    let altered = || {
+        let out = output("pacman", &[&options[..], &["-Qkk", "t"]].concat());
+        let said = String::from_utf8_lossy(&out.stderr).into_owned()
+            + &String::from_utf8_lossy(&out.stdout);
+        said.lines().filter(|line| line.contains("mismatch")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(altered(), Vec::<String>::new());
+    tree.fix(&["--skip", "mtime", "--skip", "pycache"]);
+    assert_eq!(altered(), Vec::<String>::new());
+    assert_eq!(tree.read("usr/share/x/n.gz"), before);
+    tree.fix(&["--skip", "mtime", "--skip", "pycache", "--deep"]);
+    assert!(altered().iter().any(|line| line.contains("n.gz")), "{:?}", altered());
+}
+
 /// How each row of the property is planted around a directory of wanted files, and how it verifies.
 struct Planted {
     name: &'static str,
@@ -488,6 +543,28 @@ const PLANTED: &[Planted] = &[
                 mkdir -p s/${h%${h#??}}; mv $f s/${h%${h#??}}/${h#??}.$e; done",
         verify: "find s -type f | while read -r f; do n=${f#s/}; n=${n%.*}; [ $(sha256sum $f | cut \
                  -d' ' -f1) = $(echo $n | tr -d /) ]; done",
+    },
+    Planted {
+        name: "an ostree repository",
+        plant: "ostree --repo=r init --mode=bare-user-only; mkdir t; cp --parents $FILES t; ostree \
+                --repo=r commit -q -b b --canonical-permissions t; ostree --repo=r checkout -q -H -U b \
+                c; rm -r t",
+        verify: "ostree --repo=r fsck -q",
+    },
+    Planted {
+        name: "a wheel's RECORD",
+        plant: "mkdir x-1.dist-info; for f in $FILES; do echo \"$f,sha256=$(openssl dgst -sha256 \
+                -binary $f | base64 | tr +/ -_ | tr -d =),$(stat -c %s $f)\"; done \
+                >x-1.dist-info/RECORD",
+        verify: "while IFS=, read -r f h s; do [ sha256=$(openssl dgst -sha256 -binary $f | base64 | \
+                 tr +/ -_ | tr -d =) = $h ]; done <x-1.dist-info/RECORD; grep -q n.gz \
+                 x-1.dist-info/RECORD",
+    },
+    Planted {
+        name: "attributes of integrity",
+        plant: "for f in $FILES; do setfattr -n user.ima -v 0x$(sha256sum $f | cut -d' ' -f1) $f; done",
+        verify: "for f in $FILES; do [ -e $f ] || continue; [ $(getfattr -e hex -n user.ima --absolute-names $f | sed -n \
+                 s/.*=0x//p) = $(sha256sum $f | cut -d' ' -f1) ]; done",
     },
     Planted {
         name: "a store",
@@ -565,7 +642,11 @@ proptest! {
 fn every_planted_voucher_would_notice() {
     // The property's own checks fail where a file changes, or goes.
     let tree = Tree::new();
-    for (n, row) in PLANTED.iter().enumerate().filter(|(_, row)| row.name != "signatures") {
+    for (n, row) in PLANTED
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| !["signatures", "an ostree repository"].contains(&row.name))
+    {
         let dir = format!("usr/share/s{n}");
         tree.make(1, &[&dir]);
         let sh = |script: &str| {
