@@ -28,9 +28,10 @@ const TARGETS: &[(&str, &[&str])] = &[
         "format/ostree.rs",
         &["ostree-commit", "ostree-dirmeta", "ostree-dirtree", "ostree-filez", "ostree-xattrs"],
     ),
+    ("format/pe.rs", &["pe"]),
     ("format/pyc", &["pyc"]),
-    ("format/secret.rs", &["check-text"]),
     ("format/rpmdb", &["rpmdb_sqlite", "rpmdb_ndb", "rpmdb_bdb", "rpm-header", "dnf_history"]),
+    ("format/secret.rs", &["check-text", "check-archive"]),
     ("format/time.rs", &["zip", "image-words"]),
     ("disk/times.rs", &["fix-times"]),
     ("history", &[]), // our own database
