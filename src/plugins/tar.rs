@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::format::tar::{self, Member};
+use crate::format::tar::clamp::{self as tar, Member};
 use crate::normal::Context;
 use crate::normal::globs::{counted, ends_with_any};
 use crate::normal::{File, Page, Plugin, Verdict, Want};

@@ -1,11 +1,11 @@
-//! Tar archives in place of files: their headers' times, and POSIX extension headers.
+//! Tar archives that are files of a tree, kept byte for byte but for their times.
 //!
 //! Follows POSIX.1-2017 "pax" and the GNU tar manual. Content is passed over, never unpacked; a
 //! number in a header is octal or GNU's base 256.
 
-use super::Malformed;
+use super::BLOCK;
+use crate::format::Malformed;
 
-const BLOCK: usize = 512;
 const NAME: std::ops::Range<usize> = 0..100;
 const SIZE: std::ops::Range<usize> = 124..136;
 const MTIME: std::ops::Range<usize> = 136..148;
