@@ -67,6 +67,7 @@ const PARSERS: &[Row] = &[
             assert_eq!(&attrs.encode_dirmeta()[12..], bytes, "one list of xattrs, one encoding");
         }
     }),
+    ("pe", |bytes| drop(format::pe::read(&mut io::Cursor::new(bytes)))),
     ("pyc", pyc),
     ("rpm-header", |bytes| {
         let _ = format::rpmdb::header::clamp_needed(bytes, 1);

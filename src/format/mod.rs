@@ -27,6 +27,7 @@ pub mod localearchive;
 pub mod mimecache;
 pub mod modsig;
 pub mod ostree;
+pub mod pe;
 pub mod pkcs12;
 pub mod pyc;
 pub mod rpmdb;

@@ -42,6 +42,9 @@ pub struct Comparison {
     pub packages: Option<crate::packages::Comparison>,
     /// Other things worth saying.
     pub warnings: Vec<String>,
+    /// Whether a treefile made one of them: advice names one only then.
+    #[serde(skip)]
+    pub composed: bool,
 }
 
 /// One subject.
@@ -196,6 +199,7 @@ const VARYING: &[(&str, &str)] = &[
     ("(timestamp)", "the time of the build, unless SOURCE_DATE_EPOCH is set"),
     ("coreos-assembler.config-gitrev", "the configuration's revision"),
     ("ostree.collection-binding", "the collection it was made for"),
+    ("ostree.composefs.digest.v0", "the composefs image of the tree, which follows the tree"),
     ("ostree.container.image-config", "the image it was imported from"),
     ("ostree.importer.version", "the version of the importer"),
     ("ostree.manifest", "the image it was imported from"),
@@ -208,6 +212,11 @@ const VARYING: &[(&str, &str)] = &[
     ("rpmostree.rpmdb.pkglist", "the package list, in the rpmdb as well"),
     ("rpmostree.rpmmd-repos", "times of the repositories' metadata"),
     ("version", "the build's own version"),
+    ("xa.download-size", "what a download takes: it follows the compressor of objects"),
+    ("xa.from_commit", "the commit that flatpak made it from (build-commit-from)"),
+    ("xa.installed-size", "the sizes of the files, which follow the tree"),
+    ("xa.metadata", "the file metadata of the tree"),
+    ("xa.ref", "the ref that it was exported to"),
 ];
 
 impl Metadata {
@@ -251,6 +260,7 @@ impl Comparison {
             metadata: Vec::new(),
             packages: None,
             warnings: Vec::new(),
+            composed: false,
         }
     }
 
