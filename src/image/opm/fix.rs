@@ -13,12 +13,7 @@ use super::{digest, index, pogreb};
 use crate::format::tar::{Member, Records, Type, parent};
 use crate::image::Findings;
 use crate::image::normalize::{Content, Lift, Normalized, Options, lifted};
-<<<<<<< HEAD
-use crate::image::unpack::{Tree, flatten};
-=======
 use crate::image::unpack::{Tree, flatten, real};
-use crate::source::oci::tar::{Member, Records, Type, parent};
->>>>>>> main
 use crate::source::oci::{Image, Layer, Subject};
 use crate::tree::{Kind, Time};
 

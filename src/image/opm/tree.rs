@@ -10,12 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 
-<<<<<<< HEAD
-use crate::format::tar::Type;
-use crate::image::unpack::Tree as Unpacked;
-=======
 use crate::image::unpack::{Tree as Unpacked, real};
->>>>>>> main
 use crate::source::oci::Layer;
 use crate::tree::Kind;
 
