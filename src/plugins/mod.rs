@@ -27,6 +27,7 @@ mod kernel_modules;
 mod known;
 mod ld_cache;
 mod locale_archive;
+mod machine_id;
 mod machine_state;
 mod mime_cache;
 mod modes;
@@ -47,6 +48,7 @@ use crate::normal::Plugin;
 /// Every plugin, in the order in which they chain on one file.
 pub static REGISTRY: &[&dyn Plugin] = &[
     &machine_state::MACHINE_STATE,
+    &machine_id::MachineId,
     &random_ids::RANDOM_IDS,
     &dnf_state::DNF_STATE,
     &dnf_history::DnfHistory,

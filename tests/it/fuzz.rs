@@ -29,13 +29,9 @@ const TARGETS: &[(&str, &[&str])] = &[
         &["ostree-commit", "ostree-dirmeta", "ostree-dirtree", "ostree-filez", "ostree-xattrs"],
     ),
     ("format/pe.rs", &["pe"]),
-    ("format/pkcs12.rs", &["cacerts"]),
     ("format/pyc", &["pyc"]),
-    ("format/secret.rs", &["check-text"]),
     ("format/rpmdb", &["rpmdb_sqlite", "rpmdb_ndb", "rpmdb_bdb", "rpm-header", "dnf_history"]),
     ("format/secret.rs", &["check-text", "check-archive"]),
-    ("format/selinux.rs", &["selinux"]),
-    ("format/tar.rs", &["tar"]),
     ("format/time.rs", &["zip", "image-words"]),
     ("disk/times.rs", &["fix-times"]),
     ("history", &[]), // our own database

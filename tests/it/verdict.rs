@@ -163,6 +163,9 @@ fn every_form_uses_the_words_of_the_glossary() {
             assert!(said.contains(word), "{name} does not say {word:?}: {said}");
         }
     }
+    let html = form(&forms, "html");
+    assert!(html.contains("\"how\":\"the same two objects differ there\""), "{html}");
+    assert!(!html.contains("The same two objects differ at"), "said of every consequence");
     let sarif: Value = serde_json::from_str(form(&forms, "sarif")).unwrap();
     for result in sarif["runs"][0]["results"].as_array().unwrap() {
         let said = result["message"]["text"].as_str().unwrap();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 
+use crate::format::tar::Type;
 use crate::image::unpack::{Tree as Unpacked, real};
 use crate::source::oci::Layer;
 use crate::tree::Kind;
