@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::engine::{Action, Change, Plan, Remark};
 use crate::normal::Note;
-use crate::tree::show_below;
+use crate::tree::{show, show_below};
 use crate::vouchers::{Voucher, Who};
 
 /// The report of one run; `--json` writes it. Everything is in a stable order.
