@@ -12,8 +12,8 @@ use sha2::digest::DynDigest;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
 use super::Database;
-use crate::format::Malformed;
 use crate::format::rpmdb::header::{Header, Value, tag};
+use crate::format::{Failure, Malformed};
 use crate::tree::{self, Kind, Tree};
 
 /// Symbolic links followed for one packaged directory before giving up.
@@ -102,7 +102,7 @@ impl Packages {
         is_link: &dyn Fn(&Path) -> bool,
     ) -> io::Result<Result<Self, Malformed>> {
         match Database::of_tree(tree)? {
-            Some(database) => Ok(Self::of(&database, tree, is_link)),
+            Some(database) => Failure::apart(Self::of(&database, tree, is_link)),
             None => Ok(Ok(Packages::default())),
         }
     }
@@ -111,7 +111,7 @@ impl Packages {
         database: &Database,
         tree: &dyn Tree,
         is_link: &dyn Fn(&Path) -> bool,
-    ) -> Result<Self, Malformed> {
+    ) -> Result<Self, Failure> {
         let mut packages = Packages::default();
         let mut real = Real { tree, is_link, dirs: HashMap::default(), known: HashMap::default() };
         database.packages(&mut |_, blob| packages.add(&Header::parse(blob)?, &mut real))?;

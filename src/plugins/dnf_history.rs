@@ -4,9 +4,10 @@
 use std::io;
 use std::path::Path;
 
-use crate::format::Malformed;
+use crate::disk;
 use crate::format::rpmdb::history::{self, Cookies};
 use crate::format::rpmdb::sqlite::Files;
+use crate::format::{Failure, Malformed};
 use crate::normal::Context;
 use crate::normal::{File, Opt, Page, Plugin, Step, Verdict, Want};
 use crate::packages::Database;
@@ -160,9 +161,12 @@ fn form(
     let epoch = cx.epoch.seconds();
     // Without a database that can be read there is no cookie that dnf could compare with.
     let cookies = match Database::of_tree(tree)? {
-        Some(database) => database.logical().and_then(|db| Cookies::of(&db, epoch)),
+        Some(database) => {
+            Failure::apart(database.logical())?.and_then(|db| Cookies::of(&db, epoch))
+        }
         None => Ok(Cookies::default()),
     };
     let files = Files { db, wal: &wal, journal: &journal };
-    Ok(history::canonical(&files, epoch, &cookies.unwrap_or_default()))
+    let cookies = cookies.unwrap_or_default();
+    Failure::apart(history::canonical(&files, epoch, &cookies, &disk::Private))
 }

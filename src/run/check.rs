@@ -97,6 +97,7 @@ pub fn compare_opened(
             let owners = owners(&installed, &explained.difference.path);
             report.add(explained, owners);
         }
+        installed.into_iter().try_for_each(Installed::settle)?;
     }
     if a.content_checksum() != b.content_checksum() {
         match compare_trees(a.merkle.tree(), b.merkle.tree()) {
@@ -127,7 +128,8 @@ pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
     let tree = a.merkle.tree();
     let mut entries = digest::walk(tree)?;
     entries.sort_by(|x, y| x.path.cmp(&y.path));
-    with_chain(job, &in_force, &Installed::new(tree), |chain| {
+    let installed = Installed::new(tree);
+    with_chain(job, &in_force, &installed, |chain| {
         let wanted = Wanted::of(&entries, &chain);
         progress.phase("reading", wanted.len());
         let plan = plan(tree, &wanted, &chain, &|n| progress.advance(n))?;
@@ -135,6 +137,7 @@ pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
         report.take(&names, &plan);
         anyhow::Ok(())
     })?;
+    installed.settle()?;
     progress.finish();
     Ok(report)
 }
@@ -172,19 +175,30 @@ fn in_force(
 struct Installed<'a> {
     tree: &'a dyn Tree,
     packages: OnceLock<Arc<Packages>>,
+    failed: OnceLock<io::Error>,
 }
 
 impl<'a> Installed<'a> {
     fn new(tree: &'a dyn Tree) -> Self {
-        Installed { tree, packages: OnceLock::new() }
+        Installed { tree, packages: OnceLock::new(), failed: OnceLock::new() }
     }
 
     /// A tree without a database that can be read has no packages: then nothing is spared, and
     /// nothing owned.
     fn get(&self) -> &Arc<Packages> {
-        let load = || Packages::load(self.tree).ok().and_then(Result::ok).unwrap_or_default();
-        let load = || Arc::new(load());
-        self.packages.get_or_init(load)
+        self.packages.get_or_init(|| match Packages::load(self.tree) {
+            Ok(packages) => Arc::new(packages.unwrap_or_default()),
+            Err(e) => {
+                let _ = self.failed.set(e);
+                Arc::default()
+            }
+        })
+    }
+
+    /// Fails if the database was asked for and could not be read: what was said without it counts
+    /// for nothing.
+    fn settle(self) -> Result<()> {
+        self.failed.into_inner().map_or(Ok(()), Err).context("reading the packages")
     }
 }
 

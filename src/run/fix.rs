@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -65,17 +65,20 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     let mut report = empty_report(job, &root, &in_force);
     let mut cx = in_force.context().scratch_in(root.path());
     let entries = walked(job, &root, progress, &mut report)?;
-    let packages: OnceLock<Option<Arc<Packages>>> = OnceLock::new();
-    let load = || packages.get_or_init(|| packages_of(&root, &entries).map(Arc::new)).as_ref();
+    let packages: OnceLock<io::Result<Option<Arc<Packages>>>> = OnceLock::new();
+    let load = || match packages.get_or_init(|| packages_of(&root, &entries)) {
+        Ok(packages) => Ok(packages.as_ref()),
+        Err(e) => Err(io::Error::new(e.kind(), format!("reading the packages: {e}"))),
+    };
     if in_force.asks_packages() {
-        cx.packages = load().filter(|packages| !packages.is_empty()).cloned();
+        cx.packages = load()?.filter(|packages| !packages.is_empty()).cloned();
         if cx.packages.is_none() {
             let what = "no rpm database that can be read: no mode is known, so none is restored";
             report.warnings.push(what.to_owned());
         }
     }
     let shipped = |entry: &Entry, content: &mut dyn Read| {
-        load().map_or(Ok(false), |packages| packages.is_payload(&entry.path, content))
+        load()?.map_or(Ok(false), |packages| packages.is_payload(&entry.path, content))
     };
     let shipped: &Shipped<'_> = if job.deep { &nothing_shipped } else { &shipped };
     let chain = Chain { plugins: &in_force.chain(), cx: &cx, shipped };
@@ -158,13 +161,13 @@ fn content_checksum(root: &Root) -> Result<String> {
     Ok(digested.root.content_checksum().to_string())
 }
 
-/// The packages of the tree, of which `entries` is the walk; `None` where it has no readable
-/// rpmdb, and then nothing is payload. The rpmdb plugin says what is wrong with a database that
-/// cannot be read.
-fn packages_of(root: &Root, entries: &[Entry]) -> Option<Packages> {
+/// The packages of the tree, of which `entries` is the walk; `None` where it has no rpmdb that can
+/// be understood, and then nothing is payload. The rpmdb plugin says what is wrong with one.
+fn packages_of(root: &Root, entries: &[Entry]) -> io::Result<Option<Arc<Packages>>> {
     let links = entries.iter().filter(|entry| entry.kind == Kind::Symlink);
     let links: HashSet<&OsStr> = links.map(|link| link.path.as_os_str()).collect();
-    Packages::load_with(root, &|path| links.contains(path.as_os_str())).ok()?.ok()
+    let packages = Packages::load_with(root, &|path| links.contains(path.as_os_str()));
+    Ok(packages?.ok().map(Arc::new))
 }
 
 /// The parts of a compose's sandbox that cannot be changed: `/var` may be read-only there, and is

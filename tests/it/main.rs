@@ -18,6 +18,7 @@ mod dnf_history;
 mod docs;
 
 mod evidence;
+mod faults;
 mod fix;
 mod floors;
 mod fuzz;
