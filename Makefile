@@ -2,6 +2,7 @@
 # make test      cargo's tests, the scripts' lint, the quick bed
 # make bed       two real composes of 239 packages
 # make initramfs boot images of dracut and initramfs-tools, fixed and booted (FULL=1: all of them)
+# make newest    the generators of Debian 13 and sid, each run twice; writes docs/newest.md
 # make demo-nightly  ten simulated nights of three streams, and all that can go wrong in one
 # make rebuilderd    rebuilderd for real: a daemon and two workers on loopback
 # make bench     how fast fix and check are, as ratios
@@ -32,7 +33,7 @@ begins = $(shell awk 'FNR == 1 { if (/^\043!.*$(1)/) print FILENAME; nextfile }'
 SHELL_SCRIPTS := $(call begins,(ba)?sh$$)
 PYTHON_SCRIPTS := $(call begins,python3$$) $(wildcard tests/e2e/bed/*.py)
 
-.PHONY: all build demo test bed initramfs nightly demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
+.PHONY: all build demo test bed initramfs nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
 
 all: build
 
@@ -40,7 +41,7 @@ build:
 	$(CARGO) build --locked
 
 deps:
-	tests/e2e/deps
+	@DEPS="$(DEPS)" tests/e2e/deps
 
 # The static program. RUSTFLAGS reaches only the target when --target is given: build scripts stay
 # dynamic. No path of the machine that builds it may get into it.
@@ -49,9 +50,10 @@ static:
 		$(CARGO) build --locked --profile $(PROFILE) --no-default-features --features nightly --target $(TARGET)
 	install -m 0755 target/$(TARGET)/$(OUTPUT)/reprofix hooks/reprofix-static
 
-demo: deps build
-	$(MAKE) static PROFILE=dev
-	$(AS_ROOT) tests/e2e/quick --demo
+demo:
+	@DEPS="$(DEPS)" tests/e2e/deps demo
+	@$(MAKE) --no-print-directory static PROFILE=dev
+	@$(AS_ROOT) tests/e2e/demo
 
 test: deps lint-scripts
 	$(CARGO) test --locked
@@ -66,7 +68,10 @@ bed: deps build
 	$(MAKE) static PROFILE=dev
 	$(AS_ROOT) tests/e2e/real
 
-initramfs: deps build
+target/boot-init: tests/e2e/boot-init.rs
+	rustc --edition 2024 -O -C target-feature=+crt-static -C strip=symbols -o $@ $<
+
+initramfs: deps build target/boot-init
 	$(AS_ROOT) tests/e2e/initramfs $(if $(FULL),--full)
 
 # The demo's checks without its prints; .ci/run runs it.
@@ -74,6 +79,11 @@ nightly: deps build
 	tests/e2e/schedulers
 	$(AS_ROOT) tests/e2e/nightly
 	$(AS_ROOT) tests/e2e/flows
+
+# The newest generators, of Debian 13 and of sid, into docs/newest.md.
+newest: deps build
+	$(AS_ROOT) tests/e2e/newest --all --write
+	$(AS_ROOT) tests/e2e/newest --all --write --suite sid
 
 demo-nightly: deps build
 	$(AS_ROOT) tests/e2e/nightly --demo

@@ -4,6 +4,7 @@
 //! never allocates by a length that the input merely claims.
 
 pub mod ar;
+pub mod beam;
 pub mod catalog;
 pub mod composefs;
 pub mod compress;
@@ -26,11 +27,15 @@ pub mod localearchive;
 pub mod mimecache;
 pub mod modsig;
 pub mod ostree;
+pub mod pe;
+pub mod pkcs12;
 pub mod pyc;
 pub mod rpmdb;
+pub mod secret;
 pub mod selinux;
 pub mod tar;
 pub mod time;
+pub mod vimspell;
 pub mod zip;
 
 use std::io;

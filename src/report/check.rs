@@ -6,7 +6,7 @@ use serde::Serialize;
 
 pub(super) use text::{Title, paths};
 
-use crate::check::{Cause, Change, Expected, Explained, Look, Side};
+use crate::check::{Cause, Change, Consequence, Expected, Explained, Look, Side};
 use crate::config::InForce;
 use crate::source::{CommitInfo, Subject};
 use crate::tree::{Kind, show};
@@ -42,6 +42,9 @@ pub struct Comparison {
     pub packages: Option<crate::packages::Comparison>,
     /// Other things worth saying.
     pub warnings: Vec<String>,
+    /// Whether a treefile made one of them: advice names one only then.
+    #[serde(skip)]
+    pub composed: bool,
 }
 
 /// One subject.
@@ -49,8 +52,8 @@ pub struct Comparison {
 pub struct SubjectRow {
     /// What it is, resolved.
     pub subject: String,
-    /// Its content checksum.
-    pub content_checksum: String,
+    /// Its content checksum; `null` where it was not computed.
+    pub content_checksum: Option<String>,
     /// The commit it is, if it is one.
     pub commit: Option<String>,
 }
@@ -60,7 +63,7 @@ impl SubjectRow {
     pub fn of(subject: &Subject) -> Self {
         SubjectRow {
             subject: subject.name.clone(),
-            content_checksum: subject.content_checksum().to_string(),
+            content_checksum: subject.content_checksum().map(|sum| sum.to_string()),
             commit: subject.commit.as_ref().map(|c| c.id.to_string()),
         }
     }
@@ -75,7 +78,7 @@ pub struct Counts {
     pub fixed: usize,
     /// Those that a plugin knows and does not remove.
     pub known: usize,
-    /// Those that follow another path.
+    /// Those that are a consequence of another path's.
     pub cascade: usize,
     /// Those that nobody knows.
     pub unexplained: usize,
@@ -145,10 +148,12 @@ pub enum CauseRow {
         /// What it says.
         lines: Vec<String>,
     },
-    /// The same two objects differ at another path.
+    /// It is a consequence of the difference at another path.
     Cascade {
         /// That path.
         of: String,
+        /// In which way.
+        how: Consequence,
     },
     /// Nobody knows.
     Unexplained,
@@ -194,6 +199,7 @@ const VARYING: &[(&str, &str)] = &[
     ("(timestamp)", "the time of the build, unless SOURCE_DATE_EPOCH is set"),
     ("coreos-assembler.config-gitrev", "the configuration's revision"),
     ("ostree.collection-binding", "the collection it was made for"),
+    ("ostree.composefs.digest.v0", "the composefs image of the tree, which follows the tree"),
     ("ostree.container.image-config", "the image it was imported from"),
     ("ostree.importer.version", "the version of the importer"),
     ("ostree.manifest", "the image it was imported from"),
@@ -206,6 +212,11 @@ const VARYING: &[(&str, &str)] = &[
     ("rpmostree.rpmdb.pkglist", "the package list, in the rpmdb as well"),
     ("rpmostree.rpmmd-repos", "times of the repositories' metadata"),
     ("version", "the build's own version"),
+    ("xa.download-size", "what a download takes: it follows the compressor of objects"),
+    ("xa.from_commit", "the commit that flatpak made it from (build-commit-from)"),
+    ("xa.installed-size", "the sizes of the files, which follow the tree"),
+    ("xa.metadata", "the file metadata of the tree"),
+    ("xa.ref", "the ref that it was exported to"),
 ];
 
 impl Metadata {
@@ -249,6 +260,7 @@ impl Comparison {
             metadata: Vec::new(),
             packages: None,
             warnings: Vec::new(),
+            composed: false,
         }
     }
 
@@ -293,7 +305,7 @@ fn row(explained: Explained, packages: Vec<String>) -> Row {
         cause: match &explained.cause {
             Cause::Fixed { plugins } => CauseRow::Fixed { plugins: plugins.clone() },
             Cause::Known { plugin, lines } => CauseRow::Known { plugin, lines: lines.clone() },
-            Cause::Cascade { of } => CauseRow::Cascade { of: shown(of) },
+            Cause::Cascade { of, how } => CauseRow::Cascade { of: shown(of), how: *how },
             Cause::Unexplained => CauseRow::Unexplained,
         },
         packages,

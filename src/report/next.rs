@@ -79,8 +79,12 @@ fn fix(report: &Comparison) -> Option<String> {
     let each: Vec<_> = most(by).map(|(plugin, n)| format!("{plugin} {n}")).collect();
     (!each.is_empty()).then(|| {
         format!(
-            "run `reprofix fix` in both builds (include treefiles/reprofix.yaml): it makes {} equal \
-             ({})",
+            "run `reprofix fix` in both builds ({}): it would make {} equal ({})",
+            if report.composed {
+                "include treefiles/reprofix.yaml"
+            } else {
+                "docs/flows.md says where"
+            },
             paths(report.counts.fixed),
             each.join(", ")
         )

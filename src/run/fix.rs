@@ -104,7 +104,9 @@ fn is_root(root: &Root) -> Result<bool> {
 /// Everything in the tree, once an interrupted run was finished.
 fn walked(job: &Job, root: &Root, progress: &Progress, report: &mut Report) -> Result<Vec<Entry>> {
     let read_only = read_only_parts(root)?;
-    let skipped = read_only.iter().map(|part| part.display());
+    // rpm-ostree's sandbox has /var so in every compose: that is no news.
+    let news = |part: &&&Path| **part != Path::new("var");
+    let skipped = read_only.iter().filter(news).map(|part| part.display());
     report.warnings.extend(skipped.map(|part| format!("/{part}: mounted read-only, left out")));
     progress.phase("walking", 0);
     let mut entries = walk_all(root, &read_only)?;
@@ -158,6 +160,7 @@ fn walk_all(root: &Root, without: &[&Path]) -> Result<Vec<Entry>> {
 fn content_checksum(root: &Root) -> Result<String> {
     let digested = digest::digest(root, &|| ())
         .with_context(|| format!("hashing {}", root.path().display()))?;
+    digested.committable().context("computing the content checksum")?;
     Ok(digested.root.content_checksum().to_string())
 }
 

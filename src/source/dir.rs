@@ -28,6 +28,25 @@ impl<T: Tree> Dir<T> {
         let digested = digest::digest(&tree, done)?;
         Ok(Dir { tree, digested })
     }
+
+    /// The same of a tree that may become a commit: fails where it cannot.
+    pub fn committable(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
+        let dir = Self::new(tree, done)?;
+        dir.digested.committable().map(|()| dir)
+    }
+}
+
+impl Dir<Own> {
+    /// A part of a directory, with the checksums of that part.
+    pub(super) fn of_part(tree: Own, digested: Digested) -> Self {
+        Dir { tree, digested }
+    }
+
+    /// The directories that have checksums.
+    #[cfg(test)]
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.digested.dirs.keys().map(PathBuf::as_path)
+    }
 }
 
 impl<T: Tree + Send> Merkle for Dir<T> {

@@ -1,5 +1,6 @@
 //! The model every part shares: what stands at a path, wherever the tree comes from.
 
+mod difference;
 pub mod digest;
 mod umask;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::text::is_hidden;
 
 pub use crate::format::time::Time;
+pub use difference::{Change, Difference, Side};
 pub use umask::Umask;
 
 /// What stands at a path. Anything that ostree cannot store is [`Kind::Other`].
@@ -109,11 +111,17 @@ pub fn order(a: &Path, b: &Path) -> Ordering {
     }
 }
 
-/// A path below a root as a plugin matches it: `usr/etc/…` becomes `etc/…`.
+/// A path below a root as a plugin matches it: `usr/etc/…` becomes `etc/…`, and what
+/// `usr/share/factory` holds for /etc and /var (systemd-tmpfiles copies it there) becomes that.
 pub fn logical(path: &Path) -> Cow<'_, [u8]> {
     let bytes = path.as_os_str().as_bytes();
-    match bytes.strip_prefix(b"usr/") {
-        Some(rest) if rest == b"etc" || rest.starts_with(b"etc/") => Cow::Borrowed(rest),
+    let is = |rest: &[u8], top: &[u8]| {
+        rest.strip_prefix(top).is_some_and(|more| more.is_empty() || more[0] == b'/')
+    };
+    let Some(rest) = bytes.strip_prefix(b"usr/") else { return Cow::Borrowed(bytes) };
+    match rest.strip_prefix(b"share/factory/") {
+        _ if is(rest, b"etc") => Cow::Borrowed(rest),
+        Some(rest) if is(rest, b"etc") || is(rest, b"var") => Cow::Borrowed(rest),
         _ => Cow::Borrowed(bytes),
     }
 }

@@ -18,12 +18,25 @@ pub(super) fn explain(a: &[u8], b: &[u8]) -> Option<Vec<String>> {
     let (x, y) = (text(a)?, text(b)?);
     let (x, y): (Vec<&str>, Vec<&str>) =
         (x.split_inclusive('\n').collect(), y.split_inclusive('\n').collect());
+    if is_permutation(&x, &y) {
+        return Some(vec!["text: the same lines, in another order".to_owned()]);
+    }
     if !is_small(a, b) {
         let same = x.iter().zip(&y).take_while(|(p, q)| p == q).count();
         let lines = format!("text: {} → {} lines, equal up to line {same}", x.len(), y.len());
         return Some(vec![lines]);
     }
     Some(diff(&x, &y))
+}
+
+/// Whether both sides have the same lines, as often each, but for the order.
+fn is_permutation(x: &[&str], y: &[&str]) -> bool {
+    let sorted = |lines: &[&str]| {
+        let mut lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        lines.sort_unstable();
+        lines
+    };
+    x.len() == y.len() && x != y && sorted(x) == sorted(y)
 }
 
 /// Whether a diff of these is made.
@@ -107,6 +120,18 @@ mod tests {
         let lines = explain(b"a\nb\nc\n", b"a\nB\nc\nd").expect("text");
         assert_eq!(lines, ["-b", "+B", "+d (no newline at the end)"]);
         assert_eq!(explain(b"a\x1b[31m\n", b"b\n").expect("text"), ["-a\\u{1b}[31m", "+b"]);
+    }
+
+    #[test]
+    fn the_same_lines_in_another_order_are_said_to_be_that() {
+        let said = |a: &str, b: &str| explain(a.as_bytes(), b.as_bytes()).expect("text");
+        let order = ["text: the same lines, in another order"];
+        assert_eq!(said("a\nb\nc\n", "c\na\nb\n"), order);
+        assert_ne!(said("a\na\nb\n", "b\nb\na\n"), order, "not as often each");
+        let many = |from: i32| {
+            (0..30_000).map(|i| format!("{}\n", (i + from) % 30_000)).collect::<String>()
+        };
+        assert_eq!(said(&many(0), &many(7)), order);
     }
 
     #[test]

@@ -87,18 +87,17 @@ pub(super) struct Body {
     pub(super) check: u32,
 }
 
-/// The trees of an image that cannot be sorted without changing what they unpack to, or that no
-/// generator makes: names that occur twice in an archive, and names below something that is no
-/// directory (through a symbolic link, the order of entries decides where a file lands).
+/// The trees of an image that are not looked into: names below a symbolic link, which the order of
+/// entries leads elsewhere, and names that occur twice in an archive, which no generator makes.
 pub(super) fn verify(image: &Image) -> Result<(), Malformed> {
-    let plain: BTreeSet<&[u8]> =
-        image.entries().filter(|e| e.kind() != DIRECTORY).map(|e| &e.name[..]).collect();
+    let symlinks: BTreeSet<&[u8]> =
+        image.entries().filter(|e| e.kind() == SYMLINK).map(|e| &e.name[..]).collect();
     for entry in image.entries() {
         let slashes = entry.name.iter().enumerate().filter(|(_, b)| **b == b'/');
         for (at, _) in slashes {
-            if plain.contains(&entry.name[..at]) {
+            if symlinks.contains(&entry.name[..at]) {
                 let name = String::from_utf8_lossy(&entry.name);
-                return Err(Malformed::at(0, format!("{name} lies below what is no directory")));
+                return Err(Malformed::at(0, format!("{name} is below a symbolic link")));
             }
         }
     }

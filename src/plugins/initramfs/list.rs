@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::io::{Read, Seek};
 use std::sync::Mutex;
 
-use crate::format::initramfs::{Entry, Error, Image, REGULAR, SYMLINK, spooled};
+use crate::format::Malformed;
+use crate::format::initramfs::{DIRECTORY, Entry, Error, Image, REGULAR, SYMLINK, spooled};
 
 /// One line a segment, `#` first, then one an entry: mode, owner, links, size, device or nothing,
 /// seconds since the epoch, name, and the target of a symbolic link.
@@ -26,6 +27,29 @@ pub fn list<S: Read + Seek>(image: &Image, spool: &Mutex<S>) -> Result<String, E
     if !image.trailing.is_empty() {
         let (start, end) = (image.trailing.start, image.trailing.end);
         let _ = writeln!(out, "# {start} no archive: {} bytes", end - start);
+    }
+    Ok(out)
+}
+
+/// What the kernel unpacks an image to, one line a path, sorted: mode in octal, owner, links, device,
+/// seconds since the epoch, SHA-256 of the content or of a symbolic link's target, name. `-` is what
+/// the path does not have, what file systems disagree on (a directory's links), and a time that is
+/// that of the boot.
+pub fn unpacked(image: &Image) -> Result<String, Malformed> {
+    let mut out = String::new();
+    for (name, inode, links) in image.unpacked()?.tree() {
+        let (uid, gid) = inode.owner;
+        let kind = inode.mode & 0o170_000;
+        let links = if kind == DIRECTORY { "-".to_owned() } else { links.to_string() };
+        let device = match kind {
+            0o020_000 | 0o060_000 => format!("{}:{}", inode.rdev[0], inode.rdev[1]),
+            _ => "-".to_owned(),
+        };
+        let mtime = inode.mtime.map_or("-".to_owned(), |time| time.to_string());
+        let hex = |digest: [u8; 32]| digest.iter().map(|b| format!("{b:02x}")).collect();
+        let digest = inode.content.map_or("-".to_owned(), hex);
+        let (mode, name) = (inode.mode, String::from_utf8_lossy(name));
+        let _ = writeln!(out, "{mode:06o} {uid}:{gid} {links} {device} {mtime} {digest} {name}");
     }
     Ok(out)
 }

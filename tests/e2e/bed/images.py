@@ -9,19 +9,6 @@ from pathlib import Path
 from .tools import E2E, output, remove, run
 from .treefile import load
 
-MARKER = "REPROFIX-BOOTED"
-# The init that is added to an image: what the kernel unpacked, over the serial line. Busybox is
-# static, so that it runs whatever else the image has.
-INIT = f"""\
-#!/reprofix-init/busybox sh
-b=/reprofix-init/busybox
-cd /
-echo {MARKER}
-$b find . -xdev -exec $b stat -c '%f %u:%g %t,%T %N' '{{}}' +
-$b find . -xdev -type f -exec $b sha256sum '{{}}' +
-echo {MARKER}-END
-$b poweroff -f
-"""
 # dracut's own files are generated one after another; with RACE set, the second turns between two.
 RACE_MODULE = """\
 check() { return 0; }
@@ -63,14 +50,8 @@ class Kernel:
         self.config = place / "boot" / f"config-{self.version}"
 
 
-def inside(folder):
-    """What is added to each image: the init, and microcode that looks like Intel's."""
-    remove(folder)
-    init = folder / "reprofix-init"
-    init.mkdir(parents=True)
-    shutil.copy("/usr/bin/busybox" if Path("/usr/bin/busybox").exists() else "/bin/busybox", init)
-    (init / "init").write_text(INIT)
-    (init / "init").chmod(0o755)
+def microcode(folder):
+    """What is added to dracut's images: microcode that looks like Intel's."""
     firmware = folder / "firmware/intel-ucode"
     firmware.mkdir(parents=True)
     (firmware / "06-55-04").write_bytes(b"microcode" * 700)
@@ -118,8 +99,7 @@ if [ -n "${FRAGMENT:-}" ]; then # what the treefile adds, and in b another versi
 fi
 export dracutbasedir=$scratch/dracut TMPDIR=$scratch/tmp.$BACKWARDS
 dracut --kver "${kernel##*/}" --kmoddir "$scratch/lib/modules/${kernel##*/}" --tmpdir "$TMPDIR" \
-    --fwdir "$scratch/added/firmware" --early-microcode --add race \
-    --include "$scratch/added/reprofix-init" /reprofix-init -f "$image" "$@"
+    --fwdir "$scratch/added/firmware" --early-microcode --add race -f "$image" "$@"
 """
 
 
@@ -157,8 +137,8 @@ def hardware_libraries(folder, configuration):
 MKINITRAMFS = """
 set -eu
 umask 022
-scratch=$1 modules=$2 config=$3 added=$4 image=$5
-shift 5
+scratch=$1 modules=$2 config=$3 image=$4
+shift 4
 version=${modules##*/}
 mount -t tmpfs -o mode=0755 modules /mnt
 mkdir -p "/mnt/lib/modules/$version" /mnt/boot "$scratch/tmp"
@@ -167,58 +147,14 @@ cp "$config" /mnt/boot
 [ -d /lib/modules ] || mkdir /lib/modules
 mount --bind /mnt/lib/modules /lib/modules
 mount --bind /mnt/boot /boot
-cp -a /etc/initramfs-tools "$scratch/conf"
-mkdir -p "$scratch/conf/hooks"
-cat >"$scratch/conf/hooks/reprofix-init" <<HOOK
-#!/bin/sh
-[ "\\$1" != prereqs ] || exit 0
-mkdir -p "\\$DESTDIR/reprofix-init"
-cp -a "$added/reprofix-init/." "\\$DESTDIR/reprofix-init"
-HOOK
-chmod 0755 "$scratch/conf/hooks/reprofix-init"
-TMPDIR=$scratch/tmp mkinitramfs -d "$scratch/conf" -o "$image" "$@" "$version"
+TMPDIR=$scratch/tmp mkinitramfs -o "$image" "$@" "$version"
 """
 
 
-def mkinitramfs(which, scratch, image, kernel, added, arguments):
+def mkinitramfs(which, scratch, image, kernel, arguments):
     words = ["bash", "-c", MKINITRAMFS, "mkinitramfs", scratch, kernel.modules, kernel.config]
-    under(which, scratch, [*words, added, image, *arguments])
+    under(which, scratch, [*words, image, *arguments])
     remove(scratch)
-
-
-def boot(kernel, image, seconds=300, vmlinuz=None):
-    """Boot it in an emulated machine; gives the lines that the init prints, sorted, or none."""
-    command = ["qemu-system-x86_64", "-accel", "tcg", "-m", "1024", "-nographic", "-no-reboot"]
-    command += [
-        "-nodefaults",
-        "-serial",
-        "stdio",
-        "-kernel",
-        vmlinuz or kernel.vmlinuz,
-        "-initrd",
-        image,
-    ]
-    append = "console=ttyS0 loglevel=0 rdinit=/reprofix-init/init panic=-1"
-    command = [str(word) for word in command] + ["-append", append]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=seconds,
-        )
-        text = done.stdout
-    except subprocess.TimeoutExpired as late:
-        text = late.stdout or b""
-    lines = text.decode(errors="replace").replace("\r", "").splitlines()
-    # The firmware's last words may stand before the first line.
-    first = [n for n, line in enumerate(lines) if line.endswith(MARKER)]
-    last = [n for n, line in enumerate(lines) if line == f"{MARKER}-END"]
-    if not first or not last:
-        print("\n".join(lines[-15:]))
-        return []
-    return sorted(lines[first[0] + 1 : last[0]])
 
 
 def lsinitrd(image):
