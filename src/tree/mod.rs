@@ -145,6 +145,11 @@ pub fn logical(path: &Path) -> Cow<'_, [u8]> {
     }
 }
 
+/// A path below a root as [`show`] gives it; the root itself is `.`.
+pub fn show_below(path: &Path) -> String {
+    if path.as_os_str().is_empty() { ".".to_owned() } else { show(path) }
+}
+
 /// A path for people and reports: UTF-8, one line, nothing a terminal acts on. Bytes that are not
 /// UTF-8, control characters and the backslash come as `\\xNN`, and characters that nobody sees or
 /// that reorder a line as `\\u{N}`, so that the text is unambiguous.

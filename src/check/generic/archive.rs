@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read as _};
 
 use super::Budget;
+use crate::format::tar;
 use crate::format::{ar, cpio, zip};
-use crate::source::oci::tar;
 
 /// Members of one archive that are looked at; one with more is compared as bytes.
 const MEMBERS_MAX: usize = 100_000;
