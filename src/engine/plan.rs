@@ -232,6 +232,7 @@ fn judge(
     let mut read = false;
     let mut stays: Option<(&Entry, Normal)> = None;
     let mut reported: Vec<Reported<'_>> = Vec::new();
+    let mut times: Vec<(&Entry, (&'static str, Time))> = Vec::new();
     for &entry in names {
         // A name that no plugin wants follows its inode; a wanted one may go on its own.
         if names.len() > 1 && !chain.wants(entry) {
@@ -263,6 +264,9 @@ fn judge(
                 out.changes.push(of_metadata(&names, entry, plugin, action));
             }
         }
+        if normal.form == Form::Kept {
+            times.extend(normal.mtime.map(|time| (entry, time)));
+        }
         match (normal.is_removed(entry), &normal.form) {
             // It leaves the inode's other names: they follow their own plugins.
             (true, Form::Steps(_)) => out.changes.push(change(entry, Vec::new(), normal, kept)),
@@ -284,11 +288,14 @@ fn judge(
         let follows = |p: &PathBuf| {
             *p != entry.path && !gone.contains(p) && !reported.iter().any(|(e, ..)| e.path == *p)
         };
-        let names = match normal.form {
+        let followers = match normal.form {
             Form::Kept | Form::Removed => names.to_vec(),
             Form::Bytes(_) | Form::Steps(_) => following(tree, names, entry, chain)?,
         };
-        let links = names.iter().map(|e| e.path.clone()).filter(follows).collect();
+        // What does not follow keeps its inode, and still has a time.
+        times.retain(|(other, _)| followers.iter().all(|name| name.path != other.path));
+        out.changes.extend(times.iter().map(|(other, time)| touch(other, *time)));
+        let links = followers.iter().map(|e| e.path.clone()).filter(follows).collect();
         out.changes.push(change(entry, links, normal, kept));
         out.changes.extend(reported.iter().filter_map(|(e, _, t)| t.map(|t| touch(e, t))));
     }
