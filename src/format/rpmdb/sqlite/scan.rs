@@ -46,7 +46,7 @@ pub(super) fn packages(db: &[u8], each: &mut EachPackage<'_>) -> Result<(), Malf
     })
 }
 
-/// The columns of a record: the serial type of each and its bytes; `None` if it is none.
+/// The columns of a record: the serial type of each and its bytes; `None` if it is not a record.
 fn columns(record: &[u8]) -> Option<Vec<(u64, &[u8])>> {
     let mut at = 0;
     let header = usize::try_from(varint(record, &mut at)?).ok()?;
