@@ -106,13 +106,10 @@ impl CheckArgs {
                 all if all.contains(&sealed.digest) => {
                     writeln!(text, "{}: carries this digest", uki.path)
                 }
-                all => writeln!(
-                    text,
-                    "{}: carries {}: {}",
-                    uki.path,
-                    all.join(" and "),
-                    "the machine will refuse to boot"
-                ),
+                all => {
+                    let carried = all.join(" and ");
+                    writeln!(text, "{}: carries {carried}: it will refuse to boot", uki.path)
+                }
             };
         }
         if let Some(other) = &self.other {
