@@ -106,10 +106,12 @@ impl CheckArgs {
                 all if all.contains(&sealed.digest) => {
                     writeln!(text, "{}: carries this digest", uki.path)
                 }
-                all => {
-                    let carried = all.join(" and ");
-                    writeln!(text, "{}: carries {carried}: it will refuse to boot", uki.path)
-                }
+                all => writeln!(
+                    text,
+                    "{}: carries {}: the machine will refuse to boot",
+                    uki.path,
+                    all.join(" and "),
+                ),
             };
         }
         if let Some(other) = &self.other {
