@@ -23,7 +23,7 @@ use reprofix::format::{self, ostree};
 use reprofix::image::opm::pogreb;
 use reprofix::normal::{File, Plugin};
 use reprofix::plugins;
-use reprofix::source::oci::tar;
+use reprofix::format::tar;
 use reprofix::image::stacker::{filesystem as stacker_filesystem, metadata as stacker};
 use reprofix::tree::{Entry, Kind, Time, Tree};
 use reprofix::vouchers::Vouchers;

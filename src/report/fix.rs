@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::engine::{Action, Change, Plan, Remark};
 use crate::normal::Note;
-use crate::tree::show;
+use crate::tree::{show, show_below};
 use crate::vouchers::{Voucher, Who};
 
 /// The report of one run; `--json` writes it. Everything is in a stable order.
@@ -301,8 +301,8 @@ fn count(row: &mut PluginRow, change: &Change) {
 
 pub(super) fn change_row(change: &Change) -> ChangeRow {
     ChangeRow {
-        path: shown(&change.path),
-        links: change.links.iter().map(|p| shown(p)).collect(),
+        path: show_below(&change.path),
+        links: change.links.iter().map(|p| show_below(p)).collect(),
         plugins: change.plugins.clone(),
         action: match change.action {
             Action::Rewrite { .. } => "rewrite",
@@ -332,15 +332,7 @@ pub(super) fn remark_row(remark: &Remark) -> Option<RemarkRow> {
         // Counted; a line each would drown everything else.
         Note::Vouched(_) => return None,
     };
-    Some(RemarkRow { path: shown(&remark.path), plugin: remark.plugin, kind, text })
-}
-
-/// A path below the root; the root itself is `.`.
-fn shown(path: &Path) -> String {
-    match path.as_os_str().is_empty() {
-        true => ".".to_owned(),
-        false => show(path),
-    }
+    Some(RemarkRow { path: show_below(&remark.path), plugin: remark.plugin, kind, text })
 }
 
 /// A number of bytes with a binary unit.

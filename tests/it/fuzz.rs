@@ -62,7 +62,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("source/oci/layout.rs", &["oci-index", "oci-manifest", "oci-config", "oci-archive"]),
     ("source/oci/platform.rs", &["image-words"]),
     ("source/oci/store.rs", &["oci-archive"]),
-    ("source/oci/tar", &["oci-tar"]),
+    ("format/tar", &["tar", "oci-tar"]),
     ("source/ostree.rs", &["ostree-config", "ostree-ref"]),
     ("source/packed.rs", &["ostree-archive"]),
     ("source/spec.rs", &["image-words"]),

@@ -19,6 +19,7 @@ mod dnf_history;
 mod docs;
 
 mod evidence;
+mod faults;
 mod fix;
 mod floors;
 mod fuzz;

@@ -28,7 +28,7 @@ use super::compare::is_archive;
 use super::unpack::{Disk, Model, apply};
 use crate::disk::{NewDir, atomic_write_with};
 use crate::env::SourceDateEpoch;
-use crate::source::oci::tar::{Member, Type, Writer};
+use crate::format::tar::{Member, Type, Writer};
 use crate::source::oci::{
     Compression, Descriptor, Digest, Image, Keep, Kind, Layer, Part, Store, Subject, layers, limits,
 };

@@ -273,7 +273,7 @@ fn differences(places: &Places, layers: &[Layer], vfs: &Tree, overlay: &Tree) ->
                 )
             }
         };
-        let slash = if there.kind == crate::source::oci::tar::Type::Dir { "/" } else { "" };
+        let slash = if there.kind == crate::format::tar::Type::Dir { "/" } else { "" };
         blame.push(Blame { path: format!("{shown}{slash}"), why });
     }
     blame
