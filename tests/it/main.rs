@@ -42,6 +42,7 @@ mod oci_hostile;
 mod oci_layers;
 mod oci_normalize;
 mod oci_random;
+mod oci_shapes;
 mod oci_unpack;
 mod opm;
 mod oracle;
