@@ -178,7 +178,8 @@ fn differ(
     let (mut p, mut q) = (Vec::new(), Vec::new());
     let mut at = 0;
     loop {
-        (p.clear(), q.clear());
+        p.clear();
+        q.clear();
         (&mut left).take(PIECE as u64).read_to_end(&mut p)?;
         (&mut right).take(PIECE as u64).read_to_end(&mut q)?;
         if p != q {
