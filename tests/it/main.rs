@@ -42,10 +42,12 @@ mod oci_hostile;
 mod oci_layers;
 mod oci_normalize;
 mod oci_random;
+mod oci_shapes;
 mod oci_unpack;
 mod opm;
 mod oracle;
 mod pairs;
+mod prose;
 mod pyc;
 #[cfg(feature = "ostree")]
 mod record;
