@@ -228,7 +228,8 @@ impl<R: Read + Seek, S: Read + Seek> Writing<'_, R, S> {
                     write_archives(&plan.archives, self.spool, &mut output, offset)?;
                 }
                 Some(_) if plan.keeps => self.copy(segment.range.clone(), &mut output)?,
-                Some(packing) => {
+                Some(found) => {
+                    let packing = found.settled(Window::new(self.input, segment.range.clone()))?;
                     let start = output.len;
                     packing.pack(&mut output, self.jobs, &mut |w| {
                         write_archives(&plan.archives, self.spool, w, 0).map(drop)
