@@ -40,7 +40,7 @@ build:
 	$(CARGO) build --locked
 
 deps:
-	tests/e2e/deps
+	@DEPS="$(DEPS)" tests/e2e/deps
 
 # The static program. RUSTFLAGS reaches only the target when --target is given: build scripts stay
 # dynamic. No path of the machine that builds it may get into it.
@@ -49,9 +49,10 @@ static:
 		$(CARGO) build --locked --profile $(PROFILE) --no-default-features --features nightly --target $(TARGET)
 	install -m 0755 target/$(TARGET)/$(OUTPUT)/reprofix hooks/reprofix-static
 
-demo: deps build
-	$(MAKE) static PROFILE=dev
-	$(AS_ROOT) tests/e2e/quick --demo
+demo:
+	@DEPS="$(DEPS)" tests/e2e/deps demo
+	@$(MAKE) --no-print-directory static PROFILE=dev
+	@$(AS_ROOT) tests/e2e/demo
 
 test: deps lint-scripts
 	$(CARGO) test --locked

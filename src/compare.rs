@@ -96,8 +96,8 @@ pub fn compare(job: &Job, platform: Option<&str>, progress: &Progress) -> Result
 }
 
 fn trees(job: &Job, [a, b]: &[Spec; 2], progress: &Progress) -> Result<Compared> {
-    progress.phase("hashing", 0);
-    let [a, b] = Subject::open_both(a, b, &|| progress.advance(1))?;
+    progress.phase("reading", 0);
+    let [a, b] = Subject::open_both(a, b, job.checksums, &|| progress.advance(1))?;
     let report = compare_opened(job, &a, &b, progress)?;
     Ok(Compared::Trees { report: Box::new(report), a: Box::new(a) })
 }

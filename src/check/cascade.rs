@@ -1,18 +1,15 @@
 //! Differences that follow another one: its cause is named once, and they stand under it.
 //!
-//! Three ways, each asked only of what nobody else explains: a file of a package whose version
-//! drifted follows the rpmdb; an owner whose number drifted follows `passwd` or `group`; a build-id
-//! link follows the binary that it leads to.
+//! Each is asked only of what nobody else explains, and the plugins answer: a file of a package whose
+//! version drifted follows the rpmdb, an owner whose number drifted follows `passwd`, a build-id link
+//! follows the binary that it leads to.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::path::{Component, Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-use super::{Cause, Change, Explained, Side};
+use super::{Cause, Change, Explained};
+use crate::normal::{Around, Owners, Plugin};
 use crate::tree::Tree;
-
-/// The packages that own a path, as NEVRA.
-type Owners<'a> = dyn Fn(&Path) -> BTreeSet<String> + Sync + 'a;
 
 /// One side of a comparison.
 #[derive(Clone, Copy)]
@@ -23,155 +20,46 @@ pub(crate) struct Build<'a> {
     pub(crate) owners: &'a Owners<'a>,
 }
 
-/// Finds what follows a difference of packages, of account numbers, or of a binary.
-pub(crate) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2]) {
-    let roots = Roots::of(all);
-    let mut names = None;
-    for explained in all {
-        let cause = match &explained.cause {
-            Cause::Unexplained => follows_package(explained, &roots, builds).or_else(|| {
-                let names = names.get_or_insert_with(|| builds.map(|b| Accounts::of(b.tree)));
-                follows_account(explained, &roots, names)
-            }),
-            Cause::Known { plugin: "build-ids", .. } => follows_binary(explained, &roots),
-            _ => None,
+/// Finds what follows another difference.
+pub(crate) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2], plugins: &[&dyn Plugin]) {
+    let content = |e: &&Explained| e.difference.changes.contains(&Change::Content);
+    let contents: BTreeSet<PathBuf> =
+        all.iter().filter(content).map(|e| e.difference.path.clone()).collect();
+    // Backwards: what package a file is of says more than what number its owner has.
+    for plugin in plugins.iter().rev() {
+        let name = plugin.page().name;
+        let is_own =
+            |e: &Explained| matches!(e.cause, Cause::Known { plugin, .. } if plugin == name);
+        let own: Vec<_> =
+            all.iter().filter(|e| is_own(e)).map(|e| e.difference.path.clone()).collect();
+        let is_open = |e: &Explained| e.cause == Cause::Unexplained || is_own(e);
+        let open: Vec<_> = (0..all.len()).filter(|n| is_open(&all[*n])).collect();
+        let around = Around {
+            own: &own,
+            contents: &contents,
+            trees: builds.map(|build| build.tree),
+            owners: builds.map(|build| build.owners),
         };
-        if let Some((of, detail)) = cause {
-            explained.cause = Cause::Cascade { of };
-            explained.details.push(detail);
-        }
-    }
-}
-
-/// Differences that others may follow.
-struct Roots {
-    rpmdb: Option<PathBuf>,
-    users: Option<PathBuf>,
-    groups: Option<PathBuf>,
-    files: BTreeSet<PathBuf>,
-}
-
-impl Roots {
-    fn of(all: &[Explained]) -> Self {
-        let known = |plugin: &str, names: &[&str]| {
-            let mine = |e: &&Explained| {
-                let name = e.difference.path.file_name().and_then(OsStr::to_str);
-                matches!(e.cause, Cause::Known { plugin: p, .. } if p == plugin)
-                    && (names.is_empty() || name.is_some_and(|n| names.contains(&n)))
-            };
-            all.iter().find(mine).map(|e| e.difference.path.clone())
-        };
-        let content = |e: &&Explained| e.difference.changes.contains(&Change::Content);
-        Roots {
-            rpmdb: known("rpmdb", &[]),
-            users: known("accounts", &["passwd"]),
-            groups: known("accounts", &["group"]),
-            files: all.iter().filter(content).map(|e| e.difference.path.clone()).collect(),
-        }
-    }
-}
-
-type Follows = Option<(PathBuf, String)>;
-
-fn follows_package(explained: &Explained, roots: &Roots, builds: &[Build<'_>; 2]) -> Follows {
-    let of = roots.rpmdb.clone()?;
-    let [a, b] = builds.map(|build| (build.owners)(&explained.difference.path));
-    if a == b {
-        return None;
-    }
-    let list = |side: &BTreeSet<String>, other: &BTreeSet<String>| {
-        let only: Vec<_> = side.difference(other).cloned().collect();
-        if only.is_empty() { "no package".to_owned() } else { only.join(", ") }
-    };
-    Some((of, format!("of {} and {}", list(&a, &b), list(&b, &a))))
-}
-
-/// Names of users and groups by their numbers.
-#[derive(Debug)]
-struct Accounts {
-    users: BTreeMap<u32, String>,
-    groups: BTreeMap<u32, String>,
-}
-
-impl Accounts {
-    fn of(tree: &dyn Tree) -> Self {
-        let read = |file: &str| {
-            let mut map = BTreeMap::new();
-            for folder in ["etc", "usr/etc", "usr/lib"] {
-                // A file that cannot be read names nobody.
-                let bytes = tree.read(&Path::new(folder).join(file)).ok().flatten();
-                for line in String::from_utf8_lossy(&bytes.unwrap_or_default()).lines() {
-                    let fields: Vec<&str> = line.split(':').collect();
-                    if let Some(number) = fields.get(2).and_then(|n| n.parse().ok()) {
-                        map.entry(number).or_insert_with(|| fields[0].to_owned());
-                    }
-                }
+        let differences: Vec<_> = open.iter().map(|n| &all[*n].difference).collect();
+        for (n, found) in open.into_iter().zip(plugin.followers(&differences, &around)) {
+            if let Some(follows) = found {
+                all[n].cause = Cause::Cascade { of: follows.of, how: follows.how };
+                all[n].details.push(follows.why);
             }
-            map
-        };
-        Accounts { users: read("passwd"), groups: read("group") }
-    }
-}
-
-/// An owner that has one name and two numbers, and nothing else differs.
-fn follows_account(explained: &Explained, roots: &Roots, names: &[Accounts; 2]) -> Follows {
-    let difference = &explained.difference;
-    let (Some(a), Some(b)) = (&difference.a, &difference.b) else { return None };
-    if difference.changes != [Change::Owner] {
-        return None;
-    }
-    let drifted = |x: u32, y: u32, of: fn(&Accounts) -> &BTreeMap<u32, String>| {
-        if x == y {
-            return Some(None);
-        }
-        let (left, right) = (of(&names[0]).get(&x)?, of(&names[1]).get(&y)?);
-        (left == right).then(|| Some(format!("{left} is {x} and {y}")))
-    };
-    let user = drifted(a.attrs.uid, b.attrs.uid, |n| &n.users)?;
-    let group = drifted(a.attrs.gid, b.attrs.gid, |n| &n.groups)?;
-    match (user, group) {
-        (Some(user), _) => Some((roots.users.clone()?, format!("user {user}"))),
-        (None, Some(group)) => Some((roots.groups.clone()?, format!("group {group}"))),
-        (None, None) => None,
-    }
-}
-
-/// A link whose target differs too.
-fn follows_binary(explained: &Explained, roots: &Roots) -> Follows {
-    let difference = &explained.difference;
-    let target = |side: &Option<Side>| {
-        let target = side.as_ref()?.target.as_deref()?;
-        let of = below_root(&difference.path, target)?;
-        roots.files.contains(&of).then_some(of)
-    };
-    let of = target(&difference.a).or_else(|| target(&difference.b))?;
-    Some((of, "the link's name is the build-id of that binary".to_owned()))
-}
-
-/// Where a link leads by its text alone; `None` if that is above the root.
-fn below_root(link: &Path, target: &Path) -> Option<PathBuf> {
-    let mut at = match target.is_absolute() {
-        true => PathBuf::new(),
-        false => link.parent()?.to_owned(),
-    };
-    for part in target.components() {
-        match part {
-            Component::Normal(name) => at.push(name),
-            Component::ParentDir if !at.pop() => return None,
-            _ => {}
         }
     }
-    Some(at)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Difference;
+    use crate::check::Consequence;
+    use crate::check::{Difference, Side};
     use crate::format::ostree::{Attrs, Checksum};
     use crate::tree::{Entry, Nowhere};
     use std::ffi::OsString;
     use std::io;
+    use std::path::Path;
 
     /// A tree of one file, `usr/lib/passwd`.
     struct Passwd(&'static str);
@@ -227,7 +115,7 @@ mod tests {
     fn cascade_of(all: &mut [Explained], owners: [&Owners<'_>; 2]) {
         let trees = [Passwd("root:x:0:0::/:\none:x:401:401::/:\n"), Passwd("one:x:402:402::/:\n")];
         let builds = [0, 1].map(|n| Build { tree: &trees[n], owners: owners[n] });
-        drift(all, &builds);
+        drift(all, &builds, crate::plugins::REGISTRY);
     }
 
     fn nobody(_: &Path) -> BTreeSet<String> {
@@ -259,7 +147,10 @@ mod tests {
             }
         }
         cascade_of(&mut all, [&nobody, &nobody]);
-        assert_eq!(all[1].cause, Cause::Cascade { of: "usr/lib/passwd".into() });
+        assert_eq!(
+            all[1].cause,
+            Cause::Cascade { of: "usr/lib/passwd".into(), how: Consequence::Account }
+        );
         assert_eq!(all[1].details, ["user one is 401 and 402"]);
         assert_eq!(all[2].cause, Cause::Unexplained, "root became one: no drift");
     }
@@ -284,7 +175,10 @@ mod tests {
         };
         let (a, b) = (owners("x-1"), owners("x-2"));
         cascade_of(&mut all, [&a, &b]);
-        assert_eq!(all[1].cause, Cause::Cascade { of: "usr/share/rpm/rpmdb.sqlite".into() });
+        assert_eq!(
+            all[1].cause,
+            Cause::Cascade { of: "usr/share/rpm/rpmdb.sqlite".into(), how: Consequence::Package }
+        );
         assert_eq!(all[1].details, ["of x-1 and x-2"]);
         assert_eq!(all[2].cause, Cause::Unexplained, "one version on both sides");
     }
@@ -298,16 +192,10 @@ mod tests {
         let binary = explained("usr/bin/x", &[Change::Content], [None, None], Cause::Unexplained);
         let mut all = [binary, link("1", "../../../bin/x"), link("2", "../../../bin/y")];
         cascade_of(&mut all, [&nobody, &nobody]);
-        assert_eq!(all[1].cause, Cause::Cascade { of: "usr/bin/x".into() });
+        assert_eq!(
+            all[1].cause,
+            Cause::Cascade { of: "usr/bin/x".into(), how: Consequence::BuildId }
+        );
         assert_eq!(all[2].cause, known("build-ids"), "the binary is equal");
-    }
-
-    #[test]
-    fn links_lead_where_their_text_says() {
-        let leads = |link: &str, target: &str| below_root(Path::new(link), Path::new(target));
-        let build_id = "usr/lib/.build-id/ab/cd";
-        assert_eq!(leads(build_id, "../../../bin/x"), Some("usr/bin/x".into()));
-        assert_eq!(leads(build_id, "/usr/bin/x"), Some("usr/bin/x".into()));
-        assert_eq!(leads("a", "../../x"), None);
     }
 }

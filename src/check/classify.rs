@@ -1,100 +1,12 @@
 //! How a path differs.
 
 use std::io;
-use std::path::{Path, PathBuf};
-
-use serde::Serialize;
+use std::path::Path;
 
 use super::Pair;
-use crate::format::ostree::{Attrs, Checksum, Node};
+use crate::format::ostree::Node;
 use crate::source::merkle::{At, Merkle};
-use crate::tree::{Entry, Kind};
-
-/// One way in which a path differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Change {
-    /// Nothing stands there in B.
-    OnlyA,
-    /// Nothing stands there in A.
-    OnlyB,
-    /// A file, a directory or a symbolic link in A is another of these in B.
-    Type,
-    /// The bytes of a file.
-    Content,
-    /// The target of a symbolic link.
-    Target,
-    /// Permission bits.
-    Mode,
-    /// Owner or group.
-    Owner,
-    /// Extended attributes.
-    Xattr,
-}
-
-impl Change {
-    /// The word in reports.
-    pub fn word(self) -> &'static str {
-        match self {
-            Change::OnlyA => "only in A",
-            Change::OnlyB => "only in B",
-            Change::Type => "type",
-            Change::Content => "content",
-            Change::Target => "target",
-            Change::Mode => "mode",
-            Change::Owner => "owner",
-            Change::Xattr => "xattr",
-        }
-    }
-}
-
-/// What stands at a path of one side.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Side {
-    /// Owner, mode and xattrs.
-    pub attrs: Attrs,
-    /// A symbolic link's target.
-    pub target: Option<PathBuf>,
-    /// Bytes of content.
-    pub size: u64,
-    /// The object: a directory's dirmeta, anything else's file object.
-    pub object: Checksum,
-}
-
-impl Side {
-    /// What it is.
-    pub fn kind(&self) -> Kind {
-        Kind::of_mode(self.attrs.mode)
-    }
-
-    /// The same as plugins see it. A commit has no times, so that a directory compares with it,
-    /// none are given.
-    pub fn entry(&self, path: &Path) -> Entry {
-        Entry {
-            path: path.to_owned(),
-            kind: self.kind(),
-            mode: self.attrs.mode,
-            uid: self.attrs.uid,
-            gid: self.attrs.gid,
-            size: self.size,
-            mtime: None,
-            inode: None,
-        }
-    }
-}
-
-/// A path and how it differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// The path below the root; empty for the root itself.
-    pub path: PathBuf,
-    /// What stands there in A.
-    pub a: Option<Side>,
-    /// What stands there in B.
-    pub b: Option<Side>,
-    /// The ways in which they differ, sorted; never empty.
-    pub changes: Vec<Change>,
-}
+use crate::tree::{Change, Difference, Kind, Side};
 
 /// How `pair` differs. Content is read only where metadata differs too, since files of equal
 /// metadata and different checksums differ in content.

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use toml::value::Datetime;
 
-use super::{Cause, Explained};
+use super::{Cause, Consequence, Explained};
 use crate::format::time::Date;
 use crate::tree::show;
 use crate::{normal::globs::Globs, plugins};
@@ -70,7 +70,8 @@ impl Expectations {
         Ok(Expectations { used: vec![0; entries.len()], entries, today })
     }
 
-    /// Marks what is expected among `all`; what follows an expected path is expected with it.
+    /// Marks what is expected among `all`: the paths that an entry names, and other paths at which
+    /// the very same two objects differ.
     pub fn mark(&mut self, all: &mut [Explained]) {
         for explained in &mut *all {
             explained.expected = self.find(explained);
@@ -80,7 +81,9 @@ impl Expectations {
             .filter_map(|e| Some((e.difference.path.clone(), e.expected.clone()?)))
             .collect();
         for explained in all {
-            if let (Cause::Cascade { of }, None) = (&explained.cause, &explained.expected) {
+            if let (Cause::Cascade { of, how: Consequence::SameObjects }, None) =
+                (&explained.cause, &explained.expected)
+            {
                 explained.expected = by_path.get(of).cloned();
             }
         }

@@ -6,10 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::follow::Move;
+use super::generic::Secrets;
 use super::{Change, Difference, Expected, Look, Side};
 use super::{follow, generic};
 use crate::format::ostree::{Attrs, Checksum};
-use crate::normal::{Chain, Form, Normal, Note};
+use crate::normal::{Chain, Consequence, Form, Normal, Note};
 use crate::normal::{File, Plugin, Step, Want};
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
@@ -29,10 +31,12 @@ pub enum Cause {
         /// What it says, one phrase a line.
         lines: Vec<String>,
     },
-    /// The very same two objects differ at another path.
+    /// It is a consequence of the difference at another path.
     Cascade {
         /// That path.
         of: PathBuf,
+        /// In which way.
+        how: Consequence,
     },
     /// Nobody knows.
     Unexplained,
@@ -53,8 +57,8 @@ pub struct Explained {
     pub expected: Option<Arc<Expected>>,
     /// Both contents side by side, if that was asked for.
     pub look: Option<Look>,
-    /// The names that `fix` moves with this path: old and new.
-    pub moves: Vec<(PathBuf, PathBuf)>,
+    /// The names that `fix` moves with this path.
+    pub moves: Vec<Move>,
 }
 
 /// One side of a comparison: its content, and the plugins as they are in force for it.
@@ -64,6 +68,8 @@ pub struct Explainer<'a> {
     pub a: (&'a dyn Merkle, Chain<'a>),
     /// B and its plugins.
     pub b: (&'a dyn Merkle, Chain<'a>),
+    /// Show the content of files that hold secrets, which is masked otherwise.
+    pub shows_secrets: bool,
 }
 
 /// What is known of one side after its normal form was made.
@@ -107,7 +113,7 @@ impl Explainer<'_> {
         let equal_but_for_mode =
             a.as_ref().zip(b.as_ref()).is_some_and(|(x, y)| same(x, y, |attrs| attrs.mode = 0));
         let judged = a.iter().chain(&b);
-        let moves = judged.flat_map(|j| follow::moves(&j.normal.form)).collect();
+        let moves = judged.flat_map(|j| follow::moves(&j.normal)).collect();
         Ok(Explained {
             difference,
             cause,
@@ -218,7 +224,8 @@ impl Explainer<'_> {
         }
         let path = &difference.path;
         let (left, right) = (as_it_stands(self.a.0, path, x)?, as_it_stands(self.b.0, path, y)?);
-        Ok(generic::content(&left, &right))
+        let secrets = if self.shows_secrets { Secrets::Shown } else { Secrets::Masked };
+        Ok(generic::content_of(path, &left, &right, secrets))
     }
 }
 
@@ -305,8 +312,8 @@ fn attrs(judged: &Judged<'_>) -> Attrs {
 
 /// Finds, among `all`, names that follow a checksum, the differences that are the same two objects as
 /// one before, and directories that cannot go because something in them stays.
-pub fn relate(all: &mut [Explained]) {
-    follow::follow(all);
+pub fn relate(all: &mut [Explained], plugins: &[&dyn Plugin]) {
+    follow::follow(all, plugins);
     keep_needed_directories(all);
     let mut first: BTreeMap<(Checksum, Checksum), PathBuf> = BTreeMap::new();
     for explained in all {
@@ -316,7 +323,10 @@ pub fn relate(all: &mut [Explained]) {
             continue;
         }
         match first.get(&(a.object, b.object)) {
-            Some(of) => explained.cause = Cause::Cascade { of: of.clone() },
+            Some(of) => {
+                let how = Consequence::SameObjects;
+                explained.cause = Cause::Cascade { of: of.clone(), how };
+            }
             None => drop(first.insert((a.object, b.object), difference.path.clone())),
         }
     }

@@ -5,16 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Cause, Change, Explained};
-use crate::normal::Form;
-use crate::normal::Step;
+use super::{Cause, Change, Consequence, Explained};
+use crate::normal::{Form, Normal, Plugin, Step};
 
-/// Where the steps of a normal form move names to: (old, new).
-pub(super) fn moves(form: &Form) -> Vec<(PathBuf, PathBuf)> {
-    let Form::Steps(steps) = form else { return Vec::new() };
+/// A name that `fix` gives to a file in place of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The name before.
+    pub old: PathBuf,
+    /// The name after.
+    pub new: PathBuf,
+    /// The plugin that moves it.
+    pub by: &'static str,
+}
+
+/// The names that the steps of a normal form move.
+pub(super) fn moves(normal: &Normal) -> Vec<Move> {
+    let (Form::Steps(steps), Some(by)) = (&normal.form, normal.steps_by) else {
+        return Vec::new();
+    };
     let moved = |step: &Step| match step {
         Step::Link(new, old) if steps.contains(&Step::Remove(old.clone())) => {
-            Some((old.clone(), new.clone()))
+            Some(Move { old: old.clone(), new: new.clone(), by })
         }
         _ => None,
     };
@@ -25,6 +37,8 @@ pub(super) fn moves(form: &Form) -> Vec<(PathBuf, PathBuf)> {
 struct Only<'a> {
     change: Change,
     moves: BTreeMap<&'a Path, &'a Path>,
+    /// Who moves a name, or moves another to it.
+    movers: BTreeMap<&'a Path, &'static str>,
     /// The names after `fix`.
     lands: BTreeSet<&'a Path>,
     stems: BTreeSet<&'a [u8]>,
@@ -33,12 +47,14 @@ struct Only<'a> {
 impl<'a> Only<'a> {
     fn new(all: &'a [Explained], change: Change) -> Self {
         let here = || all.iter().filter(move |e| e.difference.changes == [change]);
-        let moves: BTreeMap<&Path, &Path> =
-            here().flat_map(|e| &e.moves).map(|(old, new)| (&**old, &**new)).collect();
+        let all_moves = || here().flat_map(|e| &e.moves);
+        let moves: BTreeMap<&Path, &Path> = all_moves().map(|m| (&*m.old, &*m.new)).collect();
+        let to = all_moves().map(|m| (&*m.new, m.by));
+        let movers = to.chain(all_moves().map(|m| (&*m.old, m.by))).collect();
         let paths = || here().map(|e| &*e.difference.path);
         let lands = paths().map(|p| moves.get(p).copied().unwrap_or(p)).collect();
         let stems = paths().filter_map(stem).collect();
-        Only { change, moves, lands, stems }
+        Only { change, moves, movers, lands, stems }
     }
 
     fn lands(&self, path: &'a Path) -> &'a Path {
@@ -54,26 +70,22 @@ fn stem(path: &Path) -> Option<&[u8]> {
     (hex && stem.ends_with(b"-")).then_some(stem)
 }
 
-/// What a name with a checksum follows: the boot files in usr/lib/modules, else the image itself.
-fn root(all: &[Explained]) -> Option<PathBuf> {
-    let named = |e: &&Explained, start: &[u8], name: &[u8]| {
+/// What a name with a checksum follows, by what the plugins say of their files.
+fn root(all: &[Explained], plugins: &[&dyn Plugin]) -> Option<PathBuf> {
+    let named = |e: &&Explained, dir: &str, name: &str| {
         let path = e.difference.path.as_os_str().as_bytes();
-        path.starts_with(start)
-            && path.rsplit(|b| *b == b'/').next().is_some_and(|n| n.starts_with(name))
+        path.starts_with(dir.as_bytes())
+            && path.rsplit(|b| *b == b'/').next().is_some_and(|n| n.starts_with(name.as_bytes()))
     };
-    let places: [(&[u8], &[u8]); 3] = [
-        (b"usr/lib/modules/", b"initramfs"),
-        (b"usr/lib/modules/", b"vmlinu"),
-        (b"usr/lib/ostree-boot/", b"initramfs-"),
-    ];
-    let first = |(start, name)| all.iter().find(|e| named(e, start, name));
-    places.into_iter().find_map(first).map(|e| e.difference.path.clone())
+    let first = |(dir, name): &(&str, &str)| all.iter().find(|e| named(e, dir, name));
+    let mut places = plugins.iter().flat_map(|plugin| plugin.named_after());
+    places.find_map(first).map(|e| e.difference.path.clone())
 }
 
 /// Finds, among `all`, the names that differ only because they hold a checksum. They are fixed if
 /// both sides come to one name, which then stands for one content; else they follow its cause.
-pub(super) fn follow(all: &mut [Explained]) {
-    let causes = judge(all);
+pub(super) fn follow(all: &mut [Explained], plugins: &[&dyn Plugin]) {
+    let causes = judge(all, plugins);
     for (explained, cause) in all.iter_mut().zip(causes) {
         if let Some(cause) = cause {
             explained.cause = cause;
@@ -82,22 +94,23 @@ pub(super) fn follow(all: &mut [Explained]) {
 }
 
 /// The new cause of each difference that has one.
-fn judge(all: &[Explained]) -> Vec<Option<Cause>> {
+fn judge(all: &[Explained], plugins: &[&dyn Plugin]) -> Vec<Option<Cause>> {
     let sides = [Only::new(all, Change::OnlyA), Only::new(all, Change::OnlyB)];
-    let root = root(all);
+    let root = root(all, plugins);
     let cause = |explained: &Explained| {
         let path = &*explained.difference.path;
         let stem = stem(path)?;
         let here = sides.iter().find(|s| explained.difference.changes == [s.change])?;
         let there = sides.iter().find(|s| s.change != here.change)?;
-        let moved = here.moves.contains_key(path) || there.moves.values().any(|new| *new == path);
-        if moved && there.lands.contains(here.lands(path)) {
-            return Some(Cause::Fixed { plugins: vec!["initramfs"] });
+        let mover = here.movers.get(path).or_else(|| there.movers.get(path)).copied();
+        let moved = mover.is_some();
+        if let Some(mover) = mover.filter(|_| there.lands.contains(here.lands(path))) {
+            return Some(Cause::Fixed { plugins: vec![mover] });
         }
         let of = root.clone().filter(|root| root != path && there.stems.contains(stem));
         let open = matches!(explained.cause, Cause::Unexplained) || moved;
         match (of, &explained.cause) {
-            (Some(of), _) if open => Some(Cause::Cascade { of }),
+            (Some(of), _) if open => Some(Cause::Cascade { of, how: Consequence::Checksum }),
             // It goes under this name, but what comes is not the same on both sides.
             (None, Cause::Fixed { .. }) if moved => Some(Cause::Unexplained),
             _ => None,

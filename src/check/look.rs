@@ -1,12 +1,15 @@
 //! What a person sees of a difference in content: lines or bytes of both sides, next to each other.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use serde::Serialize;
 use similar::{Algorithm, DiffTag, capture_diff_slices, group_diff_ops};
 
 use super::generic::{self, text};
 use super::{Change, Difference, Side};
+use crate::format::secret;
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
 
@@ -38,6 +41,8 @@ pub enum Rows {
     Text(Vec<Pair<Line>>),
     /// Bytes.
     Bytes(Vec<Pair<Piece>>),
+    /// A secret, which is not shown: its length and digest.
+    Secret(Vec<Pair<Line>>),
 }
 
 /// One row: a line (or piece) of each side, and whether they are the same.
@@ -64,7 +69,7 @@ impl Look {
     pub fn footprint(&self) -> usize {
         let text = |text: &str| 64 + text.len();
         match &self.rows {
-            Rows::Text(rows) => {
+            Rows::Text(rows) | Rows::Secret(rows) => {
                 rows.iter().flat_map(|r| r.a.iter().chain(&r.b)).map(|l| text(&l.1)).sum()
             }
             Rows::Bytes(rows) => {
@@ -92,7 +97,24 @@ pub fn look(a: &dyn Merkle, b: &dyn Merkle, difference: &Difference) -> io::Resu
     if left.is_none() && right.is_none() {
         return Ok(None);
     }
-    Ok(Some(both(left.as_deref(), right.as_deref())))
+    Ok(Some(of_path(&difference.path, left.as_deref(), right.as_deref())))
+}
+
+/// As [`both`], of two files at `path`, of which nothing is shown if one holds a secret.
+fn of_path(path: &Path, a: Option<&[u8]>, b: Option<&[u8]>) -> Look {
+    let name = path.as_os_str().as_bytes();
+    let is_secret = |side: Option<&[u8]>| side.is_some_and(|c| secret::kind(name, c).is_some());
+    let look = both(a, b);
+    let inner = |side: Option<&[u8]>| {
+        let unwrapped = side.and_then(|bytes| generic::unwrap(bytes)).map(|(_, inner)| inner);
+        is_secret(unwrapped.as_deref())
+    };
+    if ![a, b].into_iter().any(|side| is_secret(side) || inner(side)) {
+        return look;
+    }
+    let line = |side: Option<&[u8]>| side.map(|c| Line(1, secret::digest(c)));
+    let rows = Rows::Secret(vec![Pair { same: false, a: line(a), b: line(b) }]);
+    Look { within: Vec::new(), rows, more: 0 }
 }
 
 /// A look at two contents, of which one may be absent.

@@ -16,8 +16,10 @@ mod generic;
 pub(crate) mod look;
 pub(crate) mod umask;
 
+pub use crate::normal::Consequence;
+pub use crate::tree::{Change, Difference, Side};
 pub use align::{Pair, align};
-pub use classify::{Change, Difference, Side, classify};
+pub use classify::classify;
 pub use diffoscope::Diffoscope;
 pub use expect::{Expectations, Expected};
 pub use explain::{Cause, Explained, Explainer, relate};

@@ -1,6 +1,7 @@
 //! `reprofix check`.
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,6 +57,14 @@ pub(super) struct Args {
     /// history, compression and shape.
     #[arg(long)]
     strict_metadata: bool,
+    /// Of two directories: compute their content checksums, too, which takes several times as long.
+    #[arg(long, requires = "b")]
+    checksums: bool,
+    /// Show the content of files that hold secrets (password hashes, private keys, credentials), on
+    /// a terminal only.
+    #[arg(long, requires = "b",
+        conflicts_with_all = ["json", "html", "markdown", "sarif", "junit"])]
+    show_secrets: bool,
     /// Rewrite files that are as their package shipped them, too.
     #[arg(long)]
     deep: bool,
@@ -100,6 +109,9 @@ impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
         super::use_threads(self.jobs)?;
         super::writable(self.outputs())?;
+        if self.show_secrets && !std::io::stdout().is_terminal() {
+            bail!("--show-secrets is for a terminal: a file or a pipe would keep the secrets");
+        }
         let job = Job {
             a: self.a.clone(),
             b: self.b.clone(),
@@ -109,6 +121,8 @@ impl Args {
             strict_metadata: self.strict_metadata,
             expect: self.expect.clone(),
             looks: self.html.is_some(),
+            checksums: self.checksums,
+            show_secrets: self.show_secrets,
             diffoscope: self.diffoscope.clone().map(|program| Diffoscope {
                 program,
                 timeout: Duration::from_secs(self.diffoscope_timeout),

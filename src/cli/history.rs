@@ -165,9 +165,8 @@ fn shown(run: &Run, differences: &[Difference]) -> String {
     for (label, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
         let _ = writeln!(out, "  {label:14} {value}");
     }
-    if let Some(culprit) = &run.culprit {
-        let culprit = if culprit.is_empty() { "none is needed" } else { culprit };
-        let _ = writeln!(out, "  smallest variation that breaks it: {culprit}");
+    if let Some(found) = run.bisected() {
+        let _ = writeln!(out, "  what makes the builds differ: {found}");
     }
     for (name, why) in &run.skipped {
         let _ = writeln!(out, "  not varied: {name}: {why}");
@@ -176,9 +175,8 @@ fn shown(run: &Run, differences: &[Difference]) -> String {
         let _ = writeln!(out, "  note: {note}");
     }
     for d in differences {
-        let plugin = d.plugin.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();
         let package = d.package.as_ref().map(|p| format!("  {p}")).unwrap_or_default();
-        let _ = writeln!(out, "\n/{}  [{}] {}{plugin}{package}", d.path, d.kind, d.cause);
+        let _ = writeln!(out, "\n/{}  [{}] {}{package}", d.path, d.kind, d.cause_words());
         for line in d.text.lines() {
             let _ = writeln!(out, "    {line}");
         }
@@ -201,8 +199,7 @@ fn since(seen: &Seen) -> String {
     let runs = if seen.times == 1 { "run" } else { "runs" };
     let _ = writeln!(out, "  {} {runs}, the last {}", seen.times, seen.last);
     let d = &seen.difference;
-    let plugin = d.plugin.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();
-    let _ = writeln!(out, "  {}: {}{plugin}", d.kind, d.cause);
+    let _ = writeln!(out, "  {}: {}", d.kind, d.cause_words());
     if let Some(package) = &seen.package {
         let _ = writeln!(out, "  package {}", versions(package));
     }

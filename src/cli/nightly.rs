@@ -29,7 +29,7 @@ pub(super) struct Args {
     /// Only this stream (may be repeated).
     #[arg(long, value_name = "NAME")]
     stream: Vec<String>,
-    /// Find the smallest variation that breaks reproducibility, for every stream that differs.
+    /// Find which variations are enough to make the builds differ, for every stream that differs.
     #[arg(long)]
     bisect: bool,
     /// Tell nobody: no webhook, no mail, no annotation.
@@ -229,9 +229,8 @@ fn line(run: &Run) -> String {
         run.detail,
         units::duration(run.seconds)
     );
-    if let Some(culprit) = &run.culprit {
-        let culprit = if culprit.is_empty() { "none is needed" } else { culprit };
-        text.push_str(&format!("  smallest variation that breaks it: {culprit}\n"));
+    if let Some(found) = run.bisected() {
+        text.push_str(&format!("  what makes the builds differ: {found}\n"));
     }
     for (variation, why) in &run.skipped {
         text.push_str(&format!("  not varied: {variation}: {why}\n"));

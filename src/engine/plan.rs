@@ -208,6 +208,9 @@ pub fn plan(
     Ok(plan)
 }
 
+/// A name that a plugin reports, and who gives it which time.
+type Reported<'e> = (&'e Entry, &'static str, Option<(&'static str, Time)>);
+
 /// What some inodes come to.
 #[derive(Default)]
 struct Judged {
@@ -228,7 +231,7 @@ fn judge(
     let from = out.changes.len();
     let mut read = false;
     let mut stays: Option<(&Entry, Normal)> = None;
-    let mut reported: Vec<(&Entry, &'static str, Option<Time>)> = Vec::new();
+    let mut reported: Vec<Reported<'_>> = Vec::new();
     for &entry in names {
         // A name that no plugin wants follows its inode; a wanted one may go on its own.
         if names.len() > 1 && !chain.wants(entry) {
@@ -345,9 +348,9 @@ impl Tree for Once<'_> {
     }
 }
 
-/// A change of time alone, asked for by the plugin for times.
-fn touch(entry: &Entry, time: Time) -> Change {
-    let (path, links, plugins) = (entry.path.clone(), Vec::new(), vec!["mtime"]);
+/// A change of time alone.
+fn touch(entry: &Entry, (plugin, time): (&'static str, Time)) -> Change {
+    let (path, links, plugins) = (entry.path.clone(), Vec::new(), vec![plugin]);
     Change { path, links, plugins, action: Action::Touch, mtime: Some(time) }
 }
 
@@ -377,7 +380,13 @@ fn change(entry: &Entry, links: Vec<PathBuf>, normal: Normal, kept: &AtomicUsize
         Form::Steps(steps) => Action::Steps(steps),
         Form::Kept | Form::Removed => Action::Touch,
     };
-    Change { path: entry.path.clone(), links, plugins: normal.by, action, mtime: normal.mtime }
+    Change {
+        path: entry.path.clone(),
+        links,
+        plugins: normal.by,
+        action,
+        mtime: normal.mtime.map(|m| m.1),
+    }
 }
 
 /// `old` is the content before, where it may be patched in place.

@@ -4,6 +4,7 @@
 //! never allocates by a length that the input merely claims.
 
 pub mod ar;
+pub mod beam;
 pub mod catalog;
 pub mod composefs;
 pub mod compress;
@@ -26,11 +27,14 @@ pub mod localearchive;
 pub mod mimecache;
 pub mod modsig;
 pub mod ostree;
+pub mod pkcs12;
 pub mod pyc;
 pub mod rpmdb;
+pub mod secret;
 pub mod selinux;
 pub mod tar;
 pub mod time;
+pub mod vimspell;
 pub mod zip;
 
 /// An input that is not what its parser understands: where, and what was wrong there.

@@ -1,7 +1,8 @@
 //! What can be told of SELinux's compiled files without their compiler.
 //!
 //! Binary policies follow libsepol's `policydb`, compiled file contexts libselinux's
-//! `label_file.h`. Both start with a magic number and a version; sizes are little-endian. The rest
+//! `label_file.h`. Both start with a magic number and a version. Policies are little-endian, file
+//! contexts in the order of the machine up to version 5, and big-endian since version 6. The rest
 //! of the policy store (libsemanage's `semanage_store.c`) is text, some of it packed with bzip2.
 
 use std::io::Read as _;
@@ -17,8 +18,13 @@ const CONTEXTS: u32 = 0xF97C_FF8A;
 const WITH_PCRE: u32 = 2;
 const WITH_PREFIX: u32 = 4;
 const WITH_ARCH: u32 = 5;
-/// The last version that is a list; what follows is a tree.
+/// The last version that is a list, and the one that is a tree.
 const LIST: u32 = 5;
+const TREE: u32 = 6;
+/// Nodes in one another; libselinux reads no more.
+const DEPTH: usize = 32;
+/// Kinds of files by their number in a tree, as in the text: any, block device, …, regular file.
+const KINDS: [&str; 8] = ["", " -b", " -c", " -d", " -p", " -l", " -s", " --"];
 /// What `modules_checksum` starts with; 64 digits and a NUL follow.
 const CHECKSUM: &[u8] = b"sha256:";
 /// What `lang_ext` holds, without a line feed.
@@ -38,6 +44,9 @@ pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     match image.u32(0, "header") {
         Ok(POLICY) => policy(image, &mut facts)?,
         Ok(CONTEXTS) => contexts(image, &mut facts)?,
+        Ok(magic) if magic.swap_bytes() == CONTEXTS => {
+            contexts(Image { bytes, big: true }, &mut facts)?;
+        }
         _ if bytes.starts_with(b"BZh") => {
             let unpacked = unpack(bytes)?;
             let mut facts = facts.inside(&unpacked);
@@ -139,20 +148,99 @@ fn contexts(image: Image<'_>, facts: &mut Facts) -> Result<(), Malformed> {
             facts.text("fields", name, text);
         }
     }
-    if !(WITH_PCRE..=LIST).contains(&version) {
-        facts.opaque("fields", "the compiled contexts after the header", reader.rest()?);
-        return Ok(());
-    }
-    for _ in 0..reader.number("stems")? {
-        reader.counted(1, "stem")?;
-    }
-    for _ in 0..reader.number("contexts")? {
-        context(&mut reader, version, &pcre, facts)?;
+    match version {
+        WITH_PCRE..=LIST => list(&mut reader, version, &pcre, facts)?,
+        TREE => tree(&mut reader, facts)?,
+        _ => {
+            facts.opaque("fields", "the compiled contexts after the header", reader.rest()?);
+            return Ok(());
+        }
     }
     match reader.rest()? {
         [] => Ok(()),
         _ => Err(Malformed::at(reader.at, "more follows after the last context")),
     }
+}
+
+/// Stems, then the paths in the order of the text.
+fn list(
+    reader: &mut Reader<'_>,
+    version: u32,
+    pcre: &str,
+    facts: &mut Facts,
+) -> Result<(), Malformed> {
+    for _ in 0..reader.number("stems")? {
+        reader.counted(1, "stem")?;
+    }
+    for _ in 0..reader.number("contexts")? {
+        context(reader, version, pcre, facts)?;
+    }
+    Ok(())
+}
+
+/// The contexts once each, then the paths by their directories.
+fn tree(reader: &mut Reader<'_>, facts: &mut Facts) -> Result<(), Malformed> {
+    // The number of paths, of 64 bits, which only spares the reader some allocations.
+    reader.number("paths")?;
+    reader.number("paths")?;
+    let mut labels = Vec::new();
+    for _ in 0..reader.number("contexts")? {
+        labels.push(text(reader.short("context")?));
+    }
+    node(reader, &labels, 0, facts)
+}
+
+/// A directory: paths that are names, paths that are expressions, and the directories below it.
+fn node(
+    reader: &mut Reader<'_>,
+    labels: &[String],
+    depth: usize,
+    facts: &mut Facts,
+) -> Result<(), Malformed> {
+    if depth >= DEPTH {
+        return Err(Malformed::at(reader.at, "directories are nested too deep"));
+    }
+    reader.short("directory")?;
+    for _ in 0..reader.number("names")? {
+        let label = label(reader, labels)?;
+        let path = text(reader.short("path")?);
+        reader.short("name")?;
+        facts.text("contexts", path + kind(reader)?, label);
+    }
+    for _ in 0..reader.number("expressions")? {
+        let label = label(reader, labels)?;
+        let line = reader.number("line")?.to_string();
+        let path = text(reader.short("path")?);
+        reader.take(2, "length")?;
+        let name = path + kind(reader)?;
+        facts.text("contexts", &name, label);
+        facts.text("lines of the text", &name, line);
+        facts.opaque("compiled expressions", &name, reader.counted(0, "expression")?);
+    }
+    for _ in 0..reader.number("directories")? {
+        node(reader, labels, depth + 1, facts)?;
+    }
+    Ok(())
+}
+
+/// The context that a number names, counted from 1.
+fn label<'l>(reader: &mut Reader<'_>, labels: &'l [String]) -> Result<&'l str, Malformed> {
+    let at = reader.at;
+    let number = reader.number("context")? as usize;
+    match number.checked_sub(1) {
+        None => Ok("<<none>>"),
+        Some(n) => match labels.get(n) {
+            Some(label) => Ok(label),
+            None => Err(Malformed::at(at, format!("there is no context {number}"))),
+        },
+    }
+}
+
+fn kind(reader: &mut Reader<'_>) -> Result<&'static str, Malformed> {
+    let at = reader.at;
+    let number = reader.take(1, "kind of file")?[0];
+    let kind = KINDS.get(usize::from(number)).copied();
+    kind.ok_or_else(|| Malformed::at(at, format!("unknown kind of file {number}")))
 }
 
 /// One path, as an expression: its context, the mode of the files that it is for, and what PCRE
@@ -197,6 +285,17 @@ impl<'a> Reader<'a> {
     /// A length, and as many bytes and `more`.
     fn counted(&mut self, more: u64, what: &str) -> Result<&'a [u8], Malformed> {
         let len = u64::from(self.number(what)?) + more;
+        self.take(len, what)
+    }
+
+    /// A length of 16 bits, and as many bytes.
+    fn short(&mut self, what: &str) -> Result<&'a [u8], Malformed> {
+        let len = self.image.u16(self.at, what)?;
+        self.at += 2;
+        self.take(len.into(), what)
+    }
+
+    fn take(&mut self, len: u64, what: &str) -> Result<&'a [u8], Malformed> {
         let piece = self.image.slice(self.at, len, what)?;
         self.at += len;
         Ok(piece)

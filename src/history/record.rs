@@ -177,9 +177,50 @@ pub struct Difference {
     pub text: String,
 }
 
+impl Difference {
+    /// Its cause in the words of the glossary; what an unknown version of reprofix wrote as it is.
+    pub fn cause_words(&self) -> String {
+        let plugin = self.plugin.as_ref().map(|name| format!(": {name}")).unwrap_or_default();
+        match self.cause.as_str() {
+            "fixed" => format!("fixable{plugin}"),
+            "known" => format!("explained, not fixable{plugin}"),
+            "cascade" => "consequence".to_owned(),
+            cause => format!("{cause}{plugin}"),
+        }
+    }
+}
+
+impl Run {
+    /// What bisection showed: each set of variations that was found to be enough; `None` if none
+    /// was looked for.
+    pub fn bisected(&self) -> Option<String> {
+        let set = |names: &str| match names.contains(',') {
+            true => format!("enough together: {}", names.replace(',', ", ")),
+            false => format!("enough alone: {names}"),
+        };
+        self.culprit.as_ref().map(|found| match found.is_empty() {
+            true => "no variation is needed".to_owned(),
+            false => found.split(';').map(set).collect::<Vec<_>>().join("; "),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bisection_says_what_was_shown() {
+        let said = |found: Option<&str>| {
+            Run { culprit: found.map(str::to_owned), ..Run::default() }.bisected()
+        };
+        assert_eq!(said(None), None);
+        assert_eq!(said(Some("")).as_deref(), Some("no variation is needed"));
+        let both = "enough alone: clock; enough alone: umask";
+        assert_eq!(said(Some("clock;umask")).as_deref(), Some(both));
+        let together = "enough together: host, user";
+        assert_eq!(said(Some("host,user")).as_deref(), Some(together));
+    }
 
     #[test]
     fn verdict_names_round_trip() {

@@ -1,4 +1,4 @@
-//! The smallest set of variations that breaks reproducibility: delta debugging.
+//! Which variations are enough to make two builds differ: delta debugging.
 
 /// What one trial showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,25 @@ pub fn smallest<T: Copy>(items: &[T], mut trial: impl FnMut(&[T]) -> Trial) -> V
     current
 }
 
+/// Sets of `items`, each the smallest that differs among what the sets before it leave: a set of one
+/// is enough alone. One empty set if no item is needed; what is left in the end does not differ.
+pub fn enough<T: Copy + PartialEq>(
+    items: &[T],
+    mut trial: impl FnMut(&[T]) -> Trial,
+) -> Vec<Vec<T>> {
+    let mut left = items.to_vec();
+    let mut sets = Vec::new();
+    loop {
+        let set = smallest(&left, &mut trial);
+        left.retain(|item| !set.contains(item));
+        let last = set.is_empty();
+        sets.push(set);
+        if last || left.is_empty() || trial(&left) != Trial::Differs {
+            return sets;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +103,21 @@ mod tests {
             assert_eq!(bisect(14, &[a, b]).0, [a, b]);
         }
         assert_eq!(bisect(14, &[1, 6, 11]).0, [1, 6, 11]);
+    }
+
+    #[test]
+    fn every_set_that_is_enough_is_found() {
+        let all = |enough: &[&[u32]]| {
+            let items: Vec<u32> = (0..14).collect();
+            super::enough(&items, |set| {
+                let differs = enough.iter().any(|e| e.iter().all(|item| set.contains(item)));
+                if differs { Trial::Differs } else { Trial::Same }
+            })
+        };
+        assert_eq!(all(&[&[3], &[9]]), [[3], [9]]);
+        assert_eq!(all(&[&[3], &[5, 9]]), [vec![3], vec![5, 9]]);
+        assert_eq!(all(&[&[]]), [Vec::<u32>::new()]);
+        assert_eq!(super::enough(&[7], |_| Trial::Unknown), [[7]]);
     }
 
     #[test]

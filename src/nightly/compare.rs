@@ -63,6 +63,7 @@ pub fn compare(request: &Request) -> Result<Compared> {
         flags: request.flags.clone(),
         expect: request.expect.clone(),
         looks: request.looks,
+        checksums: true,
         ..Job::default()
     };
     match crate::compare::compare(&job, None, &Progress::new(true))? {
@@ -78,7 +79,7 @@ fn trees(report: Comparison, tree: &dyn Tree, job: &Job) -> Result<Compared> {
         plugins: plugins(&job.flags, tree)?,
         differences: differences(&report),
         packages: packages(tree),
-        checksums: [&report.a, &report.b].map(|side| Some(side.content_checksum.clone())),
+        checksums: [&report.a, &report.b].map(|side| side.content_checksum.clone()),
         warnings: report.warnings.clone(),
         report: Some(report),
     })
@@ -93,23 +94,11 @@ fn verdict(report: &Comparison) -> Verdict {
 }
 
 pub(super) fn detail(report: &Comparison) -> String {
-    let c = &report.counts;
     let keys = report.metadata.iter().filter(|m| m.counts).count();
-    match (c.paths, keys) {
+    match (report.counts.paths, keys) {
         (0, 0) => String::new(),
         (0, keys) => format!("same content; {keys} keys of commit metadata differ"),
-        (paths, _) => {
-            let counts = [
-                (c.fixed, "that fix removes"),
-                (c.known, "known"),
-                (c.cascade, "following others"),
-                (c.unexplained, "unexplained"),
-                (c.expected, "expected"),
-            ];
-            let said = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
-            let said: Vec<_> = said.collect();
-            format!("{paths} {}: {}", if paths == 1 { "path" } else { "paths" }, said.join(", "))
-        }
+        _ => report.verdict(),
     }
 }
 
@@ -134,8 +123,8 @@ fn difference(row: &Row) -> Difference {
             lines.extend(known.iter().cloned());
             ("known", Some((*plugin).to_owned()))
         }
-        CauseRow::Cascade { of } => {
-            lines.push(format!("follows {of}"));
+        CauseRow::Cascade { of, how } => {
+            lines.push(format!("consequence of /{of}: {}", how.words()));
             ("cascade", None)
         }
         CauseRow::Unexplained => ("unexplained", None),

@@ -20,7 +20,7 @@ pub(super) fn compared(report: Report, a: &Subject, job: &Job) -> Result<Compare
     let ours = tree.root().content_checksum();
     let paths = report.pairs.iter().find_map(|pair| pair.paths.as_deref()).cloned();
     let theirs = match &paths {
-        Some(paths) => Some(paths.b.content_checksum.clone()),
+        Some(paths) => paths.b.content_checksum.clone(),
         None => report.same.then(|| ours.to_string()),
     };
     Ok(Compared {

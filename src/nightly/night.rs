@@ -240,7 +240,7 @@ impl Night<'_> {
         let compared = compare::compare(&request);
         let differs = matches!(&compared, Ok(c) if c.verdict == Verdict::Different);
         if differs && self.bisect && !variations.is_empty() {
-            run.culprit = self.smallest(&plan, &variations);
+            run.culprit = self.enough(&plan, &variations);
         }
         let report = note(run, finish, &request, compared);
         blame_processes(run, &built);
@@ -265,21 +265,24 @@ impl Night<'_> {
         }
     }
 
-    /// The smallest set of variations under which two more builds differ; `None` if we are told to
-    /// stop before it is found.
-    fn smallest(&self, plan: &Plan<'_>, variations: &[&'static Variation]) -> Option<String> {
+    /// The sets of variations that are enough to make two more builds differ, separated by
+    /// semicolons; `None` if we are told to stop before they are found.
+    fn enough(&self, plan: &Plan<'_>, variations: &[&'static Variation]) -> Option<String> {
         let mut count = 0;
-        let found = bisect::smallest(variations, |set| {
+        let all: Vec<usize> = (0..variations.len()).collect();
+        let pick = |set: &[usize]| set.iter().map(|at| variations[*at]).collect::<Vec<_>>();
+        let found = bisect::enough(&all, |set| {
             count += 1;
             let (a, b) = (format!("trial-{count}-a"), format!("trial-{count}-b"));
-            let trial = self.trial(plan, set, &a, &b);
+            let trial = self.trial(plan, &pick(set), &a, &b);
             for dir in [a.as_str(), b.as_str(), "build", "another-and-longer-path"] {
                 // What stays takes space, and the run's end removes it or says why not.
                 let _ = mounts::remove(&plan.run.join(dir));
             }
             trial
         });
-        (!stop::asked()).then(|| vary::names(&found))
+        let names: Vec<String> = found.iter().map(|set| vary::names(&pick(set))).collect();
+        (!stop::asked()).then(|| names.join(";"))
     }
 
     fn trial(&self, plan: &Plan<'_>, set: &[&'static Variation], a: &str, b: &str) -> Trial {

@@ -93,9 +93,8 @@ impl Message {
         if !self.packages.is_empty() {
             lines.push(format!("\nPackages: {}", self.packages.join(", ")));
         }
-        if let Some(culprit) = &self.run.culprit {
-            let culprit = if culprit.is_empty() { "none is needed" } else { culprit };
-            lines.push(format!("Smallest variation that breaks it: {culprit}"));
+        if let Some(found) = self.run.bisected() {
+            lines.push(format!("What makes the builds differ: {found}"));
         }
         lines.extend(self.url.iter().map(|url| format!("\n{url}")));
         lines.push(String::new());

@@ -63,14 +63,16 @@ pub enum Note {
 pub struct Normal {
     /// What the path becomes.
     pub form: Form,
-    /// The modification time it gets; `None` leaves it.
-    pub mtime: Option<Time>,
+    /// The modification time it gets, and the plugin that says so; `None` leaves it.
+    pub mtime: Option<(&'static str, Time)>,
     /// The extended attributes that go, and the plugin that says so.
     pub xattrs: Option<(&'static str, Vec<Vec<u8>>)>,
     /// The permission bits it gets, and the plugin that says so.
     pub mode: Option<(&'static str, u32)>,
     /// The plugins that change it, in the order they acted.
     pub by: Vec<&'static str>,
+    /// The last plugin that answered with steps.
+    pub steps_by: Option<&'static str>,
     /// The plugins that leave it alone with a word, in the order they spoke.
     pub notes: Vec<(&'static str, Note)>,
     /// The content as it is on disk; `None` if no plugin asked for it in memory.
@@ -224,6 +226,7 @@ impl<'a> State<'a> {
             xattrs: None,
             mode: None,
             by: Vec::new(),
+            steps_by: None,
             notes: Vec::new(),
             original: None,
             read: false,
@@ -292,16 +295,19 @@ impl<'a> State<'a> {
             Verdict::Rewrite(bytes) => self.rewrite(bytes.into()),
             Verdict::Spooled(spooled) => self.rewrite(spooled.into()),
             Verdict::Remove => self.remove(),
-            Verdict::Mtime(time) => self.normal.mtime = Some(time),
+            Verdict::Mtime(time) => self.normal.mtime = Some((plugin, time)),
             Verdict::Xattrs(names) => {
                 self.normal.xattrs = Some((plugin, names));
                 return;
+            }
+            Verdict::Steps(more) => {
+                self.normal.steps_by = Some(plugin);
+                self.steps(more);
             }
             Verdict::Mode(bits) => {
                 self.normal.mode = Some((plugin, bits));
                 return;
             }
-            Verdict::Steps(more) => self.steps(more),
         }
         self.normal.by.push(plugin);
     }

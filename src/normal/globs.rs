@@ -142,7 +142,7 @@ fn ends(glob: &str) -> Vec<String> {
 /// The regular expression of one glob.
 fn to_regex(glob: &str) -> String {
     let mut out = String::from("(?s-u)^");
-    let (mut class, mut choice) = (false, false);
+    let (mut class, mut choices) = (false, 0);
     let mut chars = glob.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
@@ -152,9 +152,9 @@ fn to_regex(glob: &str) -> String {
             '*' if chars.next_if_eq(&'*').is_some() => out.push_str(".*"),
             '*' => out.push_str("[^/]*"),
             '?' => out.push_str("[^/]"),
-            '{' => (choice, _) = (true, out.push_str("(?:")),
-            '}' => (choice, _) = (false, out.push(')')),
-            ',' if choice => out.push('|'),
+            '{' => (choices, _) = (choices + 1, out.push_str("(?:")),
+            '}' => (choices, _) = (choices - 1, out.push(')')),
+            ',' if choices > 0 => out.push('|'),
             c => out.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
         }
     }
@@ -220,7 +220,17 @@ mod tests {
 
     #[test]
     fn the_ends_of_a_glob_are_only_what_must_be_there() {
-        let yes = ["{a,}b b", "{a,}b ab", "a{b,} a", "a{b,c} ac", "a* a", "a[b-d]e ace", "{a,b} b"];
+        let yes = [
+            "{a/{b,c},d}e de",
+            "{a/{b,c},d}e a/ce",
+            "{a,}b b",
+            "{a,}b ab",
+            "a{b,} a",
+            "a{b,c} ac",
+            "a* a",
+            "a[b-d]e ace",
+            "{a,b} b",
+        ];
         let no = ["{a,}b cb", "a{b,c} ad", "{a,b}c* ac/d", "*{a,b} ba/c"];
         for (case, holds) in yes.map(|case| (case, true)).into_iter().chain(no.map(|c| (c, false)))
         {

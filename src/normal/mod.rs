@@ -7,6 +7,7 @@
 mod chain;
 mod content;
 mod context;
+mod follows;
 pub(crate) mod globs;
 mod page;
 mod verdict;
@@ -14,11 +15,12 @@ mod verdict;
 use std::borrow::Cow;
 use std::io::{self, Cursor};
 
-use crate::tree::{Entry, Seekable, Tree};
+use crate::tree::{Difference, Entry, Seekable, Tree};
 
 pub use chain::{Chain, Form, Normal, Note, Shipped, nothing_shipped};
 pub use content::{Content, Spool, Spooled};
 pub use context::{Context, Spent};
+pub use follows::{Around, Consequence, Follows, Owners};
 pub use page::{Opt, Page};
 pub use verdict::{Left, Step, Verdict};
 
@@ -62,6 +64,19 @@ pub trait Plugin: Sync {
     /// is a link with two targets.
     fn about(&self, _entry: &Entry) -> Option<&'static str> {
         None
+    }
+
+    /// What these differences follow from, one answer each, or no answers at all: a path that differs
+    /// only because a file of this plugin does, or a file of this plugin that differs only because
+    /// another path does. Asked of what nobody explains and of the plugin's own files.
+    fn followers(&self, _open: &[&Difference], _around: &Around<'_>) -> Vec<Option<Follows>> {
+        Vec::new()
+    }
+
+    /// Files whose checksum is in the names of others (`vmlinuz-…-SHA256`): the directory and the
+    /// start of the name, what such a name follows first.
+    fn named_after(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
     }
 
     /// For a plugin that is a table: each row's paths, what happens to them, and the reason.

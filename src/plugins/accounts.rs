@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::format::Malformed;
 use crate::normal::Context;
-use crate::normal::{File, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind};
+use crate::normal::{Around, Consequence, File, Follows, Page, Plugin, Verdict, Want};
+use crate::tree::{Change, Difference, Entry, Kind, Tree};
 
 /// The plugin.
 pub(super) struct Accounts;
@@ -19,15 +20,18 @@ static PAGE: Page = Page {
     paths: "etc/passwd, etc/group, etc/shadow, etc/gshadow; usr/lib/passwd, usr/lib/group",
     varies: "The order of the lines, which is that in which scriptlets ran. The third field of each \
              line of etc/shadow: the day of the last change. The numbers that sysusers or useradd \
-             picked, by the order in which scriptlets ran.",
-    why: "useradd appends a line and writes today's day. A number that is not fixed in a sysusers.d \
+             picked, by the order in which scriptlets ran. The hash of a password, which is salted \
+             at random, so that one password gives another hash each time.",
+    why: "useradd appends a line and writes today's day; chpasswd and passwd take a new salt. A \
+          number that is not fixed in a sysusers.d \
           file is the next free one.",
     done: "passwd and group are sorted by number, shadow and gshadow by name. Lines of one number \
            keep their order, since the first of them names it; a file with lines for name services \
            (+, -) or comments keeps its order, since there it means something. A day later than \
            that of SOURCE_DATE_EPOCH becomes that day, for every account; earlier days, 0 (change \
            at next login) and an empty field (no ageing) stay. Numbers are never changed, since \
-           files in the tree carry them: what differs is named.",
+           files in the tree carry them: what differs is named. Hashes stay, and are never shown: \
+           set a password by a hash that is made once (`chpasswd -e`, `usermod -p`).",
     lost: "The order in which accounts were added; the day of the build: a password that expires \
            does so a little earlier.",
     upstream: "Locked accounts: fixed in rpm-ostree (issue 3174); shadow-utils honours \
@@ -38,6 +42,8 @@ static PAGE: Page = Page {
 };
 
 const SECONDS_A_DAY: u32 = 86_400;
+/// The field of a password, or of `x` where it is in the shadow file.
+const PASSWORD: usize = 1;
 
 /// What a path is to this plugin.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -104,6 +110,83 @@ impl Plugin for Accounts {
             out.push("the order of the lines differs".to_owned());
         }
         out
+    }
+
+    fn followers(&self, open: &[&Difference], around: &Around<'_>) -> Vec<Option<Follows>> {
+        let first = |name: &str| around.own.iter().find(|path| path.ends_with(name));
+        let drifted = Drifted { users: first("passwd"), groups: first("group") };
+        let is_owner = |difference: &Difference| difference.changes == [Change::Owner];
+        let any = drifted.users.is_some() || drifted.groups.is_some();
+        if !any || !open.iter().any(|difference| is_owner(difference)) {
+            return Vec::new();
+        }
+        let names = around.trees.map(Names::of);
+        let follower = |difference: &&Difference| {
+            if is_owner(difference) { drifted.follower(difference, &names) } else { None }
+        };
+        open.iter().map(follower).collect()
+    }
+}
+
+/// Names of users and groups by their numbers.
+#[derive(Debug)]
+struct Names {
+    users: BTreeMap<u32, String>,
+    groups: BTreeMap<u32, String>,
+}
+
+impl Names {
+    fn of(tree: &dyn Tree) -> Self {
+        let read = |file: &str| {
+            let mut map = BTreeMap::new();
+            for folder in ["etc", "usr/etc", "usr/lib"] {
+                // A file that cannot be read names nobody.
+                let bytes = tree.read(&Path::new(folder).join(file)).ok().flatten();
+                for line in String::from_utf8_lossy(&bytes.unwrap_or_default()).lines() {
+                    let fields: Vec<&str> = line.split(':').collect();
+                    if let Some(number) = fields.get(2).and_then(|n| n.parse().ok()) {
+                        map.entry(number).or_insert_with(|| fields[0].to_owned());
+                    }
+                }
+            }
+            map
+        };
+        Names { users: read("passwd"), groups: read("group") }
+    }
+}
+
+/// The files that give accounts other numbers, where they differ.
+struct Drifted<'a> {
+    users: Option<&'a PathBuf>,
+    groups: Option<&'a PathBuf>,
+}
+
+impl Drifted<'_> {
+    /// An owner that has one name and two numbers, where nothing else differs.
+    fn follower(&self, difference: &Difference, names: &[Names; 2]) -> Option<Follows> {
+        let (a, b) = (difference.a.as_ref()?, difference.b.as_ref()?);
+        let drifted = |x: u32, y: u32, of: fn(&Names) -> &BTreeMap<u32, String>| {
+            if x == y {
+                return Some(None);
+            }
+            let (left, right) = (of(&names[0]).get(&x)?, of(&names[1]).get(&y)?);
+            (left == right).then(|| Some(format!("{left} is {x} and {y}")))
+        };
+        let user = drifted(a.attrs.uid, b.attrs.uid, |n| &n.users)?;
+        let group = drifted(a.attrs.gid, b.attrs.gid, |n| &n.groups)?;
+        match (user, group) {
+            (Some(user), _) => Some(Follows {
+                how: Consequence::Account,
+                of: self.users?.clone(),
+                why: format!("user {user}"),
+            }),
+            (None, Some(group)) => Some(Follows {
+                how: Consequence::Account,
+                of: self.groups?.clone(),
+                why: format!("group {group}"),
+            }),
+            (None, None) => None,
+        }
     }
 }
 
@@ -216,12 +299,34 @@ fn compare(a: &[u8], b: &[u8], field: usize, what: &str, word: &str) -> Vec<Stri
         .collect();
     for (name, l) in &left {
         let Some(r) = right.get(name).filter(|r| *r != l) else { continue };
-        match (l.get(field), r.get(field)) {
-            (Some(x), Some(y)) if x != y => {
-                out.push(format!("{what} {name}: {word} {x} and {y}"));
-            }
-            _ => out.push(format!("{what} {name}: other fields differ")),
+        let mut said = Vec::new();
+        if l.get(PASSWORD) != r.get(PASSWORD) {
+            said.push(passwords(l, r).to_owned());
         }
+        if let (Some(x), Some(y)) = (l.get(field), r.get(field))
+            && x != y
+        {
+            said.push(format!("{word} {x} and {y}"));
+        }
+        let other = |n: &usize| l.get(*n) != r.get(*n) && ![PASSWORD, field].contains(n);
+        if (0..l.len().max(r.len())).any(|n| other(&n)) {
+            said.push("other fields differ".to_owned());
+        }
+        out.push(format!("{what} {name}: {}", said.join(", ")));
     }
     out
+}
+
+/// How the passwords of two lines differ, without showing them.
+fn passwords(a: &[String], b: &[String]) -> &'static str {
+    let method = |line: &[String]| -> Option<String> {
+        let hash = line.get(PASSWORD)?.trim_start_matches('!').strip_prefix('$')?;
+        hash.split_once('$').map(|(method, _)| method.to_owned())
+    };
+    let locked = |line: &[String]| line.get(PASSWORD).is_none_or(|p| p.starts_with(['!', '*']));
+    match (method(a), method(b)) {
+        _ if locked(a) != locked(b) => "password locked on one side only",
+        (Some(x), Some(y)) if x == y => "password hash (salted)",
+        _ => "password hash",
+    }
 }

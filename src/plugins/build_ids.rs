@@ -1,11 +1,11 @@
 //! `build-ids`: links named after what is in a binary.
 
 use super::table::{Action, Row, Table};
-use crate::normal::Page;
-use crate::tree::Kind;
+use crate::normal::{Around, Consequence, Follows, Page};
+use crate::tree::{Difference, Kind};
 
 /// The plugin.
-pub(super) static BUILD_IDS: Table = Table::new(&PAGE, ROWS);
+pub(super) static BUILD_IDS: Table = Table::new(&PAGE, ROWS).follows(binary);
 
 static PAGE: Page = Page {
     name: "build-ids",
@@ -28,3 +28,13 @@ static ROWS: &[Row] = &[Row::new(
     Action::Explain,
     "named after the build-id of a binary: look at the binary that the link leads to",
 )];
+
+/// A link follows the binary that it leads to, where that differs too.
+fn binary(difference: &Difference, around: &Around<'_>) -> Option<Follows> {
+    let of = around.target(difference)?;
+    Some(Follows {
+        how: Consequence::BuildId,
+        of,
+        why: "the link's name is the build-id of that binary".to_owned(),
+    })
+}

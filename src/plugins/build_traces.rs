@@ -11,7 +11,8 @@ static PAGE: Page = Page {
     summary: "removes temporary files, stamps and caches that only the build needed",
     default: true,
     paths: "tmp, var/tmp, .updated stamps, root's caches and histories, ldconfig's aux-cache, JVM \
-            class-data archives, man-db's index",
+            class-data archives, man-db's index, logs and earlier states that apt, dpkg, debconf, \
+            doc-base, TeX, Emacs, Perl and PHP leave beside their own",
     varies: "Names with process numbers, inode numbers and change times, heap dumps whose layout \
              depends on the number of processors.",
     why: "Programs that scriptlets run leave their temporary and cache files in the root.",
@@ -46,6 +47,18 @@ static ROWS: &[Row] = &[
         "a cache of the building user: the XDG base directory specification",
     ),
     Row::new(
+        "{root,var/roothome}/.{npm/{_cacache,_logs,_npx},cargo/{registry,git},m2/repository,gem/specs}/**",
+        ANY,
+        Action::Remove,
+        "a cache of packages that a build fetched; npm, cargo, Maven and gem fetch what they need",
+    ),
+    Row::new(
+        "{root,var/roothome}/.{cargo/.global-cache,cargo/.package-cache*,gnupg/random_seed,gnupg/pubring.kbx~}",
+        FILE,
+        Action::Remove,
+        "a cache, a seed or a backup that cargo or gpg makes anew",
+    ),
+    Row::new(
         "{root,var/roothome}/.{bash_history,lesshst,python_history,rnd,wget-hsts,viminfo}",
         FILE,
         Action::Remove,
@@ -64,6 +77,87 @@ static ROWS: &[Row] = &[
         "a heap dump whose size and layout depend on the number of processors; the JVM runs \
          without, and `java -Xshare:dump` makes it anew",
     ),
+    Row::new(
+        "var/cache/apt/{pkgcache,srcpkgcache}.bin",
+        FILE,
+        Action::Remove,
+        "apt's index of its lists, with their times; apt makes it anew: apt-cache(8), gencaches",
+    ),
+    Row::new(
+        "var/cache/apt/archives/*.deb",
+        FILE,
+        Action::Remove,
+        "a package that was fetched for this build: apt-get(8), clean",
+    ),
+    Row::new(
+        "var/cache/debconf/{config,passwords,templates}.dat-old",
+        FILE,
+        Action::Remove,
+        "the state before the last question, which debconf keeps beside its database",
+    ),
+    Row::new(
+        "var/lib/dpkg/{status,diversions,statoverride,available}-old",
+        FILE,
+        Action::Remove,
+        "the state before the last package, which dpkg keeps beside its database",
+    ),
+    Row::new(
+        "var/lib/doc-base/info/{files,status}-old.yml",
+        FILE,
+        Action::Remove,
+        "the state before the last document, which doc-base keeps beside its own",
+    ),
+    Row::new(
+        "etc/{xml,sgml}/{,**/}*.old",
+        FILE,
+        Action::RemoveMade,
+        "the state before the last entry, which xml-core and sgml-base keep beside a catalog",
+    ),
+    Row::new(
+        "{etc,usr/lib}/{passwd,group,shadow,gshadow,subuid,subgid}.rpmostreesave",
+        FILE,
+        Action::Remove,
+        "rpm-ostree's own copy of a file that it changes while scriptlets run",
+    ),
+    Row::new(
+        "{var/lib,usr/share,usr/local/share}/tex{mf,mf-dist,live}/{,**/}web2c/**/*.log",
+        FILE,
+        Action::RemoveMade,
+        "the log of a format that fmtutil made, with its time; TeX reads the format only",
+    ),
+    Row::new(
+        "usr/share/emacs{,/**}/{Install.log,CompilationLog}{,.gz}",
+        FILE,
+        Action::RemoveMade,
+        "the log of an add-on that was compiled when it was installed",
+    ),
+    Row::new(
+        "usr{,/local}/lib{,64}/{,**/}perllocal.pod",
+        FILE,
+        Action::RemoveMade,
+        "a log of modules and the times of their installation, which only perldoc shows",
+    ),
+    Row::new(
+        "var/{cache,tmp,lib}/**/*.php.bin",
+        FILE,
+        Action::RemoveMade,
+        "a script that PHP compiled, with addresses in memory and a checksum over them; PHP \
+         compiles it anew: opcache.file_cache",
+    ),
+    Row::new(
+        "var/lib/{plocate/plocate,mlocate/mlocate}.db",
+        FILE,
+        Action::Remove,
+        "every path of the building machine with its directory's time; a timer makes it anew",
+    )
+    .needs(&[
+        "usr/lib/systemd/system/plocate-updatedb.timer",
+        "usr/lib/systemd/system/mlocate-updatedb.timer",
+        "etc/cron.daily/plocate",
+        "etc/cron.daily/mlocate",
+        "etc/cron.daily/locate",
+    ])
+    .or_runs(&["updatedb"]),
     Row::new(
         "var/cache/man/**",
         FILE,

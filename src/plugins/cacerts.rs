@@ -1,10 +1,12 @@
-//! `cacerts`: Java's trust store.
+//! `cacerts`: Java's trust store, and keystores like it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::known;
 use crate::format::Malformed;
 use crate::format::jks::{self, Keystore};
+use crate::format::pkcs12;
 use crate::normal::Context;
 use crate::normal::{File, Opt, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
@@ -14,17 +16,24 @@ pub(super) struct Cacerts;
 
 static PAGE: Page = Page {
     name: "cacerts",
-    summary: "clamps the creation times in Java's trust store and renews its digest",
+    summary: "clamps the creation times in Java's trust stores, sorts their certificates and renews \
+              their digests",
     default: true,
-    paths: "etc/pki/ca-trust/extracted/java/cacerts and every other file called cacerts or *.jks",
-    varies: "A creation time for each certificate, in milliseconds, and with them the SHA-1 \
-             digest at the end. The order of the entries.",
+    paths: "etc/pki/ca-trust/extracted/java/cacerts and every other file called cacerts, *.jks, \
+            *.p12 or *.pfx that is a keystore",
+    varies: "In a JKS store a creation time for each certificate, in milliseconds, and with them the \
+             SHA-1 digest at the end. The order of the entries. In a PKCS#12 store with a password \
+             the salts.",
     why: "`trust extract --format=java-cacerts` and `keytool -importcert` write the time of the \
-          build into every entry; update-ca-trust runs in a scriptlet.",
+          build into every entry; update-ca-trust runs in a scriptlet. Certificates are kept in \
+          the order in which they were imported.",
     done: "Times later than SOURCE_DATE_EPOCH become SOURCE_DATE_EPOCH, entries are sorted by \
            alias (Java looks them up by name), and the digest is made anew with the store's \
-           password. A store whose digest the password does not open is reported and left alone; \
-           so are PKCS#12 and JCEKS stores, whose digests are salted at random.",
+           password. A PKCS#12 store without a password, as the JDK's own since 18, has neither \
+           times nor salts: its certificates are sorted by their friendlyName. Left alone and \
+           reported are: a store whose digest the password does not open; a PKCS#12 store with \
+           encrypted entries or a MAC, which are salted at random; and JCEKS stores. A file of such \
+           a name that is no keystore is none of this plugin's.",
     lost: "When each certificate was put in.",
     upstream: "Seen in a published double build: rpm-ostree issue 4305. p11-kit honours \
                SOURCE_DATE_EPOCH since its pull request 418 of 2022, OpenJDK's keytool does not.",
@@ -44,28 +53,29 @@ impl Plugin for Cacerts {
 
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
         let name = entry.name();
-        let ours = name == b"cacerts" || name.ends_with(b".jks");
+        let ends: [&[u8]; 3] = [b".jks", b".p12", b".pfx"];
+        let ours = name == b"cacerts" || ends.iter().any(|end| name.ends_with(end));
         if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
     }
 
     fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
-        if let Some(kind) = foreign(&file.bytes) {
-            return Ok(Verdict::Report(format!(
-                "a {kind} keystore is salted at random; have it made as JKS \
-                 (keytool -storetype JKS, trust extract --format=java-cacerts)"
-            )));
-        }
-        Ok(match normal_form(&file.bytes, cx) {
-            Ok(Some(bytes)) if bytes == *file.bytes => Verdict::Keep,
-            Ok(Some(bytes)) => Verdict::Rewrite(bytes),
-            Ok(None) => Verdict::Report(
-                "the password does not fit the store's digest; set cacerts.password".to_owned(),
-            ),
+        let normal = match &*file.bytes {
+            [0xCE, 0xCE, 0xCE, 0xCE, ..] => Ok(Err(JCEKS.to_owned())),
+            bytes if jks::is_jks(bytes) => jks_normal(bytes, cx),
+            bytes if pkcs12::is_pkcs12(bytes) => pkcs12_normal(bytes),
+            _ => return Ok(Verdict::Keep),
+        };
+        Ok(match normal {
+            Ok(Err(why)) => Verdict::Report(why),
+            Ok(Ok(bytes)) => Verdict::of(Ok(bytes), &file.bytes),
             Err(what) => Verdict::Unparsed(what),
         })
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
+        if pkcs12::is_pkcs12(&a.bytes) && pkcs12::is_pkcs12(&b.bytes) {
+            return known::compare(pkcs12::facts, &a.bytes, &b.bytes);
+        }
         match (jks::parse(&a.bytes), jks::parse(&b.bytes)) {
             (Ok(a), Ok(b)) => compare(&a, &b),
             _ => Vec::new(),
@@ -73,24 +83,32 @@ impl Plugin for Cacerts {
     }
 }
 
-/// The name of another keystore format; PKCS#12 is a DER sequence that starts with version 3.
-fn foreign(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [0xCE, 0xCE, 0xCE, 0xCE, ..] => Some("JCEKS"),
-        [0x30, 0x80..=0x84, rest @ ..] => {
-            let head = &rest[..rest.len().min(7)];
-            head.windows(3).any(|w| w == [2, 1, 3]).then_some("PKCS#12")
-        }
-        _ => None,
-    }
+const JCEKS: &str = "a JCEKS keystore is salted at random; have it made as JKS \
+                     (keytool -storetype JKS, trust extract --format=java-cacerts)";
+const PASSWORD: &str = "the password does not fit the store's digest; set cacerts.password";
+
+/// A normal form, or why there is none.
+type Normal = Result<Result<Vec<u8>, String>, Malformed>;
+
+/// A PKCS#12 store with its certificates sorted.
+fn pkcs12_normal(bytes: &[u8]) -> Normal {
+    let store = pkcs12::parse(bytes)?;
+    Ok(match store.salted {
+        None => Ok(store.sorted(bytes)),
+        Some(what) => Err(format!(
+            "a PKCS#12 keystore with {what} is salted at random; have it made without a password \
+             (keytool -J-Dkeystore.pkcs12.certProtectionAlgorithm=NONE \
+             -J-Dkeystore.pkcs12.macAlgorithm=NONE) or as JKS (keytool -storetype JKS)"
+        )),
+    })
 }
 
-/// The store with its times clamped; `None` if the password does not fit.
-fn normal_form(bytes: &[u8], cx: &Context) -> Result<Option<Vec<u8>>, Malformed> {
+/// A JKS store with its times clamped.
+fn jks_normal(bytes: &[u8], cx: &Context) -> Normal {
     let mut store = jks::parse(bytes)?;
     let password = cx.option(&PAGE, "password");
     if store.digest_with(password) != store.digest {
-        return Ok(None);
+        return Ok(Err(PASSWORD.to_owned()));
     }
     let latest = u64::from(cx.epoch.seconds()) * 1000;
     for entry in &mut store.entries {
@@ -101,7 +119,7 @@ fn normal_form(bytes: &[u8], cx: &Context) -> Result<Option<Vec<u8>>, Malformed>
     if names.len() == store.entries.len() {
         store.entries.sort_by_key(|e| e.alias);
     }
-    Ok(Some(store.write(password)))
+    Ok(Ok(store.write(password)))
 }
 
 fn compare(a: &Keystore<'_>, b: &Keystore<'_>) -> Vec<String> {

@@ -21,7 +21,7 @@ static PAGE: Page = Page {
     done: "The part before usr/lib/udev/hwdb.d, etc/udev/hwdb.d and their like goes, and later \
            strings move up: the bytes that the same version writes at the root /.",
     lost: "Nothing: the names are for messages, priorities are stored beside them.",
-    upstream: "systemd issue 43062, fixed in 2026.",
+    upstream: "systemd issue 43062: systemd 262 no longer records the root's path.",
     payload: false,
     options: &[],
 };

@@ -1,4 +1,4 @@
-//! Plugins that read a format in order to explain it, and never change it.
+//! Plugins that read a format in order to explain it, and at most sort it.
 
 use std::io;
 use std::sync::OnceLock;
@@ -28,7 +28,12 @@ pub(super) struct Known {
     /// Globs of those files that may be empty.
     empty: &'static [&'static str],
     empty_globs: OnceLock<Globs>,
+    /// Makes the normal form of the files that are read in each run; without, they stay as they are.
+    rewriter: Option<Rewriter>,
 }
+
+/// A format's writer: the normal form of a file.
+pub(super) type Rewriter = fn(&[u8]) -> Result<Vec<u8>, Malformed>;
 
 impl Known {
     /// A plugin whose files are read in each run, so that damaged ones are reported.
@@ -47,7 +52,14 @@ impl Known {
             unread_globs: OnceLock::new(),
             empty: &[],
             empty_globs: OnceLock::new(),
+            rewriter: None,
         }
+    }
+
+    /// The same, whose files are brought into the normal form that `rewriter` makes.
+    pub(super) const fn rewritten(mut self, rewriter: Rewriter) -> Self {
+        self.rewriter = Some(rewriter);
+        self
     }
 
     /// More files, which are too many to be read unless two builds differ in them.
@@ -91,10 +103,15 @@ impl Plugin for Known {
                     false => Verdict::Unparsed(Malformed::at(0, "the file is empty")),
                 }
             }
-            Want::Bytes => match (self.reader)(&file.bytes, Facts::counted(&file.bytes)) {
-                Ok(_) => Verdict::Keep,
-                Err(what) => Verdict::Unparsed(what),
-            },
+            Want::Bytes => {
+                let read = (self.reader)(&file.bytes, Facts::counted(&file.bytes));
+                let normal = |_| self.rewriter.map(|make| make(&file.bytes)).transpose();
+                match read.and_then(normal) {
+                    Ok(Some(bytes)) if bytes != *file.bytes => Verdict::Rewrite(bytes),
+                    Ok(_) => Verdict::Keep,
+                    Err(what) => Verdict::Unparsed(what),
+                }
+            }
             Want::Entry | Want::Stream | Want::No => Verdict::Keep,
         })
     }

@@ -14,6 +14,7 @@ mod depmod;
 mod dnf_history;
 mod dnf_state;
 mod fontconfig;
+mod generated;
 mod gio_modules;
 mod glib_schemas;
 mod gzip;
@@ -61,6 +62,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &mime_cache::MIME_CACHE,
     &icon_cache::ICON_CACHE,
     &glib_schemas::GLIB_SCHEMAS,
+    &glib_schemas::DCONF,
     &locale_archive::LOCALE_ARCHIVE,
     &catalog::CATALOG,
     &depmod::DEPMOD,
@@ -69,6 +71,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &os_release::OS_RELEASE,
     &treefile::TREEFILE,
     &build_ids::BUILD_IDS,
+    &generated::GENERATED,
     &gzip::Gzip,
     &zip::Zip,
     &jar::Jar,

@@ -11,13 +11,15 @@ static PAGE: Page = Page {
     name: "random-ids",
     summary: "removes random identities that a service makes anew, reports the others",
     default: true,
-    paths: "iSCSI, NVMe, ssh, brltty, unbound, bind, httpd and NetworkManager identities in etc \
-            and var/lib; etc/adjtime",
+    paths: "iSCSI, NVMe, ssh, brltty, unbound, bind, httpd, snakeoil, NSS, slapd and NetworkManager \
+            identities in etc and var/lib; etc/adjtime",
     varies: "Random keys and names, the drift of the building machine's clock.",
     why: "A scriptlet makes them at installation, as if the image were one machine. Every machine \
           made from the image then has the same key.",
     done: "Removed where the tree holds the unit or program that makes a new one (the table \
-           names it, and it is looked up in the tree at hand); otherwise left and reported. \
+           names it, and it is looked up in the tree at hand; a unit of another name that runs the \
+           same program will do, and one that runs at a first boot only where etc/machine-id is \
+           missing or says `uninitialized`); otherwise left and reported. \
            With unsure=remove the others go too. In etc/adjtime the drift becomes 0 and the \
            choice between UTC and local time stays.",
     lost: "Nothing but the shared identity.",
@@ -46,7 +48,8 @@ static ROWS: &[Row] = &[
         Action::Remove,
         "sshd-keygen makes the keys that are missing before sshd starts",
     )
-    .needs(&["usr/lib/systemd/system/sshd-keygen@.service"]),
+    .needs(&["usr/lib/systemd/system/sshd-keygen@.service"])
+    .or_runs(&["sshd-keygen", "ssh-keygen -A"]),
     Row::new(
         "etc/unbound/unbound_{control,server}.{key,pem}",
         FILE,
@@ -100,6 +103,29 @@ static ROWS: &[Row] = &[
         Action::Report,
         "a random key of a %post script; remove it in a postprocess step where brltty is not used \
          as it is, or make it per machine with `mcookie` in a unit",
+    ),
+    Row::new(
+        "etc/ssl/{certs/ssl-cert-snakeoil.pem,private/ssl-cert-snakeoil.key}",
+        FILE,
+        Action::Report,
+        "a key and a certificate that ssl-cert makes when it is installed, which every machine of \
+         this image shares; run `make-ssl-cert generate-default-snakeoil` in a unit, and remove \
+         both and their hash link in a postprocess step",
+    ),
+    Row::new(
+        "{etc/pki/nssdb,root/.pki/nssdb,var/roothome/.pki/nssdb}/key4.db",
+        FILE,
+        Action::Explain,
+        "NSS salts the password of its keys at random, an empty one too; make the database once \
+         (`certutil -N`) and ship it as a file, or make it in a unit",
+    ),
+    Row::new(
+        "etc/{ldap,openldap}/slapd.d/**",
+        FILE,
+        Action::Explain,
+        "slapadd gives an entry without them a random entryUUID, its time and an entryCSN, and a \
+         checksum over all; with entryUUID, entryCSN, createTimestamp and modifyTimestamp in the \
+         LDIF two runs are equal",
     ),
     Row::new(
         "etc/nvme/host{id,nqn}",

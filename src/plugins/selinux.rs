@@ -49,8 +49,10 @@ static PAGE: Page = Page {
            policy behind its header, since it holds no size and only libsepol reads all of it; \
            text cut after a line; and modules, which are only read where two builds differ.",
     lost: "Nothing.",
-    upstream: "Policy: rpm-ostree issue 4122, worked round there; contexts: ostree issue 2569, and \
-               libselinux 3.8 no longer stores compiled expressions.",
+    upstream: "Policy: rpm-ostree issue 4122, worked round there; contexts: ostree issue 2569, since \
+               libselinux 3.8 (version 6, big-endian on every machine) the file is a tree that holds \
+               each context once; it still holds compiled expressions with PCRE's version and \
+               architecture, unless `sefcontext_compile -r` leaves them out.",
     payload: false,
     options: &[],
 };

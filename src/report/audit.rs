@@ -74,7 +74,7 @@ impl Audit {
     /// Compares the subject's content checksum with the one recorded in `file`.
     pub fn compare(&mut self, recorded: &Checksum, file: String) {
         let content_checksum = recorded.to_string();
-        let holds = content_checksum == self.a.content_checksum;
+        let holds = self.a.content_checksum.as_ref() == Some(&content_checksum);
         self.sound &= holds;
         self.recorded = Some(Recorded { file, content_checksum, holds });
     }
@@ -89,8 +89,7 @@ impl Audit {
 
     /// The report for a terminal, at most `limit` paths.
     pub fn human(&self, limit: usize) -> String {
-        let mut out =
-            format!("{}\n  content checksum {}\n", self.a.subject, self.a.content_checksum);
+        let mut out = format!("{}\n{}", self.a.subject, self.a.checksum_line());
         if let Some(recorded) = &self.recorded {
             let _ = match recorded.holds {
                 true => writeln!(out, "  as recorded in {}", recorded.file),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 pub(super) use text::{Title, paths};
 
-use crate::check::{Cause, Change, Expected, Explained, Look, Side};
+use crate::check::{Cause, Change, Consequence, Expected, Explained, Look, Side};
 use crate::config::InForce;
 use crate::source::{CommitInfo, Subject};
 use crate::tree::{Kind, show};
@@ -49,8 +49,8 @@ pub struct Comparison {
 pub struct SubjectRow {
     /// What it is, resolved.
     pub subject: String,
-    /// Its content checksum.
-    pub content_checksum: String,
+    /// Its content checksum; `null` where it was not computed.
+    pub content_checksum: Option<String>,
     /// The commit it is, if it is one.
     pub commit: Option<String>,
 }
@@ -60,7 +60,7 @@ impl SubjectRow {
     pub fn of(subject: &Subject) -> Self {
         SubjectRow {
             subject: subject.name.clone(),
-            content_checksum: subject.content_checksum().to_string(),
+            content_checksum: subject.content_checksum().map(|sum| sum.to_string()),
             commit: subject.commit.as_ref().map(|c| c.id.to_string()),
         }
     }
@@ -75,7 +75,7 @@ pub struct Counts {
     pub fixed: usize,
     /// Those that a plugin knows and does not remove.
     pub known: usize,
-    /// Those that follow another path.
+    /// Those that are a consequence of another path's.
     pub cascade: usize,
     /// Those that nobody knows.
     pub unexplained: usize,
@@ -145,10 +145,12 @@ pub enum CauseRow {
         /// What it says.
         lines: Vec<String>,
     },
-    /// The same two objects differ at another path.
+    /// It is a consequence of the difference at another path.
     Cascade {
         /// That path.
         of: String,
+        /// In which way.
+        how: Consequence,
     },
     /// Nobody knows.
     Unexplained,
@@ -293,7 +295,7 @@ fn row(explained: Explained, packages: Vec<String>) -> Row {
         cause: match &explained.cause {
             Cause::Fixed { plugins } => CauseRow::Fixed { plugins: plugins.clone() },
             Cause::Known { plugin, lines } => CauseRow::Known { plugin, lines: lines.clone() },
-            Cause::Cascade { of } => CauseRow::Cascade { of: shown(of) },
+            Cause::Cascade { of, how } => CauseRow::Cascade { of: shown(of), how: *how },
             Cause::Unexplained => CauseRow::Unexplained,
         },
         packages,

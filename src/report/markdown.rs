@@ -18,7 +18,7 @@ pub fn markdown(report: &Comparison, limit: usize) -> String {
             out,
             "| {name} | {} | {} |",
             cell(&side.subject),
-            cell(&side.content_checksum)
+            side.content_checksum.as_deref().map_or("not computed".to_owned(), cell)
         );
     }
     for (n, action) in (1..).zip(super::next::actions(report)) {
@@ -37,6 +37,17 @@ pub fn markdown(report: &Comparison, limit: usize) -> String {
             let _ = writeln!(out, "- … and {} more", rows.len() - limit);
         }
         out.push_str("\n</details>\n");
+    }
+    if let Some(packages) = &report.packages {
+        let mut body = String::new();
+        packages.body(&mut body, limit);
+        let _ = writeln!(
+            out,
+            "\n<details><summary>Packages ({} and {})</summary>\n\n{}\n</details>",
+            super::html::escape(&packages.a),
+            super::html::escape(&packages.b),
+            block(&body)
+        );
     }
     if !report.metadata.is_empty() {
         out.push_str("\n| commit metadata | A | B | why it may differ |\n|---|---|---|---|\n");
@@ -81,6 +92,11 @@ fn code(text: &str) -> String {
     let fence = "`".repeat(longest + 1);
     let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
     format!("{fence}{pad}{text}{pad}{fence}")
+}
+
+/// A block of code: indented, so that no fence in it ends it.
+fn block(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
 /// A code span in a table, where a bar would end the cell even in code.

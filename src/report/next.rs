@@ -79,8 +79,8 @@ fn fix(report: &Comparison) -> Option<String> {
     let each: Vec<_> = most(by).map(|(plugin, n)| format!("{plugin} {n}")).collect();
     (!each.is_empty()).then(|| {
         format!(
-            "run `reprofix fix` in both builds (include treefiles/reprofix.yaml): it makes {} equal \
-             ({})",
+            "run `reprofix fix` in both builds (include treefiles/reprofix.yaml): it would make {} \
+             equal ({})",
             paths(report.counts.fixed),
             each.join(", ")
         )

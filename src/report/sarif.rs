@@ -31,24 +31,24 @@ pub fn sarif(report: &Comparison) -> Value {
     })
 }
 
-/// The cause as a name: `fixed/pycache`, `unexplained`.
+/// The cause as a name: `fixable/pycache`, `unexplained`.
 fn rule_id(row: &Row) -> String {
     match &row.cause {
-        CauseRow::Fixed { plugins } => format!("fixed/{}", plugins.join("+")),
-        CauseRow::Known { plugin, .. } => format!("known/{plugin}"),
-        CauseRow::Cascade { .. } => "cascade".to_owned(),
+        CauseRow::Fixed { plugins } => format!("fixable/{}", plugins.join("+")),
+        CauseRow::Known { plugin, .. } => format!("explained/{plugin}"),
+        CauseRow::Cascade { how, .. } => format!("consequence/{}", how.name()),
         CauseRow::Unexplained => "unexplained".to_owned(),
     }
 }
 
 fn rule(id: &str, row: &Row) -> Value {
     let (text, name) = match &row.cause {
-        CauseRow::Fixed { plugins } => ("`reprofix fix` makes both sides equal", plugins.first()),
-        CauseRow::Known { plugin, .. } => {
-            ("a plugin knows the file and cannot make it equal", Some(plugin))
+        CauseRow::Fixed { plugins } => {
+            ("`reprofix fix` would make both sides equal", plugins.first())
         }
-        CauseRow::Cascade { .. } => ("the same two objects differ at another path", None),
-        CauseRow::Unexplained => ("nobody knows why it differs", None),
+        CauseRow::Known { plugin, .. } => ("explained by a plugin, not fixable", Some(plugin)),
+        CauseRow::Cascade { how, .. } => (how.rule(), None),
+        CauseRow::Unexplained => ("unexplained: nothing says why it differs", None),
     };
     let page = name.and_then(|name| plugins::find(name)).map(|p| p.page());
     let help = page.map_or(String::new(), |p| {

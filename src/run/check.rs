@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +18,7 @@ use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Wanted, plan};
 use crate::env::{self, SourceDateEpoch};
 use crate::format::ostree::Checksum;
+use crate::format::secret;
 use crate::format::time::Date;
 use crate::normal::{Chain, Shipped, nothing_shipped};
 use crate::packages::{Packages, compare_trees};
@@ -56,6 +58,10 @@ pub struct Job {
     pub expect: Option<PathBuf>,
     /// Keep both contents side by side, for a page.
     pub looks: bool,
+    /// Compute the content checksums of two directories, too.
+    pub checksums: bool,
+    /// Show the content of files that hold secrets.
+    pub show_secrets: bool,
     /// Ask diffoscope about files that nobody explains.
     pub diffoscope: Option<Diffoscope>,
 }
@@ -79,7 +85,8 @@ pub fn compare_opened(
     if let (Some(x), Some(y)) = (&a.commit, &b.commit) {
         report.metadata = Metadata::compare(x, y, job.strict_metadata);
     }
-    if a.content_checksum() != b.content_checksum() {
+    let differ = a.merkle.root() != b.merkle.root();
+    if differ {
         let in_force = in_force(job, a, Some(earliest()))?;
         report.assume(&in_force);
         let installed = [a, b].map(|s| Installed::new(s.merkle.tree()));
@@ -98,7 +105,7 @@ pub fn compare_opened(
             report.add(explained, owners);
         }
     }
-    if a.content_checksum() != b.content_checksum() {
+    if differ {
         match compare_trees(a.merkle.tree(), b.merkle.tree()) {
             Ok(found) => report.packages = found,
             Err(error) => report.warnings.push(format!("packages are not compared: {error:#}")),
@@ -218,7 +225,8 @@ fn differences(
     progress.phase("explaining", pairs.len());
     let mut all = with_chain(job, in_force, &installed[0], |x| {
         with_chain(job, in_force, &installed[1], |y| {
-            let explainer = Explainer { a: (left, x), b: (right, y) };
+            let explainer =
+                Explainer { a: (left, x), b: (right, y), shows_secrets: job.show_secrets };
             let found = each(pairs, FEW, |pair| classify(left, right, &pair))?;
             let sizes = found.iter().flat_map(|d| d.a.iter().chain(&d.b)).map(|side| side.size);
             // Many small files, or some large ones, are worth threads.
@@ -231,14 +239,14 @@ fn differences(
         })
     })
     .context("explaining")?;
-    explain::relate(&mut all);
+    explain::relate(&mut all, crate::plugins::REGISTRY);
     let owners = installed.each_ref().map(|side| {
         move |path: &Path| -> BTreeSet<String> {
             side.get().owners(path).map(|o| o.nevra.to_owned()).collect()
         }
     });
     let build = |tree, n: usize| cascade::Build { tree, owners: &owners[n] };
-    cascade::drift(&mut all, &[build(left.tree(), 0), build(right.tree(), 1)]);
+    cascade::drift(&mut all, &[build(left.tree(), 0), build(right.tree(), 1)], &in_force.chain());
     umask::recognise(&mut all, &|path| {
         let [a, b] = installed.each_ref().map(|side| side.get().mode(path));
         a.filter(|_| a == b)
@@ -286,6 +294,11 @@ fn ask_diffoscope(
         };
         let left = content(&*a.merkle, &difference.a)?;
         let right = content(&*b.merkle, &difference.b)?;
+        let name = difference.path.as_os_str().as_bytes();
+        if secret::kind(name, &left).or_else(|| secret::kind(name, &right)).is_some() {
+            explained.details.push("diffoscope: not asked about a secret".to_owned());
+            continue;
+        }
         let lines = runs.ask(&difference.path, &left, &right)?;
         explained.details.extend(lines);
         progress.advance(1);

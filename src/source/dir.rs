@@ -30,6 +30,19 @@ impl<T: Tree> Dir<T> {
     }
 }
 
+impl Dir<Own> {
+    /// A part of a directory, with the checksums of that part.
+    pub(super) fn of_part(tree: Own, digested: Digested) -> Self {
+        Dir { tree, digested }
+    }
+
+    /// The directories that have checksums.
+    #[cfg(test)]
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.digested.dirs.keys().map(PathBuf::as_path)
+    }
+}
+
 impl<T: Tree + Send> Merkle for Dir<T> {
     fn root(&self) -> ostree::Root {
         self.digested.root

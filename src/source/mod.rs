@@ -8,6 +8,7 @@
 pub mod commit;
 pub mod cosa;
 pub mod dir;
+mod dirs;
 mod file;
 pub mod merkle;
 pub mod objects;
@@ -60,6 +61,9 @@ pub struct Subject {
     pub drops_owners: bool,
     /// What is to be said of it in a report.
     pub remarks: Vec<String>,
+    /// Whether its content is only what differs from another directory: no content checksum of it
+    /// is known.
+    pub partial: bool,
 }
 
 impl Subject {
@@ -72,13 +76,24 @@ impl Subject {
             recorded: None,
             drops_owners: false,
             remarks: Vec::new(),
+            partial: false,
         }
     }
 
-    /// Opens two subjects. Two single files are one path of two trees, called as the first.
+    /// Opens two subjects that are to be compared. Two single files are one path of two trees,
+    /// called as the first. Two directories are compared while they are read, and hold nothing but
+    /// their differences, unless they are wanted `whole`, with their checksums.
     ///
     /// Fails as [`Subject::open`] does.
-    pub fn open_both(a: &Spec, b: &Spec, done: &(dyn Fn() + Sync)) -> Result<[Self; 2]> {
+    pub fn open_both(
+        a: &Spec,
+        b: &Spec,
+        whole: bool,
+        done: &(dyn Fn() + Sync),
+    ) -> Result<[Self; 2]> {
+        if let (Spec::Dir(x), Spec::Dir(y), false) = (a, b, whole) {
+            return open_dirs(x, y, done);
+        }
         if let (Spec::File(x), Spec::File(y)) = (a, b) {
             let name = x.file_name().unwrap_or(OsStr::new("file"));
             return Ok([file::open(x, name, done)?, file::open(y, name, done)?]);
@@ -104,9 +119,9 @@ impl Subject {
         }
     }
 
-    /// Its content checksum.
-    pub fn content_checksum(&self) -> Checksum {
-        self.merkle.root().content_checksum()
+    /// Its content checksum; `None` if it is a part of a directory.
+    pub fn content_checksum(&self) -> Option<Checksum> {
+        (!self.partial).then(|| self.merkle.root().content_checksum())
     }
 }
 
@@ -128,13 +143,32 @@ pub fn comparable(a: &Subject, b: &Subject) -> Result<()> {
     )
 }
 
+fn own(path: &Path) -> Result<dir::Own> {
+    let root = Root::open(path);
+    Ok(dir::Own::new(root.with_context(|| format!("reading directory {}", path.display()))?))
+}
+
 fn open_dir(path: &Path, done: &(dyn Fn() + Sync)) -> Result<Subject> {
-    let reading = || format!("reading directory {}", path.display());
-    let root = dir::Own::new(Root::open(path).with_context(reading)?);
+    let root = own(path)?;
     let remarks = root.remarks();
+    let reading = || format!("reading directory {}", path.display());
     let merkle = dir::Dir::new(root, done).with_context(reading)?;
     let subject = Subject::new(format!("dir:{}", path.display()), Box::new(merkle));
     Ok(Subject { remarks, ..subject })
+}
+
+fn open_dirs(a: &Path, b: &Path, done: &(dyn Fn() + Sync)) -> Result<[Subject; 2]> {
+    let (x, y) = (own(a)?, own(b)?);
+    let remarks = [x.remarks(), y.remarks()];
+    let reading = || format!("comparing directories {} and {}", a.display(), b.display());
+    let trees = dirs::differing(x, y, done).with_context(reading)?;
+    let [p, q] = trees;
+    let [m, n] = remarks;
+    let part = |path: &Path, merkle, remarks| {
+        let subject = Subject::new(format!("dir:{}", path.display()), Box::new(merkle));
+        Subject { remarks, partial: true, ..subject }
+    };
+    Ok([part(a, p, m), part(b, q, n)])
 }
 
 fn open_commit(repo: &Path, rev: Option<&str>) -> Result<Subject> {

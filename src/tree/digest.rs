@@ -45,6 +45,20 @@ pub fn digest(tree: &dyn Tree, done: &(dyn Fn() + Sync)) -> io::Result<Digested>
         }
         Ok::<_, io::Error>(object)
     })?;
+    let entries: Vec<&Entry> = entries.iter().collect();
+    Ok(assemble(&entries, &objects))
+}
+
+/// The checksums of a part of `tree`: of `entries`, sorted as [`walk`] sorts them, each with whether
+/// its own checksum is wanted; the others', of directories, are zero.
+///
+/// Fails as [`digest`] does.
+pub fn of_part(tree: &dyn Tree, entries: &[(Entry, bool)]) -> io::Result<Digested> {
+    let objects: Vec<Checksum> = try_map(entries.par_iter(), |(entry, wanted)| match wanted {
+        true => object(tree, entry).map_err(|e| at(&entry.path, e)),
+        false => Ok(Checksum([0; 32])),
+    })?;
+    let entries: Vec<&Entry> = entries.iter().map(|(entry, _)| entry).collect();
     Ok(assemble(&entries, &objects))
 }
 
@@ -53,13 +67,27 @@ pub fn digest(tree: &dyn Tree, done: &(dyn Fn() + Sync)) -> io::Result<Digested>
 ///
 /// Fails where the tree cannot be read, and as [`Met::add`] does; the message names the path.
 pub fn walk(tree: &dyn Tree) -> io::Result<Vec<Entry>> {
-    let missing = || io::Error::new(io::ErrorKind::NotFound, "it went away");
+    match walk_from(tree, Path::new(""))? {
+        entries if entries.is_empty() => Err(gone(Path::new(""))),
+        entries => Ok(entries),
+    }
+}
+
+fn gone(path: &Path) -> io::Error {
+    at(path, io::Error::new(io::ErrorKind::NotFound, "it went away"))
+}
+
+/// As [`walk`], of what is at `start` and below; empty if nothing is.
+pub fn walk_from(tree: &dyn Tree, start: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    let mut todo = vec![PathBuf::new()];
+    let mut todo = vec![start.to_owned()];
     let mut met = Met::default();
     while let Some(path) = todo.pop() {
-        let entry = tree.lookup(&path).and_then(|e| e.ok_or_else(missing));
-        let entry = entry.map_err(|e| at(&path, e))?;
+        let entry = match tree.lookup(&path).map_err(|e| at(&path, e))? {
+            Some(entry) => entry,
+            None if path == start => break,
+            None => return Err(gone(&path)),
+        };
         if entry.kind == Kind::Dir {
             let names = tree.list(&path).map_err(|e| at(&path, e))?;
             let from = todo.len();
@@ -139,7 +167,7 @@ fn object(tree: &dyn Tree, entry: &Entry) -> io::Result<Checksum> {
 type Found = (Vec<(Vec<u8>, Checksum)>, Vec<(Vec<u8>, Checksum, Checksum)>);
 
 /// Dirtrees from the leaves up: walked backwards, a directory comes after all that is in it.
-fn assemble(entries: &[Entry], objects: &[Checksum]) -> Digested {
+fn assemble(entries: &[&Entry], objects: &[Checksum]) -> Digested {
     let mut begun: BTreeMap<&Path, Found> = BTreeMap::new();
     let mut dirs = BTreeMap::new();
     let mut root = Root { dirtree: Checksum([0; 32]), dirmeta: Checksum([0; 32]) };

@@ -1,5 +1,6 @@
 //! The model every part shares: what stands at a path, wherever the tree comes from.
 
+mod difference;
 pub mod digest;
 mod umask;
 
@@ -10,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub use crate::format::time::Time;
+pub use difference::{Change, Difference, Side};
 pub use umask::Umask;
 
 /// What stands at a path. Anything that ostree cannot store is [`Kind::Other`].

@@ -86,7 +86,7 @@ pub(crate) fn run(
             notes.insert(entry.path.clone(), text);
         }
         apply(tree, &entry.path, normal.form);
-        if let (Some(time), Some(node)) = (normal.mtime, tree.0.get_mut(&entry.path)) {
+        if let (Some((_, time)), Some(node)) = (normal.mtime, tree.0.get_mut(&entry.path)) {
             node.mtime = time;
         }
     }
@@ -190,7 +190,7 @@ const LINES: &[(&str, &[&str])] = &[
 
 /// Text that people write, and words: where it is cut, it reads as any other that is shorter. The
 /// pages of the plugins say so.
-const FREE: &[(&str, &str)] = &[("os-release", "")];
+const FREE: &[(&str, &str)] = &[("os-release", ""), ("cacerts", "etc/default/cacerts")];
 
 /// Files of which everything behind the header is for their own reader only, and where that is: the
 /// page says so.
@@ -222,6 +222,7 @@ const PADDED: &[&str] = &["tar", "initramfs"];
 const MARKS: &[(&str, usize)] = &[
     // An archive without members is one.
     ("ar", 9),
+    ("cacerts", 7),
     ("gzip", 3),
     ("jar", 4),
     ("javadoc", 128),

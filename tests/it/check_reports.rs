@@ -126,7 +126,7 @@ fn the_other_forms_parse_and_name_every_path() {
          assert all(len(c) == 1 and c[0].tag == 'failure' for c in cases)\n\
          run, = json.load(open(sarif))['runs']\n\
          ids = {r['id'] for r in run['tool']['driver']['rules']}\n\
-         assert ids == {'fixed/pycache', 'cascade', 'unexplained'}, ids\n\
+         assert ids == {'fixable/pycache', 'consequence/same-objects', 'unexplained'}, ids\n\
          assert all(r['ruleId'] in ids for r in run['results'])\n\
          uri = lambda r: r['locations'][0]['physicalLocation']['artifactLocation']['uri']\n\
          assert rows == [urllib.parse.unquote(uri(r)) for r in run['results']]",

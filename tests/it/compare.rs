@@ -118,7 +118,7 @@ fn two_single_files_are_compared_by_what_they_are() {
         path
     };
     let jars = ["2001-01-02", "2002-01-02"].map(|day| jar(&format!("{day}.jar"), day));
-    says(&jars[0], &jars[1], "by jar");
+    says(&jars[0], &jars[1], "fixable: jar");
     let image = |name: &str, time: &str| {
         let tree = dir.path().join("tree");
         fs::create_dir_all(tree.join("etc")).unwrap();

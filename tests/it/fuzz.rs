@@ -15,6 +15,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("config.rs", &["config", "config-treefile"]),
     ("env.rs", &[]), // one number of the environment
     ("format/ar.rs", &["ar"]),
+    ("format/beam.rs", &["generated"]),
     ("format/catalog.rs", &["catalog"]),
     ("format/compress", &["compress"]),
     ("format/composefs", &[]), // it writes, and reads nothing
@@ -24,7 +25,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("format/facts.rs", &["ld-cache", "icon-cache", "mime-cache"]),
     ("format/fontconfig.rs", &["fontconfig"]),
     ("format/gvariant.rs", &["ostree-commit"]),
-    ("format/gvdb.rs", &["glib-schemas"]),
+    ("format/gvdb.rs", &["glib-schemas", "dconf"]),
     ("format/gzip.rs", &["gzip"]),
     ("format/hwdb.rs", &["hwdb"]),
     ("format/iconcache.rs", &["icon-cache"]),
@@ -42,11 +43,13 @@ const TARGETS: &[(&str, &[&str])] = &[
         "format/ostree.rs",
         &["ostree-commit", "ostree-dirmeta", "ostree-dirtree", "ostree-filez", "ostree-xattrs"],
     ),
+    ("format/pkcs12.rs", &["cacerts"]),
     ("format/pyc", &["pyc"]),
     ("format/rpmdb", &["rpmdb_sqlite", "rpmdb_ndb", "rpmdb_bdb", "rpm-header", "dnf_history"]),
     ("format/selinux.rs", &["selinux"]),
     ("format/tar.rs", &["tar"]),
     ("format/time.rs", &["zip", "image-words"]),
+    ("format/vimspell.rs", &["generated"]),
     ("format/zip", &["zip", "jar"]),
     ("disk/times.rs", &["fix-times"]),
     ("history", &[]), // our own database

@@ -59,4 +59,5 @@ mod sources;
 mod stacker;
 mod tar_made;
 mod tools;
+mod verdict;
 mod xattrs;

@@ -102,7 +102,7 @@ fn one_umask_behind_many_modes_is_one_line_after_the_real_differences() {
         let (code, text) = roots.check(&[]);
         assert_eq!(code, 1);
         let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what}: {text}"));
-        let group = format!("{} paths of another mode, as under another umask", masked.len());
+        let group = format!("{} paths explained by another umask, not fixable", masked.len());
         assert!(at(&group) > at("/usr/share/odd"), "{text}");
         assert!(!text.contains("/usr/bin/t-pkg03 "), "{text}");
         at("1. run `umask 022` before either build: ");

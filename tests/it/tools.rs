@@ -14,6 +14,11 @@ use crate::memtree::Node;
 /// Plugin, the files of its cases (all that end so), the reader and its arguments (`{}` the file).
 const READERS: &[(&str, &str, &[&str])] = &[
     (
+        "cacerts/cases/pkcs12",
+        ".p12",
+        &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"],
+    ),
+    (
         "cacerts/cases/jks",
         "cacerts",
         &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"],
@@ -36,6 +41,7 @@ const READ_ELSEWHERE: &[(&str, Proof)] = &[
     ("build-ids", Proof::Unwritten),
     ("build-traces", Proof::Removed),
     ("catalog", Proof::Unwritten),
+    ("dconf", Proof::Test("tools", "dconf_reads_the_same_from_a_sorted_database")),
     ("depmod", Proof::Test("tools", "modprobe_finds_what_depmod_wrote")),
     (
         "dnf-history",
@@ -43,6 +49,7 @@ const READ_ELSEWHERE: &[(&str, Proof)] = &[
     ),
     ("dnf-state", Proof::Removed),
     ("fontconfig", Proof::Test("tools", "fontconfig_takes_the_clamped_cache_as_valid")),
+    ("generated", Proof::Bed("tests/e2e/newest")),
     ("gio-modules", Proof::Lines),
     ("glib-schemas", Proof::Unwritten),
     ("hwdb", Proof::Test("tools", "systemd_finds_the_same_in_the_hardware_database")),
@@ -122,6 +129,23 @@ fn pwck_accepts_clamped_days() {
     std::fs::write(&passwd, accounts).expect("written");
     let [passwd, shadow] = [&passwd, &shadow].map(|path| path.to_str().expect("UTF-8"));
     run(&["pwck", "-r", "-q", passwd, shadow]);
+}
+
+/// dconf finds every key and every lock where it was.
+#[test]
+fn dconf_reads_the_same_from_a_sorted_database() {
+    let read = |side: &str| {
+        let database = folder("dconf").join("cases/locks").join(side).join("etc/dconf/db/local");
+        let profile = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(&profile, format!("file-db:{}\n", database.display())).expect("written");
+        let profile = format!("DCONF_PROFILE={}", profile.path().display());
+        let ask = |question: &[&str]| run(&[&["env", &profile, "dconf"][..], question].concat());
+        Some((ask(&["dump", "/"])?, ask(&["list", "/org/example/"])?))
+    };
+    if let (Some(before), Some(after)) = (read("in"), read("out")) {
+        assert!(before.0.contains("color='red'"), "{before:?}");
+        assert_eq!(before, after);
+    }
 }
 
 /// The kernel's modules resolve as depmod left them: nothing of its indexes was touched.

@@ -48,7 +48,10 @@ pub(super) fn explain(
             (Some(_), None) => lines.push(format!("{format}: {name}: only in A")),
             (None, _) => lines.push(format!("{format}: {name}: only in B")),
             (Some(p), Some(q)) => {
-                let told = member(p, q, nesting, budget);
+                let told = match budget.mask(name.as_bytes(), &p.content, &q.content) {
+                    Some(masked) if p.content != q.content => vec![masked],
+                    _ => member(p, q, nesting, budget),
+                };
                 lines.extend(told.into_iter().map(|line| format!("{format}: {name}: {line}")));
             }
         }

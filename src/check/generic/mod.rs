@@ -6,13 +6,17 @@ mod elf;
 mod metadata;
 mod rpm;
 mod sqlite;
+mod superblock;
 pub(super) mod text;
 
 use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 pub(super) use metadata::metadata;
 
 use crate::format::compress::{self, Packing, Source};
+use crate::format::secret;
 
 /// Bytes that a compressed file may unpack to for a look inside.
 const UNPACKED_MAX: u64 = 256 << 20;
@@ -22,9 +26,17 @@ pub(super) const NESTING: usize = 4;
 /// Lines said of one difference, about; an archive may have any number of members.
 const LINES_MAX: usize = 200;
 
-/// What looking into one pair of files may still cost.
+/// Whether the content of files that hold secrets is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Secrets {
+    Masked,
+    Shown,
+}
+
+/// What looking into one pair of files may still cost, and what may be shown of them.
 pub(super) struct Budget {
     unpacked: u64,
+    secrets: Secrets,
 }
 
 impl Budget {
@@ -32,6 +44,13 @@ impl Budget {
     fn room(&mut self, size: u64) -> Option<u64> {
         self.unpacked = self.unpacked.checked_sub(size)?;
         Some(size)
+    }
+
+    /// What is said in place of two contents of `path` of which one is a secret.
+    fn mask(&self, path: &[u8], a: &[u8], b: &[u8]) -> Option<String> {
+        let kind = || secret::kind(path, a).or_else(|| secret::kind(path, b));
+        let masked = || Some(secret::masked(kind()?, a, b));
+        if self.secrets == Secrets::Masked { masked() } else { None }
     }
 
     /// Whether nothing more is said after `lines` lines.
@@ -43,19 +62,31 @@ impl Budget {
 /// What differs between two contents: where they begin to, and what that means. One phrase a line, in
 /// a stable order; never empty where they differ.
 pub fn content(a: &[u8], b: &[u8]) -> Vec<String> {
+    content_of(Path::new(""), a, b, Secrets::Masked)
+}
+
+/// As [`content`], of two files at `path`. Of a secret only its length and digest are said.
+pub(super) fn content_of(path: &Path, a: &[u8], b: &[u8], secrets: Secrets) -> Vec<String> {
+    let mut budget = Budget { unpacked: 2 * UNPACKED_MAX, secrets };
+    if let Some(masked) = budget.mask(path.as_os_str().as_bytes(), a, b) {
+        return vec![masked];
+    }
     let mut lines = vec![binary::first(a, b)];
-    let mut budget = Budget { unpacked: 2 * UNPACKED_MAX };
     lines.extend(inside(a, b, NESTING, &mut budget));
     lines
 }
 
 /// The first explainer that understands both sides; the last understands everything.
 fn inside(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Vec<String> {
+    if let Some(masked) = budget.mask(b"", a, b) {
+        return vec![masked];
+    }
     unpacked(a, b, nesting, budget)
         .or_else(|| archive::explain(a, b, nesting, budget))
         .or_else(|| rpm::explain(a, b, nesting, budget))
         .or_else(|| elf::explain(a, b))
         .or_else(|| sqlite::explain(a, b))
+        .or_else(|| superblock::explain(a, b))
         .or_else(|| text::explain(a, b))
         .unwrap_or_else(|| binary::explain(a, b))
 }

@@ -1,6 +1,10 @@
 //! Text, line by line.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
 use foldhash::HashSet;
+use regex::{Captures, Regex};
 use similar::{Algorithm, ChangeTag, DiffOp, capture_diff_slices};
 
 /// Bytes and lines up to which a diff is computed; its cost grows with the product of what differs
@@ -16,12 +20,25 @@ pub(super) fn explain(a: &[u8], b: &[u8]) -> Option<Vec<String>> {
     let (x, y) = (text(a)?, text(b)?);
     let (x, y): (Vec<&str>, Vec<&str>) =
         (x.split_inclusive('\n').collect(), y.split_inclusive('\n').collect());
+    if is_permutation(&x, &y) {
+        return Some(vec!["text: the same lines, in another order".to_owned()]);
+    }
     if !is_small(a, b) {
         let same = x.iter().zip(&y).take_while(|(p, q)| p == q).count();
         let lines = format!("text: {} → {} lines, equal up to line {same}", x.len(), y.len());
         return Some(vec![lines]);
     }
     Some(diff(&x, &y))
+}
+
+/// Whether both sides have the same lines, as often each, but for the order.
+fn is_permutation(x: &[&str], y: &[&str]) -> bool {
+    let sorted = |lines: &[&str]| {
+        let mut lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        lines.sort_unstable();
+        lines
+    };
+    x.len() == y.len() && x != y && sorted(x) == sorted(y)
 }
 
 /// Whether a diff of these is made.
@@ -83,10 +100,36 @@ fn shown(line: &str) -> String {
     out + end
 }
 
-/// Characters with those escaped that a terminal acts on or that a reader does not see.
+/// Hashes of passwords as crypt(5) and GRUB write them, and the old ones of 13 characters in lines of
+/// passwd(5) or shadow(5).
+static HASHES: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let crypt = r"\$(?:1|2[abxy]?|3|5|6|7|g?y|md5|sha1|sm3|argon2[a-z]*)\$";
+    Regex::new(&format!(
+        r"(?P<kept>{crypt})[^: \t]+|(?P<grub>grub\.pbkdf2\.)[0-9A-Za-z.]+|(?P<name>^[^: \t]+:!?)[./0-9A-Za-z]{{13}}:"
+    ))
+    .ok()
+});
+
+/// The same text without the hashes of passwords.
+fn masked(text: &str) -> Cow<'_, str> {
+    match &*HASHES {
+        Some(hashes) if text.contains(['$', ':', '.']) => {
+            hashes.replace_all(text, |found: &Captures<'_>| {
+                let start = ["kept", "grub", "name"].into_iter().find_map(|part| found.name(part));
+                let end = if found.name("name").is_some() { ":" } else { "" };
+                format!("{}(masked){end}", start.map_or("", |part| part.as_str()))
+            })
+        }
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// Characters with those escaped that a terminal acts on or that a reader does not see, and without
+/// hashes of passwords.
 pub(in crate::check) fn visible(chars: impl Iterator<Item = char>) -> String {
-    let mut out = String::with_capacity(chars.size_hint().0);
-    for c in chars {
+    let text: String = chars.collect();
+    let mut out = String::with_capacity(text.len());
+    for c in masked(&text).chars() {
         match c {
             '\t' | ' '..='~' => out.push(c),
             c if c.is_control() || is_bidi(c) => out.extend(c.escape_default()),
@@ -110,6 +153,31 @@ mod tests {
         let lines = explain(b"a\nb\nc\n", b"a\nB\nc\nd").expect("text");
         assert_eq!(lines, ["-b", "+B", "+d (no newline at the end)"]);
         assert_eq!(explain(b"a\x1b[31m\n", b"b\n").expect("text"), ["-a\\u{1b}[31m", "+b"]);
+    }
+
+    #[test]
+    fn the_same_lines_in_another_order_are_said_to_be_that() {
+        let said = |a: &str, b: &str| explain(a.as_bytes(), b.as_bytes()).expect("text");
+        let order = ["text: the same lines, in another order"];
+        assert_eq!(said("a\nb\nc\n", "c\na\nb\n"), order);
+        assert_ne!(said("a\na\nb\n", "b\nb\na\n"), order, "not as often each");
+        let many = |from: i32| {
+            (0..30_000).map(|i| format!("{}\n", (i + from) % 30_000)).collect::<String>()
+        };
+        assert_eq!(said(&many(0), &many(7)), order);
+    }
+
+    #[test]
+    fn hashes_of_passwords_are_masked() {
+        let line = |text: &str| visible(text.chars());
+        assert_eq!(line("root:$6$salt$abc/.:19000:0::::"), "root:$6$(masked):19000:0::::");
+        assert_eq!(line("rootpw --iscrypted $y$j9T$x$y"), "rootpw --iscrypted $y$(masked)");
+        assert_eq!(line("old:!abcdefghijklm:1:2"), "old:!(masked):1:2");
+        assert_eq!(
+            line("password_pbkdf2 a grub.pbkdf2.sha512.10000.AB.CD"),
+            "password_pbkdf2 a grub.pbkdf2.(masked)"
+        );
+        assert_eq!(line("$5 and $HOME$x, a:b:c"), "$5 and $HOME$x, a:b:c");
     }
 
     #[test]

@@ -148,8 +148,7 @@ fn table(cx: &View<'_>, rows: &[(i64, Difference)], paths: bool) -> Markup {
                         @if paths { td.path { (breaking(&difference.path)) } }
                         td { (difference.kind) }
                         td {
-                            (difference.cause)
-                            @if let Some(plugin) = &difference.plugin { " (" (plugin) ")" }
+                            (difference.cause_words())
                         }
                     }
                 }

@@ -97,10 +97,6 @@ fn text_of(run: &Run, count: u64, differences: &[Difference], report: bool) -> S
 
 fn facts(run: &Run) -> Markup {
     let variations = run.variations.replace(',', ", ");
-    let culprit = run.culprit.as_ref().map(|culprit| match culprit.is_empty() {
-        true => "none: two builds under equal conditions differ".to_owned(),
-        false => culprit.replace(',', ", "),
-    });
     let facts: [(&str, Option<String>); 11] = [
         ("Architecture", Some(run.architecture.clone())),
         ("Kind", Some(run.kind.clone())),
@@ -109,7 +105,7 @@ fn facts(run: &Run) -> Markup {
         ("Content of the first build", run.checksum_a.clone()),
         ("Content of the second build", run.checksum_b.clone()),
         ("Varied", (!variations.is_empty()).then_some(variations)),
-        ("Smallest variation that breaks it", culprit),
+        ("What makes them differ", run.bisected()),
         ("Plugins", Some(run.plugins.replace(',', ", ")).filter(|p| !p.is_empty())),
         ("Inputs", Some(run.inputs.clone()).filter(|i| !i.is_empty())),
         ("Made by", Some(format!("reprofix {} on {}", run.version, run.host))),
@@ -149,7 +145,7 @@ fn row(difference: &Difference) -> Markup {
                 }
             }
             td { (difference.kind) }
-            td { (difference.cause) @if let Some(plugin) = &difference.plugin { " (" (plugin) ")" } }
+            td { (difference.cause_words()) }
             td {
                 @if let Some(package) = &difference.package {
                     a href={ "../" (name::PACKAGES.file(package)) } { (package) }

@@ -153,6 +153,14 @@ impl Plugin for Initramfs {
         }
     }
 
+    fn named_after(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("usr/lib/modules/", "initramfs"),
+            ("usr/lib/modules/", "vmlinu"),
+            ("usr/lib/ostree-boot/", "initramfs-"),
+        ]
+    }
+
     fn within(&self, a: &File<'_>, b: &File<'_>, cx: &Context) -> Vec<String> {
         self.explain(a, b, cx)
     }

@@ -3,6 +3,7 @@
 mod family;
 mod page;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +14,8 @@ use crate::format::Malformed;
 use crate::format::rpmdb::diff::diff;
 use crate::format::rpmdb::sqlite;
 use crate::normal::Context;
-use crate::normal::{File, Page, Plugin, Step, Verdict, Want};
-use crate::tree::{Entry, Tree};
+use crate::normal::{Around, Consequence, File, Follows, Page, Plugin, Step, Verdict, Want};
+use crate::tree::{Difference, Entry, Tree};
 
 /// Bytes of a database beyond which a plan is told to keep it: what exceeds the plan's memory for
 /// ordinary files is computed again when it is written.
@@ -56,6 +57,26 @@ impl Plugin for Rpmdb {
         };
         phrases.unwrap_or_else(|e| vec![format!("cannot be compared: {e}")])
     }
+
+    fn followers(&self, open: &[&Difference], around: &Around<'_>) -> Vec<Option<Follows>> {
+        let Some(of) = around.own.first() else { return Vec::new() };
+        open.iter().map(|difference| of_a_package(difference, of, around)).collect()
+    }
+}
+
+/// A file that packages of different versions own follows the database that lists them.
+fn of_a_package(difference: &Difference, of: &Path, around: &Around<'_>) -> Option<Follows> {
+    let side = difference.a.as_ref().or(difference.b.as_ref())?;
+    if role(&side.entry(&difference.path)).is_some() {
+        return None;
+    }
+    let [a, b] = around.owners.map(|owners| owners(&difference.path));
+    let list = |side: &BTreeSet<String>, other: &BTreeSet<String>| {
+        let only: Vec<_> = side.difference(other).cloned().collect();
+        if only.is_empty() { "no package".to_owned() } else { only.join(", ") }
+    };
+    let why = || format!("of {} and {}", list(&a, &b), list(&b, &a));
+    (a != b).then(|| Follows { how: Consequence::Package, of: of.to_owned(), why: why() })
 }
 
 /// The database whose file of packages is `file`, as it is in the tree: the files beside it belong

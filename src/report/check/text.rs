@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{CauseRow, Comparison, ExpectedRow, Metadata, Row, SideRow};
-use crate::check::umask;
+use super::{CauseRow, Comparison, ExpectedRow, Metadata, Row, SideRow, SubjectRow};
+use crate::check::{Change, umask};
 use crate::report::fix::bytes;
 use crate::report::next;
 use crate::text::shorten;
@@ -14,11 +14,7 @@ impl Comparison {
     pub fn human(&self, limit: usize) -> String {
         let mut out = String::new();
         for (name, side) in [("A", &self.a), ("B", &self.b)] {
-            let _ = writeln!(
-                out,
-                "{name} {}\n  content checksum {}",
-                side.subject, side.content_checksum
-            );
+            let _ = write!(out, "{name} {}\n{}", side.subject, side.checksum_line());
         }
         for (title, rows) in self.groups() {
             if title == Title::Umask && limit != usize::MAX {
@@ -27,6 +23,13 @@ impl Comparison {
                 continue;
             }
             let _ = writeln!(out, "\n{} {title}", paths(rows.len()));
+            if title == Title::Unexplained && limit < usize::MAX && self.all_of_owner() {
+                for line in self.owners() {
+                    let _ = writeln!(out, "  {line}");
+                }
+                out.push_str("  (--limit 0 lists them)\n");
+                continue;
+            }
             for row in rows.iter().take(limit) {
                 row.write(&mut out);
             }
@@ -75,23 +78,68 @@ impl Comparison {
             }
             (false, true) => format!("same content; {counted} keys of commit metadata differ"),
             (false, false) => {
-                let c = &self.counts;
-                format!(
-                    "{} {}: {} fixed by `reprofix fix`, {} known, {} following others, {} unexplained{}",
-                    paths(c.paths),
-                    if c.paths == 1 { "differs" } else { "differ" },
-                    c.fixed,
-                    c.known,
-                    c.cascade,
-                    c.unexplained,
-                    if c.expected > 0 {
-                        format!(", {} expected", c.expected)
-                    } else {
-                        String::new()
+                let verb = if self.counts.paths == 1 { "differs" } else { "differ" };
+                let causes = self.causes().join("; ");
+                let total = paths(self.counts.paths);
+                let owner = match (self.of_owner().count(), self.counts.unexplained) {
+                    (0 | 1, _) => String::new(),
+                    (n, all) if n == all => {
+                        format!(" (all {n} differ in owner only: {})", self.owners().join(", "))
                     }
-                )
+                    (n, _) => format!(" ({n} of them in owner only)"),
+                };
+                format!("{total} {verb}: {causes}{owner}")
             }
         }
+    }
+
+    /// How many paths there are of each cause that there is, in the words of the glossary.
+    pub fn causes(&self) -> Vec<String> {
+        let c = &self.counts;
+        let them = if c.paths == 1 { "it".to_owned() } else { format!("{} of them", c.fixed) };
+        let all = [
+            (c.fixed, format!("`reprofix fix` would make {them} equal")),
+            (c.known, format!("{} explained, not fixable", c.known)),
+            (c.cascade, format!("{} consequence of others", c.cascade)),
+            (c.expected, format!("{} expected", c.expected)),
+            (c.unexplained, format!("{} unexplained", c.unexplained)),
+        ];
+        all.into_iter().filter(|(n, _)| *n > 0).map(|(_, said)| said).collect()
+    }
+
+    /// Paths that nothing explains and that differ in nothing but their owner.
+    fn of_owner(&self) -> impl Iterator<Item = &Row> {
+        self.differences
+            .iter()
+            .filter(|row| Title::of(row) == Title::Unexplained && row.changes == [Change::Owner])
+    }
+
+    /// Whether there are several of these, and nothing else is unexplained.
+    fn all_of_owner(&self) -> bool {
+        let count = self.of_owner().count();
+        count > 1 && count == self.counts.unexplained
+    }
+
+    /// Which owners differ, and at how many paths.
+    fn owners(&self) -> Vec<String> {
+        let mut counts: BTreeMap<[(u32, u32); 2], usize> = BTreeMap::new();
+        for row in self.of_owner() {
+            if let (Some(a), Some(b)) = (&row.a, &row.b) {
+                *counts.entry([(a.uid, a.gid), (b.uid, b.gid)]).or_default() += 1;
+            }
+        }
+        let line = |([(u, g), (v, h)], n): (&[(u32, u32); 2], &usize)| {
+            format!("uid:gid {u}:{g} → {v}:{h} at {}", paths(*n))
+        };
+        counts.iter().map(line).collect()
+    }
+}
+
+impl SubjectRow {
+    /// A line with its content checksum, if that is known.
+    pub(in crate::report) fn checksum_line(&self) -> String {
+        let sum = self.content_checksum.as_ref();
+        sum.map(|sum| format!("  content checksum {sum}\n")).unwrap_or_default()
     }
 }
 
@@ -135,21 +183,21 @@ impl Title {
     pub(in crate::report) fn word(&self) -> String {
         match self {
             Title::Expected => "expected".to_owned(),
-            Title::Fixed(plugins) => format!("fixed by {plugins}"),
-            Title::Cascade => "follows another".to_owned(),
-            Title::Known(plugin) => format!("known to {plugin}"),
+            Title::Fixed(plugins) => format!("fixable: {plugins}"),
+            Title::Cascade => "consequence".to_owned(),
+            Title::Known(plugin) => format!("explained, not fixable: {plugin}"),
             Title::Unexplained => "unexplained".to_owned(),
-            Title::Umask => "another umask".to_owned(),
+            Title::Umask => "explained, not fixable: another umask".to_owned(),
         }
     }
 
-    /// The kind of cause, as in JSON.
+    /// The kind of cause in one word, for names and classes.
     pub(in crate::report) fn kind(&self) -> &'static str {
         match self {
             Title::Expected => "expected",
-            Title::Fixed(_) => "fixed",
-            Title::Cascade => "cascade",
-            Title::Known(_) | Title::Umask => "known",
+            Title::Fixed(_) => "fixable",
+            Title::Cascade => "consequence",
+            Title::Known(_) | Title::Umask => "explained",
             Title::Unexplained => "unexplained",
         }
     }
@@ -160,12 +208,12 @@ impl std::fmt::Display for Title {
         match self {
             Title::Expected => f.write_str("expected by the expectations file"),
             Title::Fixed(plugins) => {
-                write!(f, "explained by {plugins}: `reprofix fix` makes them equal")
+                write!(f, "fixable: {plugins} (`reprofix fix` would make both sides equal)")
             }
-            Title::Cascade => f.write_str("following another path"),
-            Title::Known(plugin) => write!(f, "known to {plugin}, which cannot make them equal"),
+            Title::Cascade => f.write_str("consequence of another path"),
+            Title::Known(plugin) => write!(f, "explained by {plugin}, not fixable"),
             Title::Unexplained => f.write_str("unexplained"),
-            Title::Umask => f.write_str("of another mode, as under another umask"),
+            Title::Umask => f.write_str("explained by another umask, not fixable: of another mode"),
         }
     }
 }
@@ -209,7 +257,9 @@ impl Row {
         let expected = |e: &ExpectedRow| format!("expected until {}: {}", e.expires, e.reason);
         let mut lines: Vec<String> = self.expected.iter().map(expected).collect();
         match &self.cause {
-            CauseRow::Cascade { of } => lines.push(format!("as /{of}")),
+            CauseRow::Cascade { of, how } => {
+                lines.push(format!("consequence of /{of}: {}", how.words()));
+            }
             CauseRow::Known { lines: said, .. } => lines.extend_from_slice(said),
             CauseRow::Fixed { .. } | CauseRow::Unexplained => {}
         }

@@ -21,6 +21,8 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// Paths of each cause in the part for browsers without JavaScript.
 const PLAIN: usize = 20;
+/// Packages under one heading of their comparison, at most.
+const PACKAGES: usize = 500;
 
 /// The page of `report`, complete. The same report gives the same bytes.
 pub fn page(report: &Comparison) -> String {
@@ -37,6 +39,7 @@ pub fn page(report: &Comparison) -> String {
         ("verdict", escape(&report.verdict())),
         ("next", next(report)),
         ("plain", escape(&report.human(PLAIN))),
+        ("packages", packages(report)),
         ("metadata", metadata(report)),
         ("warnings", warnings(report)),
         // In a script element only `<` can end the text.
@@ -85,11 +88,10 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 fn subject(row: &SubjectRow) -> String {
-    format!(
-        "{} <span class=\"sum\">content checksum <code>{}</code></span>",
-        escape(&row.subject),
-        escape(&row.content_checksum)
-    )
+    let checksum = row.content_checksum.as_ref().map(|sum| {
+        format!(" <span class=\"sum\">content checksum <code>{}</code></span>", escape(sum))
+    });
+    escape(&row.subject) + &checksum.unwrap_or_default()
 }
 
 fn next(report: &Comparison) -> String {
@@ -99,6 +101,20 @@ fn next(report: &Comparison) -> String {
     }
     let items: String = actions.iter().map(|a| format!("<li>{}</li>", escape(a))).collect();
     format!("<h2>Next</h2>\n<ol class=\"next\">{items}</ol>")
+}
+
+/// What the package databases differ in, as the text has it.
+fn packages(report: &Comparison) -> String {
+    let Some(found) = &report.packages else { return String::new() };
+    let mut body = String::new();
+    found.body(&mut body, PACKAGES);
+    format!(
+        "<section aria-labelledby=\"packages\"><h2 id=\"packages\">Packages ({} and {})</h2>\n\
+         <pre class=\"packages\" tabindex=\"0\">{}</pre></section>",
+        escape(&found.a),
+        escape(&found.b),
+        escape(&body)
+    )
 }
 
 fn metadata(report: &Comparison) -> String {
@@ -158,6 +174,8 @@ struct RowData<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     of: Option<&'r str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    how: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     lines: &'r [String],
     details: &'r [String],
@@ -212,7 +230,11 @@ impl<'r> RowData<'r> {
             changes: &row.changes,
             cause: titles.iter().position(|t| *t == title).unwrap_or_default(),
             of: match &row.cause {
-                CauseRow::Cascade { of } => Some(of),
+                CauseRow::Cascade { of, .. } => Some(of),
+                _ => None,
+            },
+            how: match &row.cause {
+                CauseRow::Cascade { how, .. } => Some(how.words()),
                 _ => None,
             },
             reason: row.expected.as_ref().map(expected),

@@ -216,7 +216,7 @@
     if (row.of !== undefined) {
       const jump = el("button", { type: "button" }, "/" + row.of);
       jump.addEventListener("click", () => { clear(); choose(nodes.get(row.of)); });
-      parts.push(el("p", {}, "The same two objects differ at ", jump));
+      parts.push(el("p", {}, "Consequence of ", jump, `: ${row.how}.`));
     }
     const said = [...(row.reason ? [row.reason] : []), ...row.lines, ...row.details];
     if (said.length) {
@@ -251,12 +251,13 @@
     const seen = row.look;
     if (seen === undefined || seen === null) {
       return row.changes.some((c) => ["content", "only-a", "only-b"].includes(c)) && data.omitted
-        ? [el("p", { class: "sum" }, "The contents are not in this page, which would grow too large.")]
+        ? [el("p", { class: "sum" }, row.of === undefined ? "The contents are not in this page, which would grow too large." : "The contents are shown where the cause is.")]
         : [];
     }
-    const text = seen.rows.kind === "text";
+    const secret = seen.rows.kind === "secret";
+    const text = secret || seen.rows.kind === "text";
     const within = seen.within.map((w) => `inside ${w}`).join(", ");
-    const title = `${text ? "Lines" : "Bytes"} side by side${within ? ", " + within : ""}`;
+    const title = secret ? "A secret: its length and digest" : `${text ? "Lines" : "Bytes"} side by side${within ? ", " + within : ""}`;
     const wide = text ? 4 : 6;
     const head = text
       ? [["A", 2], ["B", 2]]

@@ -17,8 +17,9 @@ EPOCH = 1_700_000_000
 class Pair:
     """`source(which, folder)` gives the arguments of `compose` that say what to install."""
 
-    def __init__(self, work, tree, source, reprofix=None, versions=None):
+    def __init__(self, work, tree, source, reprofix=None, versions=None, record=True):
         self.work, self.tree, self.source, self.reprofix = work, tree, source, reprofix
+        self.record = record
         self.versions = versions or {"a": VERSION, "b": VERSION}
         self.ref = commit.ref(treefile.load(tree))
 
@@ -76,7 +77,7 @@ class Pair:
         if done.returncode != 0:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
             raise SystemExit(f"compose {which} failed ({log}):\n{tail}")
-        if self.reprofix:
+        if self.reprofix and self.record:
             run(self.reprofix, "record", "--workdir", folder)
 
     def differences(self):

@@ -1,0 +1,131 @@
+//! Differences that follow from another one.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::tree::{Change, Difference, Side, Tree};
+
+/// The packages that own a path, as NEVRA.
+pub type Owners<'a> = dyn Fn(&Path) -> BTreeSet<String> + Sync + 'a;
+
+/// What else differs between two builds, for [`Plugin::followers`](super::Plugin::followers).
+pub struct Around<'a> {
+    /// The plugin's own files that differ and that `fix` does not make equal, sorted.
+    pub own: &'a [PathBuf],
+    /// Every path whose content differs.
+    pub contents: &'a BTreeSet<PathBuf>,
+    /// The trees of both builds.
+    pub trees: [&'a dyn Tree; 2],
+    /// Who owns a path in each build.
+    pub owners: [&'a Owners<'a>; 2],
+}
+
+impl Around<'_> {
+    /// Where a link that differs leads, if that differs in content too and the link in nothing but
+    /// its name or target.
+    pub fn target(&self, difference: &Difference) -> Option<PathBuf> {
+        let named = |change: &Change| {
+            matches!(change, Change::OnlyA | Change::OnlyB | Change::Target | Change::Content)
+        };
+        let leads = |side: &Option<Side>| {
+            let of = below_root(&difference.path, side.as_ref()?.target.as_deref()?)?;
+            self.contents.contains(&of).then_some(of)
+        };
+        let same = difference.changes.iter().all(named);
+        same.then(|| leads(&difference.a).or_else(|| leads(&difference.b))).flatten()
+    }
+}
+
+/// How one difference follows from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consequence {
+    /// The very same two objects differ at both paths.
+    SameObjects,
+    /// The path's name holds a checksum of the other.
+    Checksum,
+    /// The path's package has another version, as the package database has it.
+    Package,
+    /// The path's owner has another number, as the account file has it.
+    Account,
+    /// The path's name is the build-id of the other.
+    BuildId,
+}
+
+impl Consequence {
+    /// Its name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Consequence::SameObjects => "same-objects",
+            Consequence::Checksum => "checksum",
+            Consequence::Package => "package",
+            Consequence::Account => "account",
+            Consequence::BuildId => "build-id",
+        }
+    }
+
+    /// What it is, without the other path.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Consequence::SameObjects => "consequence: the same two objects differ at another path",
+            Consequence::Checksum => "consequence: the name holds a checksum of another file",
+            Consequence::Package => "consequence: the file's package has another version",
+            Consequence::Account => "consequence: the owner's account has another number",
+            Consequence::BuildId => "consequence: the name is the build-id of another file",
+        }
+    }
+
+    /// The words in reports.
+    pub fn words(self) -> &'static str {
+        match self {
+            Consequence::SameObjects => "the same two objects differ there",
+            Consequence::Checksum => "this name holds a checksum of that file",
+            Consequence::Package => "its package has another version there",
+            Consequence::Account => "its owner has another number there",
+            Consequence::BuildId => "this name is the build-id of that file",
+        }
+    }
+}
+
+/// The difference that another one follows from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follows {
+    /// Its path.
+    pub of: PathBuf,
+    /// In which way.
+    pub how: Consequence,
+    /// Why, as a lower-case phrase.
+    pub why: String,
+}
+
+/// Where a link leads by its text alone; `None` if that is above the root.
+fn below_root(link: &Path, target: &Path) -> Option<PathBuf> {
+    let mut at = match target.is_absolute() {
+        true => PathBuf::new(),
+        false => link.parent()?.to_owned(),
+    };
+    for part in target.components() {
+        match part {
+            Component::Normal(name) => at.push(name),
+            Component::ParentDir if !at.pop() => return None,
+            _ => {}
+        }
+    }
+    Some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_where_their_text_says() {
+        let leads = |link: &str, target: &str| below_root(Path::new(link), Path::new(target));
+        let build_id = "usr/lib/.build-id/ab/cd";
+        assert_eq!(leads(build_id, "../../../bin/x"), Some("usr/bin/x".into()));
+        assert_eq!(leads(build_id, "/usr/bin/x"), Some("usr/bin/x".into()));
+        assert_eq!(leads("a", "../../x"), None);
+    }
+}
