@@ -108,7 +108,7 @@ pub struct InForce {
 impl InForce {
     /// What plugins are told.
     pub fn context(&self) -> Context {
-        let mut cx = Context::new(self.epoch.0);
+        let mut cx = Context::new(self.epoch.0).with_plugins(&self.chain());
         cx.options = self.options.iter().map(|(k, (v, _))| (k.clone(), v.clone())).collect();
         match globs(&self.keep) {
             Ok(Some(keep)) => cx.keeping(keep),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::Plugin;
 use super::globs::Globs;
 use crate::disk;
 use crate::env::SourceDateEpoch;
@@ -26,6 +27,8 @@ pub struct Context {
     scratch: Option<PathBuf>,
     /// What is installed in the tree, where a plugin in force asks for that.
     pub packages: Option<Arc<Packages>>,
+    /// Names of the plugins in force, for files inside files; `None` for those on by default.
+    in_force: Option<Arc<[&'static str]>>,
     /// What dear work took; clones share it.
     pub spent: Spent,
 }
@@ -58,7 +61,19 @@ impl Context {
     /// A context with no option set.
     pub fn new(epoch: SourceDateEpoch) -> Self {
         let (options, spent) = (BTreeMap::new(), Spent::default());
-        Context { epoch, options, keep: None, scratch: None, packages: None, spent }
+        let (keep, scratch, packages, in_force) = (None, None, None, None);
+        Context { epoch, options, keep, scratch, packages, in_force, spent }
+    }
+
+    /// The same run with these plugins in force.
+    pub(crate) fn with_plugins(mut self, plugins: &[&'static dyn Plugin]) -> Self {
+        self.in_force = Some(plugins.iter().map(|p| p.page().name).collect());
+        self
+    }
+
+    /// Whether a plugin is in force: as chosen, or as its page says where nothing was chosen.
+    pub fn runs(&self, page: &'static super::Page) -> bool {
+        self.in_force.as_ref().map_or(page.default, |names| names.contains(&page.name))
     }
 
     /// The same run, in which nothing that `keep` matches may change.

@@ -84,8 +84,8 @@ where
             && is_content(&archives, spool, content())?;
         segments.push(SegmentPlan { archives, keeps });
     }
-    let after = segments.iter().flat_map(|s| &s.archives).map(|a| &a.entries[..]);
-    plan::same_tree(before.iter().map(Vec::as_slice), after)?;
+    let after = segments.iter().flat_map(|s| &s.archives).map(|a| &a.entries);
+    plan::same_tree(&before, after)?;
     let input = Mutex::new(input);
     let writing = Writing { image, segments, input: &input, spool, jobs };
     if rules.always_repack || writing.keeps_members() {
