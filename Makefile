@@ -2,7 +2,9 @@
 # make test      cargo's tests, the scripts' lint, the quick bed
 # make bed       two real composes of 239 packages
 # make initramfs boot images of dracut and initramfs-tools, fixed and booted (FULL=1: all of them)
+# make newest    the generators of Debian 13 and sid, each run twice; writes docs/newest.md
 # make demo-nightly  ten simulated nights of three streams, and all that can go wrong in one
+# make recipes  every block of docs/flows.md, run as printed: rpm-ostree emulated, all else real
 # make rebuilderd    rebuilderd for real: a daemon and two workers on loopback
 # make bench     how fast fix and check are, as ratios
 # make static    the program, static, so that it runs inside a target root too: hooks/reprofix-static
@@ -32,7 +34,7 @@ begins = $(shell awk 'FNR == 1 { if (/^\043!.*$(1)/) print FILENAME; nextfile }'
 SHELL_SCRIPTS := $(call begins,(ba)?sh$$)
 PYTHON_SCRIPTS := $(call begins,python3$$) $(wildcard tests/e2e/bed/*.py)
 
-.PHONY: all build demo test bed initramfs nightly demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
+.PHONY: all build demo test recipes bed initramfs nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
 
 all: build
 
@@ -79,8 +81,17 @@ nightly: deps build
 	$(AS_ROOT) tests/e2e/nightly
 	$(AS_ROOT) tests/e2e/flows
 
+# The newest generators, of Debian 13 and of sid, into docs/newest.md.
+newest: deps build
+	$(AS_ROOT) tests/e2e/newest --all --write
+	$(AS_ROOT) tests/e2e/newest --all --write --suite sid
+
 demo-nightly: deps build
 	$(AS_ROOT) tests/e2e/nightly --demo
+
+recipes: deps build
+	$(MAKE) static PROFILE=dev
+	$(AS_ROOT) tests/e2e/recipes
 
 # A daemon and its workers on loopback. The first time it builds them, in about six minutes.
 rebuilderd: deps build

@@ -2,7 +2,7 @@
 //! comes out in normal form stays as it is.
 //!
 //! One program, so that it is built once: REPROFIX_FUZZ names the target, a plugin or a row of
-//! [`PARSERS`] or [`documents::DOCUMENTS`]. `fuzz/all` runs them all, from seeds that are the files of
+//! [`PARSERS`] or [`documents::DOCUMENTS`]. The paths of a plugin are in `tests/plugins/NAME/fuzz`. `fuzz/all` runs them all, from seeds that are the files of
 //! the tests. What writes databases has targets of its own. `tests/it/fuzz.rs` holds which module is
 //! tried by which target.
 #![no_main]
@@ -17,15 +17,16 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use reprofix::check;
-use reprofix::normal::{Chain, Context, Form, nothing_shipped};
+use reprofix::normal::{Chain, Context, Form};
 use reprofix::env::SourceDateEpoch;
 use reprofix::format::{self, ostree};
 use reprofix::image::opm::pogreb;
-use reprofix::normal::{File, Plugin, Want};
+use reprofix::normal::{File, Plugin};
 use reprofix::plugins;
-use reprofix::source::oci::tar;
+use reprofix::format::tar;
 use reprofix::image::stacker::{filesystem as stacker_filesystem, metadata as stacker};
 use reprofix::tree::{Entry, Kind, Time, Tree};
+use reprofix::vouchers::Vouchers;
 
 /// A target: its name, and what it tries on any bytes.
 type Row = (&'static str, fn(&[u8]));
@@ -43,6 +44,12 @@ const PARSERS: &[Row] = &[
     ("oci-tar", oci_tar),
     ("opm-documents", |bytes| drop(reprofix::image::opm::document::documents(bytes, |_| Ok(())))),
     ("opm-pogreb", opm_pogreb),
+    ("sums", |bytes| {
+        format::sums::Sums::parse(bytes, b"SHA256SUMS");
+        let lines = format::record::lines(bytes).count();
+        let fewer = format::record::without(bytes, &mut |path| path.ends_with(b"c"));
+        assert!(fewer.is_none_or(|fewer| format::record::lines(&fewer).count() < lines));
+    }),
     ("ostree-commit", |bytes| {
         let _ = ostree::Root::parse_commit(bytes);
         let commit = format::gvariant::Value::new("(a{sv}aya(say)sstayay)", bytes);
@@ -67,6 +74,7 @@ const PARSERS: &[Row] = &[
             assert_eq!(&attrs.encode_dirmeta()[12..], bytes, "one list of xattrs, one encoding");
         }
     }),
+    ("pe", |bytes| drop(format::pe::read(&mut io::Cursor::new(bytes)))),
     ("pyc", pyc),
     ("rpm-header", |bytes| {
         let _ = format::rpmdb::header::clamp_needed(bytes, 1);
@@ -77,50 +85,6 @@ const PARSERS: &[Row] = &[
         let _ = stacker_filesystem::differences(&mut &bytes[..], &mut &other(bytes)[..]);
     }),
     ("stacker-metadata", |bytes| drop(serde_json::from_slice::<stacker::Metadata>(bytes))),
-];
-
-/// Paths that plugins know files by, one each that a plugin treats in a way of its own.
-const PATHS: &[&str] = &[
-    "boot/efi/EFI/Linux/a.efi",
-    "boot/initramfs-6.1.img",
-    "etc/adjtime",
-    "boot/grub/grubenv",
-    "etc/pki/ca-trust/extracted/java/cacerts",
-    "etc/xml/catalog",
-    "etc/shadow",
-    "etc/passwd",
-    "etc/authselect/system-auth",
-    "etc/dconf/db/local",
-    "etc/ld.so.cache",
-    "etc/selinux/targeted/policy/policy.33",
-    "etc/selinux/targeted/contexts/files/file_contexts.bin",
-    "usr/lib/a.a",
-    "usr/lib/modules/6.1/initramfs.img",
-    "usr/lib/modules/6.1/kernel/a.ko",
-    "usr/lib/modules/6.1/modules.dep.bin",
-    "usr/lib/os-release",
-    "usr/lib/udev/hwdb.bin",
-    "usr/lib/locale/locale-archive",
-    "usr/lib/fontconfig/cache/75d98bea477188925933925fb13bc343-le64.cache-8",
-    "usr/lib/gio/modules/giomodule.cache",
-    "usr/lib/sysimage/libdnf5/transaction_history.sqlite",
-    "usr/share/a.gz",
-    "usr/share/a.html",
-    "usr/share/a.jar",
-    "usr/share/a.tar",
-    "usr/share/a.whl",
-    "usr/share/a.beam",
-    "usr/share/a.zip",
-    "usr/share/vim/spell/a.spl",
-    "usr/share/glib-2.0/schemas/gschemas.compiled",
-    "usr/share/icons/hicolor/icon-theme.cache",
-    "usr/share/mime/mime.cache",
-    "usr/share/rpm/Packages",
-    "usr/share/rpm/Packages.db",
-    "usr/share/rpm/rpmdb.sqlite",
-    "usr/share/rpm-ostree/treefile.json",
-    "var/lib/systemd/catalog/database",
-    "var/lib/dnf/history.sqlite",
 ];
 
 fuzz_target!(|bytes: &[u8]| {
@@ -137,7 +101,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 enum Target {
     Parser(fn(&[u8])),
-    Plugin(&'static dyn Plugin, Vec<&'static Path>),
+    Plugin(&'static dyn Plugin, Vec<PathBuf>),
 }
 
 fn rows() -> impl Iterator<Item = &'static Row> {
@@ -151,10 +115,10 @@ impl Target {
             return Target::Parser(*parse);
         }
         let plugin = plugins::find(&name).unwrap_or_else(|| panic!("no target {name}"));
-        let wanted = |path: &&Path| plugin.wants(&entry(path, 100), &context()) != Want::No;
-        let paths: Vec<_> = PATHS.iter().map(Path::new).filter(wanted).collect();
-        assert!(!paths.is_empty(), "{name} wants the bytes of no path in PATHS");
-        Target::Plugin(plugin, paths)
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/plugins").join(&name);
+        let paths = std::fs::read_to_string(file.join("fuzz"));
+        let paths = paths.unwrap_or_else(|_| panic!("{name} wants the bytes of no path"));
+        Target::Plugin(plugin, paths.lines().map(PathBuf::from).collect())
     }
 }
 
@@ -200,7 +164,7 @@ fn entry(path: &Path, size: u64) -> Entry {
 /// One plugin on one file: twice is once, and an explanation of whatever is there does not panic.
 fn judge(plugin: &'static dyn Plugin, path: &Path, bytes: &[u8]) {
     let cx = context();
-    let chain = Chain { plugins: &[plugin], cx: &cx, shipped: &nothing_shipped };
+    let chain = Chain { plugins: &[plugin], cx: &cx, vouchers: &Vouchers::nobody() };
     let form = |bytes: &[u8]| {
         let entry = entry(path, bytes.len() as u64);
         chain.normal_form(&One(path, bytes), &entry).expect("a tree in memory reads").form

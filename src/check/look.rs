@@ -106,7 +106,7 @@ fn of_path(path: &Path, a: Option<&[u8]>, b: Option<&[u8]>) -> Look {
     let is_secret = |side: Option<&[u8]>| side.is_some_and(|c| secret::kind(name, c).is_some());
     let look = both(a, b);
     let inner = |side: Option<&[u8]>| {
-        let unwrapped = side.and_then(|bytes| generic::unwrap(bytes)).map(|(_, inner)| inner);
+        let unwrapped = side.and_then(generic::unwrap).map(|(_, inner)| inner);
         is_secret(unwrapped.as_deref())
     };
     if ![a, b].into_iter().any(|side| is_secret(side) || inner(side)) {

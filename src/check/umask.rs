@@ -14,7 +14,8 @@ pub(crate) fn recognise(all: &mut [Explained], packaged: &dyn Fn(&Path) -> Optio
     let modes = |explained: &Explained| {
         let difference = &explained.difference;
         let (a, b) = (difference.a.as_ref()?, difference.b.as_ref()?);
-        difference.changes.contains(&Change::Mode).then_some((a.attrs.mode, b.attrs.mode))
+        let of_one_kind = a.kind() == b.kind() && difference.changes.contains(&Change::Mode);
+        of_one_kind.then_some((a.attrs.mode, b.attrs.mode))
     };
     let Some(mask) = Umask::behind(all.iter().filter_map(modes)) else { return };
     for explained in all {

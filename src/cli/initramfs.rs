@@ -9,7 +9,10 @@ use super::{Choice, Outcome};
 use crate::env::SourceDateEpoch;
 use crate::format::initramfs::Error;
 use crate::normal::Context;
-use crate::plugins::initramfs::{self, diff, list, unpack, unpacked};
+use crate::plugins::initramfs::{
+    self, boot_image, diff, explain_sections, list, same, unpack, unpacked,
+};
+use crate::tree::Seekable;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -19,7 +22,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List the archives and entries of images.
+    /// List the archives and entries of images; of a unified kernel image, those of its initramfs.
     Ls {
         /// The images.
         #[arg(required = true)]
@@ -29,7 +32,8 @@ enum Command {
         #[arg(long)]
         unpacked: bool,
     },
-    /// Compare two images entry by entry; exit 1 if they differ.
+    /// Compare two images entry by entry, two unified kernel images section by section; exit 1 if
+    /// they differ.
     Diff {
         /// The first image.
         first: PathBuf,
@@ -59,8 +63,8 @@ impl Args {
     }
 }
 
-fn open(file: &Path) -> Result<File> {
-    File::open(file).with_context(|| format!("reading {}", file.display()))
+fn open(file: &Path) -> Result<Box<dyn Seekable>> {
+    Ok(Box::new(File::open(file).with_context(|| format!("reading {}", file.display()))?))
 }
 
 /// Times are shown as they are, so no epoch is asked for.
@@ -70,7 +74,8 @@ fn context() -> Context {
 
 fn ls(file: &Path, as_unpacked: bool) -> Result<Outcome> {
     let what = || format!("reading {} as an initramfs", file.display());
-    let found = unpack(&mut open(file)?, &context()).with_context(what)?;
+    let mut image = boot_image(open(file)?).with_context(what)?;
+    let found = unpack(&mut image, &context()).with_context(what)?;
     super::print(&match as_unpacked {
         true => unpacked(&found.image).map_err(Error::from).with_context(what)?,
         false => list(&found.image, &found.spool).with_context(what)?,
@@ -79,8 +84,18 @@ fn ls(file: &Path, as_unpacked: bool) -> Result<Outcome> {
 }
 
 fn compare(first: &Path, second: &Path) -> Result<Outcome> {
-    let differences = diff(&mut open(first)?, &mut open(second)?, &context())
-        .with_context(|| format!("comparing {} and {}", first.display(), second.display()))?;
+    let what = || format!("comparing {} and {}", first.display(), second.display());
+    let (mut a, mut b) = (open(first)?, open(second)?);
+    let sections = match same(&mut a, &mut b).with_context(what)? {
+        true => Some(Vec::new()),
+        false => explain_sections(&mut *a, &mut *b, &context()).with_context(what)?,
+    };
+    if let Some(lines) = sections {
+        lines.iter().try_for_each(|line| super::print(&format!("{line}\n")))?;
+        return Ok(if lines.is_empty() { Outcome::Same } else { Outcome::Finding });
+    }
+    let (mut a, mut b) = (boot_image(a).with_context(what)?, boot_image(b).with_context(what)?);
+    let differences = diff(&mut *a, &mut *b, &context()).with_context(what)?;
     for difference in &differences {
         super::print(&format!("{difference}\n"))?;
     }

@@ -197,6 +197,14 @@ struct Choice {
     /// Leave what this glob matches as it is, paths below the root (may be repeated).
     #[arg(long, value_name = "GLOB")]
     keep: Vec<String>,
+    /// Leave the bytes of what this glob matches as they are: something that `reprofix explain
+    /// vouchers` does not list vouches for them (may be repeated).
+    #[arg(long, value_name = "GLOB")]
+    vouched: Vec<String>,
+    /// Change what this glob matches whoever vouches for it, and say what does not verify any more
+    /// (may be repeated).
+    #[arg(long, value_name = "GLOB")]
+    overrule: Vec<String>,
     /// Set a plugin's option (may be repeated).
     #[arg(long, value_name = "PLUGIN.OPTION=VALUE")]
     set: Vec<String>,
@@ -213,6 +221,8 @@ impl Choice {
             with: self.with.clone(),
             skip: self.skip.clone(),
             keep: self.keep.clone(),
+            vouched: self.vouched.clone(),
+            overrule: self.overrule.clone(),
             set: self.set.clone(),
             config: self.config.clone(),
         }

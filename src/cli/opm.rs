@@ -42,6 +42,9 @@ struct Fix {
     /// The cache's directory in the image. Default: the image's --cache-dir, then /tmp/cache.
     #[arg(long, value_name = "DIR")]
     cache: Option<String>,
+    /// Take the cache out, and --cache-dir out of the command: opm makes one at every start.
+    #[arg(long)]
+    drop_cache: bool,
     #[command(flatten)]
     epoch: Epoch,
     #[command(flatten)]
@@ -86,7 +89,7 @@ impl Fix {
         };
         let subject = Subject::open(&self.subject, self.platform.as_deref())?;
         let (configs, cache) = (self.configs.as_deref(), self.cache.as_deref());
-        self.output.emit(&fix(&subject, &self.out, options, configs, cache)?)
+        self.output.emit(&fix(&subject, &self.out, options, configs, cache, self.drop_cache)?)
     }
 }
 

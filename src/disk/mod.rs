@@ -37,4 +37,4 @@ pub(crate) use root::is_absent;
 pub use root::{Folder, Root};
 pub use times::{note_times, put_times_back};
 pub use unit::{Member, replace_unit};
-pub use xattr::read_xattrs;
+pub use xattr::{BOUND_TO_CONTENT, read_xattrs};

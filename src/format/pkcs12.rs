@@ -151,7 +151,9 @@ impl Keystore<'_> {
 /// As [`parse`].
 pub fn facts(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let keystore = parse(bytes)?;
-    facts.text("protection", "salted at random", keystore.salted.unwrap_or("nothing"));
+    if let Some(salted) = keystore.salted {
+        facts.opaque("salted at random", salted, bytes);
+    }
     for bag in keystore.lists.iter().flat_map(|(_, bags)| bags) {
         let kind = if bag.certificate { "certificates" } else { "keys" };
         facts.opaque(kind, bag.name.as_deref().unwrap_or("(without a name)"), bag.bytes);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::unpack::{GLOBAL_HEADER, Model, Node, Refusal, Role, Tree, role, unpack};
 use super::{Findings, table};
-use crate::source::oci::tar::{Type, parent};
+use crate::format::tar::{Type, parent};
 use crate::source::oci::{Digest, Image, Keep, Layer, Subject, layers};
 
 /// What in a layer leaves room to unpackers.

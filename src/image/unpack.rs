@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::format::tar::{Member, Type, parent};
 use crate::source::oci::Layer;
-use crate::source::oci::tar::{Member, Type, parent};
 
 /// An unpacker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -311,33 +311,7 @@ impl<'a> Disk<'a> {
             return Ok(path.to_vec());
         }
         let name = &path[dir.len() + 1..];
-        let mut left: Vec<&[u8]> = dir.rsplit(|&b| b == b'/').collect();
-        let (mut at, mut hops) = (Vec::new(), 0);
-        while let Some(part) = left.pop() {
-            match part {
-                b"" | b"." => continue,
-                b".." => at.truncate(parent(&at).len()),
-                part => {
-                    let here = join(&at, part);
-                    match self.nodes.get(&*here) {
-                        Some(node) if node.kind == Type::Symlink => {
-                            hops += 1;
-                            let target = self.target(node);
-                            if target.starts_with(b"/") {
-                                at.clear();
-                            }
-                            left.extend(target.rsplit(|&b| b == b'/'));
-                        }
-                        Some(node) if node.kind != Type::Dir => return Err(NO_DIRECTORY),
-                        _ => at = here,
-                    }
-                }
-            }
-            if hops > 40 {
-                return Err("too many symbolic links on the way");
-            }
-        }
-        Ok(join(&at, name))
+        Ok(join(&real(&self.nodes, self.layers, dir)?, name))
     }
 
     /// The entry that made the directory at `path`; `None` if none did.
@@ -353,11 +327,6 @@ impl<'a> Disk<'a> {
             n.kind == Type::Dir && (n.mode, n.uid, n.gid) == (member.mode, member.uid, member.gid)
         };
         member.kind == Type::Dir && self.nodes.get(&member.path).is_some_and(same)
-    }
-
-    fn target(&self, node: &Node) -> &'a [u8] {
-        let member = node.member.and_then(|m| self.layers.get(node.layer)?.members.get(m));
-        member.map_or(b"", |m| &m.link)
     }
 
     /// Makes the directories above `path` that are not there, and gives where `path` really is.
@@ -405,6 +374,42 @@ impl<'a> Disk<'a> {
         self.nodes.insert(Arc::clone(path), node);
         Ok(())
     }
+}
+
+/// Where a directory really is in a tree that `layers` made, symbolic links followed below its root.
+/// What is not there is taken for a directory to be made.
+pub fn real(nodes: &Tree, layers: &[Layer], dir: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let target = |node: &Node| -> &[u8] {
+        let member = node.member.and_then(|m| layers.get(node.layer)?.members.get(m));
+        member.map_or(b"", |m| &m.link)
+    };
+    let mut left: Vec<&[u8]> = dir.rsplit(|&b| b == b'/').collect();
+    let (mut at, mut hops) = (Vec::new(), 0);
+    while let Some(part) = left.pop() {
+        match part {
+            b"" | b"." => continue,
+            b".." => at.truncate(parent(&at).len()),
+            part => {
+                let here = join(&at, part);
+                match nodes.get(&*here) {
+                    Some(node) if node.kind == Type::Symlink => {
+                        hops += 1;
+                        let target = target(node);
+                        if target.starts_with(b"/") {
+                            at.clear();
+                        }
+                        left.extend(target.rsplit(|&b| b == b'/'));
+                    }
+                    Some(node) if node.kind != Type::Dir => return Err(NO_DIRECTORY),
+                    _ => at = here,
+                }
+            }
+        }
+        if hops > 40 {
+            return Err("too many symbolic links on the way");
+        }
+    }
+    Ok(at)
 }
 
 /// A directory that no entry made.

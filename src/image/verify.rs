@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Findings;
 use super::compare::is_archive;
-use crate::source::oci::tar::Reader;
+use crate::format::tar::Reader;
 use crate::source::oci::{
     Descriptor, Digest, Fault, Hasher, Image, Plain, Store, Subject, for_each_chunk,
 };

@@ -284,6 +284,12 @@ impl Stream {
         Ok(recipe)
     }
 
+    /// Variations that its preset's tool cannot bear, and why.
+    pub fn spares(&self) -> &'static [(&'static str, &'static str)] {
+        let preset = self.preset.as_deref().and_then(|name| preset::find(name).ok());
+        preset.map_or(&[], |preset| preset.spares)
+    }
+
     /// The variations asked for, in the table's order.
     pub fn variations(&self) -> Result<Vec<&'static Variation>> {
         vary::select(&self.vary)

@@ -227,7 +227,9 @@ impl Night<'_> {
         let wanted = self.stream.variations().map_err(setup)?;
         let scratch = work.join("probe");
         disk::create_dir_all(&scratch).map_err(io)?;
-        let (variations, skipped) = vary::possible(wanted, &scratch);
+        let (wanted, spared) = vary::spare(wanted, self.stream.spares());
+        let (variations, mut skipped) = vary::possible(wanted, &scratch);
+        skipped.extend(spared);
         mounts::remove(&scratch).map_err(io)?;
         run.epoch = Some(epoch.seconds());
         run.variations = vary::names(&variations);

@@ -33,7 +33,8 @@ pub struct Variation {
 pub const VARIATIONS: &[Variation] = &[
     Variation {
         name: "clock",
-        help: "the second build is 373 days, 7 hours and 13 minutes later (libfaketime; static binaries see the real time)",
+        help: "the second build is 373 days, 7 hours and 13 minutes later (libfaketime; static binaries, and programs \
+               whose environment is cleared as in bubblewrap, see the real time)",
         apply: |launch, side| {
             if side == Side::B {
                 launch.clock = Some("+32253180");
@@ -170,16 +171,35 @@ fn cpus(launch: &mut Launch, side: Side) -> Result<(), String> {
     Ok(())
 }
 
-/// The variations called `names`, in the table's order; `all` stands for all.
+/// The variations called `names`, in the table's order; `all` stands for all, and `-NAME` takes one
+/// away again.
 pub fn select(names: &[String]) -> Result<Vec<&'static Variation>> {
-    for name in names.iter().filter(|name| *name != "all") {
+    let bare = |name: &'_ str| name.strip_prefix('-').unwrap_or(name).to_owned();
+    for name in names.iter().filter(|name| *name != "all").map(|name| bare(name)) {
         VARIATIONS.iter().find(|v| v.name == name).with_context(|| {
             let names: Vec<&str> = VARIATIONS.iter().map(|v| v.name).collect();
-            format!("vary: unknown variation {name:?}; there are all, {}", names.join(", "))
+            format!(
+                "vary: unknown variation {name:?}; there are all, {}, and each with a `-` before it \
+                 to leave it out",
+                names.join(", ")
+            )
         })?;
     }
-    let wanted = |v: &&Variation| names.iter().any(|name| name == "all" || name == v.name);
-    Ok(VARIATIONS.iter().filter(wanted).collect())
+    let named = |v: &Variation| names.iter().any(|name| name == "all" || name == v.name);
+    let taken = |v: &Variation| names.iter().any(|n| n.strip_prefix('-') == Some(v.name));
+    Ok(VARIATIONS.iter().filter(|v| named(v) && !taken(v)).collect())
+}
+
+/// Those of `variations` that a preset does not spare, and the others with its reason.
+pub fn spare(
+    variations: Vec<&'static Variation>,
+    spares: &[(&str, &str)],
+) -> (Vec<&'static Variation>, Vec<(String, String)>) {
+    let why = |v: &Variation| spares.iter().find(|(name, _)| *name == v.name).map(|(_, why)| *why);
+    let (left, spared): (Vec<_>, Vec<_>) = variations.into_iter().partition(|v| why(v).is_none());
+    let reason =
+        |v: &&'static Variation| (v.name.to_owned(), why(v).unwrap_or_default().to_owned());
+    (left, spared.iter().map(reason).collect())
 }
 
 /// The conditions of one side under `variations`.
@@ -238,5 +258,16 @@ mod tests {
         let two = select(&["umask".to_owned(), "clock".to_owned()]).unwrap();
         assert_eq!(names(&two), "clock,umask");
         assert!(select(&["all".to_owned(), "moon".to_owned()]).is_err());
+        let but = select(&["all".to_owned(), "-clock".to_owned()]).unwrap();
+        assert!(but.len() == VARIATIONS.len() - 1 && but.iter().all(|v| v.name != "clock"));
+        assert!(select(&["-moon".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn what_a_preset_spares_is_left_out_with_its_reason() {
+        let all = select(&["all".to_owned()]).unwrap();
+        let (left, spared) = spare(all, &[("umask", "why")]);
+        assert_eq!(left.len(), VARIATIONS.len() - 1);
+        assert_eq!(spared, [("umask".to_owned(), "why".to_owned())]);
     }
 }

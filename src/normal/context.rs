@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Plugin;
 use super::globs::Globs;
 use crate::disk;
 use crate::env::SourceDateEpoch;
 use crate::packages::Packages;
 use crate::tree::{Entry, show};
+use crate::vouchers::Rules;
 
 /// The run's inputs as plugins see them.
 #[derive(Clone, Debug)]
@@ -21,14 +21,16 @@ pub struct Context {
     pub epoch: SourceDateEpoch,
     /// Plugin options in force that differ from their defaults, by (plugin, option).
     pub options: BTreeMap<(String, String), String>,
+    /// Plugins that are not in force.
+    pub off: Vec<&'static str>,
     /// Paths that nothing may change, whatever the plugins say.
     keep: Option<Arc<Globs>>,
+    /// What the configuration says about who vouches for what.
+    pub vouching: Rules,
     /// Where content that is too large for memory lies meanwhile.
     scratch: Option<PathBuf>,
     /// What is installed in the tree, where a plugin in force asks for that.
     pub packages: Option<Arc<Packages>>,
-    /// Names of the plugins in force, for files inside files; `None` for those on by default.
-    in_force: Option<Arc<[&'static str]>>,
     /// What dear work took; clones share it.
     pub spent: Spent,
 }
@@ -61,19 +63,9 @@ impl Context {
     /// A context with no option set.
     pub fn new(epoch: SourceDateEpoch) -> Self {
         let (options, spent) = (BTreeMap::new(), Spent::default());
-        let (keep, scratch, packages, in_force) = (None, None, None, None);
-        Context { epoch, options, keep, scratch, packages, in_force, spent }
-    }
-
-    /// The same run with these plugins in force.
-    pub(crate) fn with_plugins(mut self, plugins: &[&'static dyn Plugin]) -> Self {
-        self.in_force = Some(plugins.iter().map(|p| p.page().name).collect());
-        self
-    }
-
-    /// Whether a plugin is in force: as chosen, or as its page says where nothing was chosen.
-    pub fn runs(&self, page: &'static super::Page) -> bool {
-        self.in_force.as_ref().map_or(page.default, |names| names.contains(&page.name))
+        let (vouching, off) = (Rules::default(), Vec::new());
+        let (keep, scratch, packages) = (None, None, None);
+        Context { epoch, options, off, keep, vouching, scratch, packages, spent }
     }
 
     /// The same run, in which nothing that `keep` matches may change.
@@ -94,14 +86,20 @@ impl Context {
         disk::scratch(self.scratch.as_deref())
     }
 
-    /// Whether the configuration keeps this path as it is. A glob may name it as it stands or as a
+    /// Whether the configuration keeps this path as it is. A glob may name it as it is or as a
     /// booted system has it (`etc/…` for `usr/etc/…`).
     pub fn keeps(&self, entry: &Entry) -> bool {
-        use std::os::unix::ffi::OsStrExt;
-        let matches = |globs: &Arc<Globs>, path: &[u8]| globs.all(path).next().is_some();
-        self.keep.as_ref().is_some_and(|globs| {
-            matches(globs, &entry.logical()) || matches(globs, entry.path.as_os_str().as_bytes())
-        })
+        self.keep.as_ref().is_some_and(|globs| globs.holds(entry))
+    }
+
+    /// Whether a plugin is not in force, so that what it is about stays.
+    pub fn is_off(&self, plugin: &str) -> bool {
+        self.off.contains(&plugin)
+    }
+
+    /// Whether a plugin runs: as the configuration says, or as its page does where there is none.
+    pub fn runs(&self, page: &super::Page) -> bool {
+        if self.off.is_empty() { page.default } else { !self.is_off(page.name) }
     }
 
     /// The value of a plugin's option: as set, else the default of its page.

@@ -52,6 +52,8 @@ pub enum Consequence {
     Account,
     /// The path's name is the build-id of the other.
     BuildId,
+    /// The path's name holds its build's machine id, as the other's does.
+    MachineId,
 }
 
 impl Consequence {
@@ -63,6 +65,7 @@ impl Consequence {
             Consequence::Package => "package",
             Consequence::Account => "account",
             Consequence::BuildId => "build-id",
+            Consequence::MachineId => "machine-id",
         }
     }
 
@@ -74,6 +77,7 @@ impl Consequence {
             Consequence::Package => "consequence: the file's package has another version",
             Consequence::Account => "consequence: the owner's account has another number",
             Consequence::BuildId => "consequence: the name is the build-id of another file",
+            Consequence::MachineId => "consequence: the name holds the machine id of its build",
         }
     }
 
@@ -85,6 +89,9 @@ impl Consequence {
             Consequence::Package => "its package has another version there",
             Consequence::Account => "its owner has another number there",
             Consequence::BuildId => "this name is the build-id of that file",
+            Consequence::MachineId => {
+                "this name holds the machine id of its build, as that one does"
+            }
         }
     }
 }

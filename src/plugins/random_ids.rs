@@ -46,7 +46,9 @@ static ROWS: &[Row] = &[
         "etc/ssh/ssh_host_*_key{,.pub}",
         FILE,
         Action::Remove,
-        "sshd-keygen makes the keys that are missing before sshd starts",
+        "sshd-keygen makes the keys that are missing before sshd starts; where there is no such unit \
+         (Debian makes them only when its package is configured) every copy of the image has the \
+         same keys, so remove them and let a unit of yours run `ssh-keygen -A` before sshd",
     )
     .needs(&["usr/lib/systemd/system/sshd-keygen@.service"])
     .or_runs(&["sshd-keygen", "ssh-keygen -A"]),

@@ -1,8 +1,9 @@
 //! `tar`: archives that lie in the tree as files.
 
+use std::collections::BTreeMap;
 use std::io;
 
-use crate::format::tar::{self, Member};
+use crate::format::tar::clamp::{self as tar, Item, Member};
 use crate::normal::Context;
 use crate::normal::globs::{counted, ends_with_any};
 use crate::normal::{File, Page, Plugin, Verdict, Want};
@@ -13,15 +14,19 @@ pub(super) struct Tar;
 
 static PAGE: Page = Page {
     name: "tar",
-    summary: "clamps times in tar archives that lie in the tree",
+    summary: "clamps times in tar archives that lie in the tree, and sorts their members",
     default: false,
     paths: "*.tar that begin as archives do; compressed ones are left alone",
     varies: "A time of modification for each member; in extension headers times of access and \
-             change, and the number of the process that made the archive.",
-    why: "tar stores what `stat` says of each file.",
+             change, and the number of the process that made the archive. The order of members and \
+             of their attributes, and which name of a hard-link group holds the content.",
+    why: "tar stores what `stat` says of each file, in the order of the disk: mkosi's archives too.",
     done: "Times later than SOURCE_DATE_EPOCH become SOURCE_DATE_EPOCH, records of access and \
-           change go, GNU tar's PaxHeaders.NUMBER becomes PaxHeaders. Content, order and owners \
-           stay. Off by default: an archive in an image is a payload that somebody made on \
+           change go, GNU tar's PaxHeaders.NUMBER becomes PaxHeaders. Members are sorted by name and \
+           records by key; the first name of a hard-link group holds its content, and the others \
+           lead there. An archive keeps its order where a name occurs twice, a header is for all \
+           that follows, or a name that would have to change is not in its header alone. Content \
+           and owners stay. Off by default: an archive in an image is a payload that somebody made on \
            purpose and may have signed, or whose digest is known elsewhere.",
     lost: "The archive's digest changes.",
     upstream: "GNU tar: --mtime, --clamp-mtime, --sort=name, --pax-option=delete=atime,delete=ctime.",
@@ -54,23 +59,59 @@ impl Plugin for Tar {
     }
 }
 
+/// What differs by name, and the order where nothing else does.
 fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {
-    if a.len() != b.len() {
-        return vec![format!("{} and {} members", a.len(), b.len())];
-    }
-    let differ = |differs: fn(&Member<'_>, &Member<'_>) -> bool| {
-        a.iter().zip(b).filter(move |(x, y)| differs(x, y)).map(|(x, _)| x.name())
+    let (left, right) = (tar::items(a), tar::items(b));
+    let map = |items: &'_ [Item<'_>]| -> BTreeMap<Vec<u8>, usize> {
+        items.iter().enumerate().map(|(n, item)| (item.name.clone(), n)).collect()
     };
-    [
-        counted(differ(|x, y| x.name() != y.name()), "members differ in name or order"),
-        counted(differ(|x, y| x.content != y.content), "members differ in content"),
-        counted(differ(|x, y| x.mtime() != y.mtime()), "members differ in time"),
-        counted(
-            differ(|x, y| x.rest() != y.rest()),
-            "members differ in mode, owner, size or target",
+    let (x, y) = (map(&left), map(&right));
+    let only = |x: &BTreeMap<Vec<u8>, usize>, y: &BTreeMap<Vec<u8>, usize>, side: &str| {
+        let names = x.keys().filter(|name| !y.contains_key(*name)).map(Vec::as_slice);
+        counted(names, &format!("members only in the {side}"))
+    };
+    let both: Vec<(&Item<'_>, &Item<'_>)> =
+        x.iter().filter_map(|(name, n)| Some((&left[*n], &right[*y.get(name)?]))).collect();
+    let content = |items: &'_ [Item<'_>], names: &BTreeMap<Vec<u8>, usize>, item: &Item<'_>| {
+        let holder = item.link.as_ref().and_then(|link| names.get(link)).map(|n| &items[*n]);
+        holder.unwrap_or(item).member.content.to_vec()
+    };
+    let differ = |differs: &dyn Fn(&Item<'_>, &Item<'_>) -> bool, what| {
+        let found = both.iter().filter(|(x, y)| differs(x, y)).map(|(x, _)| x.name.as_slice());
+        counted(found, what)
+    };
+    let linked = |x: &Item<'_>, y: &Item<'_>| x.group.is_some() && x.group == y.group;
+    let rest = |x: &Item<'_>, y: &Item<'_>| {
+        let linked = linked(x, y);
+        x.member.rest(linked) != y.member.rest(linked)
+    };
+    let records = |item: &Item<'_>| -> Vec<Vec<u8>> {
+        item.extensions.iter().map(|e| e.content.to_vec()).collect()
+    };
+    let mut said: Vec<String> = [
+        only(&x, &y, "first"),
+        only(&y, &x, "second"),
+        differ(
+            &|p, q| content(&left, &x, p) != content(&right, &y, q),
+            "members differ in content",
+        ),
+        differ(&|p, q| p.member.mtime() != q.member.mtime(), "members differ in time"),
+        differ(&rest, "members differ in mode, owner, size or target"),
+        differ(
+            &|p, q| !linked(p, q) && records(p) != records(q),
+            "members differ in extension records, or in their order",
         ),
     ]
     .into_iter()
     .flatten()
-    .collect()
+    .collect();
+    let names = |items: &[Item<'_>]| items.iter().map(|i| i.name.clone()).collect::<Vec<_>>();
+    if said.is_empty() && names(&left) != names(&right) {
+        said.push("the same members, in another order".to_owned());
+    }
+    said.extend(differ(
+        &|p, q| linked(p, q) && p.link.is_none() != q.link.is_none(),
+        "names of hard-link groups hold the content on one side and are links on the other",
+    ));
+    said
 }

@@ -9,11 +9,11 @@ pub(super) use text::{Title, paths};
 use crate::check::{Cause, Change, Consequence, Expected, Explained, Look, Side};
 use crate::config::InForce;
 use crate::source::{CommitInfo, Subject};
-use crate::tree::{Kind, show};
+use crate::tree::{Kind, show_below};
 
 /// Two subjects compared; `check A B --json` writes it. Everything is in a stable order.
 ///
-/// Paths are text as [`show`] gives it: bytes that are not UTF-8 come as `\xNN`; the root is `.`.
+/// Paths are text as [`show_below`] gives it: bytes that are not UTF-8 come as `\xNN`; the root is `.`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// Name and version of this schema; the number rises when a field changes its meaning.
@@ -42,6 +42,9 @@ pub struct Comparison {
     pub packages: Option<crate::packages::Comparison>,
     /// Other things worth saying.
     pub warnings: Vec<String>,
+    /// Whether a treefile made one of them: advice names one only then.
+    #[serde(skip)]
+    pub composed: bool,
 }
 
 /// One subject.
@@ -196,6 +199,7 @@ const VARYING: &[(&str, &str)] = &[
     ("(timestamp)", "the time of the build, unless SOURCE_DATE_EPOCH is set"),
     ("coreos-assembler.config-gitrev", "the configuration's revision"),
     ("ostree.collection-binding", "the collection it was made for"),
+    ("ostree.composefs.digest.v0", "the composefs image of the tree, which follows the tree"),
     ("ostree.container.image-config", "the image it was imported from"),
     ("ostree.importer.version", "the version of the importer"),
     ("ostree.manifest", "the image it was imported from"),
@@ -208,6 +212,11 @@ const VARYING: &[(&str, &str)] = &[
     ("rpmostree.rpmdb.pkglist", "the package list, in the rpmdb as well"),
     ("rpmostree.rpmmd-repos", "times of the repositories' metadata"),
     ("version", "the build's own version"),
+    ("xa.download-size", "what a download takes: it follows the compressor of objects"),
+    ("xa.from_commit", "the commit that flatpak made it from (build-commit-from)"),
+    ("xa.installed-size", "the sizes of the files, which follow the tree"),
+    ("xa.metadata", "the file metadata of the tree"),
+    ("xa.ref", "the ref that it was exported to"),
 ];
 
 impl Metadata {
@@ -251,6 +260,7 @@ impl Comparison {
             metadata: Vec::new(),
             packages: None,
             warnings: Vec::new(),
+            composed: false,
         }
     }
 
@@ -290,12 +300,12 @@ impl Comparison {
 fn row(explained: Explained, packages: Vec<String>) -> Row {
     let difference = &explained.difference;
     Row {
-        path: shown(&difference.path),
+        path: show_below(&difference.path),
         changes: difference.changes.clone(),
         cause: match &explained.cause {
             Cause::Fixed { plugins } => CauseRow::Fixed { plugins: plugins.clone() },
             Cause::Known { plugin, lines } => CauseRow::Known { plugin, lines: lines.clone() },
-            Cause::Cascade { of, how } => CauseRow::Cascade { of: shown(of), how: *how },
+            Cause::Cascade { of, how } => CauseRow::Cascade { of: show_below(of), how: *how },
             Cause::Unexplained => CauseRow::Unexplained,
         },
         packages,
@@ -320,12 +330,5 @@ fn side(side: &Side) -> SideRow {
         gid: side.attrs.gid,
         size: side.size,
         object: side.object.to_string(),
-    }
-}
-
-fn shown(path: &std::path::Path) -> String {
-    match path.as_os_str().is_empty() {
-        true => ".".to_owned(),
-        false => show(path),
     }
 }

@@ -83,6 +83,9 @@ impl<O: Objects> Commit<O> {
     }
 }
 
+/// Sizes that flatpak stores big-endian in a type that is little-endian.
+const BIG_ENDIAN: [&str; 2] = ["xa.download-size", "xa.installed-size"];
+
 /// What the commit object in `bytes` says, as text.
 pub(super) fn fields(bytes: &[u8]) -> Result<BTreeMap<String, String>, Malformed> {
     let commit = Value::new("(a{sv}aya(say)sstayay)", bytes)?.children()?;
@@ -94,7 +97,10 @@ pub(super) fn fields(bytes: &[u8]) -> Result<BTreeMap<String, String>, Malformed
         if let [key, value] = entry.children()?[..]
             && let [value] = value.children()?[..]
         {
-            fields.insert(key.str()?.to_owned(), value.text()?);
+            let key = key.str()?;
+            let size = BIG_ENDIAN.contains(&key).then(|| value.bytes().try_into().ok()).flatten();
+            let size = size.map(|bytes| format!("uint64 {}", u64::from_be_bytes(bytes)));
+            fields.insert(key.to_owned(), size.map_or_else(|| value.text(), Ok)?);
         }
     }
     let parent = parent.bytes().try_into().map(|sum| Checksum(sum).to_string());

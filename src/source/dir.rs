@@ -28,6 +28,12 @@ impl<T: Tree> Dir<T> {
         let digested = digest::digest(&tree, done)?;
         Ok(Dir { tree, digested })
     }
+
+    /// The same of a tree that may become a commit: fails where it cannot.
+    pub fn committable(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
+        let dir = Self::new(tree, done)?;
+        dir.digested.committable().map(|()| dir)
+    }
 }
 
 impl Dir<Own> {

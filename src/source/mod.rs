@@ -57,8 +57,6 @@ pub struct Subject {
     pub commit: Option<CommitInfo>,
     /// The content checksum that its build's meta.json holds, and that file's name.
     pub recorded: Option<(Checksum, String)>,
-    /// Whether it keeps no owners and no xattrs (a `bare-user-only` repository).
-    pub drops_owners: bool,
     /// What is to be said of it in a report.
     pub remarks: Vec<String>,
     /// Whether its content is only what differs from another directory: no content checksum of it
@@ -69,15 +67,7 @@ pub struct Subject {
 impl Subject {
     /// A tree that is no commit, called `name`.
     pub fn new(name: String, merkle: Box<dyn Merkle>) -> Self {
-        Subject {
-            name,
-            merkle,
-            commit: None,
-            recorded: None,
-            drops_owners: false,
-            remarks: Vec::new(),
-            partial: false,
-        }
+        Subject { name, merkle, commit: None, recorded: None, remarks: Vec::new(), partial: false }
     }
 
     /// Opens two subjects that are to be compared. Two single files are one path of two trees,
@@ -107,6 +97,13 @@ impl Subject {
     pub fn open(spec: &Spec, done: &(dyn Fn() + Sync)) -> Result<Self> {
         match spec {
             Spec::Dir(path) => open_dir(path, done),
+            Spec::File(path) if spec::is_bundle(path) => {
+                let path = path.display();
+                bail!(
+                    "{path} is a bundle of flatpak: `flatpak build-import-bundle REPO {path}` puts \
+                     it into a repository, of which ostree:REPO:REF is a subject"
+                )
+            }
             Spec::File(path) => {
                 file::open(path, path.file_name().unwrap_or(OsStr::new("file")), done)
             }
@@ -125,24 +122,6 @@ impl Subject {
     }
 }
 
-/// Whether checksums of two subjects can be compared.
-///
-/// Fails, with the reason, where one keeps owners and xattrs and the other does not.
-pub fn comparable(a: &Subject, b: &Subject) -> Result<()> {
-    let (without, with) = match (a.drops_owners, b.drops_owners) {
-        (true, false) => (a, b),
-        (false, true) => (b, a),
-        _ => return Ok(()),
-    };
-    bail!(
-        "{} is in a bare-user-only repository, which keeps no owners and no xattrs, so every file \
-         would differ from {}; compare commits of archive, bare or bare-user repositories, or two \
-         of bare-user-only ones",
-        without.name,
-        with.name
-    )
-}
-
 fn own(path: &Path) -> Result<dir::Own> {
     let root = Root::open(path);
     Ok(dir::Own::new(root.with_context(|| format!("reading directory {}", path.display()))?))
@@ -152,7 +131,7 @@ fn open_dir(path: &Path, done: &(dyn Fn() + Sync)) -> Result<Subject> {
     let root = own(path)?;
     let remarks = root.remarks();
     let reading = || format!("reading directory {}", path.display());
-    let merkle = dir::Dir::new(root, done).with_context(reading)?;
+    let merkle = dir::Dir::committable(root, done).with_context(reading)?;
     let subject = Subject::new(format!("dir:{}", path.display()), Box::new(merkle));
     Ok(Subject { remarks, ..subject })
 }
@@ -174,11 +153,10 @@ fn open_dirs(a: &Path, b: &Path, done: &(dyn Fn() + Sync)) -> Result<[Subject; 2
 fn open_commit(repo: &Path, rev: Option<&str>) -> Result<Subject> {
     let repository = ostree::Repository::open(repo)?;
     let id = repository.resolve(rev)?;
-    let drops_owners = repository.drops_owners();
     let commit = ostree::Commit::open(repository, id)?;
     let name = format!("ostree:{}:{}", repo.display(), rev.unwrap_or(&id.to_string()));
     let info = commit.info().clone();
-    Ok(Subject { commit: Some(info), drops_owners, ..Subject::new(name, Box::new(commit)) })
+    Ok(Subject { commit: Some(info), ..Subject::new(name, Box::new(commit)) })
 }
 
 /// Whether `text` names one image that is an ostree commit and nothing more: it compares as a

@@ -77,7 +77,7 @@ pub trait Objects: Send + Sync {
         if Checksum::of(&bytes) == *sum { Ok(bytes) } else { Err(self.corrupt(&name(), &OTHER)) }
     }
 
-    /// What a file object is, without its content; not verified.
+    /// What a file object is, without its content; verified only where a repository has to guess.
     fn leaf(&self, sum: &Checksum) -> io::Result<Leaf> {
         Ok(self.file(sum)?.0)
     }
@@ -99,7 +99,7 @@ pub trait Objects: Send + Sync {
             sink(piece);
         })
         .map_err(|e| self.unusable(&name(), &e))?;
-        if hasher.finish() == *sum { Ok(leaf) } else { Err(self.corrupt(&name(), &OTHER)) }
+        if hasher.finish() == *sum { Ok(leaf) } else { Err(self.other(&name())) }
     }
 
     /// A file object's content, verified together with its metadata.
@@ -135,13 +135,21 @@ pub trait Objects: Send + Sync {
         io::Error::new(io::ErrorKind::InvalidData, what)
     }
 
+    /// The error of a file object that is another than its name says.
+    fn other(&self, name: &str) -> io::Error {
+        self.corrupt(name, &OTHER)
+    }
+
     /// The error of an object that could not be read to its end: its own fault, or the system's.
     fn unusable(&self, name: &str, error: &io::Error) -> io::Error {
         use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
         if matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof) {
             return self.corrupt(name, error);
         }
-        let (path, remedy) = (self.path().display(), self.remedies().unreadable);
+        let denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let owner = "run as the owner of the repository";
+        let remedy = if denied { owner } else { self.remedies().unreadable };
+        let path = self.path().display();
         io::Error::other(format!("object {name} in {path} cannot be read: {error}; {remedy}"))
     }
 }

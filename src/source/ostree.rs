@@ -14,12 +14,13 @@ use anyhow::{Context as _, bail, ensure};
 use rustix::fs::OFlags;
 
 use super::commit;
+use super::merkle::Leaf;
 use super::objects::{
     METADATA_MAX, Metadata, Objects, Opened, Remedies, invalid, open_filez, opened,
 };
 use crate::disk::{Root, is_absent};
 use crate::format::ostree::{Attrs, Checksum, parse_xattrs};
-use crate::tree::{Kind, Tree};
+use crate::tree::{Entry, Kind, Tree};
 
 /// Bytes of a repository's `config` and of a ref's file, at most.
 const SMALL_MAX: u64 = 1 << 20;
@@ -71,8 +72,17 @@ impl Repository {
     ///
     /// Fails if it is none, or of a version or mode that is not known.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        Self::open_below(path, 0).with_context(|| {
-            format!("opening the ostree repository {}: is it one? try ostree fsck", path.display())
+        Self::open_below(path, 0).map_err(|error| {
+            let path = path.display();
+            let io = error.root_cause().downcast_ref::<io::Error>();
+            let denied = io.is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied);
+            let what = match denied {
+                true => format!("opening the ostree repository {path}: run as its owner"),
+                false => {
+                    format!("opening the ostree repository {path}: is it one? try ostree fsck")
+                }
+            };
+            error.context(what)
         })
     }
 
@@ -88,10 +98,14 @@ impl Repository {
             format!("mode {mode:?} in config is none of {}", known.join(", "))
         })?;
         let parent = core.get("parent").filter(|parent| !parent.is_empty()).map(|parent| {
-            let parent = Self::open_below(Path::new(parent), children + 1);
+            let opened = Self::open_below(Path::new(parent), children + 1);
             match children {
-                0 => parent.context("opening its parent repository").map(Box::new),
-                _ => parent.map(Box::new),
+                0 => opened
+                    .with_context(|| {
+                        format!("opening its parent repository {parent} (core.parent in config)")
+                    })
+                    .map(Box::new),
+                _ => opened.map(Box::new),
             }
         });
         Ok(Repository {
@@ -116,9 +130,16 @@ impl Repository {
 
     /// A regular file below `objects` and its size, if it is there. Nobody puts anything else there
     /// in passing, so it is opened without a look before; a FIFO does not hold us up.
+    ///
+    /// Symbolic links are followed, as libostree does: mirrors share objects so.
     fn object(&self, name: &str) -> io::Result<Option<(File, u64)>> {
-        let file = match self.objects.open_at(Path::new(name), OFlags::RDONLY | OFlags::NONBLOCK) {
-            Ok(file) => File::from(file),
+        let confined = self.objects.open_at(Path::new(name), OFlags::RDONLY | OFlags::NONBLOCK);
+        let opened = match confined {
+            Err(e) if is_link(&e) => open_at_once(&self.objects.path().join(name)),
+            opened => opened.map(File::from),
+        };
+        let file = match opened {
+            Ok(file) => file,
             Err(e) if is_absent(&e) => return Ok(None),
             Err(e) => return Err(e),
         };
@@ -138,18 +159,50 @@ impl Repository {
         Ok(Some(bytes))
     }
 
-    /// A file object of one of the bare modes.
+    /// A file object of one of the bare modes: itself it may be a symbolic link, which is content,
+    /// but a link above it is followed.
     fn open_bare(&self, name: &str) -> io::Result<Option<Opened>> {
         let path = Path::new(name);
-        let Some(stored) = self.objects.lookup(path)? else { return Ok(None) };
-        let mut content = self.objects.open_file(path)?;
+        match self.objects.lookup(path) {
+            Err(e) if is_link(&e) => {}
+            Err(e) => return Err(e),
+            Ok(None) if !self.is_linked(path) => return Ok(None),
+            Ok(None) => {}
+            Ok(Some(stored)) => return self.bare(&self.objects, path, name, &stored),
+        }
+        let (Some(dir), Some(file)) = (path.parent(), path.file_name()) else { return Ok(None) };
+        let dir = match Root::open(&self.objects.path().join(dir)) {
+            Err(e) if is_absent(&e) => return Ok(None),
+            dir => dir?,
+        };
+        match dir.lookup(Path::new(file))? {
+            Some(stored) => self.bare(&dir, Path::new(file), name, &stored),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the directory of an object is a symbolic link.
+    fn is_linked(&self, path: &Path) -> bool {
+        let dir = path.parent().map(|dir| self.objects.path().join(dir));
+        dir.is_some_and(|dir| dir.is_symlink())
+    }
+
+    /// The file object `name`, which is `path` below `root`.
+    fn bare(
+        &self,
+        root: &Root,
+        path: &Path,
+        name: &str,
+        stored: &Entry,
+    ) -> io::Result<Option<Opened>> {
+        let mut content = root.open_file(path)?;
         let mut attrs =
             Attrs { uid: stored.uid, gid: stored.gid, mode: stored.mode, xattrs: Vec::new() };
-        let mut target = self.objects.readlink(path)?.unwrap_or_default();
+        let mut target = root.readlink(path)?.unwrap_or_default();
         match self.mode {
             Mode::Archive => {}
             Mode::Bare if !self.keeps_xattrs => {}
-            Mode::Bare => attrs.xattrs = self.objects.xattrs(path)?,
+            Mode::Bare => attrs.xattrs = root.xattrs(path)?,
             Mode::BareUserOnly => (attrs.uid, attrs.gid) = (0, 0),
             Mode::BareSplitXattrs => {
                 let bytes = self.whole(&format!("{name}-xattrs-link"))?;
@@ -157,7 +210,7 @@ impl Repository {
                 attrs.xattrs = parse_xattrs(&bytes, 0).map_err(invalid)?;
             }
             Mode::BareUser => {
-                let xattrs = self.objects.xattrs(path)?;
+                let xattrs = root.xattrs(path)?;
                 let meta = xattrs.iter().find(|(name, _)| name == b"user.ostreemeta");
                 let (_, meta) =
                     meta.ok_or_else(|| invalid("its xattr user.ostreemeta is missing"))?;
@@ -195,6 +248,34 @@ impl Objects for Repository {
         }
     }
 
+    /// Of what a bare-user-only repository does not keep, only the checksum tells whether it was
+    /// anything: metadata counts there once the whole object has its name.
+    fn leaf(&self, sum: &Checksum) -> io::Result<Leaf> {
+        match self.chain().any(Self::drops_owners) {
+            true => self.stream(sum, &mut |_| ()),
+            false => Ok(self.file(sum)?.0),
+        }
+    }
+
+    fn other(&self, name: &str) -> io::Error {
+        if !self.chain().any(Self::drops_owners) {
+            return self.corrupt(name, &"its bytes have another checksum");
+        }
+        let path = self.path().display();
+        let what = format!(
+            "object {name} in {path} cannot be judged: mode bare-user-only keeps no owner and no \
+             attributes, and with owner 0:0 and none it has another checksum; compare the commit in \
+             a repository of mode archive, bare or bare-user (ostree fsck says whether it is damaged)"
+        );
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    }
+
+    fn missing(&self, name: &str) -> io::Error {
+        let (path, remedy) = (self.path.display(), self.why_missing(name));
+        let what = format!("object {name} is missing from {path}; {remedy}");
+        io::Error::new(io::ErrorKind::NotFound, what)
+    }
+
     fn load(&self, kind: Metadata, sum: &Checksum) -> io::Result<Option<Vec<u8>>> {
         let name = object_name(sum, kind.extension());
         self.chain().find_map(|repo| repo.whole(&name).transpose()).transpose()
@@ -209,6 +290,39 @@ impl Objects for Repository {
             _ => repo.open_bare(&object_name(sum, "file")),
         };
         self.chain().find_map(|repo| open(repo).transpose()).transpose()
+    }
+}
+
+/// What a repository says of objects that it does not have.
+impl Repository {
+    /// Why an object may not be there, and what to do.
+    fn why_missing(&self, name: &str) -> String {
+        let tombstone = name.strip_suffix(".commit").and_then(|sum| sum.parse().ok());
+        let tombstone = tombstone.map(|sum| object_name(&sum, "tombstone-commit"));
+        if tombstone.is_some_and(|name| matches!(self.object(&name), Ok(Some(_)))) {
+            return "it was deleted on purpose (a tombstone is there): name another commit".into();
+        }
+        let partial = self.partial();
+        if !partial.is_empty() {
+            return format!(
+                "the repository holds {} in part only (ostree pull --subpath, --depth or \
+                 --commit-metadata-only): pull it whole",
+                list(partial.iter())
+            );
+        }
+        if self.path.join("deltas").read_dir().is_ok_and(|mut all| all.next().is_some()) {
+            return "the repository has static deltas, which may hold it: pull from it into a \
+                    repository of your own (ostree pull, ostree static-delta apply-offline)"
+                .into();
+        }
+        self.remedies().missing.into()
+    }
+
+    /// The commits that were pulled in part, sorted.
+    fn partial(&self) -> Vec<String> {
+        let state = names(&self.path.join("state")).unwrap_or_default();
+        let commit = |name: &String| name.strip_suffix(".commitpartial").map(str::to_owned);
+        state.iter().filter_map(commit).collect()
     }
 }
 
@@ -380,6 +494,11 @@ fn small_file(path: &Path) -> anyhow::Result<Option<String>> {
     let mut text = String::new();
     file.take(SMALL_MAX).read_to_string(&mut text).with_context(reading)?;
     Ok(Some(text))
+}
+
+/// Whether a path led through a symbolic link.
+fn is_link(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 fn open_at_once(path: &Path) -> io::Result<File> {

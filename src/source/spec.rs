@@ -9,6 +9,9 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{cosa, oci, rpmdb};
 
+/// Where a sysroot has its repository.
+const SYSROOT: &str = "ostree/repo";
+
 /// A subject as it was written, not yet opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Spec {
@@ -18,7 +21,7 @@ pub enum Spec {
     File(PathBuf),
     /// `rpmdb:PATH`
     Rpmdb(PathBuf),
-    /// `ostree:REPO[:REF|COMMIT]`
+    /// `ostree:REPO[:REF|COMMIT]`, `sys:[REF|COMMIT]`
     Ostree {
         /// The repository.
         repo: PathBuf,
@@ -52,14 +55,22 @@ struct Kind {
 }
 
 /// Every kind, in the order in which a bare path is tried.
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind {
         prefixes: &["ostree:"],
         form: "ostree:REPO[:REF|COMMIT]",
         what: "an ostree repository (config, objects, refs)",
         is: is_repository,
         selects: true,
-        make: |_, repo, rev| Ok(Spec::Ostree { repo, rev }),
+        make: |_, repo, rev| Ok(Spec::Ostree { repo: of_sysroot(repo), rev }),
+    },
+    Kind {
+        prefixes: &["sys:"],
+        form: "sys:[REF|COMMIT]",
+        what: "the repository of this system",
+        is: |_| false,
+        selects: false,
+        make: |_, rev, _| of_this_system(&rev),
     },
     Kind {
         prefixes: &["cosa:"],
@@ -114,6 +125,11 @@ impl Spec {
         if oci::ELSEWHERE.iter().any(|prefix| bytes.starts_with(prefix.as_bytes())) {
             return image(text);
         }
+        // A repository as ostree and flatpak write it in their configuration.
+        let url = bytes.strip_prefix(b"ostree:").unwrap_or(bytes).strip_prefix(b"file://");
+        if let Some((repo, rev)) = url.map(split).filter(|(place, _)| is_repository(place)) {
+            return Ok(Spec::Ostree { repo, rev });
+        }
         for kind in &KINDS {
             let strip = |prefix: &&str| bytes.strip_prefix(prefix.as_bytes());
             if let Some(rest) = kind.prefixes.iter().find_map(strip) {
@@ -137,7 +153,8 @@ impl Spec {
             }
             (Ok(_), None) => format!("{} is a special file", place.display()),
         };
-        let tried: Vec<_> = KINDS.iter().map(|kind| kind.what).collect();
+        let tried: Vec<_> =
+            KINDS.iter().filter(|k| k.prefixes != ["sys:"]).map(|kind| kind.what).collect();
         let forms: Vec<_> = KINDS.iter().map(|kind| kind.form).collect();
         bail!(
             "{:?} is no subject: tried {}: {what}; write {}",
@@ -164,6 +181,30 @@ fn of_build(workdir: PathBuf, build: Option<String>) -> Spec {
         },
     };
     Spec::Cosa { workdir, build, arch }
+}
+
+/// The repository of a sysroot where that was named, else the path as it is.
+fn of_sysroot(path: PathBuf) -> PathBuf {
+    let inside = path.join(SYSROOT);
+    if !is_repository(&path) && is_repository(&inside) { inside } else { path }
+}
+
+/// The repository that a booted system runs from.
+fn of_this_system(rev: &Path) -> Result<Spec> {
+    let places = ["/", "/sysroot"].map(|root| Path::new(root).join(SYSROOT));
+    let repo = places.into_iter().find(|place| is_repository(place));
+    let repo = repo.context("sys: this system has no /ostree/repo; write ostree:REPO[:REF]")?;
+    let rev = rev.to_str().context("sys: a ref is UTF-8")?;
+    Ok(Spec::Ostree { repo, rev: (!rev.is_empty()).then(|| rev.to_owned()) })
+}
+
+/// Whether `path` is a bundle of flatpak: one static delta in a file, whose metadata is its start.
+pub(super) fn is_bundle(path: &Path) -> bool {
+    use std::io::Read as _;
+    let mut start = Vec::new();
+    let opened = std::fs::File::open(path).map(|file| file.take(4096).read_to_end(&mut start));
+    let delta = || memchr::memmem::find(&start, b"ostree.endianness").is_some();
+    opened.is_ok() && delta() && memchr::memmem::find(&start, b"flatpak").is_some()
 }
 
 /// Whether `path` looks like a repository.

@@ -4,6 +4,7 @@
 //! first. No recursion, so a tree's depth costs nothing but the path length limit of the system.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,21 @@ pub struct Digested {
     pub root: Root,
     /// Every directory's dirtree by its path; the root's path is empty.
     pub dirs: BTreeMap<PathBuf, Arc<Dirtree>>,
+}
+
+impl Digested {
+    /// Fails, with the path, where a commit cannot hold a name: ostree's names are UTF-8.
+    pub fn committable(&self) -> io::Result<()> {
+        for (dir, tree) in &self.dirs {
+            let mut names = tree.names().map(|(name, _)| name);
+            if let Some(name) = names.find(|name| std::str::from_utf8(name).is_err()) {
+                let path = super::show(&dir.join(OsStr::from_bytes(name)));
+                let what = "a name that is not UTF-8 cannot be in a commit; rename it";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, format!("/{path}: {what}")));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Computes every checksum of `tree`, calling `done` after each file and symbolic link.

@@ -109,13 +109,43 @@ pub fn order(a: &Path, b: &Path) -> Ordering {
     }
 }
 
-/// A path below a root as a plugin matches it: `usr/etc/…` becomes `etc/…`.
+/// The names in directory `dir` of a walk, whose entries are in [`order`].
+pub fn children(entries: &[Entry], dir: &Path) -> Vec<std::ffi::OsString> {
+    let mut names = Vec::new();
+    let mut rest = match entries.binary_search_by(|e| order(&e.path, dir)) {
+        Ok(found) => &entries[found + 1..],
+        Err(_) => &[],
+    };
+    while let Some(first) = rest.first().filter(|e| e.path.parent() == Some(dir)) {
+        names.extend(first.path.file_name().map(std::ffi::OsStr::to_owned));
+        // What is below it comes right after it.
+        let is_below = |e: &Entry| e.path.starts_with(&first.path);
+        rest = match rest.get(1).is_some_and(is_below) {
+            true => &rest[rest.partition_point(is_below)..],
+            false => &rest[1..],
+        };
+    }
+    names
+}
+
+/// A path below a root as a plugin matches it: `usr/etc/…` becomes `etc/…`, and what
+/// `usr/share/factory` holds for /etc and /var (systemd-tmpfiles copies it there) becomes that.
 pub fn logical(path: &Path) -> Cow<'_, [u8]> {
     let bytes = path.as_os_str().as_bytes();
-    match bytes.strip_prefix(b"usr/") {
-        Some(rest) if rest == b"etc" || rest.starts_with(b"etc/") => Cow::Borrowed(rest),
+    let is = |rest: &[u8], top: &[u8]| {
+        rest.strip_prefix(top).is_some_and(|more| more.is_empty() || more[0] == b'/')
+    };
+    let Some(rest) = bytes.strip_prefix(b"usr/") else { return Cow::Borrowed(bytes) };
+    match rest.strip_prefix(b"share/factory/") {
+        _ if is(rest, b"etc") => Cow::Borrowed(rest),
+        Some(rest) if is(rest, b"etc") || is(rest, b"var") => Cow::Borrowed(rest),
         _ => Cow::Borrowed(bytes),
     }
+}
+
+/// A path below a root as [`show`] gives it; the root itself is `.`.
+pub fn show_below(path: &Path) -> String {
+    if path.as_os_str().is_empty() { ".".to_owned() } else { show(path) }
 }
 
 /// A path for people and reports: UTF-8, one line, nothing a terminal acts on. Bytes that are not
@@ -229,6 +259,27 @@ impl Tree for Nowhere {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_names_of_a_directory_are_found_in_a_walk() {
+        let entry = |path: &&str| Entry {
+            path: path.into(),
+            kind: Kind::File,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime: None,
+            inode: None,
+        };
+        let paths = ["", "a", "a/b", "a/b/c", "a/b/d", "a/b-c", "a-", "b", "b/x"];
+        let entries: Vec<Entry> = paths.iter().map(entry).collect();
+        let names = |dir: &str| children(&entries, Path::new(dir));
+        assert_eq!(names(""), ["a", "a-", "b"]);
+        assert_eq!(names("a"), ["b", "b-c"]);
+        assert_eq!(names("a/b"), ["c", "d"]);
+        assert!(names("a-").is_empty() && names("missing").is_empty());
+    }
 
     #[test]
     fn paths_are_sorted_by_component() {

@@ -5,8 +5,8 @@ use std::fmt;
 
 /// Differences of mode below which no umask is called their cause.
 const LEAST: usize = 3;
-/// The bits that a umask takes.
-const MASKED: u32 = 0o777;
+/// The bits that a umask takes of what the owner did not keep for himself.
+const MASKED: u32 = 0o077;
 
 /// The bits that the umasks of two builds took from modes which would otherwise be equal. No bit is
 /// in both: what both umasks take does not differ.
@@ -28,7 +28,9 @@ impl Umask {
         }
         let lost = |from: fn(&(u32, u32)) -> u32| counts.keys().map(from).fold(0, |x, y| x | y);
         let (in_a, in_b) = (lost(|(a, b)| b & !a) & MASKED, lost(|(a, b)| a & !b) & MASKED);
-        let masks = |of: u32| (0..=MASKED).filter(move |mask| mask & !of == 0);
+        // Nobody's umask takes the right to execute and leaves that to read.
+        let usual = |mask: u32| (mask & 0o011) << 2 & !mask == 0;
+        let masks = |of: u32| (0..=MASKED).filter(move |mask| mask & !of == 0 && usual(*mask));
         let both = masks(in_a).flat_map(|a| masks(in_b).map(move |b| Umask { a, b }));
         let explained = |mask: &Umask| -> usize {
             counts.iter().filter(|((a, b), _)| mask.explains(*a, *b)).map(|(_, n)| n).sum()
@@ -92,6 +94,8 @@ mod tests {
             Umask::behind([(0o755, 0o700), (0o600, 0o644), (0o711, 0o755), (0o640, 0o604)]),
             None
         );
+        // Programs that lost the right to be executed are no umask's.
+        assert_eq!(Umask::behind([(0o755, 0o644), (0o711, 0o600), (0o755, 0o644)]), None);
         assert_eq!(Umask::behind([]), None);
     }
 }

@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use reprofix::env::SourceDateEpoch;
-use reprofix::normal::{Chain, Context, Form, Note, nothing_shipped};
+use reprofix::normal::{Chain, Context, Form, Note};
 use reprofix::normal::{Content, Plugin, Step, Want};
-use reprofix::plugins::{REGISTRY, find};
+use reprofix::plugins::find;
 use reprofix::tree::{Entry, Kind, Time, Tree};
+use reprofix::vouchers::Vouchers;
 
-use crate::evidence;
+use crate::evidence::{self, Cuts, Evidence};
 use crate::memtree::MemTree;
 
 /// SOURCE_DATE_EPOCH of every case: 2020-09-13.
@@ -71,7 +72,7 @@ pub(crate) fn run(
     cx: &Context,
     tree: &mut MemTree,
 ) -> BTreeMap<PathBuf, String> {
-    let chain = Chain { plugins: &[plugin], cx, shipped: &nothing_shipped };
+    let chain = Chain { plugins: &[plugin], cx, vouchers: &Vouchers::nobody() };
     let before = tree.clone();
     let mut notes = BTreeMap::new();
     // Deepest first, so that a directory is judged after what it holds.
@@ -81,7 +82,8 @@ pub(crate) fn run(
             let text = match note {
                 Note::Report(why) => why.clone(),
                 Note::Unparsed(what) => format!("unparsed: {what}"),
-                Note::Shipped => "shipped".to_owned(),
+                Note::Vouched(voucher) => format!("vouched: {voucher}"),
+                Note::Overruled(voucher) => format!("overruled: {voucher}"),
             };
             notes.insert(entry.path.clone(), text);
         }
@@ -170,75 +172,6 @@ fn every_case_comes_out_golden_and_stays() {
     }
 }
 
-#[test]
-fn every_plugin_has_a_case() {
-    for plugin in REGISTRY {
-        let place = evidence::folder(plugin.page().name).join("cases");
-        assert!(place.exists(), "no case: add {}/CASE/{{in,out}}", place.display());
-    }
-}
-
-/// Files that are lines of text, by plugin and the end of their names: cut after a line, or to
-/// nothing, such a file is whole; cut within one, it is told to be damaged.
-const LINES: &[(&str, &[&str])] = &[
-    ("accounts", &[""]),
-    ("authselect", &[""]),
-    ("gio-modules", &[""]),
-    ("depmod", &["alias", "dep", "order", "softdep", "symbols"]),
-    ("selinux", &["seusers", "users_extra", "file_contexts"]),
-];
-
-/// Text that people write, and words: where it is cut, it reads as any other that is shorter. The
-/// pages of the plugins say so.
-const FREE: &[(&str, &str)] = &[("os-release", ""), ("cacerts", "etc/default/cacerts")];
-
-/// Files of which everything behind the header is for their own reader only, and where that is: the
-/// page says so.
-const OPAQUE: &[(&str, &str, usize)] = &[
-    ("selinux", "policy.33", 32),
-    ("selinux", "policy.kern", 32),
-    ("selinux", "policy.linked", 32),
-];
-
-/// Plugins that read files of which many are not theirs: what they leave without a word may be any.
-const UNMARKED: &[&str] = &[
-    "ar",
-    "authselect",
-    "gzip",
-    "jar",
-    "javadoc",
-    "machine-state",
-    "pycache",
-    "random-ids",
-    "tar",
-    "zip",
-];
-
-/// Formats whose files end in zeros that nothing counts.
-const PADDED: &[&str] = &["tar", "initramfs"];
-
-/// Of how many bytes the mark ends by which a file is known for what it is. Cut before that, it is
-/// any file, and nothing is to be said of it.
-const MARKS: &[(&str, usize)] = &[
-    // An archive without members is one.
-    ("ar", 9),
-    ("cacerts", 7),
-    ("gzip", 3),
-    ("jar", 4),
-    ("javadoc", 128),
-    ("pycache", 4),
-    ("tar", 512),
-    ("zip", 4),
-];
-
-/// Files of two parts, and from where to where they may end behind the first: then they are whole.
-const WHOLE: &[(&str, std::ops::Range<usize>)] = &[
-    // JSON without its last line feed.
-    ("usr/share/rpm-ostree/treefile.json", 247..248),
-    ("usr/share/doc/two-members.gz", 35..36),
-    ("usr/lib/modules/early/initramfs.img", 1..usize::MAX),
-];
-
 /// A file cut at any byte is left alone, and said not to be understood.
 #[test]
 fn a_truncated_file_is_never_changed() {
@@ -300,25 +233,25 @@ fn cuts(
     entry: &Entry,
 ) -> Option<String> {
     let name = plugin.page().name;
-    let chain = Chain { plugins: &[plugin], cx, shipped: &nothing_shipped };
+    let chain = Chain { plugins: &[plugin], cx, vouchers: &Vouchers::nobody() };
     let whole = chain.normal_form(tree, entry).expect("reads");
     let rewritten = matches!(whole.form, Form::Bytes(ref b) if !b.is_empty());
-    let read = !UNMARKED.contains(&name) && plugin.wants(entry, cx) == Want::Bytes;
+    let marks = Evidence::of(name).cuts;
+    let read = !marks.unmarked && plugin.wants(entry, cx) == Want::Bytes;
     let understood = whole.form == Form::Kept && whole.notes.is_empty() && read;
     if !(rewritten || understood) {
         return None;
     }
     let data = &tree.0[&entry.path].data;
     let first = (0..data.len()).into_par_iter().find_map_first(|length| {
-        if is_whole(name, &entry.path, data, length) {
+        if is_whole(&marks, &entry.path, data, length) {
             return None;
         }
         let cut = Cut { tree, path: &entry.path, length };
         let entry = Entry { size: length as u64, ..entry.clone() };
         let normal = chain.normal_form(&cut, &entry).expect("reads");
         let told = matches!(normal.notes[..], [(_, Note::Unparsed(_))]);
-        let mark = MARKS.iter().find(|mark| mark.0 == name).map_or(0, |mark| mark.1);
-        let must = length >= mark;
+        let must = length >= marks.mark;
         match (&normal.form, told || !must) {
             (Form::Kept, true) => None,
             (Form::Kept, false) => Some((length, "is taken as whole")),
@@ -330,19 +263,17 @@ fn cuts(
 }
 
 /// Whether what is left of a file is a whole one, so that nobody could know.
-fn is_whole(plugin: &str, path: &Path, data: &[u8], length: usize) -> bool {
+fn is_whole(cuts: &Cuts, path: &Path, data: &[u8], length: usize) -> bool {
     let file = path.to_string_lossy();
-    let named = |name: &str, end: &str| plugin == name && file.ends_with(end);
-    let lines = LINES.iter().any(|(name, ends)| ends.iter().any(|end| named(name, end)));
+    let lines = cuts.lines.iter().any(|end| file.ends_with(end));
     let lines = lines && matches!(data[..length].last(), None | Some(b'\n'));
-    let free = length > 0 && FREE.iter().any(|(name, end)| named(name, end));
-    let opaque = OPAQUE.iter().any(|(name, end, from)| named(name, end) && length >= *from);
+    let free = length > 0 && cuts.free.iter().any(|end| file.ends_with(end));
+    let opaque = cuts.opaque.iter().any(|(end, from)| file.ends_with(end) && length >= *from);
     // Without zeros at its end, an archive is as whole as before.
-    let padding = PADDED.contains(&plugin) && data[length..].iter().all(|b| *b == 0);
-    let parts =
-        WHOLE.iter().any(|(whole, cuts)| Path::new(whole) == path && cuts.contains(&length));
+    let padding = cuts.padded && data[length..].iter().all(|b| *b == 0);
+    let parts = cuts.whole.iter().any(|w| w.path == path && (w.from..w.to).contains(&length));
     // Until its header is there, nothing says whose file it is.
-    let any = plugin == "authselect"
-        && memchr::memmem::find(&data[..length], b"# Generated by authselect").is_none();
+    let header = |text: &String| memchr::memmem::find(&data[..length], text.as_bytes()).is_none();
+    let any = cuts.header.as_ref().is_some_and(header);
     any || lines || free || opaque || padding || parts
 }

@@ -262,20 +262,6 @@ fn a_bare_repository_needs_one_ref() {
     assert!(err.contains("third") && err.contains("holds only, second"), "{err}");
 }
 
-#[test]
-fn bare_user_only_compares_with_its_own_kind() {
-    let pair = Pair::new();
-    commit(&pair.repo, "left", &pair.a);
-    let only = pair.path().join("only");
-    init(&only, "bare-user-only");
-    let flags = ["--canonical-permissions", "--no-xattrs"];
-    commit_with(&only, "x", &pair.a, &flags);
-    let (code, _, err) = reprofix(&["check", &pair.subject("left"), only.to_str().unwrap()]);
-    assert_eq!(code, 2);
-    assert!(err.contains("bare-user-only repository, which keeps no owners"), "{err}");
-    assert_eq!(reprofix(&["check", only.to_str().unwrap(), only.to_str().unwrap()]).0, 0);
-}
-
 /// Repositories of different modes hold one commit.
 #[test]
 fn modes_compare_with_one_another() {

@@ -303,3 +303,51 @@ fn what_dnf_did_not_make_is_refused() {
         assert!(canonical(&files, 1, &Cookies::default()).is_err(), "{cut}");
     }
 }
+
+/// What dnf 5.4.6 left of the same five packages, installed in two orders.
+#[test]
+fn what_dnf_5_left_of_two_orders_comes_to_one_tree() {
+    let trees = ["a", "b"].map(|name| {
+        let dir = tempfile::tempdir().unwrap();
+        let file = format!("tests/fixtures/dnf5/{name}.tar.xz");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let done = Command::new("tar").arg("-xf").arg(file).arg("-C").arg(dir.path()).status();
+        assert!(done.unwrap().success());
+        dir
+    });
+    let read = |dir: &tempfile::TempDir, path: &str| fs::read(dir.path().join(path)).unwrap();
+    let state = "usr/lib/sysimage/libdnf5/system.toml";
+    assert_ne!(read(&trees[0], state), read(&trees[1], state), "the fixtures differ");
+    for tree in &trees {
+        let root = tree.path().to_str().unwrap();
+        let args = ["fix", root, "--source-date-epoch", EPOCH, "-q"];
+        for _ in 0..2 {
+            let out = reprofix(&args);
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        }
+        assert!(!tree.path().join("var/lib/dnf/system-repo.lock").exists());
+        // rpm itself computes the cookie of the database that is there now, in a copy.
+        let ask = "import rpm, sys; rpm.addMacro('_dbpath', sys.argv[1]); \
+                   ts = rpm.TransactionSet('/'); ts.openDB(); print(ts.dbCookie())";
+        let copy = tempfile::tempdir().unwrap();
+        let db = copy.path().join("rpmdb.sqlite");
+        fs::write(db, read(tree, "var/lib/rpm/rpmdb.sqlite")).unwrap();
+        let mut python = Command::new("/usr/bin/python3");
+        let out = python.args(["-c", ask]).arg(copy.path()).output().unwrap();
+        let cookie = String::from_utf8(out.stdout).unwrap();
+        let text = String::from_utf8(read(tree, state)).unwrap();
+        assert!(text.contains(cookie.trim()) && cookie.len() > 40, "{text} is not of {cookie}");
+    }
+    // The two command lines name the packages in two orders, which is no accident of the build.
+    let history = "usr/lib/sysimage/libdnf5/transaction_history.sqlite";
+    let rows = trees.each_ref().map(|tree| {
+        let db = Connection::open(tree.path().join(history)).unwrap();
+        db.execute_batch("UPDATE trans SET description = ''; VACUUM").unwrap();
+        drop(db);
+        read(tree, history)
+    });
+    assert!(rows[0] == rows[1], "the histories differ in more than the command line");
+    let out = Command::new("diff").arg("-r").args(trees.each_ref().map(|t| t.path())).output();
+    let said = String::from_utf8(out.unwrap().stdout).unwrap();
+    assert_eq!(said, "");
+}

@@ -1,8 +1,129 @@
 //! What shows that a plugin is right: its folder `tests/plugins/NAME`.
+//!
+//! `cases/CASE/{in,out}` are golden cases, `pair/{a,b}` are two runs of the real tool, `explained` is
+//! what is said of the pair, `fuzz` has the paths under which a fuzzer shows it files, and
+//! `evidence.toml` is an [`Evidence`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::cases::names;
+use reprofix::normal::{Context, Want};
+use reprofix::plugins::{REGISTRY, find};
+use reprofix::tree::Kind;
+use serde::Deserialize;
+
+use crate::cases::{EPOCH, load, names};
+
+/// The file `evidence.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Evidence {
+    /// Why there are no golden cases here, and where they are.
+    pub(crate) cases: Option<String>,
+    /// Why there is no pair here, and where it is.
+    pub(crate) pair: Option<String>,
+    /// What holds that two inputs of one meaning come to one output, if it is not `scramble`.
+    pub(crate) confluence: Option<String>,
+    /// Inputs that are changed at random in all that the page calls free, and come to one output.
+    pub(crate) scramble: Vec<Scramble>,
+    /// The format's own readers, which are given every golden file.
+    pub(crate) reader: Vec<Reader>,
+    /// Who else reads what the plugin leaves.
+    pub(crate) read_by: Option<ReadBy>,
+    /// What nobody can tell of a file that is cut.
+    pub(crate) cuts: Cuts,
+}
+
+/// An input to be changed at random.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scramble {
+    /// A tree below the folder.
+    pub(crate) input: String,
+    /// The function of `confluence.rs` that changes a file of it.
+    pub(crate) what: String,
+    /// The plugin's options.
+    #[serde(default)]
+    pub(crate) options: BTreeMap<String, String>,
+}
+
+/// A program that reads golden files.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reader {
+    /// The case, below the folder.
+    pub(crate) case: String,
+    /// How the names of its files end.
+    pub(crate) ending: String,
+    /// The program and its arguments; `{}` is the file.
+    pub(crate) command: Vec<String>,
+}
+
+/// How it is known that a format's own reader takes what a plugin leaves.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ReadBy {
+    /// A test, as FILE::NAME, asks the reader.
+    Test(String),
+    /// A program does, on a real system.
+    Bed(String),
+    /// No byte of a file is ever written.
+    Unwritten,
+    /// Files are removed or emptied; the table of the plugin says who makes each anew.
+    Removed,
+    /// Comments and lines of text that no reader can refuse.
+    Lines,
+}
+
+/// Where a file may end without anybody being able to tell.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Cuts {
+    /// Ends of names of files that are lines of text: cut after a line, or to nothing, such a file is
+    /// whole; cut within one, it is said to be damaged.
+    pub(crate) lines: Vec<String>,
+    /// Ends of names of text that people write: where it is cut, it reads as any other that is
+    /// shorter. The page says so.
+    pub(crate) free: Vec<String>,
+    /// Ends of names of files of which everything from this byte on is for their own reader only.
+    /// The page says so.
+    pub(crate) opaque: BTreeMap<String, usize>,
+    /// The plugin reads files of which many are not its own: what it leaves without a word may be
+    /// any.
+    pub(crate) unmarked: bool,
+    /// Files end in zeros that nothing counts.
+    pub(crate) padded: bool,
+    /// Bytes of the mark by which a file is known for what it is. Cut before its end, it is any file,
+    /// and nothing is to be said of it.
+    pub(crate) mark: usize,
+    /// The text that must be there before it is the plugin's file.
+    pub(crate) header: Option<String>,
+    /// Files of two parts: they are whole where they end within this range.
+    pub(crate) whole: Vec<Whole>,
+}
+
+/// A file of two parts.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Whole {
+    pub(crate) path: PathBuf,
+    pub(crate) from: usize,
+    #[serde(default = "no_end")]
+    pub(crate) to: usize,
+}
+
+fn no_end() -> usize {
+    usize::MAX
+}
+
+impl Evidence {
+    /// A plugin's evidence; none for one without the file.
+    pub(crate) fn of(plugin: &str) -> Self {
+        let path = folder(plugin).join("evidence.toml");
+        let Ok(text) = std::fs::read_to_string(&path) else { return Evidence::default() };
+        toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+}
 
 /// The folder of a plugin.
 pub(crate) fn folder(plugin: &str) -> PathBuf {
@@ -17,7 +138,8 @@ pub(crate) fn plugins() -> Vec<String> {
 /// The golden cases of a plugin.
 pub(crate) fn cases(plugin: &str) -> Vec<PathBuf> {
     let dir = folder(plugin).join("cases");
-    names(&dir).into_iter().map(|case| dir.join(case)).collect()
+    let there = if dir.exists() { names(&dir) } else { Vec::new() };
+    there.into_iter().map(|case| dir.join(case)).collect()
 }
 
 /// The plugins that have a pair made by the real tool, and where it is.
@@ -27,4 +149,74 @@ pub(crate) fn pairs() -> Vec<(String, PathBuf)> {
         (name, dir)
     };
     plugins().into_iter().map(pair).filter(|(_, dir)| dir.exists()).collect()
+}
+
+/// The paths under which a fuzzer shows a plugin files.
+fn fuzz_paths(plugin: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(folder(plugin).join("fuzz")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Whether some file of the plugin's cases is read by it.
+fn reads(plugin: &str) -> bool {
+    let (found, cx) = (find(plugin).expect("a plugin"), Context::new(EPOCH));
+    let wanted = |case: &PathBuf| {
+        let files = load(case, "in").entries();
+        files.iter().any(|e| e.kind == Kind::File && found.wants(e, &cx) == Want::Bytes)
+    };
+    cases(plugin).iter().any(wanted)
+}
+
+/// All that some plugin lacks, told at once.
+#[test]
+fn every_plugin_has_its_evidence() {
+    let sources = crate::sources::by_plugin();
+    let mut lacks = Vec::new();
+    for plugin in REGISTRY {
+        let name = plugin.page().name;
+        let (evidence, folder) = (Evidence::of(name), folder(name));
+        let mut need = |there: bool, what: &str| {
+            if !there {
+                lacks.push(format!("{name}: {what}"));
+            }
+        };
+        let pair = folder.join("pair");
+        let marked = ["explain-only", "report-only"].iter().any(|mark| pair.join(mark).exists());
+        need(
+            folder.join("cases").exists() != evidence.cases.is_some(),
+            "a golden case cases/CASE/{in,out}, or `cases = \"where they are\"`",
+        );
+        need(
+            pair.join("make").is_file() != evidence.pair.is_some(),
+            "a pair by the real tool, pair/{a,b} and the script pair/make, or `pair = \"where it is\"`",
+        );
+        need(
+            marked || evidence.scramble.is_empty() == evidence.confluence.is_some(),
+            "[[scramble]], or `confluence = \"the test that holds it\"`, or a pair that is explain-only",
+        );
+        need(
+            evidence.reader.is_empty() == evidence.read_by.is_some(),
+            "[[reader]], or `read-by`: who reads what the plugin leaves",
+        );
+        need(
+            !fuzz_paths(name).is_empty() || !reads(name) || UNFUZZED.contains(&name),
+            "the file fuzz: paths under which a fuzzer shows it files",
+        );
+        need(sources.contains_key(name), "a row in docs/sources.md");
+    }
+    assert!(lacks.is_empty(), "missing in tests/plugins/NAME:\n{}", lacks.join("\n"));
+}
+
+/// Plugins whose parser has a target of its own, or that look at no byte of what they read.
+const UNFUZZED: &[&str] = &["build-traces", "machine-state", "pycache"];
+
+#[test]
+fn plugins_want_their_fuzz_paths() {
+    for name in plugins() {
+        let plugin = find(&name).unwrap_or_else(|| panic!("tests/plugins/{name}: no such plugin"));
+        for path in fuzz_paths(&name) {
+            let entry = crate::sources::entry(&path, Kind::File);
+            assert_ne!(plugin.wants(&entry, &Context::new(EPOCH)), Want::No, "{name}: {path}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Every parser has a fuzz target: a row of the tables below names which, and a file that parses
-//! without one is noticed.
+//! Every parser has a fuzz target: the plugin that imports it and has a file `fuzz`, or one that a row
+//! of the table below names. A file that parses without one is noticed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,44 +13,30 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("check/expect.rs", &["expectations"]),
     ("check/generic", &["check-archive", "check-elf", "check-rpm", "check-sqlite", "check-text"]),
     ("config.rs", &["config", "config-treefile"]),
-    ("env.rs", &[]), // one number of the environment
-    ("format/ar.rs", &["ar"]),
-    ("format/beam.rs", &["generated"]),
-    ("format/catalog.rs", &["catalog"]),
+    ("env.rs", &[]),             // one number of the environment
+    ("format/compiled.rs", &[]), // no parser
     ("format/compress", &["compress"]),
     ("format/composefs", &[]), // it writes, and reads nothing
     ("format/cpio.rs", &["cpio"]),
     ("format/cursor.rs", &["pyc", "cacerts"]),
     ("format/dos.rs", &["zip"]),
     ("format/facts.rs", &["ld-cache", "icon-cache", "mime-cache"]),
-    ("format/fontconfig.rs", &["fontconfig"]),
     ("format/gvariant.rs", &["ostree-commit"]),
-    ("format/gvdb.rs", &["glib-schemas", "dconf"]),
-    ("format/gzip.rs", &["gzip"]),
-    ("format/hwdb.rs", &["hwdb"]),
-    ("format/iconcache.rs", &["icon-cache"]),
+    ("format/hashes.rs", &["sums"]),
     ("format/initramfs", &["initramfs"]),
-    ("format/javadoc.rs", &["javadoc"]),
-    ("format/jks.rs", &["cacerts"]),
-    ("format/kmodindex.rs", &["depmod"]),
-    ("format/ldcache.rs", &["ld-cache"]),
-    ("format/localearchive.rs", &["locale-archive"]),
-    ("format/mimecache.rs", &["mime-cache"]),
     ("format/mod.rs", &[]), // no parser
-    ("format/modsig.rs", &["kernel-modules"]),
     ("format/ostree", &["ostree-dirmeta", "ostree-dirtree", "ostree-xattrs"]),
     (
         "format/ostree.rs",
         &["ostree-commit", "ostree-dirmeta", "ostree-dirtree", "ostree-filez", "ostree-xattrs"],
     ),
-    ("format/pkcs12.rs", &["cacerts"]),
+    ("format/pe.rs", &["pe"]),
     ("format/pyc", &["pyc"]),
     ("format/rpmdb", &["rpmdb_sqlite", "rpmdb_ndb", "rpmdb_bdb", "rpm-header", "dnf_history"]),
-    ("format/selinux.rs", &["selinux"]),
-    ("format/tar.rs", &["tar"]),
+    ("format/record.rs", &["sums"]),
+    ("format/sums.rs", &["sums"]),
+    ("format/secret.rs", &["check-text", "check-archive"]),
     ("format/time.rs", &["zip", "image-words"]),
-    ("format/vimspell.rs", &["generated"]),
-    ("format/zip", &["zip", "jar"]),
     ("disk/times.rs", &["fix-times"]),
     ("history", &[]), // our own database
     ("image/normalize", &["oci-archive", "oci-index", "oci-manifest", "oci-config"]),
@@ -76,7 +62,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("source/oci/layout.rs", &["oci-index", "oci-manifest", "oci-config", "oci-archive"]),
     ("source/oci/platform.rs", &["image-words"]),
     ("source/oci/store.rs", &["oci-archive"]),
-    ("source/oci/tar", &["oci-tar"]),
+    ("format/tar", &["tar", "oci-tar"]),
     ("source/ostree.rs", &["ostree-config", "ostree-ref"]),
     ("source/packed.rs", &["ostree-archive"]),
     ("source/spec.rs", &["image-words"]),
@@ -84,6 +70,24 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("image/stacker/fix.rs", &["stacker-metadata"]),
     ("image/stacker/metadata.rs", &["stacker-metadata"]),
 ];
+
+/// The formats that plugins with a file `fuzz` import: their targets are the plugins.
+fn of_plugins() -> BTreeSet<String> {
+    let import = Regex::new(r"\bformat::(?:\{([^}]*)\}|([a-z0-9_]+))").expect("a pattern");
+    let mut formats = BTreeSet::new();
+    for (path, text) in sources() {
+        let Some(path) = path.strip_prefix("plugins/") else { continue };
+        let name = path.split(['/', '.']).next().unwrap_or_default().replace('_', "-");
+        if !crate::evidence::folder(&name).join("fuzz").exists() {
+            continue;
+        }
+        for found in import.captures_iter(&text) {
+            let names = found.get(1).or(found.get(2)).map_or("", |names| names.as_str());
+            formats.extend(names.split([',', ':']).map(|name| name.trim().to_owned()));
+        }
+    }
+    formats
+}
 
 /// What a file that parses has in it, tests aside.
 const PARSES: &str = r"(?x)
@@ -130,13 +134,21 @@ fn targets() -> BTreeSet<String> {
 fn every_parser_has_a_fuzz_target() {
     let parses = Regex::new(PARSES).expect("a pattern");
     let covers = |path: &str, row: &str| Path::new(path).starts_with(row);
+    let formats = of_plugins();
+    let of_plugin = |path: &str| {
+        let name = path.strip_prefix("format/").and_then(|rest| rest.split(['/', '.']).next());
+        name.is_some_and(|name| formats.contains(name))
+    };
     let without: Vec<_> = sources()
         .into_iter()
         .filter(|(path, text)| path.starts_with("format/") || parses.is_match(text))
-        .filter(|(path, _)| !TARGETS.iter().any(|(row, _)| covers(path, row)))
+        .filter(|(path, _)| !of_plugin(path) && !TARGETS.iter().any(|(row, _)| covers(path, row)))
         .map(|(path, _)| path)
         .collect();
-    assert!(without.is_empty(), "add a row to PARSERS or PATHS of fuzz/, and here: {without:?}");
+    assert!(
+        without.is_empty(),
+        "give the plugin a file `fuzz`, or add a row to PARSERS of fuzz/ and here: {without:?}"
+    );
 }
 
 #[test]

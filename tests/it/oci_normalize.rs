@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use reprofix::env::SourceDateEpoch;
+use reprofix::format::tar::Type;
 use reprofix::image::Findings;
 use reprofix::image::lint::lint;
 use reprofix::image::normalize::{Normalized, Options, normalize};
 use reprofix::image::unpack::{Model, unpack};
 use reprofix::image::verify::verify;
-use reprofix::source::oci::tar::Type;
 use reprofix::source::oci::{Compression, Digest, Keep, Subject, layers};
 
 use crate::layout::{Layout, Made, Stored, archive, files};
@@ -278,4 +278,97 @@ fn the_input_is_never_written() {
     let before = files(&from);
     Normal::of(&subject(Path::new(&from)), options(0));
     assert_eq!(files(&from), before);
+}
+
+/// A layout of two images, a signature, an attestation and a bill of materials, as cosign tags them.
+fn signed() -> (Layout, String) {
+    let layout = Layout::empty();
+    let entry = |name: &str, content: &str| {
+        let layer = Stored::gzip(archive(&[Made::new("a", 0o644, content).at(5000)]), 6);
+        let mut entry = layout.image(&[layer], |_| ());
+        entry["annotations"]["org.opencontainers.image.ref.name"] = name.into();
+        entry
+    };
+    let (one, two) = (entry("one", "1"), entry("two", "2"));
+    let name = one["digest"].as_str().unwrap().replacen(':', "-", 1);
+    let about = |kind: &str, media_type: &str| {
+        let blob =
+            Stored { plain: b"{}".to_vec(), bytes: b"{}".to_vec(), media_type: media_type.into() };
+        let mut entry = layout.image(&[blob], |config| config["x"] = kind.into());
+        entry["annotations"]["org.opencontainers.image.ref.name"] = format!("{name}.{kind}").into();
+        entry
+    };
+    let signature = about("sig", "application/vnd.dev.cosign.simplesigning.v1+json");
+    let statement = about("att", "application/vnd.dsse.envelope.v1+json");
+    let bill = about("sbom", "application/spdx+json");
+    layout.write_index(&[one, two, signature, statement, bill]);
+    (layout, name)
+}
+
+#[test]
+fn one_tag_names_one_image() {
+    let (layout, _) = signed();
+    let subject = layout.open();
+    let out = layout.path().join("out");
+    let normalized = |from: &Subject, tag: &str| {
+        normalize(from, &format!("oci:{}{tag}", out.display()), options(1000))
+    };
+    let error = format!("{:#}", normalized(&subject, ":demo").unwrap_err());
+    assert!(error.contains("demo would name 2 images") && error.contains(":one, :two"), "{error}");
+    assert!(!out.exists(), "nothing is left");
+    let one = Subject::open(&format!("{}:one", layout.path().display()), None).unwrap();
+    normalized(&one, ":demo").unwrap();
+    fs::remove_dir_all(&out).unwrap();
+    // Without one, each keeps its own.
+    let report = normalized(&subject, "").unwrap();
+    assert_eq!(report.dropped.len(), 3, "{:?}", report.dropped);
+    let names = |s: &Subject| -> Vec<String> {
+        s.images.iter().flat_map(|i| i.names.iter().cloned()).collect()
+    };
+    assert_eq!(names(&crate::oci::subject(&out)), ["one", "two"]);
+    if have("skopeo") {
+        let mut skopeo = Command::new("skopeo");
+        skopeo.arg("inspect").arg("--raw").arg(format!("oci:{}:one", out.display()));
+        let raw = run(&mut skopeo).unwrap();
+        assert_eq!(Digest::of(&raw), report.images[0].after);
+    }
+}
+
+#[test]
+fn what_cosign_tags_is_about_an_image_and_none() {
+    let (layout, name) = signed();
+    assert!(lint(&layout.open()).unwrap().images.len() == 2);
+    let out = layout.path().join("out");
+    let kept = Options { attestations: true, ..options(1000) };
+    let report = normalize(&layout.open(), out.to_str().unwrap(), kept).unwrap();
+    assert_eq!(report.kept.len(), 3);
+    let now = report.images[0].after.as_str().replacen(':', "-", 1);
+    assert_ne!(now, name, "the image was clamped");
+    let made = subject(&out);
+    let names: Vec<&str> = made.images.iter().flat_map(|i| &i.names).map(|n| &**n).collect();
+    // Only what lists the content is as true of the new digest.
+    let (sig, att, sbom) = (format!("{name}.sig"), format!("{name}.att"), format!("{now}.sbom"));
+    assert_eq!(names, ["one", "two", &sig, &att, &sbom]);
+}
+
+#[test]
+fn annotations_of_another_blob_are_dropped() {
+    let layer = Stored::gzip(archive(&[Made::new("a", 0o644, "x").at(5000)]), 6);
+    let layout = Layout::empty();
+    let entry = layout.image_with(
+        &[layer],
+        |_| (),
+        |manifest| {
+            manifest["layers"][0]["annotations"] = serde_json::json!({
+                "containerd.io/snapshot/stargz/toc.digest": "sha256:0",
+                "io.containers.estargz.uncompressed-size": "1",
+                "io.github.containers.zstd-chunked.manifest-checksum": "sha256:0",
+                "buildkit/rewritten-timestamp": "0", "mine": "stays"});
+        },
+    );
+    layout.write_index(&[entry]);
+    let normal = Normal::of(&layout.open(), options(1000));
+    let made = normal.open();
+    let annotations = &made.one().unwrap().layers[0].annotations;
+    assert_eq!(annotations.keys().collect::<Vec<_>>(), ["mine"]);
 }

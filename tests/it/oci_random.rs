@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use reprofix::source::oci::tar::Type;
+use reprofix::format::tar::Type;
 use reprofix::source::oci::{Digest, Keep, layers};
 use serde_json::{Value, json};
 

@@ -1,18 +1,20 @@
 //! Operator catalogs: digests against what real opm stored and computed.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use reprofix::env::SourceDateEpoch;
+use reprofix::format::tar::{Member, Type};
 use reprofix::image::Findings;
 use reprofix::image::normalize::Options;
 use reprofix::image::opm::fix::{Fixed, fix};
 use reprofix::image::opm::verify::{Check, Format, Verdict, in_images, on_disk};
-use reprofix::source::oci::{Compression, Subject};
-use serde_json::Value;
+use reprofix::source::oci::{Compression, Keep, Subject, layers};
+use serde_json::{Value, json};
 
 use crate::layout::{Layout, Made, Stored, archive, files};
 use crate::oci::open;
@@ -229,7 +231,7 @@ fn fixed(subject: &Subject) -> (Layout, Fixed) {
         recompress: false,
         attestations: false,
     };
-    let report = fix(subject, &out, options, None, None).unwrap();
+    let report = fix(subject, &out, options, None, None, false).unwrap();
     (dir, report)
 }
 
@@ -291,8 +293,211 @@ fn a_cache_of_another_catalog_is_not_made_to_look_right() {
     for (subject, word) in
         [(stale.open(), "of another catalog"), (open("opm-implicit-parent-dir"), "no cache")]
     {
-        let error = fix(&subject, out.to_str().unwrap(), options, None, None).unwrap_err();
+        let error = fix(&subject, out.to_str().unwrap(), options, None, None, false).unwrap_err();
         assert!(format!("{error:#}").contains(word), "{error:#}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
+}
+
+/// An image of the catalog in a fixture, every member changed, and its configuration.
+fn changed(
+    name: &str,
+    member: impl Fn(&mut Member),
+    config: impl FnOnce(&mut serde_json::Value),
+) -> Layout {
+    let made = image(name, 5, false);
+    let subject = made.open();
+    let one = subject.one().unwrap();
+    let read = layers(&subject.store, one, Keep::Spool).unwrap();
+    let mut members = Vec::new();
+    for (i, old) in read[0].members.iter().enumerate() {
+        let mut content = Vec::new();
+        read[0].content(i).unwrap().read_to_end(&mut content).unwrap();
+        let mut new = old.clone();
+        member(&mut new);
+        members.push(Made { member: new, content });
+    }
+    Layout::with(&[Stored::gzip(archive(&members), 6)], |json| {
+        json["config"]["Cmd"] = vec!["serve", "/configs", "--cache-dir=/cache-dir"].into();
+        config(json);
+    })
+}
+
+fn checked(layout: &Layout) -> Check {
+    in_images(&layout.open(), None, None).unwrap().catalogs.remove(0)
+}
+
+/// What another umask, `COPY --chmod` or `cp -r` leave is named, and no reason to refuse.
+#[test]
+fn uniform_modes_are_found_and_fixed() {
+    let set = |dirs: u32, files: u32, only: &'static [u8]| {
+        move |m: &mut Member| {
+            if m.path.starts_with(only) {
+                m.mode = if m.kind == Type::Dir { dirs } else { files };
+            }
+        }
+    };
+    type Set = Box<dyn Fn(&mut Member)>;
+    let cases: [(&str, Set); 4] = [
+        ("umask 002", Box::new(set(0o775, 0o664, b""))),
+        ("umask 077", Box::new(set(0o700, 0o600, b""))),
+        ("COPY --chmod of the cache", Box::new(set(0o755, 0o644, b"cache-dir"))),
+        ("set-group-ID", Box::new(set(0o2775, 0o664, b"configs"))),
+    ];
+    for (what, member) in cases {
+        // The stored digest is of the catalog as it was built.
+        let check = checked(&changed("json-cat1.tar", member, |_| ()));
+        assert_eq!(check.verdict, Verdict::Stale, "{what}");
+        let blame = check.blame.first().unwrap_or_else(|| panic!("{what}: nothing is blamed"));
+        assert!(blame.why.contains("the stored digest is right"), "{what}: {}", blame.why);
+    }
+    let odd = changed("json-cat1.tar", set(0o775, 0o664, b""), |_| ());
+    let (dir, _) = fixed(&odd.open());
+    let out = crate::oci::subject(&dir.path().join("out"));
+    assert_eq!(in_images(&out, None, None).unwrap().catalogs[0].verdict, Verdict::Stable);
+}
+
+/// Right digests do not help a user who cannot open the files.
+#[test]
+fn what_a_user_cannot_open_is_named() {
+    let user = |text: &'static str| {
+        move |config: &mut serde_json::Value| config["config"]["User"] = text.into()
+    };
+    let as_is = |_: &mut Member| ();
+    let of_1001 = |m: &mut Member| (m.uid, m.gid) = (1001, 1001);
+    // opm makes databases that only their owner may write.
+    let check = checked(&changed("pogreb-cat1.tar", of_1001, user("1001:1001")));
+    assert_eq!(check.verdict, Verdict::CannotBeRead);
+    assert!(check.denied.iter().all(|d| d.who.contains("OpenShift")), "{:?}", check.denied);
+    assert!(check.denied.iter().any(|d| d.path.ends_with("pogreb.v1/db")), "{:?}", check.denied);
+    // Those of opm itself are open to group 0, and to no other.
+    assert_eq!(checked(&changed("pogreb-cat1.tar", as_is, user("1001"))).verdict, Verdict::Stable);
+    let other = checked(&changed("pogreb-cat1.tar", as_is, user("1001:1001")));
+    assert!(other.denied.iter().any(|d| d.who.contains("user 1001")), "{:?}", other.denied);
+    // The digest of a pogreb cache has no modes, so a catalog of mode 0600 is "stable".
+    let closed = |m: &mut Member| {
+        if m.path.starts_with(b"configs") && m.kind == Type::File {
+            m.mode = 0o600;
+        }
+    };
+    let check = checked(&changed("pogreb-cat1.tar", closed, |_| ()));
+    let read = check.denied.iter().find(|d| d.needs == "read").unwrap();
+    assert!(read.path.starts_with("/configs/"), "{read:?}");
+    for layout in [
+        changed("pogreb-cat1.tar", closed, |_| ()),
+        changed("pogreb-cat1.tar", of_1001, user("1001")),
+    ] {
+        let (dir, _) = fixed(&layout.open());
+        let out = crate::oci::subject(&dir.path().join("out"));
+        let check = in_images(&out, None, None).unwrap().catalogs.remove(0);
+        assert_eq!(check.verdict, Verdict::Stable, "{:?}", check.denied);
+    }
+}
+
+/// The command line is read as opm reads it.
+#[test]
+fn catalog_and_cache_are_where_the_command_says() {
+    type Config = fn(&mut serde_json::Value);
+    let cases: [(&str, Config, &str, &str, bool); 7] = [
+        ("no label", |c| c["config"]["Labels"] = json!({}), "/configs", "/cache-dir", true),
+        (
+            "a shell",
+            |c| {
+                c["config"]["Entrypoint"] = json!(["/bin/sh", "-c"]);
+                c["config"]["Cmd"] = json!(["opm serve /configs --cache-dir /cache-dir"]);
+            },
+            "/configs",
+            "/cache-dir",
+            true,
+        ),
+        (
+            "a shell's -c as one command",
+            |c| {
+                c["config"]["Cmd"] =
+                    json!(["sh", "-c", "exec opm serve '/configs' --cache-dir=/cache-dir"])
+            },
+            "/configs",
+            "/cache-dir",
+            true,
+        ),
+        (
+            "flags first",
+            |c| {
+                c["config"]["Cmd"] =
+                    json!(["serve", "-p", "50051", "--cache-dir", "/cache-dir", "/configs"])
+            },
+            "/configs",
+            "/cache-dir",
+            true,
+        ),
+        (
+            "another label",
+            |c| {
+                let label = "operators.operatorframework.io.index.configs.v1";
+                c["config"]["Labels"][label] = "/elsewhere".into();
+            },
+            "/configs",
+            "/cache-dir",
+            true,
+        ),
+        (
+            "no cache",
+            |c| c["config"]["Cmd"] = json!(["serve", "/configs"]),
+            "/configs",
+            "/tmp/cache",
+            false,
+        ),
+        ("no command", |c| c["config"]["Cmd"] = json!(null), "/configs", "/tmp/cache", true),
+    ];
+    for (what, config, configs, cache, used) in cases {
+        let check = checked(&changed("json-cat1.tar", |_| (), config));
+        let places = (&*check.places.configs, &*check.places.cache, check.places.used);
+        assert_eq!(places, (configs, cache, used), "{what}");
+    }
+    let unused =
+        changed("json-cat1.tar", |_| (), |c| c["config"]["Cmd"] = json!(["serve", "/configs"]));
+    let checks = in_images(&unused.open(), None, None).unwrap();
+    assert_eq!(checks.catalogs[0].verdict, Verdict::Unused);
+    assert!(checks.sound(), "opm makes a cache of its own");
+    // A catalog behind a link.
+    let members = [
+        Made::link("configs", Type::Symlink, "srv/catalog"),
+        Made::new("srv/", 0o755, ""),
+        Made::new("srv/catalog/", 0o755, ""),
+        Made::new("srv/catalog/c.json", 0o644, "{}"),
+    ];
+    let linked = Layout::of(&[Stored::gzip(archive(&members), 6)]);
+    assert_eq!(checked(&linked).verdict, Verdict::Missing);
+}
+
+#[test]
+fn a_stale_cache_can_be_dropped() {
+    let stale = image("json-cat1-pax-utf8.tar", 0, false);
+    let dir = Layout::empty();
+    let out = dir.path().join("out");
+    let options = Options {
+        epoch: SourceDateEpoch::new(0),
+        compression: Compression::Gzip,
+        recompress: false,
+        attestations: false,
+    };
+    fix(&stale.open(), out.to_str().unwrap(), options, None, None, true).unwrap();
+    let made = crate::oci::subject(&out);
+    let check = in_images(&made, None, None).unwrap().catalogs.remove(0);
+    assert_eq!((check.verdict, check.otherwise), (Verdict::Unused, Some(Verdict::Missing)));
+    let config = made.store.json(&made.one().unwrap().config.as_ref().unwrap().name, 1 << 20);
+    assert_eq!(config.unwrap()["config"]["Cmd"], json!(["serve", "/configs"]));
+    assert!(reprofix::image::verify::verify(&made).unwrap().sound());
+}
+
+/// Two builds of a pogreb catalog: what helps is `opm fix`, not a treefile.
+#[test]
+fn the_remedy_for_a_pogreb_cache_is_opm_fix() {
+    let (one, other) = (image("pogreb-cat1.tar", 5, false), image("pogreb-cat1.tar", 5, true));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reprofix"));
+    let output = command.arg("check").arg(one.path()).arg(other.path()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("reprofix opm fix IMAGE -o OUT, in both builds"), "{said}");
+    assert!(!said.contains("treefile"), "{said}");
 }

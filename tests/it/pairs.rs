@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use reprofix::normal::Context;
 use reprofix::normal::File;
-use reprofix::plugins::{REGISTRY, find};
+use reprofix::plugins::find;
 use reprofix::tree::Tree;
 
 use crate::cases::{EPOCH, run};
@@ -17,24 +17,6 @@ use crate::memtree::MemTree;
 
 fn load(plugin: &str, side: &str) -> MemTree {
     crate::cases::load(&folder(plugin).join("pair"), side)
-}
-
-/// Plugins without a pair here, and where theirs is.
-const ELSEWHERE: [(&str, &str); 4] = [
-    ("dnf-history", "its normal form needs the rpmdb beside it: cases/dnf-history, made by dnf"),
-    ("rpmdb", "fixtures/rpmdb/{sqlite,ndb,bdb}/{one,rev}, made by rpm"),
-    ("xattrs", "fixtures/xattrs: dumps, since a checkout has no attributes"),
-    ("modes", "modes: modes that a checkout does not keep"),
-];
-
-#[test]
-fn every_plugin_has_a_pair() {
-    for plugin in REGISTRY {
-        let name = plugin.page().name;
-        let elsewhere = ELSEWHERE.iter().any(|(plugin, _)| *plugin == name);
-        let script = folder(name).join("pair/make");
-        assert_ne!(script.is_file(), elsewhere, "{name}: {}", script.display());
-    }
 }
 
 #[test]

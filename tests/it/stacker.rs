@@ -15,7 +15,7 @@ use reprofix::image::stacker::fix::fix;
 use reprofix::image::stacker::metadata::{Metadata, parse};
 use reprofix::report::Progress;
 use reprofix::run::check::Job;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::layout::{Layout, Stored};
 use crate::oci::{have, run};
@@ -103,6 +103,44 @@ fn directories_decide_where_they_are_at_hand() {
     fs::create_dir(directory(roots, '3')).unwrap();
     symlink(directory(roots, '1').join("overlay"), directory(roots, '3').join("overlay")).unwrap();
     assert_eq!(findings('3'), []);
+}
+
+/// stacker goes on without a manifest's layer that has no directory, and stops without a built one.
+#[test]
+fn what_stacker_skips_and_what_it_needs_are_told_apart() {
+    const EMPTY: &str = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4";
+    let dir = tempfile::tempdir().unwrap();
+    let roots = dir.path().join("roots");
+    fs::create_dir_all(directory(&roots, '1').join("overlay")).unwrap();
+    let findings = |text: Value, oci: Option<&Path>| -> Vec<(Rule, String)> {
+        let metadata: Metadata = serde_json::from_value(text).unwrap();
+        let all = layer("x", &metadata, Some(&roots), oci);
+        all.into_iter().map(|f| (f.rule, f.what)).collect()
+    };
+    let layer = |digest: &str| json!({"digest": digest});
+    let one = format!("sha256:{}", "1".repeat(64));
+    let manifests = |layers: &[Value]| json!({"Manifests": {"tar+false": {"layers": layers}}});
+    assert_eq!(findings(manifests(&[layer(&one), layer(EMPTY)]), None), []);
+    // Any compressor's empty archive, by its blob.
+    let oci = dir.path().join("oci");
+    fs::create_dir_all(oci.join("blobs/sha256")).unwrap();
+    let (empty, full) = ("2".repeat(64), "3".repeat(64));
+    fs::write(oci.join("blobs/sha256").join(&empty), [0; 1024]).unwrap();
+    let file = crate::layout::archive(&[crate::layout::Made::new("a", 0o644, "x")]);
+    fs::write(oci.join("blobs/sha256").join(&full), file).unwrap();
+    let text = manifests(&[layer(&format!("sha256:{empty}")), layer(&format!("sha256:{full}"))]);
+    let found = findings(text, Some(&oci));
+    assert_eq!((found.len(), found[0].0), (1, Rule::E5), "{found:?}");
+    assert!(
+        found[0].1.contains("builds go without it; its blob is in the OCI layout"),
+        "{found:?}"
+    );
+    let found = findings(json!({"BuiltLayers": ["base"]}), None);
+    assert_eq!(found, [(Rule::E5, "built layer base has no directory: no build starts".into())]);
+    fs::create_dir_all(roots.join("base/overlay")).unwrap();
+    assert_eq!(findings(json!({"BuiltLayers": ["base"]}), None), []);
+    let made = json!({"OverlayDirLayers": {"tar+false": [layer(&format!("sha256:{full}"))]}});
+    assert!(findings(made, None)[0].1.contains("overlay_dirs has no directory"));
 }
 
 #[test]

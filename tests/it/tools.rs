@@ -6,106 +6,27 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use reprofix::plugins::{REGISTRY, find};
-
-use crate::evidence::{self, folder};
+use crate::evidence::{self, Evidence, ReadBy, Reader, folder};
 use crate::memtree::Node;
 
-/// Plugin, the files of its cases (all that end so), the reader and its arguments (`{}` the file).
-const READERS: &[(&str, &str, &[&str])] = &[
-    (
-        "cacerts/cases/pkcs12",
-        ".p12",
-        &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"],
-    ),
-    (
-        "cacerts/cases/jks",
-        "cacerts",
-        &["keytool", "-list", "-storepass", "changeit", "-keystore", "{}"],
-    ),
-    ("tar/cases/tools", ".tar", &["tar", "tvf", "{}"]),
-    ("gzip/cases/tools", ".gz", &["gzip", "-t", "{}"]),
-    ("zip/cases/tools", ".zip", &["unzip", "-tq", "{}"]),
-    ("jar/cases/tools", ".jar", &["unzip", "-tq", "{}"]),
-    ("jar/cases/tools", ".jar", &["jar", "tf", "{}"]),
-    ("ar/cases/tools", "libtwo.a", &["nm", "-s", "{}"]),
-    ("ar/cases/tools", "libtwo.a", &["ar", "t", "{}"]),
-    ("ld-cache/cases/real", "ld.so.cache", &["ldconfig", "-p", "-C", "{}"]),
-];
-
-/// Who reads what the other plugins leave: the test, by file and name, or why nobody needs to.
-/// A plugin that is neither here nor in [`READERS`] fails.
-const READ_ELSEWHERE: &[(&str, Proof)] = &[
-    ("accounts", Proof::Test("tools", "pwck_accepts_clamped_days")),
-    ("authselect", Proof::Lines),
-    ("build-ids", Proof::Unwritten),
-    ("build-traces", Proof::Removed),
-    ("catalog", Proof::Unwritten),
-    ("dconf", Proof::Test("tools", "dconf_reads_the_same_from_a_sorted_database")),
-    ("depmod", Proof::Test("tools", "modprobe_finds_what_depmod_wrote")),
-    (
-        "dnf-history",
-        Proof::Test("dnf_history", "dnf_4_comes_to_one_history_and_finds_the_same_in_it"),
-    ),
-    ("dnf-state", Proof::Removed),
-    ("fontconfig", Proof::Test("tools", "fontconfig_takes_the_clamped_cache_as_valid")),
-    ("generated", Proof::Bed("tests/e2e/newest")),
-    ("gio-modules", Proof::Lines),
-    ("glib-schemas", Proof::Unwritten),
-    ("hwdb", Proof::Test("tools", "systemd_finds_the_same_in_the_hardware_database")),
-    ("icon-cache", Proof::Unwritten),
-    ("initramfs", Proof::Bed("tests/e2e/initramfs")),
-    ("javadoc", Proof::Lines),
-    ("kernel-modules", Proof::Unwritten),
-    ("locale-archive", Proof::Unwritten),
-    ("machine-state", Proof::Removed),
-    ("mime-cache", Proof::Unwritten),
-    ("modes", Proof::Test("modes", "packaged_modes_come_back_and_no_other_is_invented")),
-    ("mtime", Proof::Unwritten),
-    ("os-release", Proof::Unwritten),
-    ("pycache", Proof::Test("pyc", "python_loads_the_normal_form_as_equal_code")),
-    ("random-ids", Proof::Removed),
-    ("rpmdb", Proof::Test("rpmdb_rpm", "rpm_finds_the_same_goes_on_and_comes_to_the_same_bytes")),
-    ("selinux", Proof::Unwritten),
-    ("treefile", Proof::Unwritten),
-    ("xattrs", Proof::Test("xattrs", "a_builds_own_attributes_go_and_all_others_stay")),
-];
-
-/// How it is known that a format's own reader takes what a plugin leaves.
-enum Proof {
-    /// This test of this file asks the reader.
-    Test(&'static str, &'static str),
-    /// This program does, on a real system.
-    Bed(&'static str),
-    /// No byte of a file is ever written.
-    Unwritten,
-    /// Files are removed or emptied; the table of the plugin says who makes each anew.
-    Removed,
-    /// Comments and lines of text that no reader can refuse.
-    Lines,
-}
-
+/// Whoever is named as a reader exists, and what is called unwritten is.
 #[test]
-fn every_plugin_has_its_reader() {
+fn readers_that_are_named_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for plugin in REGISTRY {
-        let name = plugin.page().name;
-        let here = READERS.iter().any(|(case, ..)| case.split('/').next() == Some(name));
-        let elsewhere = READ_ELSEWHERE.iter().filter(|(plugin, _)| *plugin == name).count();
-        assert_eq!(usize::from(here) + elsewhere, 1, "{name}: who reads what it leaves?");
-    }
-    for (name, proof) in READ_ELSEWHERE {
-        assert!(find(name).is_some(), "{name}: no such plugin");
-        match proof {
-            Proof::Test(file, test) => {
+    for name in evidence::plugins() {
+        match Evidence::of(&name).read_by {
+            Some(ReadBy::Test(test)) => {
+                let (file, test) = test.split_once("::").expect("FILE::NAME");
                 let text = std::fs::read_to_string(root.join(format!("tests/it/{file}.rs")));
                 let text = text.expect("a file of tests");
                 assert!(text.contains(&format!("fn {test}()")), "{name}: no {file}::{test}");
             }
-            Proof::Bed(program) => assert!(root.join(program).exists(), "{name}: no {program}"),
+            Some(ReadBy::Bed(program)) => {
+                assert!(root.join(&program).exists(), "{name}: no {program}");
+            }
             // What never changes in a golden case and a pair is never written.
-            Proof::Unwritten => {
-                for case in evidence::cases(name) {
+            Some(ReadBy::Unwritten) => {
+                for case in evidence::cases(&name) {
                     let side = |side: &str| crate::cases::load(&case, side).0;
                     let (before, after) = (side("in"), side("out"));
                     let same = |path| before.get(path).map(|n: &Node| &n.data);
@@ -113,7 +34,7 @@ fn every_plugin_has_its_reader() {
                     assert!(written.is_none(), "{name}: {} {written:?}", case.display());
                 }
             }
-            Proof::Removed | Proof::Lines => {}
+            Some(ReadBy::Removed | ReadBy::Lines) | None => {}
         }
     }
 }
@@ -214,12 +135,15 @@ pub(crate) fn cached(path: &str) -> Option<PathBuf> {
 
 #[test]
 fn the_real_readers_accept_every_golden_file() {
-    for (case, ending, command) in READERS {
+    let of = |name: String| {
+        Evidence::of(&name).reader.into_iter().map(move |reader| (folder(&name), reader))
+    };
+    for (folder, Reader { case, ending, command }) in evidence::plugins().into_iter().flat_map(of) {
         let mut read = 0;
-        for found in walkdir::WalkDir::new(folder(case)).sort_by_file_name() {
+        for found in walkdir::WalkDir::new(folder.join(&case)).sort_by_file_name() {
             let found = found.expect("a readable case");
             let path = found.path().to_str().expect("UTF-8");
-            let is_out = path.contains("/out/") && path.ends_with(ending);
+            let is_out = path.contains("/out/") && path.ends_with(&ending);
             if !found.file_type().is_file() || !is_out {
                 continue;
             }

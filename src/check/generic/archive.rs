@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read as _};
 
 use super::Budget;
+use crate::format::tar;
 use crate::format::{ar, cpio, zip};
-use crate::source::oci::tar;
 
 /// Members of one archive that are looked at; one with more is compared as bytes.
 const MEMBERS_MAX: usize = 100_000;
@@ -97,9 +97,7 @@ impl Archive {
         if self.order.len() >= MEMBERS_MAX {
             return None;
         }
-        let name = crate::tree::show(std::path::Path::new(
-            <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name),
-        ));
+        let name = shown(name);
         self.order.push(name.clone());
         let mut number = 0;
         while self.members.contains_key(&(name.clone(), number)) {
@@ -110,10 +108,49 @@ impl Archive {
     }
 }
 
+impl Archive {
+    /// Hard links as what they are: names of one file, whichever of them holds the content. Each gets
+    /// the content, and the first name of its group in place of a link.
+    fn join(&mut self, links: &[(String, String)], budget: &mut Budget) -> Option<()> {
+        let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, target) in links {
+            groups.entry(target).or_default().push(name);
+        }
+        for (target, names) in groups {
+            let Some(holder) = self.members.get(&(target.to_owned(), 0)) else { continue };
+            let content = holder.content.clone();
+            let first = names.iter().copied().chain([target]).min()?.to_owned();
+            for name in names.iter().copied().chain([target]) {
+                budget.room(content.len() as u64)?;
+                let Some(member) = self.members.get_mut(&(name.to_owned(), 0)) else { continue };
+                member.content.clone_from(&content);
+                for (field, value) in &mut member.fields {
+                    match *field {
+                        "kind" => "hard link".clone_into(value),
+                        "link" => value.clone_from(&first),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+fn shown(name: &[u8]) -> String {
+    crate::tree::show(std::path::Path::new(
+        <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name),
+    ))
+}
+
 fn read_tar(bytes: &[u8], budget: &mut Budget) -> Option<Archive> {
     let mut archive = Archive::new("tar");
     let mut reader = tar::Reader::new(Cursor::new(bytes));
+    let mut links = Vec::new();
     while let Some(found) = reader.next_member().ok()? {
+        if found.kind == tar::Type::Hardlink {
+            links.push((shown(&found.path), shown(&found.link)));
+        }
         let mut content = Vec::new();
         reader.by_ref().take(budget.room(found.size)?).read_to_end(&mut content).ok()?;
         let fields = vec![
@@ -128,6 +165,7 @@ fn read_tar(bytes: &[u8], budget: &mut Budget) -> Option<Archive> {
         ];
         archive.add(&found.path, Member { fields, content })?;
     }
+    archive.join(&links, budget)?;
     Some(archive)
 }
 

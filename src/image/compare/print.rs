@@ -28,6 +28,16 @@ impl Report {
         let remedies = classes.iter().filter_map(|c| Some((c.words(), c.remedy()?)));
         let remedies: Vec<String> =
             remedies.map(|(words, remedy)| format!("  {words}: {remedy}\n")).collect();
+        let pogreb = |pair: &Pair| {
+            let paths = pair.paths.iter().flat_map(|paths| &paths.differences);
+            paths.map(|row| &row.path).any(|path| path.contains("pogreb.v1/"))
+        };
+        let remedies = remedies.into_iter().chain(self.pairs.iter().any(pogreb).then(|| {
+            "  pogreb.v1, an operator catalog's cache (no two builds make the same): \
+             reprofix opm fix IMAGE -o OUT, in both builds\n"
+                .to_owned()
+        }));
+        let remedies: Vec<String> = remedies.collect();
         if !remedies.is_empty() {
             let _ = write!(out, "\nremedies:\n{}", remedies.concat());
         }

@@ -17,6 +17,25 @@ pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation by which an attestation names its image.
 const REFERENCE: &str = "vnd.docker.reference.digest";
 
+/// Whether an annotation of a layer says something of its compressed bytes (the tables of zstd:chunked
+/// and eStargz) or of how its builder wrote it (BuildKit's epoch): no more true of another blob.
+pub(super) fn is_of_blob(key: &str) -> bool {
+    const PARTS: [&str; 4] = ["zstd-chunked", "stargz", "buildkit/rewritten-", "uncompressed-size"];
+    PARTS.iter().any(|part| key.contains(part))
+}
+
+/// A name as it is in the result: cosign names what is about an image after its digest. A list of
+/// what is in the image (`.sbom`) is about the new one too; what a signature or an attestation says
+/// of the old digest stays under that.
+pub(super) fn follow_name(name: &str, renamed: &BTreeMap<String, String>) -> String {
+    let follow = || {
+        let (image, kind) = name.split_once('.')?;
+        let now = renamed.get(&image.replacen('-', ":", 1))?;
+        (kind == "sbom").then(|| format!("{}.{kind}", now.replacen(':', "-", 1)))
+    };
+    follow().unwrap_or_else(|| name.to_owned())
+}
+
 /// The media type of a layer.
 pub(super) fn layer_type(compression: Compression) -> &'static str {
     match compression {

@@ -28,7 +28,7 @@ use super::compare::is_archive;
 use super::unpack::{Disk, Model, apply};
 use crate::disk::{NewDir, atomic_write_with};
 use crate::env::SourceDateEpoch;
-use crate::source::oci::tar::{Member, Type, Writer};
+use crate::format::tar::{Member, Type, Writer};
 use crate::source::oci::{
     Compression, Descriptor, Digest, Image, Keep, Kind, Layer, Part, Store, Subject, layers, limits,
 };
@@ -55,7 +55,12 @@ pub struct Lift {
     pub members: Vec<(Member, Content)>,
     /// What its history says.
     pub created_by: String,
+    /// What becomes of the configuration beside.
+    pub config: Option<Edit>,
 }
+
+/// A change of a configuration.
+pub type Edit = fn(&mut Value) -> anyhow::Result<()>;
 
 /// Content of a member that is put on top.
 pub enum Content {
@@ -87,7 +92,8 @@ pub(crate) fn lifted(
     let writing = || format!("writing {}", target.path.display());
     let dir = NewDir::beside(target.path).with_context(writing)?;
     dir.create_dir_all("blobs/sha256")?;
-    let mut writer = Output { store: &subject.store, dir, options, lift };
+    let renamed = BTreeMap::new();
+    let mut writer = Output { store: &subject.store, dir, options, lift, renamed };
     let report = writer
         .subject(subject, target.tag)
         .with_context(|| format!("normalising {}", subject.store.path().display()))?;
@@ -121,6 +127,16 @@ struct Output<'a> {
     dir: NewDir,
     options: Options,
     lift: &'a Lifter<'a>,
+    /// Old digests of manifests and lists, and what they became.
+    renamed: BTreeMap<String, String>,
+}
+
+/// The images of one list, or one image that is in none.
+struct Group<'a> {
+    list: Option<&'a Digest>,
+    images: Vec<&'a Image>,
+    /// The descriptors that lead to what was written.
+    members: Vec<Value>,
 }
 
 impl Output<'_> {
@@ -134,53 +150,90 @@ impl Output<'_> {
             dropped: Vec::new(),
             kept: Vec::new(),
         };
-        let mut groups: Vec<(Option<&Digest>, Vec<&Image>)> = Vec::new();
+        let mut groups: Vec<Group<'_>> = Vec::new();
         for image in subject.selected() {
             if let Some(fault) = image.faults.first() {
                 bail!("{fault}; or choose one platform that is there with --platform");
             }
             // One platform chosen is one image: its list would be another.
             let list = image.list.as_ref().filter(|_| subject.platform.is_none());
-            match groups.iter_mut().find(|(l, _)| list.is_some() && *l == list) {
-                Some((_, images)) => images.push(image),
-                None => groups.push((list, vec![image])),
+            match groups.iter_mut().find(|group| list.is_some() && group.list == list) {
+                Some(group) => group.images.push(image),
+                None => groups.push(Group { list, images: vec![image], members: Vec::new() }),
             }
         }
-        let mut entries = Vec::new();
-        for (list, images) in groups {
-            let names: BTreeSet<&String> = images.iter().flat_map(|i| &i.names).collect();
-            let names: Vec<&str> = match tag {
-                Some(tag) => vec![tag],
-                None => names.into_iter().map(String::as_str).collect(),
-            };
-            let mut members = self.images(&images, &mut report)?;
-            if let Some(list) = list.filter(|_| !members.is_empty()) {
-                let index = self.index(list, members)?;
-                report.lists.push((list.clone(), document::digest(&index)?));
-                members = vec![index];
-            }
-            for member in members {
-                if names.is_empty() {
-                    entries.push(member.clone());
-                }
-                for name in &names {
-                    let mut named = member.clone();
-                    named["annotations"][document::REF_NAME] = (*name).into();
-                    entries.push(named);
-                }
+        // What is about images comes second, since it names their new digests.
+        for about in [false, true] {
+            for group in
+                groups.iter_mut().filter(|g| g.images.iter().all(|i| !i.is_image()) == about)
+            {
+                group.members = self.group(group, &mut report)?;
             }
         }
-        ensure!(!entries.is_empty(), "nothing but attestations was selected");
+        let entries = self.entries(&groups, tag)?;
         let index = json!({"schemaVersion": 2, "mediaType": document::INDEX, "manifests": entries});
         self.dir.write("index.json", &document::canonical(&index)?)?;
         self.dir.write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         Ok(report)
     }
 
+    /// Writes one list, or one image without a list: the descriptors that lead to it.
+    fn group(&mut self, group: &Group<'_>, report: &mut Normalized) -> anyhow::Result<Vec<Value>> {
+        let members = self.images(&group.images, report)?;
+        let Some(list) = group.list.filter(|_| !members.is_empty()) else { return Ok(members) };
+        let index = self.index(list, members)?;
+        let after = document::digest(&index)?;
+        self.renamed.insert(list.to_string(), after.to_string());
+        report.lists.push((list.clone(), after));
+        Ok(vec![index])
+    }
+
+    /// The entries of `index.json`: every descriptor under each of its names, or under the one that was
+    /// asked for.
+    fn entries(&self, groups: &[Group<'_>], tag: Option<&str>) -> anyhow::Result<Vec<Value>> {
+        let is_image = |group: &&Group<'_>| group.images.iter().any(|image| image.is_image());
+        let images: Vec<&Group<'_>> = groups.iter().filter(is_image).collect();
+        ensure!(!images.is_empty(), "nothing but attestations was selected");
+        if let (Some(tag), [_, _, ..]) = (tag, &images[..]) {
+            let named = |group: &&Group<'_>| {
+                let image = group.images[0];
+                let names = image.names.iter().map(|name| format!(":{name}"));
+                names.chain([format!("--platform {}", image.platform_name())]).next()
+            };
+            let offers: Vec<String> = images.iter().filter_map(named).take(20).collect();
+            bail!(
+                "{tag} would name {} images, and every tool takes another of them: choose one \
+                 ({}), or leave the tag out: each keeps its own",
+                images.len(),
+                offers.join(", ")
+            );
+        }
+        let mut entries = Vec::new();
+        for group in groups {
+            let own = group.images.iter().flat_map(|image| &image.names);
+            let own: BTreeSet<String> =
+                own.map(|name| document::follow_name(name, &self.renamed)).collect();
+            let names: BTreeSet<String> = match tag.filter(|_| is_image(&group)) {
+                Some(tag) => [tag.to_owned()].into(),
+                None => own,
+            };
+            for member in &group.members {
+                if names.is_empty() {
+                    entries.push(member.clone());
+                }
+                for name in &names {
+                    let mut named = member.clone();
+                    named["annotations"][document::REF_NAME] = name.clone().into();
+                    entries.push(named);
+                }
+            }
+        }
+        Ok(entries)
+    }
+
     /// Writes images and gives their descriptors; attestations come last in a second pass, since
     /// they name the others.
     fn images(&mut self, images: &[&Image], report: &mut Normalized) -> anyhow::Result<Vec<Value>> {
-        let mut renamed: BTreeMap<String, String> = BTreeMap::new();
         let mut written: Vec<Option<Value>> = Vec::new();
         for image in images {
             let descriptor = match image.is_image() {
@@ -189,7 +242,7 @@ impl Output<'_> {
             };
             if let (Some(descriptor), Some(before)) = (&descriptor, &image.manifest) {
                 let after = document::digest(descriptor)?;
-                renamed.insert(before.to_string(), after.to_string());
+                self.renamed.insert(before.to_string(), after.to_string());
             }
             written.push(descriptor);
         }
@@ -205,23 +258,20 @@ impl Output<'_> {
                 _ => "unknown platform",
             };
             let name = image.id().map(Digest::to_string).unwrap_or_default();
-            let line = format!("{kind} {name}");
+            let tags: Vec<&str> = image.names.iter().map(String::as_str).collect();
+            let line = format!("{kind} {name} {}", tags.join(" ")).trim_end().to_owned();
             if !self.options.attestations {
                 report.dropped.push(line);
                 continue;
             }
-            all.push(self.attestation(image, &renamed)?);
+            all.push(self.attestation(image)?);
             report.kept.push(line);
         }
         Ok(all)
     }
 
     /// Copies what is no image, byte for byte. The entry's reference follows its image.
-    fn attestation(
-        &mut self,
-        image: &Image,
-        renamed: &BTreeMap<String, String>,
-    ) -> anyhow::Result<Value> {
+    fn attestation(&mut self, image: &Image) -> anyhow::Result<Value> {
         let digest = image.manifest.as_ref().context("an artifact without a manifest")?;
         let name = Store::blob_name(digest);
         let manifest = self.store.small(&name, limits::MANIFEST_BYTES)?;
@@ -230,17 +280,18 @@ impl Output<'_> {
             self.copy(blob)?;
         }
         let mut descriptor = self.blob(&manifest, &image.media_type)?;
-        document::describe(&mut descriptor, image, renamed);
+        document::describe(&mut descriptor, image, &self.renamed);
         Ok(descriptor)
     }
 
     fn image(&mut self, image: &Image, report: &mut Normalized) -> anyhow::Result<Value> {
         let epoch = self.options.epoch.seconds();
-        let (parts, lift) = self.layers(image)?;
+        let (parts, lift, edit) = self.layers(image)?;
         let diff_ids: Vec<&Digest> = parts.iter().filter_map(|p| p.row.after.as_ref()).collect();
         let config = image.config.as_ref().context("an image without a configuration")?;
         let mut config = self.store.json(&config.name, limits::CONFIG_BYTES)?;
         document::config(&mut config, epoch, &diff_ids)?;
+        edit.map_or(Ok(()), |edit| edit(&mut config))?;
         for part in &parts {
             if let (Some(before), Some(after)) = (&part.row.before, &part.row.after) {
                 document::follow_label(&mut config, before, after);
@@ -266,14 +317,18 @@ impl Output<'_> {
         Ok(descriptor)
     }
 
-    /// Writes the layers. The second value is what the last of them says in the history.
-    fn layers(&mut self, image: &Image) -> anyhow::Result<(Vec<Piece>, Option<String>)> {
+    /// Writes the layers. The second value is what the last of them says in the history, the third
+    /// what becomes of the configuration.
+    fn layers(
+        &mut self,
+        image: &Image,
+    ) -> anyhow::Result<(Vec<Piece>, Option<String>, Option<Edit>)> {
         if !image.layers.iter().all(is_archive) {
             let copied = image.layers.iter().zip(&image.diff_ids).map(|(layer, diff_id)| {
                 self.copy(layer)?;
                 Ok(Piece::kept(layer, diff_id, &layer.media_type, layer.size))
             });
-            return Ok((copied.collect::<anyhow::Result<_>>()?, None));
+            return Ok((copied.collect::<anyhow::Result<_>>()?, None, None));
         }
         let all = layers(self.store, image, Keep::Spool)?;
         let fixed = self.encapsulated(image)?;
@@ -291,7 +346,10 @@ impl Output<'_> {
             apply(&mut below, number, layer, Model::Umoci)
                 .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;
         }
-        let Some(lift) = lift else { return Ok((parts, None)) };
+        let Some(lift) = lift else { return Ok((parts, None, None)) };
+        if lift.members.is_empty() {
+            return Ok((parts, None, lift.config));
+        }
         let write = |out: &mut dyn Write| -> anyhow::Result<()> {
             let mut writer = Writer::new(out);
             for (member, content) in &lift.members {
@@ -307,7 +365,7 @@ impl Output<'_> {
         let changes = Changes::default();
         let row = LayerRow { before: None, after: Some(diff_id), kept: false, changes };
         parts.push(Piece { descriptor: Some(descriptor), row });
-        Ok((parts, Some(lift.created_by)))
+        Ok((parts, Some(lift.created_by), lift.config))
     }
 
     fn layer(
@@ -385,9 +443,8 @@ impl Output<'_> {
         })?;
         let media_type = document::layer_type(compression);
         let mut descriptor = json!({"mediaType": media_type, "digest": stored, "size": size});
-        // What annotations say of the compressed bytes (zstd:chunked's table) is true no more.
         let kept: BTreeMap<_, _> =
-            annotations.iter().filter(|(k, _)| !k.contains("zstd-chunked")).collect();
+            annotations.iter().filter(|(key, _)| !document::is_of_blob(key)).collect();
         if !kept.is_empty() {
             descriptor["annotations"] = serde_json::to_value(kept)?;
         }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::document::documents;
 use super::tree::Directory;
-use super::verify::Places;
+use super::verify::Command;
 use crate::image::unpack::flatten;
 use crate::source::oci::{Image, Keep, Subject, layers, limits};
 use crate::tree::Kind;
@@ -24,7 +24,7 @@ pub fn of_image(subject: &Subject, image: &Image) -> anyhow::Result<Option<BTree
     if !json["config"]["Labels"][LABEL].is_string() {
         return Ok(None);
     }
-    let places = Places::of_image(subject, image)?;
+    let places = Command::of_image(subject, image)?.places(None, None);
     let layers = layers(&subject.store, image, Keep::Spool)?;
     let tree = flatten(&layers)
         .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;

@@ -17,8 +17,19 @@ use crate::tree::Kind;
 /// The digest of `configs` and the cache directory `cache`, sixteen hex digits. `cache` is the
 /// directory that holds `digest`; only its `cache/` counts.
 pub fn json(configs: &Directory<'_>, cache: &Directory<'_>) -> anyhow::Result<String> {
+    with_cache(of_catalog(configs)?, cache)
+}
+
+/// The state of the digest after the catalog, for [`with_cache`].
+pub(super) fn of_catalog(configs: &Directory<'_>) -> anyhow::Result<u64> {
     let mut hasher = FnvHasher::default();
     tar(&mut hasher, configs).context("digesting the catalog")?;
+    Ok(hasher.finish())
+}
+
+/// The digest, from its state after the catalog.
+pub(super) fn with_cache(state: u64, cache: &Directory<'_>) -> anyhow::Result<String> {
+    let mut hasher = FnvHasher::with_key(state);
     if let Some(files) = cache.subdirectory("cache") {
         tar(&mut hasher, &files).context("digesting the cache")?;
     }

@@ -3,7 +3,10 @@
 //! opm reads every document into a Go map and hashes what `json.Encoder` with `SetEscapeHTML(false)`
 //! makes of it: keys sorted bytewise at every level, numbers through float64.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
+use std::rc::Rc;
 
 use anyhow::{Context as _, bail, ensure};
 use saphyr_parser::{Event, Parser, ScalarStyle};
@@ -14,28 +17,69 @@ const YAML_BYTES: u64 = 64 << 20;
 /// Levels of nesting in YAML, as many as serde_json allows in JSON.
 const DEPTH: usize = 128;
 
-/// Calls `each` with every document of a file. A file is JSON if its first character is `{`.
+/// Calls `each` with every document of a file. As opm, takes a file that starts with `{` for JSON, and
+/// for YAML where its first document is none: a flow mapping.
 pub fn documents(
     file: impl Read,
     mut each: impl FnMut(Value) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut file = BufReader::with_capacity(64 << 10, file);
     let start = file.fill_buf()?;
-    if start.trim_ascii_start().starts_with(b"{") {
-        for document in serde_json::Deserializer::from_reader(file).into_iter() {
-            each(document.context("parsing JSON")?)?;
-        }
-        return Ok(());
+    if !start.trim_ascii_start().starts_with(b"{") {
+        return yaml(file, each);
     }
+    let kept = Rc::new(RefCell::new(Some(Vec::new())));
+    let tee = Tee { inner: &mut file, kept: Rc::clone(&kept) };
+    let mut stream = serde_json::Deserializer::from_reader(tee).into_iter();
+    let Some(first) = stream.next() else { return Ok(()) };
+    let read = kept.take();
+    let first = match (first, read) {
+        (Ok(first), _) => first,
+        (Err(_), Some(read)) => {
+            drop(stream);
+            return yaml(read.chain(file), each).context("it is no JSON");
+        }
+        (Err(why), None) => return Err(why).context("parsing JSON"),
+    };
+    each(first)?;
+    for document in stream {
+        each(document.context("parsing JSON")?)?;
+    }
+    Ok(())
+}
+
+/// Keeps what is read, as long as it is little.
+struct Tee<R> {
+    inner: R,
+    kept: Rc<RefCell<Option<Vec<u8>>>>,
+}
+
+impl<R: Read> Read for Tee<R> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        let mut kept = self.kept.borrow_mut();
+        if let Some(bytes) = &mut *kept {
+            bytes.extend(&buf[..n]);
+            if bytes.len() as u64 > YAML_BYTES {
+                *kept = None;
+            }
+        }
+        Ok(n)
+    }
+}
+
+fn yaml(file: impl Read, mut each: impl FnMut(Value) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut text = String::new();
     file.take(YAML_BYTES + 1).read_to_string(&mut text).context("reading YAML")?;
     ensure!(text.len() as u64 <= YAML_BYTES, "YAML of more than {YAML_BYTES} bytes is refused");
-    let mut events = Parser::new_from_str(&text);
-    while let Some(event) = events.next() {
+    let mut reader =
+        Yaml { events: Parser::new_from_str(&text), anchors: BTreeMap::new(), nodes: 0 };
+    while let Some(event) = reader.events.next() {
         let (event, _) = event.context("parsing YAML")?;
         if matches!(event, Event::DocumentStart(_)) {
-            let document = next(&mut events)?;
-            let document = node(document, &mut events, 0)?;
+            reader.anchors.clear();
+            let first = reader.next()?;
+            let document = reader.node(first, 0)?;
             if document != Value::Null {
                 each(document)?;
             }
@@ -44,47 +88,95 @@ pub fn documents(
     Ok(())
 }
 
-type Events<'a> = Parser<'a, saphyr_parser::StrInput<'a>>;
+/// Nodes that aliases may stand for in one file.
+const ALIASED: usize = 1_000_000;
 
-fn next<'a>(events: &mut Events<'a>) -> anyhow::Result<Event<'a>> {
-    let (event, _) = events.next().context("YAML ends early")?.context("parsing YAML")?;
-    Ok(event)
+/// A YAML file being read.
+struct Yaml<'a> {
+    events: Parser<'a, saphyr_parser::StrInput<'a>>,
+    /// Nodes with an anchor, and how many nodes each has.
+    anchors: BTreeMap<usize, (Value, usize)>,
+    /// Nodes so far; those that aliases stand for count again.
+    nodes: usize,
 }
 
-fn node<'a>(event: Event<'a>, events: &mut Events<'a>, depth: usize) -> anyhow::Result<Value> {
-    ensure!(depth < DEPTH, "YAML nested more than {DEPTH} deep is refused");
-    match event {
-        Event::Scalar(text, style, _, tag) => {
-            let plain = style == ScalarStyle::Plain && tag.is_none();
-            Ok(if plain { scalar(&text) } else { Value::String(text.into_owned()) })
-        }
-        Event::SequenceStart(..) => {
-            let mut items = Vec::new();
-            loop {
-                match next(events)? {
-                    Event::SequenceEnd => return Ok(Value::Array(items)),
-                    event => items.push(node(event, events, depth + 1)?),
+impl<'a> Yaml<'a> {
+    fn next(&mut self) -> anyhow::Result<Event<'a>> {
+        let (event, _) = self.events.next().context("YAML ends early")?.context("parsing YAML")?;
+        Ok(event)
+    }
+
+    fn node(&mut self, event: Event<'a>, depth: usize) -> anyhow::Result<Value> {
+        ensure!(depth < DEPTH, "YAML nested more than {DEPTH} deep is refused");
+        let before = self.nodes;
+        self.nodes += 1;
+        let (value, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == ScalarStyle::Plain && tag.is_none();
+                (if plain { scalar(&text) } else { Value::String(text.into_owned()) }, anchor)
+            }
+            Event::SequenceStart(anchor, _) => {
+                let mut items = Vec::new();
+                loop {
+                    match self.next()? {
+                        Event::SequenceEnd => break,
+                        event => items.push(self.node(event, depth + 1)?),
+                    }
                 }
+                (Value::Array(items), anchor)
+            }
+            Event::MappingStart(anchor, _) => (self.mapping(depth)?, anchor),
+            Event::Alias(id) => {
+                let (value, nodes) = self.anchors.get(&id).context("a YAML alias of nothing")?;
+                self.nodes += nodes;
+                ensure!(
+                    self.nodes <= ALIASED,
+                    "YAML aliases of more than {ALIASED} nodes are refused"
+                );
+                return Ok(value.clone());
+            }
+            _ => bail!("unexpected end of a YAML node"),
+        };
+        // 0 is no anchor.
+        if anchor > 0 {
+            self.anchors.insert(anchor, (value.clone(), self.nodes - before));
+        }
+        Ok(value)
+    }
+
+    fn mapping(&mut self, depth: usize) -> anyhow::Result<Value> {
+        let (mut map, mut merged) = (Map::new(), Vec::new());
+        loop {
+            let key = match self.next()? {
+                Event::MappingEnd => break,
+                // YAML 1.1's merge key.
+                Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<" => {
+                    let value = self.next()?;
+                    match self.node(value, depth + 1)? {
+                        Value::Array(all) => merged.extend(all),
+                        one => merged.push(one),
+                    }
+                    continue;
+                }
+                event => match self.node(event, depth + 1)? {
+                    Value::String(key) => key,
+                    Value::Number(key) => key.to_string(),
+                    Value::Bool(key) => key.to_string(),
+                    _ => bail!("a YAML key that is no scalar"),
+                },
+            };
+            let value = self.next()?;
+            map.insert(key, self.node(value, depth + 1)?);
+        }
+        for other in merged {
+            let Value::Object(other) = other else {
+                bail!("YAML's << of something else than a map")
+            };
+            for (key, value) in other {
+                map.entry(key).or_insert(value);
             }
         }
-        Event::MappingStart(..) => {
-            let mut map = Map::new();
-            loop {
-                let key = match next(events)? {
-                    Event::MappingEnd => return Ok(Value::Object(map)),
-                    event => match node(event, events, depth + 1)? {
-                        Value::String(key) => key,
-                        Value::Number(key) => key.to_string(),
-                        Value::Bool(key) => key.to_string(),
-                        _ => bail!("a YAML key that is no scalar"),
-                    },
-                };
-                let value = next(events)?;
-                map.insert(key, node(value, events, depth + 1)?);
-            }
-        }
-        Event::Alias(_) => bail!("YAML aliases are not supported in catalogs"),
-        _ => bail!("unexpected end of a YAML node"),
+        Ok(Value::Object(map))
     }
 }
 
@@ -250,6 +342,18 @@ mod tests {
                 r#"{"a":"b"}"#,
             ]
         );
+        // A flow mapping is no JSON; aliases and merge keys stand for what they name.
+        let text = "{a: b, c: [1]}\n---\nbase: &base {x: 1, y: 2}\nsame: *base\nmore:\n  <<: *base\n  y: 3\n";
+        let more = r#"{"base":{"x":1,"y":2},"more":{"x":1,"y":3},"same":{"x":1,"y":2}}"#;
+        assert_eq!(written(text), [r#"{"a":"b","c":[1]}"#, more]);
+        // Each line stands for ten of the one before.
+        let mut laughs = "a0: &a0 [x]\n".to_owned();
+        for i in 1..12 {
+            let ten = vec![format!("*a{}", i - 1); 10].join(", ");
+            laughs += &format!("a{i}: &a{i} [{ten}]\n");
+        }
+        let error = documents(laughs.as_bytes(), |_| Ok(())).unwrap_err();
+        assert!(format!("{error:#}").contains("1000000 nodes are refused"), "{error:#}");
         assert!(documents("a: [".as_bytes(), |_| Ok(())).is_err());
         let deep = "[".repeat(5000);
         assert!(documents(format!("- {deep}").as_bytes(), |_| Ok(())).is_err());

@@ -4,15 +4,16 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
+use serde_json::Value;
 
-use super::verify::{Format, Pair, Places, Verdict, in_layers};
+use super::verify::{Command, Format, Pair, Places, Verdict, in_layers};
 use super::{digest, index, pogreb};
+use crate::format::tar::{Member, Records, Type, parent};
 use crate::image::Findings;
 use crate::image::normalize::{Content, Lift, Normalized, Options, lifted};
-use crate::image::unpack::{Tree, flatten};
-use crate::source::oci::tar::{Member, Records, Type, parent};
+use crate::image::unpack::{Tree, flatten, real};
 use crate::source::oci::{Image, Layer, Subject};
 use crate::tree::{Kind, Time};
 
@@ -38,7 +39,7 @@ pub struct Row {
     pub format: Format,
     /// The digest that was stored.
     pub before: String,
-    /// The digest that is stored now.
+    /// The digest that is stored now; `none` without a cache.
     pub after: String,
 }
 
@@ -48,20 +49,28 @@ pub struct Row {
 /// database is written anew, sorted and with seed 0; modes in its cache stay, since they do not
 /// count there and opm may have to write a lock file.
 ///
-/// Fails if there is no cache, or if it is stale: only opm can make one. Nothing is left then.
+/// Fails if there is no cache, or if it is stale: only opm can make one. Nothing is left then. With
+/// `drop_cache` the cache is taken out instead, and `--cache-dir` out of the command: opm then makes
+/// a cache at every start.
 pub fn fix(
     subject: &Subject,
     out: &str,
     options: Options,
     configs: Option<&str>,
     cache: Option<&str>,
+    drop_cache: bool,
 ) -> anyhow::Result<Fixed> {
     let rows = RefCell::new(Vec::new());
     let lift = |image: &Image, layers: &[Layer]| {
-        let mut places = Places::of_image(subject, image)?;
-        places.configs = configs.map_or(places.configs, str::to_owned);
-        places.cache = cache.map_or(places.cache, str::to_owned);
-        let (row, lift) = catalog(image, layers, places, i64::from(options.epoch.seconds()))?;
+        let run = Command::of_image(subject, image)?;
+        let places = run.places(configs, cache);
+        let epoch = i64::from(options.epoch.seconds());
+        if drop_cache {
+            let (row, lift) = without_cache(image, layers, places)?;
+            rows.borrow_mut().push(row);
+            return Ok(Some(lift));
+        }
+        let (row, lift) = catalog(image, layers, places, run.user.as_deref(), epoch)?;
         rows.borrow_mut().push(row);
         Ok(Some(lift))
     };
@@ -72,12 +81,13 @@ pub fn fix(
 fn catalog(
     image: &Image,
     layers: &[Layer],
-    places: Places,
+    mut places: Places,
+    user: Option<&str>,
     epoch: i64,
 ) -> anyhow::Result<(Row, Lift)> {
-    let check = in_layers(image, places.clone(), layers)?;
+    let check = in_layers(image, places.clone(), user, layers)?;
     let build = "build it: opm serve CONFIGS --cache-dir=CACHE --cache-only";
-    match check.verdict {
+    match check.otherwise.unwrap_or(check.verdict) {
         Verdict::Missing => bail!("{} holds no cache; {build}", places.cache),
         Verdict::Stale if check.blame.is_empty() => {
             bail!("the cache in {} is of another catalog; {build}", places.cache)
@@ -89,6 +99,12 @@ fn catalog(
     };
     let tree = flatten(layers)
         .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;
+    // The directories themselves, where they are reached through links.
+    for place in [&mut places.configs, &mut places.cache] {
+        let real = real(&tree, layers, place.as_bytes());
+        let real = real.map_err(|why| anyhow::anyhow!("{place}: {why}"))?;
+        *place = format!("/{}", String::from_utf8_lossy(&real));
+    }
     let pair = Pair::in_image(&places, &tree, layers)?;
     let roots = [&places.configs, &places.cache].map(|p| p.trim_matches('/').as_bytes().to_vec());
     let mut made = Made { members: BTreeMap::new(), tree: &tree, layers, epoch };
@@ -107,13 +123,60 @@ fn catalog(
             let db = cache.subdirectory("pogreb.v1/db").context("pogreb.v1/ has no db/")?;
             let files = index::database(&pogreb::records(&db)?)?;
             made.database(&[&roots[1], &b"/pogreb.v1/db"[..]].concat(), files)?;
+            made.open_to_group(&roots[1]);
             pair.computed(Some(format))?.context("no digest")?
         }
     };
     let created_by = format!("reprofix opm fix: {} and {}", places.configs, places.cache);
     let row = Row { platform: image.platform_name(), places, format, before, after };
     let members = made.members.into_values().collect();
-    Ok((row, Lift { without: roots.into(), members, created_by }))
+    Ok((row, Lift { without: roots.into(), members, created_by, config: None }))
+}
+
+/// Takes the cache out.
+fn without_cache(image: &Image, layers: &[Layer], places: Places) -> anyhow::Result<(Row, Lift)> {
+    let tree = flatten(layers)
+        .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;
+    let pair = Pair::in_image(&places, &tree, layers)?;
+    let (Some(format), Some(before)) = pair.stored()? else {
+        bail!("{} holds no cache: there is nothing to drop", places.cache);
+    };
+    let root = real(&tree, layers, places.cache.as_bytes());
+    let root = root.map_err(|why| anyhow::anyhow!("{}: {why}", places.cache))?;
+    let created_by = format!("reprofix opm fix --drop-cache: {}", places.cache);
+    let platform = image.platform_name();
+    let row = Row { platform, places, format, before, after: "none".to_owned() };
+    let lift =
+        Lift { without: vec![root], members: Vec::new(), created_by, config: Some(serve_uncached) };
+    Ok((row, lift))
+}
+
+/// Takes the flags that want a cache out of the command.
+fn serve_uncached(config: &mut Value) -> anyhow::Result<()> {
+    for key in ["Entrypoint", "Cmd"] {
+        let Some(words) = config["config"].get_mut(key).and_then(Value::as_array_mut) else {
+            continue;
+        };
+        let mut kept = Vec::new();
+        let mut all = std::mem::take(words).into_iter();
+        while let Some(word) = all.next() {
+            let text = word.as_str().unwrap_or_default();
+            if text == "--cache-dir" {
+                all.next();
+                continue;
+            }
+            if text.starts_with("--cache-dir=") || text.starts_with("--cache-enforce-integrity") {
+                continue;
+            }
+            ensure!(
+                !text.contains("--cache-dir"),
+                "the command is a shell's ({text:?}): take --cache-dir out of it where the image is built"
+            );
+            kept.push(word);
+        }
+        *words = kept;
+    }
+    Ok(())
 }
 
 /// The members of the new layer by path, as components.
@@ -185,6 +248,17 @@ impl Made<'_> {
         Ok(())
     }
 
+    /// Gives group 0, to which every user of OpenShift's belongs, what the owner may.
+    fn open_to_group(&mut self, root: &[u8]) {
+        let root = key(root);
+        for (_, (member, _)) in self.members.iter_mut().filter(|(k, _)| k.starts_with(&root)) {
+            member.gid = 0;
+            if member.kind != Type::Symlink {
+                member.mode |= (member.mode & 0o700) >> 3;
+            }
+        }
+    }
+
     /// Gives a file other content.
     fn replace(&mut self, path: &[u8], bytes: Vec<u8>) -> anyhow::Result<()> {
         let found = self.members.get_mut(&key(path));
@@ -226,12 +300,17 @@ impl Findings for Fixed {
 
     fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         for row in &self.catalogs {
-            let (platform, Places { configs, cache }) = (&row.platform, &row.places);
+            let (platform, Places { configs, cache, .. }) = (&row.platform, &row.places);
             let (before, after) = (&row.before, &row.after);
-            writeln!(
-                out,
-                "{platform}: {configs} and {cache} in one layer, digest {before} → {after}"
-            )?;
+            match after.as_str() {
+                "none" => {
+                    writeln!(out, "{platform}: {cache} is taken out, its digest was {before}")?
+                }
+                after => writeln!(
+                    out,
+                    "{platform}: {configs} and {cache} in one layer, digest {before} → {after}"
+                )?,
+            }
         }
         self.images.print(out)
     }

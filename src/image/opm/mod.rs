@@ -7,6 +7,7 @@
 //! on one machine and stops with `cache requires rebuild` on another. [`verify`] computes the digest
 //! the way opm does under each unpacker; `opm fix` writes an image that unpacks the same everywhere.
 
+pub mod access;
 pub mod bundles;
 pub mod digest;
 pub mod document;

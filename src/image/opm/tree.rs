@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::image::unpack::Tree as Unpacked;
+use crate::format::tar::Type;
+use crate::image::unpack::{Tree as Unpacked, real};
 use crate::source::oci::Layer;
-use crate::source::oci::tar::Type;
 use crate::tree::Kind;
 
 /// Files and directories that one catalog may have.
@@ -94,13 +94,15 @@ impl<'a> Directory<'a> {
         Ok(Some(Directory { items }))
     }
 
-    /// The directory `root` of an unpacked image; `None` if there is none.
+    /// The directory `root` of an unpacked image, links to it followed; `None` if there is none.
     pub fn in_image(
         root: &str,
         tree: &Unpacked,
         layers: &'a [Layer],
     ) -> anyhow::Result<Option<Self>> {
-        let root = root.trim_matches('/').as_bytes();
+        let root =
+            real(tree, layers, root.as_bytes()).map_err(|why| anyhow::anyhow!("{root}: {why}"))?;
+        let root = &root[..];
         match tree.get(root).map(|n| n.kind) {
             None => return Ok(None),
             Some(Type::Dir) => {}

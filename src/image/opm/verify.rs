@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
+use super::access::{self, Denied, User};
 use super::document::Go;
 use super::tree::Directory;
 use super::{digest, pogreb};
@@ -22,6 +23,8 @@ pub struct Places {
     pub configs: String,
     /// The cache, `/tmp/cache` by default: the directory that holds `digest` or `pogreb.v1/`.
     pub cache: String,
+    /// Whether opm is told to use a cache: not by a command that serves without `--cache-dir`.
+    pub used: bool,
 }
 
 /// A cache's format.
@@ -49,6 +52,10 @@ pub enum Verdict {
     Stale,
     /// There is no cache.
     Missing,
+    /// Files are right, and a user that clusters run opm as cannot open them.
+    CannotBeRead,
+    /// The image's command serves without a cache: opm makes one at every start.
+    Unused,
 }
 
 /// The digest under one unpacker.
@@ -90,8 +97,12 @@ pub struct Check {
     pub rows: Vec<Row>,
     /// The answer.
     pub verdict: Verdict,
+    /// What the verdict would be if opm were given the cache's directory; only where it is not.
+    pub otherwise: Option<Verdict>,
     /// The paths to blame, the first one mattering most.
     pub blame: Vec<Blame>,
+    /// What users cannot open or write.
+    pub denied: Vec<Denied>,
 }
 
 /// The answers for all images asked about.
@@ -104,7 +115,7 @@ pub struct Checks {
 /// Checks a catalog that is unpacked on disk. Modes are taken as they are there.
 pub fn on_disk(configs: &Path, cache: &Path) -> anyhow::Result<Checks> {
     let text = |path: &Path| path.display().to_string();
-    let places = Places { configs: text(configs), cache: text(cache) };
+    let places = Places { configs: text(configs), cache: text(cache), used: true };
     let Some(catalog) = Directory::on_disk(configs)? else {
         bail!("{} is not a directory", configs.display());
     };
@@ -123,7 +134,8 @@ pub fn on_disk(configs: &Path, cache: &Path) -> anyhow::Result<Checks> {
     };
     let rows = vec![row];
     let platform = "-".to_owned();
-    let check = Check { platform, places, format, stored, rows, verdict, blame };
+    let (otherwise, denied) = (None, Vec::new());
+    let check = Check { platform, places, format, stored, rows, verdict, otherwise, blame, denied };
     Ok(Checks { catalogs: vec![check] })
 }
 
@@ -139,11 +151,10 @@ pub fn in_images(
         if let Some(fault) = image.faults.first() {
             bail!("{}: {fault}", subject.store.path().display());
         }
-        let mut places = Places::of_image(subject, image)?;
-        places.configs = configs.map_or(places.configs, str::to_owned);
-        places.cache = cache.map_or(places.cache, str::to_owned);
+        let run = Command::of_image(subject, image)?;
+        let places = run.places(configs, cache);
         let layers = layers(&subject.store, image, Keep::Spool)?;
-        catalogs.push(in_layers(image, places, &layers)?);
+        catalogs.push(in_layers(image, places, run.user.as_deref(), &layers)?);
     }
     if catalogs.is_empty() {
         bail!("{} selects no image", subject.store.path().display());
@@ -151,7 +162,12 @@ pub fn in_images(
     Ok(Checks { catalogs })
 }
 
-pub(super) fn in_layers(image: &Image, places: Places, layers: &[Layer]) -> anyhow::Result<Check> {
+pub(super) fn in_layers(
+    image: &Image,
+    places: Places,
+    user: Option<&str>,
+    layers: &[Layer],
+) -> anyhow::Result<Check> {
     let mut rows = Vec::new();
     let mut trees: BTreeMap<Model, Tree> = BTreeMap::new();
     let (mut format, mut stored) = (None, None);
@@ -206,8 +222,20 @@ pub(super) fn in_layers(image: &Image, places: Places, layers: &[Layer]) -> anyh
         }
         _ => {}
     }
+    let mut denied = Vec::new();
+    if let Some(tree) = trees.get(&Model::Vfs).or(trees.get(&Model::Umoci)) {
+        let users = User::all(user, tree, layers);
+        denied = access::denied(&users, &places, format.filter(|_| places.used), tree);
+    }
+    let otherwise = (!places.used).then_some(verdict);
+    let verdict = match verdict {
+        _ if !places.used && denied.is_empty() => Verdict::Unused,
+        _ if !places.used => Verdict::CannotBeRead,
+        Verdict::Stable if !denied.is_empty() => Verdict::CannotBeRead,
+        verdict => verdict,
+    };
     let platform = image.platform_name();
-    Ok(Check { platform, places, format, stored, rows, verdict, blame })
+    Ok(Check { platform, places, format, stored, rows, verdict, otherwise, blame, denied })
 }
 
 /// Paths of the catalog that vfs and overlay unpack differently, and the member that is why.
@@ -245,39 +273,86 @@ fn differences(places: &Places, layers: &[Layer], vfs: &Tree, overlay: &Tree) ->
                 )
             }
         };
-        let slash = if there.kind == crate::source::oci::tar::Type::Dir { "/" } else { "" };
+        let slash = if there.kind == crate::format::tar::Type::Dir { "/" } else { "" };
         blame.push(Blame { path: format!("{shown}{slash}"), why });
     }
     blame
 }
 
-impl Places {
-    /// From the label `operators.operatorframework.io.index.configs.v1` and `--cache-dir` in the
-    /// image's command line, else the defaults of `opm generate dockerfile`.
+/// What an image runs.
+pub(super) struct Command {
+    /// The command line, the words of a shell's `-c` apart.
+    words: Vec<String>,
+    /// The label `operators.operatorframework.io.index.configs.v1`.
+    label: Option<String>,
+    /// The user.
+    pub(super) user: Option<String>,
+}
+
+/// Flags of `opm serve` that take a word of their own.
+const WITH_VALUE: [&str; 7] =
+    ["--cache-dir", "--port", "-p", "--pprof-addr", "--termination-log", "-t", "--timeout-seconds"];
+
+impl Command {
     pub(super) fn of_image(subject: &Subject, image: &Image) -> anyhow::Result<Self> {
-        let mut places = Places { configs: "/configs".into(), cache: "/tmp/cache".into() };
-        let Some(config) = &image.config else { return Ok(places) };
+        let mut command = Command { words: Vec::new(), label: None, user: None };
+        let Some(config) = &image.config else { return Ok(command) };
         let limit = crate::source::oci::limits::CONFIG_BYTES;
         let bytes = subject.store.small(&config.name, limit)?.unwrap_or_default();
         let parsed: serde_json::Value =
             serde_json::from_slice(&bytes).context("parsing the image's config")?;
         let run = &parsed["config"];
-        if let Some(path) =
-            run["Labels"]["operators.operatorframework.io.index.configs.v1"].as_str()
-        {
-            places.configs = path.to_owned();
-        }
+        command.label = run["Labels"][super::bundles::LABEL].as_str().map(str::to_owned);
+        command.user = run["User"].as_str().map(str::to_owned);
         let words = ["Entrypoint", "Cmd"].iter().filter_map(|key| run[key].as_array()).flatten();
         let words: Vec<&str> = words.filter_map(|word| word.as_str()).collect();
         for (i, word) in words.iter().enumerate() {
-            let value = match word.strip_prefix("--cache-dir") {
-                Some("") => words.get(i + 1).copied(),
-                Some(rest) => rest.strip_prefix('='),
-                None => None,
-            };
-            places.cache = value.map_or(places.cache, str::to_owned);
+            let shell = i >= 2 && words[i - 1] == "-c" && words[i - 2].ends_with("sh");
+            match shell {
+                true => {
+                    let inner = word.split([' ', '\t', '\n', ';', '&']).filter(|w| !w.is_empty());
+                    command.words.extend(inner.map(|w| w.trim_matches(['"', '\'']).to_owned()));
+                }
+                false => command.words.push((*word).to_owned()),
+            }
         }
-        Ok(places)
+        Ok(command)
+    }
+
+    /// Where catalog and cache are: what the user says, else the command line, else the label, else
+    /// the defaults of `opm generate dockerfile`. The word after `serve` wins over the label, as it
+    /// does with opm.
+    pub(super) fn places(&self, configs: Option<&str>, cache: Option<&str>) -> Places {
+        let serve = self.words.iter().position(|word| word == "serve");
+        let after = serve.map_or(&[][..], |at| &self.words[at + 1..]);
+        let mut served = None;
+        let mut given = None;
+        let mut words = after.iter();
+        while let Some(word) = words.next() {
+            let value = match word.split_once('=') {
+                Some((flag, value)) if flag == "--cache-dir" => Some(value.to_owned()),
+                _ if WITH_VALUE.contains(&&**word) => {
+                    let value = words.next().cloned();
+                    value.filter(|_| word == "--cache-dir")
+                }
+                _ if !word.starts_with('-') => {
+                    served.get_or_insert_with(|| word.clone());
+                    None
+                }
+                _ => None,
+            };
+            given = value.filter(|dir| !dir.is_empty()).or(given);
+        }
+        let used = cache.is_some() || serve.is_none() || given.is_some();
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        Places {
+            configs: own(configs)
+                .or(served)
+                .or_else(|| self.label.clone())
+                .unwrap_or_else(|| "/configs".to_owned()),
+            cache: own(cache).or(given).unwrap_or_else(|| "/tmp/cache".to_owned()),
+            used,
+        }
     }
 }
 
@@ -339,6 +414,71 @@ impl<'a> Pair<'a> {
         Pair { configs: self.configs.with_modes(change), cache }
     }
 
+    /// Which modes, the same for all directories and for all files of the catalog or of the cache, would
+    /// make the stored digest right: what another umask, `COPY --chmod` or `cp -r` leave.
+    fn guess_uniform(
+        &self,
+        cache: &Directory<'_>,
+        stored: &str,
+        places: &Places,
+    ) -> anyhow::Result<Option<Blame>> {
+        // Bytes that are digested at most.
+        const BUDGET: u64 = 4 << 30;
+        let mut left = BUDGET;
+        let mut spend = |directory: &Directory<'_>| {
+            let cost = directory.bytes() + 4096;
+            let affordable = cost <= left;
+            left = left.saturating_sub(cost);
+            affordable
+        };
+        let forms = uniform();
+        let mut catalogs = Vec::new();
+        for form in &forms {
+            if spend(&self.configs) {
+                catalogs.push((form, digest::of_catalog(&form.applied(&self.configs))?));
+            }
+        }
+        let found = |catalog: &Uniform, cached: &Uniform| -> Blame {
+            // Of the cache only this counts.
+            let (inner, files) =
+                (format!("{}/cache", trimmed(&places.cache)), cache.subdirectory("cache"));
+            let files = files.iter().map(|files| (&inner, files, cached));
+            let roots: Vec<_> =
+                [(&places.configs, &self.configs, catalog)].into_iter().chain(files).collect();
+            let mut changed = roots.iter().flat_map(|(root, directory, form)| {
+                let forms = form.applied(directory);
+                let items = directory.iter().zip(forms.iter().map(|(_, item)| item.mode));
+                let other = items.filter(|((_, item), mode)| item.mode != *mode);
+                other
+                    .map(|((path, item), mode)| blame(root, &path, item.kind, item.mode, mode))
+                    .collect::<Vec<_>>()
+            });
+            match (changed.next(), changed.next()) {
+                (Some(only), None) => only,
+                _ => Blame {
+                    path: format!("{}/ and {}/", trimmed(&places.configs), trimmed(&places.cache)),
+                    why: format!(
+                        "with {} in the catalog and {} in the cache the stored digest is right",
+                        catalog.words(),
+                        cached.words()
+                    ),
+                },
+            }
+        };
+        // One umask for both is likelier than two.
+        let one = catalogs.iter().map(|(form, state)| (*form, *state, *form));
+        let two = forms.iter().flat_map(|c| catalogs.iter().map(move |(f, state)| (*f, *state, c)));
+        for (catalog, state, cached) in one.chain(two) {
+            if !spend(cache) {
+                return Ok(None);
+            }
+            if digest::with_cache(state, &cached.applied(cache))? == stored {
+                return Ok(Some(found(catalog, cached)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Which single mode, put back to a usual one, would make the stored digest right.
     fn guess(
         &self,
@@ -355,6 +495,9 @@ impl<'a> Pair<'a> {
         let Some(cache) = self.cache.as_ref().filter(|_| format == Some(Format::Json)) else {
             return Ok(Vec::new());
         };
+        if let Some(found) = self.guess_uniform(cache, stored, places)? {
+            return Ok(vec![found]);
+        }
         let bytes = self.configs.bytes() + cache.bytes() + 4096;
         let mut tries = BUDGET / bytes;
         for (root, directory) in [(&places.configs, &self.configs), (&places.cache, cache)] {
@@ -381,11 +524,52 @@ impl<'a> Pair<'a> {
     }
 }
 
+/// Modes that all directories and all files have; `None` for those that they have.
+struct Uniform {
+    modes: Option<(u32, u32)>,
+}
+
+impl Uniform {
+    fn applied<'a>(&self, directory: &Directory<'a>) -> Directory<'a> {
+        let Some((dirs, files)) = self.modes else { return directory.clone() };
+        directory.with_modes(|_, kind, mode| match kind {
+            Kind::Dir => dirs,
+            Kind::File => files,
+            _ => mode,
+        })
+    }
+
+    fn words(&self) -> String {
+        match self.modes {
+            None => "the modes that are there".to_owned(),
+            Some((dirs, files)) => format!("directories {dirs:04o} and files {files:04o}"),
+        }
+    }
+}
+
+/// Modes that whole directories come to have, the likeliest first.
+fn uniform() -> Vec<Uniform> {
+    const DIRS: [u32; 5] = [0o755, 0o775, 0o700, 0o750, 0o770];
+    const FILES: [u32; 5] = [0o644, 0o664, 0o600, 0o640, 0o660];
+    let mut all: Vec<(u32, u32)> = DIRS.into_iter().zip(FILES).collect();
+    for dirs in DIRS.into_iter().chain(DIRS.map(|mode| mode | 0o2000)) {
+        let more = FILES.into_iter().map(|files| (dirs, files));
+        let more: Vec<_> = more.filter(|pair| !all.contains(pair)).collect();
+        all.extend(more);
+    }
+    let as_is = Uniform { modes: None };
+    [as_is].into_iter().chain(all.into_iter().map(|pair| Uniform { modes: Some(pair) })).collect()
+}
+
+fn trimmed(root: &str) -> &str {
+    root.trim_end_matches('/')
+}
+
 fn blame(root: &str, path: &[u8], kind: Kind, is: u32, was: u32) -> Blame {
     let slash = if kind == Kind::Dir { "/" } else { "" };
     let inner = String::from_utf8_lossy(path);
     let between = if inner.is_empty() { "" } else { "/" };
-    let root = root.trim_end_matches('/');
+    let root = trimmed(root);
     let why = format!("mode is {is:04o}; with {was:04o} the stored digest is right");
     Blame { path: format!("{root}{between}{inner}{slash}"), why }
 }
@@ -395,13 +579,26 @@ impl Check {
     pub fn remedy(&self) -> &'static str {
         match self.verdict {
             Verdict::Stable => "nothing to do",
+            Verdict::Unused
+                if matches!(self.otherwise, Some(Verdict::Stable | Verdict::Missing)) =>
+            {
+                "nothing to do; with a cache in the image and --cache-dir opm starts sooner"
+            }
+            Verdict::Unused => {
+                "nothing to do as long as no --cache-dir is given; reprofix opm fix --drop-cache takes \
+                 the cache out"
+            }
+            Verdict::CannotBeRead => {
+                "reprofix opm fix IMAGE -o OUT gives group 0 the owner's bits; or chgrp -R 0 and \
+                 chmod -R g=u before the layer is made"
+            }
             Verdict::BreaksOnOverlay | Verdict::BreaksOnVfs => {
                 "reprofix opm fix IMAGE -o OUT; or give every layer entries for its directories \
                  (COPY whole directories, do not append single files)"
             }
             Verdict::Stale if !self.blame.is_empty() => {
-                "put the mode back, or build the cache again: opm serve CONFIGS \
-                 --cache-dir=CACHE --cache-only"
+                "put the modes back (reprofix opm fix writes an image with usual ones), or build the \
+                 cache again: opm serve CONFIGS --cache-dir=CACHE --cache-only"
             }
             Verdict::Stale | Verdict::Missing => {
                 "build the cache from this catalog: opm serve CONFIGS --cache-dir=CACHE --cache-only"
@@ -412,7 +609,7 @@ impl Check {
 
 impl Findings for Checks {
     fn sound(&self) -> bool {
-        self.catalogs.iter().all(|c| c.verdict == Verdict::Stable)
+        self.catalogs.iter().all(|c| matches!(c.verdict, Verdict::Stable | Verdict::Unused))
     }
 
     fn print(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -423,13 +620,15 @@ impl Findings for Checks {
                 Verdict::BreaksOnVfs => "breaks on vfs",
                 Verdict::Stale => "stale",
                 Verdict::Missing => "missing: there is no cache",
+                Verdict::CannotBeRead => "cannot be read by every user",
+                Verdict::Unused => "no cache is used: the command has no --cache-dir",
             };
             let format = match check.format {
                 Some(Format::Json) => "json",
                 Some(Format::Pogreb) => "pogreb.v1",
                 None => "none",
             };
-            let Places { configs, cache } = &check.places;
+            let Places { configs, cache, .. } = &check.places;
             writeln!(out, "{}: {verdict}", check.platform)?;
             writeln!(out, "  catalog {configs}, cache {cache}, format {format}")?;
             let stored = check.stored.as_deref().unwrap_or("-");
@@ -450,6 +649,12 @@ impl Findings for Checks {
             table(out, &rows)?;
             for blame in &check.blame {
                 writeln!(out, "  because of {}: {}", blame.path, blame.why)?;
+            }
+            access::print(&check.denied, out)?;
+            if let Some(otherwise) = check.otherwise
+                && !matches!(otherwise, Verdict::Stable | Verdict::Missing)
+            {
+                writeln!(out, "  would be refused with --cache-dir={cache}")?;
             }
             writeln!(out, "  remedy: {}", check.remedy())?;
         }

@@ -1,13 +1,17 @@
 //! `stacker check`: would the next build mount the same layers whichever type it picks?
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::metadata::{Config, Manifest, Metadata, files, parse};
+use super::metadata::{Config, LayerDescriptor, Manifest, Metadata, files, parse};
+use crate::format::tar::Reader;
 use crate::image::Findings;
+use crate::source::oci::{Hasher, Plain};
 
 /// A rule, as the documentation numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -20,7 +24,7 @@ pub enum Rule {
     E3,
     /// Types have different numbers of layers made from directories.
     E4,
-    /// A layer's directory is missing, or types name different directories for one layer.
+    /// A directory that a build mounts is missing, or types name different directories for one layer.
     E5,
     /// What a build would mount depends on the type it picks: unsafe.
     E6,
@@ -90,12 +94,11 @@ pub fn layer(
     if let Some(what) = uneven(&made, "layers made from directories") {
         add(Rule::E4, what);
     }
-    let present = roots.is_some_and(|roots| any_directory(metadata, roots));
-    let roots = roots.filter(|_| present);
+    let roots = roots.filter(|roots| any_directory(roots));
     if let Some(roots) = roots {
-        for what in directories(metadata, roots, oci) {
-            add(Rule::E5, what);
-        }
+        let missing =
+            directories(metadata, roots, oci).into_iter().chain(required(metadata, roots));
+        missing.for_each(|what| add(Rule::E5, what));
     }
     let picks: BTreeMap<&str, Vec<String>> =
         metadata.manifests().map(|(of, manifest)| (of, mounted(manifest, roots))).collect();
@@ -106,13 +109,14 @@ pub fn layer(
 }
 
 /// What a build that picks `manifest` mounts, lowest first: the directories that the layers'
-/// names lead to; without roots, just as many numbers.
+/// names lead to; without roots, just as many numbers. stacker takes a layer without a directory
+/// for an empty one and goes on without it.
 pub fn mounted(manifest: &Manifest, roots: Option<&Path>) -> Vec<String> {
     let place = |(number, digest): (usize, &str)| match roots {
-        Some(roots) => resolved(roots, digest).unwrap_or_else(|| format!("no {digest}")),
-        None => number.to_string(),
+        Some(roots) => resolved(roots, digest),
+        None => Some(number.to_string()),
     };
-    manifest.digests().enumerate().map(place).collect()
+    manifest.digests().enumerate().filter_map(place).collect()
 }
 
 /// Where `sha256_HEX/overlay` leads, if it is there. stacker links the types of one layer together.
@@ -126,16 +130,53 @@ fn resolved(roots: &Path, digest: &str) -> Option<String> {
 }
 
 /// Whether the roots hold any layer's directory; metadata alone has been copied from somewhere.
-fn any_directory(metadata: &Metadata, roots: &Path) -> bool {
-    metadata.manifests().any(|(_, m)| m.digests().any(|digest| resolved(roots, digest).is_some()))
+fn any_directory(roots: &Path) -> bool {
+    let entries = roots.read_dir().into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| entry.path().join("overlay")).any(|place| place.is_dir())
+}
+
+/// Directories without which stacker does not start: of built layers, and of those that were made
+/// from directories.
+fn required(metadata: &Metadata, roots: &Path) -> Vec<String> {
+    let name = |name: &str| !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+    let there = |layer: &str| name(layer) && roots.join(layer).join("overlay").is_dir();
+    let built = metadata.built_layers.iter().flatten().filter(|layer| !there(layer));
+    let built = built.map(|layer| format!("built layer {layer} has no directory: no build starts"));
+    let made = metadata.overlay_dir_layers.iter().flatten().flat_map(|(of, layers)| {
+        let missing = |layer: &&LayerDescriptor| resolved(roots, &layer.digest).is_none();
+        layers.iter().flatten().filter(missing).map(move |layer| {
+            format!("{of}: {} of overlay_dirs has no directory: no build starts", layer.digest)
+        })
+    });
+    built.chain(made).collect()
+}
+
+/// Whether a layer is an empty archive, for which stacker makes no directory: by its name, or by
+/// its blob.
+fn is_empty(digest: &str, diff_id: Option<&String>, oci: Option<&Path>) -> bool {
+    // 1024 zero bytes, as such and as Docker has compressed them since 2015.
+    const PLAIN: &str = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
+    const GZIP: &str = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4";
+    const EMPTY: [&str; 2] = [PLAIN, GZIP];
+    let known = |name: &str| EMPTY.contains(&name);
+    let blob = || {
+        let file = File::open(oci?.join("blobs").join(digest.replace(':', "/"))).ok()?;
+        let plain = Plain::new(file, Hasher::default(), Hasher::default(), Arc::default());
+        Some(matches!(Reader::new(plain).next_member(), Ok(None)))
+    };
+    known(digest) || diff_id.is_some_and(|d| known(d)) || blob() == Some(true)
 }
 
 fn directories(metadata: &Metadata, roots: &Path, oci: Option<&Path>) -> Vec<String> {
     let mut findings = Vec::new();
     let mut places: BTreeMap<usize, BTreeMap<String, Vec<&str>>> = BTreeMap::new();
     for (of, manifest) in metadata.manifests() {
+        let diff_ids = metadata.config(of).and_then(|config| config.rootfs.diff_ids.as_ref());
         for (number, digest) in manifest.digests().enumerate() {
             let place = resolved(roots, digest);
+            if place.is_none() && is_empty(digest, diff_ids.and_then(|d| d.get(number)), oci) {
+                continue;
+            }
             if place.is_none() {
                 let blob = oci.map(|oci| oci.join("blobs").join(digest.replace(':', "/")));
                 let blob = match blob.map(|b| b.is_file()) {
@@ -143,7 +184,9 @@ fn directories(metadata: &Metadata, roots: &Path, oci: Option<&Path>) -> Vec<Str
                     Some(false) => "; its blob is not in the OCI layout either",
                     None => "",
                 };
-                findings.push(format!("{of}: layer {number} ({digest}) has no directory{blob}"));
+                findings.push(format!(
+                    "{of}: layer {number} ({digest}) has no directory: builds go without it{blob}"
+                ));
             }
             let place = place.unwrap_or_else(|| "nowhere".to_owned());
             places.entry(number).or_default().entry(place).or_default().push(of);

@@ -78,7 +78,12 @@ impl Findings for Fixed {
 
     fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         for (layer, of) in &self.dropped {
-            writeln!(out, "{layer}: dropped {of}")?;
+            writeln!(
+                out,
+                "{layer}: dropped {of}; a build with --layer-type {} then goes without what {layer} \
+                 itself adds, until {layer} is removed and built for that type too",
+                of.split('+').next().unwrap_or(of)
+            )?;
         }
         for finding in &self.left {
             let Finding { layer, rule, what } = finding;

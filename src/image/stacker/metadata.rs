@@ -77,7 +77,10 @@ pub struct Metadata {
     pub has_built_oci_output: bool,
     /// Layers made from directories, by type.
     #[serde(default)]
-    pub overlay_dir_layers: Option<BTreeMap<String, Option<Vec<serde_json::Value>>>>,
+    pub overlay_dir_layers: Option<BTreeMap<String, Option<Vec<LayerDescriptor>>>>,
+    /// Layers that are not in any manifest yet, by name: their directories are mounted.
+    #[serde(default)]
+    pub built_layers: Option<Vec<String>>,
 }
 
 impl Metadata {

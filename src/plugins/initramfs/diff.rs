@@ -13,6 +13,7 @@ use crate::format::compress::Packing;
 use crate::format::initramfs::{
     Contents, DIRECTORY, Entry, Error, Inner, Inside, REGULAR, Segment, Window, spooled,
 };
+use crate::format::secret;
 use crate::normal::Context;
 use crate::normal::{File, Plugin};
 use crate::tree::{Seekable, Umask};
@@ -143,7 +144,7 @@ fn recompressed(packing: Packing, sizes: &str) -> String {
 }
 
 /// Whether two readers give the same bytes.
-fn same(mut a: impl Read, mut b: impl Read) -> io::Result<bool> {
+pub fn same(mut a: impl Read, mut b: impl Read) -> io::Result<bool> {
     let (mut x, mut y) = (Vec::new(), Vec::new());
     loop {
         x.clear();
@@ -240,6 +241,11 @@ impl Pair<'_> {
         if self.a.0.kind() != REGULAR {
             let (m, n) = (String::from_utf8_lossy(&m), String::from_utf8_lossy(&n));
             say(format!("target {m} | {n}"));
+            return Ok(());
+        }
+        let secret = secret::kind(self.path, &m).or_else(|| secret::kind(self.path, &n));
+        if let Some(kind) = secret {
+            out.push(at(self.path, format!("content, {}", secret::masked(kind, &m, &n))));
             return Ok(());
         }
         let what = format!("content, {}", first_difference(&m, &n));

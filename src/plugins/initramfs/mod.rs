@@ -21,11 +21,12 @@ use crate::normal::globs::Globs;
 use crate::normal::{File, Opt, Page, Plugin, Spool, Spooled, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
-pub use diff::{Difference, diff};
+pub use diff::{Difference, diff, same};
 pub use inside::Registry;
 pub use list::{list, unpacked};
 pub use rewrite::{Cost, rewrite};
 pub use tree::ImageTree;
+pub use uki::{boot_image, explain as explain_sections};
 
 /// The plugin.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ static PAGE: Page = Page {
     summary: "rewrites the boot image in a canonical form, and the files in it like those outside",
     default: true,
     paths: "usr/lib/modules/*/initramfs.img and initrd*, usr/lib/ostree-boot/initramfs*, \
-            boot/initramfs* and boot/initrd*; unified kernel images (*.efi) are reported",
+            boot/initramfs* and boot/initrd*; unified kernel images and addons (*.efi) are reported",
     varies: "Order, inode numbers, devices, link counts and times of the entries; whether equal \
              files are hard links (dracut links those whose times agree to the second); temporary \
              paths among dracut's recorded parameters; caches, bytecode and identities inside; \
@@ -56,7 +57,8 @@ static PAGE: Page = Page {
            those links and what is changed inside: its way of unpacking is gone through before \
            and after, and an image that would become another tree is left alone with the reason. \
            Files in usr/lib/ostree-boot named after the checksum are renamed with their kernel. \
-           Signed images (UKI) are never touched: a signature covers them.",
+           Unified kernel images are never touched: a signature covers them, or the boot measures \
+           them. `check` names the sections that differ, and compares their initramfs as any other.",
     lost: "Times later than SOURCE_DATE_EPOCH, the time to compress once more, and a few percent \
            of size either way where the builder's compressor was another.",
     upstream: "Make it needless with dracut-ng 108 or later, --reproducible and SOURCE_DATE_EPOCH: \
@@ -144,10 +146,13 @@ impl Plugin for Initramfs {
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, cx: &Context) -> Vec<String> {
-        if role(a.entry) == Some(Role::Uki) {
-            return vec!["unified kernel image: its initramfs is inside a signature".to_owned()];
-        }
         let open = || Ok::<_, Error>((a.open()?, b.open()?));
+        if role(a.entry) == Some(Role::Uki) {
+            return match open().and_then(|(mut a, mut b)| uki::explain(&mut *a, &mut *b, cx)) {
+                Ok(found) => found.unwrap_or_default(),
+                Err(e) => vec![format!("not compared inside: {e}")],
+            };
+        }
         match open().and_then(|(mut a, mut b)| diff(&mut a, &mut b, cx)) {
             Ok(differences) => lines(&differences),
             Err(e) => vec![format!("not compared inside: {e}")],

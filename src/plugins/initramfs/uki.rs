@@ -1,72 +1,193 @@
-//! Unified kernel images: PE files that hold an initramfs in a section, inside a signature.
+//! Unified kernel images and their addons: PE files whose sections are told apart, and whose
+//! initramfs is opened like a boot image.
 
-use std::io::Read;
+use std::collections::BTreeSet;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 
+use super::diff;
 use crate::format::initramfs::Error;
-use crate::normal::{File, Verdict};
+use crate::format::pe::{self, Part, Pe};
+use crate::normal::{Context, File, Verdict};
+use crate::tree::Seekable;
 
-/// Bytes at the beginning in which the table of sections is looked for.
-const HEAD: u64 = 64 << 10;
+/// The section that holds an initramfs.
+const INITRD: &str = ".initrd";
+/// Sections whose content is text.
+const TEXTS: [&str; 6] = [".osrel", ".cmdline", ".uname", ".sbat", ".profile", ".pcrpkey"];
+/// Bytes of a text section that are compared line by line, and lines shown of it.
+const TEXT: u64 = 64 << 10;
+const LINES: usize = 10;
+/// Bytes compared at a time.
+const PIECE: usize = 64 << 10;
 
 /// What is said of an `.efi` file: nothing of those without an initramfs.
 pub(super) fn verdict(file: &File<'_>) -> Result<Verdict, Error> {
-    let mut head = Vec::new();
-    file.open()?.take(HEAD).read_to_end(&mut head)?;
-    Ok(of_head(&head))
+    let Some(pe) = headers(&mut *file.open()?)? else { return Ok(Verdict::Keep) };
+    if pe.section(INITRD).is_none() {
+        return Ok(Verdict::Keep);
+    }
+    let why = match pe.certificates.is_empty() {
+        true => "unified kernel image: the boot measures its initramfs",
+        false => "signed unified kernel image: the signature covers its initramfs",
+    };
+    Ok(Verdict::Report(format!(
+        "{why}, so it is left alone; make it reproducible where it is built (dracut-ng 108 or later \
+         with --reproducible), or build and sign the image after `reprofix fix`"
+    )))
 }
 
-fn of_head(head: &[u8]) -> Verdict {
-    if !has_section(head, b".initrd\0").unwrap_or(false) {
-        return Verdict::Keep;
-    }
-    Verdict::Report(
-        "unified kernel image: its initramfs lies under a signature or a measurement, so it is \
-         left alone; make it reproducible where it is built (dracut-ng 108 or later with \
-         --reproducible), or build and sign the image after `reprofix fix`"
-            .to_owned(),
-    )
+/// The headers of a PE file; `None` if it is none.
+fn headers(input: &mut dyn Seekable) -> Result<Option<Pe>, Error> {
+    pe::read(input).map_err(|error| match error.get_ref().and_then(|e| e.downcast_ref()) {
+        Some(malformed) => Error::Malformed(crate::format::Malformed::clone(malformed)),
+        None => Error::Io(error),
+    })
 }
 
-/// Whether the PE file has a section of this name; `None` if it is no PE file. The layout is that
-/// of Microsoft's "PE Format": the DOS stub tells the header's offset, the header the sections'.
-fn has_section(bytes: &[u8], name: &[u8; 8]) -> Option<bool> {
-    let word = |at: usize| bytes.get(at..at.checked_add(2)?)?.first_chunk().copied();
-    let header = u32::from_le_bytes(*bytes.get(0x3c..0x40)?.first_chunk()?) as usize;
-    let coff = header.checked_add(4)?;
-    if !bytes.starts_with(b"MZ") || bytes.get(header..coff)? != b"PE\0\0" {
-        return None;
-    }
-    let count = usize::from(u16::from_le_bytes(word(coff + 2)?));
-    let optional = usize::from(u16::from_le_bytes(word(coff.checked_add(16)?)?));
-    let table = bytes.get(coff.checked_add(20 + optional)?..)?;
-    Some(table.chunks_exact(40).take(count).any(|section| section.starts_with(name)))
+/// The boot image in `input`: the initramfs of a PE file, of which a file without one has none, or
+/// the file itself.
+pub fn boot_image<'a>(mut input: Box<dyn Seekable + 'a>) -> Result<Box<dyn Seekable + 'a>, Error> {
+    let Some(pe) = headers(&mut *input)? else {
+        input.rewind()?;
+        return Ok(input);
+    };
+    let none = || crate::format::Malformed::at(0, "a PE file without a section .initrd");
+    let range = pe.section(INITRD).ok_or_else(none)?;
+    Ok(Box::new(Part::new(input, range)))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pe(section: &[u8; 8]) -> Vec<u8> {
-        let mut out = vec![0; 0x40];
-        out[..2].copy_from_slice(b"MZ");
-        out[0x3c] = 0x40;
-        out.extend(b"PE\0\0\x64\x86\x01\0");
-        out.extend([0; 16]);
-        out.extend(section);
-        out.extend([0; 32]);
-        out
-    }
-
-    #[test]
-    fn only_an_image_with_an_initramfs_is_reported() {
-        assert!(matches!(of_head(&pe(b".initrd\0")), Verdict::Report(_)));
-        assert_eq!(of_head(&pe(b".text\0\0\0")), Verdict::Keep);
-        let whole = pe(b".initrd\0");
-        for len in 0..whole.len() {
-            assert_eq!(of_head(&whole[..len]), Verdict::Keep, "cut to {len}");
+/// What differs between two PE files, section by section; `None` unless both are.
+pub fn explain(
+    a: &mut dyn Seekable,
+    b: &mut dyn Seekable,
+    cx: &Context,
+) -> Result<Option<Vec<String>>, Error> {
+    let (Some(x), Some(y)) = (headers(a)?, headers(b)?) else { return Ok(None) };
+    let mut lines = Vec::new();
+    let mut names: Vec<(&str, usize)> = numbered(&x).chain(numbered(&y)).map(|(n, _)| n).collect();
+    names.sort_unstable();
+    names.dedup();
+    for key in names {
+        let find = |pe| numbered(pe).find(|(name, _)| *name == key).map(|(_, range)| range);
+        // The second of a name is another profile's.
+        let name = match key.1 {
+            0 => key.0.to_owned(),
+            n => format!("{} ({})", key.0, n + 1),
+        };
+        match (find(&x), find(&y)) {
+            (Some(p), Some(q)) => section(&name, (&mut *a, p), (&mut *b, q), cx, &mut lines)?,
+            (Some(_), None) => lines.push(format!("{name}: only in the first")),
+            (None, _) => lines.push(format!("{name}: only in the second")),
         }
-        let mut far = whole;
-        far[0x3c..0x40].fill(0xff);
-        assert_eq!(of_head(&far), Verdict::Keep);
+    }
+    if x.time != y.time {
+        lines.push(format!("the PE header's time: {} | {}", x.time, y.time));
+    }
+    let length = |range: &Range<u64>| range.end - range.start;
+    match (x.certificates.is_empty(), y.certificates.is_empty()) {
+        (false, true) => lines.push("signed only in the first".to_owned()),
+        (true, false) => lines.push("signed only in the second".to_owned()),
+        (false, false) if differ(a, &x.certificates, b, &y.certificates)?.is_some() => {
+            let (p, q) = (length(&x.certificates), length(&y.certificates));
+            lines.push(format!("its signature: {p} | {q} bytes"));
+        }
+        _ => {}
+    }
+    if lines.is_empty() {
+        lines.push("only in headers or padding, no section differs".to_owned());
+    }
+    Ok(Some(lines))
+}
+
+/// Sections by name, and the how manieth of that name each is.
+fn numbered(pe: &Pe) -> impl Iterator<Item = ((&str, usize), Range<u64>)> {
+    pe.sections.iter().enumerate().map(|(at, section)| {
+        let before = pe.sections[..at].iter().filter(|other| other.name == section.name).count();
+        ((&*section.name, before), section.content.clone())
+    })
+}
+
+fn section(
+    name: &str,
+    (a, x): (&mut dyn Seekable, Range<u64>),
+    (b, y): (&mut dyn Seekable, Range<u64>),
+    cx: &Context,
+    lines: &mut Vec<String>,
+) -> Result<(), Error> {
+    let Some(first) = differ(a, &x, b, &y)? else { return Ok(()) };
+    let (m, n) = (x.end - x.start, y.end - y.start);
+    let plain = || match m == n {
+        true => format!("{name}: {m} bytes, differing from byte {first} on"),
+        false => format!("{name}: {m} | {n} bytes, differing from byte {first} on"),
+    };
+    if name.starts_with(INITRD) {
+        let (mut left, mut right) = (Part::new(&mut *a, x), Part::new(&mut *b, y));
+        match diff(&mut left, &mut right, cx) {
+            Ok(found) => lines.extend(found.iter().map(|d| format!("{name}: {d}"))),
+            Err(Error::Malformed(what)) => {
+                lines.push(format!("{}; not compared inside: {what}", plain()));
+            }
+            Err(error) => return Err(error),
+        }
+        return Ok(());
+    }
+    let is_text = TEXTS.iter().any(|text| name.starts_with(text)) && m.max(n) <= TEXT;
+    let texts = if is_text { text(a, &x)?.zip(text(b, &y)?) } else { None };
+    match texts {
+        Some((left, right)) => lines.extend(text_lines(name, &left, &right)),
+        None => lines.push(plain()),
+    }
+    Ok(())
+}
+
+/// Lines of one text that the other has not.
+fn text_lines(name: &str, a: &str, b: &str) -> Vec<String> {
+    let shown = |line: &str| line.chars().take(200).collect::<String>().escape_debug().to_string();
+    let only = |x: &str, y: &str, sign| {
+        let there: BTreeSet<&str> = y.lines().collect();
+        let only = x.lines().filter(|line| !there.contains(line));
+        only.take(LINES).map(|line| format!("{name}: {sign}{}", shown(line))).collect::<Vec<_>>()
+    };
+    let mut lines = only(a, b, '-');
+    lines.extend(only(b, a, '+'));
+    if lines.is_empty() {
+        lines.push(format!("{name}: the same lines, in another order or with other ends"));
+    }
+    lines
+}
+
+fn text(input: &mut dyn Seekable, range: &Range<u64>) -> io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    input.seek(SeekFrom::Start(range.start))?;
+    input.take(range.end - range.start).read_to_end(&mut bytes)?;
+    while bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    Ok(String::from_utf8(bytes).ok())
+}
+
+/// The first byte at which two stretches differ; `None` if they are the same.
+fn differ(
+    a: &mut dyn Seekable,
+    x: &Range<u64>,
+    b: &mut dyn Seekable,
+    y: &Range<u64>,
+) -> io::Result<Option<u64>> {
+    let (mut left, mut right) = (Part::new(a, x.clone()), Part::new(b, y.clone()));
+    let (mut p, mut q) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    loop {
+        (p.clear(), q.clear());
+        (&mut left).take(PIECE as u64).read_to_end(&mut p)?;
+        (&mut right).take(PIECE as u64).read_to_end(&mut q)?;
+        if p != q {
+            let first = p.iter().zip(&q).position(|(m, n)| m != n).unwrap_or(p.len().min(q.len()));
+            return Ok(Some(at + first as u64));
+        }
+        if p.is_empty() {
+            return Ok(None);
+        }
+        at += p.len() as u64;
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::{CauseRow, Comparison, ExpectedRow, Metadata, Row, SideRow, SubjectRow};
 use crate::check::{Change, umask};
+use crate::format::time::utc;
 use crate::report::fix::bytes;
 use crate::report::next;
 use crate::text::shorten;
@@ -75,6 +76,9 @@ impl Comparison {
                     paths(c.paths),
                     if c.paths == 1 { "was" } else { "were" }
                 )
+            }
+            (false, true) if counted == 1 => {
+                "same content; 1 key of commit metadata differs".to_owned()
             }
             (false, true) => format!("same content; {counted} keys of commit metadata differ"),
             (false, false) => {
@@ -147,6 +151,9 @@ impl Metadata {
     fn line(&self) -> String {
         let value = |v: &Option<String>| match v {
             None => "absent".to_owned(),
+            Some(text) if self.key == "(timestamp)" => {
+                text.parse().map_or_else(|_| text.clone(), utc)
+            }
             Some(text) => shorten(text, 60),
         };
         let why = self.expected.unwrap_or("not known to vary");

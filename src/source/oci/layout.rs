@@ -238,8 +238,9 @@ impl Walk<'_> {
     fn blank(&self, entry: &RawDescriptor, way: &Way, digest: Digest) -> Image {
         let attests = entry.annotation("vnd.docker.reference.type").is_some();
         let unknown = way.platform.as_ref().is_some_and(Platform::is_unknown);
+        let cosign = entry.annotation(REF_NAME).is_some_and(is_about_an_image);
         let kind = match entry {
-            _ if attests => Kind::Attestation,
+            _ if attests || cosign => Kind::Attestation,
             _ if unknown => Kind::Unknown,
             e if !e.artifact_type.is_empty() => Kind::Artifact(e.artifact_type.clone()),
             _ => Kind::Image,
@@ -264,6 +265,15 @@ impl Walk<'_> {
             notes: Vec::new(),
         }
     }
+}
+
+/// Whether a tag is one of those that cosign gives: `sha256-HEX.sig`, `.att`, `.sbom`.
+fn is_about_an_image(tag: &str) -> bool {
+    let of = |(name, kind): (&str, &str)| {
+        let digest = Digest::parse(&name.replacen('-', ":", 1));
+        digest.is_some() && ["sig", "att", "sbom"].contains(&kind)
+    };
+    tag.split_once('.').is_some_and(of)
 }
 
 /// Takes platform and diff_ids from an image's configuration.

@@ -18,7 +18,6 @@ mod platform;
 mod store;
 mod stream;
 mod subject;
-pub mod tar;
 
 pub use digest::{Digest, Hasher, hex};
 pub use fault::Fault;
