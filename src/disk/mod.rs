@@ -26,8 +26,8 @@ mod unit;
 mod xattr;
 
 pub use atomic::{
-    atomic_write, atomic_write_with, create_dir_all, create_new, dir_of, flock, private_dir,
-    refresh, remove_dir_all, remove_file, rename, scratch, writable,
+    Private, atomic_write, atomic_write_with, create_dir_all, create_new, dir_of, flock,
+    private_dir, refresh, remove_dir_all, remove_file, rename, scratch, writable,
 };
 pub use lock::Lock;
 pub use new_dir::NewDir;

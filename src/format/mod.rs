@@ -42,6 +42,9 @@ pub mod time;
 pub mod vimspell;
 pub mod zip;
 
+use std::io;
+use std::path::Path;
+
 /// An input that is not what its parser understands: where, and what was wrong there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {offset}")]
@@ -57,4 +60,33 @@ impl Malformed {
     pub fn at(offset: impl TryInto<u64>, what: impl Into<String>) -> Self {
         Malformed { offset: offset.try_into().unwrap_or(u64::MAX), what: what.into() }
     }
+}
+
+/// What ends work that takes private files: the input, or the machine.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The input is not what it should be.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// A private file could not be made, written or read: nothing is said of the input.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Failure {
+    /// Keeps apart what a machine could not do from what an input is.
+    pub fn apart<T>(result: Result<T, Failure>) -> io::Result<Result<T, Malformed>> {
+        match result {
+            Ok(value) => Ok(Ok(value)),
+            Err(Failure::Malformed(what)) => Ok(Err(what)),
+            Err(Failure::Io(error)) => Err(error),
+        }
+    }
+}
+
+/// Where private files may be for a moment. Whoever has a file system hands it in.
+pub trait Scratch: Sync {
+    /// Calls `make` with a new private directory, which is gone with all that is in it afterwards;
+    /// with one in another place where it fails.
+    fn in_private(&self, make: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()>;
 }

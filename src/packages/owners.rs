@@ -9,9 +9,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::{Database, foreign};
-use crate::format::Malformed;
 use crate::format::hashes::{self, digests};
 use crate::format::rpmdb::header::{Header, Value, tag};
+use crate::format::{Failure, Malformed};
 use crate::tree::{self, Entry, Kind, Tree};
 use foldhash::fast::RandomState;
 
@@ -112,7 +112,7 @@ impl Packages {
         let mut real = Real { tree, is_link, dirs: HashMap::default(), known: HashMap::default() };
         if let Some(database) = Database::of_tree(tree)? {
             let mut add = |_, blob: &[u8]| packages.add(&Header::parse(blob)?, &mut real);
-            if let Err(what) = database.packages(&mut add) {
+            if let Err(what) = Failure::apart(database.packages(&mut add))? {
                 return Ok(Err(what));
             }
         }
@@ -310,6 +310,12 @@ impl<'a> Installed<'a> {
         let packages =
             self.packages.get_or_init(|| load().map(|all| Arc::new(all.unwrap_or_default())));
         packages.as_ref().map_err(|e| io::Error::new(e.kind(), e.to_string()))
+    }
+
+    /// Fails where the packages were asked for and the tree could not be read: what was said without
+    /// them counts for nothing.
+    pub fn settle(&self) -> io::Result<()> {
+        self.packages.get().map_or(Ok(()), |_| self.get().map(drop))
     }
 }
 

@@ -4,9 +4,10 @@
 use std::io;
 use std::path::Path;
 
-use crate::format::Malformed;
+use crate::disk;
 use crate::format::rpmdb::history::{self, Cookies};
 use crate::format::rpmdb::sqlite::Files;
+use crate::format::{Failure, Malformed};
 use crate::normal::Context;
 use crate::normal::{File, Opt, Page, Plugin, Step, Verdict, Want};
 use crate::packages::Database;
@@ -179,13 +180,15 @@ fn form(
     // Without a database that can be read there is no cookie that dnf could compare with.
     let cookies = cookies(tree, cx)?.unwrap_or_default();
     let files = Files { db, wal: &wal, journal: &journal };
-    Ok(history::canonical(&files, cx.epoch.seconds(), &cookies))
+    let epoch = cx.epoch.seconds();
+    Failure::apart(history::canonical(&files, epoch, &cookies, &disk::Private))
 }
 
 /// The cookies of the rpm database; `None` if there is none that can be understood.
 fn cookies(tree: &dyn Tree, cx: &Context) -> io::Result<Option<Cookies>> {
     let Some(database) = Database::of_tree(tree)? else { return Ok(None) };
-    Ok(database.logical().and_then(|db| Cookies::of(&db, cx.epoch.seconds())).ok())
+    let database = Failure::apart(database.logical())?;
+    Ok(database.and_then(|db| Cookies::of(&db, cx.epoch.seconds())).ok())
 }
 
 /// dnf 5's state follows the database that it quotes.

@@ -106,6 +106,7 @@ pub fn compare_opened(
             let owners = owners(&installed, &explained.difference.path);
             report.add(explained, owners);
         }
+        installed.iter().try_for_each(Installed::settle).context("reading the packages")?;
     }
     if differ {
         match compare_trees(a.merkle.tree(), b.merkle.tree()) {
@@ -136,7 +137,8 @@ pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
     let tree = a.merkle.tree();
     let mut entries = digest::walk(tree)?;
     entries.sort_by(|x, y| x.path.cmp(&y.path));
-    with_chain(job, &in_force, tree, &Installed::of(tree), |chain| {
+    let installed = Installed::of(tree);
+    with_chain(job, &in_force, tree, &installed, |chain| {
         let wanted = Wanted::of(&entries, &chain);
         progress.phase("reading", wanted.len());
         let plan = plan(tree, &wanted, &chain, &|n| progress.advance(n))?;
@@ -144,6 +146,7 @@ pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
         report.take(&names, &plan);
         anyhow::Ok(())
     })?;
+    installed.settle().context("reading the packages")?;
     progress.finish();
     Ok(report)
 }

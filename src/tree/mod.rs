@@ -10,6 +10,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::text::is_hidden;
+
 pub use crate::format::time::Time;
 pub use difference::{Change, Difference, Side};
 pub use umask::Umask;
@@ -149,7 +151,8 @@ pub fn show_below(path: &Path) -> String {
 }
 
 /// A path for people and reports: UTF-8, one line, nothing a terminal acts on. Bytes that are not
-/// UTF-8, control characters and the backslash come as `\\xNN`, so that the text is unambiguous.
+/// UTF-8, control characters and the backslash come as `\\xNN`, and characters that nobody sees or
+/// that reorder a line as `\\u{N}`, so that the text is unambiguous.
 ///
 /// ```
 /// # use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
@@ -167,12 +170,7 @@ pub fn show(path: &Path) -> String {
             match c {
                 '\\' => text.push_str("\\x5c"),
                 c if c.is_ascii_control() => text.push_str(&format!("\\x{:02x}", u32::from(c))),
-                // C1 controls and the characters that reorder a line of text.
-                '\u{80}'..='\u{9f}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{202a}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}' => text.push_str(&c.escape_unicode().to_string()),
+                c if is_hidden(c) => text.push_str(&c.escape_unicode().to_string()),
                 c => text.push(c),
             }
         }
@@ -259,6 +257,17 @@ impl Tree for Nowhere {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_sees_is_shown() {
+        for hidden in
+            ["\u{200b}", "\u{202e}", "\u{61c}", "\u{feff}", "\u{3164}", "\u{2028}", "\u{a0}"]
+        {
+            let shown = show(Path::new(&format!("usr/bin/su{hidden}do")));
+            assert!(shown.is_ascii() && shown.contains("\\u{"), "{shown}");
+        }
+        assert_eq!(show(Path::new("usr/share/日本語/é")), "usr/share/日本語/é");
+    }
 
     #[test]
     fn the_names_of_a_directory_are_found_in_a_walk() {

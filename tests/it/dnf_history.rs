@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use reprofix::disk::Private;
 use reprofix::format::rpmdb::history::{Canonical, Cookies, canonical};
 use reprofix::format::rpmdb::sqlite::Files;
 use rusqlite::Connection;
@@ -246,7 +247,7 @@ fn dnf5(packages: &[(&str, &str)], time: u32) -> Vec<u8> {
 
 fn canon(db: &[u8]) -> Canonical {
     let files = Files { db, ..Files::default() };
-    canonical(&files, 1_000, &Cookies::default()).unwrap_or_else(|e| panic!("{e}"))
+    canonical(&files, 1_000, &Cookies::default(), &Private).unwrap_or_else(|e| panic!("{e}"))
 }
 
 #[test]
@@ -283,6 +284,11 @@ fn what_dnf_did_not_make_is_refused() {
     for (change, reason) in [
         ("CREATE TABLE notes (text)", "dnf makes no such table as notes"),
         ("CREATE VIEW v AS SELECT 1", "dnf makes no such view as v"),
+        (
+            "PRAGMA writable_schema = ON; UPDATE sqlite_master \
+             SET sql = upper(substr(sql, 1, 17)) || substr(sql, 18) WHERE name = 'item'",
+            "table item is made under another name",
+        ),
         ("DELETE FROM item", "refers to item 1, which is not there"),
         (
             "DROP TABLE item_replaced_by; DROP TABLE trans_item; DROP TABLE trans",
@@ -295,12 +301,12 @@ fn what_dnf_did_not_make_is_refused() {
         db.close().unwrap();
         let bytes = fs::read(&path).unwrap();
         let files = Files { db: &bytes, ..Files::default() };
-        let error = canonical(&files, 1, &Cookies::default()).unwrap_err().to_string();
+        let error = canonical(&files, 1, &Cookies::default(), &Private).unwrap_err().to_string();
         assert!(error.contains(reason), "{change}: {error}");
     }
     for cut in (0..good.len()).step_by(97) {
         let files = Files { db: &good[..cut], ..Files::default() };
-        assert!(canonical(&files, 1, &Cookies::default()).is_err(), "{cut}");
+        assert!(canonical(&files, 1, &Cookies::default(), &Private).is_err(), "{cut}");
     }
 }
 

@@ -20,6 +20,7 @@ mod dnf_history;
 mod docs;
 
 mod evidence;
+mod faults;
 mod fix;
 mod floors;
 mod fuzz;
@@ -42,6 +43,7 @@ mod oci_hostile;
 mod oci_layers;
 mod oci_normalize;
 mod oci_random;
+mod oci_shapes;
 mod oci_unpack;
 mod opm;
 mod oracle;

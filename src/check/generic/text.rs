@@ -3,6 +3,8 @@
 use foldhash::HashSet;
 use similar::{Algorithm, ChangeTag, DiffOp, capture_diff_slices};
 
+use crate::text::is_hidden;
+
 /// Bytes and lines up to which a diff is computed; its cost grows with the product of what differs
 /// and what there is.
 const BYTES_MAX: usize = 2 << 20;
@@ -102,16 +104,11 @@ pub(in crate::check) fn visible(chars: impl Iterator<Item = char>) -> String {
     for c in chars {
         match c {
             '\t' | ' '..='~' => out.push(c),
-            c if c.is_control() || is_bidi(c) => out.extend(c.escape_default()),
+            c if is_hidden(c) => out.extend(c.escape_default()),
             c => out.push(c),
         }
     }
     out
-}
-
-/// Characters that reorder a line of text.
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -330,7 +330,7 @@ impl Command {
         let mut words = after.iter();
         while let Some(word) = words.next() {
             let value = match word.split_once('=') {
-                Some((flag, value)) if flag == "--cache-dir" => Some(value.to_owned()),
+                Some(("--cache-dir", value)) => Some(value.to_owned()),
                 _ if WITH_VALUE.contains(&&**word) => {
                     let value = words.next().cloned();
                     value.filter(|_| word == "--cache-dir")
