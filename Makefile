@@ -4,6 +4,7 @@
 # make initramfs boot images of dracut and initramfs-tools, fixed and booted (FULL=1: all of them)
 # make newest    the generators of Debian 13 and sid, each run twice; writes docs/newest.md
 # make demo-nightly  ten simulated nights of three streams, and all that can go wrong in one
+# make recipes  every block of docs/flows.md, run as printed: rpm-ostree emulated, all else real
 # make rebuilderd    rebuilderd for real: a daemon and two workers on loopback
 # make bench     how fast fix and check are, as ratios
 # make static    the program, static, so that it runs inside a target root too: hooks/reprofix-static
@@ -33,7 +34,7 @@ begins = $(shell awk 'FNR == 1 { if (/^\043!.*$(1)/) print FILENAME; nextfile }'
 SHELL_SCRIPTS := $(call begins,(ba)?sh$$)
 PYTHON_SCRIPTS := $(call begins,python3$$) $(wildcard tests/e2e/bed/*.py)
 
-.PHONY: all build demo test bed initramfs nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
+.PHONY: all build demo test recipes bed initramfs nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
 
 all: build
 
@@ -89,6 +90,10 @@ newest: deps build
 demo-nightly: deps build
 	$(AS_ROOT) tests/e2e/nightly --demo
 
+recipes: deps build
+	$(MAKE) static PROFILE=dev
+	$(AS_ROOT) tests/e2e/recipes
+
 # A daemon and its workers on loopback. The first time it builds them, in about six minutes.
 rebuilderd: deps build
 	tests/e2e/rebuilderd
@@ -134,9 +139,9 @@ install:
 	$(RELEASE) completions fish \
 		>$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/reprofix.fish
 	cd hooks && find . -type f ! -name '*.service' ! -name '*.timer' \
-		-exec sh -c 'install -D -m "$$(stat -c %a "$$1")" "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/hooks \;
+		-exec sh -c '[ -x "$$1" ] && mode=0755 || mode=0644; install -D -m $$mode "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/hooks \;
 	cd treefiles && find . -type f ! -name minimal.yaml \
-		-exec sh -c 'install -D -m "$$(stat -c %a "$$1")" "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/treefiles \;
+		-exec sh -c '[ -x "$$1" ] && mode=0755 || mode=0644; install -D -m $$mode "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/treefiles \;
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's,/usr/local/,$(PREFIX)/,' hooks/nightly/reprofix-nightly.service >$(DESTDIR)$(UNITDIR)/reprofix-nightly.service
 	install -m 0644 -t $(DESTDIR)$(UNITDIR) hooks/nightly/reprofix-nightly.timer

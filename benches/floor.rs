@@ -13,10 +13,11 @@ use rayon::prelude::*;
 use reprofix::disk::Root;
 use reprofix::engine::walk;
 use reprofix::env::SourceDateEpoch;
-use reprofix::normal::{Chain, Context, nothing_shipped};
+use reprofix::normal::{Chain, Context};
 use reprofix::normal::{Plugin, Want};
 use reprofix::plugins::REGISTRY;
 use reprofix::tree::{Entry, Kind, Tree};
+use reprofix::vouchers::Vouchers;
 
 fn main() {
     // `cargo bench` adds --bench.
@@ -29,7 +30,7 @@ fn main() {
         .filter(|p| p.page().default && !left_out.iter().any(|name| name == p.page().name))
         .collect();
     let cx = Context::new(SourceDateEpoch::new(1_700_000_000));
-    let chain = Chain { plugins: &plugins, cx: &cx, shipped: &nothing_shipped };
+    let chain = Chain { plugins: &plugins, cx: &cx, vouchers: &Vouchers::nobody() };
     let root = Root::open(root.as_ref()).unwrap();
 
     let start = Instant::now();

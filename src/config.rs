@@ -18,11 +18,12 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use crate::env::SourceDateEpoch;
+use crate::globs::Globs;
 use crate::normal::Context;
 use crate::normal::Plugin;
-use crate::normal::globs::Globs;
 use crate::plugins;
 use crate::tree::{TREEFILE, Tree};
+use crate::vouchers::Rules;
 
 /// The keys of `reprofix.toml` and of `metadata.reprofix` in a treefile.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -36,6 +37,10 @@ pub struct Settings {
     pub skip: Vec<String>,
     /// Globs of paths below the root that stay as they are.
     pub keep: Vec<String>,
+    /// Globs of paths whose bytes stay as they are, since something outside vouches for them.
+    pub vouched: Vec<String>,
+    /// Globs of paths that change whoever vouches for them.
+    pub overrule: Vec<String>,
     /// Per plugin: its options, and `enabled`.
     pub plugins: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
 }
@@ -83,6 +88,10 @@ pub struct Flags {
     pub skip: Vec<String>,
     /// `--keep`, in order.
     pub keep: Vec<String>,
+    /// `--vouched`, in order.
+    pub vouched: Vec<String>,
+    /// `--overrule`, in order.
+    pub overrule: Vec<String>,
     /// `--set PLUGIN.OPTION=VALUE`, in order.
     pub set: Vec<String>,
     /// `--config`.
@@ -99,6 +108,10 @@ pub struct InForce {
     pub off: Vec<(&'static dyn Plugin, Origin)>,
     /// Globs of paths that stay as they are, from every place that has some.
     pub keep: Vec<(String, Origin)>,
+    /// Globs of paths that something outside the tree vouches for, from every place.
+    pub vouched: Vec<(String, Origin)>,
+    /// Globs of paths that change whoever vouches for them, from every place.
+    pub overrule: Vec<(String, Origin)>,
     /// Options that were set, by (plugin, option).
     pub options: BTreeMap<(String, String), (String, Origin)>,
     /// Things worth saying: an empty SOURCE_DATE_EPOCH, for one.
@@ -110,21 +123,28 @@ impl InForce {
     pub fn context(&self) -> Context {
         let mut cx = Context::new(self.epoch.0);
         cx.options = self.options.iter().map(|(k, (v, _))| (k.clone(), v.clone())).collect();
-        match globs(&self.keep) {
-            Ok(Some(keep)) => cx.keeping(keep),
-            // Checked when the configuration was read.
-            Ok(None) | Err(_) => cx,
+        cx.off = self.off.iter().map(|(plugin, _)| plugin.page().name).collect();
+        // They were checked when the configuration was read.
+        let compiled = |key, all| globs(key, all).ok().flatten();
+        let vouched = compiled("vouched", &self.vouched);
+        cx.vouching = Rules::new(vouched, compiled("overrule", &self.overrule));
+        match compiled("keep", &self.keep) {
+            Some(keep) => cx.keeping(keep),
+            None => cx,
         }
     }
 
     /// All of it as TOML, each value with where it came from.
     pub fn text(&self) -> String {
         let mut out = format!("source-date-epoch = {}  # {}\n", self.epoch.0, self.epoch.1);
-        for (glob, origin) in &self.keep {
-            let _ = writeln!(out, "# keep {glob:?} from {origin}");
+        let lists = [&self.keep, &self.vouched, &self.overrule];
+        for (key, all) in ["keep", "vouched", "overrule"].into_iter().zip(lists) {
+            for (glob, origin) in all {
+                let _ = writeln!(out, "# {key} {glob:?} from {origin}");
+            }
+            let globs: Vec<_> = all.iter().map(|(glob, _)| glob).collect();
+            let _ = writeln!(out, "{key} = {globs:?}");
         }
-        let globs: Vec<_> = self.keep.iter().map(|(glob, _)| glob).collect();
-        let _ = writeln!(out, "keep = {globs:?}");
         let on = self.plugins.iter().map(|(p, origin)| (p.page(), true, origin));
         let off = self.off.iter().map(|(p, origin)| (p.page(), false, origin));
         let mut all: Vec<_> = on.chain(off).collect();
@@ -163,7 +183,7 @@ pub fn in_force(flags: &Flags, env_epoch: Option<OsString>, tree: &dyn Tree) -> 
     in_force_or(flags, env_epoch, tree, None)
 }
 
-/// As [`in_force`], with an epoch for where none is given anywhere.
+/// What is in force, with an epoch for where none is given anywhere; see [`in_force`].
 pub fn in_force_or(
     flags: &Flags,
     env_epoch: Option<OsString>,
@@ -174,31 +194,38 @@ pub fn in_force_or(
     let mut warnings = Vec::new();
     let epoch = epoch(flags, env_epoch, &files, fallback, &mut warnings)?;
     let (plugins, off) = selection(flags, &files)?;
-    let keep = keep(flags, &files)?;
+    let keep = everywhere("keep", &flags.keep, &files, |s| &s.keep)?;
+    let vouched = everywhere("vouched", &flags.vouched, &files, |s| &s.vouched)?;
+    let overrule = everywhere("overrule", &flags.overrule, &files, |s| &s.overrule)?;
     let options = options(flags, &files)?;
-    Ok(InForce { epoch, plugins, off, keep, options, warnings })
+    Ok(InForce { epoch, plugins, off, keep, vouched, overrule, options, warnings })
 }
 
-/// Every glob of paths to be kept: a place that names some does not take away another's.
-fn keep(flags: &Flags, files: &[(Settings, Origin)]) -> Result<Vec<(String, Origin)>> {
-    let flags = flags.keep.iter().map(|glob| (glob.clone(), Origin::Flag));
-    let files = files.iter().flat_map(|(s, o)| s.keep.iter().map(|glob| (glob.clone(), o.clone())));
+/// Every glob of one key: a place that names some does not take away another's.
+fn everywhere(
+    key: &str,
+    flags: &[String],
+    files: &[(Settings, Origin)],
+    of: fn(&Settings) -> &Vec<String>,
+) -> Result<Vec<(String, Origin)>> {
+    let flags = flags.iter().map(|glob| (glob.clone(), Origin::Flag));
+    let files = files.iter().flat_map(|(s, o)| of(s).iter().map(|glob| (glob.clone(), o.clone())));
     let all: Vec<_> = flags.chain(files).collect();
-    globs(&all)?;
+    globs(key, &all)?;
     Ok(all)
 }
 
-fn globs(keep: &[(String, Origin)]) -> Result<Option<Globs>> {
-    for (glob, origin) in keep {
+fn globs(key: &str, all: &[(String, Origin)]) -> Result<Option<Globs>> {
+    for (glob, origin) in all {
         if glob.starts_with('/') {
-            bail!("keep {glob:?} in {origin}: paths are below the root, without a leading slash");
+            bail!("{key} {glob:?} in {origin}: paths are below the root, without a leading slash");
         }
         Globs::try_new([glob.as_str()])
-            .with_context(|| format!("keep {glob:?} in {origin} is not a glob"))?;
+            .with_context(|| format!("{key} {glob:?} in {origin} is not a glob"))?;
     }
-    match keep.is_empty() {
+    match all.is_empty() {
         true => Ok(None),
-        false => Ok(Some(Globs::try_new(keep.iter().map(|(glob, _)| glob.as_str()))?)),
+        false => Ok(Some(Globs::try_new(all.iter().map(|(glob, _)| glob.as_str()))?)),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod disk;
 pub mod engine;
 pub mod env;
 pub mod format;
+pub(crate) mod globs;
 #[cfg(feature = "nightly")]
 pub mod history;
 pub mod image;
@@ -33,3 +34,4 @@ pub mod run;
 pub mod source;
 mod text;
 pub mod tree;
+pub mod vouchers;

@@ -17,15 +17,16 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use reprofix::check;
-use reprofix::normal::{Chain, Context, Form, nothing_shipped};
+use reprofix::normal::{Chain, Context, Form};
 use reprofix::env::SourceDateEpoch;
 use reprofix::format::{self, ostree};
 use reprofix::image::opm::pogreb;
 use reprofix::normal::{File, Plugin};
 use reprofix::plugins;
-use reprofix::source::oci::tar;
+use reprofix::format::tar;
 use reprofix::image::stacker::{filesystem as stacker_filesystem, metadata as stacker};
 use reprofix::tree::{Entry, Kind, Time, Tree};
+use reprofix::vouchers::Vouchers;
 
 /// A target: its name, and what it tries on any bytes.
 type Row = (&'static str, fn(&[u8]));
@@ -43,6 +44,12 @@ const PARSERS: &[Row] = &[
     ("oci-tar", oci_tar),
     ("opm-documents", |bytes| drop(reprofix::image::opm::document::documents(bytes, |_| Ok(())))),
     ("opm-pogreb", opm_pogreb),
+    ("sums", |bytes| {
+        format::sums::Sums::parse(bytes, b"SHA256SUMS");
+        let lines = format::record::lines(bytes).count();
+        let fewer = format::record::without(bytes, &mut |path| path.ends_with(b"c"));
+        assert!(fewer.is_none_or(|fewer| format::record::lines(&fewer).count() < lines));
+    }),
     ("ostree-commit", |bytes| {
         let _ = ostree::Root::parse_commit(bytes);
         let commit = format::gvariant::Value::new("(a{sv}aya(say)sstayay)", bytes);
@@ -157,7 +164,7 @@ fn entry(path: &Path, size: u64) -> Entry {
 /// One plugin on one file: twice is once, and an explanation of whatever is there does not panic.
 fn judge(plugin: &'static dyn Plugin, path: &Path, bytes: &[u8]) {
     let cx = context();
-    let chain = Chain { plugins: &[plugin], cx: &cx, shipped: &nothing_shipped };
+    let chain = Chain { plugins: &[plugin], cx: &cx, vouchers: &Vouchers::nobody() };
     let form = |bytes: &[u8]| {
         let entry = entry(path, bytes.len() as u64);
         chain.normal_form(&One(path, bytes), &entry).expect("a tree in memory reads").form

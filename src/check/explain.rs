@@ -15,6 +15,7 @@ use crate::normal::{Chain, Consequence, Form, Normal, Note};
 use crate::normal::{File, Plugin, Step, Want};
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
+use crate::vouchers::{Rules, Voucher, Vouchers, Who};
 
 /// Why a path differs, as far as anybody can tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +95,10 @@ impl Explainer<'_> {
         let mut details = generic::metadata(&difference);
         let cause = match equal(a.as_ref(), b.as_ref()) {
             true => Cause::Fixed { plugins: self.acting(a.as_ref(), b.as_ref()) },
-            false => self.known(path, a.as_ref(), b.as_ref()),
+            false => match self.held(&difference, a.as_ref(), b.as_ref())? {
+                Some(cause) => cause,
+                None => self.known(path, a.as_ref(), b.as_ref()),
+            },
         };
         let cause = match (&a, &b, cause) {
             // A plugin knows content: of owner, mode, attributes and type it says nothing.
@@ -147,6 +151,47 @@ impl Explainer<'_> {
         names.filter(|name| by.contains(name)).collect()
     }
 
+    /// A difference that plugins would remove, did nobody vouch for the bytes.
+    fn held(
+        &self,
+        difference: &Difference,
+        a: Option<&Judged<'_>>,
+        b: Option<&Judged<'_>>,
+    ) -> io::Result<Option<Cause>> {
+        let notes = a.into_iter().chain(b).flat_map(|j| &j.normal.notes);
+        let vouchers: BTreeSet<&Voucher> = notes
+            .filter_map(|(_, note)| match note {
+                Note::Vouched(voucher) => Some(voucher),
+                _ => None,
+            })
+            .collect();
+        if vouchers.is_empty() {
+            return Ok(None);
+        }
+        let nobody = Vouchers::nobody();
+        let free = |(merkle, chain): (_, Chain<'_>), side| {
+            let mut cx = chain.cx.clone();
+            cx.vouching = Rules::default();
+            let chain = Chain { plugins: chain.plugins, cx: &cx, vouchers: &nobody };
+            judge((merkle, chain), &difference.path, side)
+        };
+        let x = free(self.a, difference.a.as_ref())?;
+        let y = free(self.b, difference.b.as_ref())?;
+        let acting = self.acting(x.as_ref(), y.as_ref());
+        let (true, Some(plugin)) = (equal(x.as_ref(), y.as_ref()), acting.first()) else {
+            return Ok(None);
+        };
+        let names = acting.join(", ");
+        let line = |voucher: &&Voucher| {
+            let how = match voucher.who {
+                Who::Packages => "--deep rewrites it too",
+                _ => "--overrule rewrites it all the same",
+            };
+            format!("{names} would make both sides equal, but {voucher} vouches for it; {how}")
+        };
+        Ok(Some(Cause::Known { plugin, lines: vouchers.iter().map(line).collect() }))
+    }
+
     /// What a plugin knows of a difference that its normal form does not remove.
     fn known(&self, path: &Path, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Cause {
         if let (Some(x), Some(y)) = (a, b)
@@ -160,7 +205,7 @@ impl Explainer<'_> {
             let line = match note {
                 Note::Report(why) => why.clone(),
                 Note::Unparsed(what) => format!("cannot be parsed: {what}"),
-                Note::Shipped => continue,
+                Note::Vouched(_) | Note::Overruled(_) => continue,
             };
             said.entry(plugin).or_default().insert(line);
         }

@@ -108,10 +108,9 @@ impl CheckArgs {
                 }
                 all => writeln!(
                     text,
-                    "{}: carries {}: {}",
+                    "{}: carries {}: the machine will refuse to boot",
                     uki.path,
                     all.join(" and "),
-                    "the machine will refuse to boot"
                 ),
             };
         }

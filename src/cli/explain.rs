@@ -6,18 +6,26 @@ use anyhow::{Context, Result};
 
 use super::Outcome;
 use crate::normal::Plugin;
-use crate::plugins;
+use crate::{plugins, vouchers};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The plugin, as `reprofix plugins` lists it.
-    plugin: String,
+    /// The plugin, as `reprofix plugins` lists it, or `vouchers`: who vouches for bytes, so that
+    /// no plugin changes them.
+    name: String,
 }
 
 impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
-        let plugin = plugins::find(&self.plugin).with_context(|| {
-            format!("unknown plugin {:?}; `reprofix plugins` lists them", self.plugin)
+        if self.name == "vouchers" {
+            super::print(&vouchers())?;
+            return Ok(Outcome::Same);
+        }
+        let plugin = plugins::find(&self.name).with_context(|| {
+            format!(
+                "unknown plugin {:?}; `reprofix plugins` lists them, and `vouchers` is a page too",
+                self.name
+            )
         })?;
         super::print(&text(plugin))?;
         Ok(Outcome::Same)
@@ -57,6 +65,21 @@ fn text(plugin: &dyn Plugin) -> String {
             page.name, option.name, option.help, option.default
         );
         out.push_str(&wrapped(&line));
+    }
+    out
+}
+
+fn vouchers() -> String {
+    let mut out = "vouchers\nwho vouches for bytes, so that no plugin changes them\n".to_owned();
+    for (title, body) in vouchers::PAGE {
+        let _ = write!(out, "\n{title}\n{}", wrapped(body));
+    }
+    let _ = writeln!(out, "\nTable");
+    for row in vouchers::TABLE {
+        let _ = writeln!(out, "  {}  ({})", row.name, row.phrase);
+        for text in [row.known_by.to_owned(), format!("Fails otherwise: {}.", row.fails)] {
+            out.push_str(&wrapped(&text).replace("  ", "    "));
+        }
     }
     out
 }

@@ -72,7 +72,7 @@ impl Args {
             super::warn(&warning);
         }
         if !self.quiet {
-            report.spent.iter().for_each(|line| anstream::eprintln!("{line}"));
+            report.spent.iter().for_each(|line| super::say(line));
         }
         if let Some(file) = &self.json {
             super::write_json(file, &report)?;
@@ -83,7 +83,7 @@ impl Args {
         }
         // For people only: what is kept of a run must not depend on how long it took.
         if !self.quiet && std::io::stderr().is_terminal() {
-            anstream::eprintln!("{:.1} s", took.as_secs_f64());
+            super::say(&format!("{:.1} s", took.as_secs_f64()));
         }
         if !report.raced.is_empty() {
             bail!(

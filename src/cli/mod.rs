@@ -76,7 +76,7 @@ const COMMANDS: &[Command] = commands! {
 /// What a command found, as an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// The same, sound, done: 0.
+    /// Both are the same, it is sound, it is done: 0.
     Same,
     /// A finding: 1.
     Finding,
@@ -96,7 +96,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let red = anstyle::AnsiColor::Red.on_default().bold();
-            anstream::eprintln!("{red}error:{red:#} {error:#}");
+            say(&format!("{red}error:{red:#} {error:#}"));
             ExitCode::from(2)
         }
     }
@@ -124,13 +124,26 @@ fn command() -> clap::Command {
 
 /// Writes text for people to standard output.
 fn print(text: &str) -> Result<()> {
-    anstream::stdout().lock().write_all(text.as_bytes()).context("writing standard output")
+    unless_closed(anstream::stdout().lock().write_all(text.as_bytes()))
+}
+
+/// A reader that has seen enough (`reprofix … | head`) changes no outcome.
+fn unless_closed(written: std::io::Result<()>) -> Result<()> {
+    match written {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("writing standard output"),
+    }
+}
+
+/// Writes a line to standard error. Where that cannot be written, the exit code says it alone.
+fn say(line: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
 }
 
 /// Says a warning on standard error.
 fn warn(text: &str) {
     let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
-    anstream::eprintln!("{yellow}warning:{yellow:#} {text}");
+    say(&format!("{yellow}warning:{yellow:#} {text}"));
 }
 
 /// Writes JSON to `file`, or to standard output for `-`: two-space indent, a newline at the end.
@@ -147,7 +160,7 @@ fn write_text(file: &Path, text: &str) -> Result<()> {
 
 fn write_bytes(file: &Path, bytes: &[u8]) -> Result<()> {
     if file == Path::new("-") {
-        return std::io::stdout().write_all(bytes).context("writing standard output");
+        return unless_closed(std::io::stdout().write_all(bytes));
     }
     crate::disk::atomic_write(file, bytes, 0o644)
         .with_context(|| format!("writing {}", file.display()))
@@ -197,6 +210,14 @@ struct Choice {
     /// Leave what this glob matches as it is, paths below the root (may be repeated).
     #[arg(long, value_name = "GLOB")]
     keep: Vec<String>,
+    /// Leave the bytes of what this glob matches as they are: something that `reprofix explain
+    /// vouchers` does not list vouches for them (may be repeated).
+    #[arg(long, value_name = "GLOB")]
+    vouched: Vec<String>,
+    /// Change what this glob matches whoever vouches for it, and say what does not verify any more
+    /// (may be repeated).
+    #[arg(long, value_name = "GLOB")]
+    overrule: Vec<String>,
     /// Set a plugin's option (may be repeated).
     #[arg(long, value_name = "PLUGIN.OPTION=VALUE")]
     set: Vec<String>,
@@ -213,6 +234,8 @@ impl Choice {
             with: self.with.clone(),
             skip: self.skip.clone(),
             keep: self.keep.clone(),
+            vouched: self.vouched.clone(),
+            overrule: self.overrule.clone(),
             set: self.set.clone(),
             config: self.config.clone(),
         }

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rayon::prelude::*;
 
 use crate::format::composefs::{Content, Directory, INLINE_MAX, Leaf, Meta, Node, Tree, Verity};
+use crate::format::tar::{Member, Type};
 use crate::parallel::try_map;
-use crate::source::oci::tar::{Member, Type};
 use crate::source::oci::{Image, Keep, Layer, Store, layers};
 use crate::tree::show;
 

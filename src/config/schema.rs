@@ -28,18 +28,26 @@ pub fn schema() -> Value {
             },
             "plugin": list("Only these plugins, whatever their defaults."),
             "skip": list("Not these plugins."),
-            "keep": {
-                "type": "array",
-                "items": { "type": "string", "pattern": "^[^/]" },
-                "description": "Globs of paths below the root that stay as they are: * is \
-                    anything but a slash, ** anything, {a,b} a choice.",
-            },
+            "keep": globs("Globs of paths below the root that stay as they are: * is anything but \
+                a slash, ** anything, {a,b} a choice."),
+            "vouched": globs("Globs of paths whose bytes stay as they are, since something that \
+                `reprofix explain vouchers` does not list vouches for them."),
+            "overrule": globs("Globs of paths that change whoever vouches for them; what does not \
+                verify any more is said."),
             "plugins": {
                 "type": "object",
                 "additionalProperties": false,
                 "properties": plugins,
             },
         },
+    })
+}
+
+fn globs(what: &str) -> Value {
+    json!({
+        "type": "array",
+        "items": { "type": "string", "pattern": "^[^/]" },
+        "description": what,
     })
 }
 

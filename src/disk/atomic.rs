@@ -1,11 +1,14 @@
 //! Files outside a tree: reports, meta.json, pages.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+
+use crate::env;
+use crate::format::Scratch;
 
 /// Writes `bytes` to `path` through a temporary file in the same directory and a rename, with
 /// permission bits `mode`, whatever the umask. Readers see the old or the new file, never half.
@@ -13,7 +16,7 @@ pub fn atomic_write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     atomic_write_with(path, mode, |file| file.write_all(bytes).map(|()| true))
 }
 
-/// As [`atomic_write`], with what `fill` writes; nothing changes if it fails or says `false`.
+/// Writes what `fill` writes, like [`atomic_write`]; nothing changes if it fails or says `false`.
 pub fn atomic_write_with<E: From<io::Error>>(
     path: &Path,
     mode: u32,
@@ -60,6 +63,33 @@ pub fn scratch(dir: Option<&Path>) -> io::Result<File> {
 /// A private directory where temporary files go; it goes with the value, and all that is in it.
 pub fn private_dir() -> io::Result<tempfile::TempDir> {
     tempfile::tempdir()
+}
+
+/// Private directories where temporary files go: in the first of the usual places that has room.
+#[derive(Clone, Copy, Debug)]
+pub struct Private;
+
+impl Scratch for Private {
+    fn in_private(&self, make: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+        let mut made = |place: &Path| {
+            let mut dir = tempfile::Builder::new();
+            let dir = dir.prefix(".reprofix-").permissions(Permissions::from_mode(0o700));
+            let dir = dir.tempdir_in(place)?;
+            make(dir.path())?;
+            dir.close()
+        };
+        let mut failed: Option<io::Error> = None;
+        for place in env::scratch_places() {
+            match made(&place) {
+                Ok(()) => return Ok(()),
+                Err(e) => {
+                    let what = format!("private files in {}: {e}", place.display());
+                    failed = Some(io::Error::new(e.kind(), what));
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| io::Error::other("no directory for private files")))
+    }
 }
 
 /// The directory that a file is in.

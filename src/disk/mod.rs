@@ -26,8 +26,8 @@ mod unit;
 mod xattr;
 
 pub use atomic::{
-    atomic_write, atomic_write_with, create_dir_all, create_new, dir_of, flock, private_dir,
-    refresh, remove_dir_all, remove_file, rename, scratch, writable,
+    Private, atomic_write, atomic_write_with, create_dir_all, create_new, dir_of, flock,
+    private_dir, refresh, remove_dir_all, remove_file, rename, scratch, writable,
 };
 pub use lock::Lock;
 pub use new_dir::NewDir;
@@ -37,4 +37,4 @@ pub(crate) use root::is_absent;
 pub use root::{Folder, Root};
 pub use times::{note_times, put_times_back};
 pub use unit::{Member, replace_unit};
-pub use xattr::read_xattrs;
+pub use xattr::{BOUND_TO_CONTENT, read_xattrs};

@@ -188,7 +188,10 @@ pub fn patch(
 /// Whether a write takes nothing from the file but its content: no set-id bits, and no attribute
 /// of the kernel's that is bound to the content or goes with a write, as `security.capability`.
 fn is_plain(file: &File) -> io::Result<bool> {
-    let bound = |name: &[u8]| name.starts_with(b"security.") && name != b"security.selinux";
+    let bound = |name: &[u8]| {
+        name.starts_with(b"security.") && name != b"security.selinux"
+            || xattr::BOUND_TO_CONTENT.contains(&name)
+    };
     Ok(rustix::fs::fstat(file)?.st_mode & 0o6000 == 0
         && !read_xattrs(file.as_fd())?.iter().any(|(name, _)| bound(name.as_bytes())))
 }

@@ -46,8 +46,10 @@ fn read_one(fd: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(value))
 }
 
-/// Gives a new inode exactly these attributes, except those that are bound to the old content
-/// (`security.ima`, `security.evm`).
+/// Attributes that hold a digest or a signature of a file's content: of no use to any other.
+pub const BOUND_TO_CONTENT: [&[u8]; 3] = [b"security.evm", b"security.ima", b"user.ima"];
+
+/// Gives a new inode exactly these attributes, except those that are [`BOUND_TO_CONTENT`].
 ///
 /// A new inode has attributes of its own where the directory has a default ACL; they go.
 pub(super) fn copy_xattrs(fd: BorrowedFd<'_>, list: &[(CString, Vec<u8>)]) -> io::Result<()> {
@@ -58,7 +60,7 @@ pub(super) fn copy_xattrs(fd: BorrowedFd<'_>, list: &[(CString, Vec<u8>)]) -> io
         }
     }
     for (name, value) in list {
-        if matches!(name.to_bytes(), b"security.ima" | b"security.evm") {
+        if BOUND_TO_CONTENT.contains(&name.to_bytes()) {
             continue;
         }
         fsetxattr(fd, name.as_c_str(), value, XattrFlags::empty())?;

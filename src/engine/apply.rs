@@ -177,8 +177,12 @@ impl Job<'_> {
         let same = |e: &&Entry| {
             before.is_some_and(|i| e.inode.is_some_and(|j| (i.dev, i.ino) == (j.dev, j.ino)))
         };
-        let mut names: Vec<PathBuf> =
-            self.entries.iter().filter(same).map(|e| e.path.clone()).collect();
+        let mut names: Vec<PathBuf> = Vec::new();
+        for entry in self.entries.iter().filter(same) {
+            if entry.path == path || self.chain.follows(self.root, entry)? {
+                names.push(entry.path.clone());
+            }
+        }
         if names.is_empty() {
             names.push(path.to_owned());
         }

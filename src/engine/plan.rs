@@ -259,7 +259,8 @@ fn judge(
             // One inode, whatever its names: asked for once.
             let same = |c: &Change| discriminant(&c.action) == discriminant(&action);
             if !out.changes[from..].iter().any(same) {
-                out.changes.push(of_metadata(names, entry, plugin, action));
+                let names = following(tree, names, entry, chain)?;
+                out.changes.push(of_metadata(&names, entry, plugin, action));
             }
         }
         match (normal.is_removed(entry), &normal.form) {
@@ -283,11 +284,33 @@ fn judge(
         let follows = |p: &PathBuf| {
             *p != entry.path && !gone.contains(p) && !reported.iter().any(|(e, ..)| e.path == *p)
         };
+        let names = match normal.form {
+            Form::Kept | Form::Removed => names.to_vec(),
+            Form::Bytes(_) | Form::Steps(_) => following(tree, names, entry, chain)?,
+        };
         let links = names.iter().map(|e| e.path.clone()).filter(follows).collect();
         out.changes.push(change(entry, links, normal, kept));
         out.changes.extend(reported.iter().filter_map(|(e, _, t)| t.map(|t| touch(e, t))));
     }
     Ok(())
+}
+
+/// The names of an inode that follow `entry`: those that nobody vouches for. An object of an ostree
+/// repository keeps its bytes, and its checkout gets an inode of its own.
+fn following<'e>(
+    tree: &dyn Tree,
+    names: &[&'e Entry],
+    entry: &Entry,
+    chain: &Chain<'_>,
+) -> io::Result<Vec<&'e Entry>> {
+    let mut all = Vec::with_capacity(names.len());
+    for name in names {
+        let own = name.path == entry.path;
+        if own || chain.follows(tree, name).map_err(|e| at(&name.path, &e))? {
+            all.push(*name);
+        }
+    }
+    Ok(all)
 }
 
 /// Whether the inode has names outside the tree and is of a kind for which no new one is made.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::Malformed;
+use crate::text::is_hidden;
 
 /// Names that one line lists at most.
 const LISTED: usize = 5;
@@ -177,7 +178,7 @@ fn listed(names: &[&str]) -> String {
 
 /// A name on one line, without anything that a terminal acts on.
 fn short(text: &str) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let clean = text.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c });
     let line: String = clean.take(SHOWN).collect();
     if line.len() < text.len() && line.chars().count() == SHOWN { line + "…" } else { line }
 }

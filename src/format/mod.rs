@@ -6,6 +6,7 @@
 pub mod ar;
 pub mod beam;
 pub mod catalog;
+pub mod compiled;
 pub mod composefs;
 pub mod compress;
 pub mod cpio;
@@ -16,6 +17,7 @@ pub mod fontconfig;
 pub mod gvariant;
 pub mod gvdb;
 pub mod gzip;
+pub mod hashes;
 pub mod hwdb;
 pub mod iconcache;
 pub mod initramfs;
@@ -30,13 +32,18 @@ pub mod ostree;
 pub mod pe;
 pub mod pkcs12;
 pub mod pyc;
+pub mod record;
 pub mod rpmdb;
 pub mod secret;
 pub mod selinux;
+pub mod sums;
 pub mod tar;
 pub mod time;
 pub mod vimspell;
 pub mod zip;
+
+use std::io;
+use std::path::Path;
 
 /// An input that is not what its parser understands: where, and what was wrong there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,4 +60,33 @@ impl Malformed {
     pub fn at(offset: impl TryInto<u64>, what: impl Into<String>) -> Self {
         Malformed { offset: offset.try_into().unwrap_or(u64::MAX), what: what.into() }
     }
+}
+
+/// What ends work that takes private files: the input, or the machine.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The input is not what it should be.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// A private file could not be made, written or read: nothing is said of the input.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Failure {
+    /// Keeps apart what a machine could not do from what an input is.
+    pub fn apart<T>(result: Result<T, Failure>) -> io::Result<Result<T, Malformed>> {
+        match result {
+            Ok(value) => Ok(Ok(value)),
+            Err(Failure::Malformed(what)) => Ok(Err(what)),
+            Err(Failure::Io(error)) => Err(error),
+        }
+    }
+}
+
+/// Where private files may be for a moment. Whoever has a file system hands it in.
+pub trait Scratch: Sync {
+    /// Calls `make` with a new private directory, which is gone with all that is in it afterwards;
+    /// with one in another place where it fails.
+    fn in_private(&self, make: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()>;
 }

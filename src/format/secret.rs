@@ -43,6 +43,8 @@ const ENDS: &[(&str, &str)] = &[
     (".keystore", "a key store"),
     ("/.netrc", "a credential"),
     ("/.pgpass", "a credential"),
+    ("/key3.db", "a key store"),
+    ("/key4.db", "a key store"),
     ("/.docker/config.json", "a credential"),
     (".kubeconfig", "a credential"),
 ];
@@ -57,7 +59,24 @@ const ENDS: &[(&str, &str)] = &[
 /// assert_eq!(kind(b"etc/x.pem", b"-----BEGIN CERTIFICATE-----\n"), None);
 /// ```
 pub fn kind(path: &[u8], content: &[u8]) -> Option<&'static str> {
-    by_path(path).or_else(|| by_content(content))
+    let old = || (is_accounts(path) && has_old_hash(content)).then_some("password hashes");
+    by_path(path).or_else(|| by_content(content)).or_else(old)
+}
+
+/// Whether the file's name is that of a list of accounts, in which any field may be a hash.
+fn is_accounts(path: &[u8]) -> bool {
+    let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    [&b"passwd"[..], b"group"].iter().any(|list| name.starts_with(list))
+}
+
+/// Whether the second field of a line is a hash of 13 characters, which old systems have.
+fn has_old_hash(content: &[u8]) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/');
+    content.split(|b| *b == b'\n').any(|line| {
+        let field = line.split(|b| *b == b':').nth(1).unwrap_or_default();
+        let hash = field.strip_prefix(b"!").unwrap_or(field);
+        hash.len() == 13 && hash.iter().all(plain)
+    })
 }
 
 fn by_path(path: &[u8]) -> Option<&'static str> {
@@ -91,6 +110,7 @@ fn by_content(content: &[u8]) -> Option<&'static str> {
         () if content.starts_with(b"\xce\xce\xce\xce") => Some("a key store"),
         () if content.starts_with(b"PuTTY-User-Key-File-") => Some("a private key"),
         () if private() => Some("a private key"),
+        () if has(b"grub.pbkdf2.sha512.") => Some("password hashes"),
         () if has(b"AGE-SECRET-KEY-1") => Some("a private key"),
         () if !hashes(content).is_empty() => Some("password hashes"),
         () => None,
@@ -164,6 +184,9 @@ mod tests {
             ),
             ("x", "echo \"$1$2\" $5$6$7 $2b$\n", None),
             ("x", "price $6$", None),
+            ("boot/user.cfg", "GRUB2_PASSWORD=grub.pbkdf2.sha512.1.AB.CD", Some("password hashes")),
+            ("etc/passwd-", "old:!abcdefghijklm:1:2\n", Some("password hashes")),
+            ("etc/passwd", "root:x:0:0::/:/bin/sh\n", None),
         ] {
             assert_eq!(kind(path.as_bytes(), content.as_bytes()), wanted, "{path} {content}");
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 
 use super::unpack::{Model, Node, Tree as Nodes, flatten, unpack};
-use crate::source::oci::tar::{Type, parent};
+use crate::format::tar::{Type, parent};
 use crate::source::oci::{Image, Keep, Layer, Store, layers};
 use crate::tree::{Entry, Kind, Tree, show};
 

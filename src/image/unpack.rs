@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::format::tar::{Member, Type, parent};
 use crate::source::oci::Layer;
-use crate::source::oci::tar::{Member, Type, parent};
 
 /// An unpacker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

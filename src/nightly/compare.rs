@@ -11,7 +11,7 @@ use crate::compare::Compared as Both;
 use crate::config::{self, Flags, Origin};
 use crate::env::{self, SourceDateEpoch};
 use crate::history::{Difference, Verdict};
-use crate::packages::Packages;
+use crate::packages::{Packages, split_nevra};
 use crate::report::Progress;
 use crate::report::check::{CauseRow, Comparison, Metadata, Row};
 use crate::run::check::Job;
@@ -94,11 +94,9 @@ fn verdict(report: &Comparison) -> Verdict {
 }
 
 pub(super) fn detail(report: &Comparison) -> String {
-    let keys = report.metadata.iter().filter(|m| m.counts).count();
-    match (report.counts.paths, keys) {
-        (0, 0) => String::new(),
-        (0, keys) => format!("same content; {keys} keys of commit metadata differ"),
-        _ => report.verdict(),
+    match report.same && report.differences.is_empty() {
+        true => String::new(),
+        false => report.verdict(),
     }
 }
 
@@ -141,7 +139,7 @@ fn difference(row: &Row) -> Difference {
         kind: words.join(", "),
         cause: if row.expected.is_some() { "expected" } else { cause }.to_owned(),
         plugin,
-        package: row.packages.first().map(|nevra| split(nevra).0.to_owned()),
+        package: row.packages.first().map(|nevra| split_nevra(nevra).0.to_owned()),
         text: lines.join("\n"),
     }
 }
@@ -163,7 +161,7 @@ pub(super) fn packages(tree: &dyn Tree) -> BTreeMap<String, String> {
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     let mut all: Vec<_> = packages.nevras().collect();
     all.sort_unstable();
-    for (name, version) in all.into_iter().map(split) {
+    for (name, version) in all.into_iter().map(split_nevra) {
         let versions = found.entry(name.to_owned()).or_default();
         if !versions.is_empty() {
             versions.push(' ');
@@ -171,25 +169,4 @@ pub(super) fn packages(tree: &dyn Tree) -> BTreeMap<String, String> {
         versions.push_str(version);
     }
     found
-}
-
-/// The name and the rest of `name-[epoch:]version-release.arch`.
-fn split(nevra: &str) -> (&str, &str) {
-    let before_release = nevra.rfind('-').unwrap_or(nevra.len());
-    let end = nevra[..before_release].rfind('-').unwrap_or(before_release);
-    (&nevra[..end], nevra.get(end + 1..).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_nevra_splits_after_the_name() {
-        assert_eq!(split("gtk-update-cache-1:3.2-1.fc41.x86_64").0, "gtk-update-cache");
-        assert_eq!(split("bash-5.2-1.x86_64"), ("bash", "5.2-1.x86_64"));
-        assert_eq!(split("odd"), ("odd", ""));
-        assert_eq!(split("odd-1"), ("odd", "1"));
-        assert_eq!(split(""), ("", ""));
-    }
 }

@@ -6,15 +6,13 @@
 
 use std::borrow::Cow;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use super::{Content, Context, File, Left, Plugin, Step, Verdict, Want};
-use crate::format::Malformed;
+use crate::format::{Malformed, record};
 use crate::tree::{Entry, Kind, Time, Tree};
-
-/// Tells payload from what the build made: whether a regular file with this content is as its
-/// package shipped it. Called at most once a file, with its content on disk, which it need not read.
-pub type Shipped<'a> = dyn Fn(&Entry, &mut dyn Read) -> io::Result<bool> + Sync + 'a;
+use crate::vouchers::{Change, Question, Voucher, Vouchers, Who, listed};
 
 /// The plugins in force and what they are told.
 #[derive(Clone, Copy)]
@@ -23,14 +21,9 @@ pub struct Chain<'a> {
     pub plugins: &'a [&'static dyn Plugin],
     /// The run's inputs.
     pub cx: &'a Context,
-    /// Which files plugins without [`payload`](crate::normal::Page::payload) leave alone;
-    /// [`nothing_shipped`] under `--deep`.
-    pub shipped: &'a Shipped<'a>,
-}
-
-/// No file counts as payload.
-pub fn nothing_shipped(_: &Entry, _: &mut dyn Read) -> io::Result<bool> {
-    Ok(false)
+    /// Who vouches for what in the tree, so that it stays;
+    /// [`nobody`](crate::vouchers::Vouchers::nobody) where that is not to be asked.
+    pub vouchers: &'a Vouchers<'a>,
 }
 
 /// What the chain makes of a path.
@@ -54,8 +47,10 @@ pub enum Note {
     Report(String),
     /// It looks like the plugin's file but cannot be understood.
     Unparsed(Malformed),
-    /// It is as its package shipped it, so what the plugin made of it does not count.
-    Shipped,
+    /// A voucher wants it as it is, so what the plugin made of it does not count.
+    Vouched(Voucher),
+    /// A voucher wants it as it is, and the configuration overrules that.
+    Overruled(Voucher),
 }
 
 /// The normal form of one path and who made it.
@@ -73,7 +68,7 @@ pub struct Normal {
     pub by: Vec<&'static str>,
     /// The last plugin that answered with steps.
     pub steps_by: Option<&'static str>,
-    /// The plugins that leave it alone with a word, in the order they spoke.
+    /// The plugins that leave it alone and report why, in the order they did.
     pub notes: Vec<(&'static str, Note)>,
     /// The content as it is on disk; `None` if no plugin asked for it in memory.
     pub original: Option<Vec<u8>>,
@@ -146,17 +141,33 @@ fn left<'s>(steps: &'s [Step], entry: &Entry) -> Option<Left<'s>> {
 }
 
 impl Chain<'_> {
-    /// Whether any plugin wants this path: no I/O.
+    /// Whether any plugin wants this path, or it follows those that do: no I/O.
     pub fn wants(&self, entry: &Entry) -> bool {
-        self.plugins.iter().any(|p| p.wants(entry, self.cx) != Want::No)
+        self.plugins.iter().any(|p| p.wants(entry, self.cx) != Want::No) || is_record(entry)
     }
 
-    /// The normal form of `entry`, which stands in `tree`.
+    /// The normal form of `entry`, which is in `tree`.
     ///
     /// The content is read at most once, and only if a plugin wants it. A plugin that wants the
     /// bytes of anything but a regular file gets none. An error is one of reading `tree`.
     pub fn normal_form(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<Normal> {
+        self.form(tree, State::new(entry))
+    }
+
+    /// The same of an entry whose content is known: in an archive a path may be there twice.
+    pub fn normal_form_of(
+        &self,
+        tree: &dyn Tree,
+        entry: &Entry,
+        content: Vec<u8>,
+    ) -> io::Result<Normal> {
         let mut state = State::new(entry);
+        state.normal.original = Some(content);
+        self.form(tree, state)
+    }
+
+    fn form(&self, tree: &dyn Tree, mut state: State<'_>) -> io::Result<Normal> {
+        let entry = state.entry;
         for plugin in self.plugins {
             let want = plugin.wants(entry, self.cx);
             // What moves to another name still has a time.
@@ -169,12 +180,17 @@ impl Chain<'_> {
             let page = plugin.page();
             let bytes = if want == Want::Entry { Cow::default() } else { state.current()? };
             let verdict = plugin.canonical(&File { entry, bytes, tree }, self.cx)?;
-            // Asked last: hashing costs more than most verdicts, and most verdicts are `Keep`.
-            let spared = want != Want::Entry && !page.payload && verdict != Verdict::Keep;
             state.normal.read |= want != Want::Entry && entry.kind == Kind::File;
-            if spared && state.is_shipped(tree, self.shipped)? {
-                state.normal.notes.push((page.name, Note::Shipped));
-                continue;
+            // What a plugin judges by its name alone goes, packaged or not.
+            let packages = want != Want::Entry && !page.payload;
+            if let Some(voucher) = state.vouched(self, tree, &verdict, packages)? {
+                match self.cx.vouching.overrules(entry) {
+                    true => state.normal.notes.push((page.name, Note::Overruled(voucher))),
+                    false => {
+                        state.normal.notes.push((page.name, Note::Vouched(voucher)));
+                        continue;
+                    }
+                }
             }
             if verdict.changes() && self.cx.keeps(entry) {
                 state.leave(page.name, &verdict);
@@ -182,10 +198,68 @@ impl Chain<'_> {
             }
             state.take(page.name, verdict);
         }
+        if is_record(entry) && state.normal.form == Form::Kept {
+            self.follow_removals(tree, &mut state)?;
+        }
         Ok(state.normal)
     }
 
-    /// As [`Chain::normal_form`], but of a path that is decided together with another it gives what
+    /// Whether a name of an inode that gets another content for another name's sake gets it too.
+    pub fn follows(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<bool> {
+        Ok(self.cx.vouching.overrules(entry) || !self.is_vouched(tree, entry, true)?)
+    }
+
+    /// Takes the lines of files that go out of a wheel's RECORD.
+    fn follow_removals(&self, tree: &dyn Tree, state: &mut State<'_>) -> io::Result<()> {
+        let entry = state.entry;
+        if !self.may_amend(tree, entry)? {
+            return Ok(());
+        }
+        state.read(tree)?;
+        state.normal.read = true;
+        let text = state.normal.original.take().unwrap_or_default();
+        let mut gone: Vec<Vec<u8>> = Vec::new();
+        for line in record::lines(&text) {
+            let Some(path) = listed(&entry.path, &line.path).filter(|path| *path != entry.path)
+            else {
+                continue;
+            };
+            // Judged by its name first: hardly a file of a wheel is ever wanted.
+            let guess = Entry { path, mtime: None, inode: None, ..entry.clone() };
+            if !self.wants(&guess) {
+                continue;
+            }
+            let Some(found) = tree.lookup(&guess.path)? else { continue };
+            let normal = self.normal_form(tree, &found)?;
+            if normal.is_removed(&found) {
+                gone.push(line.path.to_vec());
+                let new = normal.by.iter().filter(|by| !state.normal.by.contains(by));
+                let new: Vec<_> = new.copied().collect();
+                state.normal.by.extend(new);
+            }
+        }
+        let without = record::without(&text, &mut |path| gone.iter().any(|gone| gone == path));
+        state.normal.original = Some(text);
+        if let Some(without) = without {
+            state.rewrite(without.into());
+        }
+        Ok(())
+    }
+
+    /// Whether lines of the RECORD `entry` may be taken out. Its package is not asked: what it says
+    /// of bytecode does not count either.
+    fn may_amend(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<bool> {
+        let overruled = self.cx.vouching.overrules(entry);
+        Ok(!self.cx.keeps(entry) && (overruled || !self.is_vouched(tree, entry, false)?))
+    }
+
+    fn is_vouched(&self, tree: &dyn Tree, entry: &Entry, packages: bool) -> io::Result<bool> {
+        let ask =
+            |q: Question<'_>| self.vouchers.who(&Question { packages, ..q }, &self.cx.vouching);
+        Ok(State::new(entry).put(tree, entry, ask)?.is_some())
+    }
+
+    /// The normal form of a path; of one that is decided together with another it gives what
     /// the other's steps leave there. `fix` need not ask: it applies the other's steps.
     pub fn resolved_form(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<Normal> {
         let mut normal = self.normal_form(tree, entry)?;
@@ -215,7 +289,14 @@ struct State<'a> {
     entry: &'a Entry,
     normal: Normal,
     gone: bool,
-    shipped: Option<bool>,
+}
+
+/// Whether it is the list of an installed wheel's files.
+fn is_record(entry: &Entry) -> bool {
+    let dir = || entry.path.parent().and_then(Path::file_name).map(OsStrExt::as_bytes);
+    entry.name() == b"RECORD"
+        && entry.kind == Kind::File
+        && dir().is_some_and(|dir| dir.ends_with(b".dist-info"))
 }
 
 impl<'a> State<'a> {
@@ -232,7 +313,7 @@ impl<'a> State<'a> {
             read: false,
             with: None,
         };
-        State { entry, normal, gone: false, shipped: None }
+        State { entry, normal, gone: false }
     }
 
     fn read(&mut self, tree: &dyn Tree) -> io::Result<()> {
@@ -249,19 +330,73 @@ impl<'a> State<'a> {
         Ok(self.normal.content(self.entry)?.unwrap_or_else(original))
     }
 
-    fn is_shipped(&mut self, tree: &dyn Tree, shipped: &Shipped<'_>) -> io::Result<bool> {
-        if let Some(known) = self.shipped {
-            return Ok(known);
-        }
-        let answer = match self.normal.original.as_deref() {
-            Some(mut bytes) => shipped(self.entry, &mut bytes)?,
-            None => match tree.open(&self.entry.path)? {
-                Some(mut content) => shipped(self.entry, &mut content)?,
-                None => false,
-            },
+    /// Who vouches for something that the verdict would change. Asked last: hashing costs more than
+    /// most verdicts, and most verdicts are `Keep`.
+    fn vouched(
+        &self,
+        chain: &Chain<'_>,
+        tree: &dyn Tree,
+        verdict: &Verdict,
+        packages: bool,
+    ) -> io::Result<Option<Voucher>> {
+        let change = match verdict {
+            Verdict::Keep | Verdict::Mtime(_) => return Ok(None),
+            Verdict::Remove => Change::Removal,
+            Verdict::Xattrs(_) | Verdict::Mode(_) => Change::Attributes,
+            _ => Change::Content,
         };
-        self.shipped = Some(answer);
-        Ok(answer)
+        if !verdict.changes() {
+            // A word about what a package ships is its packager's business.
+            return match packages {
+                true => self.put(tree, self.entry, |q| chain.vouchers.package_of(&q)),
+                false => Ok(None),
+            };
+        }
+        let mut records = true;
+        if change == Change::Removal
+            && let Some(path) = chain.vouchers.record_of(self.entry)?
+            && let Some(record) = tree.lookup(&path)?
+        {
+            // Both go as one: the file and its line.
+            if !chain.may_amend(tree, &record)? {
+                return Ok(Some(Voucher { who: Who::Record, at: path }));
+            }
+            records = false;
+        }
+        let rules = &chain.cx.vouching;
+        let own = |q: Question<'_>| {
+            chain.vouchers.who(&Question { change, packages, records, ..q }, rules)
+        };
+        if let Some(voucher) = self.put(tree, self.entry, own)? {
+            return Ok(Some(voucher));
+        }
+        let Verdict::Steps(steps) = verdict else { return Ok(None) };
+        for path in steps.iter().flat_map(Step::paths).filter(|path| *path != self.entry.path) {
+            let Some(other) = tree.lookup(path)? else { continue };
+            let state = State::new(&other);
+            let others = |q: Question<'_>| chain.vouchers.who(&q, rules);
+            if let Some(voucher) = state.put(tree, &other, others)? {
+                return Ok(Some(voucher));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Puts a question about `entry`, which is ours or has never been read.
+    fn put<T>(
+        &self,
+        tree: &dyn Tree,
+        entry: &Entry,
+        ask: impl FnOnce(Question<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let content = || -> io::Result<Option<Box<dyn Read + '_>>> {
+            Ok(match self.normal.original.as_deref() {
+                Some(bytes) => Some(Box::new(bytes)),
+                None => tree.open(&entry.path)?.map(|content| Box::new(content) as Box<dyn Read>),
+            })
+        };
+        let change = Change::Content;
+        ask(Question { entry, change, packages: false, records: true, content: &content })
     }
 
     /// Whether steps give the inode another name.
@@ -350,7 +485,9 @@ mod tests {
 
     use super::*;
     use crate::env::SourceDateEpoch;
+    use crate::globs::Globs;
     use crate::normal::Page;
+    use crate::vouchers::Rules;
 
     /// A tree of one file, `f`.
     struct One(Vec<u8>);
@@ -420,9 +557,9 @@ mod tests {
         Box::leak(Box::new(Fake(Page { name, ..PAGE }, Want::Bytes, verdict)))
     }
 
-    fn run(plugins: &[&'static dyn Plugin], shipped: &Shipped<'_>) -> Normal {
+    fn run(plugins: &[&'static dyn Plugin]) -> Normal {
         let cx = Context::new(SourceDateEpoch::new(1));
-        let chain = Chain { plugins, cx: &cx, shipped };
+        let chain = Chain { plugins, cx: &cx, vouchers: &Vouchers::nobody() };
         chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads")
     }
 
@@ -436,10 +573,7 @@ mod tests {
 
     #[test]
     fn rewrites_chain_in_order() {
-        let normal = run(
-            &[fake("x", |b| append(b, b'x')), fake("y", |b| append(b, b'y'))],
-            &nothing_shipped,
-        );
+        let normal = run(&[fake("x", |b| append(b, b'x')), fake("y", |b| append(b, b'y'))]);
         assert_eq!(normal.form, Form::Bytes(b"abcxy".to_vec().into()));
         assert_eq!(normal.by, ["x", "y"]);
         assert_eq!(normal.original.as_deref(), Some(&b"abc"[..]));
@@ -447,10 +581,7 @@ mod tests {
 
     #[test]
     fn nothing_acts_after_a_removal() {
-        let normal = run(
-            &[fake("rm", |_| Verdict::Remove), fake("y", |b| append(b, b'y'))],
-            &nothing_shipped,
-        );
+        let normal = run(&[fake("rm", |_| Verdict::Remove), fake("y", |b| append(b, b'y'))]);
         assert_eq!((normal.form.clone(), normal.by.clone()), (Form::Removed, vec!["rm"]));
         assert!(normal.is_removed(&entry(3)));
         assert_eq!(content(&normal), None);
@@ -465,7 +596,7 @@ mod tests {
         };
         let plugins =
             [fake("x", |b| append(b, b'x')), fake("s", steps), fake("y", |b| append(b, b'y'))];
-        let normal = run(&plugins, &nothing_shipped);
+        let normal = run(&plugins);
         assert_eq!(content(&normal).as_deref(), Some(&b"abcxsy"[..]));
         let Form::Steps(steps) = normal.form else { panic!("steps: {:?}", normal.form) };
         let paths: Vec<_> = steps.iter().flat_map(Step::paths).collect();
@@ -473,33 +604,42 @@ mod tests {
     }
 
     #[test]
-    fn payload_is_spared_and_said() {
-        let normal = run(&[fake("x", |b| append(b, b'x'))], &|_, content| {
-            let mut bytes = Vec::new();
-            content.read_to_end(&mut bytes)?;
-            Ok(bytes == b"abc")
-        });
+    fn what_somebody_vouches_for_is_spared_unless_that_is_overruled() {
+        let rules = |overruled: bool| {
+            let glob = || Some(Globs::try_new(["f"]).expect("a glob"));
+            Rules::new(glob(), glob().filter(|_| overruled))
+        };
+        let mut cx = Context::new(SourceDateEpoch::new(1));
+        let form = |cx: &Context| {
+            let plugins = [fake("x", |b| append(b, b'x'))];
+            let chain = Chain { plugins: &plugins, cx, vouchers: &Vouchers::nobody() };
+            chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads")
+        };
+        let voucher = Voucher { who: Who::Configuration, at: PathBuf::new() };
+        cx.vouching = rules(false);
+        let normal = form(&cx);
         assert!(normal.is_kept());
-        assert_eq!(normal.notes, [("x", Note::Shipped)]);
+        assert_eq!(normal.notes, [("x", Note::Vouched(voucher.clone()))]);
+        cx.vouching = rules(true);
+        let normal = form(&cx);
+        assert_eq!(content(&normal).as_deref(), Some(&b"abcx"[..]));
+        assert_eq!(normal.notes, [("x", Note::Overruled(voucher))]);
     }
 
     #[test]
     fn words_do_not_change_the_form() {
         let bad = |_: &[u8]| Verdict::Unparsed(Malformed::at(2usize, "short"));
-        let normal = run(
-            &[fake("r", |_| Verdict::Report("a key".into())), fake("u", bad)],
-            &nothing_shipped,
-        );
+        let normal = run(&[fake("r", |_| Verdict::Report("a key".into())), fake("u", bad)]);
         assert!(normal.is_kept() && normal.by.is_empty());
         assert_eq!(normal.notes.len(), 2);
     }
 
     #[test]
     fn what_the_configuration_keeps_is_kept_with_a_word() {
-        let globs = crate::normal::globs::Globs::try_new(["f"]).expect("a glob");
+        let globs = Globs::try_new(["f"]).expect("a glob");
         let cx = Context::new(SourceDateEpoch::new(1)).keeping(globs);
         let plugins = [fake("x", |b| append(b, b'x')), fake("r", |_| Verdict::Report("r".into()))];
-        let chain = Chain { plugins: &plugins, cx: &cx, shipped: &nothing_shipped };
+        let chain = Chain { plugins: &plugins, cx: &cx, vouchers: &Vouchers::nobody() };
         let normal = chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads");
         assert!(normal.is_kept());
         assert_eq!(normal.notes.iter().map(|(by, _)| *by).collect::<Vec<_>>(), ["x", "r"]);
@@ -511,7 +651,7 @@ mod tests {
             assert!(b.is_empty());
             Verdict::Keep
         });
-        let normal = run(&[Box::leak(Box::new(by_name))], &nothing_shipped);
+        let normal = run(&[Box::leak(Box::new(by_name))]);
         assert_eq!(normal.original, None);
     }
 }

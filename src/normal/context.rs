@@ -12,6 +12,7 @@ use crate::disk;
 use crate::env::SourceDateEpoch;
 use crate::packages::Packages;
 use crate::tree::{Entry, show};
+use crate::vouchers::Rules;
 
 /// The run's inputs as plugins see them.
 #[derive(Clone, Debug)]
@@ -20,17 +21,21 @@ pub struct Context {
     pub epoch: SourceDateEpoch,
     /// Plugin options in force that differ from their defaults, by (plugin, option).
     pub options: BTreeMap<(String, String), String>,
+    /// Plugins that are not in force.
+    pub off: Vec<&'static str>,
     /// Paths that nothing may change, whatever the plugins say.
     keep: Option<Arc<Globs>>,
+    /// What the configuration says about who vouches for what.
+    pub vouching: Rules,
     /// Where content that is too large for memory lies meanwhile.
     scratch: Option<PathBuf>,
     /// What is installed in the tree, where a plugin in force asks for that.
     pub packages: Option<Arc<Packages>>,
-    /// What dear work took; clones share it.
+    /// What expensive work took; clones share it.
     pub spent: Spent,
 }
 
-/// What dear work took, for a person to read. It depends on the machine, so it is no part of any
+/// What expensive work took, for a person to read. It depends on the machine, so it is no part of any
 /// report.
 #[derive(Clone, Debug, Default)]
 pub struct Spent(Arc<Mutex<BTreeMap<PathBuf, (Duration, String)>>>);
@@ -58,7 +63,9 @@ impl Context {
     /// A context with no option set.
     pub fn new(epoch: SourceDateEpoch) -> Self {
         let (options, spent) = (BTreeMap::new(), Spent::default());
-        Context { epoch, options, keep: None, scratch: None, packages: None, spent }
+        let (vouching, off) = (Rules::default(), Vec::new());
+        let (keep, scratch, packages) = (None, None, None);
+        Context { epoch, options, off, keep, vouching, scratch, packages, spent }
     }
 
     /// The same run, in which nothing that `keep` matches may change.
@@ -79,17 +86,18 @@ impl Context {
         disk::scratch(self.scratch.as_deref())
     }
 
-    /// Whether the configuration keeps this path as it is. A glob may name it as it stands or as a
+    /// Whether the configuration keeps this path as it is. A glob may name it as it is or as a
     /// booted system has it (`etc/…` for `usr/etc/…`).
     pub fn keeps(&self, entry: &Entry) -> bool {
-        use std::os::unix::ffi::OsStrExt;
-        let matches = |globs: &Arc<Globs>, path: &[u8]| globs.all(path).next().is_some();
-        self.keep.as_ref().is_some_and(|globs| {
-            matches(globs, &entry.logical()) || matches(globs, entry.path.as_os_str().as_bytes())
-        })
+        self.keep.as_ref().is_some_and(|globs| globs.holds(entry))
     }
 
-    /// The value of a plugin's option: as set, else the default of its page.
+    /// Whether a plugin is not in force, so that what it is about stays.
+    pub fn is_off(&self, plugin: &str) -> bool {
+        self.off.contains(&plugin)
+    }
+
+    /// The value of a plugin's option: as set, or the default of its page.
     ///
     /// An option that the page does not list has the empty value.
     pub fn option(&self, page: &'static crate::normal::Page, name: &str) -> &str {

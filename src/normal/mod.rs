@@ -8,16 +8,16 @@ mod chain;
 mod content;
 mod context;
 mod follows;
-pub(crate) mod globs;
 mod page;
 mod verdict;
 
 use std::borrow::Cow;
 use std::io::{self, Cursor};
 
+pub(crate) use crate::globs;
 use crate::tree::{Difference, Entry, Seekable, Tree};
 
-pub use chain::{Chain, Form, Normal, Note, Shipped, nothing_shipped};
+pub use chain::{Chain, Form, Normal, Note};
 pub use content::{Content, Spool, Spooled};
 pub use context::{Context, Spent};
 pub use follows::{Around, Consequence, Follows, Owners};

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::disk::Root;
-use crate::format::Malformed;
+use crate::disk::{Private, Root};
 use crate::format::rpmdb::{EachPackage, Logical, bdb, ndb, sqlite};
+use crate::format::{Failure, Malformed};
 use crate::tree::{Entry, Kind, Tree};
 
 /// The directories that hold a database, the live ones first. A symbolic link to one of them is
@@ -238,33 +238,34 @@ impl Database {
     /// Calls `each` with the hnum and the header blob of every package, one at a time.
     ///
     /// Fails on a database that cannot be read, or as `each` does.
-    pub fn packages(&self, each: &mut EachPackage<'_>) -> Result<(), Malformed> {
+    pub fn packages(&self, each: &mut EachPackage<'_>) -> Result<(), Failure> {
         match self.backend {
-            Backend::Sqlite => sqlite::packages(&self.files(), each),
+            Backend::Sqlite => sqlite::packages(&self.files(), &Private, each),
             Backend::Ndb => {
                 let packages = ndb::packages::read(&self.main)?.blobs;
-                packages.into_iter().try_for_each(|(hnum, blob)| each(hnum, blob))
+                Ok(packages.into_iter().try_for_each(|(hnum, blob)| each(hnum, blob))?)
             }
             Backend::Bdb => {
                 let packages = [(bdb::PACKAGES.to_owned(), &self.main[..])].into();
                 let read = bdb::read(&packages).map_err(|e| in_file(&e.file, e.why))?;
-                read.logical.packages.iter().try_for_each(|p| each(p.hnum, &p.blob.whole()))
+                let mut packages = read.logical.packages.iter();
+                Ok(packages.try_for_each(|p| each(p.hnum, &p.blob.whole()))?)
             }
         }
     }
 
     /// All packages and index rows; of an ndb database whose index rpm would not trust, no rows.
     /// Fails on a database that cannot be read.
-    pub fn logical(&self) -> Result<Logical<'_>, Malformed> {
+    pub fn logical(&self) -> Result<Logical<'_>, Failure> {
         match self.backend {
-            Backend::Sqlite => sqlite::read(&self.files()),
+            Backend::Sqlite => sqlite::read(&self.files(), &Private),
             Backend::Ndb => match ndb::read(&self.main, self.side(NDB_INDEX)) {
                 Ok(contents) => Ok(contents.logical),
-                Err(refused) => Err(in_file(refused.file, refused.why)),
+                Err(refused) => Err(in_file(refused.file, refused.why).into()),
             },
             Backend::Bdb => match bdb::read(&self.all(bdb::PACKAGES)) {
                 Ok(contents) => Ok(contents.logical),
-                Err(refused) => Err(in_file(&refused.file, refused.why)),
+                Err(refused) => Err(in_file(&refused.file, refused.why).into()),
             },
         }
     }

@@ -1,8 +1,9 @@
-//! The packages of a tree: where its rpm database is, who owns which path, and how two sets of
-//! packages differ.
+//! The packages of a tree: where its rpm database is, who owns which path (dpkg, apk and pacman
+//! too), and how two sets of packages differ.
 
 mod compare;
 mod database;
+mod foreign;
 mod owners;
 
 pub use compare::{Comparison, compare_trees};
@@ -10,4 +11,25 @@ pub(crate) use database::{
     BDB_INDEXES, NDB_INDEX, PLACES, Role, SIDES, beside, in_file, role, sides,
 };
 pub use database::{Backend, Database};
-pub use owners::{Algorithm, Owner, Packages};
+pub use owners::{Algorithm, Installed, Owner, Packages};
+
+/// The name and the rest of `name-[epoch:]version-release.arch`.
+pub(crate) fn split_nevra(nevra: &str) -> (&str, &str) {
+    let before_release = nevra.rfind('-').unwrap_or(nevra.len());
+    let end = nevra[..before_release].rfind('-').unwrap_or(before_release);
+    (&nevra[..end], nevra.get(end + 1..).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nevra_splits_after_the_name() {
+        assert_eq!(split_nevra("gtk-update-cache-1:3.2-1.fc41.x86_64").0, "gtk-update-cache");
+        assert_eq!(split_nevra("bash-5.2-1.x86_64"), ("bash", "5.2-1.x86_64"));
+        assert_eq!(split_nevra("odd"), ("odd", ""));
+        assert_eq!(split_nevra("odd-1"), ("odd", "1"));
+        assert_eq!(split_nevra(""), ("", ""));
+    }
+}

@@ -1,20 +1,19 @@
 //! Which package owns a path, and which digest the package gives it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::hash::BuildHasher as _;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
-use foldhash::fast::RandomState;
-use sha2::digest::DynDigest;
-use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
-
-use super::Database;
-use crate::format::Malformed;
+use super::{Database, foreign};
+use crate::format::hashes::{self, digests};
 use crate::format::rpmdb::header::{Header, Value, tag};
-use crate::tree::{self, Kind, Tree};
+use crate::format::{Failure, Malformed};
+use crate::tree::{self, Entry, Kind, Tree};
+use foldhash::fast::RandomState;
 
 /// Symbolic links followed for one packaged directory before giving up.
 const MAX_LINKS: usize = 40;
@@ -41,22 +40,28 @@ impl Algorithm {
         })
     }
 
-    /// What computes the digest; `None` for algorithms that are broken (MD5, SHA-1) or unknown.
-    fn hasher(self) -> Option<Box<dyn DynDigest>> {
-        Some(match self.0 {
-            8 => Box::new(Sha256::new()),
-            9 => Box::new(Sha384::new()),
-            10 => Box::new(Sha512::new()),
-            11 => Box::new(Sha224::new()),
-            _ => return None,
-        })
+    /// The algorithm of that number.
+    fn known(self) -> Option<hashes::Algorithm> {
+        hashes::Algorithm::of_name(self.name()?.as_bytes())
+    }
+
+    /// Its number.
+    fn of(algorithm: hashes::Algorithm) -> Self {
+        let known = |n: &u8| Algorithm(*n).known() == Some(algorithm);
+        Algorithm((1..=11).find(known).unwrap_or(0))
+    }
+
+    /// Whether rpm's digests of it are believed: MD5 and SHA-1 are broken.
+    fn is_sound(self) -> bool {
+        !matches!(self.0, 1 | 2)
     }
 }
 
 /// One package's claim to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner<'a> {
-    /// The package, as `name-[epoch:]version-release.arch`.
+    /// The package, as `name-[epoch:]version-release.arch`; of dpkg as
+    /// `name_version_architecture`, of apk and pacman as `name-version`.
     pub nevra: &'a str,
     /// The digest of the regular file as packaged; `None` for other kinds and ghosts.
     pub digest: Option<(Algorithm, &'a [u8])>,
@@ -70,6 +75,8 @@ pub struct Owner<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Packages {
     nevras: Vec<String>,
+    /// How many of them rpm installed; they come first.
+    rpms: usize,
     text: Vec<u8>,
     claims: Vec<Claim>,
 }
@@ -101,28 +108,28 @@ impl Packages {
         tree: &dyn Tree,
         is_link: &dyn Fn(&Path) -> bool,
     ) -> io::Result<Result<Self, Malformed>> {
-        match Database::of_tree(tree)? {
-            Some(database) => Ok(Self::of(&database, tree, is_link)),
-            None => Ok(Ok(Packages::default())),
-        }
-    }
-
-    fn of(
-        database: &Database,
-        tree: &dyn Tree,
-        is_link: &dyn Fn(&Path) -> bool,
-    ) -> Result<Self, Malformed> {
         let mut packages = Packages::default();
         let mut real = Real { tree, is_link, dirs: HashMap::default(), known: HashMap::default() };
-        database.packages(&mut |_, blob| packages.add(&Header::parse(blob)?, &mut real))?;
+        if let Some(database) = Database::of_tree(tree)? {
+            let mut add = |_, blob: &[u8]| packages.add(&Header::parse(blob)?, &mut real);
+            if let Err(what) = Failure::apart(database.packages(&mut add))? {
+                return Ok(Err(what));
+            }
+        }
+        packages.rpms = packages.nevras.len();
+        foreign::each(tree, &mut Adding { packages: &mut packages, real: &mut real })?;
         // Not by rayon: its threads, while they wait, take other work, which may be waiting for us.
         packages.claims.sort_unstable_by_key(|claim| claim.hash);
-        Ok(packages)
+        Ok(Ok(packages))
     }
 
     /// Every claim to `path` (below the root), by NEVRA; none for a path that no package owns.
     /// A compose's `usr/etc/` counts as `etc/`.
     pub fn owners(&self, path: &Path) -> impl Iterator<Item = Owner<'_>> {
+        self.claims(path).into_iter().map(|claim| self.owner(claim))
+    }
+
+    fn claims(&self, path: &Path) -> Vec<&Claim> {
         let path = tree::logical(path);
         let hash = hash(&path);
         let first = self.claims.partition_point(|claim| claim.hash < hash);
@@ -130,7 +137,7 @@ impl Packages {
         let mine = claims.iter().take_while(|claim| claim.hash == hash);
         let mut mine: Vec<&Claim> = mine.filter(|claim| *self.path(claim) == *path).collect();
         mine.sort_unstable_by_key(|c| (self.nevras.get(c.package as usize), c.start));
-        mine.into_iter().map(|claim| self.owner(claim))
+        mine
     }
 
     /// Whether a package owns `path`, its first owner's NEVRA.
@@ -147,23 +154,24 @@ impl Packages {
     }
 
     /// Whether `content` is what some owner of `path` packaged: then the file is the same in every
-    /// build. Files that only a broken algorithm (MD5, SHA-1) describes never are. It is read only
-    /// if a digest of it is known.
+    /// build. rpm's files that only a broken algorithm (MD5, SHA-1) describes never are; dpkg has no
+    /// other. It is read only if a digest of it is known.
     pub fn is_payload(&self, path: &Path, content: &mut dyn Read) -> io::Result<bool> {
-        let claims = self.owners(path).filter_map(|owner| owner.digest);
-        let mut hashers: Vec<(Box<dyn DynDigest>, &[u8])> =
-            claims.filter_map(|(algorithm, digest)| Some((algorithm.hasher()?, digest))).collect();
-        if hashers.is_empty() {
+        let believed = |claim: &&Claim| {
+            claim.package as usize >= self.rpms || Algorithm(claim.algorithm).is_sound()
+        };
+        let claims = self.claims(path).into_iter().filter(believed);
+        let digest = |claim| self.owner(claim).digest;
+        let known: Vec<(hashes::Algorithm, &[u8])> = claims
+            .filter_map(digest)
+            .filter_map(|(a, digest)| Some((a.known()?, digest)))
+            .collect();
+        if known.is_empty() {
             return Ok(false);
         }
-        let mut buf = [0; 16 << 10];
-        loop {
-            match content.read(&mut buf)? {
-                0 => break,
-                got => hashers.iter_mut().for_each(|(hasher, _)| hasher.update(&buf[..got])),
-            }
-        }
-        Ok(hashers.into_iter().any(|(hasher, digest)| *hasher.finalize() == *digest))
+        let algorithms: Vec<_> = known.iter().map(|(algorithm, _)| *algorithm).collect();
+        let now = digests(content, &algorithms)?;
+        Ok(known.iter().zip(now).any(|((_, digest), now)| **digest == *now))
     }
 
     /// Number of packages.
@@ -209,22 +217,105 @@ impl Packages {
             if self.claims.len() >= MAX_PATHS {
                 return Err(Malformed::at(0u64, format!("more than {MAX_PATHS} packaged paths")));
             }
-            let start = self.text.len() as u64;
-            self.text.extend_from_slice(dir);
-            self.text.extend_from_slice(base);
-            let hash = hash(&self.text[start as usize..]);
-            let digest = unhex(digests.next().unwrap_or_default(), &mut self.text);
-            self.claims.push(Claim {
-                hash,
-                start,
-                path: (dir.len() + base.len()) as u32,
-                package,
-                digest: u8::try_from(digest).unwrap_or(0),
-                algorithm: u8::try_from(algorithm).unwrap_or(0),
-                mode: modes.next().and_then(|mode| mode.try_into().ok()).unwrap_or(0),
-            });
+            let digest = digests.next().unwrap_or_default();
+            let algorithm = u8::try_from(algorithm).unwrap_or(0);
+            let mode = modes.next().and_then(|mode| mode.try_into().ok()).unwrap_or(0);
+            self.claim(package, [dir, base], algorithm, mode, |text| unhex(digest, text));
         }
         Ok(())
+    }
+
+    /// Adds one path of a package; `digest` appends the digest, if there is one.
+    fn claim(
+        &mut self,
+        package: u32,
+        [dir, base]: [&[u8]; 2],
+        algorithm: u8,
+        mode: u16,
+        digest: impl FnOnce(&mut Vec<u8>) -> usize,
+    ) {
+        let start = self.text.len() as u64;
+        self.text.extend_from_slice(dir);
+        self.text.extend_from_slice(base);
+        let hash = hash(&self.text[start as usize..]);
+        let digest = digest(&mut self.text);
+        self.claims.push(Claim {
+            hash,
+            start,
+            path: (dir.len() + base.len()) as u32,
+            package,
+            digest: u8::try_from(digest).unwrap_or(0),
+            algorithm,
+            mode,
+        });
+    }
+}
+
+/// Takes the packages of other databases than rpm's.
+struct Adding<'a, 'r> {
+    packages: &'a mut Packages,
+    real: &'a mut Real<'r>,
+}
+
+impl foreign::Sink for Adding<'_, '_> {
+    fn package(&mut self, name: String) {
+        self.packages.nevras.push(name);
+    }
+
+    fn file(&mut self, path: &[u8], digest: Option<(hashes::Algorithm, Vec<u8>)>) {
+        let Some(package) = self.packages.nevras.len().checked_sub(1) else { return };
+        if self.packages.claims.len() >= MAX_PATHS {
+            return;
+        }
+        let split = memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1);
+        let (dir, base) = path.split_at(split);
+        let dir = self.real.dir(dir);
+        let (algorithm, digest) = digest.map_or((0, Vec::new()), |(a, d)| (Algorithm::of(a).0, d));
+        self.packages.claim(package as u32, [&dir, base], algorithm, 0, |text| {
+            text.extend_from_slice(&digest);
+            digest.len()
+        });
+    }
+}
+
+/// The packages of one tree, read when they are first asked for.
+pub struct Installed<'a> {
+    tree: &'a dyn Tree,
+    /// Which paths are symbolic links, where a walk has found out.
+    links: Option<HashSet<&'a OsStr>>,
+    packages: OnceLock<io::Result<Arc<Packages>>>,
+}
+
+impl<'a> Installed<'a> {
+    /// Those of `tree`.
+    pub fn of(tree: &'a dyn Tree) -> Self {
+        Installed { tree, links: None, packages: OnceLock::new() }
+    }
+
+    /// The packages of a tree whose walk gave these entries: no link is looked for on the disk.
+    pub fn walked(mut self, entries: &'a [Entry]) -> Self {
+        let links = entries.iter().filter(|entry| entry.kind == Kind::Symlink);
+        self.links = Some(links.map(|link| link.path.as_os_str()).collect());
+        self
+    }
+
+    /// The packages. A tree without a database that can be parsed has none: then nothing is
+    /// payload, and nothing owned; the rpmdb plugin says what is wrong with it. An error is one of
+    /// reading the tree.
+    pub fn get(&self) -> io::Result<&Arc<Packages>> {
+        let load = || match &self.links {
+            Some(links) => Packages::load_with(self.tree, &|path| links.contains(path.as_os_str())),
+            None => Packages::load(self.tree),
+        };
+        let packages =
+            self.packages.get_or_init(|| load().map(|all| Arc::new(all.unwrap_or_default())));
+        packages.as_ref().map_err(|e| io::Error::new(e.kind(), e.to_string()))
+    }
+
+    /// Fails where the packages were asked for and the tree could not be read: what was said without
+    /// them counts for nothing.
+    pub fn settle(&self) -> io::Result<()> {
+        self.packages.get().map_or(Ok(()), |_| self.get().map(drop))
     }
 }
 
@@ -255,7 +346,7 @@ fn unhex(text: &[u8], out: &mut Vec<u8>) -> usize {
     bytes.len()
 }
 
-/// What each byte stands for as a hexadecimal digit; 255 if it is none.
+/// What each byte stands for as a hexadecimal digit; 255 if it is not one.
 const fn digits() -> [u8; 256] {
     let mut digits = [u8::MAX; 256];
     let mut n = 0;

@@ -4,9 +4,10 @@
 use std::io;
 use std::path::Path;
 
-use crate::format::Malformed;
+use crate::disk;
 use crate::format::rpmdb::history::{self, Cookies};
 use crate::format::rpmdb::sqlite::Files;
+use crate::format::{Failure, Malformed};
 use crate::normal::Context;
 use crate::normal::{File, Opt, Page, Plugin, Step, Verdict, Want};
 use crate::packages::Database;
@@ -15,6 +16,8 @@ use crate::tree::{Entry, Kind, Tree};
 /// The histories, in logical paths.
 pub(super) const HISTORIES: [&str; 2] =
     ["usr/lib/sysimage/libdnf5/transaction_history.sqlite", "var/lib/dnf/history.sqlite"];
+/// What dnf 5 knows of the system as a whole.
+const STATE: &str = "usr/lib/sysimage/libdnf5/system.toml";
 /// What SQLite keeps beside one.
 const SIDES: [&str; 3] = ["-wal", "-journal", "-shm"];
 
@@ -26,7 +29,8 @@ static PAGE: Page = Page {
     summary: "gives dnf's transaction history one form for the same transactions",
     default: true,
     paths: "usr/lib/sysimage/libdnf5/transaction_history.sqlite (dnf 5), \
-            var/lib/dnf/history.sqlite (dnf 4), and their -wal, -journal, -shm",
+            var/lib/dnf/history.sqlite (dnf 4), and their -wal, -journal, -shm; \
+            usr/lib/sysimage/libdnf5/system.toml",
     varies: "Times of transactions; the numbers of items, packages and repositories, in order of \
              appearance; cookies of the rpm database before and after each transaction, which \
              follow package numbers; SQLite's page layout, counters and unused bytes.",
@@ -37,7 +41,9 @@ static PAGE: Page = Page {
            canonical form, so that dnf does not take it for altered behind its back; other \
            cookies, of states that are gone, become placeholders: equal ones stay equal. The \
            --installroot of a command line becomes /; the rest of it, the user and the reasons \
-           stay. A log or journal is applied first, and goes. mode=remove removes the history.",
+           stay. A log or journal is applied first, and goes. The cookie in system.toml follows in \
+           the same way; one of a state that is gone becomes zeros. mode=remove removes the history, \
+           and leaves system.toml in that form.",
     lost: "When transactions ran. With mode=remove, `dnf history`; and dnf 4 keeps why a package \
            is installed only there: without it every package counts as asked for, so that \
            `dnf autoremove` removes nothing (dnf 5 keeps it in packages.toml).",
@@ -57,6 +63,7 @@ static PAGE: Page = Page {
 enum Role {
     Main,
     Side(&'static str),
+    State,
 }
 
 fn role(entry: &Entry) -> Option<Role> {
@@ -64,6 +71,9 @@ fn role(entry: &Entry) -> Option<Role> {
         return None;
     }
     let path = entry.logical();
+    if *path == *STATE.as_bytes() {
+        return Some(Role::State);
+    }
     HISTORIES.iter().find_map(|history| match path.strip_prefix(history.as_bytes())? {
         b"" => Some(Role::Main),
         rest => SIDES.into_iter().find(|side| side.as_bytes() == rest).map(Role::Side),
@@ -78,6 +88,7 @@ impl Plugin for DnfHistory {
     fn wants(&self, entry: &Entry, cx: &Context) -> Want {
         match role(entry) {
             Some(Role::Main) if !removes(cx) => Want::Bytes,
+            Some(Role::State) => Want::Bytes,
             Some(_) => Want::Entry,
             None => Want::No,
         }
@@ -85,6 +96,7 @@ impl Plugin for DnfHistory {
 
     fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         match role(file.entry) {
+            Some(Role::State) => state(file, cx),
             Some(_) if removes(cx) => Ok(Verdict::Remove),
             Some(Role::Main) => main(file, cx),
             Some(Role::Side(suffix)) => side(file, suffix, cx),
@@ -93,8 +105,16 @@ impl Plugin for DnfHistory {
     }
 
     fn explain(&self, a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {
-        let words = "other transactions: command lines, packages, reasons or repositories differ";
-        role(a.entry).map(|_| words.to_owned()).into_iter().collect()
+        let words = match role(a.entry) {
+            Some(Role::State) => {
+                "dnf 5's state: its cookie is of other packages, or other keys differ"
+            }
+            Some(_) => {
+                "other transactions: command lines, packages, reasons or repositories differ"
+            }
+            None => return Vec::new(),
+        };
+        vec![words.to_owned()]
     }
 }
 
@@ -157,12 +177,24 @@ fn form(
 ) -> io::Result<Result<history::Canonical, Malformed>> {
     let side = |suffix| tree.read(&beside(path, suffix)).map(Option::unwrap_or_default);
     let (wal, journal) = (side("-wal")?, side("-journal")?);
-    let epoch = cx.epoch.seconds();
     // Without a database that can be read there is no cookie that dnf could compare with.
-    let cookies = match Database::of_tree(tree)? {
-        Some(database) => database.logical().and_then(|db| Cookies::of(&db, epoch)),
-        None => Ok(Cookies::default()),
-    };
+    let cookies = cookies(tree, cx)?.unwrap_or_default();
     let files = Files { db, wal: &wal, journal: &journal };
-    Ok(history::canonical(&files, epoch, &cookies.unwrap_or_default()))
+    let epoch = cx.epoch.seconds();
+    Failure::apart(history::canonical(&files, epoch, &cookies, &disk::Private))
+}
+
+/// The cookies of the rpm database; `None` if there is none that can be understood.
+fn cookies(tree: &dyn Tree, cx: &Context) -> io::Result<Option<Cookies>> {
+    let Some(database) = Database::of_tree(tree)? else { return Ok(None) };
+    let database = Failure::apart(database.logical())?;
+    Ok(database.and_then(|db| Cookies::of(&db, cx.epoch.seconds())).ok())
+}
+
+/// dnf 5's state follows the database that it quotes.
+fn state(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+    Ok(match cookies(file.tree, cx)? {
+        Some(cookies) => Verdict::of(cookies.follow(&file.bytes), &file.bytes),
+        None => Verdict::Keep,
+    })
 }

@@ -29,6 +29,12 @@ static ROWS: &[Row] = &[
         "countme cookies, named after the repositories' metalinks; made anew when they are used",
     ),
     Row::new("var/lib/dnf/*_lock.pid", FILE, Action::Remove, "lock of a dnf that has ended"),
+    Row::new(
+        "var/lib/dnf/system-repo.lock",
+        FILE,
+        Action::Remove,
+        "lock of a dnf 5 that has ended",
+    ),
     Row::new("var/lib/yum/{history,repos}/**", ANY, Action::Remove, "yum's history and cookies"),
     Row::new(
         "var/lib/yum/uuid",

@@ -12,8 +12,8 @@ static PAGE: Page = Page {
     summary: "explains differences of ld.so.cache, library by library",
     default: true,
     paths: "etc/ld.so.cache",
-    varies: "The set of libraries, their paths and the hardware they are for; the version of \
-             ldconfig.",
+    varies: "The set of libraries, their paths and the hardware they are for; the version \
+             and the package revision of the glibc whose ldconfig wrote it.",
     why: "ldconfig records what it found. With the same libraries and the same glibc it writes the \
           same file, so a difference follows another one: a library, a link or a folder of \
           etc/ld.so.conf.d that only one build has.",

@@ -1,7 +1,10 @@
 //! `mtime`: no modification time later than SOURCE_DATE_EPOCH.
 
-use std::io;
+use std::ffi::OsStr;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 
+use crate::format::{compiled, pyc};
 use crate::normal::Context;
 use crate::normal::{File, Opt, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind, Time};
@@ -18,8 +21,10 @@ static PAGE: Page = Page {
     why: "Scriptlets, generators and the package manager's own directories are written at the \
           time of the build; what packages carry keeps the time of the package.",
     done: "A time later than SOURCE_DATE_EPOCH becomes SOURCE_DATE_EPOCH, with no nanoseconds; \
-           earlier times stay. With set=all every time becomes SOURCE_DATE_EPOCH. Directories \
-           come last, deepest first, the root after all of them.",
+           earlier times stay. With set=all every time becomes SOURCE_DATE_EPOCH. A Clojure \
+           source that was older than the class compiled from it stays two seconds older, since \
+           Clojure takes only a newer class; a Python source whose time bytecode records keeps it \
+           while the pycache plugin is off. Directories come last, deepest first, the root after all of them.",
     lost: "The time of the build. With set=all also the times of packaged files: `rpm -V` then \
            reports T for them, and bytecode that records the time of its source is stale. \
            An ostree commit holds no modification times, and a checkout sets 0, so this plugin \
@@ -37,6 +42,9 @@ static PAGE: Page = Page {
     }],
 };
 
+/// The plugin whose bytecode records the times of its sources.
+const BYTECODE: &str = "pycache";
+
 impl Plugin for Mtime {
     fn page(&self) -> &'static Page {
         &PAGE
@@ -45,15 +53,24 @@ impl Plugin for Mtime {
     fn wants(&self, entry: &Entry, cx: &Context) -> Want {
         match normal(entry, cx) {
             Some(time) if Some(time) != entry.mtime => Want::Entry,
+            Some(_) if may_tie(entry, cx) => Want::Entry,
             _ => Want::No,
         }
     }
 
     fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
-        Ok(match normal(file.entry, cx) {
-            Some(time) if Some(time) != file.entry.mtime => Verdict::Mtime(time),
-            _ => Verdict::Keep,
-        })
+        let (Some(mut time), Some(now)) = (normal(file.entry, cx), file.entry.mtime) else {
+            return Ok(Verdict::Keep);
+        };
+        if file.entry.kind == Kind::File {
+            if let Some(compiled) = newer(file)? {
+                time = apart(time, now, normal(&compiled, cx));
+            }
+            if time != now && recorded(file, now, cx)? {
+                return Ok(Verdict::Keep);
+            }
+        }
+        Ok(if time == now { Verdict::Keep } else { Verdict::Mtime(time) })
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
@@ -65,6 +82,55 @@ impl Plugin for Mtime {
             _ => Vec::new(),
         }
     }
+}
+
+/// Whether a source could become as old as what was compiled from it, which a reader wants newer.
+fn may_tie(entry: &Entry, cx: &Context) -> bool {
+    let nearly = i64::from(cx.epoch.seconds()) - compiled::APART;
+    entry.kind == Kind::File
+        && entry.mtime.is_some_and(|time| time.sec >= nearly)
+        && compiled::of_source(entry.name()).is_some()
+}
+
+/// The file that was compiled from this source, if its reader wants it newer and it is.
+fn newer(file: &File<'_>) -> io::Result<Option<Entry>> {
+    let Some(name) = compiled::of_source(file.entry.name()) else { return Ok(None) };
+    let path = file.entry.path.with_file_name(OsStr::from_bytes(&name));
+    let compiled = file.tree.lookup(&path)?;
+    Ok(compiled.filter(|compiled| compiled.mtime > file.entry.mtime))
+}
+
+/// The time of a source, older than that of what was compiled from it.
+fn apart(time: Time, now: Time, compiled: Option<Time>) -> Time {
+    match compiled {
+        Some(compiled) if time >= compiled => {
+            now.min(Time { sec: compiled.sec - compiled::APART, nsec: 0 })
+        }
+        _ => time,
+    }
+}
+
+/// Whether bytecode that stays records this time of its source.
+fn recorded(file: &File<'_>, now: Time, cx: &Context) -> io::Result<bool> {
+    let name = file.entry.name();
+    let Some(stem) = name.strip_suffix(b".py").filter(|_| cx.is_off(BYTECODE)) else {
+        return Ok(false);
+    };
+    let cache = file.entry.path.with_file_name("__pycache__");
+    for name in file.tree.list(&cache)? {
+        let of_it = name.as_bytes().strip_prefix(stem).is_some_and(|rest| rest.starts_with(b"."));
+        if !of_it {
+            continue;
+        }
+        let mut head = Vec::new();
+        if let Some(content) = file.tree.open(&cache.join(&name))? {
+            content.take(pyc::HEADER as u64).read_to_end(&mut head)?;
+        }
+        if pyc::source_time(&head) == Some(now.sec as u32) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The time that `entry` should have; `None` where it has none or must not be touched.

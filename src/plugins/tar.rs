@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::format::tar::{self, Item, Member};
+use crate::format::tar::clamp::{self as tar, Item, Member};
 use crate::normal::Context;
 use crate::normal::globs::{counted, ends_with_any};
 use crate::normal::{File, Page, Plugin, Verdict, Want};

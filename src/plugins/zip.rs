@@ -1,8 +1,11 @@
 //! `zip`: zip archives with the times and the order of the build.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 
+use flate2::read::DeflateDecoder;
+
+use crate::format::pyc;
 use crate::format::zip::{self, Archive, Order, Rules};
 use crate::normal::Context;
 use crate::normal::globs::{counted, ends_with_any};
@@ -28,13 +31,19 @@ static PAGE: Page = Page {
            modification, uid and gid 0. The entries of *.zip are sorted by name, if they lie one \
            behind the other and no name is used twice; those of other kinds stay in their order. \
            No content is unpacked and no length changes. Archives with encrypted entries, whose \
-           key is checked with the time, are reported.",
+           key is checked with the time, and those with bytecode that records the time of its \
+           source, which Python would compile again at every import, are reported and left alone. A \
+           Clojure source that was older than the class compiled from it stays two seconds older.",
     lost: "Times of access, owners, and when entries were modified during the build.",
     upstream: "`zip -X` leaves extra fields out; times need a touch of every file before. Python's \
                zipfile has honoured SOURCE_DATE_EPOCH in no version, wheel and setuptools do.",
     payload: false,
     options: &[],
 };
+
+/// Seconds by which time zones differ, and the most that one is away from UTC.
+const ZONE: i64 = 15 * 60;
+const EASTMOST: i64 = 14 * 3600;
 
 const KINDS: &[&str] = &[
     "zip", "whl", "egg", "pyz", "epub", "xpi", "oxt", "odt", "ods", "odp", "docx", "xlsx", "pptx",
@@ -73,6 +82,11 @@ pub(super) fn verdict(bytes: &[u8], cx: &Context, order: Order) -> Verdict {
              fixed times"
                 .to_owned(),
         ),
+        Ok(Some(new)) if bytecode_goes_stale(bytes, &new) => Verdict::Report(
+            "holds bytecode that records the times of its sources, and is left with them: build it \
+             with SOURCE_DATE_EPOCH set, or without bytecode"
+                .to_owned(),
+        ),
         Ok(Some(bytes)) => Verdict::Rewrite(bytes),
         Err(what) => Verdict::Unparsed(what),
     }
@@ -80,6 +94,35 @@ pub(super) fn verdict(bytes: &[u8], cx: &Context, order: Order) -> Verdict {
 
 fn has_encrypted(bytes: &[u8]) -> bool {
     zip::parse(bytes).is_ok_and(|a| a.entries.iter().any(zip::Entry::is_encrypted))
+}
+
+/// Whether bytecode fits the time of its source before, and does not afterwards.
+fn bytecode_goes_stale(before: &[u8], after: &[u8]) -> bool {
+    let (Ok(before), Ok(after)) = (zip::parse(before), zip::parse(after)) else { return false };
+    let (sources, clamped) = (by_name(&before), by_name(&after));
+    before.entries.iter().any(|bytecode| {
+        let source = bytecode.name.strip_suffix(b"c").filter(|name| name.ends_with(b".py"));
+        let times = source
+            .and_then(|name| Some((sources.get(name)?.modified, clamped.get(name)?.modified)));
+        let Some((then, _)) = times.filter(|(then, now)| then != now) else { return false };
+        // Python reads the zip time in its own time zone, and takes a second for none.
+        let recorded = pyc::source_time(&head(bytecode)).map(i64::from);
+        recorded
+            .map(|time| time - then.to_unix())
+            .is_some_and(|apart| apart.abs() <= EASTMOST + 1 && (apart + 1).rem_euclid(ZONE) <= 2)
+    })
+}
+
+/// The beginning of an entry's content, as much as bytecode has of a header.
+fn head(entry: &zip::Entry<'_>) -> Vec<u8> {
+    let mut head = Vec::new();
+    let content: Box<dyn Read> = match entry.method {
+        8 => Box::new(DeflateDecoder::new(entry.packed)),
+        _ => Box::new(entry.packed),
+    };
+    // What cannot be unpacked is no bytecode that anything loads.
+    let _ = content.take(pyc::HEADER as u64).read_to_end(&mut head);
+    head
 }
 
 /// What differs between two archives, by entry.

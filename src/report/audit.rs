@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::check::SubjectRow;
-use super::fix::{ChangeRow, PluginRow, RemarkRow, change_row, plugin_rows, remark_row};
+use super::fix::{
+    ChangeRow, PluginRow, RemarkRow, VouchedRow, change_row, plugin_rows, remark_row, vouched_rows,
+};
 use crate::config::InForce;
 use crate::engine::Plan;
 use crate::format::ostree::Checksum;
@@ -35,6 +37,8 @@ pub struct Audit {
     pub changes: Vec<ChangeRow>,
     /// One row a known difference that no plugin removes, or a file that could not be parsed.
     pub remarks: Vec<RemarkRow>,
+    /// One row for each that vouches for files which `fix` would have changed.
+    pub vouched: Vec<VouchedRow>,
     /// Other things worth saying.
     pub warnings: Vec<String>,
 }
@@ -67,6 +71,7 @@ impl Audit {
             plugins: Vec::new(),
             changes: Vec::new(),
             remarks: Vec::new(),
+            vouched: Vec::new(),
             warnings: in_force.warnings.clone(),
         }
     }
@@ -84,6 +89,7 @@ impl Audit {
         self.plugins = plugin_rows(names, plan);
         self.changes = plan.changes.iter().map(change_row).collect();
         self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
+        self.vouched = vouched_rows(plan);
         self.sound &= self.changes.is_empty();
     }
 
@@ -101,6 +107,9 @@ impl Audit {
             };
         }
         for row in self.plugins.iter().filter(|r| **r != r.idle()) {
+            let _ = writeln!(out, "  {}", row.line());
+        }
+        for row in &self.vouched {
             let _ = writeln!(out, "  {}", row.line());
         }
         for change in self.changes.iter().take(limit) {

@@ -9,11 +9,11 @@ pub(super) use text::{Title, paths};
 use crate::check::{Cause, Change, Consequence, Expected, Explained, Look, Side};
 use crate::config::InForce;
 use crate::source::{CommitInfo, Subject};
-use crate::tree::{Kind, show};
+use crate::tree::{Kind, show_below};
 
 /// Two subjects compared; `check A B --json` writes it. Everything is in a stable order.
 ///
-/// Paths are text as [`show`] gives it: bytes that are not UTF-8 come as `\xNN`; the root is `.`.
+/// Paths are text as [`show_below`] gives it: bytes that are not UTF-8 come as `\xNN`; the root is `.`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// Name and version of this schema; the number rises when a field changes its meaning.
@@ -24,7 +24,7 @@ pub struct Comparison {
     pub a: SubjectRow,
     /// The second.
     pub b: SubjectRow,
-    /// Whether nothing differs that counts; the exit code is 0 then, else 1.
+    /// Whether nothing differs that counts; the exit code is 0 then, otherwise 1.
     pub same: bool,
     /// The epoch under which normal forms were made, in seconds since 1970-01-01 UTC; `null` if
     /// none had to be.
@@ -300,12 +300,12 @@ impl Comparison {
 fn row(explained: Explained, packages: Vec<String>) -> Row {
     let difference = &explained.difference;
     Row {
-        path: shown(&difference.path),
+        path: show_below(&difference.path),
         changes: difference.changes.clone(),
         cause: match &explained.cause {
             Cause::Fixed { plugins } => CauseRow::Fixed { plugins: plugins.clone() },
             Cause::Known { plugin, lines } => CauseRow::Known { plugin, lines: lines.clone() },
-            Cause::Cascade { of, how } => CauseRow::Cascade { of: shown(of), how: *how },
+            Cause::Cascade { of, how } => CauseRow::Cascade { of: show_below(of), how: *how },
             Cause::Unexplained => CauseRow::Unexplained,
         },
         packages,
@@ -330,12 +330,5 @@ fn side(side: &Side) -> SideRow {
         gid: side.attrs.gid,
         size: side.size,
         object: side.object.to_string(),
-    }
-}
-
-fn shown(path: &std::path::Path) -> String {
-    match path.as_os_str().is_empty() {
-        true => ".".to_owned(),
-        false => show(path),
     }
 }

@@ -1,14 +1,15 @@
 //! What `fix` did or would do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::engine::{Action, Change, Plan, Remark};
 use crate::normal::Note;
-use crate::tree::show;
+use crate::tree::{show, show_below};
+use crate::vouchers::{Voucher, Who};
 
 /// The report of one run; `--json` writes it. Everything is in a stable order.
 ///
@@ -41,6 +42,8 @@ pub struct Report {
     pub changes: Vec<ChangeRow>,
     /// One row a word of a plugin about a path that it left alone, sorted by path.
     pub remarks: Vec<RemarkRow>,
+    /// One row for each that vouches for files which plugins would have changed.
+    pub vouched: Vec<VouchedRow>,
     /// Paths that changed between reading and writing, left alone.
     pub raced: Vec<String>,
     /// Other things worth saying.
@@ -48,7 +51,7 @@ pub struct Report {
     /// The ostree content checksum that a commit of this tree will have; only with `--report`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_checksum: Option<String>,
-    /// What dear work took, for standard error only: it depends on the machine.
+    /// What expensive work took, for standard error only: it depends on the machine.
     #[serde(skip)]
     pub spent: Vec<String>,
 }
@@ -68,6 +71,8 @@ pub struct PluginRow {
     pub bytes_after: u64,
     /// Files left alone because they are as their package shipped them.
     pub payload: usize,
+    /// Files left alone because of a voucher: `reprofix explain vouchers`.
+    pub vouched: usize,
     /// Known differences that it only reports.
     pub reported: usize,
     /// Files that it could not parse.
@@ -91,6 +96,21 @@ pub struct ChangeRow {
     pub mtime: Option<i64>,
 }
 
+/// A voucher of files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VouchedRow {
+    /// Who, as in the table of `reprofix explain vouchers`.
+    pub who: &'static str,
+    /// The directory or file that says so; empty for packages, the configuration and files that
+    /// are named after their digest.
+    pub at: String,
+    /// Paths left alone.
+    pub files: usize,
+    /// The same in words.
+    #[serde(skip)]
+    pub phrase: String,
+}
+
 /// One remark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RemarkRow {
@@ -98,7 +118,7 @@ pub struct RemarkRow {
     pub path: String,
     /// The plugin.
     pub plugin: &'static str,
-    /// `report` or `unparsed`.
+    /// `report`, `unparsed` or `overruled`.
     pub kind: &'static str,
     /// What it says.
     pub text: String,
@@ -113,6 +133,7 @@ impl Report {
         self.plugins = plugin_rows(names, plan);
         self.changes = plan.changes.iter().map(change_row).collect();
         self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
+        self.vouched = vouched_rows(plan);
         self.walked = plan.walked;
         (self.files_read, self.bytes_read) = plan.read;
     }
@@ -143,6 +164,9 @@ impl Report {
             }
         }
         for row in self.plugins.iter().filter(|r| **r != r.idle()) {
+            let _ = writeln!(out, "  {}", row.line());
+        }
+        for row in &self.vouched {
             let _ = writeln!(out, "  {}", row.line());
         }
         for path in &self.recovered {
@@ -189,6 +213,7 @@ impl PluginRow {
         part(self.changed, "changed");
         part(self.removed, "removed");
         part(self.payload, "left as packaged");
+        part(self.vouched, "left, vouched for");
         part(self.reported, "reported");
         part(self.unparsed, "not parsed");
         if self.bytes_before + self.bytes_after > 0 {
@@ -213,14 +238,45 @@ pub(super) fn plugin_rows(names: &[&'static str], plan: &Plan) -> Vec<PluginRow>
     }
     for remark in &plan.remarks {
         if let Some(row) = rows.get_mut(remark.plugin) {
-            match remark.note {
-                Note::Shipped => row.payload += 1,
-                Note::Report(_) => row.reported += 1,
+            match &remark.note {
+                Note::Vouched(Voucher { who: Who::Packages, .. }) => row.payload += 1,
+                Note::Vouched(_) => row.vouched += 1,
+                Note::Report(_) | Note::Overruled(_) => row.reported += 1,
                 Note::Unparsed(_) => row.unparsed += 1,
             }
         }
     }
     names.iter().filter_map(|n| rows.remove(n)).collect()
+}
+
+impl VouchedRow {
+    pub(super) fn line(&self) -> String {
+        let files = if self.files == 1 { "file" } else { "files" };
+        format!("left alone: {} {files} that {} vouches for", self.files, self.phrase)
+    }
+}
+
+/// One row a voucher, in the order of its table, then of places. A file that several plugins would
+/// have changed counts once.
+pub(super) fn vouched_rows(plan: &Plan) -> Vec<VouchedRow> {
+    let mut files: BTreeMap<Voucher, BTreeSet<&Path>> = BTreeMap::new();
+    for remark in &plan.remarks {
+        if let Note::Vouched(voucher) = &remark.note {
+            let mut voucher = voucher.clone();
+            // Each such file vouches for itself alone.
+            if matches!(voucher.who, Who::Name | Who::Attribute) {
+                voucher.at = PathBuf::new();
+            }
+            files.entry(voucher).or_default().insert(&remark.path);
+        }
+    }
+    let row = |(voucher, files): (Voucher, BTreeSet<&Path>)| VouchedRow {
+        who: voucher.who.row().name,
+        at: show(&voucher.at),
+        files: files.len(),
+        phrase: voucher.to_string(),
+    };
+    files.into_iter().map(row).collect()
 }
 
 fn count(row: &mut PluginRow, change: &Change) {
@@ -245,8 +301,8 @@ fn count(row: &mut PluginRow, change: &Change) {
 
 pub(super) fn change_row(change: &Change) -> ChangeRow {
     ChangeRow {
-        path: shown(&change.path),
-        links: change.links.iter().map(|p| shown(p)).collect(),
+        path: show_below(&change.path),
+        links: change.links.iter().map(|p| show_below(p)).collect(),
         plugins: change.plugins.clone(),
         action: match change.action {
             Action::Rewrite { .. } => "rewrite",
@@ -265,18 +321,18 @@ pub(super) fn remark_row(remark: &Remark) -> Option<RemarkRow> {
     let (kind, text) = match &remark.note {
         Note::Report(text) => ("report", text.clone()),
         Note::Unparsed(what) => ("unparsed", what.to_string()),
-        // Counted in the plugin's row; a line each would drown everything else.
-        Note::Shipped => return None,
+        Note::Overruled(voucher) => (
+            "overruled",
+            format!(
+                "changed though {voucher} vouches for it, since the configuration overrules that: \
+                 {} fails",
+                voucher.who.row().fails
+            ),
+        ),
+        // Counted; a line each would drown everything else.
+        Note::Vouched(_) => return None,
     };
-    Some(RemarkRow { path: shown(&remark.path), plugin: remark.plugin, kind, text })
-}
-
-/// A path below the root; the root itself is `.`.
-fn shown(path: &Path) -> String {
-    match path.as_os_str().is_empty() {
-        true => ".".to_owned(),
-        false => show(path),
-    }
+    Some(RemarkRow { path: show_below(&remark.path), plugin: remark.plugin, kind, text })
 }
 
 /// A number of bytes with a binary unit.

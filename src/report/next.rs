@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{CauseRow, Comparison, Row, Title, paths};
+use crate::packages::split_nevra;
 
 /// The next actions to take, the one that removes most first; at most three.
 pub(super) fn actions(report: &Comparison) -> Vec<String> {
@@ -28,12 +29,11 @@ fn drifted(report: &Comparison) -> Option<String> {
     let mut hit = 0;
     for row in counted(report) {
         for nevra in &row.packages {
-            versions.entry(name(nevra)?).or_default().insert(nevra);
+            versions.entry(split_nevra(nevra).0).or_default().insert(nevra);
         }
-        hit +=
-            usize::from(row.packages.iter().any(|nevra| {
-                name(nevra).and_then(|n| versions.get(n)).is_some_and(|v| v.len() > 1)
-            }));
+        let several =
+            |nevra: &String| versions.get(split_nevra(nevra).0).is_some_and(|v| v.len() > 1);
+        hit += usize::from(row.packages.iter().any(several));
     }
     let drifted: Vec<_> = versions.into_iter().filter(|(_, v)| v.len() > 1).collect();
     let (first, all) = drifted.first()?;
@@ -45,12 +45,6 @@ fn drifted(report: &Comparison) -> Option<String> {
         both.join(", "),
         paths(hit)
     ))
-}
-
-/// The name in a NEVRA: all before the second `-` from the end.
-fn name(nevra: &str) -> Option<&str> {
-    let (front, _) = nevra.rsplit_once('-')?;
-    front.rsplit_once('-').map(|(name, _)| name)
 }
 
 /// One cause behind many paths, which goes where the compose is started.
@@ -133,15 +127,4 @@ fn metadata(report: &Comparison) -> Option<String> {
     let keys: Vec<_> = report.metadata.iter().filter(|m| m.counts).map(|m| &*m.key).collect();
     (!keys.is_empty())
         .then(|| format!("pass the same metadata to both commits: {}", keys.join(", ")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_nevra_has_a_name() {
-        assert_eq!(name("glibc-common-2.38-1.fc39.x86_64"), Some("glibc-common"));
-        assert_eq!(name("odd"), None);
-    }
 }

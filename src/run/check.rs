@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, bail};
 use rayon::prelude::*;
@@ -20,15 +19,16 @@ use crate::env::{self, SourceDateEpoch};
 use crate::format::ostree::Checksum;
 use crate::format::secret;
 use crate::format::time::Date;
-use crate::normal::{Chain, Shipped, nothing_shipped};
-use crate::packages::{Packages, compare_trees};
+use crate::normal::Chain;
+use crate::packages::{Installed, compare_trees};
 use crate::parallel::try_map;
 use crate::report::Progress;
 use crate::report::audit::Audit;
 use crate::report::check::{Comparison, Metadata};
 use crate::source::merkle::{At, Merkle};
 use crate::source::{Spec, Subject, cosa::Recorded};
-use crate::tree::{Entry, Tree, digest};
+use crate::tree::{Tree, digest};
+use crate::vouchers::Vouchers;
 
 /// Memory that contents kept for a page may take, roughly; the page is about as large.
 const LOOKS_MAX: usize = 16 << 20;
@@ -91,7 +91,7 @@ pub fn compare_opened(
         let treefile = Path::new("usr/share/rpm-ostree/treefile.json");
         let has = |s: &&Subject| matches!(s.merkle.tree().lookup(treefile), Ok(Some(_)));
         report.composed = [a, b].iter().any(has);
-        let installed = [a, b].map(|s| Installed::new(s.merkle.tree()));
+        let installed = [a, b].map(|s| Installed::of(s.merkle.tree()));
         let mut all = differences(job, &in_force, a, b, &installed, progress)?;
         if let Some(expectations) = &mut expectations {
             expectations.mark(&mut all);
@@ -106,6 +106,7 @@ pub fn compare_opened(
             let owners = owners(&installed, &explained.difference.path);
             report.add(explained, owners);
         }
+        installed.iter().try_for_each(Installed::settle).context("reading the packages")?;
     }
     if differ {
         match compare_trees(a.merkle.tree(), b.merkle.tree()) {
@@ -136,7 +137,8 @@ pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
     let tree = a.merkle.tree();
     let mut entries = digest::walk(tree)?;
     entries.sort_by(|x, y| x.path.cmp(&y.path));
-    with_chain(job, &in_force, &Installed::new(tree), |chain| {
+    let installed = Installed::of(tree);
+    with_chain(job, &in_force, tree, &installed, |chain| {
         let wanted = Wanted::of(&entries, &chain);
         progress.phase("reading", wanted.len());
         let plan = plan(tree, &wanted, &chain, &|n| progress.advance(n))?;
@@ -144,6 +146,7 @@ pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
         report.take(&names, &plan);
         anyhow::Ok(())
     })?;
+    installed.settle().context("reading the packages")?;
     progress.finish();
     Ok(report)
 }
@@ -153,7 +156,7 @@ fn open(text: &OsString, progress: &Progress) -> Result<Subject> {
     Subject::open(&Spec::parse(text)?, &|| progress.advance(1))
 }
 
-/// The recorded checksum: of the file that was named, else of the subject's own build.
+/// The recorded checksum: of the file that was named, or of the subject's own build.
 fn recorded(job: &Job, subject: &Subject) -> Result<Option<(Checksum, String)>> {
     let Some(meta) = &job.meta else { return Ok(subject.recorded.clone()) };
     let recorded = Recorded::read(meta)?.content_checksum.with_context(|| {
@@ -177,39 +180,20 @@ fn in_force(
     config::in_force_or(&job.flags, env::source_date_epoch(), tree, fallback)
 }
 
-/// The packages of one tree, read when first asked for.
-struct Installed<'a> {
-    tree: &'a dyn Tree,
-    packages: OnceLock<Arc<Packages>>,
-}
-
-impl<'a> Installed<'a> {
-    fn new(tree: &'a dyn Tree) -> Self {
-        Installed { tree, packages: OnceLock::new() }
-    }
-
-    /// A tree without a database that can be read has no packages: then nothing is spared, and
-    /// nothing owned.
-    fn get(&self) -> &Arc<Packages> {
-        let load = || Packages::load(self.tree).ok().and_then(Result::ok).unwrap_or_default();
-        let load = || Arc::new(load());
-        self.packages.get_or_init(load)
-    }
-}
-
-/// Runs `f` with the plugins in force, told what in the tree is as packaged.
+/// Runs `f` with the plugins in force and with what vouches for files of the tree.
 fn with_chain<T>(
     job: &Job,
     in_force: &InForce,
+    tree: &dyn Tree,
     installed: &Installed<'_>,
     f: impl FnOnce(Chain<'_>) -> T,
 ) -> T {
-    let payload =
-        |entry: &Entry, content: &mut dyn Read| installed.get().is_payload(&entry.path, content);
     let (plugins, mut cx) = (in_force.chain(), in_force.context());
-    cx.packages = in_force.asks_packages().then(|| installed.get().clone());
-    let shipped: &Shipped<'_> = if job.deep { &nothing_shipped } else { &payload };
-    f(Chain { plugins: &plugins, cx: &cx, shipped })
+    if in_force.asks_packages() {
+        cx.packages = installed.get().ok().cloned();
+    }
+    let vouchers = Vouchers::of(tree).and_packages(Some(installed).filter(|_| !job.deep));
+    f(Chain { plugins: &plugins, cx: &cx, vouchers: &vouchers })
 }
 
 /// Every difference, explained.
@@ -225,8 +209,8 @@ fn differences(
     progress.phase("comparing", 0);
     let pairs = align(left, right).context("comparing")?;
     progress.phase("explaining", pairs.len());
-    let mut all = with_chain(job, in_force, &installed[0], |x| {
-        with_chain(job, in_force, &installed[1], |y| {
+    let mut all = with_chain(job, in_force, left.tree(), &installed[0], |x| {
+        with_chain(job, in_force, right.tree(), &installed[1], |y| {
             let explainer =
                 Explainer { a: (left, x), b: (right, y), shows_secrets: job.show_secrets };
             let found = each(pairs, FEW, |pair| classify(left, right, &pair))?;
@@ -242,15 +226,13 @@ fn differences(
     })
     .context("explaining")?;
     explain::relate(&mut all, crate::plugins::REGISTRY);
-    let owners = installed.each_ref().map(|side| {
-        move |path: &Path| -> BTreeSet<String> {
-            side.get().owners(path).map(|o| o.nevra.to_owned()).collect()
-        }
-    });
+    let owners = installed
+        .each_ref()
+        .map(|side| move |path: &Path| -> BTreeSet<String> { owned(side, path).collect() });
     let build = |tree, n: usize| cascade::Build { tree, owners: &owners[n] };
     cascade::drift(&mut all, &[build(left.tree(), 0), build(right.tree(), 1)], &in_force.chain());
     umask::recognise(&mut all, &|path| {
-        let [a, b] = installed.each_ref().map(|side| side.get().mode(path));
+        let [a, b] = installed.each_ref().map(|side| side.get().ok()?.mode(path));
         a.filter(|_| a == b)
     });
     Ok(all)
@@ -357,7 +339,13 @@ fn expectations(job: &Job) -> Result<Option<Expectations>> {
 
 /// The packages that own `path` on either side, by name.
 fn owners(installed: &[Installed<'_>; 2], path: &Path) -> Vec<String> {
-    let all = installed.iter().flat_map(|side| side.get().owners(path));
-    let names: BTreeSet<_> = all.map(|o| o.nevra.to_owned()).collect();
+    let names: BTreeSet<_> = installed.iter().flat_map(|side| owned(side, path)).collect();
     names.into_iter().collect()
+}
+
+/// The packages that own `path`, by name; none where their database cannot be read, which whoever
+/// wants to change a file says.
+fn owned<'i>(side: &'i Installed<'_>, path: &Path) -> impl Iterator<Item = String> + 'i {
+    let owners: Vec<_> = side.get().into_iter().flat_map(|all| all.owners(path)).collect();
+    owners.into_iter().map(|owner| owner.nevra.to_owned())
 }

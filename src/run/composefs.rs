@@ -58,9 +58,9 @@ impl Sealed {
 
     /// The unified kernel images that carry another digest than this.
     pub fn refused(&self) -> impl Iterator<Item = &Uki> {
-        self.ukis.iter().filter(|uki| {
-            !uki.digests.is_empty() && !uki.digests.iter().any(|digest| *digest == self.digest)
-        })
+        self.ukis
+            .iter()
+            .filter(|uki| !uki.digests.is_empty() && !uki.digests.contains(&self.digest))
     }
 }
 

@@ -1,10 +1,6 @@
 //! One run of `fix` from its options to its report.
 
-use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::StatVfsMountFlags;
@@ -13,11 +9,12 @@ use crate::config::{self, Flags};
 use crate::disk::{self, Leftover, Root};
 use crate::engine::{Wanted, apply, plan, walk};
 use crate::env;
-use crate::normal::{Chain, Shipped, nothing_shipped};
-use crate::packages::Packages;
+use crate::normal::Chain;
+use crate::packages::Installed;
 use crate::report::Progress;
 use crate::report::fix::Report;
-use crate::tree::{Entry, Kind, Tree as _, digest, show};
+use crate::tree::{Entry, Tree as _, children, digest, show};
+use crate::vouchers::Vouchers;
 
 /// What `fix` is asked to do.
 #[derive(Clone, Debug, Default)]
@@ -65,20 +62,19 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     let mut report = empty_report(job, &root, &in_force);
     let mut cx = in_force.context().scratch_in(root.path());
     let entries = walked(job, &root, progress, &mut report)?;
-    let packages: OnceLock<Option<Arc<Packages>>> = OnceLock::new();
-    let load = || packages.get_or_init(|| packages_of(&root, &entries).map(Arc::new)).as_ref();
+    let installed = Installed::of(&root).walked(&entries);
     if in_force.asks_packages() {
-        cx.packages = load().filter(|packages| !packages.is_empty()).cloned();
+        let packages = installed.get().context("reading the package database")?;
+        cx.packages = Some(packages.clone()).filter(|packages| !packages.is_empty());
         if cx.packages.is_none() {
             let what = "no rpm database that can be read: no mode is known, so none is restored";
             report.warnings.push(what.to_owned());
         }
     }
-    let shipped = |entry: &Entry, content: &mut dyn Read| {
-        load().map_or(Ok(false), |packages| packages.is_payload(&entry.path, content))
-    };
-    let shipped: &Shipped<'_> = if job.deep { &nothing_shipped } else { &shipped };
-    let chain = Chain { plugins: &in_force.chain(), cx: &cx, shipped };
+    let names = |dir: &Path| Ok(children(&entries, dir));
+    let vouchers = Vouchers::of(&root).listed_by(&names);
+    let vouchers = vouchers.and_packages(Some(&installed).filter(|_| !job.deep));
+    let chain = Chain { plugins: &in_force.chain(), cx: &cx, vouchers: &vouchers };
     work(job, &root, &entries, &chain, progress, &mut report)?;
     progress.finish();
     report.spent = cx.spent.lines();
@@ -161,15 +157,6 @@ fn content_checksum(root: &Root) -> Result<String> {
     Ok(digested.root.content_checksum().to_string())
 }
 
-/// The packages of the tree, of which `entries` is the walk; `None` where it has no readable
-/// rpmdb, and then nothing is payload. The rpmdb plugin says what is wrong with a database that
-/// cannot be read.
-fn packages_of(root: &Root, entries: &[Entry]) -> Option<Packages> {
-    let links = entries.iter().filter(|entry| entry.kind == Kind::Symlink);
-    let links: HashSet<&OsStr> = links.map(|link| link.path.as_os_str()).collect();
-    Packages::load_with(root, &|path| links.contains(path.as_os_str())).ok()?.ok()
-}
-
 /// The parts of a compose's sandbox that cannot be changed: `/var` may be read-only there, and is
 /// wiped later anyway.
 fn read_only_parts(root: &Root) -> Result<Vec<&'static Path>> {
@@ -205,6 +192,7 @@ fn empty_report(job: &Job, root: &Root, in_force: &config::InForce) -> Report {
         plugins: Vec::new(),
         changes: Vec::new(),
         remarks: Vec::new(),
+        vouched: Vec::new(),
         raced: Vec::new(),
         warnings: in_force.warnings.clone(),
         content_checksum: None,

@@ -75,6 +75,8 @@ fn part(own: Own, found: &[Found]) -> io::Result<Dir<Own>> {
     if found.is_empty() {
         entries.extend(own.lookup(Path::new(""))?.map(|root| (root, false)));
     }
+    let mut met = Met::default();
+    entries.iter().try_for_each(|(entry, _)| met.add(&entry.path))?;
     let digested = digest::of_part(&own, &entries)?;
     Ok(Dir::of_part(own, digested))
 }

@@ -24,9 +24,9 @@ use super::commit::fields;
 use super::objects::{
     METADATA_MAX, Metadata, Objects, Opened, Remedies, invalid, open_filez, opened,
 };
-use super::oci::tar::{Member, Reader, Type};
 use super::oci::{Descriptor, Digest, Hasher, Image, Part, Plain, Store, limits};
 use crate::format::ostree::{Attrs, Checksum, Root, parse_xattrs};
+use crate::format::tar::{Member, Reader, Type};
 
 /// Objects of one repository, at most; each takes about 150 bytes of memory.
 const OBJECTS_MAX: usize = 4_000_000;

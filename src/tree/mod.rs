@@ -10,6 +10,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::text::is_hidden;
+
 pub use crate::format::time::Time;
 pub use difference::{Change, Difference, Side};
 pub use umask::Umask;
@@ -109,6 +111,25 @@ pub fn order(a: &Path, b: &Path) -> Ordering {
     }
 }
 
+/// The names in directory `dir` of a walk, whose entries are in [`order`].
+pub fn children(entries: &[Entry], dir: &Path) -> Vec<std::ffi::OsString> {
+    let mut names = Vec::new();
+    let mut rest = match entries.binary_search_by(|e| order(&e.path, dir)) {
+        Ok(found) => &entries[found + 1..],
+        Err(_) => &[],
+    };
+    while let Some(first) = rest.first().filter(|e| e.path.parent() == Some(dir)) {
+        names.extend(first.path.file_name().map(std::ffi::OsStr::to_owned));
+        // What is below it comes right after it.
+        let is_below = |e: &Entry| e.path.starts_with(&first.path);
+        rest = match rest.get(1).is_some_and(is_below) {
+            true => &rest[rest.partition_point(is_below)..],
+            false => &rest[1..],
+        };
+    }
+    names
+}
+
 /// A path below a root as a plugin matches it: `usr/etc/…` becomes `etc/…`, and what
 /// `usr/share/factory` holds for /etc and /var (systemd-tmpfiles copies it there) becomes that.
 pub fn logical(path: &Path) -> Cow<'_, [u8]> {
@@ -124,8 +145,14 @@ pub fn logical(path: &Path) -> Cow<'_, [u8]> {
     }
 }
 
+/// A path below a root as [`show`] gives it; the root itself is `.`.
+pub fn show_below(path: &Path) -> String {
+    if path.as_os_str().is_empty() { ".".to_owned() } else { show(path) }
+}
+
 /// A path for people and reports: UTF-8, one line, nothing a terminal acts on. Bytes that are not
-/// UTF-8, control characters and the backslash come as `\\xNN`, so that the text is unambiguous.
+/// UTF-8, control characters and the backslash come as `\\xNN`, and characters that nobody sees or
+/// that reorder a line as `\\u{N}`, so that the text is unambiguous.
 ///
 /// ```
 /// # use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
@@ -143,12 +170,7 @@ pub fn show(path: &Path) -> String {
             match c {
                 '\\' => text.push_str("\\x5c"),
                 c if c.is_ascii_control() => text.push_str(&format!("\\x{:02x}", u32::from(c))),
-                // C1 controls and the characters that reorder a line of text.
-                '\u{80}'..='\u{9f}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{202a}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}' => text.push_str(&c.escape_unicode().to_string()),
+                c if is_hidden(c) => text.push_str(&c.escape_unicode().to_string()),
                 c => text.push(c),
             }
         }
@@ -235,6 +257,38 @@ impl Tree for Nowhere {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_sees_is_shown() {
+        for hidden in
+            ["\u{200b}", "\u{202e}", "\u{61c}", "\u{feff}", "\u{3164}", "\u{2028}", "\u{a0}"]
+        {
+            let shown = show(Path::new(&format!("usr/bin/su{hidden}do")));
+            assert!(shown.is_ascii() && shown.contains("\\u{"), "{shown}");
+        }
+        assert_eq!(show(Path::new("usr/share/日本語/é")), "usr/share/日本語/é");
+    }
+
+    #[test]
+    fn the_names_of_a_directory_are_found_in_a_walk() {
+        let entry = |path: &&str| Entry {
+            path: path.into(),
+            kind: Kind::File,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime: None,
+            inode: None,
+        };
+        let paths = ["", "a", "a/b", "a/b/c", "a/b/d", "a/b-c", "a-", "b", "b/x"];
+        let entries: Vec<Entry> = paths.iter().map(entry).collect();
+        let names = |dir: &str| children(&entries, Path::new(dir));
+        assert_eq!(names(""), ["a", "a-", "b"]);
+        assert_eq!(names("a"), ["b", "b-c"]);
+        assert_eq!(names("a/b"), ["c", "d"]);
+        assert!(names("a-").is_empty() && names("missing").is_empty());
+    }
 
     #[test]
     fn paths_are_sorted_by_component() {

@@ -319,3 +319,59 @@ fn a_killed_run_is_finished_by_the_next() {
         assert_eq!(fix(dir.path(), &["--check"]).status.code(), Some(0), "round {round}");
     }
 }
+
+/// With nowhere to put a private file, nobody can say what a database's normal form is: that is a
+/// failure, not "nothing to do".
+#[test]
+fn without_room_for_private_files_nothing_is_in_normal_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    busy_tree(&root);
+    let before = snapshot(&root);
+    let bin = dir.path().join("reprofix");
+    fs::copy(BIN, &bin).unwrap();
+    let script = "for place in /var/tmp /dev/shm /run; do
+            test ! -d $place || mount -t tmpfs -o ro none $place || exit 77; done
+        cd \"$(dirname \"$0\")\" && mkdir scratch && mount -t tmpfs -o ro none scratch || exit 77
+        mount --rbind . /mnt && mount -t tmpfs -o ro none /tmp || exit 77
+        export TMPDIR=/mnt/scratch; cd /mnt
+        exec ./reprofix fix root --plugin rpmdb --source-date-epoch 1600000000 \"$@\"";
+    for more in ["--check", "--quiet"] {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--propagation", "private", "sh", "-c", script]);
+        let output = unshare.arg(&bin).arg(more).output().unwrap();
+        let _ = fs::remove_dir(dir.path().join("scratch"));
+        if output.status.code() == Some(77) {
+            eprintln!("skipped: this environment may not mount a tmpfs");
+            return;
+        }
+        let said = error(&output);
+        assert!(said.contains("rpmdb.sqlite") && said.contains("Read-only file system"), "{said}");
+        assert_eq!(snapshot(&root), before);
+    }
+}
+
+/// A journal may name another file, which SQLite would look for, read and remove.
+#[test]
+fn a_journal_that_leads_out_of_the_tree_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    busy_tree(dir.path());
+    let mut journal = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7".to_vec();
+    let name = b"/tmp/victim-mj0123A9BC9DE";
+    journal.resize(512, 0);
+    journal.extend([0, 4, 0, 1]);
+    journal.extend(name);
+    journal.extend([0, 0, 0, name.len() as u8]);
+    journal.extend(name.iter().map(|b| u32::from(*b)).sum::<u32>().to_be_bytes());
+    journal.extend(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7");
+    let journal = put(dir.path().join("usr/share/rpm/rpmdb.sqlite-journal"), &journal);
+    // The other name of the database has no journal: only one of them is looked at.
+    fs::remove_dir_all(dir.path().join("usr/lib/sysimage")).unwrap();
+    let before = fs::read(dir.path().join("usr/share/rpm/rpmdb.sqlite")).unwrap();
+    let output = fix(dir.path(), &["--plugin", "rpmdb"]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("names a journal of several databases"), "{said}");
+    assert!(journal.exists());
+    assert_eq!(fs::read(dir.path().join("usr/share/rpm/rpmdb.sqlite")).unwrap(), before);
+}

@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use reprofix::env::SourceDateEpoch;
-use reprofix::normal::{Chain, Context, Form, Note, nothing_shipped};
+use reprofix::normal::{Chain, Context, Form, Note};
 use reprofix::normal::{Content, Plugin, Step, Want};
 use reprofix::plugins::find;
 use reprofix::tree::{Entry, Kind, Time, Tree};
+use reprofix::vouchers::Vouchers;
 
 use crate::evidence::{self, Cuts, Evidence};
 use crate::memtree::MemTree;
@@ -71,7 +72,7 @@ pub(crate) fn run(
     cx: &Context,
     tree: &mut MemTree,
 ) -> BTreeMap<PathBuf, String> {
-    let chain = Chain { plugins: &[plugin], cx, shipped: &nothing_shipped };
+    let chain = Chain { plugins: &[plugin], cx, vouchers: &Vouchers::nobody() };
     let before = tree.clone();
     let mut notes = BTreeMap::new();
     // Deepest first, so that a directory is judged after what it holds.
@@ -81,7 +82,8 @@ pub(crate) fn run(
             let text = match note {
                 Note::Report(why) => why.clone(),
                 Note::Unparsed(what) => format!("unparsed: {what}"),
-                Note::Shipped => "shipped".to_owned(),
+                Note::Vouched(voucher) => format!("vouched: {voucher}"),
+                Note::Overruled(voucher) => format!("overruled: {voucher}"),
             };
             notes.insert(entry.path.clone(), text);
         }
@@ -231,7 +233,7 @@ fn cuts(
     entry: &Entry,
 ) -> Option<String> {
     let name = plugin.page().name;
-    let chain = Chain { plugins: &[plugin], cx, shipped: &nothing_shipped };
+    let chain = Chain { plugins: &[plugin], cx, vouchers: &Vouchers::nobody() };
     let whole = chain.normal_form(tree, entry).expect("reads");
     let rewritten = matches!(whole.form, Form::Bytes(ref b) if !b.is_empty());
     let marks = Evidence::of(name).cuts;

@@ -79,6 +79,17 @@ fn two_databases_compare_at_night_too() {
     let (code, said, err) = check(a, b, &[]);
     assert_eq!(code, 1, "{err}");
     assert!(said.contains("t-pkg03"), "{said}");
+    // The package comparison is in the other forms, too.
+    let (html, markdown) = (dir.path().join("r.html"), dir.path().join("r.md"));
+    let forms = [("html", &html), ("markdown", &markdown)];
+    let forms = forms.map(|(form, file)| format!("--{form}={}", file.display()));
+    assert_eq!(check(a, b, &[&forms[0], &forms[1]]).0, 1);
+    let html = fs::read_to_string(html).unwrap();
+    let section = html.split("<h2 id=\"packages\">").nth(1).unwrap();
+    assert!(section.split("</pre>").next().unwrap().contains("t-pkg03"), "{section}");
+    let markdown = fs::read_to_string(markdown).unwrap();
+    let section = markdown.split("<summary>Packages (").nth(1).unwrap();
+    assert!(section.split("</details>").next().unwrap().contains("t-pkg03"), "{section}");
     assert_eq!(nightly(dir.path(), a, b), 1);
     assert_eq!(nightly(dir.path(), a, a), 0);
 }
@@ -164,6 +175,30 @@ fn what_is_mounted_in_a_directory_is_none_of_it() {
         said.contains("A: left out, since they are mounted there: /bound, /mnt, /proc"),
         "{said}"
     );
+}
+
+/// Two directories are not hashed, unless that is asked for; names of one inode are the same.
+#[test]
+fn two_directories_are_hashed_on_request() {
+    let (dir, tree) = scratch();
+    let repo = dir.path().join("repo");
+    init(&repo, "archive");
+    commit(&repo, "main", &tree);
+    let (b, linked) = (dir.path().join("b"), dir.path().join("linked"));
+    copy(&tree, &b);
+    run("cp", &["-al", tree.to_str().unwrap(), linked.to_str().unwrap()]);
+    assert_eq!(check(&tree, &linked, &[]).0, 0);
+    fs::write(b.join("usr/bin/su"), "#!/bin/sh\nexit 1\n").unwrap();
+    for wanted in [None, Some(crate::repo::shown_checksum(&repo, "main"))] {
+        let more: &[&str] = if wanted.is_some() { &["--checksums"] } else { &[] };
+        let (code, out, err) = check(&tree, &b, &[&["--json=-"], more].concat());
+        assert_eq!(code, 1, "{err}");
+        let report: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(report["a"]["content_checksum"].as_str(), wanted.as_deref());
+        let rows = report["differences"].as_array().unwrap();
+        let paths: Vec<_> = rows.iter().map(|row| row["path"].as_str().unwrap()).collect();
+        assert_eq!(paths, ["usr/bin/su"], "{more:?}");
+    }
 }
 
 /// A commit and a directory of one tree are the same through the door, too.

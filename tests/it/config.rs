@@ -24,7 +24,10 @@ fn unknown_keys_are_errors_with_a_hint() {
     for (text, hint) in [
         ("source_date_epoch = 1", "did you mean \"source-date-epoch\"?"),
         ("plugin = []\nkep = []", "did you mean \"keep\"?"),
-        ("whatever = 1", "there are source-date-epoch, plugin, skip, keep, plugins"),
+        (
+            "whatever = 1",
+            "there are source-date-epoch, plugin, skip, keep, vouched, overrule, plugins",
+        ),
         ("[pycache]\nmode = \"remove\"", "stand in [plugins.pycache]"),
         ("[plugins.pycach]\nmode = \"remove\"", "did you mean \"pycache\"?"),
         ("[plugins.pycache]\nmod = \"remove\"", "did you mean \"mode\"?"),
@@ -35,6 +38,8 @@ fn unknown_keys_are_errors_with_a_hint() {
         ("keep = [\"/usr/x\"]", "without a leading slash"),
         ("keep = [\"usr/[x\"]", "is not a glob"),
         ("keep = \"usr/x\"", "invalid type"),
+        ("vouched = [\"/usr/x\"]", "vouched \"/usr/x\""),
+        ("overrule = [\"usr/[x\"]", "overrule \"usr/[x\""),
     ] {
         let all = format!("{}{text}\n", if text.starts_with("source") { "" } else { epoch });
         let error = from_toml(&all).map(|f| f.text()).expect_err(text);

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use reprofix::disk::Private;
 use reprofix::format::rpmdb::history::{Canonical, Cookies, canonical};
 use reprofix::format::rpmdb::sqlite::Files;
 use rusqlite::Connection;
@@ -246,7 +247,7 @@ fn dnf5(packages: &[(&str, &str)], time: u32) -> Vec<u8> {
 
 fn canon(db: &[u8]) -> Canonical {
     let files = Files { db, ..Files::default() };
-    canonical(&files, 1_000, &Cookies::default()).unwrap_or_else(|e| panic!("{e}"))
+    canonical(&files, 1_000, &Cookies::default(), &Private).unwrap_or_else(|e| panic!("{e}"))
 }
 
 #[test]
@@ -283,6 +284,11 @@ fn what_dnf_did_not_make_is_refused() {
     for (change, reason) in [
         ("CREATE TABLE notes (text)", "dnf makes no such table as notes"),
         ("CREATE VIEW v AS SELECT 1", "dnf makes no such view as v"),
+        (
+            "PRAGMA writable_schema = ON; UPDATE sqlite_master \
+             SET sql = upper(substr(sql, 1, 17)) || substr(sql, 18) WHERE name = 'item'",
+            "table item is made under another name",
+        ),
         ("DELETE FROM item", "refers to item 1, which is not there"),
         (
             "DROP TABLE item_replaced_by; DROP TABLE trans_item; DROP TABLE trans",
@@ -295,11 +301,59 @@ fn what_dnf_did_not_make_is_refused() {
         db.close().unwrap();
         let bytes = fs::read(&path).unwrap();
         let files = Files { db: &bytes, ..Files::default() };
-        let error = canonical(&files, 1, &Cookies::default()).unwrap_err().to_string();
+        let error = canonical(&files, 1, &Cookies::default(), &Private).unwrap_err().to_string();
         assert!(error.contains(reason), "{change}: {error}");
     }
     for cut in (0..good.len()).step_by(97) {
         let files = Files { db: &good[..cut], ..Files::default() };
-        assert!(canonical(&files, 1, &Cookies::default()).is_err(), "{cut}");
+        assert!(canonical(&files, 1, &Cookies::default(), &Private).is_err(), "{cut}");
     }
+}
+
+/// What dnf 5.4.6 left of the same five packages, installed in two orders.
+#[test]
+fn what_dnf_5_left_of_two_orders_comes_to_one_tree() {
+    let trees = ["a", "b"].map(|name| {
+        let dir = tempfile::tempdir().unwrap();
+        let file = format!("tests/fixtures/dnf5/{name}.tar.xz");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let done = Command::new("tar").arg("-xf").arg(file).arg("-C").arg(dir.path()).status();
+        assert!(done.unwrap().success());
+        dir
+    });
+    let read = |dir: &tempfile::TempDir, path: &str| fs::read(dir.path().join(path)).unwrap();
+    let state = "usr/lib/sysimage/libdnf5/system.toml";
+    assert_ne!(read(&trees[0], state), read(&trees[1], state), "the fixtures differ");
+    for tree in &trees {
+        let root = tree.path().to_str().unwrap();
+        let args = ["fix", root, "--source-date-epoch", EPOCH, "-q"];
+        for _ in 0..2 {
+            let out = reprofix(&args);
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        }
+        assert!(!tree.path().join("var/lib/dnf/system-repo.lock").exists());
+        // rpm itself computes the cookie of the database that is there now, in a copy.
+        let ask = "import rpm, sys; rpm.addMacro('_dbpath', sys.argv[1]); \
+                   ts = rpm.TransactionSet('/'); ts.openDB(); print(ts.dbCookie())";
+        let copy = tempfile::tempdir().unwrap();
+        let db = copy.path().join("rpmdb.sqlite");
+        fs::write(db, read(tree, "var/lib/rpm/rpmdb.sqlite")).unwrap();
+        let mut python = Command::new("/usr/bin/python3");
+        let out = python.args(["-c", ask]).arg(copy.path()).output().unwrap();
+        let cookie = String::from_utf8(out.stdout).unwrap();
+        let text = String::from_utf8(read(tree, state)).unwrap();
+        assert!(text.contains(cookie.trim()) && cookie.len() > 40, "{text} is not of {cookie}");
+    }
+    // The two command lines name the packages in two orders, which is no accident of the build.
+    let history = "usr/lib/sysimage/libdnf5/transaction_history.sqlite";
+    let rows = trees.each_ref().map(|tree| {
+        let db = Connection::open(tree.path().join(history)).unwrap();
+        db.execute_batch("UPDATE trans SET description = ''; VACUUM").unwrap();
+        drop(db);
+        read(tree, history)
+    });
+    assert!(rows[0] == rows[1], "the histories differ in more than the command line");
+    let out = Command::new("diff").arg("-r").args(trees.each_ref().map(|t| t.path())).output();
+    let said = String::from_utf8(out.unwrap().stdout).unwrap();
+    assert_eq!(said, "");
 }

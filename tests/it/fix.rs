@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use reprofix::disk::{self, Root};
 use reprofix::engine::{Plan, Wanted, apply, plan, walk};
 use reprofix::env::SourceDateEpoch;
-use reprofix::normal::{Chain, Context, nothing_shipped};
+use reprofix::normal::{Chain, Context};
 use reprofix::normal::{File, Page, Plugin, Verdict, Want};
 use reprofix::tree::{Entry, Kind, Time};
+use reprofix::vouchers::Vouchers;
 
 const PAGE: Page = Page {
     name: "upper",
@@ -65,7 +66,7 @@ impl Plugin for Upper {
 fn fix(dir: &Path) -> Plan {
     let root = Root::open(dir).unwrap();
     let cx = Context::new(SourceDateEpoch::new(1));
-    let chain = Chain { plugins: &[&Upper], cx: &cx, shipped: &nothing_shipped };
+    let chain = Chain { plugins: &[&Upper], cx: &cx, vouchers: &Vouchers::nobody() };
     let entries = walk(&root, &[]).unwrap();
     let leftovers = disk::leftovers(&root, &entries).unwrap();
     disk::recover(&root, &leftovers).unwrap();
@@ -302,7 +303,7 @@ fn a_file_that_changed_since_it_was_read_is_left_alone() {
     let path = put(dir.path().join("grow.up"), "abc");
     let root = Root::open(dir.path()).unwrap();
     let cx = Context::new(SourceDateEpoch::new(1));
-    let chain = Chain { plugins: &[&Upper], cx: &cx, shipped: &nothing_shipped };
+    let chain = Chain { plugins: &[&Upper], cx: &cx, vouchers: &Vouchers::nobody() };
     let entries = walk(&root, &[]).unwrap();
     let plan = plan(&root, &Wanted::of(&entries, &chain), &chain, &|_| ()).unwrap();
     fs::write(&path, "changed meanwhile").unwrap();

@@ -13,8 +13,9 @@ use reprofix::env::SourceDateEpoch;
 use reprofix::format::compress::Packing;
 use reprofix::format::cpio;
 use reprofix::format::initramfs::{Error, Limits, Outcome, read, spooled};
-use reprofix::normal::{Chain, Context, Note, nothing_shipped};
+use reprofix::normal::{Chain, Context, Note};
 use reprofix::plugins::{find, initramfs};
+use reprofix::vouchers::Vouchers;
 use sha2::{Digest, Sha256};
 
 const EPOCH: SourceDateEpoch = SourceDateEpoch::new(1_600_000_000);
@@ -32,7 +33,7 @@ fn fix_with(dir: &Path, cx: &Context) -> Plan {
     let mut entries = walk(&root, &[]).unwrap();
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     let plugins = ["initramfs", "mtime"].map(|name| find(name).unwrap());
-    let chain = Chain { plugins: &plugins, cx, shipped: &nothing_shipped };
+    let chain = Chain { plugins: &plugins, cx, vouchers: &Vouchers::nobody() };
     let plan = plan(&root, &Wanted::of(&entries, &chain), &chain, &|_| {}).unwrap();
     assert_eq!(apply(&root, &entries, &plan, &chain, &|_| {}).unwrap(), Vec::<PathBuf>::new());
     plan

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use reprofix::source::oci::tar::{Member, Records, Type, Writer};
+use reprofix::format::tar::{Member, Records, Type, Writer};
 use reprofix::source::oci::{Digest, Subject};
 use reprofix::tree::Time;
 use serde_json::{Value, json};

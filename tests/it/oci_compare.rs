@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
+use reprofix::format::tar::Type;
 use reprofix::image::compare::{Class, Report, compare};
 use reprofix::report::Progress;
 use reprofix::run::check::Job;
 use reprofix::source::oci::Subject;
-use reprofix::source::oci::tar::Type;
 
 use crate::layout::{Layout, Made, Stored, archive};
 use crate::oci::{open, subject};

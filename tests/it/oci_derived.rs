@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use reprofix::format::tar::Type;
 use reprofix::source::oci::Digest;
-use reprofix::source::oci::tar::Type;
 use serde_json::{Value, json};
 
 use crate::layout::{Layout, Made, Stored, archive};

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use reprofix::format::tar::{Type, header};
 use reprofix::source::oci::Digest;
-use reprofix::source::oci::tar::{Type, header};
 use serde_json::{Value, json};
 
 use crate::layout::{Layout, Made, Stored, archive};

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use reprofix::env::SourceDateEpoch;
+use reprofix::format::tar::Type;
 use reprofix::image::Findings;
 use reprofix::image::lint::lint;
 use reprofix::image::normalize::{Normalized, Options, normalize};
 use reprofix::image::unpack::{Model, unpack};
 use reprofix::image::verify::verify;
-use reprofix::source::oci::tar::Type;
 use reprofix::source::oci::{Compression, Digest, Keep, Subject, layers};
 
 use crate::layout::{Layout, Made, Stored, archive, files};

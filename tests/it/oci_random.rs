@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use reprofix::source::oci::tar::Type;
+use reprofix::format::tar::Type;
 use reprofix::source::oci::{Digest, Keep, layers};
 use serde_json::{Value, json};
 
@@ -362,7 +362,7 @@ const ALL: &[Change] = &[
         let one = image(model, dice);
         if one.layers.len() > one.commit + 1 {
             let last = one.layers.pop().unwrap();
-            let kept = last.members.into_iter().filter(|m| is_file(m));
+            let kept = last.members.into_iter().filter(is_file);
             one.layers.last_mut().unwrap().members.extend(kept);
         }
     }),

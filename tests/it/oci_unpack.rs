@@ -6,10 +6,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
+use reprofix::format::tar::Type;
 use reprofix::image::Findings;
 use reprofix::image::lint::{Hit, Rule, lint};
 use reprofix::image::unpack::{Model, unpack};
-use reprofix::source::oci::tar::Type;
 use reprofix::source::oci::{Keep, Subject, layers};
 
 use crate::layout::{Layout, Made, Stored, archive};

@@ -8,11 +8,11 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use reprofix::env::SourceDateEpoch;
+use reprofix::format::tar::{Member, Type};
 use reprofix::image::Findings;
 use reprofix::image::normalize::Options;
 use reprofix::image::opm::fix::{Fixed, fix};
 use reprofix::image::opm::verify::{Check, Format, Verdict, in_images, on_disk};
-use reprofix::source::oci::tar::{Member, Type};
 use reprofix::source::oci::{Compression, Keep, Subject, layers};
 use serde_json::{Value, json};
 

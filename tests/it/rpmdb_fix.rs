@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use reprofix::disk;
 use reprofix::format::rpmdb::dump::{self, Times};
 use reprofix::format::rpmdb::{bdb, ndb, sqlite};
 use reprofix::packages::Database;
@@ -244,9 +245,10 @@ fn every_prefix_of_every_fixture_is_refused() {
 /// What tells whether a file that begins like this one is refused.
 fn reader(bytes: &[u8]) -> Option<fn(&[u8]) -> bool> {
     Some(match bytes {
-        [b'S', b'Q', b'L', ..] => {
-            |db| sqlite::canonical(&sqlite::Files { db, ..sqlite::Files::default() }, 0).is_err()
-        }
+        [b'S', b'Q', b'L', ..] => |db| {
+            sqlite::canonical(&sqlite::Files { db, ..sqlite::Files::default() }, 0, &disk::Private)
+                .is_err()
+        },
         [b'R', b'p', b'm', b'P', ..] => |file| ndb::packages::read(file).is_err(),
         [b'R', b'p', b'm', b'X', ..] => |file| ndb::index::read(file).is_err(),
         _ if bdb::recognise(bytes) => |file| bdb::records(file).is_err(),

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
-use reprofix::format::Malformed;
+use reprofix::disk::Private;
+use reprofix::format::Failure;
 use reprofix::format::rpmdb::diff::diff;
 use reprofix::format::rpmdb::dump::{self, Times};
 use reprofix::format::rpmdb::header::{Header, tag};
@@ -31,12 +32,12 @@ fn alone(db: &[u8]) -> Files<'_> {
     Files { db, ..Files::default() }
 }
 
-fn canon(db: &[u8]) -> Result<Canonical, Malformed> {
-    canonical(&alone(db), EPOCH)
+fn canon(db: &[u8]) -> Result<Canonical, Failure> {
+    canonical(&alone(db), EPOCH, &Private)
 }
 
 fn text(db: &[u8]) -> String {
-    dump::text(&read(&alone(db)).unwrap(), Times::Blanked).unwrap()
+    dump::text(&read(&alone(db), &Private).unwrap(), Times::Blanked).unwrap()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -92,9 +93,9 @@ fn what_is_not_an_rpm_database_is_refused_with_the_reason() {
 }
 
 /// The packages as they are found without SQLite.
-fn scanned(db: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, Malformed> {
+fn scanned(db: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, Failure> {
     let mut found = Vec::new();
-    packages(&alone(db), &mut |hnum, blob| {
+    packages(&alone(db), &Private, &mut |hnum, blob| {
         found.push((hnum, blob.to_vec()));
         Ok(())
     })?;
@@ -103,7 +104,7 @@ fn scanned(db: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, Malformed> {
 
 /// That SQLite finds the same packages.
 fn assert_scanned(db: &[u8], what: &str) {
-    let read = read(&alone(db)).unwrap().packages.into_iter();
+    let read = read(&alone(db), &Private).unwrap().packages.into_iter();
     let read: Vec<_> = read.map(|p| (p.hnum, p.blob.whole().to_vec())).collect();
     assert!(scanned(db).unwrap() == read, "{what}");
 }
@@ -210,7 +211,7 @@ proptest! {
     #[test]
     fn random_histories_of_one_set_become_one_file(history in histories(20)) {
         let (schema, one) = (schema("sqlite/one"), db("sqlite/one"));
-        let world = known(&read(&alone(&one)).unwrap());
+        let world = known(&read(&alone(&one), &Private).unwrap());
         let long = by_library(&schema, &world, &history, EPOCH + 1);
         let short = by_library(&schema, &world, &shortest(&history), EPOCH + 1_000_000);
         prop_assert!(canon(&long).unwrap().bytes == canon(&short).unwrap().bytes);
@@ -223,7 +224,7 @@ proptest! {
 #[test]
 fn packages_of_one_nevra_in_any_order_become_one_file() {
     let (schema, one) = (schema("sqlite/one"), db("sqlite/one"));
-    let world = known(&read(&alone(&one)).unwrap());
+    let world = known(&read(&alone(&one), &Private).unwrap());
     let mut copies: Vec<Known> = Vec::new();
     for (n, package) in world.iter().take(4).enumerate() {
         copies.extend([package.clone(), package.clone(), package.at(EPOCH - 5)]);
@@ -253,7 +254,7 @@ fn packages_of_one_nevra_in_any_order_become_one_file() {
 #[test]
 fn file_states_and_colors_are_told_by_package_and_file() {
     let file = db("real/sqlite/cbl-mariner-2");
-    let a = read(&alone(&file)).unwrap();
+    let a = read(&alone(&file), &Private).unwrap();
     for (state, cause) in [
         (1, "two packages hold it: order of installation"),
         (2, "translation: %_install_langs"),
@@ -312,7 +313,7 @@ fn the_version_of_sqlite_in_between_does_not_matter() {
         "CREATE TABLE t AS SELECT * FROM Packages; DROP TABLE t",
     ];
     for name in ["sqlite/rev", "real/sqlite/cbl-mariner-2"] {
-        let (before, schema) = (db(name), read(&alone(&db(name))).unwrap());
+        let (before, schema) = (db(name), read(&alone(&db(name)), &Private).unwrap());
         let want = canon(&before).unwrap().bytes;
         // The normal form as input as well: what the other library makes of it comes back.
         for (change, start) in changes.iter().flat_map(|c| [(c, &before), (c, &want)]) {
@@ -322,7 +323,7 @@ fn the_version_of_sqlite_in_between_does_not_matter() {
             let wal = fs::read(dir.path().join("rpmdb.sqlite-wal")).unwrap_or_default();
             let after = fs::read(&path).unwrap();
             let files = Files { db: &after, wal: &wal, journal: &[] };
-            assert!(canonical(&files, EPOCH).unwrap().bytes == want, "{name}: {change}");
+            assert!(canonical(&files, EPOCH, &Private).unwrap().bytes == want, "{name}: {change}");
         }
         assert!(!schema.packages.is_empty());
     }
@@ -338,7 +339,9 @@ fn every_prefix_of_a_log_is_what_sqlite_reads_or_refused() {
     let (db, wal) = (load("rpmdb.sqlite"), load("rpmdb.sqlite-wal"));
     let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
     for cut in (0..wal.len()).step_by(1373).chain([wal.len()]) {
-        if let Ok(new) = canonical(&Files { db: &db, wal: &wal[..cut], journal: &[] }, EPOCH) {
+        if let Ok(new) =
+            canonical(&Files { db: &db, wal: &wal[..cut], journal: &[] }, EPOCH, &Private)
+        {
             *seen.entry(new.packages).or_default() += 1;
         }
     }

@@ -1,11 +1,9 @@
 //! Text, line by line.
 
-use std::borrow::Cow;
-use std::sync::LazyLock;
-
 use foldhash::HashSet;
-use regex::{Captures, Regex};
 use similar::{Algorithm, ChangeTag, DiffOp, capture_diff_slices};
+
+use crate::text::is_hidden;
 
 /// Bytes and lines up to which a diff is computed; its cost grows with the product of what differs
 /// and what there is.
@@ -100,48 +98,17 @@ fn shown(line: &str) -> String {
     out + end
 }
 
-/// Hashes of passwords as crypt(5) and GRUB write them, and the old ones of 13 characters in lines of
-/// passwd(5) or shadow(5).
-static HASHES: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let crypt = r"\$(?:1|2[abxy]?|3|5|6|7|g?y|md5|sha1|sm3|argon2[a-z]*)\$";
-    Regex::new(&format!(
-        r"(?P<kept>{crypt})[^: \t]+|(?P<grub>grub\.pbkdf2\.)[0-9A-Za-z.]+|(?P<name>^[^: \t]+:!?)[./0-9A-Za-z]{{13}}:"
-    ))
-    .ok()
-});
-
-/// The same text without the hashes of passwords.
-fn masked(text: &str) -> Cow<'_, str> {
-    match &*HASHES {
-        Some(hashes) if text.contains(['$', ':', '.']) => {
-            hashes.replace_all(text, |found: &Captures<'_>| {
-                let start = ["kept", "grub", "name"].into_iter().find_map(|part| found.name(part));
-                let end = if found.name("name").is_some() { ":" } else { "" };
-                format!("{}(masked){end}", start.map_or("", |part| part.as_str()))
-            })
-        }
-        _ => Cow::Borrowed(text),
-    }
-}
-
-/// Characters with those escaped that a terminal acts on or that a reader does not see, and without
-/// hashes of passwords.
+/// Characters with those escaped that a terminal acts on or that a reader does not see.
 pub(in crate::check) fn visible(chars: impl Iterator<Item = char>) -> String {
-    let text: String = chars.collect();
-    let mut out = String::with_capacity(text.len());
-    for c in masked(&text).chars() {
+    let mut out = String::with_capacity(chars.size_hint().0);
+    for c in chars {
         match c {
             '\t' | ' '..='~' => out.push(c),
-            c if c.is_control() || is_bidi(c) => out.extend(c.escape_default()),
+            c if is_hidden(c) => out.extend(c.escape_default()),
             c => out.push(c),
         }
     }
     out
-}
-
-/// Characters that reorder a line of text.
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -165,19 +132,6 @@ mod tests {
             (0..30_000).map(|i| format!("{}\n", (i + from) % 30_000)).collect::<String>()
         };
         assert_eq!(said(&many(0), &many(7)), order);
-    }
-
-    #[test]
-    fn hashes_of_passwords_are_masked() {
-        let line = |text: &str| visible(text.chars());
-        assert_eq!(line("root:$6$salt$abc/.:19000:0::::"), "root:$6$(masked):19000:0::::");
-        assert_eq!(line("rootpw --iscrypted $y$j9T$x$y"), "rootpw --iscrypted $y$(masked)");
-        assert_eq!(line("old:!abcdefghijklm:1:2"), "old:!(masked):1:2");
-        assert_eq!(
-            line("password_pbkdf2 a grub.pbkdf2.sha512.10000.AB.CD"),
-            "password_pbkdf2 a grub.pbkdf2.(masked)"
-        );
-        assert_eq!(line("$5 and $HOME$x, a:b:c"), "$5 and $HOME$x, a:b:c");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use self::marshal::Layout;
 use super::Malformed;
 use super::cursor::Cursor;
 
-const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 /// The first magic number with this header (Python 3.7); those of Python 2 are above the others.
 const MAGICS: std::ops::Range<u16> = 3390..20_000;
 /// Every magic number ends so, to be damaged by a transfer as text.
@@ -95,6 +95,15 @@ pub fn parse(bytes: &[u8]) -> Result<Pyc<'_>, Malformed> {
         _ => return Err(Malformed::at(4, format!("unknown flags {flags}"))),
     };
     Ok(Pyc { magic, validity, body: cursor.rest() })
+}
+
+/// The time of its source that bytecode records, of which `head` is the beginning; `None` where it is
+/// no bytecode, or goes by the hash.
+pub fn source_time(head: &[u8]) -> Option<u32> {
+    match parse(head).ok()?.validity {
+        Validity::Time { mtime, .. } => Some(mtime),
+        Validity::Hash { .. } => None,
+    }
 }
 
 fn layout(magic: u16) -> Result<Layout, Malformed> {

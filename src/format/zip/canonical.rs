@@ -1,10 +1,11 @@
 //! The normal form of an archive: clamped times, no owners, and names in order where that is free.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::extra;
 use super::{Archive, CENTRAL_LEN, END_LEN, Entry, LOCAL_LEN, parse};
 use crate::format::Malformed;
+use crate::format::compiled;
 use crate::format::dos::DosTime;
 
 /// A zip time has no zone: that of a build in the far west reads twelve hours early, and up to two
@@ -52,14 +53,56 @@ pub enum Order {
 pub fn canonical(bytes: &[u8], rules: &Rules) -> Result<Option<Vec<u8>>, Malformed> {
     let archive = parse(bytes)?;
     let mut out = bytes.to_vec();
-    for entry in &archive.entries {
-        times(&mut out, entry, rules.epoch);
+    for (entry, limit) in archive.entries.iter().zip(limits(&archive, rules.epoch)) {
+        times(&mut out, entry, limit);
     }
     let order = order(&archive, rules.order);
     if let Some(order) = order {
         out = arrange(&archive, &out, &order);
     }
     Ok((out != bytes).then_some(out))
+}
+
+/// The time that each entry may not exceed: the epoch, but for a source that was older than what was
+/// compiled from it, and has to stay so.
+fn limits(archive: &Archive<'_>, epoch: i64) -> Vec<i64> {
+    let mut limits = vec![epoch; archive.entries.len()];
+    let compiled: Vec<_> =
+        archive.entries.iter().map(|entry| compiled::of_source(entry.name)).collect();
+    if compiled.iter().all(Option::is_none) {
+        return limits;
+    }
+    let places: BTreeMap<&[u8], usize> =
+        archive.entries.iter().enumerate().map(|(n, entry)| (entry.name, n)).collect();
+    for (source, name) in compiled.iter().enumerate() {
+        let Some(compiled) = name.as_ref().and_then(|name| places.get(&name[..])) else { continue };
+        let [source_entry, entry] = [source, *compiled].map(|n| &archive.entries[n]);
+        let (before, after) = (written(source_entry), clamped(entry, epoch).1);
+        if before < written(entry) && clamped(source_entry, epoch).1 >= after {
+            limits[source] = after - compiled::APART;
+        }
+    }
+    limits
+}
+
+/// The time of an entry as a reader has it that lives in UTC.
+fn written(entry: &Entry<'_>) -> i64 {
+    in_utc(entry).unwrap_or_else(|| entry.modified.to_unix())
+}
+
+fn in_utc(entry: &Entry<'_>) -> Option<i64> {
+    let [central, local] = entry.extras();
+    extra::modified(local).or_else(|| extra::modified(central))
+}
+
+/// The date and time that an entry gets, and the same as seconds since 1970.
+fn clamped(entry: &Entry<'_>, limit: i64) -> (DosTime, i64) {
+    let dos = entry.modified.to_unix();
+    match in_utc(entry) {
+        Some(time) => (DosTime::from_unix(time.min(limit)), time.min(limit)),
+        None if dos > limit - WESTMOST => (DosTime::from_unix(limit), limit),
+        None => (entry.modified, dos),
+    }
 }
 
 /// Puts the times of one entry right, in both of its headers.
@@ -71,13 +114,9 @@ fn times(out: &mut [u8], entry: &Entry<'_>, epoch: i64) {
         at..at + len
     };
     let local_extra = entry.local.0 + LOCAL_LEN + entry.name.len()..entry.local.1;
-    let known = extra::modified(&out[local_extra.clone()])
-        .or_else(|| extra::modified(&out[central_extra.clone()]));
-    let (dos, modified) = match known {
-        Some(time) => (DosTime::from_unix(time.min(epoch)), time.min(epoch)),
-        None if entry.modified.to_unix() > epoch - WESTMOST => (DosTime::from_unix(epoch), epoch),
-        None => (entry.modified, epoch),
-    };
+    let (dos, time) = clamped(entry, epoch);
+    // Extra fields without a time of modification may have others, which get the limit.
+    let modified = in_utc(entry).map_or(epoch, |_| time);
     for at in [entry.local.0 + LOCAL_TIME, entry.central.0 + CENTRAL_TIME] {
         out[at..at + 2].copy_from_slice(&dos.time.to_le_bytes());
         out[at + 2..at + 4].copy_from_slice(&dos.date.to_le_bytes());

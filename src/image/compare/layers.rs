@@ -6,10 +6,10 @@ use std::ops::Bound;
 use serde::Serialize;
 
 use super::class::Class;
+use crate::format::tar::{Member, Type};
 use crate::image::stacker::filesystem::{self, Cause};
-use crate::source::oci::tar::{Member, Type};
 use crate::source::oci::{Descriptor, Digest, Keep, Layer, Store, layer};
-use crate::tree::show;
+use crate::tree::show_below;
 
 /// Two layers at one place in two images.
 #[derive(Clone, Debug, Serialize)]
@@ -246,8 +246,5 @@ fn kind(member: &Member) -> Type {
 
 fn shown(path: &[u8]) -> String {
     use std::os::unix::ffi::OsStrExt;
-    match path {
-        b"" => ".".to_owned(),
-        path => show(std::path::Path::new(std::ffi::OsStr::from_bytes(path))),
-    }
+    show_below(std::path::Path::new(std::ffi::OsStr::from_bytes(path)))
 }

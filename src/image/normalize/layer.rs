@@ -6,10 +6,10 @@ use std::io::{self, Read as _, Write};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::format::tar::{BLOCK, Member, Records, Type, header, parent, patched};
 use crate::image::compare::RUN_TIMES;
 use crate::image::unpack::{Disk, OPAQUE, Role, join, role};
 use crate::source::oci::Layer;
-use crate::source::oci::tar::{BLOCK, Member, Records, Type, header, parent, patched};
 use crate::tree::Time;
 
 /// What was changed in a layer, by number of members.

@@ -28,7 +28,7 @@ use super::compare::is_archive;
 use super::unpack::{Disk, Model, apply};
 use crate::disk::{NewDir, atomic_write_with};
 use crate::env::SourceDateEpoch;
-use crate::source::oci::tar::{Member, Type, Writer};
+use crate::format::tar::{Member, Type, Writer};
 use crate::source::oci::{
     Compression, Descriptor, Digest, Image, Keep, Kind, Layer, Part, Store, Subject, layers, limits,
 };
@@ -81,7 +81,7 @@ pub fn normalize(subject: &Subject, out: &str, options: Options) -> anyhow::Resu
     lifted(subject, out, options, &|_, _| Ok(None))
 }
 
-/// As [`normalize`], with a layer on top that takes paths out of those below.
+/// Normalizes, like [`normalize`], with a layer on top that removes paths from those below.
 pub(crate) fn lifted(
     subject: &Subject,
     out: &str,

@@ -9,9 +9,9 @@ use std::ops::Bound;
 use serde::Serialize;
 
 use super::verify::{Format, Places};
+use crate::format::tar::{Type, parent};
 use crate::image::unpack::{Node, Tree};
 use crate::source::oci::Layer;
-use crate::source::oci::tar::{Type, parent};
 
 /// A path that a user cannot use as opm has to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

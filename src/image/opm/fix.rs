@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::verify::{Command, Format, Pair, Places, Verdict, in_layers};
 use super::{digest, index, pogreb};
+use crate::format::tar::{Member, Records, Type, parent};
 use crate::image::Findings;
 use crate::image::normalize::{Content, Lift, Normalized, Options, lifted};
 use crate::image::unpack::{Tree, flatten, real};
-use crate::source::oci::tar::{Member, Records, Type, parent};
 use crate::source::oci::{Image, Layer, Subject};
 use crate::tree::{Kind, Time};
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 
+use crate::format::tar::Type;
 use crate::image::unpack::{Tree as Unpacked, real};
 use crate::source::oci::Layer;
-use crate::source::oci::tar::Type;
 use crate::tree::Kind;
 
 /// Files and directories that one catalog may have.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::metadata::{Config, LayerDescriptor, Manifest, Metadata, files, parse};
+use crate::format::tar::Reader;
 use crate::image::Findings;
-use crate::source::oci::tar::Reader;
 use crate::source::oci::{Hasher, Plain};
 
 /// A rule, as the documentation numbers them.

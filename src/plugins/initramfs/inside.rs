@@ -6,9 +6,10 @@ use std::io;
 use super::{PAGE, parameters, release, tree};
 use crate::format::initramfs::{Entry, Inner, Inside};
 use crate::normal::Context;
-use crate::normal::{File, Left, Plugin, Verdict, Want};
+use crate::normal::{Chain, Plugin, Want};
 use crate::plugins::REGISTRY;
 use crate::tree::Tree;
+use crate::vouchers::Vouchers;
 
 /// Plugins that stay outside: this one, the one for times, which every entry's header has its own
 /// rule for.
@@ -18,12 +19,13 @@ const OUTSIDE: &[&str] = &["initramfs", "mtime"];
 pub struct Registry<'a> {
     tree: &'a dyn Tree,
     cx: &'a Context,
+    vouchers: Vouchers<'a>,
 }
 
 impl<'a> Registry<'a> {
     /// The rules for the files of the image that `tree` shows.
     pub fn new(tree: &'a dyn Tree, cx: &'a Context) -> Self {
-        Registry { tree, cx }
+        Registry { tree, cx, vouchers: Vouchers::of(tree) }
     }
 
     fn plugins(&self) -> impl Iterator<Item = &'static dyn Plugin> {
@@ -56,45 +58,22 @@ impl Inside for Registry<'_> {
     }
 
     fn judge(&self, entry: &Entry, content: Vec<u8>) -> io::Result<Inner> {
-        let mut seen = tree::entry(entry, 0);
-        if self.cx.keeps(&seen) {
-            return Ok(Inner::Keep);
+        let seen = tree::entry(entry, content.len() as u32);
+        let plugins: Vec<_> = self.plugins().collect();
+        let chain = Chain { plugins: &plugins, cx: self.cx, vouchers: &self.vouchers };
+        let normal = chain.normal_form_of(self.tree, &seen, content.clone())?;
+        if normal.is_removed(&seen) {
+            return Ok(Inner::Remove);
         }
-        let mut now = Cow::Borrowed(&content);
-        if parameters::wants(&entry.name) {
-            now = Cow::Owned(parameters::canonical(&content));
-        } else if self.own(&entry.name) {
-            now = Cow::Owned(release::without_version(&content));
-        }
-        for plugin in self.plugins() {
-            seen.size = now.len() as u64;
-            if plugin.wants(&seen, self.cx) == Want::No {
-                continue;
-            }
-            let file = File { entry: &seen, bytes: Cow::Borrowed(&now), tree: self.tree };
-            match plugin.canonical(&file, self.cx)? {
-                Verdict::Rewrite(bytes) => now = Cow::Owned(bytes),
-                Verdict::Remove => return Ok(Inner::Remove),
-                Verdict::Steps(steps) => {
-                    match steps.iter().rev().find_map(|step| step.leaves(&seen.path)) {
-                        Some(Left::Bytes(bytes)) => now = Cow::Owned(bytes.to_vec()),
-                        Some(Left::Nothing) => return Ok(Inner::Remove),
-                        // No plugin that streams acts inside.
-                        Some(Left::Spooled(_) | Left::Link(_)) | None => {}
-                    }
-                }
-                Verdict::Keep
-                | Verdict::Spooled(_)
-                | Verdict::Mtime(_)
-                | Verdict::Xattrs(_)
-                | Verdict::Mode(_)
-                | Verdict::With(_)
-                | Verdict::Report(_)
-                | Verdict::Unparsed(_) => {}
-            }
-        }
+        let now = normal.content(&seen)?.unwrap_or(Cow::Borrowed(&content[..]));
+        let now = match () {
+            () if self.cx.keeps(&seen) => now,
+            () if parameters::wants(&entry.name) => Cow::Owned(parameters::canonical(&now)),
+            () if self.own(&entry.name) => Cow::Owned(release::without_version(&now)),
+            () => now,
+        };
         Ok(match now {
-            now if *now == content => Inner::Keep,
+            now if *now == *content => Inner::Keep,
             now => Inner::Replace(now.into_owned()),
         })
     }

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use crate::packages::{Backend, Database, PLACES, Role, SIDES, beside, role};
 
 use super::dnf_history::HISTORIES;
-use crate::format::Malformed;
+use crate::disk;
+use crate::format::Failure;
 use crate::format::rpmdb::diff::diff;
 use crate::format::rpmdb::sqlite;
 use crate::normal::Context;
@@ -88,9 +89,8 @@ fn load(backend: Backend, file: &File<'_>) -> io::Result<Database> {
 }
 
 /// What differs between two databases, in packages, but for what the normal form removes.
-fn phrases(databases: [io::Result<Database>; 2], cx: &Context) -> Result<Vec<String>, Malformed> {
-    let unreadable = |e| Malformed::at(0, format!("a file of the database cannot be read: {e}"));
-    let [a, b] = databases.map(|database| database.map_err(unreadable));
+fn phrases(databases: [io::Result<Database>; 2], cx: &Context) -> Result<Vec<String>, Failure> {
+    let [a, b] = databases;
     let (a, b) = (a?, b?);
     let (mut x, mut y) = (a.logical()?, b.logical()?);
     let both = [&mut x, &mut y].map(|logical| logical.canonicalise(cx.epoch.seconds()));
@@ -101,11 +101,7 @@ fn phrases(databases: [io::Result<Database>; 2], cx: &Context) -> Result<Vec<Str
 }
 
 /// What differs between two indexes: what their databases differ in, which is told once.
-fn indexed(
-    backend: Backend,
-    files: [&File<'_>; 2],
-    cx: &Context,
-) -> Result<Vec<String>, Malformed> {
+fn indexed(backend: Backend, files: [&File<'_>; 2], cx: &Context) -> Result<Vec<String>, Failure> {
     let database = |file: &File<'_>| {
         let path = file.entry.path.with_file_name(backend.file());
         let main = file.tree.read(&path)?.unwrap_or_default();
@@ -153,7 +149,8 @@ fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         return Ok(Verdict::Report(why.to_owned()));
     };
     let files = sqlite::Files { db: &file.bytes, wal: &wal, journal: &journal };
-    let new = match sqlite::canonical(&files, cx.epoch.seconds()) {
+    let new = sqlite::canonical(&files, cx.epoch.seconds(), &disk::Private);
+    let new = match Failure::apart(new)? {
         Ok(new) => new,
         Err(why) => return Ok(Verdict::Unparsed(why)),
     };
@@ -205,7 +202,7 @@ fn names_of(tree: &dyn Tree, entry: &Entry) -> io::Result<Vec<PathBuf>> {
 
 /// A database's names and the logs beside them.
 struct Logs {
-    /// As [`names_of`] gives them.
+    /// The names that [`names_of`] gives.
     names: Vec<PathBuf>,
     /// Log and journal, empty if there are none; `None` if two names have different ones.
     content: Option<[Vec<u8>; 2]>,
@@ -248,5 +245,6 @@ fn side(file: &File<'_>) -> io::Result<Verdict> {
         return Ok(Verdict::Keep);
     };
     let files = sqlite::Files { db: &db, wal: &wal, journal: &journal };
-    Ok(if sqlite::understood(&files).is_ok() { Verdict::Remove } else { Verdict::Keep })
+    let understood = Failure::apart(sqlite::understood(&files, &disk::Private))?.is_ok();
+    Ok(if understood { Verdict::Remove } else { Verdict::Keep })
 }

@@ -12,7 +12,7 @@ use super::layout::{Descriptor, Image};
 use super::limits;
 use super::store::{Part, Store};
 use super::stream::{Plain, Sums, for_each_chunk};
-use super::tar::{Member, Reader, Type};
+use crate::format::tar::{Member, Reader, Type};
 
 /// SHA-256 of a file's content.
 pub type Content = [u8; 32];
@@ -59,7 +59,7 @@ impl Layer {
     /// Where the last member ends in the plain archive.
     pub fn end(&self) -> u64 {
         let last = self.members.last();
-        last.map_or(0, |m| m.data + m.size.next_multiple_of(super::tar::BLOCK as u64))
+        last.map_or(0, |m| m.data + m.size.next_multiple_of(crate::format::tar::BLOCK as u64))
     }
 }
 

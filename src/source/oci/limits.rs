@@ -12,10 +12,6 @@ pub const INDEX_DEPTH: usize = 8;
 pub const DESCRIPTORS: usize = 10_000;
 /// Layers of one image (kernels mount at most 500 lower layers).
 pub const LAYERS: usize = 512;
-/// Bytes of one extension header of a tar member (the Go reader's limit as well).
-pub const TAR_HEADER_BYTES: u64 = 1 << 20;
-/// Bytes of a name in a tar archive (`PATH_MAX`).
-pub const NAME_BYTES: usize = 4096;
 /// Memory that the members of all layers of one image may take, names and attributes included.
 /// 48 MiB hold about 190,000 files, and keep the process below 100 MiB.
 pub const MEMBER_BYTES: usize = 48 << 20;

@@ -14,16 +14,17 @@ mod layer;
 mod layout;
 pub mod limits;
 mod model;
+mod oddity;
 mod platform;
 mod store;
 mod stream;
 mod subject;
-pub mod tar;
 
 pub use digest::{Digest, Hasher, hex};
 pub use fault::Fault;
 pub use layer::{Content, Keep, Layer, layer, layers};
 pub use layout::{Descriptor, Image, Kind, images};
+pub use oddity::Oddity;
 pub use platform::Platform;
 pub use store::{Part, Store, is_image};
 pub(crate) use stream::fill;

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use super::digest::{Digest, Hasher};
 use super::limits::{self, Meter};
 use super::stream::Plain;
-use super::tar::{Reader, Type};
+use crate::format::tar::{Reader, Skip, Type};
 
 /// A layout directory, an oci-archive or a docker-archive, open for reading. Nothing is extracted:
 /// members of an archive are read where they lie.
@@ -135,16 +135,17 @@ impl Part {
         Part { file, span: Span { at, size } }
     }
 
-    /// Goes `bytes` ahead, at most to the end.
-    pub fn skip(&mut self, bytes: u64) {
-        let bytes = bytes.min(self.span.size);
-        self.span.at += bytes;
-        self.span.size -= bytes;
-    }
-
     /// Bytes left.
     pub fn size(&self) -> u64 {
         self.span.size
+    }
+}
+
+impl Skip for Part {
+    fn skip(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.span.size);
+        self.span.at += bytes;
+        self.span.size -= bytes;
     }
 }
 
@@ -201,7 +202,7 @@ fn members(file: &File) -> anyhow::Result<BTreeMap<Vec<u8>, Span>> {
             }
             Type::Symlink => {
                 let target = [member.parent(), b"/", &member.link].concat();
-                let target = super::tar::clean(&target, member.data)?;
+                let target = crate::format::tar::clean(&target, member.data)?;
                 links.push((member.path.to_vec(), target));
             }
             Type::Hardlink => links.push((member.path.to_vec(), member.link)),

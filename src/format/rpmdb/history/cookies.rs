@@ -36,6 +36,28 @@ impl Cookies {
     }
 }
 
+/// The key of dnf 5's `system.toml` that quotes the database.
+const KEY: &[u8] = b"rpmdb_cookie";
+
+impl Cookies {
+    /// dnf 5's `system.toml` with the cookie of the canonical database; one of another state becomes
+    /// zeros, which fit no more than it did.
+    ///
+    /// Fails where the cookie is no string in quotes.
+    pub fn follow(&self, text: &[u8]) -> Result<Vec<u8>, Malformed> {
+        let Some(key) = memchr::memmem::find(text, KEY) else { return Ok(text.to_vec()) };
+        let at = key + KEY.len();
+        let bad = || Malformed::at(at, "the cookie is no string");
+        let value = text[at..].trim_ascii_start().strip_prefix(b"=").ok_or_else(bad)?;
+        let (quote, value) = value.trim_ascii_start().split_first().ok_or_else(bad)?;
+        let end = memchr::memchr(*quote, value).filter(|_| b"\"'".contains(quote));
+        let old = value.get(..end.ok_or_else(bad)?).unwrap_or_default();
+        let new = self.0.get(old).cloned().unwrap_or_else(|| vec![b'0'; old.len()]);
+        let start = text.len() - value.len();
+        Ok([&text[..start], &new, &text[start + old.len()..]].concat())
+    }
+}
+
 /// rpm's digest over names and numbers, in each of its forms.
 fn digests(mut names: Vec<(Vec<u8>, u32)>) -> Vec<Vec<u8>> {
     names.sort();

@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use super::sqlite::{Draft, Files, Proof, Source, check, only_utf8, refused, sql};
-use crate::format::Malformed;
+use super::sqlite::{Draft, Files, Proof, Source, check, only_utf8, refused, sql, surely};
+use crate::format::{Failure, Scratch};
 pub use cookies::Cookies;
 use rows::{Cell, Rows, prepare, quoted};
 use tables::{Known, TABLES};
@@ -40,20 +40,34 @@ pub struct Canonical {
 ///
 /// Fails with the reason on damage, on tables that dnf does not make, and on rows that refer to
 /// what is not there.
-pub fn canonical(files: &Files<'_>, epoch: u32, cookies: &Cookies) -> Result<Canonical, Malformed> {
-    let mut old = Source::open(files)?;
+pub fn canonical(
+    files: &Files<'_>,
+    epoch: u32,
+    cookies: &Cookies,
+    scratch: &dyn Scratch,
+) -> Result<Canonical, Failure> {
+    surely(files.db, scratch, || made_canonical(files, epoch, cookies, scratch))
+}
+
+fn made_canonical(
+    files: &Files<'_>,
+    epoch: u32,
+    cookies: &Cookies,
+    scratch: &dyn Scratch,
+) -> Result<Canonical, Failure> {
+    let mut old = Source::open(files, scratch)?;
     check(&old.db, "quick_check")?;
     let schema = Schema::read(&old.db)?;
     let rows = prepare(&old.db, &schema, epoch, cookies)?;
     let recovered = old.recovered(files)?;
-    let new = Draft::create()?;
+    let new = Draft::create(scratch)?;
     build(&new.db, &schema, &rows).map_err(sql)?;
     let bytes = new.finish()?;
-    let proof = Proof::of(&bytes)?;
+    let proof = Proof::of(&bytes, scratch)?;
     check(proof.db(), "integrity_check")?;
     check(proof.db(), "foreign_key_check")?;
     if prepare(proof.db(), &schema, epoch, cookies)? != rows {
-        return Err(refused("the rewritten history would not hold the same rows"));
+        return Err(refused("the rewritten history would not hold the same rows").into());
     }
     let transactions = rows.get("trans").map_or(0, Vec::len);
     Ok(Canonical { bytes, recovered, transactions })
@@ -68,7 +82,7 @@ struct Schema {
 }
 
 impl Schema {
-    fn read(db: &Connection) -> Result<Self, Malformed> {
+    fn read(db: &Connection) -> Result<Self, Failure> {
         only_utf8(db)?;
         let query = "SELECT type, name, sql FROM sqlite_master";
         let mut statement = db.prepare(query).map_err(sql)?;
@@ -79,25 +93,42 @@ impl Schema {
                 (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?);
             let text: Option<String> = row.get(2).map_err(sql)?;
             let Some(text) = text.filter(|_| !object.starts_with("sqlite_")) else { continue };
+            let made = matches!(kind.as_str(), "table" | "index");
+            if made && named(&text) != Some(object.as_str()) {
+                return Err(refused(format!("{kind} {object} is made under another name")).into());
+            }
             let table = TABLES.iter().find(|table| table.name == object);
             match (kind.as_str(), table) {
                 ("table", Some(table)) => {
                     schema.tables.push((table, text, columns(db, table.name)?));
                 }
                 ("index", _) => drop(schema.indexes.insert(object, text)),
-                _ => return Err(refused(format!("dnf makes no such {kind} as {object}"))),
+                _ => return Err(refused(format!("dnf makes no such {kind} as {object}")).into()),
             }
         }
         let rank = |known: &Known| TABLES.iter().position(|table| table.name == known.name);
         schema.tables.sort_by_key(|(known, ..)| rank(known));
         if !schema.tables.iter().any(|(known, ..)| known.name == "trans") {
-            return Err(refused("database has no table of transactions"));
+            return Err(refused("database has no table of transactions").into());
         }
         Ok(schema)
     }
 }
 
-fn columns(db: &Connection, table: &str) -> Result<Vec<String>, Malformed> {
+/// The name in a schema's text, which SQLite goes by when it makes the object anew: it is
+/// `CREATE TABLE name(…)`, `CREATE INDEX name ON …` or `CREATE UNIQUE INDEX name ON …`.
+fn named(text: &str) -> Option<&str> {
+    let starts = ["CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX "];
+    let rest = starts.iter().find_map(|start| text.strip_prefix(start))?;
+    let close = match rest.chars().next()? {
+        '[' => ']',
+        quote @ ('"' | '`' | '\'') => quote,
+        _ => return rest.split(|c: char| c.is_ascii_whitespace() || c == '(').next(),
+    };
+    rest[1..].split(close).next()
+}
+
+fn columns(db: &Connection, table: &str) -> Result<Vec<String>, Failure> {
     let query = format!("PRAGMA table_info(\"{table}\")");
     let mut statement = db.prepare(&query).map_err(sql)?;
     let columns = statement.query_map([], |row| row.get(1)).map_err(sql)?;

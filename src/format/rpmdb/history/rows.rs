@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 use super::Schema;
 use super::cookies::{Cookies, replace_cookies};
 use super::tables::{KINDS, Known, Numbers};
-use crate::format::Malformed;
+use crate::format::Failure;
 use crate::format::rpmdb::sqlite::{refused, sql};
 
 /// A value, ordered as SQLite orders classes, text by bytes.
@@ -33,7 +33,7 @@ pub(super) fn prepare(
     schema: &Schema,
     epoch: u32,
     cookies: &Cookies,
-) -> Result<Rows, Malformed> {
+) -> Result<Rows, Failure> {
     let mut old: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
     for (table, _, columns) in &schema.tables {
         old.insert(table.name, read(db, table.name, columns)?);
@@ -76,7 +76,7 @@ pub(super) fn prepare(
     Ok(rows)
 }
 
-fn read(db: &Connection, table: &str, columns: &[String]) -> Result<Vec<Row>, Malformed> {
+fn read(db: &Connection, table: &str, columns: &[String]) -> Result<Vec<Row>, Failure> {
     let list = quoted(columns);
     let query = format!("SELECT {list} FROM \"{table}\" ORDER BY rowid");
     let mut statement = db.prepare(&query).map_err(sql)?;
@@ -88,9 +88,9 @@ fn read(db: &Connection, table: &str, columns: &[String]) -> Result<Vec<Row>, Ma
             ValueRef::Integer(value) => Ok(Cell::Integer(value)),
             ValueRef::Text(text) => Ok(Cell::Text(text.to_vec())),
             ValueRef::Blob(bytes) => Ok(Cell::Blob(bytes.to_vec())),
-            ValueRef::Real(_) => Err(refused(format!("table {table} holds a fraction"))),
+            ValueRef::Real(_) => Err(refused(format!("table {table} holds a fraction")).into()),
         };
-        rows.push((0..columns.len()).map(cell).collect::<Result<_, _>>()?);
+        rows.push((0..columns.len()).map(cell).collect::<Result<_, Failure>>()?);
     }
     Ok(rows)
 }
@@ -106,7 +106,7 @@ fn follow(
     columns: &[String],
     row: &mut Row,
     numbers: &Renumbered,
-) -> Result<(), Malformed> {
+) -> Result<(), Failure> {
     for (column, targets) in table.refs {
         let Some(place) = columns.iter().position(|name| name == column) else { continue };
         let target = targets.iter().find_map(|target| Some((target, numbers.get(target)?)));
@@ -126,7 +126,7 @@ fn kinds(
     schema: &Schema,
     old: &BTreeMap<&str, Vec<Row>>,
     numbers: &Renumbered,
-) -> Result<BTreeMap<i64, Vec<Row>>, Malformed> {
+) -> Result<BTreeMap<i64, Vec<Row>>, Failure> {
     let mut kinds: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
     for (table, _, columns) in &schema.tables {
         let item = columns.iter().position(|name| name == "item_id");
@@ -164,16 +164,12 @@ fn sort(table: &Known, id: Option<usize>, rows: &mut [Row], kinds: &BTreeMap<i64
 }
 
 /// Numbers rows from 1 in their order; the new number of each old one.
-fn renumber_rows(
-    table: &str,
-    id: usize,
-    rows: &mut [Row],
-) -> Result<BTreeMap<i64, i64>, Malformed> {
+fn renumber_rows(table: &str, id: usize, rows: &mut [Row]) -> Result<BTreeMap<i64, i64>, Failure> {
     let mut new = BTreeMap::new();
     for (number, row) in (1..).zip(rows) {
         match row.get_mut(id) {
             Some(Cell::Integer(old)) if new.insert(*old, number).is_none() => *old = number,
-            _ => return Err(refused(format!("a row of {table} has no number of its own"))),
+            _ => return Err(refused(format!("a row of {table} has no number of its own")).into()),
         }
     }
     Ok(new)

@@ -11,7 +11,7 @@ use super::rows::Tables;
 use super::schema::Schema;
 use super::sql;
 use super::tree::{self, Tree};
-use crate::format::Malformed;
+use crate::format::Failure;
 use crate::format::rpmdb::header;
 
 /// SQLite's own table of the largest numbers, which `AUTOINCREMENT` brings.
@@ -24,7 +24,7 @@ pub(super) fn write_packages(
     packages: &Packages,
     epoch: u32,
     pages: &mut Pages,
-) -> Result<u32, Malformed> {
+) -> Result<u32, Failure> {
     let mut select = old.prepare("SELECT blob FROM Packages WHERE hnum = ?1").map_err(sql)?;
     let mut tree = Tree::table(pages)?;
     for (new, old) in (1..).zip(packages.in_order()) {
@@ -33,7 +33,7 @@ pub(super) fn write_packages(
         let _ = header::clamp_times(&mut blob, epoch);
         tree.row(new, &[Value::Null, Value::Blob(&blob)])?;
     }
-    tree.end_table()
+    Ok(tree.end_table()?)
 }
 
 /// Writes all else behind the table of packages, whose root page and number are given: the file.
@@ -42,7 +42,7 @@ pub(super) fn finish(
     (packages, count): (u32, u32),
     schema: &Schema,
     tables: Tables<'_>,
-) -> Result<Vec<u8>, Malformed> {
+) -> Result<Vec<u8>, Failure> {
     let sequence = write_sequence(&mut pages, count)?;
     let mut roots = BTreeMap::from([(PACKAGES.to_owned(), packages)]);
     for (table, rows) in tables {
@@ -81,10 +81,10 @@ fn object<'s>(
 }
 
 /// The table of the largest numbers: that of a database without packages is empty.
-fn write_sequence(pages: &mut Pages, count: u32) -> Result<u32, Malformed> {
+fn write_sequence(pages: &mut Pages, count: u32) -> Result<u32, Failure> {
     let mut tree = Tree::table(pages)?;
     if count > 0 {
         tree.row(1, &[Value::Text(PACKAGES.as_bytes()), Value::Integer(count)])?;
     }
-    tree.end_table()
+    Ok(tree.end_table()?)
 }

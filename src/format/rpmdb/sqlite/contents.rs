@@ -7,9 +7,9 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use super::{refused, sql};
-use crate::format::Malformed;
 use crate::format::rpmdb::header::{Header, tag};
 use crate::format::rpmdb::{EachPackage, Endian, INSTALLTID_INDEX, SortKey, renumber};
+use crate::format::{Failure, Malformed};
 
 /// The table of packages.
 pub(super) const PACKAGES: &str = "Packages";
@@ -58,12 +58,12 @@ impl Sum {
 
 impl Packages {
     /// Reads them; install times that `epoch` lowers do not show in the sums.
-    pub(super) fn read(db: &Connection, epoch: u32) -> Result<Self, Malformed> {
+    pub(super) fn read(db: &Connection, epoch: u32) -> Result<Self, Failure> {
         Self::read_where(db, "", epoch)
     }
 
     /// Those that the SQL clause `which` selects.
-    pub(super) fn read_where(db: &Connection, which: &str, epoch: u32) -> Result<Self, Malformed> {
+    pub(super) fn read_where(db: &Connection, which: &str, epoch: u32) -> Result<Self, Failure> {
         let mut packages = Packages { by_hnum: BTreeMap::new(), sum: Sum::default() };
         each_blob_where(db, which, &mut |hnum, blob| {
             let header = Header::parse(blob)?;
@@ -120,7 +120,7 @@ impl Packages {
     }
 
     /// The sum over the rows of one table.
-    pub(super) fn sum(&self, db: &Connection, table: &str) -> Result<Sum, Malformed> {
+    pub(super) fn sum(&self, db: &Connection, table: &str) -> Result<Sum, Failure> {
         self.sum_and(db, table, &mut |_, _, _| {})
     }
 
@@ -130,7 +130,7 @@ impl Packages {
         db: &Connection,
         table: &str,
         then: &mut dyn FnMut(u32, u32, ValueRef<'_>),
-    ) -> Result<Sum, Malformed> {
+    ) -> Result<Sum, Failure> {
         let mut sum = Sum::default();
         each_row(db, table, &mut |hnum, idx, value| {
             let what = || {
@@ -147,7 +147,7 @@ impl Packages {
                 let order = package.tid.and_then(|tid| Endian::of_key(key, tid, Endian::Little));
                 if order.is_none() || class {
                     let what = format!("{table} key of hnum {hnum} is not its package's");
-                    return Err(refused(what));
+                    return Err(refused(what).into());
                 }
                 sum.add((package.key.content(), idx));
             } else {
@@ -169,7 +169,7 @@ pub(super) fn bytes_of(value: ValueRef<'_>) -> Option<&[u8]> {
 }
 
 /// Calls `each` for every package by hnum.
-pub(super) fn each_blob(db: &Connection, each: &mut EachPackage<'_>) -> Result<(), Malformed> {
+pub(super) fn each_blob(db: &Connection, each: &mut EachPackage<'_>) -> Result<(), Failure> {
     each_blob_where(db, "", each)
 }
 
@@ -177,14 +177,14 @@ fn each_blob_where(
     db: &Connection,
     which: &str,
     each: &mut EachPackage<'_>,
-) -> Result<(), Malformed> {
+) -> Result<(), Failure> {
     let query = format!("SELECT hnum, blob FROM Packages {which} ORDER BY hnum");
     let mut statement = db.prepare(&query).map_err(sql)?;
     let mut rows = statement.query([]).map_err(sql)?;
     while let Some(row) = rows.next().map_err(sql)? {
         let hnum: u32 = row.get(0).map_err(sql)?;
         let ValueRef::Blob(blob) = row.get_ref(1).map_err(sql)? else {
-            return Err(no_blob(hnum));
+            return Err(no_blob(hnum).into());
         };
         each(hnum, blob).map_err(|e| in_package(hnum, e))?;
     }
@@ -205,8 +205,8 @@ pub(super) fn in_package(hnum: u32, e: Malformed) -> Malformed {
 pub(super) fn each_row(
     db: &Connection,
     table: &str,
-    each: &mut dyn FnMut(u32, u32, ValueRef<'_>) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
+    each: &mut dyn FnMut(u32, u32, ValueRef<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let query = format!("SELECT hnum, idx, key FROM \"{table}\"");
     let mut statement = db.prepare(&query).map_err(sql)?;
     let mut rows = statement.query([]).map_err(sql)?;

@@ -22,15 +22,17 @@ mod tests;
 mod tree;
 mod work;
 
+use std::io;
+
 use super::{EachPackage, Logical, Package, Row};
-use crate::format::Malformed;
+use crate::format::{Failure, Malformed, Scratch};
 use build::finish;
 use contents::{PACKAGES, Sums, bytes_of, each_blob, each_row};
 use pages::Pages;
 use schema::Schema;
 
 pub(super) use schema::only_utf8;
-pub(super) use work::{Draft, Proof, Source, check};
+pub(super) use work::{Draft, Proof, Source, check, surely};
 
 /// A database and the files beside it that SQLite would read with it; absent ones are empty.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,9 +64,21 @@ pub struct Canonical {
 /// Fails with the reason on anything that is not an intact rpm database: a file that is empty,
 /// truncated or damaged, tables, views or triggers that rpm does not make, index rows without
 /// their package, install-time keys that are not their package's, headers that cannot be parsed.
-/// Also where no private file can be written (`TMPDIR`, `/tmp`, `/var/tmp`, `/dev/shm`, `/run`).
-pub fn canonical(files: &Files<'_>, epoch: u32) -> Result<Canonical, Malformed> {
-    let mut old = Source::open(files)?;
+/// Fails with the machine's error where no private file can be written in `scratch`.
+pub fn canonical(
+    files: &Files<'_>,
+    epoch: u32,
+    scratch: &dyn Scratch,
+) -> Result<Canonical, Failure> {
+    surely(files.db, scratch, || made_canonical(files, epoch, scratch))
+}
+
+fn made_canonical(
+    files: &Files<'_>,
+    epoch: u32,
+    scratch: &dyn Scratch,
+) -> Result<Canonical, Failure> {
+    let mut old = Source::open(files, scratch)?;
     let schema = Schema::read(&old.db)?;
     let packages = old.packages(epoch)?.renumbered();
     let mut pages = Pages::with_capacity(files.db.len());
@@ -75,25 +89,31 @@ pub fn canonical(files: &Files<'_>, epoch: u32) -> Result<Canonical, Malformed> 
     let sums: Sums = sums.chain([(PACKAGES.to_owned(), packages.whole())]).collect();
     let count = packages.len();
     let bytes = finish(pages, (root, count as u32), &schema, tables)?;
-    if Proof::of(&bytes)?.sums(&schema, count, epoch)? != sums {
-        return Err(refused("the rewritten database would not hold the same rows"));
+    if Proof::of(&bytes, scratch)?.sums(&schema, count, epoch)? != sums {
+        return Err(refused("the rewritten database would not hold the same rows").into());
     }
     let rows = sums.values().map(|sum| sum.rows).sum();
     Ok(Canonical { bytes, recovered, packages: count, rows })
 }
 
 /// Whether [`canonical`] understands `files`, at a third of its price. Fails as it does.
-pub fn understood(files: &Files<'_>) -> Result<(), Malformed> {
-    let mut old = Source::open(files)?;
-    let schema = Schema::read(&old.db)?;
-    let packages = old.packages(0)?;
-    schema.indexes.iter().try_for_each(|table| packages.sum(&old.db, &table.name).map(drop))
+pub fn understood(files: &Files<'_>, scratch: &dyn Scratch) -> Result<(), Failure> {
+    surely(files.db, scratch, || {
+        let mut old = Source::open(files, scratch)?;
+        let schema = Schema::read(&old.db)?;
+        let packages = old.packages(0)?;
+        schema.indexes.iter().try_for_each(|table| packages.sum(&old.db, &table.name).map(drop))
+    })
 }
 
 /// The whole contents of `files`, in memory. Fails as [`canonical`] does, but accepts index rows
 /// without a package.
-pub fn read(files: &Files<'_>) -> Result<Logical<'static>, Malformed> {
-    let old = Source::open(files)?;
+pub fn read(files: &Files<'_>, scratch: &dyn Scratch) -> Result<Logical<'static>, Failure> {
+    surely(files.db, scratch, || read_whole(files, scratch))
+}
+
+fn read_whole(files: &Files<'_>, scratch: &dyn Scratch) -> Result<Logical<'static>, Failure> {
+    let old = Source::open(files, scratch)?;
     let schema = Schema::read(&old.db)?;
     let mut logical = Logical::default();
     each_blob(&old.db, &mut |hnum, blob| {
@@ -114,11 +134,15 @@ pub fn read(files: &Files<'_>) -> Result<Logical<'static>, Malformed> {
 /// Calls `each` with the hnum and header blob of every package of `files`, one at a time, by
 /// hnum. Fails as [`read`] does, or as `each` does; of a database without a log or journal nothing
 /// but the way to its packages is looked at.
-pub fn packages(files: &Files<'_>, each: &mut EachPackage<'_>) -> Result<(), Malformed> {
+pub fn packages(
+    files: &Files<'_>,
+    scratch: &dyn Scratch,
+    each: &mut EachPackage<'_>,
+) -> Result<(), Failure> {
     if files.wal.is_empty() && files.journal.is_empty() {
-        return scan::packages(files.db, each);
+        return Ok(scan::packages(files.db, each)?);
     }
-    let old = Source::open(files)?;
+    let old = Source::open(files, scratch)?;
     Schema::read(&old.db)?;
     each_blob(&old.db, each)
 }
@@ -128,6 +152,26 @@ pub(super) fn refused(what: impl Into<String>) -> Malformed {
     Malformed::at(0u64, what)
 }
 
-pub(super) fn sql(error: rusqlite::Error) -> Malformed {
-    refused(format!("SQLite: {error}"))
+/// What SQLite says of a database, or of the machine.
+pub(super) fn sql(error: rusqlite::Error) -> Failure {
+    match error.sqlite_error().is_some_and(|failure| is_of_machine(failure.extended_code)) {
+        true => io::Error::other(format!("SQLite on a private file: {error}")).into(),
+        false => refused(format!("SQLite: {error}")).into(),
+    }
+}
+
+/// Whether a result code is about the machine, not about the bytes of a database.
+fn is_of_machine(code: i32) -> bool {
+    use rusqlite::ffi;
+    // A database that ends too early is read too far.
+    code != ffi::SQLITE_IOERR_SHORT_READ
+        && [
+            ffi::SQLITE_PERM,
+            ffi::SQLITE_NOMEM,
+            ffi::SQLITE_READONLY,
+            ffi::SQLITE_IOERR,
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_CANTOPEN,
+        ]
+        .contains(&(code & 0xff))
 }

@@ -9,7 +9,7 @@ use super::record::Value;
 use super::refused;
 use super::schema::Table;
 use super::tree::Tree;
-use crate::format::Malformed;
+use crate::format::Failure;
 use crate::format::rpmdb::{Endian, INSTALLTID_INDEX};
 
 /// The rows of one table in their order, by new hnum, idx and key, and what they sum up to.
@@ -40,7 +40,7 @@ impl Rows {
         packages: &Packages,
         table: &str,
         epoch: u32,
-    ) -> Result<Self, Malformed> {
+    ) -> Result<Self, Failure> {
         let (mut keys, mut rows) = (Vec::new(), Vec::new());
         let sum = packages.sum_and(db, table, &mut |hnum, idx, key| {
             let bytes = bytes_of(key).unwrap_or_default();
@@ -49,7 +49,7 @@ impl Rows {
             keys.extend_from_slice(bytes);
         })?;
         if u32::try_from(rows.len()).is_err() {
-            return Err(refused(format!("index {table} has too many rows")));
+            return Err(refused(format!("index {table} has too many rows")).into());
         }
         let mut read = Rows { sum, keys, rows, by_key: Vec::new() };
         if table == INSTALLTID_INDEX {
@@ -101,30 +101,30 @@ impl Rows {
     }
 
     /// Writes the table; its root page.
-    pub(super) fn write(&self, pages: &mut Pages) -> Result<u32, Malformed> {
+    pub(super) fn write(&self, pages: &mut Pages) -> Result<u32, Failure> {
         let mut tree = Tree::table(pages)?;
         for (n, row) in (1..).zip(&self.rows) {
             tree.row(n, &[self.value(row), Value::Integer(row.hnum), Value::Integer(row.idx)])?;
         }
-        tree.end_table()
+        Ok(tree.end_table()?)
     }
 
     /// Writes the index of the column `key`; its root page.
-    pub(super) fn write_keys(&self, pages: &mut Pages) -> Result<u32, Malformed> {
+    pub(super) fn write_keys(&self, pages: &mut Pages) -> Result<u32, Failure> {
         let mut tree = Tree::index(pages)?;
         for &n in &self.by_key {
             tree.record(&[self.value(&self.rows[n as usize]), Value::Integer(n + 1)])?;
         }
-        tree.end_index()
+        Ok(tree.end_index()?)
     }
 
     /// Writes the index of the column `hnum`, which the rows are sorted by; its root page.
-    pub(super) fn write_hnums(&self, pages: &mut Pages) -> Result<u32, Malformed> {
+    pub(super) fn write_hnums(&self, pages: &mut Pages) -> Result<u32, Failure> {
         let mut tree = Tree::index(pages)?;
         for (n, row) in (1..).zip(&self.rows) {
             tree.record(&[Value::Integer(row.hnum), Value::Integer(n)])?;
         }
-        tree.end_index()
+        Ok(tree.end_index()?)
     }
 
     fn value(&self, row: &Row) -> Value<'_> {

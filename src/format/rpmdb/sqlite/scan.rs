@@ -25,7 +25,8 @@ pub(super) fn packages(db: &[u8], each: &mut EachPackage<'_>) -> Result<(), Malf
     }
     let mut root = None;
     Scan::new(db)?.rows(1, 0, &mut |_, record| {
-        let columns = columns(record).ok_or_else(|| refused("a row of the schema is no record"))?;
+        let columns =
+            columns(record, 4).ok_or_else(|| refused("a row of the schema is no record"))?;
         if let [(_, b"table"), (_, name), _, (_, number), ..] = columns[..]
             && name == PACKAGES.as_bytes()
         {
@@ -36,7 +37,7 @@ pub(super) fn packages(db: &[u8], each: &mut EachPackage<'_>) -> Result<(), Malf
     let root = root.ok_or_else(|| refused(format!("it has no table {PACKAGES}")))?;
     Scan::new(db)?.rows(root, 0, &mut |number, record| {
         let hnum = u32::try_from(number).map_err(|_| refused(format!("hnum {number}")))?;
-        match columns(record).as_deref() {
+        match columns(record, 3).as_deref() {
             // Even types from twelve on are blobs.
             Some([_, (kind, blob)]) if *kind >= 12 && kind.is_multiple_of(2) => {
                 each(hnum, blob).map_err(|e| in_package(hnum, e))
@@ -46,13 +47,14 @@ pub(super) fn packages(db: &[u8], each: &mut EachPackage<'_>) -> Result<(), Malf
     })
 }
 
-/// The columns of a record: the serial type of each and its bytes; `None` if it is none.
-fn columns(record: &[u8]) -> Option<Vec<(u64, &[u8])>> {
+/// The first columns of a record, `most` at most: the serial type of each and its bytes; `None` if
+/// it is none. A header can claim a column for each byte of a file.
+fn columns(record: &[u8], most: usize) -> Option<Vec<(u64, &[u8])>> {
     let mut at = 0;
     let header = usize::try_from(varint(record, &mut at)?).ok()?;
     let (types, mut rest) = record.split_at_checked(header)?;
-    let mut columns = Vec::with_capacity(5);
-    while at < header {
+    let mut columns = Vec::with_capacity(most);
+    while at < header && columns.len() < most {
         let kind = varint(types, &mut at)?;
         let length = match kind {
             0 | 8 | 9 => 0,
@@ -162,5 +164,19 @@ impl<'a> Scan<'a> {
             whole.extend_from_slice(&page[4..4 + held]);
         }
         Ok(whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_nobody_asks_for_take_no_memory() {
+        // A header of a million columns that are all null.
+        let mut record = vec![0xbd, 0x84, 0x43];
+        record.resize(1_000_003, 0);
+        let found = columns(&record, 3).expect("a record");
+        assert_eq!((found.len(), found.capacity()), (3, 3));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 use super::{refused, sql};
-use crate::format::Malformed;
+use crate::format::Failure;
 use crate::format::rpmdb::INSTALLTID_INDEX;
 
 /// The index tables that rpm knows, in the order in which it creates them.
@@ -53,13 +53,13 @@ pub(super) struct Table {
 }
 
 impl Schema {
-    pub(super) fn read(db: &Connection) -> Result<Self, Malformed> {
+    pub(super) fn read(db: &Connection) -> Result<Self, Failure> {
         only_utf8(db)?;
         for own in ["application_id", "user_version"] {
             let pragma = format!("PRAGMA {own}");
             let value: i64 = db.query_row(&pragma, [], |r| r.get(0)).map_err(sql)?;
             if value != 0 {
-                return Err(refused(format!("database has an {own}: {value}")));
+                return Err(refused(format!("database has an {own}: {value}")).into());
             }
         }
         let query = "SELECT type, name, tbl_name, sql FROM sqlite_master";
@@ -71,7 +71,7 @@ impl Schema {
         Self::of(objects.map_err(sql)?)
     }
 
-    fn of(objects: Vec<Object>) -> Result<Self, Malformed> {
+    fn of(objects: Vec<Object>) -> Result<Self, Failure> {
         let mut schema =
             Schema { packages: String::new(), indexes: Vec::new(), columns: BTreeMap::new() };
         for (kind, name, table, text) in objects {
@@ -85,11 +85,11 @@ impl Schema {
                 "index" if is_index(&text, &name, &table) => {
                     schema.columns.insert(name, Column { table, sql: text });
                 }
-                _ => return Err(refused(format!("rpm makes no such {kind} as {name}"))),
+                _ => return Err(refused(format!("rpm makes no such {kind} as {name}")).into()),
             }
         }
         if schema.packages.is_empty() {
-            return Err(refused("database has no table of packages"));
+            return Err(refused("database has no table of packages").into());
         }
         let rank = |name: &str| INDEXES.iter().position(|&known| known == name);
         schema.indexes.sort_by_key(|table| rank(&table.name));
@@ -127,10 +127,10 @@ fn is_index(text: &str, name: &str, table: &str) -> bool {
 }
 
 /// Refuses a database that is not in UTF-8: the normal form is, and texts are copied as they are.
-pub(in super::super) fn only_utf8(db: &Connection) -> Result<(), Malformed> {
+pub(in super::super) fn only_utf8(db: &Connection) -> Result<(), Failure> {
     let encoding: String = db.query_row("PRAGMA encoding", [], |r| r.get(0)).map_err(sql)?;
     match encoding == "UTF-8" {
         true => Ok(()),
-        false => Err(refused(format!("database is in {encoding}"))),
+        false => Err(refused(format!("database is in {encoding}")).into()),
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::iter::Enumerate;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::slice;
 use std::sync::Mutex;
@@ -17,10 +18,9 @@ use super::contents::{PACKAGES, Packages, Sums};
 use super::pages::{LIBRARY_VERSION, Pages};
 use super::rows::{Rows, Tables};
 use super::schema::{Schema, Table};
-use super::{Files, refused, sql};
-use crate::env::scratch_places;
-use crate::format::Malformed;
+use super::{Files, is_of_machine, refused, sql};
 use crate::format::rpmdb::scrub::{page_size, scrub};
+use crate::format::{Failure, Malformed, Scratch};
 
 /// Bytes of the file header.
 const HEADER: usize = 100;
@@ -37,9 +37,12 @@ pub(in super::super) struct Source {
 }
 
 impl Source {
-    pub(in super::super) fn open(files: &Files<'_>) -> Result<Self, Malformed> {
+    pub(in super::super) fn open(
+        files: &Files<'_>,
+        scratch: &dyn Scratch,
+    ) -> Result<Self, Failure> {
         plausible(files)?;
-        in_private(|dir| Self::open_in(dir, files))
+        in_private(scratch, |dir| Self::open_in(dir, files))
     }
 
     fn open_in(dir: &Path, files: &Files<'_>) -> io::Result<rusqlite::Result<Self>> {
@@ -76,9 +79,9 @@ impl Source {
     /// the first is told first.
     fn both<A: Send, B: Send>(
         &mut self,
-        one: impl FnOnce(&Connection) -> Result<A, Malformed> + Send,
-        other: impl FnOnce(&Connection) -> Result<B, Malformed> + Send,
-    ) -> Result<(A, B), Malformed> {
+        one: impl FnOnce(&Connection) -> Result<A, Failure> + Send,
+        other: impl FnOnce(&Connection) -> Result<B, Failure> + Send,
+    ) -> Result<(A, B), Failure> {
         let db = &mut self.db;
         let Some(second) = &mut self.second else {
             return Ok((one(db)?, other(db)?));
@@ -88,7 +91,7 @@ impl Source {
     }
 
     /// Its packages, once SQLite found it undamaged.
-    pub(super) fn packages(&mut self, epoch: u32) -> Result<Packages, Malformed> {
+    pub(super) fn packages(&mut self, epoch: u32) -> Result<Packages, Failure> {
         let ((), packages) =
             self.both(|db| check(db, "quick_check"), |db| Packages::read(db, epoch))?;
         Ok(packages)
@@ -102,7 +105,7 @@ impl Source {
         packages: &Packages,
         epoch: u32,
         pages: &mut Pages,
-    ) -> Result<(u32, Tables<'s>), Malformed> {
+    ) -> Result<(u32, Tables<'s>), Failure> {
         let queue = Queue::new(&schema.indexes);
         let read = |db: &Connection| {
             let rows = |table: &'s Table| Rows::read(db, packages, &table.name, epoch);
@@ -119,7 +122,7 @@ impl Source {
     pub(in super::super) fn recovered(
         &mut self,
         files: &Files<'_>,
-    ) -> Result<Option<Vec<u8>>, Malformed> {
+    ) -> Result<Option<Vec<u8>>, Failure> {
         if files.wal.is_empty() && files.journal.is_empty() {
             return Ok(None);
         }
@@ -136,8 +139,8 @@ pub(in super::super) struct Draft {
 }
 
 impl Draft {
-    pub(in super::super) fn create() -> Result<Self, Malformed> {
-        in_private(|dir| {
+    pub(in super::super) fn create(scratch: &dyn Scratch) -> Result<Self, Failure> {
+        in_private(scratch, |dir| {
             let path = dir.join(NAME);
             let file = private(&path)?;
             let open = || -> rusqlite::Result<_> {
@@ -150,7 +153,7 @@ impl Draft {
     }
 
     /// Its bytes after header and gaps got their fixed values.
-    pub(in super::super) fn finish(mut self) -> Result<Vec<u8>, Malformed> {
+    pub(in super::super) fn finish(mut self) -> Result<Vec<u8>, Failure> {
         let roots = roots(&self.db).map_err(sql)?;
         let mut bytes = whole(&mut self.file)?;
         page_size(&bytes)?;
@@ -164,8 +167,8 @@ impl Draft {
 pub(in super::super) struct Proof([Connection; 2]);
 
 impl Proof {
-    pub(in super::super) fn of(bytes: &[u8]) -> Result<Self, Malformed> {
-        in_private(|dir| {
+    pub(in super::super) fn of(bytes: &[u8], scratch: &dyn Scratch) -> Result<Self, Failure> {
+        in_private(scratch, |dir| {
             let path = dir.join(NAME);
             private(&path)?.write_all(bytes)?;
             let open = || -> rusqlite::Result<_> {
@@ -189,7 +192,7 @@ impl Proof {
         schema: &Schema,
         packages: usize,
         epoch: u32,
-    ) -> Result<Sums, Malformed> {
+    ) -> Result<Sums, Failure> {
         let [first, second] = &mut self.0;
         let (lower, upper) = (&mut *first, &mut *second);
         let middle = packages / 2;
@@ -216,7 +219,7 @@ impl Proof {
 struct Queue<'s>(Mutex<Enumerate<slice::Iter<'s, Table>>>);
 
 /// What became of some of the tables, each with its place among all of them.
-type Parts<T> = Vec<(usize, Result<T, Malformed>)>;
+type Parts<T> = Vec<(usize, Result<T, Failure>)>;
 
 impl<'s> Queue<'s> {
     fn new(tables: &'s [Table]) -> Self {
@@ -224,7 +227,7 @@ impl<'s> Queue<'s> {
     }
 
     /// Does `work` with one table after the other, up to the first that is wrong.
-    fn work<T>(&self, mut work: impl FnMut(&'s Table) -> Result<T, Malformed>) -> Parts<T> {
+    fn work<T>(&self, mut work: impl FnMut(&'s Table) -> Result<T, Failure>) -> Parts<T> {
         let mut parts = Parts::new();
         while let Some((place, table)) = self.0.lock().ok().and_then(|mut rest| rest.next()) {
             let part = work(table);
@@ -240,7 +243,7 @@ impl<'s> Queue<'s> {
 
 /// All parts in the order of the tables, or what is wrong with the first table that is: whoever
 /// took it had met nothing wrong before, so that this does not depend on who was faster.
-fn in_order<T, C: FromIterator<T>>(some: Parts<T>, others: Parts<T>) -> Result<C, Malformed> {
+fn in_order<T, C: FromIterator<T>>(some: Parts<T>, others: Parts<T>) -> Result<C, Failure> {
     let mut parts: Parts<T> = some.into_iter().chain(others).collect();
     parts.sort_by_key(|(place, _)| *place);
     parts.into_iter().map(|(_, part)| part).collect()
@@ -248,29 +251,63 @@ fn in_order<T, C: FromIterator<T>>(some: Parts<T>, others: Parts<T>) -> Result<C
 
 /// What `make` makes of a private directory, which is gone afterwards. Its outer error is the
 /// place's, so that the next one is tried, the inner one the database's.
-#[allow(clippy::disallowed_methods)] // until the place is handed in
-fn in_private<T>(make: impl Fn(&Path) -> io::Result<rusqlite::Result<T>>) -> Result<T, Malformed> {
-    let made = |place: &Path| {
-        let dir = tempfile::Builder::new().prefix(".reprofix-").tempdir_in(place)?;
-        let made = make(dir.path())?;
-        dir.close()?;
-        Ok::<_, io::Error>(made)
-    };
-    let mut why = String::from("no directory for private files");
-    for place in scratch_places() {
-        match made(&place) {
-            Ok(made) => return made.map_err(sql),
-            Err(error) => why = format!("private files in {}: {error}", place.display()),
-        }
-    }
-    Err(refused(why))
+fn in_private<T>(
+    scratch: &dyn Scratch,
+    make: impl Fn(&Path) -> io::Result<rusqlite::Result<T>>,
+) -> Result<T, Failure> {
+    let mut made = None;
+    scratch.in_private(&mut |dir| {
+        made = Some(make(dir)?);
+        Ok(())
+    })?;
+    made.ok_or_else(|| refused("nothing was made"))?.map_err(sql)
 }
 
-fn whole(file: &mut File) -> Result<Vec<u8>, Malformed> {
+/// What `work` makes of `db`, which it copies into private files. SQLite says of a disk that does not
+/// give a page back that the database is damaged: what it calls damaged is tried again, and counts
+/// where a private file of these bytes is read as it was written.
+pub(in super::super) fn surely<T>(
+    db: &[u8],
+    scratch: &dyn Scratch,
+    work: impl Fn() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let first = match work() {
+        Err(Failure::Malformed(what)) => what,
+        other => return other,
+    };
+    match work() {
+        Err(Failure::Malformed(what)) if what == first => {
+            is_kept(db, scratch)?;
+            Err(what.into())
+        }
+        Err(Failure::Malformed(_)) => {
+            Err(io::Error::other("a private file is not read the same twice").into())
+        }
+        other => other,
+    }
+}
+
+/// Fails where a private file does not keep these bytes.
+fn is_kept(bytes: &[u8], scratch: &dyn Scratch) -> io::Result<()> {
+    scratch.in_private(&mut |dir| {
+        let mut file = private(&dir.join(NAME))?;
+        file.write_all(bytes)?;
+        let mut piece = [0; 4096];
+        for (n, want) in (0u64..).zip(bytes.chunks(piece.len())) {
+            let piece = &mut piece[..want.len()];
+            file.read_exact_at(piece, n * 4096)?;
+            if piece != want {
+                return Err(io::Error::other("a private file does not keep what is written to it"));
+            }
+        }
+        Ok(())
+    })
+}
+
+fn whole(file: &mut File) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes));
-    read.map_err(|e| refused(format!("reading a private file: {e}")))?;
-    Ok(bytes)
+    read.map(|_| Ok(bytes))?
 }
 
 fn first_read(db: &Connection) -> rusqlite::Result<()> {
@@ -314,21 +351,30 @@ fn private(path: &Path) -> std::io::Result<File> {
     File::options().read(true).write(true).create_new(true).open(path)
 }
 
-/// What SQLite accepts or explains badly: an empty file, a file cut inside a page.
-fn plausible(files: &Files<'_>) -> Result<(), Malformed> {
+/// With these bytes ends a journal that names another file: the journal of a change of several
+/// databases. SQLite would look for that file wherever it is, and remove it.
+const NAMES_ANOTHER: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+
+/// What SQLite accepts or explains badly: an empty file, a file cut inside a page, a journal that
+/// leads out of the tree.
+fn plausible(files: &Files<'_>) -> Result<(), Failure> {
     if files.db.is_empty() {
-        return Err(refused("database is empty"));
+        return Err(refused("database is empty").into());
+    }
+    // A journal that is its header alone ends with it, or with zeros.
+    if files.journal.len() > NAMES_ANOTHER.len() && files.journal.ends_with(&NAMES_ANOTHER) {
+        return Err(refused("its journal names a journal of several databases").into());
     }
     let page = page_size(files.db)?;
     let whole = files.db.len().is_multiple_of(page);
     if !whole && files.wal.is_empty() && files.journal.is_empty() {
-        return Err(Malformed::at(files.db.len(), "database is truncated inside a page"));
+        return Err(Malformed::at(files.db.len(), "database is truncated inside a page").into());
     }
     Ok(())
 }
 
 /// Runs one of SQLite's checks: it must say "ok" or nothing.
-pub(in super::super) fn check(db: &Connection, pragma: &str) -> Result<(), Malformed> {
+pub(in super::super) fn check(db: &Connection, pragma: &str) -> Result<(), Failure> {
     let mut statement = db.prepare(&format!("PRAGMA {pragma}")).map_err(sql)?;
     let mut rows = statement.query([]).map_err(sql)?;
     match rows.next().map_err(sql)? {
@@ -336,11 +382,23 @@ pub(in super::super) fn check(db: &Connection, pragma: &str) -> Result<(), Malfo
         Some(row) => match row.get_ref(0).map_err(sql)? {
             ValueRef::Text(b"ok") => Ok(()),
             ValueRef::Text(text) => {
-                Err(refused(format!("{pragma}: {}", String::from_utf8_lossy(text))))
+                let text = String::from_utf8_lossy(text);
+                match code_in(&text).is_some_and(is_of_machine) {
+                    true => {
+                        Err(io::Error::other(format!("{pragma} of a private file: {text}")).into())
+                    }
+                    false => Err(refused(format!("{pragma}: {text}")).into()),
+                }
             }
-            _ => Err(refused(format!("{pragma} found a row"))),
+            _ => Err(refused(format!("{pragma} found a row")).into()),
         },
     }
+}
+
+/// The result code in a finding, where SQLite could not read a page at all.
+fn code_in(finding: &str) -> Option<i32> {
+    let (_, rest) = finding.split_once("error code=")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// The root pages of all b-trees.

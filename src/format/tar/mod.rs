@@ -9,15 +9,19 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::format::Malformed;
-use crate::source::oci::limits;
-use crate::tree::Time;
+use crate::format::time::Time;
 
+pub mod clamp;
 mod patch;
 mod write;
 
 pub use patch::patched;
 pub use write::{Writer, header};
 
+/// Bytes of one extension header, at most (the Go reader's limit as well).
+const HEADER_BYTES: u64 = 1 << 20;
+/// Bytes of a name, at most (`PATH_MAX`).
+pub const NAME_BYTES: usize = 4096;
 /// Bytes of a block.
 pub const BLOCK: usize = 512;
 
@@ -238,7 +242,7 @@ impl<R: Read> Reader<R> {
             data: self.offset,
             sparse,
         };
-        if member.link.contains(&0) || member.link.len() > limits::NAME_BYTES {
+        if member.link.contains(&0) || member.link.len() > NAME_BYTES {
             return Err(bad(at, "link target holds a NUL or is longer than 4096 bytes"));
         }
         Ok(member)
@@ -261,7 +265,7 @@ impl<R: Read> Reader<R> {
 
     /// The content of an extension header, whole.
     fn extension(&mut self, at: u64) -> io::Result<Vec<u8>> {
-        if self.content > limits::TAR_HEADER_BYTES {
+        if self.content > HEADER_BYTES {
             return Err(bad(at, format!("tar extension header of {} bytes", self.content)));
         }
         let mut bytes = Vec::new();
@@ -309,7 +313,13 @@ impl<R: Read> Read for Reader<R> {
     }
 }
 
-impl Reader<crate::source::oci::store::Part> {
+/// Bytes that can be jumped over.
+pub trait Skip {
+    /// Jumps over the next `bytes`.
+    fn skip(&mut self, bytes: u64);
+}
+
+impl<R: Read + Skip> Reader<R> {
     /// Jumps over the current member's content without reading it.
     pub fn seek_content(&mut self) {
         let rest = self.content + self.padding;
@@ -367,7 +377,7 @@ pub fn clean(name: &[u8], at: u64) -> io::Result<Vec<u8>> {
         }
     }
     let path = parts.join(&b'/');
-    if path.contains(&0) || path.len() > limits::NAME_BYTES {
+    if path.contains(&0) || path.len() > NAME_BYTES {
         return Err(bad(at, "name holds a NUL or is longer than 4096 bytes"));
     }
     Ok(path)

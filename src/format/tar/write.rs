@@ -207,7 +207,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::source::oci::tar::Reader;
+    use crate::format::tar::Reader;
     use crate::tree::Time;
 
     fn kinds() -> impl Strategy<Value = Type> {

@@ -1,14 +1,14 @@
-//! Tar archives in place of files: their headers' times, POSIX extension headers, and the order of
-//! their members.
+//! Tar archives that are files of a tree: their headers' times, POSIX extension headers, and the
+//! order of their members.
 //!
 //! Follows POSIX.1-2017 "pax" and the GNU tar manual. Content is passed over, never unpacked; a
 //! number in a header is octal or GNU's base 256.
 
 use std::collections::BTreeMap;
 
-use super::Malformed;
+use super::BLOCK;
+use crate::format::Malformed;
 
-const BLOCK: usize = 512;
 const NAME: std::ops::Range<usize> = 0..100;
 const SIZE: std::ops::Range<usize> = 124..136;
 const MTIME: std::ops::Range<usize> = 136..148;
@@ -218,7 +218,7 @@ fn regrouped(
     first: &[u8],
     all: &BTreeMap<&[u8], &Item<'_>>,
 ) -> Option<Vec<u8>> {
-    let holder = all.get(&item.link.as_deref().unwrap_or(name)[..]);
+    let holder = all.get(item.link.as_deref().unwrap_or(name));
     let Some(holder) = holder.filter(|holder| holder.link.is_none()) else {
         // The content is not in this archive.
         return item.link.is_some().then(|| item.whole());

@@ -5,6 +5,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use regex::bytes::Regex;
 
+use crate::tree::Entry;
+
 /// Many globs, over paths as bytes.
 ///
 /// `*` is anything but a slash, `**` anything, `?` one byte but a slash, `{a,b}` a choice,
@@ -88,6 +90,14 @@ impl Globs {
             Ok(Glob { compiled: regex.into(), ..glob })
         };
         globs.into_iter().map(compiled).collect::<Result<_, _>>().map(Globs::of)
+    }
+
+    /// Whether one matches the path of `entry`, as it is or as a booted system has it (`etc/…` for
+    /// `usr/etc/…`).
+    pub(crate) fn holds(&self, entry: &Entry) -> bool {
+        use std::os::unix::ffi::OsStrExt;
+        let matches = |path: &[u8]| self.all(path).next().is_some();
+        matches(&entry.logical()) || matches(entry.path.as_os_str().as_bytes())
     }
 
     /// The indices of the globs that match all of `path`, in their order.

@@ -1,0 +1,274 @@
+//! Who vouches for bytes, so that they are not ours to change.
+//!
+//! A package database, an ostree repository, a file of digests, a signature: what each says of a
+//! file still has to hold after a run. [`TABLE`] is the whole list, [`Vouchers`] the one place that
+//! is asked, by the chain of plugins, after a plugin wants a change and before it counts. Times are
+//! nobody's word: none of these looks at them.
+
+mod place;
+mod table;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use foldhash::fast::RandomState;
+
+use self::place::{Place, Reader};
+use crate::disk::BOUND_TO_CONTENT;
+use crate::format::hashes::{Algorithm, digests, unhex};
+use crate::globs::Globs;
+use crate::packages::Installed;
+use crate::tree::{self, Entry, Kind, Tree};
+
+pub(crate) use self::place::listed;
+pub use self::table::{PAGE, Row, TABLE, Voucher, Who};
+
+/// What the configuration says about vouchers.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Paths that the configuration vouches for.
+    vouched: Option<Arc<Globs>>,
+    /// Paths that change whoever vouches for them.
+    overruled: Option<Arc<Globs>>,
+}
+
+impl Rules {
+    pub(crate) fn new(vouched: Option<Globs>, overruled: Option<Globs>) -> Self {
+        Rules { vouched: vouched.map(Arc::new), overruled: overruled.map(Arc::new) }
+    }
+
+    /// Whether this path changes though a voucher wants it as it is.
+    pub fn overrules(&self, entry: &Entry) -> bool {
+        self.overruled.as_ref().is_some_and(|globs| globs.holds(entry))
+    }
+}
+
+/// What a change does to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Its bytes become others.
+    Content,
+    /// It goes.
+    Removal,
+    /// It loses attributes.
+    Attributes,
+}
+
+/// One question.
+#[derive(Clone, Copy)]
+pub struct Question<'q> {
+    /// The path.
+    pub entry: &'q Entry,
+    /// What would be done to it.
+    pub change: Change,
+    /// Whether its package counts.
+    pub packages: bool,
+    /// Whether a wheel's RECORD counts.
+    pub records: bool,
+    /// Its content, from its beginning each time; `None` of what is no regular file.
+    pub content: &'q Reopen<'q>,
+}
+
+/// Gives the content of a file from its beginning.
+pub type Reopen<'q> = dyn Fn() -> io::Result<Option<Box<dyn Read + 'q>>> + 'q;
+/// Gives the names of a directory of a tree.
+type Listing<'a> = dyn Fn(&Path) -> io::Result<Vec<OsString>> + Sync + 'a;
+
+/// Everybody who vouches for something in one tree.
+///
+/// A directory is looked at when something in it, or below, is to change for the first time; what
+/// was found is kept for the run. Memory: that of the directories in which something changes, and
+/// what [`Sums`](crate::format::sums::Sums) and RECORDs there take.
+pub struct Vouchers<'a> {
+    tree: &'a dyn Tree,
+    installed: Option<&'a Installed<'a>>,
+    names: Option<&'a Listing<'a>>,
+    places: Mutex<HashMap<PathBuf, Arc<Place>, RandomState>>,
+}
+
+impl<'a> Vouchers<'a> {
+    /// Those of `tree`, its packages apart.
+    pub fn of(tree: &'a dyn Tree) -> Self {
+        Vouchers { tree, installed: None, names: None, places: Mutex::default() }
+    }
+
+    /// Nobody vouches for anything.
+    pub fn nobody() -> Vouchers<'static> {
+        Vouchers::of(&tree::Nowhere)
+    }
+
+    /// The vouchers of a tree, where the packages vouch for what they ship.
+    pub fn and_packages(mut self, installed: Option<&'a Installed<'a>>) -> Self {
+        self.installed = installed;
+        self
+    }
+
+    /// The vouchers of a tree whose directories are listed already.
+    pub fn listed_by(mut self, names: &'a Listing<'a>) -> Self {
+        self.names = Some(names);
+        self
+    }
+
+    /// Who vouches for what the question is about, by `rules`; the first of [`TABLE`] that does.
+    ///
+    /// An error is one of reading the tree.
+    pub fn who(&self, question: &Question<'_>, rules: &Rules) -> io::Result<Option<Voucher>> {
+        let entry = question.entry;
+        if rules.vouched.as_ref().is_some_and(|globs| globs.holds(entry)) {
+            return Ok(Some(Voucher::new(Who::Configuration, "")));
+        }
+        let place = self.place(entry.path.parent().unwrap_or(Path::new("")))?;
+        if let Some(whole) = place.by_name(&entry.path) {
+            let whole_inode = !matches!(whole.who, Who::Signature | Who::Hmac);
+            let counts = whole_inode || entry.kind == Kind::File;
+            if counts && (whole_inode || question.change != Change::Attributes) {
+                return Ok(Some(whole));
+            }
+        }
+        if entry.kind != Kind::File {
+            return Ok(None);
+        }
+        if self.has_integrity(&entry.path)? {
+            return Ok(Some(Voucher::new(Who::Attribute, &entry.path)));
+        }
+        if question.change == Change::Attributes {
+            return Ok(None);
+        }
+        let mut content = Digests { question: *question, known: Vec::new() };
+        if question.packages
+            && let Some(voucher) = self.package_of(question)?
+        {
+            return Ok(Some(voucher));
+        }
+        if question.records
+            && let Some(voucher) = self.by_record(&place, &mut content)?
+        {
+            return Ok(Some(voucher));
+        }
+        if let Some(voucher) = by_sums(&place, &mut content)? {
+            return Ok(Some(voucher));
+        }
+        Ok(by_own_name(&mut content)?.then(|| Voucher::new(Who::Name, &entry.path)))
+    }
+
+    /// The RECORD that lists this file, with a digest or without.
+    pub(crate) fn record_of(&self, entry: &Entry) -> io::Result<Option<PathBuf>> {
+        let place = self.place(entry.path.parent().unwrap_or(Path::new("")))?;
+        let lists = place.records.iter().find(|record| record.digest(&entry.path).is_some());
+        Ok(lists.map(|record| record.path.clone()))
+    }
+
+    /// The packages, where the file is as one of them shipped it.
+    pub fn package_of(&self, question: &Question<'_>) -> io::Result<Option<Voucher>> {
+        let Some(installed) = self.installed else { return Ok(None) };
+        let Some(mut content) = (question.content)()? else { return Ok(None) };
+        let payload = installed.get()?.is_payload(&question.entry.path, &mut content)?;
+        Ok(payload.then(|| Voucher::new(Who::Packages, "")))
+    }
+
+    fn has_integrity(&self, path: &Path) -> io::Result<bool> {
+        let attributes = self.tree.xattrs(path)?;
+        Ok(attributes.iter().any(|(name, _)| BOUND_TO_CONTENT.contains(&&name[..])))
+    }
+
+    fn by_record(&self, place: &Place, content: &mut Digests<'_>) -> io::Result<Option<Voucher>> {
+        let path = &content.question.entry.path;
+        for record in &place.records {
+            if let Some(Some((algorithm, start))) = record.digest(path)
+                && content.of(algorithm)?.starts_with(&start)
+            {
+                return Ok(Some(Voucher::new(Who::Record, &record.path)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn place(&self, path: &Path) -> io::Result<Arc<Place>> {
+        let known = || self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = known().get(path) {
+            return Ok(Arc::clone(place));
+        }
+        // Not under the lock: two threads may find out the same.
+        let above = path.parent().map(|above| self.place(above)).transpose()?;
+        let names = |path: &Path| match self.names {
+            Some(names) => names(path),
+            None => self.tree.list(path),
+        };
+        let reader = Reader { tree: self.tree, names: &names };
+        let place = Arc::new(reader.place(path, above.as_deref())?);
+        known().insert(path.to_owned(), Arc::clone(&place));
+        Ok(place)
+    }
+}
+
+fn by_sums(place: &Place, content: &mut Digests<'_>) -> io::Result<Option<Voucher>> {
+    let name = content.question.entry.name();
+    for written in &place.sums {
+        let Some(sums) = &written.sums else {
+            return Ok(Some(Voucher::new(Who::Sums, &written.path)));
+        };
+        if !sums.names(name) {
+            continue;
+        }
+        for algorithm in sums.algorithms() {
+            if sums.has(&content.of(algorithm)?) {
+                return Ok(Some(Voucher::new(Who::Sums, &written.path)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the name holds the digest of the bytes: alone, or with the one or two directories in
+/// which stores keep its first digits.
+fn by_own_name(content: &mut Digests<'_>) -> io::Result<bool> {
+    let path = &content.question.entry.path;
+    let mut parts = path.iter().rev().map(OsStrExt::as_bytes);
+    let name = parts.next().unwrap_or_default();
+    let mut candidates: Vec<Vec<u8>> =
+        name.split(|byte| !byte.is_ascii_alphanumeric()).map(<[u8]>::to_vec).collect();
+    let first = candidates.first().cloned().unwrap_or_default();
+    let short =
+        |part: &&[u8]| (1..=4).contains(&part.len()) && part.iter().all(u8::is_ascii_hexdigit);
+    if let Some(dir) = parts.next().filter(short) {
+        candidates.push([dir, &first].concat());
+        if let Some(above) = parts.next().filter(short) {
+            candidates.push([above, dir, &first].concat());
+        }
+    }
+    for candidate in candidates {
+        for algorithm in Algorithm::of_len(candidate.len() / 2) {
+            if let Some(digest) = unhex(&candidate)
+                && *content.of(algorithm)? == *digest
+            {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The digests of a file's content, each computed once.
+struct Digests<'q> {
+    question: Question<'q>,
+    known: Vec<(Algorithm, Box<[u8]>)>,
+}
+
+impl Digests<'_> {
+    /// Empty of what has no content.
+    fn of(&mut self, algorithm: Algorithm) -> io::Result<Box<[u8]>> {
+        if let Some((_, known)) = self.known.iter().find(|(other, _)| *other == algorithm) {
+            return Ok(known.clone());
+        }
+        let digest = match (self.question.content)()? {
+            Some(mut content) => digests(&mut content, &[algorithm])?.remove(0),
+            None => Box::default(),
+        };
+        self.known.push((algorithm, digest.clone()));
+        Ok(digest)
+    }
+}
