@@ -65,6 +65,7 @@ test: deps lint-scripts
 	tests/e2e/page
 	$(AS_ROOT) tests/e2e/quick
 	$(AS_ROOT) tests/e2e/generators
+	$(AS_ROOT) tests/e2e/newest
 
 bed: deps build
 	$(MAKE) static PROFILE=dev
@@ -143,9 +144,9 @@ install:
 	$(RELEASE) completions fish \
 		>$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/reprofix.fish
 	cd hooks && find . -type f ! -name '*.service' ! -name '*.timer' \
-		-exec sh -c 'install -D -m "$$(stat -c %a "$$1")" "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/hooks \;
+		-exec sh -c '[ -x "$$1" ] && mode=0755 || mode=0644; install -D -m $$mode "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/hooks \;
 	cd treefiles && find . -type f ! -name minimal.yaml \
-		-exec sh -c 'install -D -m "$$(stat -c %a "$$1")" "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/treefiles \;
+		-exec sh -c '[ -x "$$1" ] && mode=0755 || mode=0644; install -D -m $$mode "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/treefiles \;
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's,/usr/local/,$(PREFIX)/,' hooks/nightly/reprofix-nightly.service >$(DESTDIR)$(UNITDIR)/reprofix-nightly.service
 	install -m 0644 -t $(DESTDIR)$(UNITDIR) hooks/nightly/reprofix-nightly.timer

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::unpack::{GLOBAL_HEADER, Model, Node, Refusal, Role, Tree, role, unpack};
 use super::{Findings, table};
 use crate::format::tar::{Type, parent};
-use crate::source::oci::{Digest, Image, Keep, Layer, Subject, layers};
+use crate::source::oci::{Digest, Image, Keep, Layer, Oddity, Subject, layers};
 
 /// What in a layer leaves room to unpackers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -89,6 +89,8 @@ pub struct Linted {
     pub manifest: Option<Digest>,
     /// By layer and path.
     pub hits: Vec<Hit>,
+    /// Shapes that programs refuse or read in different ways, in words.
+    pub oddities: Vec<String>,
 }
 
 /// The answers for all images asked about.
@@ -108,7 +110,11 @@ pub fn lint(subject: &Subject) -> anyhow::Result<Lint> {
         if let Some(fault) = image.faults.first() {
             anyhow::bail!("{}: {fault}", subject.store.path().display());
         }
-        let layers = layers(&subject.store, image, Keep::Members)?;
+        // Filesystems have no members, and no two unpackers.
+        let layers = match image.oddities.contains(&Oddity::FilesystemLayer) {
+            true => Vec::new(),
+            false => layers(&subject.store, image, Keep::Members)?,
+        };
         images.push(linted(image, &layers));
     }
     if images.is_empty() {
@@ -148,6 +154,7 @@ fn linted(image: &Image, layers: &[Layer]) -> Linted {
         platform: image.platform_name(),
         manifest: image.manifest.clone(),
         hits: hits.into_values().collect(),
+        oddities: image.oddities.iter().map(|oddity| oddity.words(image)).collect(),
     }
 }
 
@@ -331,18 +338,22 @@ fn shown(path: &[u8]) -> String {
 
 impl Findings for Lint {
     fn sound(&self) -> bool {
-        self.images.iter().all(|image| image.hits.is_empty())
+        self.images.iter().all(|image| image.hits.is_empty() && image.oddities.is_empty())
     }
 
     fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         for image in &self.images {
             let manifest = image.manifest.as_ref().map_or("-", Digest::short);
             let verdict = match image.hits.len() {
+                0 if !image.oddities.is_empty() => "not taken everywhere".to_owned(),
                 0 => "unpacks to one tree everywhere".to_owned(),
                 1 => "1 path unpacks differently".to_owned(),
                 n => format!("{n} paths unpack differently"),
             };
             writeln!(out, "{} {manifest}: {verdict}", image.platform)?;
+            for oddity in &image.oddities {
+                writeln!(out, "  {oddity}")?;
+            }
             for hit in &image.hits {
                 let (rule, short) = (hit.rule.words(), hit.diff_id.short());
                 writeln!(out, "  {} in layer {} ({short}): {rule}", hit.path, hit.layer)?;

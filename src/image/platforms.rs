@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{Findings, table};
-use crate::source::oci::{Digest, Image, Kind, Subject};
+use crate::source::oci::{Digest, Image, Kind, Oddity, Subject};
 
 /// Every entry of a subject.
 #[derive(Debug, Serialize)]
@@ -20,16 +20,30 @@ pub fn platforms(subject: &Subject) -> Platforms {
 }
 
 impl Findings for Platforms {
-    /// Unsound: a fault on the way to an image, or an ambiguous platform. Missing blobs of a sparse
+    /// Unsound: a fault on the way to an image, an ambiguous platform, or a shape that programs
+    /// refuse. Missing blobs of a sparse
     /// layout are notes.
     fn sound(&self) -> bool {
         let sparse = |image: &Image| image.notes.iter().any(|n| n.starts_with("sparse"));
         let ambiguous = |image: &Image| image.notes.iter().any(|n| n.starts_with("ambiguous"));
-        self.images.iter().all(|i| !ambiguous(i) && (i.faults.is_empty() || sparse(i)))
+        self.images
+            .iter()
+            .all(|i| !ambiguous(i) && i.oddities.is_empty() && (i.faults.is_empty() || sparse(i)))
     }
 
     fn print(&self, out: &mut dyn Write) -> io::Result<()> {
-        let head = ["PLATFORM", "KIND", "LIST", "MANIFEST", "CONFIG", "DIFF_IDS", "PATH", "NAMES"];
+        let head = [
+            "PLATFORM",
+            "KIND",
+            "TYPE",
+            "TOOLS NAME",
+            "LIST",
+            "MANIFEST",
+            "CONFIG",
+            "DIFF_IDS",
+            "PATH",
+            "NAMES",
+        ];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(self.images.iter().map(row));
         table(out, &rows)?;
@@ -40,6 +54,9 @@ impl Findings for Platforms {
             }
             for fault in &image.faults {
                 writeln!(out, "fault: {about}: {fault}")?;
+            }
+            for oddity in &image.oddities {
+                writeln!(out, "shape: {about}: {}", oddity.words(image))?;
             }
         }
         writeln!(
@@ -64,6 +81,12 @@ fn row(image: &Image) -> Vec<String> {
     vec![
         image.platform_name(),
         kind,
+        family(&image.media_type),
+        // What skopeo, buildah and oras name by a tag.
+        match image.oddities.contains(&Oddity::IndexIsList) {
+            true => "-".to_owned(),
+            false => short(image.path.first()),
+        },
         short(image.list.as_ref()),
         short(image.manifest.as_ref()),
         short(image.config.as_ref().map(|c| &c.digest)),
@@ -71,6 +94,18 @@ fn row(image: &Image) -> Vec<String> {
         list(&image.path, ">"),
         image.names.iter().cloned().collect::<Vec<_>>().join(" "),
     ]
+}
+
+/// The media type of a manifest, in short where it is a usual one.
+fn family(media_type: &str) -> String {
+    match media_type {
+        "" => "-".to_owned(),
+        text if text.starts_with("application/vnd.docker.distribution.manifest.") => {
+            "Docker".to_owned()
+        }
+        text if text.starts_with("application/vnd.oci.image.manifest.") => "OCI".to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 fn short(digest: Option<&Digest>) -> String {

@@ -24,6 +24,8 @@ pub struct Verification {
     pub plain: u64,
     /// What is wrong, sorted, each fault once.
     pub faults: BTreeSet<Fault>,
+    /// Shapes that programs refuse or read in different ways, in words, each once.
+    pub oddities: BTreeSet<String>,
 }
 
 /// Reads every blob of the entries that `subject` selects: size, digest, and for the layers of
@@ -35,6 +37,7 @@ pub fn verify(subject: &Subject) -> anyhow::Result<Verification> {
     for image in subject.selected() {
         report.blobs += 1 + usize::from(image.config.is_some());
         report.faults.extend(image.faults.iter().cloned());
+        report.oddities.extend(image.oddities.iter().map(|oddity| oddity.words(image)));
         for (i, layer) in image.layers.iter().enumerate() {
             let diff_id = image.diff_ids.get(i).filter(|_| image.is_image());
             if seen.insert((layer.name.clone(), diff_id.cloned())) {
@@ -125,14 +128,17 @@ fn hash(from: impl Read, mut hasher: Hasher) -> io::Result<Digest> {
 
 impl Findings for Verification {
     fn sound(&self) -> bool {
-        self.faults.is_empty()
+        self.faults.is_empty() && self.oddities.is_empty()
     }
 
     fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         for fault in &self.faults {
             writeln!(out, "fault: {fault}")?;
         }
-        let verdict = if self.sound() { "sound" } else { "not sound" };
+        for oddity in &self.oddities {
+            writeln!(out, "shape: {oddity}")?;
+        }
+        let verdict = if self.faults.is_empty() { "sound" } else { "not sound" };
         let (blobs, faults) = (self.blobs, self.faults.len());
         writeln!(out, "{verdict}: {blobs} blobs, {} bytes of layers, {faults} faults", self.plain)
     }

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod bad_input;
+mod boot;
 mod cases;
 mod check;
 mod check_reports;
@@ -42,10 +43,12 @@ mod oci_hostile;
 mod oci_layers;
 mod oci_normalize;
 mod oci_random;
+mod oci_shapes;
 mod oci_unpack;
 mod opm;
 mod oracle;
 mod pairs;
+mod prose;
 mod pyc;
 #[cfg(feature = "ostree")]
 mod record;

@@ -362,7 +362,7 @@ const ALL: &[Change] = &[
         let one = image(model, dice);
         if one.layers.len() > one.commit + 1 {
             let last = one.layers.pop().unwrap();
-            let kept = last.members.into_iter().filter(|m| is_file(m));
+            let kept = last.members.into_iter().filter(is_file);
             one.layers.last_mut().unwrap().members.extend(kept);
         }
     }),

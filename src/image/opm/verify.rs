@@ -319,7 +319,7 @@ impl Command {
         Ok(command)
     }
 
-    /// Where catalog and cache are: what the user says, else the command line, else the label, else
+    /// Where catalog and cache are: what the user says, or the command line, or the label, or
     /// the defaults of `opm generate dockerfile`. The word after `serve` wins over the label, as it
     /// does with opm.
     pub(super) fn places(&self, configs: Option<&str>, cache: Option<&str>) -> Places {
@@ -330,7 +330,7 @@ impl Command {
         let mut words = after.iter();
         while let Some(word) = words.next() {
             let value = match word.split_once('=') {
-                Some((flag, value)) if flag == "--cache-dir" => Some(value.to_owned()),
+                Some(("--cache-dir", value)) => Some(value.to_owned()),
                 _ if WITH_VALUE.contains(&&**word) => {
                     let value = words.next().cloned();
                     value.filter(|_| word == "--cache-dir")

@@ -1,6 +1,6 @@
 //! Archives written by `docker save` and `skopeo copy docker-archive:`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, ensure};
 
@@ -41,6 +41,7 @@ fn image(store: &Store, saved: &RawSaved) -> anyhow::Result<Image> {
         diff_ids: Vec::new(),
         faults: Vec::new(),
         notes: Vec::new(),
+        oddities: BTreeSet::new(),
     };
     let config = config(&saved.config)?;
     // The layers' digests are the diff_ids that the configuration has in the same order.

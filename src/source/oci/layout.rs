@@ -9,6 +9,7 @@ use super::digest::Digest;
 use super::fault::Fault;
 use super::limits;
 use super::model::{REF_NAME, RawConfig, RawDescriptor, RawDocument, Shape};
+use super::oddity::Oddity;
 use super::platform::Platform;
 use super::store::Store;
 
@@ -56,7 +57,7 @@ pub struct Image {
     pub manifest: Option<Digest>,
     /// Media type of the manifest.
     pub media_type: String,
-    /// The nearest descriptor's platform, else the configuration's.
+    /// The nearest descriptor's platform, or the configuration's.
     pub platform: Option<Platform>,
     /// Image or not.
     pub kind: Kind,
@@ -73,6 +74,9 @@ pub struct Image {
     pub faults: Vec<Fault>,
     /// What a reader should know: ambiguity, sparseness.
     pub notes: Vec<String>,
+    /// What programs read in different ways.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub oddities: BTreeSet<Oddity>,
 }
 
 impl Image {
@@ -86,7 +90,7 @@ impl Image {
         self.platform.as_ref().map_or_else(|| "-".to_owned(), Platform::to_string)
     }
 
-    /// The digest that names it: the manifest's, else the configuration's.
+    /// The digest that names it: the manifest's, or the configuration's.
     pub fn id(&self) -> Option<&Digest> {
         self.manifest.as_ref().or(self.config.as_ref().map(|c| &c.digest))
     }
@@ -103,6 +107,11 @@ pub fn images(store: &Store) -> anyhow::Result<Vec<Image>> {
     let path = store.path().display();
     let top: RawDocument =
         serde_json::from_slice(&index).with_context(|| format!("{path}: parsing index.json"))?;
+    ensure!(
+        top.manifests.is_some() || top.config.is_none(),
+        "{path}: index.json is an image's manifest and no index: put it into blobs/ under its digest, \
+         and write an index.json that names it"
+    );
     let entries = top.manifests.with_context(|| format!("{path}: index.json has no manifests"))?;
     ensure!(
         !entries.is_empty(),
@@ -119,6 +128,15 @@ pub fn images(store: &Store) -> anyhow::Result<Vec<Image>> {
     }
     let mut images = merge(walk.images);
     note_ambiguity(&mut images);
+    let bare = !store.has("oci-layout")?;
+    for image in images.iter_mut().filter(|image| image.is_image()) {
+        let shape = [
+            (Oddity::NoLayoutFile, bare),
+            (Oddity::NestedLists, image.path.len() > 2),
+            (Oddity::IndexIsList, image.path.len() == 1 && image.list.is_some()),
+        ];
+        image.oddities.extend(shape.iter().filter(|(_, is)| *is).map(|(oddity, _)| *oddity));
+    }
     Ok(images)
 }
 
@@ -224,6 +242,15 @@ impl Walk<'_> {
         let Some(config) = &document.config else { return Ok(()) };
         let config = descriptor(config)?;
         if image.is_image() {
+            let docker = image.media_type.contains("vnd.docker.");
+            let zstd = docker && image.layers.iter().any(|l| l.media_type.ends_with("zstd"));
+            let tar = |l: &Descriptor| l.media_type.is_empty() || l.media_type.contains("tar");
+            let found = [
+                (Oddity::NoPlatform, image.list.is_some() && image.platform.is_none()),
+                (Oddity::DockerZstd, zstd),
+                (Oddity::FilesystemLayer, !image.layers.iter().all(tar)),
+            ];
+            image.oddities.extend(found.iter().filter(|(_, is)| *is).map(|(oddity, _)| *oddity));
             read_config(self.store, &config, image)?;
         }
         image.config = Some(config);
@@ -263,6 +290,7 @@ impl Walk<'_> {
             diff_ids: Vec::new(),
             faults: Vec::new(),
             notes: Vec::new(),
+            oddities: BTreeSet::new(),
         }
     }
 }
@@ -294,6 +322,11 @@ pub(super) fn read_config(
         }
     };
     let own = Some(parsed.platform.normal()).filter(|p| !p.is_empty());
+    if let (Some(entry), Some(own)) = (&image.platform, &own)
+        && (&entry.os, &entry.architecture) != (&own.os, &own.architecture)
+    {
+        image.oddities.insert(Oddity::OtherPlatform);
+    }
     image.platform = image.platform.take().or(own);
     let diff_ids = parsed.rootfs.unwrap_or_default().diff_ids.unwrap_or_default();
     let diff_ids: anyhow::Result<Vec<_>> = diff_ids.iter().map(|d| parse_digest(d)).collect();

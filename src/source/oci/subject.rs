@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{bail, ensure};
 
+use super::digest::Digest;
 use super::layout::{Image, images};
 use super::platform::Platform;
 use super::store::Store;
@@ -16,6 +17,8 @@ pub struct Subject {
     pub images: Vec<Image>,
     /// The tag asked for.
     pub tag: Option<String>,
+    /// The digest asked for: a manifest's, or that of a list on the way.
+    pub digest: Option<Digest>,
     /// The platform asked for.
     pub platform: Option<Platform>,
 }
@@ -26,17 +29,35 @@ pub const PREFIXES: [&str; 3] = ["oci:", "oci-archive:", "docker-archive:"];
 pub const ELSEWHERE: [&str; 6] =
     ["docker://", "docker-daemon:", "containers-storage:", "atomic:", "sif:", "ostree://"];
 
-/// A path and the tag that may follow it after a colon.
-fn split(text: &str) -> (&str, Option<&str>) {
+/// A path, and the tag or the digest that may follow it: `PATH:TAG`, `PATH@DIGEST`.
+fn split(text: &str) -> (&str, Option<&str>, Option<Digest>) {
     let rest = PREFIXES.iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
+    if Path::new(rest).exists() {
+        return (rest, None, None);
+    }
+    let digest = |(path, digest)| Some((path, Digest::parse(digest)?));
+    if let Some((path, digest)) = rest.rsplit_once('@').and_then(digest) {
+        return (path, None, Some(digest));
+    }
     match rest.split_once(':') {
-        Some((path, tag)) if !Path::new(rest).exists() => (path, Some(tag)),
-        _ => (rest, None),
+        Some((path, tag)) => (path, Some(tag), None),
+        None => (rest, None, None),
     }
 }
 
+/// Whether an image's name is the one asked for, also by the short form that skopeo takes of names in
+/// a docker-archive.
+fn is_named(name: &str, asked: &str) -> bool {
+    const DEFAULT: [&str; 4] = ["docker.io/library/", "docker.io/", "localhost/", ""];
+    let short = |prefix: &&str| {
+        let short = name.strip_prefix(prefix)?;
+        (short == asked || short.strip_suffix(":latest") == Some(asked)).then_some(())
+    };
+    name == asked || (name.contains('/') && DEFAULT.iter().find_map(short).is_some())
+}
+
 impl Subject {
-    /// Opens `oci:PATH[:TAG]`, `oci-archive:PATH[:TAG]`, `docker-archive:PATH[:TAG]` or a bare
+    /// Opens `oci:PATH[:TAG]`, `oci:PATH@DIGEST`, `oci-archive:PATH[:TAG]`, `docker-archive:PATH[:TAG]` or a bare
     /// path. `platform` is `OS/ARCHITECTURE[/VARIANT]`.
     pub fn open(text: &str, platform: Option<&str>) -> anyhow::Result<Self> {
         ensure!(
@@ -44,7 +65,7 @@ impl Subject {
             "{text} is not read in place: copy it into a layout first, with all its platforms: \
              skopeo copy --all {text} oci:LAYOUT:TAG"
         );
-        let (path, tag) = split(text);
+        let (path, tag, digest) = split(text);
         let platform = match platform {
             None => None,
             Some(text) => match Platform::parse(text) {
@@ -54,7 +75,7 @@ impl Subject {
         };
         let store = Store::open(Path::new(path))?;
         let images = images(&store)?;
-        let subject = Subject { store, images, tag: tag.map(str::to_owned), platform };
+        let subject = Subject { store, images, tag: tag.map(str::to_owned), digest, platform };
         ensure!(
             subject.selected().next().is_some(),
             "{text} has no entry for {}; it has {}",
@@ -67,8 +88,11 @@ impl Subject {
     /// The entries that tag and platform leave, attestations and artifacts included.
     pub fn selected(&self) -> impl Iterator<Item = &Image> {
         self.images.iter().filter(|image| {
-            let tag = self.tag.as_ref().is_none_or(|t| image.names.contains(t));
-            tag && self.platform.as_ref().is_none_or(|p| image.platform.as_ref() == Some(p))
+            let named = |tag: &String| image.names.iter().any(|name| is_named(name, tag));
+            let at = |d: &Digest| image.path.contains(d) || image.list.as_ref() == Some(d);
+            self.tag.as_ref().is_none_or(named)
+                && self.digest.as_ref().is_none_or(at)
+                && self.platform.as_ref().is_none_or(|p| image.platform.as_ref() == Some(p))
         })
     }
 
@@ -99,7 +123,8 @@ impl Subject {
     fn asked(&self) -> String {
         let tag = self.tag.as_ref().map(|t| format!("tag {t}"));
         let platform = self.platform.as_ref().map(|p| format!("platform {p}"));
-        let both: Vec<String> = tag.into_iter().chain(platform).collect();
+        let digest = self.digest.as_ref().map(|d| format!("digest {d}"));
+        let both: Vec<String> = tag.into_iter().chain(digest).chain(platform).collect();
         if both.is_empty() { "anything".to_owned() } else { both.join(" and ") }
     }
 
