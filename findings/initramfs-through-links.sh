@@ -36,6 +36,6 @@ touch -d @1100000000 two/d
 archive() { (cd "$1" && find . | sort | cpio -o -H newc --quiet); }
 { archive one; archive two; } >initrd
 said=$(timeout 300 qemu-system-x86_64 -m 512 -nographic -no-reboot -kernel "$kernel" -initrd initrd \
-    -append 'console=ttyS0 quiet panic=-1' </dev/null 2>/dev/null | tr -d '\r' | grep -ao 'a: .*time [0-9]*')
+    -append 'console=ttyS0 panic=-1' </dev/null 2>/dev/null | tr -d '\r' | grep -ao 'a: .*time [0-9]*')
 echo "${kernel##*/}: $said"
 [ "$said" = "a: two, b: two; d: mode 700 and time 1000000000" ]

@@ -47,7 +47,7 @@ enum Command {
         /// The file to write; it may be the image itself.
         output: PathBuf,
         #[command(flatten)]
-        choice: Choice,
+        choice: Box<Choice>,
     },
 }
 

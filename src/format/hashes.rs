@@ -8,7 +8,7 @@ use sha2::digest::DynDigest;
 /// Bytes hashed at a time.
 const PIECE: usize = 64 << 10;
 
-/// An algorithm that somebody writes digests of files down in.
+/// An algorithm in which digests of files are written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Algorithm {
     /// MD5.
@@ -40,7 +40,7 @@ impl Algorithm {
     ];
 
     /// Bytes of a digest.
-    pub const fn len(self) -> usize {
+    pub const fn size(self) -> usize {
         match self {
             Algorithm::Md5 => 16,
             Algorithm::Sha1 => 20,
@@ -53,7 +53,7 @@ impl Algorithm {
 
     /// The algorithms whose digests have `len` bytes.
     pub fn of_len(len: usize) -> impl Iterator<Item = Algorithm> {
-        Self::ALL.into_iter().filter(move |algorithm| algorithm.len() == len)
+        Self::ALL.into_iter().filter(move |algorithm| algorithm.size() == len)
     }
 
     /// The algorithm of that name, as Python's `hashlib` spells it.
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(hex(&all[1]), "a9993e364706816aba3e25717850c26c9cd0d89d");
         assert!(hex(&all[3]).starts_with("ba7816bf8f01cfea"));
         assert!(hex(&all[6]).starts_with("ba80a53f981c4d0d"));
-        assert!(all.iter().zip(Algorithm::ALL).all(|(digest, a)| digest.len() == a.len()));
+        assert!(all.iter().zip(Algorithm::ALL).all(|(digest, a)| digest.len() == a.size()));
     }
 
     #[test]

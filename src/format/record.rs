@@ -63,7 +63,7 @@ fn line(text: &[u8]) -> Option<Line<'_>> {
     let digest = memchr::memchr(b'=', &digest).and_then(|at| {
         let bytes = URL_SAFE_NO_PAD.decode(digest[at + 1..].trim_ascii_end()).ok()?;
         let algorithm = Algorithm::of_name(&digest[..at])?;
-        (bytes.len() == algorithm.len()).then_some((algorithm, bytes))
+        (bytes.len() == algorithm.size()).then_some((algorithm, bytes))
     });
     (!path.is_empty()).then_some(Line { path, digest, text })
 }

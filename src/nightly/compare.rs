@@ -94,11 +94,9 @@ fn verdict(report: &Comparison) -> Verdict {
 }
 
 pub(super) fn detail(report: &Comparison) -> String {
-    let keys = report.metadata.iter().filter(|m| m.counts).count();
-    match (report.counts.paths, keys) {
-        (0, 0) => String::new(),
-        (0, keys) => format!("same content; {keys} keys of commit metadata differ"),
-        _ => report.verdict(),
+    match report.same && report.differences.is_empty() {
+        true => String::new(),
+        false => report.verdict(),
     }
 }
 

@@ -71,7 +71,7 @@ fn dpkg(tree: &dyn Tree, sink: &mut dyn Sink) -> io::Result<()> {
             files.extend(stanza.iter().flat_map(|stanza| stanza.conffiles.iter().copied()));
             sink.package(stanza.map_or_else(|| text(&package), |stanza| stanza.name.clone()));
             for (path, sum) in files {
-                let digest = unhex(sum).filter(|digest| digest.len() == Algorithm::Md5.len());
+                let digest = unhex(sum).filter(|digest| digest.len() == Algorithm::Md5.size());
                 sink.file(path, digest.map(|digest| (Algorithm::Md5, digest)));
             }
         }
@@ -157,7 +157,7 @@ fn apk_digest(text: &[u8]) -> Option<(Algorithm, Vec<u8>)> {
         _ => return None,
     };
     let digest = STANDARD.decode(&text[2..]).ok()?;
-    (digest.len() == algorithm.len()).then_some((algorithm, digest))
+    (digest.len() == algorithm.size()).then_some((algorithm, digest))
 }
 
 fn pacman(tree: &dyn Tree, sink: &mut dyn Sink) -> io::Result<()> {
@@ -175,7 +175,7 @@ fn pacman(tree: &dyn Tree, sink: &mut dyn Sink) -> io::Result<()> {
             };
             let value = |word: &[u8], key: &str| unhex(word.strip_prefix(key.as_bytes())?);
             let digest = words.find_map(|word| value(word, "sha256digest="));
-            let digest = digest.filter(|digest| digest.len() == Algorithm::Sha256.len());
+            let digest = digest.filter(|digest| digest.len() == Algorithm::Sha256.size());
             sink.file(&unescaped(path), digest.map(|digest| (Algorithm::Sha256, digest)));
         }
     }

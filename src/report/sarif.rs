@@ -4,17 +4,26 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::check::{CauseRow, Comparison, Row, Title};
+use super::check::{CauseRow, Comparison, Metadata, Row, Title};
 use crate::plugins;
 
-/// `report` as one SARIF run: a rule a cause, a result a path. Paths are URIs relative to the root
+/// The rule of metadata that counts.
+const METADATA: &str = "metadata";
+
+/// `report` as one SARIF run: a rule a cause, a result a path or a key of commit metadata that counts. Paths are URIs relative to the root
 /// of the tree (`ROOT`).
 pub fn sarif(report: &Comparison) -> Value {
     let mut rules: BTreeMap<String, Value> = BTreeMap::new();
     for row in &report.differences {
         rules.entry(rule_id(row)).or_insert_with_key(|id| rule(id, row));
     }
-    let results: Vec<_> = report.differences.iter().map(result).collect();
+    let mut results: Vec<_> = report.differences.iter().map(result).collect();
+    let counted: Vec<_> = report.metadata.iter().filter(|m| m.counts).map(of_metadata).collect();
+    if !counted.is_empty() {
+        let text = "commit metadata differs that should not";
+        rules.insert(METADATA.to_owned(), described(METADATA, text, ""));
+    }
+    results.extend(counted);
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -54,10 +63,27 @@ fn rule(id: &str, row: &Row) -> Value {
     let help = page.map_or(String::new(), |p| {
         format!("{}\n\nWhy: {}\n\nDone: {}\n\nUpstream: {}", p.varies, p.why, p.done, p.upstream)
     });
+    described(id, text, &help)
+}
+
+fn described(id: &str, text: &str, help: &str) -> Value {
     json!({
         "id": id,
         "shortDescription": {"text": text},
-        "help": {"text": if help.is_empty() { text.to_owned() } else { help }},
+        "help": {"text": if help.is_empty() { text } else { help }},
+    })
+}
+
+/// A key of commit metadata that counts: it is nowhere in the tree.
+fn of_metadata(metadata: &Metadata) -> Value {
+    let value = |v: &Option<String>| v.clone().unwrap_or_else(|| "absent".to_owned());
+    let (key, a, b) = (&metadata.key, value(&metadata.a), value(&metadata.b));
+    json!({
+        "ruleId": METADATA,
+        "level": "error",
+        "message": {"text": format!("{key}: {a} → {b}")},
+        "locations": [{"logicalLocations": [{"fullyQualifiedName": key}]}],
+        "partialFingerprints": {"path/v1": format!("(commit metadata) {key}")},
     })
 }
 

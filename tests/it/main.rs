@@ -47,6 +47,7 @@ mod oci_unpack;
 mod opm;
 mod oracle;
 mod pairs;
+mod prose;
 mod pyc;
 #[cfg(feature = "ostree")]
 mod record;

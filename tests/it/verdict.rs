@@ -121,6 +121,37 @@ fn every_form_gives_one_verdict() {
     }
 }
 
+/// Two commits of one content, one of which has a key more: every form says that they differ.
+#[test]
+fn metadata_that_counts_is_in_every_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir(path("tree")).unwrap();
+    let repo = path("repo");
+    crate::repo::init(&repo, "archive");
+    crate::repo::commit(&repo, "left", &path("tree"));
+    let odd = ["--add-metadata-string=odd.key=1"];
+    crate::repo::commit_with(&repo, "right", &path("tree"), &odd);
+    let subjects = ["left", "right"].map(|rev| format!("ostree:{}:{rev}", repo.display()));
+    let forms = ["json", "html", "markdown", "sarif", "junit"];
+    let files = forms.map(|form| format!("--{form}={}", path(form).display()));
+    let mut args = vec!["check", &subjects[0], &subjects[1]];
+    args.extend(files.iter().map(String::as_str));
+    let (code, text, err) = reprofix(&args);
+    assert_eq!(code, 1, "{err}");
+    let verdict = "same content; 1 key of commit metadata differs";
+    assert!(text.contains(verdict), "{text}");
+    let read = |form: &str| fs::read_to_string(path(form)).unwrap();
+    assert!(read("markdown").starts_with(&format!("**{verdict}**")));
+    assert!(read("html").contains("verdict differs") && read("html").contains(verdict));
+    assert!(read("junit").contains("failures=\"1\""));
+    let sarif: Value = serde_json::from_str(&read("sarif")).unwrap();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    assert_eq!((results.len(), &results[0]["ruleId"]), (1, &"metadata".into()), "{sarif}");
+    let json: Value = serde_json::from_str(&read("json")).unwrap();
+    assert_eq!(json["same"], false);
+}
+
 /// The words of docs/glossary.md and no older ones, in every form.
 #[test]
 fn every_form_uses_the_words_of_the_glossary() {

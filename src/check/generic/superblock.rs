@@ -202,6 +202,15 @@ mod tests {
             image(dir.path(), name).1
         };
         let uuid = |n: u8| format!("00000000-0000-0000-0000-0000000000{n:02}");
+        let erofs = |name: &str, uuid: &str| {
+            let to = dir.path().join(name).display().to_string();
+            run("mkfs.erofs", &["--quiet", "-T5", "-U", uuid, &to, &source]);
+            image(dir.path(), name).1
+        };
+        let lines = content(&erofs("g", &uuid(7)), &erofs("h", &uuid(8)));
+        let said = format!("erofs: UUID {} → {}", uuid(7), uuid(8));
+        let equal = "erofs: nothing else differs, so the contents are equal";
+        assert_eq!(lines[1..], [said.as_str(), equal]);
         let lines = content(&ext("e", &uuid(7)), &ext("f", &uuid(8)));
         let said = format!("ext4: UUID {} → {}", uuid(7), uuid(8));
         assert!(lines.contains(&said), "{lines:#?}");

@@ -5,7 +5,7 @@ use super::{Check, DICT_MAX, Packing, lz4};
 /// Bytes of a member that [`detect`] looks at, at most.
 pub const HEAD_LEN: usize = 64;
 
-/// The compression of the member that begins with `head`, or `None` if it is none of those that
+/// The compression of the member that begins with `head`, or `None` if it is not one of those that
 /// [`Packing`] knows. The level, which no header holds, is guessed from what depends on it.
 ///
 /// ```

@@ -218,7 +218,7 @@ fn regrouped(
     first: &[u8],
     all: &BTreeMap<&[u8], &Item<'_>>,
 ) -> Option<Vec<u8>> {
-    let holder = all.get(&item.link.as_deref().unwrap_or(name)[..]);
+    let holder = all.get(item.link.as_deref().unwrap_or(name));
     let Some(holder) = holder.filter(|holder| holder.link.is_none()) else {
         // The content is not in this archive.
         return item.link.is_some().then(|| item.whole());

@@ -80,6 +80,9 @@ impl Comparison {
             (false, true) if counted == 1 => {
                 "same content; 1 key of commit metadata differs".to_owned()
             }
+            (false, true) if counted == 1 => {
+                "same content; 1 key of commit metadata differs".to_owned()
+            }
             (false, true) => format!("same content; {counted} keys of commit metadata differ"),
             (false, false) => {
                 let verb = if self.counts.paths == 1 { "differs" } else { "differ" };
