@@ -64,6 +64,7 @@ test: deps lint-scripts
 	tests/e2e/page
 	$(AS_ROOT) tests/e2e/quick
 	$(AS_ROOT) tests/e2e/generators
+	$(AS_ROOT) tests/e2e/newest
 
 bed: deps build
 	$(MAKE) static PROFILE=dev

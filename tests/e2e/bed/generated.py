@@ -312,7 +312,7 @@ GENERATORS = {
         "R --version | head -n 1",
         """
         mkdir -p /tmp/bed/R /tmp/lib
-        printf 'Package: bed\\nVersion: 1\\nTitle: x\\nDescription: x.\\nLicense: GPL-2\\nAuthor: x\\nMaintainer: x <x@example.org>\\n' >/tmp/bed/DESCRIPTION
+        printf 'Package: bed\\nVersion: 1.0\\nTitle: x\\nDescription: x.\\nLicense: GPL-2\\nAuthor: x\\nMaintainer: x <x@example.org>\\n' >/tmp/bed/DESCRIPTION
         echo 'export(f)' >/tmp/bed/NAMESPACE
         echo 'f <- function() 1' >/tmp/bed/R/f.R
         mkdir -p /usr/local/lib/R/site-library
