@@ -97,6 +97,11 @@ impl Context {
         self.off.contains(&plugin)
     }
 
+    /// Whether a plugin runs: as the configuration says, or as its page does where there is none.
+    pub fn runs(&self, page: &super::Page) -> bool {
+        if self.off.is_empty() { page.default } else { !self.is_off(page.name) }
+    }
+
     /// The value of a plugin's option: as set, or the default of its page.
     ///
     /// An option that the page does not list has the empty value.

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod bad_input;
+mod boot;
 mod cases;
 mod check;
 mod check_reports;
