@@ -31,7 +31,7 @@ pub enum Compared {
 }
 
 impl Compared {
-    /// Whether nothing differs that counts; the exit code is 0 then, else 1.
+    /// Whether nothing differs that counts; the exit code is 0 then, otherwise 1.
     pub fn same(&self) -> bool {
         match self {
             Compared::Trees { report, .. } => report.same,

@@ -183,7 +183,7 @@ pub fn in_force(flags: &Flags, env_epoch: Option<OsString>, tree: &dyn Tree) -> 
     in_force_or(flags, env_epoch, tree, None)
 }
 
-/// As [`in_force`], with an epoch for where none is given anywhere.
+/// What is in force, with an epoch for where none is given anywhere; see [`in_force`].
 pub fn in_force_or(
     flags: &Flags,
     env_epoch: Option<OsString>,

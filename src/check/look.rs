@@ -100,7 +100,7 @@ pub fn look(a: &dyn Merkle, b: &dyn Merkle, difference: &Difference) -> io::Resu
     Ok(Some(of_path(&difference.path, left.as_deref(), right.as_deref())))
 }
 
-/// As [`both`], of two files at `path`, of which nothing is shown if one holds a secret.
+/// Both sides of two files at `path`, of which nothing is shown if one holds a secret.
 fn of_path(path: &Path, a: Option<&[u8]>, b: Option<&[u8]>) -> Look {
     let name = path.as_os_str().as_bytes();
     let is_secret = |side: Option<&[u8]>| side.is_some_and(|c| secret::kind(name, c).is_some());

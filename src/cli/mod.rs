@@ -76,7 +76,7 @@ const COMMANDS: &[Command] = commands! {
 /// What a command found, as an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// The same, sound, done: 0.
+    /// Both are the same, it is sound, it is done: 0.
     Same,
     /// A finding: 1.
     Finding,

@@ -16,7 +16,7 @@ pub fn atomic_write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     atomic_write_with(path, mode, |file| file.write_all(bytes).map(|()| true))
 }
 
-/// As [`atomic_write`], with what `fill` writes; nothing changes if it fails or says `false`.
+/// Writes what `fill` writes, like [`atomic_write`]; nothing changes if it fails or says `false`.
 pub fn atomic_write_with<E: From<io::Error>>(
     path: &Path,
     mode: u32,

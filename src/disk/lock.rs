@@ -130,7 +130,7 @@ fn parts(name: &[u8]) -> Option<(String, u32)> {
 fn holder(path: &Path) -> String {
     let who = match parts(&fs::read(path).unwrap_or_default()) {
         Some((host, pid)) => format!("process {pid} on {host}"),
-        None => "somebody unknown".to_owned(),
+        None => "an unknown owner".to_owned(),
     };
     format!("{who} holds it; wait for that, or remove it if that is gone")
 }

@@ -150,7 +150,7 @@ impl Root {
         }
     }
 
-    /// Opens what somebody has seen to be a regular file; `None` if it is none any more.
+    /// Opens what was seen to be a regular file; `None` if it no longer is one.
     fn open_regular(&self, path: &Path) -> io::Result<Option<(File, Stat)>> {
         let file = File::from(self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK)?);
         let stat = rustix::fs::fstat(&file)?;
@@ -366,7 +366,7 @@ impl Tree for Root {
 }
 
 impl Root {
-    /// What is mounted below the root and is none of it.
+    /// What is mounted below the root and is not part of it.
     pub(super) fn mounted(&self) -> &[PathBuf] {
         self.mounted.get_or_init(|| {
             let below = env::mounts_below(&self.path).into_iter();

@@ -19,7 +19,7 @@ use crate::tree::{Entry, Time, Tree};
 
 pub(super) const TIMES: &str = ".reprofix-times-";
 
-/// A larger file of that name is none of ours: 64 MiB are the times of half a million directories.
+/// A larger file of that name is not ours: 64 MiB are the times of half a million directories.
 const BYTES_MAX: u64 = 64 << 20;
 
 /// Writes down the times that these paths are to have in the end, in the directory `top`, and gives

@@ -95,7 +95,8 @@ fn number(
         let digit = u64::from(byte.wrapping_sub(b'0'));
         if digit >= base { None } else { sum.checked_mul(base)?.checked_add(digit) }
     };
-    let value = text.iter().try_fold(0, digit).ok_or("a number in a member header is none")?;
+    let value =
+        text.iter().try_fold(0, digit).ok_or("a field of a member header is not a number")?;
     Ok(Some(value))
 }
 

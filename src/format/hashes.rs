@@ -8,7 +8,7 @@ use sha2::digest::DynDigest;
 /// Bytes hashed at a time.
 const PIECE: usize = 64 << 10;
 
-/// An algorithm that somebody writes digests of files down in.
+/// An algorithm in which digests of files are written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Algorithm {
     /// MD5.

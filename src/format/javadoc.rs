@@ -98,7 +98,7 @@ impl Dates {
     }
 }
 
-/// The page as `javadoc -notimestamp` writes it; `None` if it is none of javadoc's, or so already.
+/// The page as `javadoc -notimestamp` writes it; `None` if it is not one of javadoc's, or so already.
 ///
 /// # Errors
 /// Those of [`dates`].

@@ -46,7 +46,7 @@ impl Pe {
     }
 }
 
-/// Reads the headers of a PE file; `None` if it is none.
+/// Reads the headers of a PE file; `None` if it is another.
 ///
 /// # Errors
 /// [`Malformed`] as an [`io::ErrorKind::InvalidData`] for headers that are cut off, and for a section

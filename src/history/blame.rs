@@ -120,7 +120,7 @@ impl History {
         self.blame_among(path, &by_stream(&runs))
     }
 
-    /// The same, by whoever knows all runs already.
+    /// Since when a path differs, for a caller that has all runs already.
     pub fn blame_among(&self, path: &str, streams: &Streams<'_>) -> Result<Blame> {
         let mut query = self.db.prepare_cached(
             "SELECT DISTINCT run FROM difference

@@ -297,7 +297,7 @@ fn difference_of(row: &Row<'_>) -> rusqlite::Result<Difference> {
     })
 }
 
-/// `text`, or its beginning and end with a word on what is missing.
+/// `text`, or its beginning and end with a note of what is missing.
 pub(super) fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit {
         return Cow::Borrowed(text);

@@ -204,7 +204,7 @@ fn package(job: &Job, build: &Build) -> Result<Package> {
     })
 }
 
-/// The epoch of a build: what `record` noted beside its meta.json, else the commit's own time.
+/// The epoch of a build: what `record` noted beside its meta.json, otherwise the commit's own time.
 fn epoch(build: &Build, subject: &Subject) -> Result<u32> {
     let sidecar = build.dir().join("reprofix.json");
     let noted = match sidecar.exists() {

@@ -1,4 +1,4 @@
-//! Telling somebody: a webhook, mail, workflow annotations; only when a stream's state changes.
+//! Notifications: a webhook, mail, workflow annotations; only when a stream's state changes.
 //!
 //! A stream's *state* is its last run's verdict, or `flaky` where equal inputs gave unequal
 //! verdicts: a stream that flips every night is news once. What each channel was told last is in

@@ -86,7 +86,7 @@ pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
     Ok(log)
 }
 
-/// Why two manifests differ: `check`'s report where both subjects can be read, else which paths do
+/// Why two manifests differ: `check`'s report where both subjects can be read, or which paths do
 /// and how.
 ///
 /// Fails if one is no manifest.

@@ -47,9 +47,9 @@ pub enum Note {
     Report(String),
     /// It looks like the plugin's file but cannot be understood.
     Unparsed(Malformed),
-    /// Somebody vouches for it as it is, so what the plugin made of it does not count.
+    /// A voucher wants it as it is, so what the plugin made of it does not count.
     Vouched(Voucher),
-    /// Somebody vouches for it as it is, and the configuration overrules that.
+    /// A voucher wants it as it is, and the configuration overrules that.
     Overruled(Voucher),
 }
 
@@ -68,7 +68,7 @@ pub struct Normal {
     pub by: Vec<&'static str>,
     /// The last plugin that answered with steps.
     pub steps_by: Option<&'static str>,
-    /// The plugins that leave it alone with a word, in the order they spoke.
+    /// The plugins that leave it alone and report why, in the order they did.
     pub notes: Vec<(&'static str, Note)>,
     /// The content as it is on disk; `None` if no plugin asked for it in memory.
     pub original: Option<Vec<u8>>,
@@ -259,7 +259,7 @@ impl Chain<'_> {
         Ok(State::new(entry).put(tree, entry, ask)?.is_some())
     }
 
-    /// As [`Chain::normal_form`], but of a path that is decided together with another it gives what
+    /// The normal form of a path; of one that is decided together with another it gives what
     /// the other's steps leave there. `fix` need not ask: it applies the other's steps.
     pub fn resolved_form(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<Normal> {
         let mut normal = self.normal_form(tree, entry)?;

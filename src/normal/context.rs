@@ -31,11 +31,11 @@ pub struct Context {
     scratch: Option<PathBuf>,
     /// What is installed in the tree, where a plugin in force asks for that.
     pub packages: Option<Arc<Packages>>,
-    /// What dear work took; clones share it.
+    /// What expensive work took; clones share it.
     pub spent: Spent,
 }
 
-/// What dear work took, for a person to read. It depends on the machine, so it is no part of any
+/// What expensive work took, for a person to read. It depends on the machine, so it is no part of any
 /// report.
 #[derive(Clone, Debug, Default)]
 pub struct Spent(Arc<Mutex<BTreeMap<PathBuf, (Duration, String)>>>);
@@ -97,7 +97,12 @@ impl Context {
         self.off.contains(&plugin)
     }
 
-    /// The value of a plugin's option: as set, else the default of its page.
+    /// Whether a plugin runs: as the configuration says, or as its page does where there is none.
+    pub fn runs(&self, page: &super::Page) -> bool {
+        if self.off.is_empty() { page.default } else { !self.is_off(page.name) }
+    }
+
+    /// The value of a plugin's option: as set, or the default of its page.
     ///
     /// An option that the page does not list has the empty value.
     pub fn option(&self, page: &'static crate::normal::Page, name: &str) -> &str {

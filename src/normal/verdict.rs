@@ -40,7 +40,7 @@ impl Verdict {
         Self::of_changed(normal.map(|bytes| (bytes != before).then_some(bytes)))
     }
 
-    /// As [`Verdict::of`], of a writer that gives nothing where nothing changes.
+    /// The verdict of a writer that gives nothing where nothing changes.
     pub(crate) fn of_changed(normal: Result<Option<Vec<u8>>, Malformed>) -> Self {
         match normal {
             Ok(None) => Verdict::Keep,

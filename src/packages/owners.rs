@@ -292,7 +292,7 @@ impl<'a> Installed<'a> {
         Installed { tree, links: None, packages: OnceLock::new() }
     }
 
-    /// The same, of whose walk these are the entries: no link is looked for on the disk.
+    /// The packages of a tree whose walk gave these entries: no link is looked for on the disk.
     pub fn walked(mut self, entries: &'a [Entry]) -> Self {
         let links = entries.iter().filter(|entry| entry.kind == Kind::Symlink);
         self.links = Some(links.map(|link| link.path.as_os_str()).collect());
@@ -346,7 +346,7 @@ fn unhex(text: &[u8], out: &mut Vec<u8>) -> usize {
     bytes.len()
 }
 
-/// What each byte stands for as a hexadecimal digit; 255 if it is none.
+/// What each byte stands for as a hexadecimal digit; 255 if it is not one.
 const fn digits() -> [u8; 256] {
     let mut digits = [u8::MAX; 256];
     let mut n = 0;

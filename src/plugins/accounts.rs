@@ -250,7 +250,7 @@ fn clamp(line: &mut Line<'_>, latest: u32) -> Result<(), Malformed> {
 fn order(lines: &mut [Line<'_>], kin: Kin) -> Result<(), Malformed> {
     if let Kin::Numbered(_) = kin {
         let numbers = lines.iter().filter(|line| !line.is_special());
-        numbers.map(|line| line.number("the number is none")).collect::<Result<Vec<_>, _>>()?;
+        numbers.map(|line| line.number("not a number")).collect::<Result<Vec<_>, _>>()?;
     }
     if lines.iter().any(Line::is_special) {
         return Ok(());

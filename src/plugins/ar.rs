@@ -16,7 +16,7 @@ static PAGE: Page = Page {
     name: "ar",
     summary: "removes times and owners from static libraries",
     default: true,
-    paths: "*.a, *.rlib that begin as archives do (a linker script called libm.a is none)",
+    paths: "*.a, *.rlib that begin as archives do (a linker script called libm.a does not)",
     varies: "A time, an owner, a group and a mode for each member; the time of the symbol table.",
     why: "`ar` without D, and `ranlib` without -D, record the object files as they lay in the \
           build directory.",

@@ -53,7 +53,7 @@ static ROWS: &[Row] = &[
         FILE,
         Action::Explain,
         "R writes the time of installation (Built:) into a package, and the encoding of its locale; \
-         install with `R CMD INSTALL --built-timestamp=DATE` under one LC_ALL",
+         install with `R CMD INSTALL --built-timestamp=DATE` under one LC_ALL, into one library path",
     ),
     Row::new(
         "usr/{lib,lib64,local/lib,local/lib64,share}/R/{library,site-library}/**/*.{rds,rdb,rdx}",

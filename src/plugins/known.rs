@@ -56,7 +56,7 @@ impl Known {
         }
     }
 
-    /// The same, whose files are brought into the normal form that `rewriter` makes.
+    /// The plugin whose files are also brought into the normal form that `rewriter` makes.
     pub(super) const fn rewritten(mut self, rewriter: Rewriter) -> Self {
         self.rewriter = Some(rewriter);
         self
@@ -75,7 +75,7 @@ impl Known {
         self
     }
 
-    /// The same, for files too big to be read unless two builds differ in them.
+    /// The plugin for files too big to be read unless two builds differ in them.
     pub(super) const fn unread(mut self) -> Self {
         self.want = Want::Entry;
         self

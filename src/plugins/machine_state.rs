@@ -61,7 +61,7 @@ static ROWS: &[Row] = &[
         "var/lib/systemd/credential.secret",
         FILE,
         Action::Remove,
-        "made anew when first needed, and a shared secret is none: systemd-creds(1)",
+        "made anew when first needed, and a shared secret is not one: systemd-creds(1)",
     ),
     Row::new(
         "{boot,boot/efi,efi}/loader/random-seed",

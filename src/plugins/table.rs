@@ -115,7 +115,7 @@ impl Row {
         self
     }
 
-    /// As [`Row::needs`], and a unit of another name that runs one of `commands` is enough.
+    /// What [`Row::needs`] has, where a unit of another name that runs one of `commands` is enough.
     pub(super) const fn or_runs(mut self, commands: &'static [&'static str]) -> Self {
         self.runs = commands;
         self

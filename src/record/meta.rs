@@ -59,7 +59,7 @@ impl Meta {
         text.parse().map(Some).with_context(|| format!("its {key} is {text:?}"))
     }
 
-    /// Sets the content checksum: in its place if it was there, else as the last key.
+    /// Sets the content checksum: in its place if it was there, otherwise as the last key.
     pub fn set_content_checksum(&mut self, sum: &Checksum) {
         self.object.insert(CONTENT_CHECKSUM.to_owned(), Value::String(sum.to_string()));
     }

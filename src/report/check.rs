@@ -24,7 +24,7 @@ pub struct Comparison {
     pub a: SubjectRow,
     /// The second.
     pub b: SubjectRow,
-    /// Whether nothing differs that counts; the exit code is 0 then, else 1.
+    /// Whether nothing differs that counts; the exit code is 0 then, otherwise 1.
     pub same: bool,
     /// The epoch under which normal forms were made, in seconds since 1970-01-01 UTC; `null` if
     /// none had to be.

@@ -51,7 +51,7 @@ pub struct Report {
     /// The ostree content checksum that a commit of this tree will have; only with `--report`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_checksum: Option<String>,
-    /// What dear work took, for standard error only: it depends on the machine.
+    /// What expensive work took, for standard error only: it depends on the machine.
     #[serde(skip)]
     pub spent: Vec<String>,
 }
@@ -71,7 +71,7 @@ pub struct PluginRow {
     pub bytes_after: u64,
     /// Files left alone because they are as their package shipped them.
     pub payload: usize,
-    /// Files left alone because somebody else vouches for them: `reprofix explain vouchers`.
+    /// Files left alone because of a voucher: `reprofix explain vouchers`.
     pub vouched: usize,
     /// Known differences that it only reports.
     pub reported: usize,
@@ -96,7 +96,7 @@ pub struct ChangeRow {
     pub mtime: Option<i64>,
 }
 
-/// Somebody that vouches for files.
+/// A voucher of files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VouchedRow {
     /// Who, as in the table of `reprofix explain vouchers`.

@@ -156,7 +156,7 @@ fn open(text: &OsString, progress: &Progress) -> Result<Subject> {
     Subject::open(&Spec::parse(text)?, &|| progress.advance(1))
 }
 
-/// The recorded checksum: of the file that was named, else of the subject's own build.
+/// The recorded checksum: of the file that was named, or of the subject's own build.
 fn recorded(job: &Job, subject: &Subject) -> Result<Option<(Checksum, String)>> {
     let Some(meta) = &job.meta else { return Ok(subject.recorded.clone()) };
     let recorded = Recorded::read(meta)?.content_checksum.with_context(|| {
@@ -180,7 +180,7 @@ fn in_force(
     config::in_force_or(&job.flags, env::source_date_epoch(), tree, fallback)
 }
 
-/// Runs `f` with the plugins in force, told what in the tree somebody vouches for.
+/// Runs `f` with the plugins in force and with what vouches for files of the tree.
 fn with_chain<T>(
     job: &Job,
     in_force: &InForce,

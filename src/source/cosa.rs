@@ -28,7 +28,7 @@ pub fn is_workdir(path: &Path) -> bool {
 }
 
 impl Build {
-    /// Finds a build of `workdir`. Without `id` it is what `builds/latest` names, else the first
+    /// Finds a build of `workdir`. Without `id` it is what `builds/latest` names, or the first
     /// of `builds/builds.json`; without `arch` it is the build's only one.
     ///
     /// Fails if there is no such build; the error lists those that are there.

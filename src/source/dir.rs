@@ -87,7 +87,7 @@ impl<T: Tree + Send> Merkle for Dir<T> {
     }
 }
 
-/// A directory on a disk without what is mounted in it, which is none of it.
+/// A directory on a disk without what is mounted in it.
 #[derive(Debug)]
 pub struct Own {
     root: Root,

@@ -186,7 +186,7 @@ fn packed_commit(repo: packed::Packed, id: Checksum, name: String) -> Result<Sub
     Ok(Subject { commit: Some(info), ..Subject::new(name, Box::new(commit)) })
 }
 
-/// A build's commit: from the repository that coreos-assembler keeps, where that has it, else from
+/// A build's commit: from the repository that coreos-assembler keeps, where that has it, or from
 /// the archive beside meta.json.
 fn open_build(build: &cosa::Build) -> Result<Subject> {
     let meta = build.meta();

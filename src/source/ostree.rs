@@ -95,7 +95,7 @@ impl Repository {
         let mode = core.get("mode").copied().unwrap_or("bare");
         let (_, mode) = *MODES.iter().find(|(name, _)| *name == mode).with_context(|| {
             let known: Vec<_> = MODES.iter().map(|(name, _)| *name).collect();
-            format!("mode {mode:?} in config is none of {}", known.join(", "))
+            format!("mode {mode:?} in config is not one of {}", known.join(", "))
         })?;
         let parent = core.get("parent").filter(|parent| !parent.is_empty()).map(|parent| {
             let opened = Self::open_below(Path::new(parent), children + 1);
@@ -409,7 +409,7 @@ impl Repository {
         }
     }
 
-    /// The commit of the ref of this name in any remote, else in any mirror.
+    /// The commit of the ref of this name in any remote, or in any mirror.
     fn elsewhere(&self, name: &str) -> anyhow::Result<Option<Checksum>> {
         if !is_ref(name) {
             return Ok(None);

@@ -183,7 +183,7 @@ fn of_build(workdir: PathBuf, build: Option<String>) -> Spec {
     Spec::Cosa { workdir, build, arch }
 }
 
-/// The repository of a sysroot where that was named, else the path as it is.
+/// The repository of a sysroot where that was named, or the path as it is.
 fn of_sysroot(path: PathBuf) -> PathBuf {
     let inside = path.join(SYSROOT);
     if !is_repository(&path) && is_repository(&inside) { inside } else { path }

@@ -93,7 +93,7 @@ fn gone(path: &Path) -> io::Error {
     at(path, io::Error::new(io::ErrorKind::NotFound, "it went away"))
 }
 
-/// As [`walk`], of what is at `start` and below; empty if nothing is.
+/// Walks what is at `start` and below, like [`walk`]; empty if nothing is.
 pub fn walk_from(tree: &dyn Tree, start: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     let mut todo = vec![start.to_owned()];

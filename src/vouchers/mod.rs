@@ -41,7 +41,7 @@ impl Rules {
         Rules { vouched: vouched.map(Arc::new), overruled: overruled.map(Arc::new) }
     }
 
-    /// Whether this path changes though somebody vouches for it.
+    /// Whether this path changes though a voucher wants it as it is.
     pub fn overrules(&self, entry: &Entry) -> bool {
         self.overruled.as_ref().is_some_and(|globs| globs.holds(entry))
     }
@@ -101,13 +101,13 @@ impl<'a> Vouchers<'a> {
         Vouchers::of(&tree::Nowhere)
     }
 
-    /// The same, and the packages vouch for what they ship.
+    /// The vouchers of a tree, where the packages vouch for what they ship.
     pub fn and_packages(mut self, installed: Option<&'a Installed<'a>>) -> Self {
         self.installed = installed;
         self
     }
 
-    /// The same, of a tree whose directories somebody has listed already.
+    /// The vouchers of a tree whose directories are listed already.
     pub fn listed_by(mut self, names: &'a Listing<'a>) -> Self {
         self.names = Some(names);
         self

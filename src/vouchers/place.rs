@@ -163,7 +163,7 @@ impl Reader<'_> {
         Ok(docker.iter().any(|driver| images.iter().any(|name| name == driver)))
     }
 
-    /// The beginning of a file; nothing of what is none.
+    /// The beginning of a file; nothing of anything else.
     fn head(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut head = Vec::new();
         if let Some(file) = self.tree.open(path)? {

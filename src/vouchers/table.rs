@@ -215,7 +215,7 @@ impl Who {
     }
 }
 
-/// Somebody that vouches for a file.
+/// A voucher of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Voucher {
     /// Who.

@@ -275,6 +275,53 @@ fn what_the_configuration_keeps_is_kept_inside() {
     }
 }
 
+/// One chain inside and outside: what is left out outside is left out inside.
+#[test]
+fn plugins_that_do_not_run_do_not_run_inside() {
+    const CACHE: &str = "var/cache/ldconfig/aux-cache";
+    let mut writer = cpio::Writer::new(Vec::new(), 0);
+    for name in ["var", "var/cache", "var/cache/ldconfig", CACHE] {
+        let mode = if name == CACHE { 0o100_644 } else { 0o040_755 };
+        let header = cpio::Header { mode, nlink: 1, mtime: u32::MAX, ..Default::default() };
+        writer.entry(&header, name.as_bytes(), &mut &b""[..], 4).unwrap();
+    }
+    let image = writer.finish(false).unwrap().0;
+    let toml = "[plugins.build-traces]\nenabled = false\n";
+    let cases: [(&[&str], &str, bool); 4] = [
+        (&[], "", false),
+        (&["--skip", "build-traces"], "", true),
+        (&["--plugin", "initramfs"], "", true),
+        (&[], toml, true),
+    ];
+    for (words, configuration, stays) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let path = put(dir.path().join("root/usr/lib/modules/6.1/initramfs.img"), &image);
+        let file = put(dir.path().join("reprofix.toml"), configuration.as_bytes());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reprofix"));
+        command.arg("fix").arg(dir.path().join("root")).args(words).arg("--config").arg(file);
+        let epoch = EPOCH.seconds().to_string();
+        let done = command.args(["--source-date-epoch", &epoch]).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let after = fs::read(&path).unwrap();
+        assert!(after != image, "the rest is in normal form");
+        let found = unpacked(&after).unwrap().iter().any(|(name, ..)| name == CACHE.as_bytes());
+        assert_eq!(found, stays, "{words:?} {configuration}");
+    }
+}
+
+#[test]
+fn devices_are_shown_as_major_and_minor() {
+    let of = |minor: u32| {
+        let mut writer = cpio::Writer::new(Vec::new(), 0);
+        let header = cpio::Header { mode: 0o020_644, rdev: [259, minor], ..Default::default() };
+        writer.entry(&header, b"disk", &mut &b""[..], 4).unwrap();
+        Cursor::new(writer.finish(false).unwrap().0)
+    };
+    let found = initramfs::diff(&mut of(1), &mut of(65_537), &Context::new(EPOCH)).unwrap();
+    let said: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["disk: device 259:1 | 259:65537"]);
+}
+
 #[test]
 fn check_explains_names_by_what_they_follow() {
     // The image differs in what the plugin removes: so do the names, and they are one afterwards.

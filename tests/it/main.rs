@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
 mod bad_input;
+mod boot;
 mod cases;
 mod check;
 mod check_reports;
@@ -47,6 +48,7 @@ mod oci_unpack;
 mod opm;
 mod oracle;
 mod pairs;
+mod prose;
 mod pyc;
 #[cfg(feature = "ostree")]
 mod record;

@@ -448,7 +448,7 @@ fn an_abandoned_python_lock_is_broken_but_never_what_it_points_at() {
     fs::write(&path, "not a claim").unwrap();
     age();
     let error = Lock::take(&path, Duration::ZERO).unwrap_err().to_string();
-    assert!(error.contains("somebody unknown"), "{error}");
+    assert!(error.contains("an unknown owner"), "{error}");
 }
 
 const COUNT: &str = "

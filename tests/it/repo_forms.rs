@@ -231,6 +231,21 @@ fn repositories_are_named_as_their_tools_name_them() {
     }
 }
 
+/// A checkout whose files are a repository's own objects holds their attribute.
+#[test]
+fn a_linked_checkout_is_named_with_its_remedy() {
+    let pair = Pair::new();
+    let repo = pair.path().join("user");
+    init(&repo, "bare-user");
+    commit(&repo, "left", &pair.a);
+    let place = pair.path().join("checkout");
+    ostree(&repo, &["checkout", "-U", "-H", "left", place.to_str().unwrap()]);
+    let (code, out, err) =
+        reprofix(&["check", &subject(&repo, "left"), &format!("dir:{}", place.display())]);
+    assert_eq!(code, 1, "{err}");
+    assert!(out.contains("--devino-canonical"), "{out}");
+}
+
 #[test]
 fn names_that_no_commit_can_hold_are_refused() {
     use std::os::unix::ffi::OsStrExt;

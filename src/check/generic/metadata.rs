@@ -70,6 +70,17 @@ fn bits(from: u32, to: u32) -> String {
     BITS.iter().enumerate().filter_map(change).collect::<Vec<_>>().join(", ")
 }
 
+/// What to do about an attribute that a tool keeps for itself.
+fn remedy(name: &[u8]) -> &'static str {
+    match name {
+        b"user.ostreemeta" => {
+            " (a file of a bare-user repository, as `ostree checkout -U` links it: commit the checkout \
+             with `ostree commit --devino-canonical`, or compare the commit itself)"
+        }
+        _ => "",
+    }
+}
+
 fn xattrs(a: &Side, b: &Side) -> Vec<String> {
     let map =
         |side: &Side| -> BTreeMap<Vec<u8>, Vec<u8>> { side.attrs.xattrs.iter().cloned().collect() };
@@ -80,7 +91,8 @@ fn xattrs(a: &Side, b: &Side) -> Vec<String> {
     let line = |name: &Vec<u8>| {
         let (from, to) = (x.get(name), y.get(name));
         let value = |v: Option<&Vec<u8>>| v.map_or("absent".to_owned(), |v| value(name, v));
-        (from != to).then(|| format!("{}: {} → {}", title(name), value(from), value(to)))
+        (from != to)
+            .then(|| format!("{}: {} → {}{}", title(name), value(from), value(to), remedy(name)))
     };
     names.into_iter().filter_map(line).collect()
 }

@@ -65,7 +65,7 @@ pub fn content(a: &[u8], b: &[u8]) -> Vec<String> {
     content_of(Path::new(""), a, b, Secrets::Masked)
 }
 
-/// As [`content`], of two files at `path`. Of a secret only its length and digest are said.
+/// What differs in two files at `path`; of a secret only its length and digest are said.
 pub(super) fn content_of(path: &Path, a: &[u8], b: &[u8], secrets: Secrets) -> Vec<String> {
     let mut budget = Budget { unpacked: 2 * UNPACKED_MAX, secrets };
     if let Some(masked) = budget.mask(path.as_os_str().as_bytes(), a, b) {
@@ -107,7 +107,7 @@ fn unpacked(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Option<V
     Some(vec![format!("{name}: the same content, packed differently")])
 }
 
-/// What a compressed file holds, and its compression; `None` if it is none, is damaged, holds too
+/// What a compressed file holds, and its compression; `None` if it is not compressed, is damaged, holds too
 /// much, or has more after its first frame.
 pub(super) fn unwrap(bytes: &[u8]) -> Option<(&'static str, Vec<u8>)> {
     let packing = compress::detect(bytes)?;
@@ -121,7 +121,7 @@ pub(super) fn unwrap(bytes: &[u8]) -> Option<(&'static str, Vec<u8>)> {
     (whole && source.offset() == bytes.len() as u64).then(|| (packing.name(), out))
 }
 
-/// What a gzip file holds; `None` if it is none, is damaged, or holds too much.
+/// What a gzip file holds; `None` if it is not gzip, is damaged, or holds too much.
 fn gunzip(bytes: &[u8]) -> Option<Vec<u8>> {
     if !bytes.starts_with(&[0x1f, 0x8b, 8]) {
         return None;

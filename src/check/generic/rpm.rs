@@ -31,7 +31,7 @@ struct Package<'a> {
 }
 
 impl<'a> Package<'a> {
-    /// The package in `bytes`; `None` if it is none, or damaged.
+    /// The package in `bytes`; `None` if there is no package, or a damaged one.
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let (lead, rest) = bytes.split_at_checked(LEAD)?;
         if !lead.starts_with(LEAD_MAGIC) {

@@ -1,11 +1,11 @@
 //! Which compression a member has, and the parameters its header tells of.
 
-use super::{Check, DICT_MAX, Packing, lz4};
+use super::{Bcj, Check, DICT_MAX, Packing, WINDOW_MAX, lz4};
 
 /// Bytes of a member that [`detect`] looks at, at most.
 pub const HEAD_LEN: usize = 64;
 
-/// The compression of the member that begins with `head`, or `None` if it is none of those that
+/// The compression of the member that begins with `head`, or `None` if it is not one of those that
 /// [`Packing`] knows. The level, which no header holds, is guessed from what depends on it.
 ///
 /// ```
@@ -15,7 +15,7 @@ pub const HEAD_LEN: usize = 64;
 /// ```
 pub fn detect(head: &[u8]) -> Option<Packing> {
     match head {
-        [0x28, 0xb5, 0x2f, 0xfd, rest @ ..] => Some(Packing::Zstd(zstd_level(rest))),
+        [0x28, 0xb5, 0x2f, 0xfd, rest @ ..] => Some(zstd(rest)),
         [0xfd, b'7', b'z', b'X', b'Z', 0, rest @ ..] => xz(rest),
         [0x1f, 0x8b, 8, _, _, _, _, _, extra, ..] => Some(Packing::Gzip(match extra {
             2 => 9,
@@ -51,24 +51,23 @@ fn dict(size: u32) -> u32 {
 }
 
 /// The level whose window (RFC 8878, 3.1.1.1.2) the frame has, for content of unknown length; 19,
-/// what Fedora CoreOS asks for, where the frame has no window of its own.
-fn zstd_level(header: &[u8]) -> i32 {
+/// what Fedora CoreOS asks for, where the frame has no window of its own. A long window may be that
+/// of any level: [`Packing::settled`] finds which.
+fn zstd(header: &[u8]) -> Packing {
     const SINGLE_SEGMENT: u8 = 1 << 5;
     match header {
         [descriptor, window, ..] if descriptor & SINGLE_SEGMENT == 0 => match 10 + (window >> 3) {
-            27.. => 22,
-            26 => 21,
-            25 => 20,
-            23 | 24 => 19,
-            22 => 15,
-            _ => 3,
+            log @ 25.. => Packing::ZstdLong(19, u32::from(log).min(WINDOW_MAX.ilog2())),
+            23 | 24 => Packing::Zstd(19),
+            22 => Packing::Zstd(15),
+            _ => Packing::Zstd(3),
         },
-        _ => 19,
+        _ => Packing::Zstd(19),
     }
 }
 
-/// The stream's check, and the dictionary of its first block's LZMA2 filter (xz format 1.2, 2.1.1
-/// and 3.1).
+/// The stream's check, and of its first block the dictionary of LZMA2 and the filter before it (xz
+/// format 1.2, 2.1.1 and 3.1).
 fn xz(rest: &[u8]) -> Option<Packing> {
     let check = match rest.get(1)? & 15 {
         0 => Check::None,
@@ -77,12 +76,13 @@ fn xz(rest: &[u8]) -> Option<Packing> {
         10 => Check::Sha256,
         _ => return None,
     };
-    let size = lzma2_dict(rest.get(6..)?).unwrap_or(DICT_MAX);
-    Some(Packing::Xz(check, dict(size)))
+    let (size, bcj) = filters(rest.get(6..)?).unwrap_or((DICT_MAX, None));
+    Some(Packing::Xz(check, dict(size), bcj))
 }
 
-fn lzma2_dict(block: &[u8]) -> Option<u32> {
+fn filters(block: &[u8]) -> Option<(u32, Option<Bcj>)> {
     const LZMA2: u64 = 0x21;
+    let mut bcj = None;
     let (flags, mut rest) = (*block.get(1)?, block.get(2..)?);
     for present in [flags & 0x40 != 0, flags & 0x80 != 0] {
         if present {
@@ -93,14 +93,11 @@ fn lzma2_dict(block: &[u8]) -> Option<u32> {
         let (id, len) = (multibyte(&mut rest)?, multibyte(&mut rest)?);
         let properties = rest.get(..usize::try_from(len).ok()?)?;
         rest = &rest[properties.len()..];
+        bcj = bcj.or(Bcj::of(id));
         if id == LZMA2 {
             let bits = u32::from(*properties.first()?);
-            return Some(
-                (2 | (bits & 1))
-                    .checked_shl(bits / 2 + 11)
-                    .filter(|_| bits < 40)
-                    .unwrap_or(u32::MAX),
-            );
+            let size = (2 | (bits & 1)).checked_shl(bits / 2 + 11).filter(|_| bits < 40);
+            return Some((size.unwrap_or(u32::MAX), bcj));
         }
     }
     None

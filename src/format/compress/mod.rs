@@ -25,6 +25,10 @@ pub const DICT_MAX: u32 = 8 << 20;
 /// half the memory. Higher levels would take longer by it.
 const FAST_JOB: u32 = 4 << 20;
 
+/// zstd's own level, and the densest that is not an "ultra" one.
+const FAST: i32 = 3;
+const DENSE: i32 = 19;
+
 /// A compression and the parameters it is done again with.
 ///
 /// [`Display`](fmt::Display) prints it as the command line that comes nearest.
@@ -32,8 +36,11 @@ const FAST_JOB: u32 = 4 << 20;
 pub enum Packing {
     /// Zstandard (RFC 8878): level 1 to 22.
     Zstd(i32),
-    /// The .xz format 1.2: its integrity check and LZMA2 dictionary in bytes, preset 6 otherwise.
-    Xz(Check, u32),
+    /// The same with a longer window than the level has (`--long`): its base-2 logarithm.
+    ZstdLong(i32, u32),
+    /// The .xz format 1.2: its integrity check, LZMA2 dictionary in bytes and the filter before it,
+    /// preset 6 otherwise.
+    Xz(Check, u32, Option<Bcj>),
     /// The legacy .lzma format: dictionary in bytes, preset 6 otherwise.
     Lzma(u32),
     /// gzip (RFC 1952), without name and time: level 1 to 9.
@@ -59,11 +66,70 @@ pub enum Check {
     Sha256,
 }
 
+/// A filter for the jumps of a processor's code (xz format 1.2, 5.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bcj {
+    /// x86, 32 and 64 bits.
+    X86,
+    /// PowerPC, big-endian.
+    PowerPc,
+    /// Itanium.
+    Ia64,
+    /// ARM.
+    Arm,
+    /// ARM's Thumb.
+    ArmThumb,
+    /// SPARC.
+    Sparc,
+    /// ARM, 64 bits.
+    Arm64,
+    /// RISC-V.
+    RiscV,
+}
+
+impl Bcj {
+    /// Each with its number in the format and its name in xz's options.
+    const ALL: [(Bcj, u64, &'static str); 8] = [
+        (Bcj::X86, 4, "x86"),
+        (Bcj::PowerPc, 5, "powerpc"),
+        (Bcj::Ia64, 6, "ia64"),
+        (Bcj::Arm, 7, "arm"),
+        (Bcj::ArmThumb, 8, "armthumb"),
+        (Bcj::Sparc, 9, "sparc"),
+        (Bcj::Arm64, 10, "arm64"),
+        (Bcj::RiscV, 11, "riscv"),
+    ];
+
+    fn of(number: u64) -> Option<Bcj> {
+        Bcj::ALL.iter().find(|(_, known, _)| *known == number).map(|(bcj, ..)| *bcj)
+    }
+
+    fn add(self, filters: &mut liblzma::stream::Filters) {
+        match self {
+            Bcj::X86 => filters.x86(),
+            Bcj::PowerPc => filters.powerpc(),
+            Bcj::Ia64 => filters.ia64(),
+            Bcj::Arm => filters.arm(),
+            Bcj::ArmThumb => filters.arm_thumb(),
+            Bcj::Sparc => filters.sparc(),
+            Bcj::Arm64 => filters.arm64(),
+            Bcj::RiscV => filters.riscv(),
+        };
+    }
+}
+
+impl fmt::Display for Bcj {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Bcj::ALL.iter().find(|(bcj, ..)| bcj == self);
+        f.write_str(named.map_or("", |(.., name)| name))
+    }
+}
+
 impl Packing {
     /// The compression's name alone, as its command is called.
     pub fn name(self) -> &'static str {
         match self {
-            Packing::Zstd(_) => "zstd",
+            Packing::Zstd(_) | Packing::ZstdLong(..) => "zstd",
             Packing::Xz(..) => "xz",
             Packing::Lzma(_) => "lzma",
             Packing::Gzip(_) => "gzip",
@@ -81,7 +147,7 @@ impl Packing {
         use liblzma::{bufread::XzDecoder, stream::Stream};
         let memory = 2 * u64::from(WINDOW_MAX);
         Ok(match self {
-            Packing::Zstd(_) => {
+            Packing::Zstd(_) | Packing::ZstdLong(..) => {
                 let mut decoder = zstd::Decoder::with_buffer(source)?.single_frame();
                 decoder.window_log_max(WINDOW_MAX.ilog2())?;
                 Box::new(decoder)
@@ -109,20 +175,10 @@ impl Packing {
     ) -> io::Result<()> {
         let jobs = jobs.max(1);
         match self {
-            Packing::Zstd(level) => {
-                let mut encoder = zstd::Encoder::new(output, level)?;
-                encoder.include_checksum(true)?;
-                // The encoder with workers writes the same for any number of them, but not what
-                // the one without writes.
-                encoder.multithread(jobs)?;
-                if level <= 3 {
-                    encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(FAST_JOB))?;
-                }
-                fill(&mut encoder)?;
-                encoder.finish().map(drop)
-            }
-            Packing::Xz(check, dict) => {
-                let stream = xz_encoder(check, dict, jobs)?;
+            Packing::Zstd(level) => pack_zstd(output, level, None, jobs, fill),
+            Packing::ZstdLong(level, log) => pack_zstd(output, level, Some(log), jobs, fill),
+            Packing::Xz(check, dict, bcj) => {
+                let stream = xz_encoder(check, dict, bcj, jobs)?;
                 let mut encoder = liblzma::write::XzEncoder::new_stream(output, stream);
                 fill(&mut encoder)?;
                 encoder.finish().map(drop)
@@ -161,6 +217,51 @@ impl Packing {
     }
 }
 
+fn pack_zstd(
+    output: &mut dyn Write,
+    level: i32,
+    window_log: Option<u32>,
+    jobs: u32,
+    fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut encoder = zstd::Encoder::new(output, level)?;
+    encoder.include_checksum(true)?;
+    if let Some(log) = window_log {
+        encoder.long_distance_matching(true)?;
+        encoder.window_log(log)?;
+    }
+    // The encoder with workers writes the same for any number of them, but not what the one without
+    // writes.
+    encoder.multithread(jobs)?;
+    if level <= FAST {
+        encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(FAST_JOB))?;
+    }
+    fill(&mut encoder)?;
+    encoder.finish().map(drop)
+}
+
+impl Packing {
+    /// The packing of the member `packed` where its header does not tell the level: of a zstd frame
+    /// with a long window, the level whose density the beginning of the content has, fast or dense.
+    /// The levels beyond 19 would cost minutes and a gigabyte for a percent.
+    pub fn settled<R: Read>(self, packed: R) -> io::Result<Packing> {
+        const SAMPLE: u64 = 2 << 20;
+        let Packing::ZstdLong(_, log) = self else { return Ok(self) };
+        let (mut source, mut content) = (Source::new(packed), Vec::new());
+        self.decoder(&mut source)?.take(SAMPLE).read_to_end(&mut content)?;
+        let size = |level| {
+            let mut out = Vec::new();
+            let packing = Packing::ZstdLong(level, log);
+            packing.pack(&mut out, 1, &mut |w| w.write_all(&content))?;
+            Ok::<_, io::Error>(out.len() as u64)
+        };
+        let (fast, dense) = (size(FAST)?, size(DENSE)?);
+        // Where both come out alike, the fast one; so what it makes is found as its own.
+        let is_dense = 33 * dense < 32 * fast && 2 * source.offset() < fast + dense;
+        Ok(Packing::ZstdLong(if is_dense { DENSE } else { FAST }, log))
+    }
+}
+
 fn lzma_options(dict: u32) -> io::Result<liblzma::stream::LzmaOptions> {
     let mut options = liblzma::stream::LzmaOptions::new_preset(6)?;
     options.dict_size(dict);
@@ -169,7 +270,12 @@ fn lzma_options(dict: u32) -> io::Result<liblzma::stream::LzmaOptions> {
 
 /// Blocks of three dictionaries, as `xz -T` makes them: fixed, so that they do not depend on the
 /// number of threads.
-fn xz_encoder(check: Check, dict: u32, jobs: u32) -> io::Result<liblzma::stream::Stream> {
+fn xz_encoder(
+    check: Check,
+    dict: u32,
+    bcj: Option<Bcj>,
+    jobs: u32,
+) -> io::Result<liblzma::stream::Stream> {
     use liblzma::stream::{self, Filters, MtStreamBuilder};
     let check = match check {
         Check::None => stream::Check::None,
@@ -178,6 +284,9 @@ fn xz_encoder(check: Check, dict: u32, jobs: u32) -> io::Result<liblzma::stream:
         Check::Sha256 => stream::Check::Sha256,
     };
     let mut filters = Filters::new();
+    if let Some(bcj) = bcj {
+        bcj.add(&mut filters);
+    }
     filters.lzma2(&lzma_options(dict)?);
     let block = (3 * u64::from(dict)).max(1 << 20);
     let mut builder = MtStreamBuilder::new();
@@ -189,8 +298,11 @@ impl fmt::Display for Packing {
         match self {
             Packing::Zstd(level) if *level > 19 => write!(f, "zstd --ultra -{level}"),
             Packing::Zstd(level) => write!(f, "zstd -{level}"),
-            Packing::Xz(check, dict) => {
-                write!(f, "xz --check={check} --lzma2=preset=6,dict={}KiB", dict >> 10)
+            Packing::ZstdLong(level, log) => write!(f, "zstd -{level} --long={log}"),
+            Packing::Xz(check, dict, bcj) => {
+                write!(f, "xz --check={check}")?;
+                bcj.map_or(Ok(()), |bcj| write!(f, " --{bcj}"))?;
+                write!(f, " --lzma2=preset=6,dict={}KiB", dict >> 10)
             }
             Packing::Lzma(dict) => write!(f, "lzma --lzma1=preset=6,dict={}KiB", dict >> 10),
             Packing::Gzip(level) => write!(f, "gzip -n -{level}"),
@@ -216,12 +328,14 @@ impl fmt::Display for Check {
 mod tests {
     use super::*;
 
-    const ALL: [Packing; 10] = [
+    const ALL: [Packing; 12] = [
         Packing::Zstd(3),
         Packing::Zstd(15),
         Packing::Zstd(19),
-        Packing::Xz(Check::Crc32, 1 << 20),
-        Packing::Xz(Check::Sha256, 8 << 20),
+        Packing::ZstdLong(19, 27),
+        Packing::Xz(Check::Crc32, 1 << 20, None),
+        Packing::Xz(Check::Crc32, 1 << 20, Some(Bcj::X86)),
+        Packing::Xz(Check::Sha256, 8 << 20, Some(Bcj::Arm64)),
         Packing::Lzma(1 << 20),
         Packing::Gzip(9),
         Packing::Bzip2(9),
@@ -263,11 +377,38 @@ mod tests {
     #[test]
     fn threads_change_nothing() {
         let content = sample(3_000_000);
-        for packing in [Packing::Zstd(1), Packing::Zstd(15), Packing::Xz(Check::Crc32, 1 << 20)] {
+        for packing in [
+            Packing::Zstd(1),
+            Packing::Zstd(15),
+            Packing::ZstdLong(3, 27),
+            Packing::Xz(Check::Crc32, 1 << 20, None),
+        ] {
             let one = pack(packing, &content, 1);
             assert!(one == pack(packing, &content, 2), "{packing}");
             assert!(one == pack(packing, &content, 7), "{packing}");
         }
+    }
+
+    /// `zstd -3 --long` became `--ultra -22`: minutes and a gigabyte.
+    #[test]
+    fn a_long_window_is_kept_and_the_level_found() {
+        let words = ["reproducible ", "initramfs ", "kernel ", "module ", "firmware "];
+        let text = |n: u32| words[(n.wrapping_mul(2_654_435_761) >> 24) as usize % words.len()];
+        let content: Vec<u8> = (0..400_000).flat_map(|n| text(n).bytes()).collect();
+        for level in [FAST, DENSE] {
+            let packing = Packing::ZstdLong(level, 26);
+            let bytes = pack(packing, &content, 2);
+            let found = detect(&bytes[..HEAD_LEN]).unwrap();
+            assert_eq!(found.settled(&bytes[..]).unwrap(), packing);
+        }
+        // The window of an ultra level is kept, its level is not.
+        let ultra = zstd::bulk::compress(&content, 22).unwrap();
+        let mut out = Vec::new();
+        let mut encoder = zstd::Encoder::new(&mut out, 22).unwrap();
+        encoder.write_all(&content).unwrap();
+        encoder.finish().unwrap();
+        assert_eq!(detect(&out).unwrap().settled(&out[..]).unwrap(), Packing::ZstdLong(19, 27));
+        assert_eq!(detect(&ultra).unwrap(), Packing::Zstd(19));
     }
 
     #[test]

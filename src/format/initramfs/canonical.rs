@@ -84,8 +84,8 @@ where
             && is_content(&archives, spool, content())?;
         segments.push(SegmentPlan { archives, keeps });
     }
-    let after = segments.iter().flat_map(|s| &s.archives).map(|a| &a.entries[..]);
-    plan::same_tree(before.iter().map(Vec::as_slice), after)?;
+    let after = segments.iter().flat_map(|s| &s.archives).map(|a| &a.entries);
+    plan::same_tree(&before, after)?;
     let input = Mutex::new(input);
     let writing = Writing { image, segments, input: &input, spool, jobs };
     if rules.always_repack || writing.keeps_members() {
@@ -228,7 +228,8 @@ impl<R: Read + Seek, S: Read + Seek> Writing<'_, R, S> {
                     write_archives(&plan.archives, self.spool, &mut output, offset)?;
                 }
                 Some(_) if plan.keeps => self.copy(segment.range.clone(), &mut output)?,
-                Some(packing) => {
+                Some(found) => {
+                    let packing = found.settled(Window::new(self.input, segment.range.clone()))?;
                     let start = output.len;
                     packing.pack(&mut output, self.jobs, &mut |w| {
                         write_archives(&plan.archives, self.spool, w, 0).map(drop)

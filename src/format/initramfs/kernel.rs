@@ -14,6 +14,7 @@ use std::ops::Bound::{Included, Unbounded};
 
 use super::plan::Planned;
 use super::{DIRECTORY, REGULAR, SYMLINK};
+use crate::format::cpio::Header;
 
 /// An inode that the kernel made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,23 @@ pub struct Inode {
 impl Inode {
     fn kind(&self) -> u32 {
         self.mode & 0o170_000
+    }
+}
+
+/// An entry as the kernel comes to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// The path, without `./` before and a slash behind it.
+    pub name: &'a [u8],
+    /// Its header.
+    pub header: Header,
+    /// SHA-256 of its content.
+    pub digest: [u8; 32],
+}
+
+impl<'a> From<&Planned<'a>> for Found<'a> {
+    fn from(Planned { name, header, digest, .. }: &Planned<'a>) -> Self {
+        Found { name, header: *header, digest: *digest }
     }
 }
 
@@ -64,13 +82,12 @@ impl<'a> Rootfs<'a> {
     }
 
     /// What the kernel makes of these archives, each of which ends with a trailer.
-    pub(super) fn of<'b>(archives: impl Iterator<Item = &'b [Planned<'a>]>) -> Self
-    where
-        'a: 'b,
-    {
+    pub fn of<E: Into<Found<'a>>>(
+        archives: impl IntoIterator<Item = impl IntoIterator<Item = E>>,
+    ) -> Self {
         let mut root = Rootfs::new();
         for archive in archives {
-            archive.iter().for_each(|entry| root.unpack(entry));
+            archive.into_iter().for_each(|entry| root.unpack(&entry.into()));
             root.linked.clear();
         }
         for (name, mtime) in std::mem::take(&mut root.times) {
@@ -81,8 +98,8 @@ impl<'a> Rootfs<'a> {
         root
     }
 
-    fn unpack(&mut self, entry: &Planned<'a>) {
-        let Planned { name, header, digest, .. } = entry;
+    fn unpack(&mut self, entry: &Found<'a>) {
+        let Found { name, header, digest } = entry;
         let kind = header.mode & 0o170_000;
         let has = header.size > 0;
         match kind {
@@ -119,7 +136,8 @@ impl<'a> Rootfs<'a> {
             0o010_000 | 0o020_000 | 0o060_000 | 0o140_000 => {
                 self.clear(name, kind);
                 if self.join(entry).is_none() {
-                    self.make(name, header.mode, header.rdev);
+                    let device = matches!(kind, 0o020_000 | 0o060_000);
+                    self.make(name, header.mode, if device { header.rdev } else { [0; 2] });
                     self.set(name, entry, |inode| inode.mode = header.mode);
                 }
             }
@@ -133,7 +151,7 @@ impl<'a> Rootfs<'a> {
     }
 
     /// Owner and time, and what `more` does, of an inode that is there.
-    fn set(&mut self, name: &[u8], entry: &Planned<'_>, more: impl FnOnce(&mut Inode)) {
+    fn set(&mut self, name: &[u8], entry: &Found<'_>, more: impl FnOnce(&mut Inode)) {
         let header = &entry.header;
         if let Some(inode) = self.inode(name) {
             inode.owner = (header.uid, header.gid);
@@ -186,7 +204,7 @@ impl<'a> Rootfs<'a> {
 
     /// Links the name to the first one of its inode number in this archive: whether that worked,
     /// or `None` if this is the first.
-    fn join(&mut self, entry: &Planned<'a>) -> Option<bool> {
+    fn join(&mut self, entry: &Found<'a>) -> Option<bool> {
         let header = &entry.header;
         if header.nlink < 2 {
             return None;
@@ -213,7 +231,7 @@ impl<'a> Rootfs<'a> {
 
     /// The first path at which `after` is another tree, and what of it. Links that `after` lacks
     /// are no difference; links that it has more are one.
-    pub(super) fn difference(&self, after: &Self) -> Option<(Vec<u8>, &'static str)> {
+    pub fn difference(&self, after: &Self) -> Option<(Vec<u8>, &'static str)> {
         let mut was = BTreeMap::new();
         let gone = |name: &&&[u8]| !after.names.contains_key(**name);
         if let Some(name) = self.names.keys().find(gone) {

@@ -26,7 +26,7 @@ use super::compress::Packing;
 use super::cpio::Header;
 
 pub use canonical::{Outcome, Repacked, canonical};
-pub use kernel::{Inode, Rootfs};
+pub use kernel::{Found, Inode, Rootfs};
 pub use plan::{Inner, Inside, NothingInside, Rules};
 pub use read::read;
 pub use window::{Window, spooled};
@@ -115,7 +115,7 @@ impl Image {
         let archives = self.segments.iter().flat_map(|s| &s.archives);
         let found = |a| Ok(plan::found(a, &plan::groups(a)?, u32::MAX));
         let found: Vec<_> = archives.map(found).collect::<Result<_, Malformed>>()?;
-        Ok(Rootfs::of(found.iter().map(Vec::as_slice)))
+        Ok(Rootfs::of(&found))
     }
 
     /// All entries, in the order in which the kernel unpacks them.

@@ -212,8 +212,8 @@ fn place(archive: &Archive, n: usize) -> (bool, &[u8], usize) {
 
 /// Fails if the kernel would not unpack the archives `after` to what it unpacks `before` to.
 pub(super) fn same_tree<'a: 'b, 'b>(
-    before: impl Iterator<Item = &'b [Planned<'a>]>,
-    after: impl Iterator<Item = &'b [Planned<'a>]>,
+    before: &'b [Vec<Planned<'a>>],
+    after: impl IntoIterator<Item = &'b Vec<Planned<'a>>>,
 ) -> Result<(), Malformed> {
     let Some((name, what)) = Rootfs::of(before).difference(&Rootfs::of(after)) else {
         return Ok(());
@@ -287,33 +287,33 @@ pub(super) fn entries<'a>(
 ) -> Vec<Planned<'a>> {
     let mut groups = apart.split(archive, groups);
     groups.sort_by_key(|g| g.members.first().map(|n| place(archive, *n)));
-    in_order(archive, &groups, epoch, |n| place(archive, n))
+    let last = |group: &Group, n| group.members.last() == Some(&n);
+    in_order(archive, &groups, epoch, last, |n| place(archive, n))
 }
 
 /// The entries of `archive` as they stand, with what became of their content: what the kernel
 /// would unpack if nothing were sorted.
 pub(super) fn found<'a>(archive: &'a Archive, groups: &[Group], epoch: u32) -> Vec<Planned<'a>> {
-    let as_it_stands = |g: &Group| {
-        let mut members = g.members.clone();
-        members.sort_unstable();
-        Group { members, body: g.body }
+    // Several names may have the content, and the kernel may drop any of them.
+    let has = |n: usize| archive.entries[n].header.size > 0;
+    let had = |group: &Group, n| {
+        has(n) || !group.members.iter().any(|n| has(*n)) && group.members.last() == Some(&n)
     };
-    let groups: Vec<Group> = groups.iter().map(as_it_stands).collect();
-    in_order(archive, &groups, epoch, |n| n)
+    in_order(archive, groups, epoch, had, |n| n)
 }
 
 fn in_order<'a, K: Ord>(
     archive: &'a Archive,
     groups: &[Group],
     epoch: u32,
+    has_content: impl Fn(&Group, usize) -> bool,
     key: impl Fn(usize) -> K,
 ) -> Vec<Planned<'a>> {
     let mut planned = BTreeMap::new();
     for (group, ino) in groups.iter().zip(1..) {
-        for (left, n) in (0..group.members.len()).rev().zip(&group.members) {
-            let body = group.body.filter(|_| left == 0);
-            let entry = write_as(archive, *n, ino, group.members.len(), body, epoch);
-            planned.insert(key(*n), entry);
+        for n in &group.members {
+            let body = group.body.filter(|_| has_content(group, *n));
+            planned.insert(key(*n), write_as(archive, *n, ino, group.members.len(), body, epoch));
         }
     }
     planned.into_values().collect()

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::sync::Mutex;
 
 use super::*;
-use crate::format::compress::{Check, Packing};
+use crate::format::compress::{Bcj, Check, Packing};
 use crate::format::cpio::{self, Header};
 
 const EPOCH: u32 = 1_600_000_000;
@@ -352,7 +352,8 @@ fn every_compression_comes_out_the_same_and_canonical_members_keep_their_bytes()
     let b = archive(&[dir("b", 9), file("a", 7, b"xx")]);
     for packing in [
         Packing::Zstd(15),
-        Packing::Xz(Check::Crc32, 1 << 20),
+        Packing::Xz(Check::Crc32, 1 << 20, Some(Bcj::X86)),
+        Packing::ZstdLong(3, 27),
         Packing::Lzma(1 << 20),
         Packing::Gzip(9),
         Packing::Bzip2(9),

@@ -33,7 +33,7 @@ impl<'a> Blob<'a> {
         }
     }
 
-    /// As [`Blob::whole`], given away.
+    /// All of the value in one piece, given away.
     pub fn into_whole(self) -> Cow<'a, [u8]> {
         match self.0 {
             Pieces::One(one) => one,

@@ -309,6 +309,13 @@ impl HeaderChange {
         if !tags.is_empty() {
             out.push(format!("{nevra}: headers differ in {}", tags.join(", ")));
         }
+        if tags.iter().any(|tag| tag.starts_with("PACKAGEDIGEST")) {
+            out.push(format!(
+                "{nevra}: rpm 6 stores the digests of the package file that %_pkgverify_digests names, \
+                 and none with --nodigest --nosignature: install with one value, and from files \
+                 that were signed once"
+            ));
+        }
         out
     }
 

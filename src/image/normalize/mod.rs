@@ -81,7 +81,7 @@ pub fn normalize(subject: &Subject, out: &str, options: Options) -> anyhow::Resu
     lifted(subject, out, options, &|_, _| Ok(None))
 }
 
-/// As [`normalize`], with a layer on top that takes paths out of those below.
+/// Normalizes, like [`normalize`], with a layer on top that removes paths from those below.
 pub(crate) fn lifted(
     subject: &Subject,
     out: &str,

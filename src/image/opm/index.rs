@@ -143,7 +143,7 @@ fn gob(description: &[u8], id: &[u8], fields: &[u64]) -> Vec<u8> {
     out
 }
 
-/// gob's unsigned integers: one byte up to 127, else the negated number of bytes and the bytes,
+/// gob's unsigned integers: one byte up to 127, otherwise the negated number of bytes and the bytes,
 /// highest first.
 fn unsigned(number: u64) -> Vec<u8> {
     if number < 128 {

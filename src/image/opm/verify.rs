@@ -319,7 +319,7 @@ impl Command {
         Ok(command)
     }
 
-    /// Where catalog and cache are: what the user says, else the command line, else the label, else
+    /// Where catalog and cache are: what the user says, or the command line, or the label, or
     /// the defaults of `opm generate dockerfile`. The word after `serve` wins over the label, as it
     /// does with opm.
     pub(super) fn places(&self, configs: Option<&str>, cache: Option<&str>) -> Places {

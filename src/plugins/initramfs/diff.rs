@@ -254,7 +254,7 @@ impl Pair<'_> {
         Ok(())
     }
 
-    /// What the plugins say: that their normal forms are the same, else what still differs.
+    /// What the plugins say: that their normal forms are the same, or what still differs.
     fn inside(&self, m: Vec<u8>, n: Vec<u8>) -> Vec<String> {
         let rules = self.trees.each_ref().map(|tree| Registry::new(tree, self.cx));
         let entries =
@@ -289,7 +289,7 @@ impl Pair<'_> {
     }
 }
 
-/// Where two contents differ first: the line in texts, else the byte.
+/// Where two contents differ first: the line in texts, otherwise the byte.
 fn first_difference(a: &[u8], b: &[u8]) -> String {
     if let (Ok(x), Ok(y)) = (std::str::from_utf8(a), std::str::from_utf8(b)) {
         let n = x.lines().zip(y.lines()).take_while(|(p, q)| p == q).count();

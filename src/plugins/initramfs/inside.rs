@@ -1,4 +1,4 @@
-//! The plugins of the registry on the files inside an image.
+//! The plugins in force on the files inside an image.
 
 use std::borrow::Cow;
 use std::io;
@@ -15,7 +15,7 @@ use crate::vouchers::Vouchers;
 /// rule for.
 const OUTSIDE: &[&str] = &["initramfs", "mtime"];
 
-/// The registry's plugins that are on by default, in its order, on one image.
+/// The plugins in force, in the registry's order, on one image.
 pub struct Registry<'a> {
     tree: &'a dyn Tree,
     cx: &'a Context,
@@ -30,7 +30,7 @@ impl<'a> Registry<'a> {
 
     fn plugins(&self) -> impl Iterator<Item = &'static dyn Plugin> {
         let inside =
-            |p: &&'static dyn Plugin| p.page().default && !OUTSIDE.contains(&p.page().name);
+            |p: &&'static dyn Plugin| self.cx.runs(p.page()) && !OUTSIDE.contains(&p.page().name);
         REGISTRY.iter().copied().filter(inside)
     }
 

@@ -50,7 +50,7 @@ static PAGE: Page = Page {
            zero; hard links between files of an image made by dracut are taken apart, since what \
            is unpacked over the image at boot would be written through them; owners, modes, \
            device nodes, alignment, the order of ACPI tables and bytes after the archives are \
-           kept. The other plugins run on the files inside, but for \
+           kept. The other plugins in force run on the files inside, but for \
            those that `keep` names by their path in it. A member that is \
            canonical keeps its compressed bytes; any other is compressed again with the same \
            algorithm at fixed parameters. The kernel unpacks the image to the same tree, but for \
@@ -62,7 +62,8 @@ static PAGE: Page = Page {
     lost: "Times later than SOURCE_DATE_EPOCH, the time to compress once more, and a few percent \
            of size either way where the builder's compressor was another.",
     upstream: "Make it needless with dracut-ng 108 or later, --reproducible and SOURCE_DATE_EPOCH: \
-               inode numbers (rpm-ostree issue 166), hard links (dracut 2703), module order \
+               inode numbers (rpm-ostree issue 166), hard links (dracut 2703; open where 3cpio \
+               packs), module order \
                (dracut-ng 1409), the clock (dracut-ng 1431) are fixed there; recorded paths in 111 \
                (dracut-ng 2371). The compressor's version stays open (rpm-ostree issue 4305). \
                treefiles/initramfs.yaml tells older ones what they can be told; \

@@ -37,7 +37,7 @@ pub(super) fn verdict(file: &File<'_>) -> Result<Verdict, Error> {
     )))
 }
 
-/// The headers of a PE file; `None` if it is none.
+/// The headers of a PE file; `None` if it is another file.
 fn headers(input: &mut dyn Seekable) -> Result<Option<Pe>, Error> {
     pe::read(input).map_err(|error| match error.get_ref().and_then(|e| e.downcast_ref()) {
         Some(malformed) => Error::Malformed(crate::format::Malformed::clone(malformed)),

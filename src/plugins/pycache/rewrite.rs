@@ -16,7 +16,7 @@ use crate::tree::{Entry, Kind};
 pub(super) enum Mode {
     /// The time in the header becomes 0.
     ZeroMtime,
-    /// The same, and the code in normal form.
+    /// The header and the code in normal form.
     Rewrite,
     /// The header gets the source's hash, never to be checked; the code in normal form.
     UncheckedHash,

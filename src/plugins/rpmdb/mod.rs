@@ -202,7 +202,7 @@ fn names_of(tree: &dyn Tree, entry: &Entry) -> io::Result<Vec<PathBuf>> {
 
 /// A database's names and the logs beside them.
 struct Logs {
-    /// As [`names_of`] gives them.
+    /// The names that [`names_of`] gives.
     names: Vec<PathBuf>,
     /// Log and journal, empty if there are none; `None` if two names have different ones.
     content: Option<[Vec<u8>; 2]>,

@@ -57,7 +57,7 @@ pub struct Image {
     pub manifest: Option<Digest>,
     /// Media type of the manifest.
     pub media_type: String,
-    /// The nearest descriptor's platform, else the configuration's.
+    /// The nearest descriptor's platform, or the configuration's.
     pub platform: Option<Platform>,
     /// Image or not.
     pub kind: Kind,
@@ -90,7 +90,7 @@ impl Image {
         self.platform.as_ref().map_or_else(|| "-".to_owned(), Platform::to_string)
     }
 
-    /// The digest that names it: the manifest's, else the configuration's.
+    /// The digest that names it: the manifest's, or the configuration's.
     pub fn id(&self) -> Option<&Digest> {
         self.manifest.as_ref().or(self.config.as_ref().map(|c| &c.digest))
     }

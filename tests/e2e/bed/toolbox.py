@@ -17,7 +17,6 @@ from .tools import E2E, remove, run
 OPTIONS = (
     'Acquire::Languages "none"',
     'Acquire::Check-Valid-Until "false"',
-    'DPkg::Options {"--force-unsafe-io"}',
 )
 MIRROR = os.environ.get("REPROFIX_MIRROR", "http://deb.debian.org/debian")
 # What the tools of a root may see of the machine around it.
@@ -59,7 +58,13 @@ def root(suite, packages, limit):
     place.parent.mkdir(parents=True, exist_ok=True)
     log = place.parent / f"{suite}.log"
     policy = 'printf "#!/bin/sh\\nexit 101\\n" >"$1/usr/sbin/policy-rc.d"; chmod 755 "$1/usr/sbin/policy-rc.d"'
-    command = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--essential-hook={policy}"]
+    command = [
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=minbase",
+        "--dpkgopt=force-unsafe-io",
+        f"--essential-hook={policy}",
+    ]
     command += [f"--aptopt={option}" for option in OPTIONS]
     command += [
         f"--include={','.join(sorted(packages))}",
