@@ -457,3 +457,21 @@ fn the_table_of_shapes_is_what_the_programs_do() {
     }
     assert_eq!(table, written, "REPROFIX_BLESS=1 writes the table anew");
 }
+
+/// `docker save` writes whole names; skopeo takes the short ones too.
+#[test]
+fn short_names_choose_in_a_docker_archive() {
+    if !have("skopeo") {
+        return;
+    }
+    let layout = Layout::of(&[layer("x")]);
+    let file = layout.path().join("saved.tar");
+    let to = format!("docker-archive:{}:tool:v1", file.display());
+    let from = format!("oci:{}:demo", layout.path().display());
+    let mut copy = Command::new("skopeo");
+    run(copy.args(["--insecure-policy", "copy", "--quiet", &from, &to])).unwrap();
+    let open = |tag: &str| Subject::open(&format!("docker-archive:{}:{tag}", file.display()), None);
+    assert!(open("tool:v1").unwrap().one().is_ok());
+    assert!(open("docker.io/library/tool:v1").unwrap().one().is_ok());
+    assert!(open("tool").is_err());
+}

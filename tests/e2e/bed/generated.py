@@ -184,15 +184,17 @@ GENERATORS = {
         "ghc-pkg list --simple-output",
         large=True,
     ),
+    # grub-editenv 2.14 writes no file on an overlay.
     "grubenv": Generator(
         "grub-common",
         "grub-editenv --version",
         """
         mkdir -p /boot/grub
-        grub-editenv /boot/grub/grubenv create
-        for n in $ORDER; do grub-editenv /boot/grub/grubenv set bed$n=$n; done
+        grub-editenv /run/grubenv create
+        for n in $ORDER; do grub-editenv /run/grubenv set bed$n=$n; done
+        cp /run/grubenv /boot/grub/grubenv
         """,
-        "grub-editenv /boot/grub/grubenv list | sort",
+        "cp /boot/grub/grubenv /run && grub-editenv /run/grubenv list | sort",
     ),
     "info": Generator(
         "install-info",
