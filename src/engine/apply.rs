@@ -53,6 +53,15 @@ impl Job<'_> {
         self.entries.get(index)
     }
 
+    /// Whether the inode has, or may have, another name.
+    fn is_linked(&self, change: &Change) -> bool {
+        // What steps have moved was not walked under its name.
+        let linked = |entry: &Entry| {
+            entry.kind != Kind::Dir && entry.inode.is_none_or(|inode| inode.nlink > 1)
+        };
+        !change.links.is_empty() || self.entry(&change.path).is_none_or(linked)
+    }
+
     fn is_dir(&self, path: &Path) -> bool {
         self.entry(path).is_some_and(|e| e.kind == Kind::Dir)
     }
@@ -260,11 +269,7 @@ impl Job<'_> {
     fn touch_files(&self, plan: &Plan) -> io::Result<()> {
         let touched = plan.changes.iter().filter(|c| c.action == Action::Touch);
         let files = touched.filter(|c| !self.is_dir(&c.path));
-        let linked = |c: &&Change| {
-            !c.links.is_empty()
-                || self.entry(&c.path).and_then(|e| e.inode).is_none_or(|inode| inode.nlink > 1)
-        };
-        let (linked, single): (Vec<&Change>, Vec<&Change>) = files.partition(linked);
+        let (linked, single): (Vec<&Change>, Vec<&Change>) = files.partition(|c| self.is_linked(c));
         self.by_folder(&single, |folder, name, change| match change.mtime {
             Some(time) => folder.set_mtime(name, time),
             None => Ok(()),
@@ -286,7 +291,7 @@ impl Job<'_> {
     /// The directories in which names come, go or are replaced, and that stay: with the time that
     /// each has now.
     fn times_of_touched<'p>(&self, plan: &'p Plan) -> BTreeMap<&'p Path, Time> {
-        let mut dirs = touched_directories(plan);
+        let mut dirs = touched_directories(plan, &|change| self.is_linked(change));
         let going = plan.changes.iter().filter(|c| matches!(c.action, Action::Remove { .. }));
         for change in going.filter(|c| self.is_dir(&c.path)) {
             dirs.remove(change.path.as_path());
@@ -389,7 +394,10 @@ fn unchanged(same: bool) -> io::Result<()> {
 }
 
 /// Directories in which a name came, went or was replaced.
-fn touched_directories(plan: &Plan) -> BTreeSet<&Path> {
+fn touched_directories<'p>(
+    plan: &'p Plan,
+    is_linked: &dyn Fn(&Change) -> bool,
+) -> BTreeSet<&'p Path> {
     let mut dirs = BTreeSet::new();
     let mut last = None;
     let mut above = |path| {
@@ -401,7 +409,8 @@ fn touched_directories(plan: &Plan) -> BTreeSet<&Path> {
     };
     for change in &plan.changes {
         match &change.action {
-            Action::Rewrite { .. } | Action::Xattrs(_) | Action::Mode(_) => {
+            // A patch, and a time, may take a new inode too.
+            Action::Rewrite { .. } | Action::Patch { .. } | Action::Xattrs(_) | Action::Mode(_) => {
                 above(&change.path);
                 change.links.iter().for_each(|p| above(p));
             }
@@ -410,7 +419,11 @@ fn touched_directories(plan: &Plan) -> BTreeSet<&Path> {
                 steps.iter().flat_map(Step::paths).for_each(&mut above);
                 change.links.iter().for_each(|p| above(p));
             }
-            Action::Patch { .. } | Action::Touch => {}
+            Action::Touch if is_linked(change) => {
+                above(&change.path);
+                change.links.iter().for_each(|p| above(p));
+            }
+            Action::Touch => {}
         }
     }
     dirs

@@ -129,8 +129,14 @@ fn a_file_that_a_write_would_take_something_from_gets_a_new_inode() {
     let caps = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     set_xattr(&path, "security.capability", &caps);
     let before = path.metadata().unwrap();
+    let dir_before = dir.path().metadata().unwrap();
     fix(dir.path());
     let after = path.metadata().unwrap();
+    let dir_after = dir.path().metadata().unwrap();
+    assert_eq!(
+        (dir_after.mtime(), dir_after.mtime_nsec()),
+        (dir_before.mtime(), dir_before.mtime_nsec())
+    );
     assert_eq!(fs::read(&path).unwrap(), b"ABC");
     assert_eq!(after.mode(), before.mode());
     assert_ne!(after.ino(), before.ino());
