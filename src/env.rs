@@ -104,10 +104,10 @@ pub fn host_name() -> String {
 }
 
 /// Directories of a system, which are no root of their own.
-const SYSTEM: [&str; 10] =
-    ["/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/proc", "/sys", "/dev"];
+const SYSTEM: [&str; 7] = ["/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/boot"];
 /// More of them, but what is below these may be a target root.
-const HOLDS_ROOTS: [&str; 7] = ["/var", "/opt", "/sysroot", "/home", "/root", "/run", "/srv"];
+const HOLDS_ROOTS: [&str; 10] =
+    ["/var", "/opt", "/sysroot", "/home", "/root", "/run", "/srv", "/dev", "/proc", "/sys"];
 
 /// Why the tree at `root` (a canonical path) must not be changed without being told twice; `None`
 /// if it may be.
