@@ -308,11 +308,7 @@ pub(crate) fn listed(record: &Path, line: &[u8]) -> Option<PathBuf> {
     for component in line.components() {
         match component {
             Component::Normal(name) => path.push(name),
-            Component::ParentDir => {
-                if !path.pop() {
-                    return None;
-                }
-            }
+            Component::ParentDir if !path.pop() => return None,
             _ => {}
         }
     }
