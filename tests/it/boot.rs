@@ -150,6 +150,9 @@ const NAMES: [&str; 14] = [
     "kernel/firmware/acpi/a",
 ];
 
+/// Mode, owner, group, device and content.
+type Inode<'a> = (u32, u32, u32, [u32; 2], &'a [u8]);
+
 /// Directories are mostly directories, and mostly come first; the rest is anything.
 fn archive(dice: &mut Dice, dracut: bool) -> Vec<u8> {
     let mut names = NAMES.map(|n| (n, dice.below(4))).to_vec();
@@ -164,7 +167,7 @@ fn archive(dice: &mut Dice, dracut: bool) -> Vec<u8> {
     }
     let crc = dice.below(8) == 0;
     let mut writer = Writer::new(Vec::new(), 0);
-    let mut inodes: BTreeMap<u32, (u32, u32, u32, [u32; 2], &[u8])> = BTreeMap::new();
+    let mut inodes: BTreeMap<u32, Inode<'_>> = BTreeMap::new();
     for (name, _) in names {
         let parent = NAMES.iter().any(|n| n.starts_with(&format!("{name}/"))) || name == ".";
         let kind = match parent && dice.below(16) > 0 || dracut && name.starts_with("usr") {

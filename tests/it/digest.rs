@@ -1,4 +1,5 @@
 //! Checksums recomputed in own code are libostree's, object for object.
+#![cfg(feature = "ostree")]
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
 //! The documents say what is true: commands, options, paths, tests, examples.
+#![cfg(feature = "ostree")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
 //! `reprofix history` on a record with all that one can hold.
+#![cfg(feature = "nightly")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! What we read in repositories, libostree reads too: object by object, ref by ref, text by text.
+#![cfg(feature = "ostree")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -13,27 +13,21 @@ mod composefs;
 mod config;
 mod confluence;
 mod crowded;
-#[cfg(feature = "ostree")]
 mod digest;
 mod dnf_history;
-#[cfg(feature = "ostree")]
 mod docs;
-
 mod evidence;
 mod faults;
 mod fix;
 mod floors;
 mod fuzz;
 mod generate;
-#[cfg(feature = "nightly")]
 mod history;
 mod hostile;
 mod initramfs;
 mod layout;
-#[cfg(feature = "ostree")]
 mod libostree;
 mod memtree;
-#[cfg(feature = "ostree")]
 mod modes;
 mod mutations;
 mod oci;
@@ -50,7 +44,6 @@ mod oracle;
 mod pairs;
 mod prose;
 mod pyc;
-#[cfg(feature = "ostree")]
 mod record;
 mod repo;
 mod repo_forms;

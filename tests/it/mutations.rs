@@ -2,6 +2,7 @@
 //!
 //! The files are of the system that runs the test and the plugins' pairs, where plugins act.
 //! libostree itself writes every commit, and says at the end that all of them are sound.
+#![cfg(feature = "ostree")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

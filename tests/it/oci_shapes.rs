@@ -108,7 +108,7 @@ pub(crate) fn shapes() -> Vec<Shape> {
         ("a list in a list", true, |l| {
             let entries = both(l);
             let inner = list(l, &entries);
-            let outer = list(l, &[inner.clone()]);
+            let outer = list(l, std::slice::from_ref(&inner));
             l.write_index(&[tagged(outer.clone(), "demo")]);
             vec![("outer list", outer), ("inner list", inner), ("manifest", entries[0].clone())]
         }),

@@ -1,4 +1,5 @@
 //! `reprofix record` against coreos-assembler's rules: its schema, Python's JSON, flufl.lock.
+#![cfg(feature = "ostree")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
