@@ -65,7 +65,6 @@ test: deps lint-scripts
 	tests/e2e/page
 	$(AS_ROOT) tests/e2e/quick
 	$(AS_ROOT) tests/e2e/generators
-	$(AS_ROOT) tests/e2e/newest
 
 bed: deps build
 	$(MAKE) static PROFILE=dev
@@ -77,15 +76,19 @@ target/boot-init: tests/e2e/boot-init.rs
 initramfs: deps build target/boot-init
 	$(AS_ROOT) tests/e2e/initramfs $(if $(FULL),--full)
 
-# Each run chooses anew what it tries; it says the seed with which it can be repeated.
+# Each run chooses anew what it tries, and says the SEED with which it can be repeated.
 attack: deps build
-	$(AS_ROOT) tests/e2e/attack --seconds $(or $(SECONDS),300)
+	$(AS_ROOT) tests/e2e/attack --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
 # The demo's checks without its prints; .ci/run runs it.
 nightly: deps build
 	tests/e2e/schedulers
 	$(AS_ROOT) tests/e2e/nightly
 	$(AS_ROOT) tests/e2e/flows
+
+# The generators of Debian 13.
+generators-13: deps build
+	$(AS_ROOT) tests/e2e/newest
 
 # The newest generators, of Debian 13 and of sid, into docs/newest.md.
 newest: deps build

@@ -11,6 +11,7 @@ use super::{Choice, Outcome};
 use crate::check::Diffoscope;
 use crate::compare::{Compared, compare};
 use crate::report::check::Comparison;
+use crate::report::outline::Outline;
 use crate::report::{Progress, html, junit, markdown, sarif};
 use crate::run::check::{Job, audit};
 
@@ -138,12 +139,7 @@ impl Args {
         let compared = compare(&job, self.platform.as_deref(), &progress)?;
         match &compared {
             Compared::Trees { report, .. } => self.files(report, limit)?,
-            Compared::Images { .. } => {
-                let forms = [&self.html, &self.markdown, &self.sarif, &self.junit];
-                if forms.iter().any(|form| form.is_some()) {
-                    bail!("of two images there are text and --json only");
-                }
-            }
+            Compared::Images { report, .. } => self.forms(&report.outline(limit))?,
         }
         self.say(&compared, compared.warnings(), || compared.human(limit))?;
         Ok(if compared.same() { Outcome::Same } else { Outcome::Finding })
@@ -166,6 +162,23 @@ impl Args {
         }
         if let Some(file) = &self.sarif {
             super::write_json(file, &sarif::sarif(report))?;
+        }
+        Ok(())
+    }
+
+    /// As [`Args::files`], of a comparison that is not path by path.
+    fn forms(&self, outline: &Outline) -> Result<()> {
+        if let Some(file) = &self.html {
+            super::write_text(file, &outline.page())?;
+        }
+        if let Some(file) = &self.markdown {
+            super::write_text(file, &outline.markdown())?;
+        }
+        if let Some(file) = &self.junit {
+            super::write_text(file, &outline.junit())?;
+        }
+        if let Some(file) = &self.sarif {
+            super::write_json(file, &outline.sarif())?;
         }
         Ok(())
     }

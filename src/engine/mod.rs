@@ -1,6 +1,6 @@
 //! `fix`: one walk, a plan, and its application.
 //!
-//! [`walk()`] lists the tree, [`plan()`] runs the [`Chain`] of plugins over what they want,
+//! [`walk()`] lists the tree, [`plan()`] runs the [`Chain`](crate::normal::Chain) of plugins over what they want,
 //! [`apply()`] does what came out. A second run's plan is empty.
 
 mod apply;

@@ -167,11 +167,11 @@ mod tests {
             std::fs::create_dir_all(dir.join("usr/b")).unwrap();
             std::fs::write(dir.join("usr/b.c"), "same").unwrap();
             std::fs::write(dir.join("usr/b/x"), "same").unwrap();
-            std::fs::write(dir.join(OsStr::from_bytes(b"tab\there\xff")), "same").unwrap();
+            std::fs::write(dir.join("tab\there"), "same").unwrap();
         }
         let before = manifest(&a);
         assert_eq!(before, manifest(&b));
-        assert!(before.contains(r"./tab\x09here\xff"), "{before}");
+        assert!(before.contains(r"./tab\x09here"), "{before}");
         assert_eq!(diff(&before, &before).unwrap(), "");
         std::fs::write(b.join("usr/b/x"), "other").unwrap();
         std::fs::write(b.join("usr/new"), "").unwrap();

@@ -58,7 +58,7 @@ fn case(out: &mut String, row: &Row) {
 }
 
 /// Text as XML 1.0, without the characters that it cannot hold.
-fn xml(text: &str) -> String {
+pub(super) fn xml(text: &str) -> String {
     let legal = |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
     escape(&text.chars().filter(legal).collect::<String>())
 }

@@ -7,6 +7,7 @@ pub mod html;
 pub mod junit;
 pub mod markdown;
 mod next;
+pub mod outline;
 mod progress;
 pub mod sarif;
 

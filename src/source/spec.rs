@@ -115,7 +115,7 @@ const KINDS: [Kind; 7] = [
 ];
 
 impl Spec {
-    /// Reads a subject. A bare path becomes what is there, by the marks in [`KINDS`]; a ref, a build
+    /// Reads a subject. A bare path becomes what is there, by the marks in the table of kinds; a ref, a build
     /// or a tag may follow it after a colon.
     ///
     /// Fails if a bare path is none of them; the error says what was tried.

@@ -305,3 +305,33 @@ fn one_tree_packed_otherwise_is_a_division_into_layers() {
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("linux/amd64: content") && said.contains("hard links in one"), "{said}");
 }
+
+/// Every form has the verdict of the exit code, for images as for trees.
+#[test]
+fn every_form_gives_one_verdict_of_images_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let layouts = ["one", "two", "one"].map(|content| on(BASE, &[tool(content)], |_, _| ()));
+    for (other, code) in [(1, 1), (2, 0)] {
+        let file = |name: &str| dir.path().join(format!("{other}.{name}"));
+        let done = Command::new(env!("CARGO_BIN_EXE_reprofix"))
+            .arg("check")
+            .args([layouts[0].path(), layouts[other].path()])
+            .args(
+                ["html", "markdown", "sarif", "junit", "json"]
+                    .map(|form| format!("--{form}={}", file(form).display())),
+            )
+            .output()
+            .unwrap();
+        assert_eq!(done.status.code(), Some(code), "{}", String::from_utf8_lossy(&done.stderr));
+        let read = |name: &str| fs::read_to_string(file(name)).unwrap();
+        let word = if code == 0 { "same" } else { "differs" };
+        assert!(String::from_utf8_lossy(&done.stdout).ends_with(&format!("\n{word}\n")));
+        assert!(read("html").contains(&format!("<h1>reprofix check: {word}</h1>")));
+        assert!(read("markdown").starts_with(&format!("**{word}**")));
+        assert!(read("junit").contains(&format!("failures=\"{code}\"")));
+        let sarif: Value = serde_json::from_str(&read("sarif")).unwrap();
+        assert_eq!(sarif["runs"][0]["results"].as_array().unwrap().len(), code as usize);
+        let json: Value = serde_json::from_str(&read("json")).unwrap();
+        assert_eq!(json["same"], code == 0);
+    }
+}

@@ -493,7 +493,7 @@ mod tests {
         let (members, _) = parse(&out).unwrap();
         let times: Vec<_> = members.iter().map(Member::mtime).collect();
         assert_eq!(times, [EPOCH, EPOCH, EPOCH, 5]);
-        let records = [written(b"path=a long name"), written(b"mtime=1600000000")].concat();
+        let records = [written(b"mtime=1600000000"), written(b"path=a long name")].concat();
         assert_eq!(members[0].content, records);
         assert_eq!(members[0].name(), b"./PaxHeaders/f");
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{Class, Pair, Report, Side};
+use crate::report::outline::{Finding, Outline};
 use crate::source::oci::Digest;
 
 impl Report {
@@ -46,7 +47,44 @@ impl Report {
     }
 }
 
+impl Report {
+    /// The same for the other forms: a finding a platform, at most `limit` lines a list.
+    pub fn outline(&self, limit: usize) -> Outline {
+        let alone =
+            [("A", &self.only_a), ("B", &self.only_b)].into_iter().flat_map(|(side, all)| {
+                all.iter().map(move |platform| Finding {
+                    rule: "images/platform".to_owned(),
+                    name: platform.clone(),
+                    counts: true,
+                    message: format!("only in {side}"),
+                    lines: Vec::new(),
+                })
+            });
+        Outline {
+            a: self.a.clone(),
+            b: self.b.clone(),
+            same: self.same,
+            findings: self.pairs.iter().map(|pair| pair.finding(limit)).chain(alone).collect(),
+            text: self.human(limit),
+        }
+    }
+}
+
 impl Pair {
+    fn finding(&self, limit: usize) -> Finding {
+        // The class that weighs most is the last.
+        let class = self.classes.last().map_or("identical", |class| class.words());
+        let mut text = String::new();
+        self.write(&mut text, limit);
+        Finding {
+            rule: format!("images/{}", class.replace([' ', ','], "-")),
+            name: self.platform.clone(),
+            counts: !self.same,
+            message: self.verdict.clone(),
+            lines: text.lines().skip(1).map(|line| line.trim_end().to_owned()).collect(),
+        }
+    }
+
     fn write(&self, out: &mut String, limit: usize) {
         let same = if self.same { "" } else { " (differs)" };
         let _ = writeln!(out, "\n{}: {}{same}", self.platform, self.verdict);

@@ -343,8 +343,8 @@ mod tests {
             ]
         );
         // A flow mapping is no JSON; aliases and merge keys stand for what they name.
-        let text = "{a: b, c: [1]}\n---\nbase: &base {x: 1, y: 2}\nsame: *base\nmore:\n  <<: *base\n  y: 3\n";
-        let more = r#"{"base":{"x":1,"y":2},"more":{"x":1,"y":3},"same":{"x":1,"y":2}}"#;
+        let text = "{a: b, c: [1]}\n---\nbase: &base {x: 1, z: 2}\nsame: *base\nmore:\n  <<: *base\n  z: 3\n";
+        let more = r#"{"base":{"x":1,"z":2},"more":{"x":1,"z":3},"same":{"x":1,"z":2}}"#;
         assert_eq!(written(text), [r#"{"a":"b","c":[1]}"#, more]);
         // Each line stands for ten of the one before.
         let mut laughs = "a0: &a0 [x]\n".to_owned();
