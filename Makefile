@@ -87,7 +87,7 @@ nightly: deps build
 	$(AS_ROOT) tests/e2e/flows
 
 # The generators of Debian 13.
-generators-13: deps build
+generators-trixie: deps build
 	$(AS_ROOT) tests/e2e/newest
 
 # The newest generators, of Debian 13 and of sid, into docs/newest.md.

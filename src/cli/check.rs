@@ -166,7 +166,7 @@ impl Args {
         Ok(())
     }
 
-    /// As [`Args::files`], of a comparison that is not path by path.
+    /// Writes the forms that were asked for of a comparison that is not path by path.
     fn forms(&self, outline: &Outline) -> Result<()> {
         if let Some(file) = &self.html {
             super::write_text(file, &outline.page())?;

@@ -12,6 +12,14 @@ const SUGGESTIONS: &[u8] = b"VIMsug\x01";
 /// The section that holds the time, and the one that ends the list of sections.
 const SUGGESTED: u8 = 11;
 const END: u8 = 255;
+/// Bytes in a node of a tree of words that are not letters.
+const END_OF_WORD: u8 = 0;
+const SHARED: u8 = 1;
+const FLAGS: u8 = 2;
+const MORE_FLAGS: u8 = 3;
+/// Flags of a word that a byte more follows for.
+const REGION: u8 = 0x01;
+const AFFIX: u8 = 0x20;
 
 /// The file with its time at most `latest`. Both files of a pair hold one time, and come to one.
 ///
@@ -27,20 +35,84 @@ pub fn clamped(bytes: &[u8], latest: u32) -> Result<Vec<u8>, Malformed> {
     Ok(out)
 }
 
-/// Where the time is; a word list without suggestions has none.
+/// Where the time is; a word list without suggestions has none. Everything behind it must be there.
 fn place(image: Image<'_>) -> Result<Option<u64>, Malformed> {
     if image.bytes.starts_with(SUGGESTIONS) {
-        return Ok(Some(SUGGESTIONS.len() as u64));
+        let at = SUGGESTIONS.len() as u64;
+        let table = tree(image, at + 8, false)?;
+        lines(image, table)?;
+        return Ok(Some(at));
     }
     if !image.bytes.starts_with(WORDS) {
         return Err(Malformed::at(0, "neither a word list nor suggestions of Vim"));
     }
-    let mut at = WORDS.len() as u64;
+    let (mut at, mut time) = (WORDS.len() as u64, None);
     loop {
         match image.slice(at, 1usize, "section")?[0] {
-            END => return Ok(None),
-            SUGGESTED => return Ok(Some(at + 6)),
-            _ => at += 6 + u64::from(image.u32(at + 2, "section")?),
+            END => break,
+            SUGGESTED => time = Some(at + 6),
+            _ => {}
         }
+        at += 6 + u64::from(image.u32(at + 2, "section")?);
+    }
+    // Words, words with case folded, prefixes.
+    let folded = tree(image, at + 1, false)?;
+    let prefixes = tree(image, folded, false)?;
+    end(image, tree(image, prefixes, true)?)?;
+    Ok(time)
+}
+
+/// The end of the tree of words at `at`. A node is a number of bytes that may follow; the nodes of
+/// those that are letters come after it, one by one.
+fn tree(image: Image<'_>, at: u64, prefixes: bool) -> Result<u64, Malformed> {
+    let byte = |at: u64| Ok::<u8, Malformed>(image.slice(at, 1usize, "tree")?[0]);
+    let mut nodes = u64::from(image.u32(at, "tree")? > 0);
+    let mut at = at + 4;
+    while nodes > 0 {
+        nodes -= 1;
+        let siblings = byte(at)?;
+        at += 1;
+        for _ in 0..siblings {
+            let letter = byte(at)?;
+            at += 1;
+            at += match letter {
+                SHARED => 4,
+                END_OF_WORD if !prefixes => 0,
+                // An affix and a condition, after flags where there are some.
+                END_OF_WORD => 3,
+                FLAGS | MORE_FLAGS if prefixes => 4,
+                FLAGS | MORE_FLAGS => {
+                    let flags = byte(at)?;
+                    let bits = u64::from(flags & REGION != 0) + u64::from(flags & AFFIX != 0);
+                    1 + u64::from(letter == MORE_FLAGS) + bits
+                }
+                _ => {
+                    nodes += 1;
+                    0
+                }
+            };
+        }
+    }
+    Ok(at)
+}
+
+/// Checks a table of suggestions: a number, then as many texts that end with a zero.
+fn lines(image: Image<'_>, at: u64) -> Result<(), Malformed> {
+    let count = image.u32(at, "table of suggestions")?;
+    let mut at = at + 4;
+    for _ in 0..count {
+        let rest = image.bytes.get(at as usize..).unwrap_or_default();
+        let length = memchr::memchr(0, rest)
+            .ok_or_else(|| Malformed::at(at, "the table of suggestions ends early"))?;
+        at += length as u64 + 1;
+    }
+    end(image, at)
+}
+
+/// Vim writes one zero more, to notice a full disk.
+fn end(image: Image<'_>, at: u64) -> Result<(), Malformed> {
+    match image.bytes.get(at as usize..) {
+        Some([0]) => Ok(()),
+        _ => Err(Malformed::at(at, "the file does not end with its last table")),
     }
 }

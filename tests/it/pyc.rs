@@ -107,8 +107,8 @@ fn python_takes_unchecked_bytecode_whatever_the_times_are() {
         ("zero-mtime", 1_600_000_000, false),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let package = dir.path().join("package");
-        fs::create_dir(&package).unwrap();
+        let package = dir.path().join("usr/package");
+        fs::create_dir_all(&package).unwrap();
         fs::write(package.join("__init__.py"), "").unwrap();
         fs::write(package.join("module.py"), "NAMES = {'b', 'a'}\n").unwrap();
         python(
@@ -131,7 +131,7 @@ fn python_takes_unchecked_bytecode_whatever_the_times_are() {
         let before = cached(&package);
         let script = "import sys; sys.path.insert(0, sys.argv[1]); sys.dont_write_bytecode = False
 import package.module; assert package.module.NAMES == {'a', 'b'}";
-        python("python3", script, &[dir.path()]);
+        python("python3", script, &[&dir.path().join("usr")]);
         assert_eq!(cached(&package) == before, taken, "{mode}, time {epoch}");
     }
 }

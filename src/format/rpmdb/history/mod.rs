@@ -46,7 +46,7 @@ pub fn canonical(
     cookies: &Cookies,
     scratch: &dyn Scratch,
 ) -> Result<Canonical, Failure> {
-    surely(files.db, scratch, || made_canonical(files, epoch, cookies, scratch))
+    surely(files, scratch, || made_canonical(files, epoch, cookies, scratch))
 }
 
 fn made_canonical(

@@ -70,7 +70,7 @@ pub fn canonical(
     epoch: u32,
     scratch: &dyn Scratch,
 ) -> Result<Canonical, Failure> {
-    surely(files.db, scratch, || made_canonical(files, epoch, scratch))
+    surely(files, scratch, || made_canonical(files, epoch, scratch))
 }
 
 fn made_canonical(
@@ -98,7 +98,7 @@ fn made_canonical(
 
 /// Whether [`canonical`] understands `files`, at a third of its price. Fails as it does.
 pub fn understood(files: &Files<'_>, scratch: &dyn Scratch) -> Result<(), Failure> {
-    surely(files.db, scratch, || {
+    surely(files, scratch, || {
         let mut old = Source::open(files, scratch)?;
         let schema = Schema::read(&old.db)?;
         let packages = old.packages(0)?;
@@ -109,7 +109,7 @@ pub fn understood(files: &Files<'_>, scratch: &dyn Scratch) -> Result<(), Failur
 /// The whole contents of `files`, in memory. Fails as [`canonical`] does, but accepts index rows
 /// without a package.
 pub fn read(files: &Files<'_>, scratch: &dyn Scratch) -> Result<Logical<'static>, Failure> {
-    surely(files.db, scratch, || read_whole(files, scratch))
+    surely(files, scratch, || read_whole(files, scratch))
 }
 
 fn read_whole(files: &Files<'_>, scratch: &dyn Scratch) -> Result<Logical<'static>, Failure> {

@@ -263,21 +263,23 @@ fn in_private<T>(
     made.ok_or_else(|| refused("nothing was made"))?.map_err(sql)
 }
 
-/// What `work` makes of `db`, which it copies into private files. SQLite says of a disk that does not
+/// What `work` makes of `files`, which it copies into private files. SQLite says of a disk that does not
 /// give a page back that the database is damaged: what it calls damaged is tried again, and counts
 /// where a private file of these bytes is read as it was written.
 pub(in super::super) fn surely<T>(
-    db: &[u8],
+    files: &Files<'_>,
     scratch: &dyn Scratch,
     work: impl Fn() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
+    // What is refused for its length alone needs no second look.
+    plausible(files)?;
     let first = match work() {
         Err(Failure::Malformed(what)) => what,
         other => return other,
     };
     match work() {
         Err(Failure::Malformed(what)) if what == first => {
-            is_kept(db, scratch)?;
+            is_kept(files.db, scratch)?;
             Err(what.into())
         }
         Err(Failure::Malformed(_)) => {
