@@ -223,7 +223,7 @@ fn leads_out(file: &File<'_>) -> io::Result<Option<String>> {
 fn xml_catalog(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     const DELEGATES: [&[u8]; 3] = [b"<delegatePublic ", b"<delegateSystem ", b"<delegateURI "];
     let mut lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
-    if lines.last().is_some_and(|line| !line.trim_ascii().ends_with(b">")) {
+    if lines.last().is_none_or(|line| !line.trim_ascii().ends_with(b"</catalog>")) {
         return Err(Malformed::at(bytes.len(), "the catalog is truncated"));
     }
     let delegates = |line: &&[u8]| {
