@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::{mount, read_xattrs};
 use crate::env;
-use crate::tree::{Entry, Inode, Kind, Seekable, Time, Tree};
+use crate::tree::{Entry, Inode, Kind, Seekable, Time, Tree, WHOLE_MAX};
 
 /// Bytes read at a time where a file is not wanted whole.
 const STREAM_PIECE: usize = 64 << 10;
@@ -420,6 +420,10 @@ fn open_by_components(start: &OwnedFd, path: &Path, flags: OFlags) -> io::Result
 
 /// All of a file. Its size is known, so that this is one allocation and two reads.
 fn read_whole((file, stat): (File, Stat)) -> io::Result<Vec<u8>> {
+    if u64::try_from(stat.st_size).is_ok_and(|size| size > WHOLE_MAX) {
+        let why = "it is larger than 2 GiB, and is not read";
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
     let mut bytes = Vec::new();
     loop {
         // A sparse file may claim more than there is memory: an error, not the end of the process.

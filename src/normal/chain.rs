@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Content, Context, File, Left, Plugin, Step, Verdict, Want};
 use crate::format::{Malformed, record};
-use crate::tree::{Entry, Kind, Time, Tree};
+use crate::tree::{Entry, Kind, Time, Tree, WHOLE_MAX};
 use crate::vouchers::{Change, Question, Voucher, Vouchers, Who, listed};
 
 /// The plugins in force and what they are told.
@@ -175,6 +175,11 @@ impl Chain<'_> {
                 continue;
             }
             if want == Want::Bytes && entry.kind == Kind::File {
+                if entry.size > WHOLE_MAX {
+                    let why = Malformed::at(WHOLE_MAX, "the file is larger than 2 GiB: not read");
+                    state.normal.notes.push((plugin.page().name, Note::Unparsed(why)));
+                    continue;
+                }
                 state.read(tree)?;
             }
             let page = plugin.page();

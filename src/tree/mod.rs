@@ -181,6 +181,9 @@ pub fn show(path: &Path) -> String {
     text
 }
 
+/// Bytes of a file that is read whole, at most. A sparse file may claim any number of them.
+pub const WHOLE_MAX: u64 = 2 << 30;
+
 /// What can be read in any order.
 pub trait Seekable: io::Read + io::Seek + Send {}
 

@@ -312,3 +312,33 @@ fn one_run_is_enough_on_rofiles_fuse() {
     one_run_is_enough(mount, &lower, &[&tree]);
     assert_ne!(time(&object), EPOCH);
 }
+
+/// A sparse file that claims more than there is memory is left alone, and so is one that a plugin
+/// would read whole; neither takes time.
+#[test]
+fn a_file_that_claims_a_tebibyte_is_not_read() {
+    let root = tempfile::tempdir().unwrap();
+    for path in ["usr/share/doc/large.gz", "usr/share/doc/large.jar"] {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    }
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_reprofix"))
+        .args(["fix", "--source-date-epoch", "1700000000", "--check"])
+        .arg(root.path())
+        .output()
+        .unwrap();
+    let text =
+        String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    assert!(text.contains("larger than 2 GiB"), "{text}");
+    let database = root.path().join("usr/share/rpm/Packages.db");
+    std::fs::create_dir_all(database.parent().unwrap()).unwrap();
+    std::fs::File::create(&database).unwrap().set_len(1 << 40).unwrap();
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_reprofix"))
+        .args(["fix", "--source-date-epoch", "1700000000", "--quiet"])
+        .arg(root.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() || text.contains("larger than 2 GiB"), "{text}");
+}

@@ -1,7 +1,7 @@
 //! ndb and Berkeley DB: a file of packages and the indexes of it, which change as one.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::names_of;
@@ -119,17 +119,16 @@ pub(super) fn index(file: &File<'_>, backend: Backend) -> io::Result<Verdict> {
 /// What is to be said of the ndb database in directory `dir`, if there is one.
 pub(super) fn remark(tree: &dyn Tree, dir: &Path) -> io::Result<Option<String>> {
     // The packages are only looked at as far as their slots reach: others read them whole.
+    let Some(mut packages) = tree.open(&dir.join(Backend::Ndb.file()))? else { return Ok(None) };
     let mut head: Vec<u8> = Vec::new();
-    let there = tree.stream(&dir.join(Backend::Ndb.file()), &mut |piece| {
-        for part in piece.chunks(4096) {
-            let wanted = ndb::packages::slot_bytes(&head).clamp(16, MOST_SLOTS);
-            if head.len() < wanted {
-                head.extend_from_slice(part);
-            }
+    loop {
+        let wanted = ndb::packages::slot_bytes(&head).clamp(16, MOST_SLOTS);
+        let more = wanted.saturating_sub(head.len()).next_multiple_of(4096);
+        let before = head.len();
+        (&mut packages).take(more as u64).read_to_end(&mut head)?;
+        if head.len() == before {
+            break;
         }
-    })?;
-    if !there {
-        return Ok(None);
     }
     let index = tree.read(&dir.join(NDB_INDEX))?;
     Ok(ndb::index_trouble(&head, index.as_deref()))
