@@ -15,6 +15,7 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
+use crate::format::Malformed;
 use crate::format::initramfs::{Error, Image, Limits, Outcome, Rules, canonical, read};
 use crate::normal::Context;
 use crate::normal::globs::Globs;
@@ -181,7 +182,14 @@ fn lines(differences: &[Difference]) -> Vec<String> {
     lines
 }
 
+/// Bytes of an image, at most: no kernel unpacks more.
+const IMAGE_MAX: u64 = 4 << 30;
+
 fn judge(file: &File<'_>, cx: &Context) -> Result<Verdict, Error> {
+    if file.entry.size > IMAGE_MAX {
+        let why = Malformed::at(IMAGE_MAX, "the image is larger than 4 GiB: not read");
+        return Ok(Verdict::Unparsed(why));
+    }
     let start = Instant::now();
     let (canonical, outcome) = form(file.open()?, cx)?;
     let Some(canonical) = canonical else { return Ok(Verdict::Keep) };
