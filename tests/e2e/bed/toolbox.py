@@ -18,7 +18,6 @@ OPTIONS = (
     'Acquire::Languages "none"',
     'Acquire::Check-Valid-Until "false"',
 )
-MIRROR = os.environ.get("REPROFIX_MIRROR", "http://deb.debian.org/debian")
 # What the tools of a root may see of the machine around it.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Mounts below a root in a name space of its own; the command that follows runs in it.
@@ -42,6 +41,18 @@ def cache():
     """The folder of what is worth keeping between runs, as `.ci/run` has it."""
     place = os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME", "/root")) / ".cache"
     return Path(place) / "reprofix-ci"
+
+
+def mirror():
+    """The mirror of Debian to ask: REPROFIX_MIRROR, else the one that apt is configured with."""
+    if named := os.environ.get("REPROFIX_MIRROR"):
+        return named
+    listing = ("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages")
+    said = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
+    for uri in said.splitlines():
+        if uri.rstrip("/").endswith("/debian"):
+            return uri
+    raise Unavailable("apt has no mirror of Debian configured: name one in REPROFIX_MIRROR")
 
 
 def root(suite, packages, limit):
@@ -70,7 +81,7 @@ def root(suite, packages, limit):
         f"--include={','.join(sorted(packages))}",
         suite,
         place,
-        f"deb {MIRROR} {suite} main",
+        f"deb {mirror()} {suite} main",
     ]
     try:
         with log.open("w") as out:
