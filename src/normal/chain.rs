@@ -9,8 +9,8 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Content, Context, File, Left, Plugin, Step, Verdict, Want};
-use crate::format::{Malformed, record};
+use super::{Content, Context, File, NewState, Plugin, Step, Verdict, Want};
+use crate::format::{Malformed, wheel_record};
 use crate::tree::{Entry, Kind, Time, Tree, WHOLE_MAX};
 use crate::vouchers::{Change, Question, Voucher, Vouchers, Who, listed};
 
@@ -117,10 +117,10 @@ impl Normal {
             Form::Kept => self.original.as_deref().map(Cow::Borrowed),
             Form::Bytes(content) => Some(content.bytes()?),
             Form::Removed => None,
-            Form::Steps(steps) => match left(steps, entry) {
-                Some(Left::Bytes(bytes)) => Some(Cow::Borrowed(bytes)),
-                Some(Left::Spooled(spooled)) => Some(Cow::Owned(spooled.bytes()?)),
-                Some(Left::Nothing | Left::Link(_)) | None => None,
+            Form::Steps(steps) => match new_state(steps, entry) {
+                Some(NewState::Bytes(bytes)) => Some(Cow::Borrowed(bytes)),
+                Some(NewState::Spooled(spooled)) => Some(Cow::Owned(spooled.bytes()?)),
+                Some(NewState::Nothing | NewState::Link(_)) | None => None,
             },
         })
     }
@@ -129,15 +129,15 @@ impl Normal {
     pub fn is_removed(&self, entry: &Entry) -> bool {
         match &self.form {
             Form::Removed => true,
-            Form::Steps(steps) => left(steps, entry) == Some(Left::Nothing),
+            Form::Steps(steps) => new_state(steps, entry) == Some(NewState::Nothing),
             Form::Kept | Form::Bytes(_) => false,
         }
     }
 }
 
 /// What the steps leave at the path of `entry`; `None` if they do not change it.
-fn left<'s>(steps: &'s [Step], entry: &Entry) -> Option<Left<'s>> {
-    steps.iter().rev().find_map(|step| step.leaves(&entry.path))
+fn new_state<'s>(steps: &'s [Step], entry: &Entry) -> Option<NewState<'s>> {
+    steps.iter().rev().find_map(|step| step.new_state(&entry.path))
 }
 
 impl Chain<'_> {
@@ -224,7 +224,7 @@ impl Chain<'_> {
         state.normal.read = true;
         let text = state.normal.original.take().unwrap_or_default();
         let mut gone: Vec<Vec<u8>> = Vec::new();
-        for line in record::lines(&text) {
+        for line in wheel_record::lines(&text) {
             let Some(path) = listed(&entry.path, &line.path).filter(|path| *path != entry.path)
             else {
                 continue;
@@ -243,7 +243,8 @@ impl Chain<'_> {
                 state.normal.by.extend(new);
             }
         }
-        let without = record::without(&text, &mut |path| gone.iter().any(|gone| gone == path));
+        let without =
+            wheel_record::without(&text, &mut |path| gone.iter().any(|gone| gone == path));
         state.normal.original = Some(text);
         if let Some(without) = without {
             state.rewrite(without.into());
@@ -274,11 +275,13 @@ impl Chain<'_> {
         let Some(other) = tree.lookup(with)? else { return Ok(normal) };
         let other = self.normal_form(tree, &other)?;
         if let Form::Steps(steps) = &other.form {
-            match left(steps, entry) {
-                Some(Left::Bytes(bytes)) => normal.form = Form::Bytes(bytes.to_vec().into()),
-                Some(Left::Spooled(spooled)) => normal.form = Form::Bytes(spooled.clone().into()),
-                Some(Left::Nothing) => normal.form = Form::Removed,
-                Some(Left::Link(_)) | None => return Ok(normal),
+            match new_state(steps, entry) {
+                Some(NewState::Bytes(bytes)) => normal.form = Form::Bytes(bytes.to_vec().into()),
+                Some(NewState::Spooled(spooled)) => {
+                    normal.form = Form::Bytes(spooled.clone().into())
+                }
+                Some(NewState::Nothing) => normal.form = Form::Removed,
+                Some(NewState::Link(_)) | None => return Ok(normal),
             }
             normal.by.splice(0..0, other.by);
             normal.by.dedup();
