@@ -11,8 +11,8 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::{Voucher, Who};
+use crate::format::checksum_files::{Sums, is_sums};
 use crate::format::hashes::Algorithm;
-use crate::format::sums::{Sums, is_sums};
 use crate::format::wheel_record;
 use crate::tree::Tree;
 
