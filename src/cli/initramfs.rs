@@ -9,6 +9,7 @@ use super::{Choice, Outcome};
 use crate::env::SourceDateEpoch;
 use crate::format::initramfs::Error;
 use crate::normal::Context;
+use crate::plugins::default_context;
 use crate::plugins::initramfs::{
     self, boot_image, diff, explain_sections, list, same, unpack, unpacked,
 };
@@ -69,7 +70,7 @@ fn open(file: &Path) -> Result<Box<dyn Seekable>> {
 
 /// Times are shown as they are, so no epoch is asked for.
 fn context() -> Context {
-    Context::new(SourceDateEpoch::new(u32::MAX))
+    default_context(SourceDateEpoch::new(u32::MAX))
 }
 
 fn ls(file: &Path, as_unpacked: bool) -> Result<Outcome> {
@@ -106,7 +107,7 @@ fn rewrite(image: &Path, output: &Path, choice: &Choice) -> Result<Outcome> {
     let settings = crate::config::in_force(
         &choice.flags(),
         crate::env::source_date_epoch(),
-        &crate::tree::Nowhere,
+        &crate::tree::Memory::empty(),
     )?;
     settings.warnings.iter().for_each(|w| super::warn(w));
     let cost = initramfs::rewrite(image, output, &settings.context())

@@ -36,8 +36,8 @@ pub struct Change {
     pub plugins: Vec<&'static str>,
     /// What is done.
     pub action: Action,
-    /// The modification time afterwards, where it changes.
-    pub mtime: Option<Time>,
+    /// The modification time afterwards, where it changes, and the plugin that sets it.
+    pub mtime: Option<(&'static str, Time)>,
 }
 
 /// What is done to an inode or a name.
@@ -73,6 +73,13 @@ pub enum Action {
     Mode(u32),
     /// Only the modification time.
     Touch,
+}
+
+impl Change {
+    /// The modification time afterwards, where it changes.
+    pub fn time(&self) -> Option<Time> {
+        self.mtime.map(|(_, time)| time)
+    }
 }
 
 impl Action {
@@ -184,8 +191,10 @@ fn judge(
             out.read.0 += 1;
             out.read.1 += entry.size;
         }
-        if is_bound(entry, names) && normal.take_metadata() {
-            normal.notes.push(("mtime", Note::Report(BOUND.to_owned())));
+        if is_bound(entry, names)
+            && let Some(plugin) = normal.take_metadata()
+        {
+            normal.notes.push((plugin, Note::Report(BOUND.to_owned())));
         }
         for (plugin, note) in &normal.notes {
             if matches!(note, Note::Report(_)) {
@@ -271,8 +280,8 @@ const BOUND: &str = "left as it is, since it is a hard link of something outside
                      anew (`cp -a` it and rename the copy)";
 
 /// A change of time alone.
-fn touch(entry: &Entry, (plugin, time): (&'static str, Time)) -> Change {
-    let (path, links, plugins) = (entry.path.clone(), Vec::new(), vec![plugin]);
+fn touch(entry: &Entry, time: (&'static str, Time)) -> Change {
+    let (path, links, plugins) = (entry.path.clone(), Vec::new(), vec![time.0]);
     Change { path, links, plugins, action: Action::Touch, mtime: Some(time) }
 }
 
@@ -302,13 +311,7 @@ fn change(entry: &Entry, links: Vec<PathBuf>, normal: Normal, kept: &AtomicUsize
         Form::Steps(steps) => Action::Steps(steps),
         Form::Kept | Form::Removed => Action::Touch,
     };
-    Change {
-        path: entry.path.clone(),
-        links,
-        plugins: normal.by,
-        action,
-        mtime: normal.mtime.map(|m| m.1),
-    }
+    Change { path: entry.path.clone(), links, plugins: normal.by, action, mtime: normal.mtime }
 }
 
 /// `old` is the content before, where it may be patched in place.

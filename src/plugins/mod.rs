@@ -2,6 +2,12 @@
 //!
 //! `CONTRIBUTING.md` has the steps to add one. What shows that it is right is in
 //! `tests/plugins/NAME/`.
+//!
+//! There are two lists here, since they have two orders: the modules are sorted, as rustfmt wants
+//! them, and `REGISTRY` is the order in which plugins act. A macro could make the first of the
+//! second, but rustfmt formats no file whose `mod` is in a macro. They cannot differ: an unknown
+//! module does not compile, one that is not registered is dead code, and a test
+//! (`tests/it/evidence.rs`) compares both with the files.
 
 mod accounts;
 mod ar;
@@ -42,7 +48,8 @@ mod treefile;
 mod xattrs;
 mod zip;
 
-use crate::normal::Plugin;
+use crate::env::SourceDateEpoch;
+use crate::normal::{Context, Plugin};
 
 /// Every plugin, in the order in which they chain on one file.
 pub static REGISTRY: &[&dyn Plugin] = &[
@@ -54,11 +61,11 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &build_traces::BUILD_TRACES,
     &pycache::Pycache,
     &accounts::Accounts,
-    &authselect::Authselect,
-    &cacerts::Cacerts,
-    &fontconfig::Fontconfig,
-    &hwdb::Hwdb,
-    &gio_modules::GioModules,
+    &authselect::AUTHSELECT,
+    &cacerts::CACERTS,
+    &fontconfig::FONTCONFIG,
+    &hwdb::HWDB,
+    &gio_modules::GIO_MODULES,
     &ld_cache::LD_CACHE,
     &mime_cache::MIME_CACHE,
     &icon_cache::ICON_CACHE,
@@ -73,18 +80,26 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &treefile::TREEFILE,
     &build_ids::BUILD_IDS,
     &generated::GENERATED,
-    &gzip::Gzip,
-    &zip::Zip,
+    &gzip::GZIP,
+    &zip::ZIP,
     &jar::Jar,
-    &ar::Ar,
-    &tar::Tar,
-    &javadoc::Javadoc,
+    &ar::AR,
+    &tar::TAR,
+    &javadoc::JAVADOC,
     &rpmdb::Rpmdb,
     &initramfs::Initramfs,
     &xattrs::Xattrs,
     &modes::Modes,
     &mtime::Mtime,
 ];
+
+/// A context in which the plugins run that are on by default.
+pub fn default_context(epoch: SourceDateEpoch) -> Context {
+    let plugins = REGISTRY.iter().copied().filter(|plugin| plugin.page().default).collect();
+    let mut cx = Context::new(epoch);
+    cx.plugins = plugins;
+    cx
+}
 
 /// The plugin called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Plugin> {

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 
+use super::pycache;
 use crate::format::{pyc, strictly_newer};
 use crate::normal::Context;
 use crate::normal::{File, Opt, Page, Plugin, Verdict, Want};
@@ -42,12 +43,14 @@ static PAGE: Page = Page {
     }],
 };
 
-/// The plugin whose bytecode records the times of its sources.
-const BYTECODE: &str = "pycache";
-
 impl Plugin for Mtime {
     fn page(&self) -> &'static Page {
         &PAGE
+    }
+
+    /// The header of each entry has a rule of its own for times.
+    fn acts_inside_images(&self) -> bool {
+        false
     }
 
     fn wants(&self, entry: &Entry, cx: &Context) -> Want {
@@ -113,7 +116,7 @@ fn apart(time: Time, now: Time, compiled: Option<Time>) -> Time {
 /// Whether bytecode that stays records this time of its source.
 fn recorded(file: &File<'_>, now: Time, cx: &Context) -> io::Result<bool> {
     let name = file.entry.name();
-    let Some(stem) = name.strip_suffix(b".py").filter(|_| cx.is_off(BYTECODE)) else {
+    let Some(stem) = name.strip_suffix(b".py").filter(|_| !cx.runs(&pycache::PAGE)) else {
         return Ok(false);
     };
     let cache = file.entry.path.with_file_name("__pycache__");

@@ -1,19 +1,16 @@
 //! `zip`: zip archives with the times and the order of the build.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::Read;
 
 use flate2::read::DeflateDecoder;
 
+use super::kinds::rewriter::Rewriter;
 use crate::format::pyc;
 use crate::format::zip::{self, Archive, Order, Rules};
 use crate::normal::Context;
 use crate::normal::globs::{counted, ends_with_any};
-use crate::normal::{File, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind};
-
-/// The plugin.
-pub(super) struct Zip;
+use crate::normal::{Page, Verdict};
 
 static PAGE: Page = Page {
     name: "zip",
@@ -49,25 +46,17 @@ const KINDS: &[&str] = &[
     "zip", "whl", "egg", "pyz", "epub", "xpi", "oxt", "odt", "ods", "odp", "docx", "xlsx", "pptx",
 ];
 
-impl Plugin for Zip {
-    fn page(&self) -> &'static Page {
-        &PAGE
-    }
-
-    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        let ours = ends_with_any(entry.name(), KINDS);
-        if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
-    }
-
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+/// The plugin.
+pub(super) static ZIP: Rewriter = Rewriter {
+    page: &PAGE,
+    named: |entry| ends_with_any(entry.name(), KINDS),
+    is: zip::is_zip,
+    verdict: |file, cx| {
         let sorted = ends_with_any(file.entry.name(), &["zip"]);
-        Ok(verdict(&file.bytes, cx, if sorted { Order::Sorted } else { Order::Kept }))
-    }
-
-    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        explain(&a.bytes, &b.bytes)
-    }
-}
+        verdict(&file.bytes, cx, if sorted { Order::Sorted } else { Order::Kept })
+    },
+    explain,
+};
 
 /// The verdict on an archive whose entries may be put in `order`.
 pub(super) fn verdict(bytes: &[u8], cx: &Context, order: Order) -> Verdict {

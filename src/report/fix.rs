@@ -282,7 +282,7 @@ pub(super) fn vouched_rows(plan: &Plan) -> Vec<VouchedRow> {
 fn count(row: &mut PluginRow, change: &Change) {
     let (before, after) = match &change.action {
         // A time changes no bytes, whoever changes them beside it.
-        Action::Rewrite { .. } if row.name == "mtime" => (0, 0),
+        Action::Rewrite { .. } if change.mtime.is_some_and(|(by, _)| by == row.name) => (0, 0),
         Action::Rewrite { before, after, .. } => (*before, *after),
         Action::Remove { before } => (*before, 0),
         Action::Patch { .. }
@@ -313,7 +313,7 @@ pub(super) fn change_row(change: &Change) -> ChangeRow {
             Action::Mode(_) => "mode",
             Action::Touch => "touch",
         },
-        mtime: change.mtime.map(|t| t.sec),
+        mtime: change.mtime.map(|(_, time)| time.sec),
     }
 }
 

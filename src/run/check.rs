@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::check::{
     Cause, Change, Diffoscope, Excerpt, Expectations, Explained, Explainer, Side, align, cascade,
-    classify, diffoscope, excerpt, expect, explain, umask,
+    classify, common_cause, diffoscope, excerpt, expect, explain,
 };
 use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Wanted, plan};
@@ -22,6 +22,7 @@ use crate::format::time::Date;
 use crate::normal::Chain;
 use crate::packages::{Installed, compare_trees};
 use crate::parallel::try_map;
+use crate::plugins::REGISTRY;
 use crate::report::Progress;
 use crate::report::audit::Audit;
 use crate::report::check::{Comparison, Metadata};
@@ -225,13 +226,13 @@ fn differences(
         })
     })
     .context("explaining")?;
-    explain::relate(&mut all, crate::plugins::REGISTRY);
+    explain::relate(&mut all, REGISTRY);
     let owners = installed
         .each_ref()
         .map(|side| move |path: &Path| -> BTreeSet<String> { owned(side, path).collect() });
     let build = |tree, n: usize| cascade::Build { tree, owners: &owners[n] };
     cascade::drift(&mut all, &[build(left.tree(), 0), build(right.tree(), 1)], &in_force.chain());
-    umask::recognise(&mut all, &|path| {
+    common_cause::recognise(&mut all, REGISTRY, &|path| {
         let [a, b] = installed.each_ref().map(|side| side.get().ok()?.mode(path));
         a.filter(|_| a == b)
     });
@@ -301,7 +302,7 @@ fn add_excerpts(
         (Cause::Cascade { .. }, _) => None,
         (_, Some(_)) => Some(3),
         (Cause::Unexplained, _) => Some(0),
-        (Cause::Known { .. }, _) => Some(1),
+        (Cause::Known { .. } | Cause::Common { .. }, _) => Some(1),
         (Cause::Fixed { .. }, _) => Some(2),
     };
     let mut order: Vec<_> = (0..all.len()).filter_map(|i| Some((rank(&all[i])?, i))).collect();

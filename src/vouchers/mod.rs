@@ -22,7 +22,7 @@ use crate::disk::BOUND_TO_CONTENT;
 use crate::format::hashes::{Algorithm, digests, unhex};
 use crate::globs::Globs;
 use crate::packages::Installed;
-use crate::tree::{self, Entry, Kind, Tree};
+use crate::tree::{Entry, Kind, Memory, Tree};
 
 pub(crate) use self::place::listed;
 pub use self::table::{PAGE, Row, TABLE, Voucher, Who};
@@ -90,6 +90,9 @@ pub struct Vouchers<'a> {
     places: Mutex<HashMap<PathBuf, Arc<Place>, RandomState>>,
 }
 
+/// A tree in which no file vouches for another.
+static NOTHING: Memory = Memory::empty();
+
 impl<'a> Vouchers<'a> {
     /// Those of `tree`, its packages apart.
     pub fn of(tree: &'a dyn Tree) -> Self {
@@ -98,7 +101,7 @@ impl<'a> Vouchers<'a> {
 
     /// Nobody vouches for anything.
     pub fn nobody() -> Vouchers<'static> {
-        Vouchers::of(&tree::Nowhere)
+        Vouchers::of(&NOTHING)
     }
 
     /// The vouchers of a tree, where the packages vouch for what they ship.

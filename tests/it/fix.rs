@@ -12,6 +12,7 @@ use reprofix::engine::{Plan, Wanted, apply, plan, walk};
 use reprofix::env::SourceDateEpoch;
 use reprofix::normal::{Chain, Context};
 use reprofix::normal::{File, Page, Plugin, Verdict, Want};
+use reprofix::plugins::default_context;
 use reprofix::tree::{Entry, Kind, Time};
 use reprofix::vouchers::Vouchers;
 
@@ -65,7 +66,7 @@ impl Plugin for Upper {
 
 fn fix(dir: &Path) -> Plan {
     let root = Root::open(dir).unwrap();
-    let cx = Context::new(SourceDateEpoch::new(1));
+    let cx = default_context(SourceDateEpoch::new(1));
     let chain = Chain { plugins: &[&Upper], cx: &cx, vouchers: &Vouchers::nobody() };
     let entries = walk(&root, &[]).unwrap();
     let leftovers = disk::leftovers(&root, &entries).unwrap();
@@ -308,7 +309,7 @@ fn a_file_that_changed_since_it_was_read_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = put(dir.path().join("grow.up"), "abc");
     let root = Root::open(dir.path()).unwrap();
-    let cx = Context::new(SourceDateEpoch::new(1));
+    let cx = default_context(SourceDateEpoch::new(1));
     let chain = Chain { plugins: &[&Upper], cx: &cx, vouchers: &Vouchers::nobody() };
     let entries = walk(&root, &[]).unwrap();
     let plan = plan(&root, &Wanted::of(&entries, &chain), &chain, &|_| ()).unwrap();

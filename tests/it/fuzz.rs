@@ -62,6 +62,8 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("source/oci/platform.rs", &["image-words"]),
     ("source/oci/store.rs", &["oci-archive"]),
     ("format/tar", &["tar", "oci-tar"]),
+    ("source/ostree/encapsulated.rs", &["oci-config", "ostree-archive"]),
+    ("source/ostree/refs.rs", &["ostree-ref"]),
     ("source/ostree/repository.rs", &["ostree-config", "ostree-ref"]),
     ("source/ostree/tarred.rs", &["ostree-archive"]),
     ("source/spec.rs", &["image-words"]),

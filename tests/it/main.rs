@@ -7,6 +7,7 @@ mod cases;
 mod check;
 mod check_reports;
 mod check_subjects;
+mod checkout;
 mod compare;
 mod compared;
 mod composefs;
@@ -27,7 +28,7 @@ mod hostile;
 mod initramfs;
 mod layout;
 mod libostree;
-mod memtree;
+
 mod modes;
 mod mutations;
 mod oci;

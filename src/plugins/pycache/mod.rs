@@ -17,7 +17,7 @@ use crate::tree::{Entry, Kind};
 /// The plugin.
 pub(super) struct Pycache;
 
-static PAGE: Page = Page {
+pub(super) static PAGE: Page = Page {
     name: "pycache",
     summary: "removes Python bytecode, or makes it independent of the build",
     default: true,
