@@ -1,14 +1,13 @@
 //! `reprofix composefs`.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
 
 use super::{Outcome, print, write_json, write_text};
 use crate::composefs::{GENERATIONS, Generation, generation};
-use crate::run::composefs::{Comparison, Sealed};
+use crate::run::composefs::{self as run, Opened};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -60,8 +59,8 @@ struct CheckArgs {
     #[arg(long, value_name = "RELEASE", default_value = GENERATIONS[0].name,
         value_parser = generation)]
     bootc: &'static Generation,
-    /// Write the comparison of the two views as JSON (`-`: standard output).
-    #[arg(long, value_name = "FILE", requires = "other")]
+    /// Write the report as JSON (`-`: standard output).
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
@@ -76,19 +75,20 @@ impl Args {
 
 impl DigestArgs {
     fn exec(self) -> Result<Outcome> {
-        let sealed = Sealed::open(&self.subject, self.bootc)?;
+        let sealed = Opened::parse(&self.subject)?.into_sealed(self.bootc)?;
         if let Some(file) = &self.dumpfile {
             write_text(file, &sealed.dumpfile())?;
         }
         let value = serde_json::json!({
             "schema": "reprofix-composefs-digest-1",
-            "subject": sealed.name,
+            "subject": sealed.viewed.subject,
+            "view": sealed.viewed.view,
             "bootc": self.bootc.name,
-            "digest": sealed.digest,
+            "digest": sealed.viewed.digest,
         });
         match &self.json {
             Some(file) => write_json(file, &value)?,
-            None => print(&format!("{}\n", sealed.digest))?,
+            None => print(&format!("{}\n", sealed.viewed.digest))?,
         }
         Ok(Outcome::Same)
     }
@@ -96,35 +96,11 @@ impl DigestArgs {
 
 impl CheckArgs {
     fn exec(self) -> Result<Outcome> {
-        let sealed = Sealed::open(&self.subject, self.bootc)?;
-        let mut text = String::new();
-        let _ = writeln!(text, "{}  {}", sealed.digest, sealed.name);
-        let mut agree = sealed.refused().next().is_none();
-        for uki in &sealed.ukis {
-            let _ = match &uki.digests[..] {
-                [] => writeln!(text, "{}: carries no composefs digest", uki.path),
-                all if all.contains(&sealed.digest) => {
-                    writeln!(text, "{}: carries this digest", uki.path)
-                }
-                all => writeln!(
-                    text,
-                    "{}: carries {}: the machine will refuse to boot",
-                    uki.path,
-                    all.join(" and "),
-                ),
-            };
+        let report = run::check(&self.subject, self.other.as_deref(), self.bootc)?;
+        match &self.json {
+            Some(file) => write_json(file, &report)?,
+            None => print(&report.human())?,
         }
-        if let Some(other) = &self.other {
-            let other = Sealed::open(other, self.bootc)?;
-            let comparison = Comparison::of(&sealed, &other, self.bootc);
-            agree &= comparison.same;
-            let _ = writeln!(text, "{}  {}", other.digest, other.name);
-            text += &comparison.to_string();
-            if let Some(file) = &self.json {
-                write_json(file, &comparison)?;
-            }
-        }
-        print(&text)?;
-        Ok(if agree { Outcome::Same } else { Outcome::Finding })
+        Ok(if report.same { Outcome::Same } else { Outcome::Finding })
     }
 }

@@ -9,6 +9,7 @@ mod class;
 mod json;
 mod layers;
 mod print;
+mod sealed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,7 @@ pub(super) use layers::{RUN_TIMES, is_archive};
 use super::flat::Flat;
 use crate::report::Progress;
 use crate::report::check::{Comparison, Metadata};
+use crate::report::composefs;
 use crate::run::check::{Job, compare_opened};
 use crate::source::dir::Dir;
 use crate::source::is_commit;
@@ -75,6 +77,8 @@ pub struct Pair {
     pub layers: Vec<LayerPair>,
     /// Path by path, if content differs.
     pub paths: Option<Box<Comparison>>,
+    /// The composefs digests, if either is sealed and their layers differ.
+    pub composefs: Option<composefs::Pair>,
 }
 
 /// One side of a pair.
@@ -249,6 +253,7 @@ fn pair(
         details: Vec::new(),
         layers: Vec::new(),
         paths: None,
+        composefs: None,
     };
     if !same_shape((from_a, a), (from_b, b)) {
         pair.classes.insert(Class::ListShape);
@@ -267,6 +272,15 @@ fn pair(
     }
     pair.verdict = class::headline(pair.classes.iter().copied());
     pair.same = pair.judge(job.strict_metadata, settled);
+    if a.diff_ids != b.diff_ids && archives {
+        match sealed::compare([(&from_a.store, a, &docs_a), (&from_b.store, b, &docs_b)], &pair) {
+            Ok(Some(found)) => pair.add_composefs(found),
+            Ok(None) => {}
+            Err(error) => {
+                warnings.push(format!("{platform}: composefs digests not compared: {error:#}"));
+            }
+        }
+    }
     Ok(pair)
 }
 
@@ -502,6 +516,18 @@ impl Pair {
         if let Some(line) = times {
             self.classes.insert(Class::TimesAndHistory);
             self.details.push(line);
+        }
+    }
+
+    /// Adds the composefs digests. What `fix` makes equal path by path, it does there too.
+    fn add_composefs(&mut self, found: composefs::Pair) {
+        self.same &= found.same;
+        match &mut self.paths {
+            Some(paths) => {
+                paths.add_composefs(found);
+                self.composefs = paths.composefs.take();
+            }
+            None => self.composefs = Some(found),
         }
     }
 
