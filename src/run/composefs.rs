@@ -26,7 +26,7 @@ pub struct Opened {
 
 /// Where the content of files is.
 enum Source {
-    Directory(dir::Own),
+    Directory(dir::Directory),
     Subject(Subject),
     Layers(Layered),
 }
@@ -53,7 +53,7 @@ impl Opened {
         match spec {
             Spec::Oci(text) => {
                 let images =
-                    oci::Subject::open(text, None).with_context(|| format!("opening {text}"))?;
+                    oci::Images::open(text, None).with_context(|| format!("opening {text}"))?;
                 Self::image(text.clone(), &images.store, images.one()?)
             }
             spec => {
@@ -129,7 +129,7 @@ impl Source {
             Spec::Dir(path) => {
                 let root = Root::open(path)
                     .with_context(|| format!("reading directory {}", path.display()))?;
-                Ok((format!("dir:{}", path.display()), Source::Directory(dir::Own::new(root))))
+                Ok((format!("dir:{}", path.display()), Source::Directory(dir::Directory::new(root))))
             }
             Spec::Ostree { .. } | Spec::Cosa { .. } => {
                 let subject = Subject::open(spec, &|| ())?;

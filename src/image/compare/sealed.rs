@@ -3,7 +3,8 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use super::{Documents, Pair};
+use super::Pair;
+use super::documents::Documents;
 use crate::composefs::is_uki;
 use crate::report::composefs;
 use crate::run::composefs::{Opened, paired};
