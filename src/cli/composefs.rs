@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use super::{Outcome, print, write_json, write_text};
+use super::{Outcome, print, warn, write_json, write_text};
 use crate::composefs::{GENERATIONS, Generation, generation};
 use crate::run::composefs::{self as run, Opened};
 
@@ -41,6 +41,10 @@ struct DigestArgs {
     #[arg(long, value_name = "RELEASE", default_value = GENERATIONS[0].name,
         value_parser = generation)]
     bootc: &'static Generation,
+    /// Which view of an image: `layers`, as at an installation, or `directory`, as of what is
+    /// extracted from them. A directory and a commit have one view.
+    #[arg(long, value_name = "VIEW", value_parser = ["layers", "directory"])]
+    view: Option<String>,
     /// Write what is hashed as composefs-dump(5) (`-`: standard output).
     #[arg(long, value_name = "FILE")]
     dumpfile: Option<PathBuf>,
@@ -75,7 +79,23 @@ impl Args {
 
 impl DigestArgs {
     fn exec(self) -> Result<Outcome> {
-        let sealed = Opened::parse(&self.subject)?.into_sealed(self.bootc)?;
+        let opened = Opened::parse(&self.subject)?;
+        let sealed = match opened.extracted(self.bootc)? {
+            None if self.view.as_deref() == Some("layers") => {
+                bail!("{} has no layers: it is not an image", self.subject.display())
+            }
+            None => opened.into_sealed(self.bootc)?,
+            Some(extracted) => {
+                let layers = opened.into_sealed(self.bootc)?;
+                let directory = self.view.as_deref() == Some("directory");
+                let (sealed, other) =
+                    if directory { (extracted, layers) } else { (layers, extracted) };
+                if sealed.viewed.digest != other.viewed.digest {
+                    warn(&format!("another view has another digest: {}", other.viewed));
+                }
+                sealed
+            }
+        };
         if let Some(file) = &self.dumpfile {
             write_text(file, &sealed.dumpfile())?;
         }

@@ -126,9 +126,7 @@ impl Cause {
                 "the layers record another time (bootc issue 2194): run `reprofix fix --profile \
                  composefs` before the layers are made, and let them be written with that time",
             ),
-            Cause::Nanoseconds => {
-                fixable("nanoseconds of the modification time", "mtime", PROFILE)
-            }
+            Cause::Nanoseconds => fixable("nanoseconds of the modification time", "mtime", PROFILE),
             Cause::Time => fixable("another modification time", "mtime", PROFILE),
             Cause::Links => unfixable(
                 "another number of hard links",

@@ -186,10 +186,7 @@ fn put(tree: &mut Tree, member: &Member, content: Option<Content>) -> Result<()>
 }
 
 /// The directory of a path, and its last component, in a tree.
-fn place<'t, 'p>(
-    root: &'t mut Directory,
-    path: &'p [u8],
-) -> Result<(&'t mut Directory, &'p [u8])> {
+fn place<'t, 'p>(root: &'t mut Directory, path: &'p [u8]) -> Result<(&'t mut Directory, &'p [u8])> {
     let mut parts = path.split(|byte| *byte == b'/');
     let name = parts.next_back().unwrap_or_default();
     let mut at = root;

@@ -175,9 +175,12 @@ mod tests {
 
     #[test]
     fn what_is_not_a_digest_is_called_so() {
-        for argument in
-            ["composefs=ab", "composefs.digest=ab", "composefs.digest=v9-sha512-12:ab", "composefs="]
-        {
+        for argument in [
+            "composefs=ab",
+            "composefs.digest=ab",
+            "composefs.digest=v9-sha512-12:ab",
+            "composefs=",
+        ] {
             let found = claims(argument);
             assert!(matches!(found[..], [Claim { says: Says::Malformed(_), .. }]), "{argument}");
         }

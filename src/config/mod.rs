@@ -8,8 +8,8 @@ mod profile;
 mod schema;
 mod unknown;
 
-use profile::Profile;
 pub use profile::PROFILES;
+use profile::Profile;
 pub use schema::schema;
 
 use std::collections::BTreeMap;

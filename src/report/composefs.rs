@@ -301,7 +301,9 @@ impl Pair {
         lines.extend(rows.map(|line| format!("  {line}")));
         lines.push(match self.deviations.iter().all(|row| row.fixable) {
             true => "  `reprofix fix --profile composefs` on both makes the digests one".to_owned(),
-            false => "  what is not fixable here is a difference of the trees themselves".to_owned(),
+            false => {
+                "  what is not fixable here is a difference of the trees themselves".to_owned()
+            }
         });
         lines
     }

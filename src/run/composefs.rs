@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 
 use crate::composefs::{
-    Claim, GENERATIONS, Generation, Layered, Policy, Says, Uki, View, compare, for_boot, hex, names,
-    of_directory, seal, ukis,
+    Claim, GENERATIONS, Generation, Layered, Policy, Says, Uki, View, compare, for_boot, hex,
+    names, of_directory, seal, ukis,
 };
 use crate::disk::Root;
 use crate::format::composefs::{Tree, dumpfile};
@@ -65,8 +65,8 @@ impl Opened {
 
     /// The image of a store, called `name`.
     pub fn image(name: String, store: &oci::Store, image: &oci::Image) -> Result<Self> {
-        let layers = Layered::read(store, image)
-            .with_context(|| format!("reading the layers of {name}"))?;
+        let layers =
+            Layered::read(store, image).with_context(|| format!("reading the layers of {name}"))?;
         Self::new(name, Source::Layers(layers))
     }
 
@@ -92,10 +92,20 @@ impl Opened {
         sealed(&self.name, self.tree.clone(), self.view(), self.policy.as_ref(), generation)
     }
 
-    /// The same, without keeping what was read.
+    /// What bootc of this generation boots, made without keeping what was read.
     pub fn into_sealed(self, generation: &Generation) -> Result<Sealed> {
         let view = self.view();
         sealed(&self.name, self.tree, view, self.policy.as_ref(), generation)
+    }
+
+    /// An image's layers as a directory that was extracted from them without any change; `None`
+    /// where there are no layers.
+    pub fn extracted(&self, generation: &Generation) -> Result<Option<Sealed>> {
+        if self.view() == View::Directory {
+            return Ok(None);
+        }
+        let (name, tree) = (format!("{}, extracted", self.name), self.tree.clone());
+        sealed(&name, tree, View::Directory, self.policy.as_ref(), generation).map(Some)
     }
 
     /// The unified kernel images in it.
@@ -129,7 +139,10 @@ impl Source {
             Spec::Dir(path) => {
                 let root = Root::open(path)
                     .with_context(|| format!("reading directory {}", path.display()))?;
-                Ok((format!("dir:{}", path.display()), Source::Directory(dir::Directory::new(root))))
+                Ok((
+                    format!("dir:{}", path.display()),
+                    Source::Directory(dir::Directory::new(root)),
+                ))
             }
             Spec::Ostree { .. } | Spec::Cosa { .. } => {
                 let subject = Subject::open(spec, &|| ())?;
@@ -269,7 +282,7 @@ pub fn check(text: &OsStr, other: Option<&OsStr>, generation: &Generation) -> Re
     let mut views = Vec::new();
     match other {
         Some(other) => views.push(Opened::parse(other)?.into_sealed(generation)?),
-        None => views.extend(as_directory(&opened, generation)?),
+        None => views.extend(opened.extracted(generation)?),
     }
     let known = Known { opened: &opened, sealed: &sealed, views: &views, generation };
     let ukis = opened.ukis()?.iter().map(|uki| known.uki(uki)).collect::<Result<Vec<_>>>()?;
@@ -298,16 +311,6 @@ pub fn check(text: &OsStr, other: Option<&OsStr>, generation: &Generation) -> Re
     })
 }
 
-/// An image's layers as a directory that was extracted from them without any change.
-fn as_directory(opened: &Opened, generation: &Generation) -> Result<Option<Sealed>> {
-    if opened.view() == View::Directory {
-        return Ok(None);
-    }
-    let name = format!("{}, extracted", opened.name);
-    let tree = opened.tree.clone();
-    sealed(&name, tree, View::Directory, opened.policy.as_ref(), generation).map(Some)
-}
-
 /// What a digest on a command line can be the digest of.
 struct Known<'a> {
     opened: &'a Opened,
@@ -321,11 +324,7 @@ impl Known<'_> {
         let claims = uki.claims.iter().map(|claim| self.claim(claim));
         let claims = claims.collect::<Result<Vec<_>>>()?;
         let boots = claims.iter().any(|claim| claim.of == Of::This);
-        Ok(UkiRow {
-            path: uki.path.clone(),
-            boots: (!claims.is_empty()).then_some(boots),
-            claims,
-        })
+        Ok(UkiRow { path: uki.path.clone(), boots: (!claims.is_empty()).then_some(boots), claims })
     }
 
     fn claim(&self, claim: &Claim) -> Result<ClaimRow> {
@@ -378,9 +377,8 @@ impl Known<'_> {
 impl UkiRow {
     /// Whether bootc takes it, and understands everything on its command line.
     fn is_sound(&self) -> bool {
-        let known = |claim: &ClaimRow| {
-            matches!(claim.of, Of::This | Of::Generation { .. } | Of::OtherHash)
-        };
+        let known =
+            |claim: &ClaimRow| matches!(claim.of, Of::This | Of::Generation { .. } | Of::OtherHash);
         self.boots != Some(false) && self.claims.iter().all(known)
     }
 }

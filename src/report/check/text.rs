@@ -80,7 +80,9 @@ impl Comparison {
                     if c.paths == 1 { "was" } else { "were" }
                 )
             }
-            (false, true) if counted == 0 => "same content; the composefs digests differ".to_owned(),
+            (false, true) if counted == 0 => {
+                "same content; the composefs digests differ".to_owned()
+            }
             (false, true) if counted == 1 => {
                 "same content; 1 key of commit metadata differs".to_owned()
             }
