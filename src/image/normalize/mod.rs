@@ -134,9 +134,38 @@ struct Output<'a> {
 /// The images of one list, or one image that is in none.
 struct Group<'a> {
     list: Option<&'a Digest>,
+    /// Whether they are put into a list of their own.
+    joined: bool,
     images: Vec<&'a Image>,
     /// The descriptors that lead to what was written.
     members: Vec<Value>,
+}
+
+impl Group<'_> {
+    /// Of images that are put into a list, the one that they were all in, if it is one. Fails if two are
+    /// for one platform.
+    fn joined_list(&self) -> anyhow::Result<Option<&Digest>> {
+        for (n, image) in self.images.iter().enumerate() {
+            let same = |other: &&&Image| other.platform == image.platform;
+            ensure!(
+                !self.images[..n].iter().any(|other| same(&other)),
+                "several images for {}: choose with a tag (oci:LAYOUT:TAG)",
+                image.platform_name()
+            );
+        }
+        let list = self.images[0].list.as_ref();
+        Ok(list.filter(|_| self.images.iter().all(|image| image.list.as_ref() == list)))
+    }
+
+    /// The names that lead to it, following new digests: of images that are joined, those of all.
+    /// A registry's `REPOSITORY@DIGEST` is none.
+    fn names(&self, renamed: &BTreeMap<String, String>) -> BTreeSet<String> {
+        let everywhere =
+            |name: &&String| !self.joined || self.images.iter().all(|i| i.names.contains(*name));
+        let own = self.images.iter().flat_map(|image| &image.names);
+        let own = own.filter(|name| !name.contains("@sha")).filter(everywhere);
+        own.map(|name| document::follow_name(name, renamed)).collect()
+    }
 }
 
 impl Output<'_> {
@@ -155,12 +184,23 @@ impl Output<'_> {
             if let Some(fault) = image.faults.first() {
                 bail!("{fault}; or choose one platform that is there with --platform");
             }
-            // One platform chosen is one image: its list would be another.
-            let list = image.list.as_ref().filter(|_| subject.platform.is_none());
-            match groups.iter_mut().find(|group| list.is_some() && group.list == list) {
+            // Platforms chosen are a list of their own; one of them is an image without a list.
+            let list = image.list.as_ref().filter(|_| subject.platforms.is_empty());
+            let joined = subject.platforms.len() > 1 && image.is_image();
+            let together = |group: &&mut Group<'_>| match joined {
+                true => group.joined,
+                false => list.is_some() && group.list == list,
+            };
+            match groups.iter_mut().find(together) {
                 Some(group) => group.images.push(image),
-                None => groups.push(Group { list, images: vec![image], members: Vec::new() }),
+                None => {
+                    groups.push(Group { list, joined, images: vec![image], members: Vec::new() })
+                }
             }
+        }
+        for group in groups.iter_mut().filter(|group| group.joined) {
+            group.images.sort_by(|a, b| (&a.platform, a.id()).cmp(&(&b.platform, b.id())));
+            group.images.dedup_by(|a, b| a.id() == b.id());
         }
         // What is about images comes second, since it names their new digests.
         for about in [false, true] {
@@ -179,12 +219,23 @@ impl Output<'_> {
 
     /// Writes one list, or one image without a list: the descriptors that lead to it.
     fn group(&mut self, group: &Group<'_>, report: &mut Normalized) -> anyhow::Result<Vec<Value>> {
-        let members = self.images(&group.images, report)?;
-        let Some(list) = group.list.filter(|_| !members.is_empty()) else { return Ok(members) };
+        let mut members = self.images(&group.images, report)?;
+        let mut list = group.list;
+        if group.joined {
+            list = group.joined_list()?;
+            for (member, image) in members.iter_mut().zip(&group.images) {
+                member["platform"] = json!(image.platform);
+            }
+        }
+        if members.is_empty() || !(group.joined || list.is_some()) {
+            return Ok(members);
+        }
         let index = self.index(list, members)?;
         let after = document::digest(&index)?;
-        self.renamed.insert(list.to_string(), after.to_string());
-        report.lists.push((list.clone(), after));
+        if let Some(list) = list {
+            self.renamed.insert(list.to_string(), after.to_string());
+        }
+        report.lists.push((list.cloned(), after));
         Ok(vec![index])
     }
 
@@ -210,12 +261,9 @@ impl Output<'_> {
         }
         let mut entries = Vec::new();
         for group in groups {
-            let own = group.images.iter().flat_map(|image| &image.names);
-            let own: BTreeSet<String> =
-                own.map(|name| document::follow_name(name, &self.renamed)).collect();
             let names: BTreeSet<String> = match tag.filter(|_| is_image(&group)) {
                 Some(tag) => [tag.to_owned()].into(),
-                None => own,
+                None => group.names(&self.renamed),
             };
             for member in &group.members {
                 if names.is_empty() {
@@ -451,12 +499,14 @@ impl Output<'_> {
         Ok((descriptor, plain))
     }
 
-    fn index(&mut self, list: &Digest, members: Vec<Value>) -> anyhow::Result<Value> {
-        let name = Store::blob_name(list);
-        let old = match self.store.has(&name)? {
-            true => self.store.json(&name, limits::MANIFEST_BYTES)?,
+    fn index(&mut self, list: Option<&Digest>, members: Vec<Value>) -> anyhow::Result<Value> {
+        let old = match list.map(Store::blob_name) {
+            None => json!({}),
+            Some(name) if self.store.has(&name)? => {
+                self.store.json(&name, limits::MANIFEST_BYTES)?
+            }
             // index.json is the list itself.
-            false => self.store.json("index.json", limits::MANIFEST_BYTES)?,
+            Some(_) => self.store.json("index.json", limits::MANIFEST_BYTES)?,
         };
         let epoch = self.options.epoch.seconds();
         let index = document::index(&old, members, epoch);
