@@ -49,10 +49,10 @@ const PARSERS: &[Row] = &[
         while let Ok(Some(_)) = pieces.next_piece() {}
     }),
     ("sums", |bytes| {
-        format::sums::Sums::parse(bytes, b"SHA256SUMS");
-        let lines = format::record::lines(bytes).count();
-        let fewer = format::record::without(bytes, &mut |path| path.ends_with(b"c"));
-        assert!(fewer.is_none_or(|fewer| format::record::lines(&fewer).count() < lines));
+        format::checksum_files::Sums::parse(bytes, b"SHA256SUMS");
+        let lines = format::wheel_record::lines(bytes).count();
+        let fewer = format::wheel_record::without(bytes, &mut |path| path.ends_with(b"c"));
+        assert!(fewer.is_none_or(|fewer| format::wheel_record::lines(&fewer).count() < lines));
     }),
     ("ostree-commit", |bytes| {
         let _ = ostree::Root::parse_commit(bytes);

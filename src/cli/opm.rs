@@ -10,7 +10,7 @@ use super::output::Output;
 use crate::image::normalize::Options;
 use crate::image::opm::fix::fix;
 use crate::image::opm::verify::{in_images, on_disk};
-use crate::source::oci::{Compression, Subject};
+use crate::source::oci::{Compression, Images};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -87,7 +87,7 @@ impl Fix {
             recompress: false,
             attestations: false,
         };
-        let subject = Subject::open(&self.subject, self.platform.iter().map(String::as_str))?;
+        let subject = Images::open(&self.subject, self.platform.iter().map(String::as_str))?;
         let (configs, cache) = (self.configs.as_deref(), self.cache.as_deref());
         self.output.emit(&fix(&subject, &self.out, options, configs, cache, self.drop_cache)?)
     }
@@ -101,7 +101,7 @@ impl Verify {
             (subject, ..) => {
                 let subject = subject.as_deref().unwrap_or_default();
                 let platforms = self.platform.iter().map(String::as_str);
-                in_images(&Subject::open(subject, platforms)?, configs, cache)?
+                in_images(&Images::open(subject, platforms)?, configs, cache)?
             }
         };
         self.output.emit(&checks)

@@ -9,9 +9,7 @@ use serde::Serialize;
 use super::Findings;
 use super::compare::is_archive;
 use crate::format::tar::Reader;
-use crate::source::oci::{
-    Descriptor, Digest, Fault, Hasher, Plain, Store, Subject, for_each_chunk,
-};
+use crate::source::oci::{Descriptor, Digest, Fault, Hasher, Images, Plain, Store, for_each_chunk};
 
 /// What a verification found.
 #[derive(Debug, Default, Serialize)]
@@ -31,7 +29,7 @@ pub struct Verification {
 /// Reads every blob of the entries that `subject` selects: size, digest, and for the layers of
 /// images the diff_id and the structure of the tar archive. Fails on what no tool should read on:
 /// members that leave the root, decompression bombs.
-pub fn verify(subject: &Subject) -> anyhow::Result<Verification> {
+pub fn verify(subject: &Images) -> anyhow::Result<Verification> {
     let mut report = Verification::default();
     let mut seen = BTreeSet::new();
     for image in subject.selected() {

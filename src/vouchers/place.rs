@@ -11,9 +11,9 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::{Voucher, Who};
+use crate::format::checksum_files::{Sums, is_sums};
 use crate::format::hashes::Algorithm;
-use crate::format::record;
-use crate::format::sums::{Sums, is_sums};
+use crate::format::wheel_record;
 use crate::tree::Tree;
 
 /// A file of digests that is larger is not read, and vouches for all below it.
@@ -226,14 +226,14 @@ impl Reader<'_> {
             let Some(file) = self.tree.open(&path)? else { continue };
             let mut text = Vec::new();
             file.take(RECORD_MAX).read_to_end(&mut text)?;
-            let line = |line: record::Line<'_>| {
+            let line = |line: wheel_record::Line<'_>| {
                 let path = listed(&path, &line.path)?;
                 let digest = line.digest.and_then(|(algorithm, digest)| {
                     Some((algorithm, *digest.first_chunk::<16>()?))
                 });
                 Some((hash(&path), digest))
             };
-            let mut lines: Vec<_> = record::lines(&text).filter_map(line).collect();
+            let mut lines: Vec<_> = wheel_record::lines(&text).filter_map(line).collect();
             lines.sort_unstable();
             found.push(Arc::new(Record { path, lines }));
         }

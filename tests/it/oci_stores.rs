@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use reprofix::image::Findings;
 use reprofix::image::verify::verify;
 use reprofix::source::Spec;
-use reprofix::source::oci::{Digest, Image, Subject};
+use reprofix::source::oci::{Digest, Image, Images};
 use serde_json::json;
 
 use crate::layout::{Layout, Made, Stored, archive, files};
@@ -61,12 +61,12 @@ pub(crate) fn copy(from: &str, to: &str, all: bool) {
     run(&mut skopeo).unwrap_or_else(|said| panic!("{from} {to}: {said}"));
 }
 
-fn open(text: &str) -> Subject {
-    Subject::open(text, None).unwrap_or_else(|error| panic!("{text}: {error:#}"))
+fn open(text: &str) -> Images {
+    Images::open(text, None).unwrap_or_else(|error| panic!("{text}: {error:#}"))
 }
 
 fn refusal(text: &str) -> String {
-    let error = Subject::open(text, None).map(|_| ()).expect_err(text);
+    let error = Images::open(text, None).map(|_| ()).expect_err(text);
     format!("{error:#}")
 }
 

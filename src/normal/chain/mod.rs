@@ -4,15 +4,22 @@
 //! `fix` writes what this gives and `check` compares what this gives, so that a difference called
 //! explained is a difference that `fix` removes.
 
-use std::borrow::Cow;
-use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+mod normal;
+mod state;
 
-use super::{Content, Context, File, Left, Plugin, Step, Verdict, Want};
-use crate::format::{Malformed, record};
-use crate::tree::{Entry, Kind, Time, Tree, WHOLE_MAX};
-use crate::vouchers::{Change, Question, Voucher, Vouchers, Who, listed};
+use std::borrow::Cow;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+pub use normal::{Form, Normal, Note};
+
+use super::{Context, File, NewState, Plugin, Want};
+use crate::format::{Malformed, wheel_record};
+use crate::tree::{Entry, Kind, Tree, WHOLE_MAX};
+use crate::vouchers::{Question, Vouchers, listed};
+use normal::new_state;
+use state::State;
 
 /// The plugins in force and what they are told.
 #[derive(Clone, Copy)]
@@ -24,120 +31,6 @@ pub struct Chain<'a> {
     /// Who vouches for what in the tree, so that it stays;
     /// [`nobody`](crate::vouchers::Vouchers::nobody) where that is not to be asked.
     pub vouchers: &'a Vouchers<'a>,
-}
-
-/// What the chain makes of a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// In normal form already.
-    Kept,
-    /// A regular file with this content.
-    Bytes(Content),
-    /// Absence. A directory goes only if everything in it goes.
-    Removed,
-    /// Several paths change together, in this order. The last step that writes the judged path
-    /// gives its content.
-    Steps(Vec<Step>),
-}
-
-/// Something a plugin says of a path that it does not change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// A known source of difference that no tool may fix here, and what to do instead.
-    Report(String),
-    /// It looks like the plugin's file but cannot be understood.
-    Unparsed(Malformed),
-    /// A voucher wants it as it is, so what the plugin made of it does not count.
-    Vouched(Voucher),
-    /// A voucher wants it as it is, and the configuration overrules that.
-    Overruled(Voucher),
-}
-
-/// The normal form of one path and who made it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Normal {
-    /// What the path becomes.
-    pub form: Form,
-    /// The modification time it gets, and the plugin that says so; `None` leaves it.
-    pub mtime: Option<(&'static str, Time)>,
-    /// The extended attributes that go, and the plugin that says so.
-    pub xattrs: Option<(&'static str, Vec<Vec<u8>>)>,
-    /// The permission bits it gets, and the plugin that says so.
-    pub mode: Option<(&'static str, u32)>,
-    /// The plugins that change it, in the order they acted.
-    pub by: Vec<&'static str>,
-    /// The last plugin that answered with steps.
-    pub steps_by: Option<&'static str>,
-    /// The plugins that leave it alone and report why, in the order they did.
-    pub notes: Vec<(&'static str, Note)>,
-    /// The content as it is on disk; `None` if no plugin asked for it in memory.
-    pub original: Option<Vec<u8>>,
-    /// Whether a plugin asked for the content, in memory or piece by piece.
-    pub read: bool,
-    /// The path with which its form is decided, where a plugin said so: see
-    /// [`Chain::resolved_form`].
-    pub with: Option<PathBuf>,
-}
-
-impl Normal {
-    /// Whether `fix` would leave the path exactly as it is.
-    pub fn is_kept(&self) -> bool {
-        self.form == Form::Kept && self.mtime.is_none() && self.metadata().next().is_none()
-    }
-
-    /// The plugins that change metadata other than times.
-    pub fn metadata(&self) -> impl Iterator<Item = &'static str> {
-        let attributes = self.xattrs.iter().map(|(plugin, _)| *plugin);
-        attributes.chain(self.mode.iter().map(|(plugin, _)| *plugin))
-    }
-
-    /// Type and permission bits of the normal form, where the path has these now.
-    pub fn mode_of(&self, now: u32) -> u32 {
-        self.mode.map_or(now, |(_, bits)| now & !0o7777 | bits)
-    }
-
-    /// Gives up time, attributes and mode; whether there was any of them to change.
-    pub(crate) fn take_metadata(&mut self) -> bool {
-        let (time, attributes, mode) = (self.mtime.take(), self.xattrs.take(), self.mode.take());
-        time.is_some() || attributes.is_some() || mode.is_some()
-    }
-
-    /// The attributes of the normal form, where the path has these now.
-    pub fn xattrs_of(&self, mut now: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
-        if let Some((_, gone)) = &self.xattrs {
-            now.retain(|(name, _)| !gone.contains(name));
-        }
-        now
-    }
-
-    /// The content of the normal form of the regular file `entry`, as far as the chain knows it;
-    /// `None` if it is absent, or if it is kept and was never read.
-    pub fn content(&self, entry: &Entry) -> io::Result<Option<Cow<'_, [u8]>>> {
-        Ok(match &self.form {
-            Form::Kept => self.original.as_deref().map(Cow::Borrowed),
-            Form::Bytes(content) => Some(content.bytes()?),
-            Form::Removed => None,
-            Form::Steps(steps) => match left(steps, entry) {
-                Some(Left::Bytes(bytes)) => Some(Cow::Borrowed(bytes)),
-                Some(Left::Spooled(spooled)) => Some(Cow::Owned(spooled.bytes()?)),
-                Some(Left::Nothing | Left::Link(_)) | None => None,
-            },
-        })
-    }
-
-    /// Whether the normal form of `entry` is that nothing stands there.
-    pub fn is_removed(&self, entry: &Entry) -> bool {
-        match &self.form {
-            Form::Removed => true,
-            Form::Steps(steps) => left(steps, entry) == Some(Left::Nothing),
-            Form::Kept | Form::Bytes(_) => false,
-        }
-    }
-}
-
-/// What the steps leave at the path of `entry`; `None` if they do not change it.
-fn left<'s>(steps: &'s [Step], entry: &Entry) -> Option<Left<'s>> {
-    steps.iter().rev().find_map(|step| step.leaves(&entry.path))
 }
 
 impl Chain<'_> {
@@ -224,7 +117,7 @@ impl Chain<'_> {
         state.normal.read = true;
         let text = state.normal.original.take().unwrap_or_default();
         let mut gone: Vec<Vec<u8>> = Vec::new();
-        for line in record::lines(&text) {
+        for line in wheel_record::lines(&text) {
             let Some(path) = listed(&entry.path, &line.path).filter(|path| *path != entry.path)
             else {
                 continue;
@@ -243,7 +136,8 @@ impl Chain<'_> {
                 state.normal.by.extend(new);
             }
         }
-        let without = record::without(&text, &mut |path| gone.iter().any(|gone| gone == path));
+        let without =
+            wheel_record::without(&text, &mut |path| gone.iter().any(|gone| gone == path));
         state.normal.original = Some(text);
         if let Some(without) = without {
             state.rewrite(without.into());
@@ -274,11 +168,13 @@ impl Chain<'_> {
         let Some(other) = tree.lookup(with)? else { return Ok(normal) };
         let other = self.normal_form(tree, &other)?;
         if let Form::Steps(steps) = &other.form {
-            match left(steps, entry) {
-                Some(Left::Bytes(bytes)) => normal.form = Form::Bytes(bytes.to_vec().into()),
-                Some(Left::Spooled(spooled)) => normal.form = Form::Bytes(spooled.clone().into()),
-                Some(Left::Nothing) => normal.form = Form::Removed,
-                Some(Left::Link(_)) | None => return Ok(normal),
+            match new_state(steps, entry) {
+                Some(NewState::Bytes(bytes)) => normal.form = Form::Bytes(bytes.to_vec().into()),
+                Some(NewState::Spooled(spooled)) => {
+                    normal.form = Form::Bytes(spooled.clone().into())
+                }
+                Some(NewState::Nothing) => normal.form = Form::Removed,
+                Some(NewState::Link(_)) | None => return Ok(normal),
             }
             normal.by.splice(0..0, other.by);
             normal.by.dedup();
@@ -289,13 +185,6 @@ impl Chain<'_> {
     }
 }
 
-/// A path on its way through the chain.
-struct State<'a> {
-    entry: &'a Entry,
-    normal: Normal,
-    gone: bool,
-}
-
 /// Whether it is the list of an installed wheel's files.
 fn is_record(entry: &Entry) -> bool {
     let dir = || entry.path.parent().and_then(Path::file_name).map(OsStrExt::as_bytes);
@@ -304,195 +193,17 @@ fn is_record(entry: &Entry) -> bool {
         && dir().is_some_and(|dir| dir.ends_with(b".dist-info"))
 }
 
-impl<'a> State<'a> {
-    fn new(entry: &'a Entry) -> Self {
-        let normal = Normal {
-            form: Form::Kept,
-            mtime: None,
-            xattrs: None,
-            mode: None,
-            by: Vec::new(),
-            steps_by: None,
-            notes: Vec::new(),
-            original: None,
-            read: false,
-            with: None,
-        };
-        State { entry, normal, gone: false }
-    }
-
-    fn read(&mut self, tree: &dyn Tree) -> io::Result<()> {
-        if self.normal.original.is_none() {
-            let gone = || io::Error::new(io::ErrorKind::NotFound, "the file went away");
-            self.normal.original = Some(tree.read_known(self.entry)?.ok_or_else(gone)?);
-        }
-        Ok(())
-    }
-
-    /// The content as the plugins so far left it.
-    fn current(&self) -> io::Result<Cow<'_, [u8]>> {
-        let original = || Cow::Borrowed(self.normal.original.as_deref().unwrap_or_default());
-        Ok(self.normal.content(self.entry)?.unwrap_or_else(original))
-    }
-
-    /// Who vouches for something that the verdict would change. Asked last: hashing costs more than
-    /// most verdicts, and most verdicts are `Keep`.
-    fn vouched(
-        &self,
-        chain: &Chain<'_>,
-        tree: &dyn Tree,
-        verdict: &Verdict,
-        packages: bool,
-    ) -> io::Result<Option<Voucher>> {
-        let change = match verdict {
-            Verdict::Keep | Verdict::Mtime(_) => return Ok(None),
-            Verdict::Remove => Change::Removal,
-            Verdict::Xattrs(_) | Verdict::Mode(_) => Change::Attributes,
-            _ => Change::Content,
-        };
-        if !verdict.changes() {
-            // A word about what a package ships is its packager's business.
-            return match packages {
-                true => self.put(tree, self.entry, |q| chain.vouchers.package_of(&q)),
-                false => Ok(None),
-            };
-        }
-        let mut records = true;
-        if change == Change::Removal
-            && let Some(path) = chain.vouchers.record_of(self.entry)?
-            && let Some(record) = tree.lookup(&path)?
-        {
-            // Both go as one: the file and its line.
-            if !chain.may_amend(tree, &record)? {
-                return Ok(Some(Voucher { who: Who::Record, at: path }));
-            }
-            records = false;
-        }
-        let rules = &chain.cx.vouching;
-        let own = |q: Question<'_>| {
-            chain.vouchers.who(&Question { change, packages, records, ..q }, rules)
-        };
-        if let Some(voucher) = self.put(tree, self.entry, own)? {
-            return Ok(Some(voucher));
-        }
-        let Verdict::Steps(steps) = verdict else { return Ok(None) };
-        for path in steps.iter().flat_map(Step::paths).filter(|path| *path != self.entry.path) {
-            let Some(other) = tree.lookup(path)? else { continue };
-            let state = State::new(&other);
-            let others = |q: Question<'_>| chain.vouchers.who(&q, rules);
-            if let Some(voucher) = state.put(tree, &other, others)? {
-                return Ok(Some(voucher));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Puts a question about `entry`, which is ours or has never been read.
-    fn put<T>(
-        &self,
-        tree: &dyn Tree,
-        entry: &Entry,
-        ask: impl FnOnce(Question<'_>) -> io::Result<T>,
-    ) -> io::Result<T> {
-        let content = || -> io::Result<Option<Box<dyn Read + '_>>> {
-            Ok(match self.normal.original.as_deref() {
-                Some(bytes) => Some(Box::new(bytes)),
-                None => tree.open(&entry.path)?.map(|content| Box::new(content) as Box<dyn Read>),
-            })
-        };
-        let change = Change::Content;
-        ask(Question { entry, change, packages: false, records: true, content: &content })
-    }
-
-    /// Whether steps give the inode another name.
-    fn moves(&self) -> bool {
-        let of_it = |s: &Step| matches!(s, Step::Link(_, old) if *old == self.entry.path);
-        matches!(&self.normal.form, Form::Steps(steps) if steps.iter().any(of_it))
-    }
-
-    /// What the plugin would do is not done, since the configuration keeps the path.
-    fn leave(&mut self, plugin: &'static str, verdict: &Verdict) {
-        // Times are not worth a word: a kept folder would give one for each file.
-        if !matches!(verdict, Verdict::Mtime(_)) {
-            let why = "left as it is, since the configuration keeps it (keep)";
-            self.normal.notes.push((plugin, Note::Report(why.to_owned())));
-        }
-    }
-
-    fn take(&mut self, plugin: &'static str, verdict: Verdict) {
-        match verdict {
-            Verdict::Keep => return,
-            Verdict::With(path) => {
-                self.normal.with = Some(path);
-                return;
-            }
-            Verdict::Report(why) => {
-                return self.normal.notes.push((plugin, Note::Report(why)));
-            }
-            Verdict::Unparsed(what) => {
-                return self.normal.notes.push((plugin, Note::Unparsed(what)));
-            }
-            Verdict::Rewrite(bytes) => self.rewrite(bytes.into()),
-            Verdict::Spooled(spooled) => self.rewrite(spooled.into()),
-            Verdict::Remove => self.remove(),
-            Verdict::Mtime(time) => self.normal.mtime = Some((plugin, time)),
-            Verdict::Xattrs(names) => {
-                self.normal.xattrs = Some((plugin, names));
-                return;
-            }
-            Verdict::Steps(more) => {
-                self.normal.steps_by = Some(plugin);
-                self.steps(more);
-            }
-            Verdict::Mode(bits) => {
-                self.normal.mode = Some((plugin, bits));
-                return;
-            }
-        }
-        self.normal.by.push(plugin);
-    }
-
-    fn rewrite(&mut self, content: Content) {
-        match &mut self.normal.form {
-            Form::Steps(steps) => steps.push(Step::Write(self.entry.path.clone(), content)),
-            form => *form = Form::Bytes(content),
-        }
-    }
-
-    fn remove(&mut self) {
-        match &mut self.normal.form {
-            Form::Steps(steps) => steps.push(Step::Remove(self.entry.path.clone())),
-            form => *form = Form::Removed,
-        }
-        self.normal.mtime = None;
-        self.normal.xattrs = None;
-        self.normal.mode = None;
-        self.gone = true;
-    }
-
-    fn steps(&mut self, more: Vec<Step>) {
-        let path = || self.entry.path.clone();
-        let mut steps = match std::mem::replace(&mut self.normal.form, Form::Kept) {
-            Form::Bytes(content) => vec![Step::Write(path(), content)],
-            Form::Steps(steps) => steps,
-            Form::Kept | Form::Removed => Vec::new(),
-        };
-        steps.extend(more);
-        self.normal.form = Form::Steps(steps);
-        self.gone = self.normal.is_removed(self.entry);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
     use super::*;
     use crate::env::SourceDateEpoch;
     use crate::globs::Globs;
     use crate::normal::Page;
-    use crate::vouchers::Rules;
+    use crate::normal::{Step, Verdict};
+    use crate::vouchers::{Rules, Voucher, Who};
 
     /// A tree of one file, `f`.
     struct One(Vec<u8>);

@@ -11,7 +11,7 @@ use super::registry;
 use super::store::{Form, Store};
 
 /// An open store with its images, and which of them the user asked for.
-pub struct Subject {
+pub struct Images {
     /// Where the blobs are.
     pub store: Store,
     /// All entries, in the order of the indexes.
@@ -95,7 +95,7 @@ fn is_named(name: &str, asked: &str) -> bool {
     name == asked || (name.contains('/') && DEFAULT.iter().find_map(short).is_some())
 }
 
-impl Subject {
+impl Images {
     /// Opens an image as it is written: a prefix of [`PREFIXES`], a path, and what chooses among the
     /// images there (`:TAG`, `@DIGEST`, `:REPOSITORY[:TAG]`); or a bare path. A platform is
     /// `OS/ARCHITECTURE[/VARIANT]`; each of `platforms` must be there.
@@ -121,7 +121,7 @@ impl Subject {
         let store = Store::open(Path::new(place.path), place.tag)?;
         let images = images(&store)?;
         let tag = place.tag.map(str::to_owned);
-        let subject = Subject { store, images, tag, digest: place.digest, platforms };
+        let subject = Images { store, images, tag, digest: place.digest, platforms };
         let there = |p: &Platform| subject.selected().any(|i| i.platform.as_ref() == Some(p));
         let missing = subject.platforms.iter().find(|platform| !there(platform));
         ensure!(
