@@ -1,7 +1,8 @@
-//! Files that a reader takes only if they are strictly newer than what they were compiled from.
+//! Files that a reader takes only if the time of what they were compiled from is right: strictly
+//! earlier than theirs, or the one that they record.
 //!
 //! A time that becomes SOURCE_DATE_EPOCH together with another's turns "older than" into "as old
-//! as". Most readers do not mind; these do, so the source keeps its distance.
+//! as". Most readers do not mind; these do, so the source keeps its distance, or its time.
 
 /// Endings of sources, and what takes their place in the name of the compiled file.
 ///
@@ -17,4 +18,11 @@ pub fn of_source(name: &[u8]) -> Option<Vec<u8>> {
     STRICT.iter().find_map(|(source, compiled)| {
         Some([name.strip_suffix(source.as_bytes())?, compiled.as_bytes()].concat())
     })
+}
+
+/// The directory beside a Python source in which bytecode is, and how the names of that of this
+/// source begin; `None` if it is no such source.
+pub fn bytecode_of(name: &[u8]) -> Option<(&'static str, Vec<u8>)> {
+    let stem = name.strip_suffix(b".py")?;
+    Some(("__pycache__", [stem, b"."].concat()))
 }

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{Content, Context, File, Left, Plugin, Step, Verdict, Want};
-use crate::format::{Malformed, record};
+use crate::format::{Malformed, compiled, pyc, record};
 use crate::tree::{Entry, Kind, Time, Tree, WHOLE_MAX};
 use crate::vouchers::{Change, Question, Voucher, Vouchers, Who, listed};
 
@@ -206,7 +206,35 @@ impl Chain<'_> {
         if is_record(entry) && state.normal.form == Form::Kept {
             self.follow_removals(tree, &mut state)?;
         }
+        if let (Some((plugin, _)), Some(now)) = (state.normal.mtime, entry.mtime)
+            && state.normal.form == Form::Kept
+            && self.is_recorded(tree, entry, now)?
+        {
+            state.normal.mtime = None;
+            state.normal.by.retain(|by| *by != plugin);
+        }
         Ok(state.normal)
+    }
+
+    /// Whether bytecode that stays records this time of its source: another would make it stale.
+    fn is_recorded(&self, tree: &dyn Tree, entry: &Entry, now: Time) -> io::Result<bool> {
+        let bytecode = Some(entry).filter(|entry| entry.kind == Kind::File);
+        let Some((cache, start)) = bytecode.and_then(|e| compiled::bytecode_of(e.name())) else {
+            return Ok(false);
+        };
+        let cache = entry.path.with_file_name(cache);
+        for name in self.vouchers.walked(&cache).unwrap_or_else(|| tree.list(&cache))? {
+            if !name.as_bytes().starts_with(&start) {
+                continue;
+            }
+            let Some(found) = tree.lookup(&cache.join(&name))? else { continue };
+            let normal = self.normal_form(tree, &found)?;
+            let stays = !normal.is_removed(&found);
+            if stays && recorded(tree, &found, &normal)? == Some(now.sec as u32) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a name of an inode that gets another content for another name's sake gets it too.
@@ -294,6 +322,20 @@ struct State<'a> {
     entry: &'a Entry,
     normal: Normal,
     gone: bool,
+}
+
+/// The time of its source that the normal form of bytecode records, modulo 2³² as it does.
+fn recorded(tree: &dyn Tree, entry: &Entry, normal: &Normal) -> io::Result<Option<u32>> {
+    let mut head = Vec::new();
+    match normal.content(entry)? {
+        Some(content) => head.extend(content.iter().take(pyc::HEADER)),
+        None => {
+            if let Some(file) = tree.open(&entry.path)? {
+                file.take(pyc::HEADER as u64).read_to_end(&mut head)?;
+            }
+        }
+    }
+    Ok(pyc::source_time(&head))
 }
 
 /// Whether it is the list of an installed wheel's files.
