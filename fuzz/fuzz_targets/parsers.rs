@@ -46,9 +46,9 @@ const PARSERS: &[Row] = &[
     ("opm-pogreb", opm_pogreb),
     ("sums", |bytes| {
         format::sums::Sums::parse(bytes, b"SHA256SUMS");
-        let lines = format::record::lines(bytes).count();
-        let fewer = format::record::without(bytes, &mut |path| path.ends_with(b"c"));
-        assert!(fewer.is_none_or(|fewer| format::record::lines(&fewer).count() < lines));
+        let lines = format::wheel_record::lines(bytes).count();
+        let fewer = format::wheel_record::without(bytes, &mut |path| path.ends_with(b"c"));
+        assert!(fewer.is_none_or(|fewer| format::wheel_record::lines(&fewer).count() < lines));
     }),
     ("ostree-commit", |bytes| {
         let _ = ostree::Root::parse_commit(bytes);

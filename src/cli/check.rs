@@ -121,7 +121,7 @@ impl Args {
             meta: self.meta.clone(),
             strict_metadata: self.strict_metadata,
             expect: self.expect.clone(),
-            looks: self.html.is_some(),
+            excerpts: self.html.is_some(),
             checksums: self.checksums,
             show_secrets: self.show_secrets,
             diffoscope: self.diffoscope.clone().map(|program| Diffoscope {

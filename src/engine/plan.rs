@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::disk;
 use crate::normal::{Chain, Form, Normal, Note};
-use crate::normal::{Content, Left, Step};
+use crate::normal::{Content, NewState, Step};
 use crate::parallel::try_map;
 use crate::tree::{self, Entry, Inode, Kind, Seekable, Time, Tree};
 
@@ -475,8 +475,8 @@ fn removed_by(steps: &[Step]) -> impl Iterator<Item = PathBuf> {
         Step::Remove(path) => Some(path),
         Step::Write(..) | Step::Link(..) | Step::Unit(_) => None,
     });
-    let last = |path: &&PathBuf| steps.iter().rev().find_map(|step| step.leaves(path));
-    names.filter(move |path| last(path) == Some(Left::Nothing)).cloned()
+    let last = |path: &&PathBuf| steps.iter().rev().find_map(|step| step.new_state(path));
+    names.filter(move |path| last(path) == Some(NewState::Nothing)).cloned()
 }
 
 /// A change of time follows a name that steps of another path move (a kernel with its initramfs).

@@ -6,7 +6,6 @@
 pub mod ar;
 pub mod beam;
 pub mod catalog;
-pub mod compiled;
 pub mod composefs;
 pub mod compress;
 pub mod cpio;
@@ -32,14 +31,15 @@ pub mod ostree;
 pub mod pe;
 pub mod pkcs12;
 pub mod pyc;
-pub mod record;
 pub mod rpmdb;
 pub mod secret;
 pub mod selinux;
+pub mod strictly_newer;
 pub mod sums;
 pub mod tar;
 pub mod time;
 pub mod vimspell;
+pub mod wheel_record;
 pub mod zip;
 
 use std::io;

@@ -29,7 +29,7 @@ pub struct Request {
     /// The expectations file of `check`.
     pub expect: Option<PathBuf>,
     /// Keep both contents side by side, for the report's page.
-    pub looks: bool,
+    pub excerpts: bool,
 }
 
 /// What came of it.
@@ -62,7 +62,7 @@ pub fn compare(request: &Request) -> Result<Compared> {
         b: Some(request.b.clone()),
         flags: request.flags.clone(),
         expect: request.expect.clone(),
-        looks: request.looks,
+        excerpts: request.excerpts,
         checksums: true,
         ..Job::default()
     };

@@ -263,7 +263,7 @@ impl Night<'_> {
             b: subject(b),
             flags,
             expect: self.stream.expect.clone(),
-            looks: self.config.pages.is_some(),
+            excerpts: self.config.pages.is_some(),
         }
     }
 

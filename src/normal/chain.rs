@@ -6,13 +6,13 @@
 
 use std::borrow::Cow;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Content, Context, File, Left, Plugin, Step, Verdict, Want};
-use crate::format::{Malformed, compiled, pyc, record};
+use super::companions::is_record;
+use super::{Content, Context, File, NewState, Plugin, Step, Verdict, Want};
+use crate::format::Malformed;
 use crate::tree::{Entry, Kind, Time, Tree, WHOLE_MAX};
-use crate::vouchers::{Change, Question, Voucher, Vouchers, Who, listed};
+use crate::vouchers::{Change, Question, Voucher, Vouchers, Who};
 
 /// The plugins in force and what they are told.
 #[derive(Clone, Copy)]
@@ -117,10 +117,10 @@ impl Normal {
             Form::Kept => self.original.as_deref().map(Cow::Borrowed),
             Form::Bytes(content) => Some(content.bytes()?),
             Form::Removed => None,
-            Form::Steps(steps) => match left(steps, entry) {
-                Some(Left::Bytes(bytes)) => Some(Cow::Borrowed(bytes)),
-                Some(Left::Spooled(spooled)) => Some(Cow::Owned(spooled.bytes()?)),
-                Some(Left::Nothing | Left::Link(_)) | None => None,
+            Form::Steps(steps) => match new_state(steps, entry) {
+                Some(NewState::Bytes(bytes)) => Some(Cow::Borrowed(bytes)),
+                Some(NewState::Spooled(spooled)) => Some(Cow::Owned(spooled.bytes()?)),
+                Some(NewState::Nothing | NewState::Link(_)) | None => None,
             },
         })
     }
@@ -129,15 +129,15 @@ impl Normal {
     pub fn is_removed(&self, entry: &Entry) -> bool {
         match &self.form {
             Form::Removed => true,
-            Form::Steps(steps) => left(steps, entry) == Some(Left::Nothing),
+            Form::Steps(steps) => new_state(steps, entry) == Some(NewState::Nothing),
             Form::Kept | Form::Bytes(_) => false,
         }
     }
 }
 
 /// What the steps leave at the path of `entry`; `None` if they do not change it.
-fn left<'s>(steps: &'s [Step], entry: &Entry) -> Option<Left<'s>> {
-    steps.iter().rev().find_map(|step| step.leaves(&entry.path))
+fn new_state<'s>(steps: &'s [Step], entry: &Entry) -> Option<NewState<'s>> {
+    steps.iter().rev().find_map(|step| step.new_state(&entry.path))
 }
 
 impl Chain<'_> {
@@ -206,35 +206,8 @@ impl Chain<'_> {
         if is_record(entry) && state.normal.form == Form::Kept {
             self.follow_removals(tree, &mut state)?;
         }
-        if let (Some((plugin, _)), Some(now)) = (state.normal.mtime, entry.mtime)
-            && state.normal.form == Form::Kept
-            && self.is_recorded(tree, entry, now)?
-        {
-            state.normal.mtime = None;
-            state.normal.by.retain(|by| *by != plugin);
-        }
+        self.keep_recorded_time(tree, &mut state)?;
         Ok(state.normal)
-    }
-
-    /// Whether bytecode that stays records this time of its source: another would make it stale.
-    fn is_recorded(&self, tree: &dyn Tree, entry: &Entry, now: Time) -> io::Result<bool> {
-        let bytecode = Some(entry).filter(|entry| entry.kind == Kind::File);
-        let Some((cache, start)) = bytecode.and_then(|e| compiled::bytecode_of(e.name())) else {
-            return Ok(false);
-        };
-        let cache = entry.path.with_file_name(cache);
-        for name in self.vouchers.walked(&cache).unwrap_or_else(|| tree.list(&cache))? {
-            if !name.as_bytes().starts_with(&start) {
-                continue;
-            }
-            let Some(found) = tree.lookup(&cache.join(&name))? else { continue };
-            let normal = self.normal_form(tree, &found)?;
-            let stays = !normal.is_removed(&found);
-            if stays && recorded(tree, &found, &normal)? == Some(now.sec as u32) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Whether a name of an inode that gets another content for another name's sake gets it too.
@@ -242,51 +215,12 @@ impl Chain<'_> {
         Ok(self.cx.vouching.overrules(entry) || !self.is_vouched(tree, entry, true)?)
     }
 
-    /// Takes the lines of files that go out of a wheel's RECORD.
-    fn follow_removals(&self, tree: &dyn Tree, state: &mut State<'_>) -> io::Result<()> {
-        let entry = state.entry;
-        if !self.may_amend(tree, entry)? {
-            return Ok(());
-        }
-        state.read(tree)?;
-        state.normal.read = true;
-        let text = state.normal.original.take().unwrap_or_default();
-        let mut gone: Vec<Vec<u8>> = Vec::new();
-        for line in record::lines(&text) {
-            let Some(path) = listed(&entry.path, &line.path).filter(|path| *path != entry.path)
-            else {
-                continue;
-            };
-            // Judged by its name first: hardly a file of a wheel is ever wanted.
-            let guess = Entry { path, mtime: None, inode: None, ..entry.clone() };
-            if !self.wants(&guess) {
-                continue;
-            }
-            let Some(found) = tree.lookup(&guess.path)? else { continue };
-            let normal = self.normal_form(tree, &found)?;
-            if normal.is_removed(&found) {
-                gone.push(line.path.to_vec());
-                let new = normal.by.iter().filter(|by| !state.normal.by.contains(by));
-                let new: Vec<_> = new.copied().collect();
-                state.normal.by.extend(new);
-            }
-        }
-        let without = record::without(&text, &mut |path| gone.iter().any(|gone| gone == path));
-        state.normal.original = Some(text);
-        if let Some(without) = without {
-            state.rewrite(without.into());
-        }
-        Ok(())
-    }
-
-    /// Whether lines of the RECORD `entry` may be taken out. Its package is not asked: what it says
-    /// of bytecode does not count either.
-    fn may_amend(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<bool> {
-        let overruled = self.cx.vouching.overrules(entry);
-        Ok(!self.cx.keeps(entry) && (overruled || !self.is_vouched(tree, entry, false)?))
-    }
-
-    fn is_vouched(&self, tree: &dyn Tree, entry: &Entry, packages: bool) -> io::Result<bool> {
+    pub(super) fn is_vouched(
+        &self,
+        tree: &dyn Tree,
+        entry: &Entry,
+        packages: bool,
+    ) -> io::Result<bool> {
         let ask =
             |q: Question<'_>| self.vouchers.who(&Question { packages, ..q }, &self.cx.vouching);
         Ok(State::new(entry).put(tree, entry, ask)?.is_some())
@@ -302,11 +236,13 @@ impl Chain<'_> {
         let Some(other) = tree.lookup(with)? else { return Ok(normal) };
         let other = self.normal_form(tree, &other)?;
         if let Form::Steps(steps) = &other.form {
-            match left(steps, entry) {
-                Some(Left::Bytes(bytes)) => normal.form = Form::Bytes(bytes.to_vec().into()),
-                Some(Left::Spooled(spooled)) => normal.form = Form::Bytes(spooled.clone().into()),
-                Some(Left::Nothing) => normal.form = Form::Removed,
-                Some(Left::Link(_)) | None => return Ok(normal),
+            match new_state(steps, entry) {
+                Some(NewState::Bytes(bytes)) => normal.form = Form::Bytes(bytes.to_vec().into()),
+                Some(NewState::Spooled(spooled)) => {
+                    normal.form = Form::Bytes(spooled.clone().into())
+                }
+                Some(NewState::Nothing) => normal.form = Form::Removed,
+                Some(NewState::Link(_)) | None => return Ok(normal),
             }
             normal.by.splice(0..0, other.by);
             normal.by.dedup();
@@ -318,32 +254,10 @@ impl Chain<'_> {
 }
 
 /// A path on its way through the chain.
-struct State<'a> {
-    entry: &'a Entry,
-    normal: Normal,
+pub(super) struct State<'a> {
+    pub(super) entry: &'a Entry,
+    pub(super) normal: Normal,
     gone: bool,
-}
-
-/// The time of its source that the normal form of bytecode records, modulo 2³² as it does.
-fn recorded(tree: &dyn Tree, entry: &Entry, normal: &Normal) -> io::Result<Option<u32>> {
-    let mut head = Vec::new();
-    match normal.content(entry)? {
-        Some(content) => head.extend(content.iter().take(pyc::HEADER)),
-        None => {
-            if let Some(file) = tree.open(&entry.path)? {
-                file.take(pyc::HEADER as u64).read_to_end(&mut head)?;
-            }
-        }
-    }
-    Ok(pyc::source_time(&head))
-}
-
-/// Whether it is the list of an installed wheel's files.
-fn is_record(entry: &Entry) -> bool {
-    let dir = || entry.path.parent().and_then(Path::file_name).map(OsStrExt::as_bytes);
-    entry.name() == b"RECORD"
-        && entry.kind == Kind::File
-        && dir().is_some_and(|dir| dir.ends_with(b".dist-info"))
 }
 
 impl<'a> State<'a> {
@@ -363,7 +277,7 @@ impl<'a> State<'a> {
         State { entry, normal, gone: false }
     }
 
-    fn read(&mut self, tree: &dyn Tree) -> io::Result<()> {
+    pub(super) fn read(&mut self, tree: &dyn Tree) -> io::Result<()> {
         if self.normal.original.is_none() {
             let gone = || io::Error::new(io::ErrorKind::NotFound, "the file went away");
             self.normal.original = Some(tree.read_known(self.entry)?.ok_or_else(gone)?);
@@ -494,7 +408,7 @@ impl<'a> State<'a> {
         self.normal.by.push(plugin);
     }
 
-    fn rewrite(&mut self, content: Content) {
+    pub(super) fn rewrite(&mut self, content: Content) {
         match &mut self.normal.form {
             Form::Steps(steps) => steps.push(Step::Write(self.entry.path.clone(), content)),
             form => *form = Form::Bytes(content),

@@ -5,6 +5,7 @@
 //! the same [`Chain`].
 
 mod chain;
+mod companions;
 mod content;
 mod context;
 mod follows;
@@ -22,7 +23,7 @@ pub use content::{Content, Spool, Spooled};
 pub use context::{Context, Spent};
 pub use follows::{Around, Consequence, Follows, Owners};
 pub use page::{Opt, Page};
-pub use verdict::{Left, Step, Verdict};
+pub use verdict::{NewState, Step, Verdict};
 
 /// One source of difference, and the pure function that removes it.
 ///

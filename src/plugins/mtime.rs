@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 
-use crate::format::compiled;
+use crate::format::strictly_newer;
 use crate::normal::Context;
 use crate::normal::{File, Opt, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind, Time};
@@ -81,15 +81,15 @@ impl Plugin for Mtime {
 
 /// Whether a source could become as old as what was compiled from it, which a reader wants newer.
 fn may_tie(entry: &Entry, cx: &Context) -> bool {
-    let nearly = i64::from(cx.epoch.seconds()) - compiled::APART;
+    let nearly = i64::from(cx.epoch.seconds()) - strictly_newer::APART;
     entry.kind == Kind::File
         && entry.mtime.is_some_and(|time| time.sec >= nearly)
-        && compiled::of_source(entry.name()).is_some()
+        && strictly_newer::of_source(entry.name()).is_some()
 }
 
 /// The file that was compiled from this source, if its reader wants it newer and it is.
 fn newer(file: &File<'_>) -> io::Result<Option<Entry>> {
-    let Some(name) = compiled::of_source(file.entry.name()) else { return Ok(None) };
+    let Some(name) = strictly_newer::of_source(file.entry.name()) else { return Ok(None) };
     let path = file.entry.path.with_file_name(OsStr::from_bytes(&name));
     let compiled = file.tree.lookup(&path)?;
     Ok(compiled.filter(|compiled| compiled.mtime > file.entry.mtime))
@@ -99,7 +99,7 @@ fn newer(file: &File<'_>) -> io::Result<Option<Entry>> {
 fn apart(time: Time, now: Time, compiled: Option<Time>) -> Time {
     match compiled {
         Some(compiled) if time >= compiled => {
-            now.min(Time { sec: compiled.sec - compiled::APART, nsec: 0 })
+            now.min(Time { sec: compiled.sec - strictly_newer::APART, nsec: 0 })
         }
         _ => time,
     }

@@ -187,3 +187,53 @@ fn what_an_import_and_compileall_write_needs_rewrite() {
         assert_eq!(now[0] == now[1], equal, "{mode}");
     }
 }
+
+/// What the README promises of packaged bytecode: by default each start of Python compiles again what
+/// it imports, where the image is read-only; no other mode does that.
+#[test]
+fn packaged_bytecode_goes_in_the_default_mode_alone() {
+    for mode in [
+        None,
+        Some("remove"),
+        Some("unowned"),
+        Some("zero-mtime"),
+        Some("rewrite"),
+        Some("unchecked-hash"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let lib = dir.path().join("usr/lib/python3/dist-packages/packaged");
+        fs::create_dir_all(&lib).unwrap();
+        let modules = ["__init__", "one", "two", "three"];
+        for name in modules {
+            fs::write(lib.join(format!("{name}.py")), format!("name = {name:?}\n")).unwrap();
+        }
+        let script = "cd \"$0\" && find usr -name '*.py' | xargs touch -d @1500000000 && \
+            python3 -m compileall -q usr && mkdir -p var/lib/dpkg/info && \
+            printf 'Package: p\\nStatus: install ok installed\\nVersion: 1\\nArchitecture: all\\n\\n' >var/lib/dpkg/status && \
+            find usr -type f | xargs md5sum >var/lib/dpkg/info/p.md5sums && \
+            find usr -type f | sed 's,^,/,' >var/lib/dpkg/info/p.list";
+        let made = Command::new("sh").args(["-ec", script]).arg(dir.path()).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let compiled = || {
+            let ask = "import sys; sys.path.insert(0, sys.argv[1]); \
+                       from packaged import one, two, three";
+            let mut run = Command::new("python3");
+            run.args(["-I", "-B", "-v", "-c", ask]).arg(lib.parent().unwrap());
+            let said = String::from_utf8(run.output().unwrap().stderr).unwrap();
+            let from =
+                said.lines().filter(|l| l.contains("code object from") && l.contains("/packaged/"));
+            let from: Vec<&str> = from.collect();
+            assert_eq!(from.len(), modules.len(), "{said}");
+            from.iter().filter(|line| !line.contains(".pyc")).count()
+        };
+        assert_eq!(compiled(), 0);
+        let mut fix = Command::new(env!("CARGO_BIN_EXE_reprofix"));
+        fix.arg("fix").arg(dir.path()).args(["--source-date-epoch", "1700000000", "--quiet"]);
+        fix.args(mode.map(|mode| format!("--set=pycache.mode={mode}")));
+        assert!(fix.status().unwrap().success());
+        let goes = matches!(mode, None | Some("remove"));
+        for _start in 0..2 {
+            assert_eq!(compiled(), if goes { modules.len() } else { 0 }, "{mode:?}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use reprofix::image::{lint, normalize, platforms, times, verify};
 use reprofix::nightly::config::Config;
 use reprofix::nightly::{feed, manifest};
 use reprofix::record::sidecar::Runs;
-use reprofix::source::objects::Objects;
+use reprofix::source::ostree::objects::Objects;
 use reprofix::source::oci::{Compression, Digest, Platform, Subject};
 use reprofix::source::ostree::Repository;
 use reprofix::source::{self, Spec, cosa};

@@ -27,7 +27,7 @@ use crate::run::check::{Job, compare_opened};
 use crate::source::dir::Dir;
 use crate::source::is_commit;
 use crate::source::oci::{Digest, Image, Store, Subject, limits};
-use crate::source::packed::{Encapsulated, Encapsulation, encapsulation};
+use crate::source::ostree::{Encapsulated, Encapsulation, encapsulation};
 
 /// Two subjects compared; `check A B --json` writes it. Everything is in a stable order.
 #[derive(Debug, Serialize)]

@@ -1,8 +1,7 @@
-//! Files that a reader takes only if the time of what they were compiled from is right: strictly
-//! earlier than theirs, or the one that they record.
+//! Files that a reader takes only if they are strictly newer than what they were compiled from.
 //!
 //! A time that becomes SOURCE_DATE_EPOCH together with another's turns "older than" into "as old
-//! as". Most readers do not mind; these do, so the source keeps its distance, or its time.
+//! as". Most readers do not mind; these do, so the source keeps its distance.
 
 /// Endings of sources, and what takes their place in the name of the compiled file.
 ///
@@ -18,11 +17,4 @@ pub fn of_source(name: &[u8]) -> Option<Vec<u8>> {
     STRICT.iter().find_map(|(source, compiled)| {
         Some([name.strip_suffix(source.as_bytes())?, compiled.as_bytes()].concat())
     })
-}
-
-/// The directory beside a Python source in which bytecode is, and how the names of that of this
-/// source begin; `None` if it is no such source.
-pub fn bytecode_of(name: &[u8]) -> Option<(&'static str, Vec<u8>)> {
-    let stem = name.strip_suffix(b".py")?;
-    Some(("__pycache__", [stem, b"."].concat()))
 }

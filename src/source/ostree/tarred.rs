@@ -55,7 +55,7 @@ struct Place {
 }
 
 /// The objects of a repository in one archive or in the layers of an image.
-pub struct Packed {
+pub struct TarRepository {
     origin: Origin,
     state: Mutex<State>,
 }
@@ -77,7 +77,7 @@ struct State {
     xattrs: HashMap<Vec<u8>, (u64, u64)>,
 }
 
-impl Packed {
+impl TarRepository {
     /// The repository in the layers of `image`, and the commit that it holds.
     ///
     /// Fails if a layer is missing or of another size, if they hold no commit, if the image was
@@ -148,7 +148,7 @@ impl Packed {
             links: HashMap::new(),
             xattrs: HashMap::new(),
         };
-        Ok(Packed { origin, state: Mutex::new(state) })
+        Ok(TarRepository { origin, state: Mutex::new(state) })
     }
 
     /// Layer number `n` as a stream; `None` after the last.
@@ -296,7 +296,7 @@ impl Write for Tail<'_> {
     }
 }
 
-impl Objects for Packed {
+impl Objects for TarRepository {
     fn path(&self) -> &Path {
         match &self.origin {
             Origin::Image { store, .. } => store.path(),

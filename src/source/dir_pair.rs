@@ -19,7 +19,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinka
 
 use super::dir::{Dir, Own};
 use crate::disk::read_xattrs;
-use crate::tree::digest::{self, Met, at};
+use crate::tree::digest::{self, PathBudget, at};
 use crate::tree::{Tree as _, order};
 
 /// Bytes of each side that are compared at once.
@@ -34,7 +34,7 @@ struct Found {
 
 /// Both directories as trees of the paths at which they differ, with the directories above these.
 ///
-/// Fails where one cannot be read, as [`Met::add`] does, and on what ostree does not store.
+/// Fails where one cannot be read, as [`PathBudget::add`] does, and on what ostree does not store.
 pub(super) fn differing(a: Own, b: Own, done: &(dyn Fn() + Sync)) -> io::Result<[Dir<Own>; 2]> {
     let sides = [a, b];
     let walk = Walk { sides: &sides, done, state: Mutex::default() };
@@ -75,8 +75,8 @@ fn part(own: Own, found: &[Found]) -> io::Result<Dir<Own>> {
     if found.is_empty() {
         entries.extend(own.lookup(Path::new(""))?.map(|root| (root, false)));
     }
-    let mut met = Met::default();
-    entries.iter().try_for_each(|(entry, _)| met.add(&entry.path))?;
+    let mut paths = PathBudget::default();
+    entries.iter().try_for_each(|(entry, _)| paths.add(&entry.path))?;
     let digested = digest::of_part(&own, &entries)?;
     Ok(Dir::of_part(own, digested))
 }
@@ -84,7 +84,7 @@ fn part(own: Own, found: &[Found]) -> io::Result<Dir<Own>> {
 #[derive(Default)]
 struct State {
     found: Vec<Found>,
-    met: Met,
+    paths: PathBudget,
     /// The first in the order of paths, whatever the threads.
     error: Option<(PathBuf, io::Error)>,
 }
@@ -132,7 +132,7 @@ impl<'w> Walk<'w> {
         let (x, y) = (names(&self.sides[0], &a)?, names(&self.sides[1], &b)?);
         for (name, sides) in merged(&x, &y) {
             let below = path.join(name);
-            self.state().met.add(&below).map_err(|e| (below.clone(), e))?;
+            self.state().paths.add(&below).map_err(|e| (below.clone(), e))?;
             let whole = match sides {
                 [Some(x), Some(y)] => {
                     let named = |e: io::Error| (below.clone(), e);
