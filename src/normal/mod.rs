@@ -5,7 +5,6 @@
 //! the same [`Chain`].
 
 mod chain;
-mod companions;
 mod content;
 mod context;
 mod follows;

@@ -49,7 +49,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("image/opm/document.rs", &["opm-documents"]),
     ("image/opm/index.rs", &["opm-pogreb"]),
     ("image/opm/pogreb.rs", &["opm-pogreb"]),
-    ("image/opm/verify.rs", &["oci-config"]),
+    ("image/opm/verify", &["oci-config"]),
     ("plugins/os_release.rs", &["os-release"]),
     ("plugins/treefile.rs", &["treefile"]),
     ("record/meta.rs", &["meta-json"]),

@@ -2,11 +2,14 @@
 //! tar archive.
 
 pub mod commit;
+mod encapsulated;
 pub mod objects;
+mod refs;
 mod repository;
 mod tarred;
 
+pub use encapsulated::{Encapsulated, Encapsulation, encapsulation};
 pub use repository::{Commit, Repository};
-pub use tarred::{Encapsulated, Encapsulation, TarRepository, encapsulation};
+pub use tarred::TarRepository;
 
 use super::{CommitInfo, merkle, oci};

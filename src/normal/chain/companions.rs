@@ -7,7 +7,8 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::chain::{Chain, Form, Normal, State};
+use super::state::State;
+use super::{Chain, Form, Normal};
 use crate::format::{pyc, wheel_record};
 use crate::tree::{Entry, Kind, Time, Tree};
 use crate::vouchers::listed;
