@@ -45,7 +45,7 @@ const PARSERS: &[Row] = &[
     ("opm-documents", |bytes| drop(reprofix::image::opm::document::documents(bytes, |_| Ok(())))),
     ("opm-pogreb", opm_pogreb),
     ("sums", |bytes| {
-        format::sums::Sums::parse(bytes, b"SHA256SUMS");
+        format::checksum_files::Sums::parse(bytes, b"SHA256SUMS");
         let lines = format::wheel_record::lines(bytes).count();
         let fewer = format::wheel_record::without(bytes, &mut |path| path.ends_with(b"c"));
         assert!(fewer.is_none_or(|fewer| format::wheel_record::lines(&fewer).count() < lines));

@@ -9,7 +9,7 @@ use crate::env::{self, SourceDateEpoch};
 use crate::image::normalize::{Options, normalize};
 use crate::image::{lint, platforms, verify};
 use crate::source::oci::Compression;
-use crate::source::oci::Subject;
+use crate::source::oci::Images;
 use crate::tree::Nowhere;
 
 #[derive(Debug, clap::Args)]
@@ -111,8 +111,8 @@ struct One {
 }
 
 impl One {
-    fn open(&self) -> Result<Subject> {
-        Subject::open(&self.subject, self.platform.as_deref())
+    fn open(&self) -> Result<Images> {
+        Images::open(&self.subject, self.platform.as_deref())
     }
 }
 

@@ -10,7 +10,7 @@ use super::output::Output;
 use crate::image::normalize::Options;
 use crate::image::opm::fix::fix;
 use crate::image::opm::verify::{in_images, on_disk};
-use crate::source::oci::{Compression, Subject};
+use crate::source::oci::{Compression, Images};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -87,7 +87,7 @@ impl Fix {
             recompress: false,
             attestations: false,
         };
-        let subject = Subject::open(&self.subject, self.platform.as_deref())?;
+        let subject = Images::open(&self.subject, self.platform.as_deref())?;
         let (configs, cache) = (self.configs.as_deref(), self.cache.as_deref());
         self.output.emit(&fix(&subject, &self.out, options, configs, cache, self.drop_cache)?)
     }
@@ -100,7 +100,7 @@ impl Verify {
             (None, Some(configs), Some(cache)) => on_disk(Path::new(configs), Path::new(cache))?,
             (subject, ..) => {
                 let subject = subject.as_deref().unwrap_or_default();
-                in_images(&Subject::open(subject, self.platform.as_deref())?, configs, cache)?
+                in_images(&Images::open(subject, self.platform.as_deref())?, configs, cache)?
             }
         };
         self.output.emit(&checks)

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::read_once::Once;
+use super::read_once::ReadOnce;
 use super::wanted::Wanted;
 use crate::disk;
 use crate::normal::{Chain, Form, Normal, Note};
@@ -166,7 +166,7 @@ fn judge(
     kept: &AtomicUsize,
     out: &mut Judged,
 ) -> io::Result<()> {
-    let once = Once::of(tree, names);
+    let once = ReadOnce::of(tree, names);
     let tree: &dyn Tree = once.as_ref().map_or(tree, |once| once);
     let from = out.changes.len();
     let mut read = false;

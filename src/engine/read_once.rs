@@ -8,20 +8,20 @@ use std::sync::OnceLock;
 use crate::tree::{Entry, Inode, Seekable, Tree};
 
 /// A tree in which an inode with several names is read once.
-pub(super) struct Once<'t> {
+pub(super) struct ReadOnce<'t> {
     pub(super) tree: &'t dyn Tree,
     pub(super) inode: Inode,
     pub(super) bytes: OnceLock<Vec<u8>>,
 }
 
-impl<'t> Once<'t> {
+impl<'t> ReadOnce<'t> {
     pub(super) fn of(tree: &'t dyn Tree, names: &[&Entry]) -> Option<Self> {
         let inode = names.first().filter(|_| names.len() > 1)?.inode?;
-        Some(Once { tree, inode, bytes: OnceLock::new() })
+        Some(ReadOnce { tree, inode, bytes: OnceLock::new() })
     }
 }
 
-impl Tree for Once<'_> {
+impl Tree for ReadOnce<'_> {
     fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
         self.tree.lookup(path)
     }

@@ -10,7 +10,7 @@ use super::Findings;
 use super::compare::is_archive;
 use crate::format::tar::Reader;
 use crate::source::oci::{
-    Descriptor, Digest, Fault, Hasher, Image, Plain, Store, Subject, for_each_chunk,
+    Descriptor, Digest, Fault, Hasher, Image, Images, Plain, Store, for_each_chunk,
 };
 
 /// What a verification found.
@@ -31,7 +31,7 @@ pub struct Verification {
 /// Reads every blob of the entries that `subject` selects: size, digest, and for the layers of
 /// images the diff_id and the structure of the tar archive. Fails on what no tool should read on:
 /// members that leave the root, decompression bombs.
-pub fn verify(subject: &Subject) -> anyhow::Result<Verification> {
+pub fn verify(subject: &Images) -> anyhow::Result<Verification> {
     let mut report = Verification::default();
     let mut seen = BTreeSet::new();
     for image in subject.selected() {

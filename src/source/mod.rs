@@ -9,6 +9,7 @@ pub mod cosa;
 pub mod dir;
 mod dir_pair;
 mod file;
+pub mod hashed;
 pub mod merkle;
 pub mod oci;
 pub mod ostree;
@@ -119,16 +120,16 @@ impl Subject {
     }
 }
 
-fn own(path: &Path) -> Result<dir::Own> {
+fn own(path: &Path) -> Result<dir::Directory> {
     let root = Root::open(path);
-    Ok(dir::Own::new(root.with_context(|| format!("reading directory {}", path.display()))?))
+    Ok(dir::Directory::new(root.with_context(|| format!("reading directory {}", path.display()))?))
 }
 
 fn open_dir(path: &Path, done: &(dyn Fn() + Sync)) -> Result<Subject> {
     let root = own(path)?;
     let remarks = root.remarks();
     let reading = || format!("reading directory {}", path.display());
-    let merkle = dir::Dir::committable(root, done).with_context(reading)?;
+    let merkle = hashed::Hashed::committable(root, done).with_context(reading)?;
     let subject = Subject::new(format!("dir:{}", path.display()), Box::new(merkle));
     Ok(Subject { remarks, ..subject })
 }
@@ -159,17 +160,17 @@ fn open_commit(repo: &Path, rev: Option<&str>) -> Result<Subject> {
 /// Whether `text` names one image that is an ostree commit and nothing more: it compares as a
 /// commit, object by object.
 pub fn is_commit(text: &str) -> bool {
-    let whole = |images: &oci::Subject| -> Result<bool> {
+    let whole = |images: &oci::Images| -> Result<bool> {
         let image = images.one()?;
         let found = ostree::encapsulation(&images.store, image)?;
         let all = |commit: &ostree::Encapsulated| commit.layers == image.layers.len();
         Ok(matches!(found, ostree::Encapsulation::Commit(commit) if all(&commit)))
     };
-    oci::Subject::open(text, None).and_then(|images| whole(&images)).unwrap_or(false)
+    oci::Images::open(text, None).and_then(|images| whole(&images)).unwrap_or(false)
 }
 
 fn open_image(text: &str) -> Result<Subject> {
-    let images = oci::Subject::open(text, None)
+    let images = oci::Images::open(text, None)
         .with_context(|| format!("opening {text}; if it is damaged, copy it again"))?;
     let image = images.one()?.clone();
     let (repo, id) = ostree::TarRepository::image(images.store, &image)?;

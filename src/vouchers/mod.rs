@@ -82,7 +82,7 @@ type Listing<'a> = dyn Fn(&Path) -> io::Result<Vec<OsString>> + Sync + 'a;
 ///
 /// A directory is looked at when something in it, or below, is to change for the first time; what
 /// was found is kept for the run. Memory: that of the directories in which something changes, and
-/// what [`Sums`](crate::format::sums::Sums) and RECORDs there take.
+/// what [`Sums`](crate::format::checksum_files::Sums) and RECORDs there take.
 pub struct Vouchers<'a> {
     tree: &'a dyn Tree,
     installed: Option<&'a Installed<'a>>,

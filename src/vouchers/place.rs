@@ -11,9 +11,9 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::{Voucher, Who};
+use crate::format::checksum_files::{Sums, is_sums};
 use crate::format::compress::{self, HEAD_LEN, Source};
 use crate::format::hashes::Algorithm;
-use crate::format::sums::{Sums, is_sums};
 use crate::format::wheel_record;
 use crate::tree::Tree;
 

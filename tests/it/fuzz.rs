@@ -19,7 +19,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("format/composefs", &[]), // it writes, and reads nothing
     ("format/cpio.rs", &["cpio"]),
     ("format/cursor.rs", &["pyc", "cacerts"]),
-    ("format/dos.rs", &["zip"]),
+    ("format/dos_time.rs", &["zip"]),
     ("format/facts.rs", &["ld-cache", "icon-cache", "mime-cache"]),
     ("format/gvariant.rs", &["ostree-commit"]),
     ("format/hashes.rs", &["sums"]),
@@ -33,7 +33,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("format/pyc", &["pyc"]),
     ("format/rpmdb", &["rpmdb_sqlite", "rpmdb_ndb", "rpmdb_bdb", "rpm-header", "dnf_history"]),
     ("format/wheel_record.rs", &["sums"]),
-    ("format/sums.rs", &["sums"]),
+    ("format/checksum_files.rs", &["sums"]),
     ("format/secret.rs", &["check-text", "check-archive"]),
     ("format/time.rs", &["zip", "image-words"]),
     ("disk/times.rs", &["fix-times"]),

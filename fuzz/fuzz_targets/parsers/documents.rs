@@ -14,7 +14,7 @@ use reprofix::nightly::config::Config;
 use reprofix::nightly::{feed, manifest};
 use reprofix::record::sidecar::Runs;
 use reprofix::source::ostree::objects::Objects;
-use reprofix::source::oci::{Compression, Digest, Platform, Subject};
+use reprofix::source::oci::{Compression, Digest, Platform, Images};
 use reprofix::source::ostree::Repository;
 use reprofix::source::{self, Spec, cosa};
 use sha2::{Digest as _, Sha256};
@@ -131,7 +131,7 @@ fn images(path: &Path) {
 }
 
 fn asked(name: &str) {
-    let Ok(subject) = Subject::open(name, None) else { return };
+    let Ok(subject) = Images::open(name, None) else { return };
     drop(platforms::platforms(&subject));
     let _ = lint::lint(&subject);
     let _ = verify::verify(&subject);

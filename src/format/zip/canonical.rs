@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::extra;
 use super::{Archive, CENTRAL_LEN, END_LEN, Entry, LOCAL_LEN, parse};
 use crate::format::Malformed;
-use crate::format::dos::DosTime;
+use crate::format::dos_time::DosTime;
 use crate::format::strictly_newer;
 
 /// A zip time has no zone: that of a build in the far west reads twelve hours early, and up to two

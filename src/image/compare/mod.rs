@@ -25,7 +25,7 @@ use crate::report::Progress;
 use crate::report::check::{Comparison, Metadata};
 use crate::run::check::Job;
 use crate::source::is_commit;
-use crate::source::oci::{Digest, Image, Subject};
+use crate::source::oci::{Digest, Image, Images};
 use crate::source::ostree::Encapsulated;
 use documents::{Documents, differences};
 use pair::{pair, settled};
@@ -112,8 +112,8 @@ pub struct Bundles {
 /// Fails if an image cannot be read or is not what its digests say.
 pub fn compare(
     [name_a, name_b]: [&str; 2],
-    a: &Subject,
-    b: &Subject,
+    a: &Images,
+    b: &Images,
     job: &Job,
     progress: &Progress,
 ) -> anyhow::Result<Report> {
@@ -162,7 +162,7 @@ pub fn beside_commits([a, b]: [&str; 2], strict: bool) -> anyhow::Result<Option<
     if !is_commit(a) || !is_commit(b) {
         return Ok(None);
     }
-    let (a, b) = (Subject::open(a, None)?, Subject::open(b, None)?);
+    let (a, b) = (Images::open(a, None)?, Images::open(b, None)?);
     let (x, y) = (a.one()?, b.one()?);
     let (left, right) = (Documents::read(&a.store, x)?, Documents::read(&b.store, y)?);
     let found = differences((x, &left), (y, &right), settled(&left, &right));
@@ -170,8 +170,8 @@ pub fn beside_commits([a, b]: [&str; 2], strict: bool) -> anyhow::Result<Option<
 }
 
 /// A word on attestations and artifacts, which are not compared, if there are others.
-fn beside_images(a: &Subject, b: &Subject) -> Option<String> {
-    let others = |subject: &Subject| -> BTreeSet<Digest> {
+fn beside_images(a: &Images, b: &Images) -> Option<String> {
+    let others = |subject: &Images| -> BTreeSet<Digest> {
         let others = subject.selected().filter(|image| !image.is_image());
         others.filter_map(|image| image.manifest.clone()).collect()
     };
@@ -185,7 +185,7 @@ fn beside_images(a: &Subject, b: &Subject) -> Option<String> {
 }
 
 /// Different images by platform; faults on the way to one are fatal.
-fn by_platform(subject: &Subject) -> anyhow::Result<BTreeMap<String, Vec<&Image>>> {
+fn by_platform(subject: &Images) -> anyhow::Result<BTreeMap<String, Vec<&Image>>> {
     let mut all: BTreeMap<String, Vec<&Image>> = BTreeMap::new();
     for image in subject.selected().filter(|i| i.is_image()) {
         if let Some(fault) = image.faults.first() {
@@ -226,7 +226,7 @@ fn choose<'a>(
 /// What each platform of a catalog lacks of the bundles that any other has.
 fn bundles(
     side: &'static str,
-    subject: &Subject,
+    subject: &Images,
     warnings: &mut Vec<String>,
 ) -> anyhow::Result<Vec<Bundles>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

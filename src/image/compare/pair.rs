@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use super::documents::{Documents, differences, family};
 use super::layers::{self, is_archive};
 use super::{Class, Pair, Side, class, json};
-use crate::image::flat::Flat;
+use crate::image::flattened::Flattened;
 use crate::report::Progress;
 use crate::run::check::{Job, compare_opened};
-use crate::source::dir::Dir;
-use crate::source::oci::{Digest, Image, Store, Subject};
+use crate::source::hashed::Hashed;
+use crate::source::oci::{Digest, Image, Images, Store};
 use crate::source::ostree::Encapsulated;
 
 pub(super) fn pair(
     platform: &str,
-    (from_a, a): (&Subject, &Image),
-    (from_b, b): (&Subject, &Image),
+    (from_a, a): (&Images, &Image),
+    (from_b, b): (&Images, &Image),
     job: &Job,
     progress: &Progress,
     warnings: &mut Vec<String>,
@@ -82,9 +82,9 @@ fn side(image: &Image, ostree: Option<Encapsulated>) -> Side {
 
 /// Whether two images are reached in the same way: as many steps, through a list or not. Lists of
 /// the same manifests must be the same bytes; those of others differ anyhow.
-fn same_shape((from_a, a): (&Subject, &Image), (from_b, b): (&Subject, &Image)) -> bool {
+fn same_shape((from_a, a): (&Images, &Image), (from_b, b): (&Images, &Image)) -> bool {
     let steps = a.path.len() == b.path.len() && a.list.is_some() == b.list.is_some();
-    let listed = |subject: &Subject, image: &Image| -> BTreeSet<Option<Digest>> {
+    let listed = |subject: &Images, image: &Image| -> BTreeSet<Option<Digest>> {
         let all = subject.images.iter().filter(|i| i.list == image.list);
         all.map(|i| i.manifest.clone()).collect()
     };
@@ -166,7 +166,7 @@ impl Pair {
         // Objects of commits with one content differ where the commits do.
         let [from_a, from_b] =
             if self.classes.contains(&Class::Encapsulation) { settled } else { [0, 0] };
-        let (x, y) = (Flat::read(store_a, a, from_a)?, Flat::read(store_b, b, from_b)?);
+        let (x, y) = (Flattened::read(store_a, a, from_a)?, Flattened::read(store_b, b, from_b)?);
         let mut differ = x.others() != y.others();
         for (path, line) in x.others().iter().filter(|(p, l)| y.others().get(*p) != Some(l)) {
             self.details.push(format!("A: {}: {line}", String::from_utf8_lossy(path)));
@@ -178,7 +178,7 @@ impl Pair {
         let times = x.first_other_time(&y);
         let open = |store: &Store, image: &Image, flat| -> anyhow::Result<_> {
             progress.phase("hashing", 0);
-            let merkle = Dir::new(flat, &|| progress.advance(1))?;
+            let merkle = Hashed::new(flat, &|| progress.advance(1))?;
             let name = format!("{} {}", store.path().display(), image.platform_name());
             Ok(crate::source::Subject::new(name, Box::new(merkle)))
         };

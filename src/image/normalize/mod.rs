@@ -24,7 +24,7 @@ pub use report::{LayerRow, Normalized, Row};
 use crate::disk::NewDir;
 use crate::env::SourceDateEpoch;
 use crate::format::tar::Member;
-use crate::source::oci::{Compression, Image, Layer, Part, Subject};
+use crate::source::oci::{Compression, Image, Images, Layer, Part};
 use output::Output;
 
 /// What is asked for.
@@ -71,13 +71,13 @@ type Lifter<'a> = dyn Fn(&Image, &[Layer]) -> anyhow::Result<Option<Lift>> + 'a;
 /// `oci-archive:FILE[:TAG]` or a directory.
 ///
 /// Fails if an image cannot be read or is not what its digests say; nothing is left then.
-pub fn normalize(subject: &Subject, out: &str, options: Options) -> anyhow::Result<Normalized> {
+pub fn normalize(subject: &Images, out: &str, options: Options) -> anyhow::Result<Normalized> {
     lifted(subject, out, options, &|_, _| Ok(None))
 }
 
 /// Normalizes, like [`normalize`], with a layer on top that removes paths from those below.
 pub(crate) fn lifted(
-    subject: &Subject,
+    subject: &Images,
     out: &str,
     options: Options,
     lift: &Lifter<'_>,

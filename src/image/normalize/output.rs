@@ -15,7 +15,7 @@ use crate::format::tar::{Type, Writer};
 use crate::image::compare::is_archive;
 use crate::image::unpack::{Disk, Model, apply};
 use crate::source::oci::{
-    Descriptor, Digest, Image, Keep, Kind, Layer, Store, Subject, layers, limits,
+    Descriptor, Digest, Image, Images, Keep, Kind, Layer, Store, layers, limits,
 };
 
 /// The layout that is being written.
@@ -39,7 +39,7 @@ struct Group<'a> {
 impl Output<'_> {
     pub(super) fn subject(
         &mut self,
-        subject: &Subject,
+        subject: &Images,
         tag: Option<&str>,
     ) -> anyhow::Result<Normalized> {
         let mut report = Normalized {

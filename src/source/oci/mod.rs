@@ -10,6 +10,7 @@
 mod digest;
 mod docker;
 mod fault;
+mod images;
 mod layer;
 mod layout;
 pub mod limits;
@@ -18,10 +19,10 @@ mod oddity;
 mod platform;
 mod store;
 mod stream;
-mod subject;
 
 pub use digest::{Digest, Hasher, hex};
 pub use fault::Fault;
+pub use images::{ELSEWHERE, Images, PREFIXES};
 pub use layer::{Content, Keep, Layer, layer, layers};
 pub use layout::{Descriptor, Image, Kind, images};
 pub use oddity::Oddity;
@@ -29,4 +30,3 @@ pub use platform::Platform;
 pub use store::{Part, Store, is_image};
 pub(crate) use stream::fill;
 pub use stream::{Compression, Plain, Sums, for_each_chunk};
-pub use subject::{ELSEWHERE, PREFIXES, Subject};

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use super::Places;
 use crate::image::opm::bundles;
-use crate::source::oci::{Image, Subject};
+use crate::source::oci::{Image, Images};
 
 /// What an image runs.
 pub(in crate::image::opm) struct Command {
@@ -21,10 +21,7 @@ const WITH_VALUE: [&str; 7] =
     ["--cache-dir", "--port", "-p", "--pprof-addr", "--termination-log", "-t", "--timeout-seconds"];
 
 impl Command {
-    pub(in crate::image::opm) fn of_image(
-        subject: &Subject,
-        image: &Image,
-    ) -> anyhow::Result<Self> {
+    pub(in crate::image::opm) fn of_image(subject: &Images, image: &Image) -> anyhow::Result<Self> {
         let mut command = Command { words: Vec::new(), label: None, user: None };
         let Some(config) = &image.config else { return Ok(command) };
         let limit = crate::source::oci::limits::CONFIG_BYTES;

@@ -17,7 +17,7 @@ use super::document::Go;
 use super::tree::Directory;
 use super::{digest, pogreb};
 use crate::image::unpack::{Model, Tree, unpack};
-use crate::source::oci::{Image, Keep, Layer, Subject, layers};
+use crate::source::oci::{Image, Images, Keep, Layer, layers};
 use crate::tree::Kind;
 
 /// Where a catalog's two directories are.
@@ -146,7 +146,7 @@ pub fn on_disk(configs: &Path, cache: &Path) -> anyhow::Result<Checks> {
 /// Checks the catalog in every image that `subject` selects. Places not given are taken from the
 /// image's label and command line.
 pub fn in_images(
-    subject: &Subject,
+    subject: &Images,
     configs: Option<&str>,
     cache: Option<&str>,
 ) -> anyhow::Result<Checks> {

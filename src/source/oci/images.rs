@@ -10,7 +10,7 @@ use super::platform::Platform;
 use super::store::Store;
 
 /// An open store with its images, and which of them the user asked for.
-pub struct Subject {
+pub struct Images {
     /// Where the blobs are.
     pub store: Store,
     /// All entries, in the order of the indexes.
@@ -56,7 +56,7 @@ fn is_named(name: &str, asked: &str) -> bool {
     name == asked || (name.contains('/') && DEFAULT.iter().find_map(short).is_some())
 }
 
-impl Subject {
+impl Images {
     /// Opens `oci:PATH[:TAG]`, `oci:PATH@DIGEST`, `oci-archive:PATH[:TAG]`, `docker-archive:PATH[:TAG]` or a bare
     /// path. `platform` is `OS/ARCHITECTURE[/VARIANT]`.
     pub fn open(text: &str, platform: Option<&str>) -> anyhow::Result<Self> {
@@ -75,7 +75,7 @@ impl Subject {
         };
         let store = Store::open(Path::new(path))?;
         let images = images(&store)?;
-        let subject = Subject { store, images, tag: tag.map(str::to_owned), digest, platform };
+        let subject = Images { store, images, tag: tag.map(str::to_owned), digest, platform };
         ensure!(
             subject.selected().next().is_some(),
             "{text} has no entry for {}; it has {}",
