@@ -28,7 +28,7 @@ pub(super) fn compared(report: Report, a: &Images, job: &Job) -> Result<Compared
         detail: detail(&report),
         plugins: compare::plugins(&job.flags, tree.tree())?,
         differences: differences(&report),
-        packages: compare::packages(tree.tree()),
+        packages: compare::packages(tree.tree())?,
         checksums: [Some(ours.to_string()), theirs],
         warnings: report.warnings,
         report: paths,

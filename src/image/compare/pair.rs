@@ -141,9 +141,8 @@ impl Pair {
         let other = b.layers.iter().zip(&b.diff_ids).skip(from_b);
         for (number, (x, y)) in one.zip(other).enumerate() {
             let number = from_a + number;
-            let (one, other) = (a.manifest.is_none(), b.manifest.is_none());
-            let x = layers::Side { store: store_a, layer: x.0, diff_id: x.1, unnamed: one };
-            let y = layers::Side { store: store_b, layer: y.0, diff_id: y.1, unnamed: other };
+            let x = layers::Side { store: store_a, layer: x.0, diff_id: x.1 };
+            let y = layers::Side { store: store_b, layer: y.0, diff_id: y.1 };
             let found = layers::compare(number, x, y)?;
             self.classes.extend(&found.classes);
             if !found.classes.is_empty() {
