@@ -107,7 +107,7 @@ fn rewrite(image: &Path, output: &Path, choice: &Choice) -> Result<Outcome> {
     let settings = crate::config::in_force(
         &choice.flags(),
         crate::env::source_date_epoch(),
-        &crate::tree::Memory::empty(),
+        &crate::tree::NOTHING,
     )?;
     settings.warnings.iter().for_each(|w| super::warn(w));
     let cost = initramfs::rewrite(image, output, &settings.context())

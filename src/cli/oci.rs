@@ -10,7 +10,7 @@ use crate::image::normalize::{Options, normalize};
 use crate::image::{lint, platforms, verify};
 use crate::source::oci::Compression;
 use crate::source::oci::Images;
-use crate::tree::Memory;
+use crate::tree::NOTHING;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -78,7 +78,7 @@ pub(super) struct Epoch {
 impl Epoch {
     pub(super) fn get(&self) -> Result<SourceDateEpoch> {
         let flags = Flags { epoch: self.source_date_epoch.clone(), ..Flags::default() };
-        let in_force = config::in_force(&flags, env::source_date_epoch(), &Memory::empty())?;
+        let in_force = config::in_force(&flags, env::source_date_epoch(), &NOTHING)?;
         in_force.warnings.iter().for_each(|w| super::warn(w));
         Ok(in_force.epoch.0)
     }
@@ -101,18 +101,19 @@ impl Normalize {
 
 #[derive(Debug, clap::Args)]
 struct One {
-    /// oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, or a path.
+    /// oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, dir:FOLDER, registry:STORAGE[:REPOSITORY[:TAG]],
+    /// containers-storage:[ROOT]NAME, or a path.
     subject: String,
-    /// Only this platform.
+    /// Only this platform; given several times, these (`normalize` joins them in one list).
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
-    platform: Option<String>,
+    platform: Vec<String>,
     #[command(flatten)]
     output: Output,
 }
 
 impl One {
     fn open(&self) -> Result<Images> {
-        Images::open(&self.subject, self.platform.as_deref())
+        Images::open(&self.subject, self.platform.iter().map(String::as_str))
     }
 }
 

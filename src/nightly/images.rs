@@ -28,8 +28,9 @@ pub(super) fn compared(report: Report, a: &Images, job: &Job) -> Result<Compared
         detail: detail(&report),
         plugins: compare::plugins(&job.flags, tree.tree())?,
         differences: differences(&report),
-        packages: compare::packages(tree.tree()),
+        packages: compare::packages(tree.tree())?,
         checksums: [Some(ours.to_string()), theirs],
+        composefs: [None, None],
         warnings: report.warnings,
         report: paths,
     })

@@ -57,8 +57,11 @@ impl Node {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory(pub BTreeMap<PathBuf, Node>);
 
+/// The tree with nothing in it, not even a root: what a lone file is in.
+pub static NOTHING: Memory = Memory::empty();
+
 impl Memory {
-    /// A tree with nothing in it, not even a root: what a lone file is in.
+    /// A tree with nothing in it, not even a root.
     pub const fn empty() -> Self {
         Memory(BTreeMap::new())
     }

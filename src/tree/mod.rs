@@ -15,7 +15,7 @@ use crate::text::is_hidden;
 
 pub use crate::format::time::Time;
 pub use difference::{Change, Difference, Side};
-pub use memory::{Memory, Node};
+pub use memory::{Memory, NOTHING, Node};
 pub use umask::Umask;
 
 /// What stands at a path. Anything that ostree cannot store is [`Kind::Other`].

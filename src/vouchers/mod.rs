@@ -22,7 +22,7 @@ use crate::disk::BOUND_TO_CONTENT;
 use crate::format::hashes::{Algorithm, digests, unhex};
 use crate::globs::Globs;
 use crate::packages::Installed;
-use crate::tree::{Entry, Kind, Memory, Tree};
+use crate::tree::{Entry, Kind, NOTHING, Tree};
 
 pub(crate) use self::place::listed;
 pub use self::table::{PAGE, Row, TABLE, Voucher, Who};
@@ -89,9 +89,6 @@ pub struct Vouchers<'a> {
     names: Option<&'a Listing<'a>>,
     places: Mutex<HashMap<PathBuf, Arc<Place>, RandomState>>,
 }
-
-/// A tree in which no file vouches for another.
-static NOTHING: Memory = Memory::empty();
 
 impl<'a> Vouchers<'a> {
     /// Those of `tree`, its packages apart.
@@ -191,6 +188,11 @@ impl<'a> Vouchers<'a> {
         Ok(None)
     }
 
+    /// The names in a directory, where the tree was walked.
+    pub(crate) fn walked(&self, path: &Path) -> Option<io::Result<Vec<OsString>>> {
+        self.names.map(|names| names(path))
+    }
+
     fn place(&self, path: &Path) -> io::Result<Arc<Place>> {
         let known = || self.places.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = known().get(path) {
@@ -198,10 +200,7 @@ impl<'a> Vouchers<'a> {
         }
         // Not under the lock: two threads may find out the same.
         let above = path.parent().map(|above| self.place(above)).transpose()?;
-        let names = |path: &Path| match self.names {
-            Some(names) => names(path),
-            None => self.tree.list(path),
-        };
+        let names = |path: &Path| self.walked(path).unwrap_or_else(|| self.tree.list(path));
         let reader = Reader { tree: self.tree, names: &names };
         let place = Arc::new(reader.place(path, above.as_deref())?);
         known().insert(path.to_owned(), Arc::clone(&place));

@@ -4,20 +4,20 @@
 //! `fix` writes what this gives and `check` compares what this gives, so that a difference called
 //! explained is a difference that `fix` removes.
 
+mod companions;
 mod normal;
 mod state;
 
 use std::borrow::Cow;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 pub use normal::{Form, Normal, Note};
 
 use super::{Context, File, NewState, Plugin, Want};
-use crate::format::{Malformed, wheel_record};
+use crate::format::Malformed;
 use crate::tree::{Entry, Kind, Tree, WHOLE_MAX};
-use crate::vouchers::{Question, Vouchers, listed};
+use crate::vouchers::{Question, Vouchers};
+use companions::is_record;
 use normal::new_state;
 use state::State;
 
@@ -99,6 +99,7 @@ impl Chain<'_> {
         if is_record(entry) && state.normal.form == Form::Kept {
             self.follow_removals(tree, &mut state)?;
         }
+        self.keep_recorded_time(tree, &mut state)?;
         Ok(state.normal)
     }
 
@@ -107,52 +108,12 @@ impl Chain<'_> {
         Ok(self.cx.vouching.overrules(entry) || !self.is_vouched(tree, entry, true)?)
     }
 
-    /// Takes the lines of files that go out of a wheel's RECORD.
-    fn follow_removals(&self, tree: &dyn Tree, state: &mut State<'_>) -> io::Result<()> {
-        let entry = state.entry;
-        if !self.may_amend(tree, entry)? {
-            return Ok(());
-        }
-        state.read(tree)?;
-        state.normal.read = true;
-        let text = state.normal.original.take().unwrap_or_default();
-        let mut gone: Vec<Vec<u8>> = Vec::new();
-        for line in wheel_record::lines(&text) {
-            let Some(path) = listed(&entry.path, &line.path).filter(|path| *path != entry.path)
-            else {
-                continue;
-            };
-            // Judged by its name first: hardly a file of a wheel is ever wanted.
-            let guess = Entry { path, mtime: None, inode: None, ..entry.clone() };
-            if !self.wants(&guess) {
-                continue;
-            }
-            let Some(found) = tree.lookup(&guess.path)? else { continue };
-            let normal = self.normal_form(tree, &found)?;
-            if normal.is_removed(&found) {
-                gone.push(line.path.to_vec());
-                let new = normal.by.iter().filter(|by| !state.normal.by.contains(by));
-                let new: Vec<_> = new.copied().collect();
-                state.normal.by.extend(new);
-            }
-        }
-        let without =
-            wheel_record::without(&text, &mut |path| gone.iter().any(|gone| gone == path));
-        state.normal.original = Some(text);
-        if let Some(without) = without {
-            state.rewrite(without.into());
-        }
-        Ok(())
-    }
-
-    /// Whether lines of the RECORD `entry` may be taken out. Its package is not asked: what it says
-    /// of bytecode does not count either.
-    fn may_amend(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<bool> {
-        let overruled = self.cx.vouching.overrules(entry);
-        Ok(!self.cx.keeps(entry) && (overruled || !self.is_vouched(tree, entry, false)?))
-    }
-
-    fn is_vouched(&self, tree: &dyn Tree, entry: &Entry, packages: bool) -> io::Result<bool> {
+    pub(super) fn is_vouched(
+        &self,
+        tree: &dyn Tree,
+        entry: &Entry,
+        packages: bool,
+    ) -> io::Result<bool> {
         let ask =
             |q: Question<'_>| self.vouchers.who(&Question { packages, ..q }, &self.cx.vouching);
         Ok(State::new(entry).put(tree, entry, ask)?.is_some())
@@ -185,17 +146,11 @@ impl Chain<'_> {
     }
 }
 
-/// Whether it is the list of an installed wheel's files.
-fn is_record(entry: &Entry) -> bool {
-    let dir = || entry.path.parent().and_then(Path::file_name).map(OsStrExt::as_bytes);
-    entry.name() == b"RECORD"
-        && entry.kind == Kind::File
-        && dir().is_some_and(|dir| dir.ends_with(b".dist-info"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+
+    use std::path::Path;
 
     use super::*;
     use crate::env::SourceDateEpoch;
