@@ -44,6 +44,10 @@ const PARSERS: &[Row] = &[
     ("oci-tar", oci_tar),
     ("opm-documents", |bytes| drop(reprofix::image::opm::document::documents(bytes, |_| Ok(())))),
     ("opm-pogreb", opm_pogreb),
+    ("tar-split", |bytes| {
+        let mut pieces = tar::split::Pieces::new(bytes);
+        while let Ok(Some(_)) = pieces.next_piece() {}
+    }),
     ("sums", |bytes| {
         format::checksum_files::Sums::parse(bytes, b"SHA256SUMS");
         let lines = format::wheel_record::lines(bytes).count();

@@ -3,7 +3,8 @@
 //!
 //! A *subject* is written `dir:PATH`, `file:PATH`, `rpmdb:PATH`, `ostree:REPO[:REF|COMMIT]`,
 //! `cosa:WORKDIR[:BUILD[/ARCH]]`, `oci:LAYOUT[:TAG]`, `oci-archive:FILE[:TAG]` or
-//! `docker-archive:FILE[:TAG]`; a bare path is recognised by what is there. [`Spec`] is the table.
+//! `docker-archive:FILE[:TAG]`, `registry:STORAGE[:REPOSITORY[:TAG]]` or `containers-storage:[ROOT]NAME`; a bare
+//! path is recognised by what is there. [`Spec`] is the table.
 
 pub mod cosa;
 pub mod dir;

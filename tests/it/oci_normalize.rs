@@ -117,7 +117,7 @@ fn umoci_accepts_every_normal_form() {
             }
             let path = fixture(name);
             let platform = image.platform_name();
-            let one = Images::open(path.to_str().unwrap(), Some(&platform)).unwrap();
+            let one = Images::open(path.to_str().unwrap(), Some(platform.as_str())).unwrap();
             let normal = Normal::of(&one, options(1_700_000_000));
             let mut command = Command::new("umoci");
             command.arg("unpack").arg("--image").arg(format!("{}:demo", normal.path().display()));

@@ -7,6 +7,7 @@
 //! written as JSON with sorted keys and OCI's media types.
 
 mod document;
+mod group;
 mod layer;
 mod output;
 mod pack;

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
+use super::group::{Group, groups};
 use super::layer::{Changes, Rules, plan};
 use super::pack::{Hashing, compress};
 use super::{Content, Edit, LayerRow, Lifter, Normalized, Options, Row, Target, document, layer};
@@ -28,14 +29,6 @@ pub(super) struct Output<'a> {
     pub(super) renamed: BTreeMap<String, String>,
 }
 
-/// The images of one list, or one image that is in none.
-struct Group<'a> {
-    list: Option<&'a Digest>,
-    images: Vec<&'a Image>,
-    /// The descriptors that lead to what was written.
-    members: Vec<Value>,
-}
-
 impl Output<'_> {
     pub(super) fn subject(
         &mut self,
@@ -51,18 +44,12 @@ impl Output<'_> {
             dropped: Vec::new(),
             kept: Vec::new(),
         };
-        let mut groups: Vec<Group<'_>> = Vec::new();
         for image in subject.selected() {
             if let Some(fault) = image.faults.first() {
                 bail!("{fault}; or choose one platform that is there with --platform");
             }
-            // One platform chosen is one image: its list would be another.
-            let list = image.list.as_ref().filter(|_| subject.platform.is_none());
-            match groups.iter_mut().find(|group| list.is_some() && group.list == list) {
-                Some(group) => group.images.push(image),
-                None => groups.push(Group { list, images: vec![image], members: Vec::new() }),
-            }
         }
+        let mut groups = groups(subject)?;
         // What is about images comes second, since it names their new digests.
         for about in [false, true] {
             for group in
@@ -80,12 +67,21 @@ impl Output<'_> {
 
     /// Writes one list, or one image without a list: the descriptors that lead to it.
     fn group(&mut self, group: &Group<'_>, report: &mut Normalized) -> anyhow::Result<Vec<Value>> {
-        let members = self.images(&group.images, report)?;
-        let Some(list) = group.list.filter(|_| !members.is_empty()) else { return Ok(members) };
-        let index = self.index(list, members)?;
+        let mut members = self.images(&group.images, report)?;
+        if members.is_empty() || !(group.joined || group.list.is_some()) {
+            return Ok(members);
+        }
+        if group.joined {
+            for (member, image) in members.iter_mut().zip(&group.images) {
+                member["platform"] = json!(image.platform);
+            }
+        }
+        let index = self.index(group.list, members)?;
         let after = document::digest(&index)?;
-        self.renamed.insert(list.to_string(), after.to_string());
-        report.lists.push((list.clone(), after));
+        if let Some(list) = group.list {
+            self.renamed.insert(list.to_string(), after.to_string());
+        }
+        report.lists.push((group.list.cloned(), after));
         Ok(vec![index])
     }
 
@@ -111,12 +107,9 @@ impl Output<'_> {
         }
         let mut entries = Vec::new();
         for group in groups {
-            let own = group.images.iter().flat_map(|image| &image.names);
-            let own: BTreeSet<String> =
-                own.map(|name| document::follow_name(name, &self.renamed)).collect();
             let names: BTreeSet<String> = match tag.filter(|_| is_image(&group)) {
                 Some(tag) => [tag.to_owned()].into(),
-                None => own,
+                None => group.names(&self.renamed),
             };
             for member in &group.members {
                 if names.is_empty() {
@@ -352,12 +345,14 @@ impl Output<'_> {
         Ok((descriptor, plain))
     }
 
-    fn index(&mut self, list: &Digest, members: Vec<Value>) -> anyhow::Result<Value> {
-        let name = Store::blob_name(list);
-        let old = match self.store.has(&name)? {
-            true => self.store.json(&name, limits::MANIFEST_BYTES)?,
+    fn index(&mut self, list: Option<&Digest>, members: Vec<Value>) -> anyhow::Result<Value> {
+        let old = match list.map(Store::blob_name) {
+            None => json!({}),
+            Some(name) if self.store.has(&name)? => {
+                self.store.json(&name, limits::MANIFEST_BYTES)?
+            }
             // index.json is the list itself.
-            false => self.store.json("index.json", limits::MANIFEST_BYTES)?,
+            Some(_) => self.store.json("index.json", limits::MANIFEST_BYTES)?,
         };
         let epoch = self.options.epoch.seconds();
         let index = document::index(&old, members, epoch);

@@ -85,12 +85,16 @@ impl TarRepository {
         let path = store.path().display().to_string();
         let labels = Labels::read(&store, image)?;
         for layer in &image.layers {
-            let part = store.open_file(&layer.name)?;
-            let part = part.with_context(|| {
-                format!("layer {} is missing from {path}: {REMEDY}", layer.digest)
-            })?;
             ensure!(
-                layer.size < 0 || u64::try_from(layer.size) == Ok(part.size()),
+                store.has(&layer.name)?,
+                "layer {} is missing from {path}: {REMEDY}",
+                layer.digest
+            );
+            let Ok(expected) = u64::try_from(layer.size) else { continue };
+            let part = store.open_file(&layer.name)?;
+            let part = part.with_context(|| format!("opening layer {}", layer.digest))?;
+            ensure!(
+                expected == part.size(),
                 "layer {} in {path} has {} bytes where its descriptor says {}: {REMEDY}",
                 layer.digest,
                 part.size(),
