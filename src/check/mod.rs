@@ -6,6 +6,7 @@
 //! byte.
 
 mod align;
+mod budget;
 pub(crate) mod cascade;
 mod classify;
 pub(crate) mod common_cause;
@@ -19,6 +20,7 @@ mod named_after;
 pub use crate::normal::Consequence;
 pub use crate::tree::{Change, Difference, Side};
 pub use align::{Pair, align};
+pub use budget::{Budget, Fit};
 pub use classify::classify;
 pub use describe::content as differences;
 pub use diffoscope::Diffoscope;

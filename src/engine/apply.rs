@@ -96,7 +96,7 @@ impl Job<'_> {
     fn content(&self, change: &Change) -> io::Result<bool> {
         let Some(entry) = self.entry(&change.path) else { return Ok(true) };
         let Some(stamp) = Stamp::of_entry(entry) else { return Ok(true) };
-        let mtime = change.time().or(entry.mtime).unwrap_or(Time { sec: 0, nsec: 0 });
+        let mtime = change.mtime.or(entry.mtime).unwrap_or(Time { sec: 0, nsec: 0 });
         match &change.action {
             Action::Patch { offset, content } => {
                 disk::patch(self.root, &names(change), stamp, *offset, content, mtime)
@@ -106,7 +106,7 @@ impl Job<'_> {
                     Some(_) => None,
                     None => self.compute_again(entry)?,
                 };
-                let Some(content) = content.as_ref().or(again.as_ref()) else { return Ok(false) };
+                let Some(content) = content.as_deref().or(again.as_ref()) else { return Ok(false) };
                 disk::replace(self.root, &names(change), stamp, &mut content.reader(), mtime)
             }
             Action::Remove { .. }
@@ -128,7 +128,7 @@ impl Job<'_> {
             return Ok(false);
         }
         let Some(content) = self.compute_again(&entry)? else { return Ok(false) };
-        let mtime = change.time().or(entry.mtime).unwrap_or(Time { sec: 0, nsec: 0 });
+        let mtime = change.mtime.or(entry.mtime).unwrap_or(Time { sec: 0, nsec: 0 });
         disk::replace(self.root, &names(change), stamp, &mut content.reader(), mtime)
     }
 
@@ -158,7 +158,7 @@ impl Job<'_> {
     }
 
     fn write_step(&self, change: &Change, path: &Path, content: &Content) -> io::Result<()> {
-        let disk::Member { names, stamp, mtime, .. } = self.member(path, &[], change.time())?;
+        let disk::Member { names, stamp, mtime, .. } = self.member(path, &[], change.mtime)?;
         unchanged(disk::replace(self.root, &names, stamp, &mut content.reader(), mtime)?)
     }
 
@@ -168,7 +168,7 @@ impl Job<'_> {
         for (path, bytes) in files {
             if !members.iter().any(|member| member.names.contains(path)) {
                 // Another path's time is a change of its own, made after this one.
-                let mtime = change.time().filter(|_| *path == change.path);
+                let mtime = change.mtime.filter(|_| *path == change.path);
                 members.push(self.member(path, bytes, mtime)?);
             }
         }
@@ -270,13 +270,13 @@ impl Job<'_> {
         let touched = plan.changes.iter().filter(|c| c.action == Action::Touch);
         let files = touched.filter(|c| !self.is_dir(&c.path));
         let (linked, single): (Vec<&Change>, Vec<&Change>) = files.partition(|c| self.is_linked(c));
-        self.by_folder(&single, |folder, name, change| match change.time() {
+        self.by_folder(&single, |folder, name, change| match change.mtime {
             Some(time) => folder.set_mtime(name, time),
             None => Ok(()),
         })?;
         // Changes of one inode's names have one time.
         let times: BTreeMap<&Path, Time> =
-            linked.iter().filter_map(|c| Some((c.path.as_path(), c.time()?))).collect();
+            linked.iter().filter_map(|c| Some((c.path.as_path(), c.mtime?))).collect();
         for (names, stat) in self.inodes(linked)? {
             let time = names.iter().find_map(|name| times.get(name.as_path()));
             let (Some(first), Some(time)) = (names.first(), time) else { continue };
@@ -303,7 +303,7 @@ impl Job<'_> {
     /// The times that the plan gives to directories.
     fn new_times<'p>(&self, plan: &'p Plan) -> impl Iterator<Item = (&'p Path, Time)> {
         let touched = plan.changes.iter().filter(|c| c.action == Action::Touch);
-        touched.filter(|c| self.is_dir(&c.path)).filter_map(|c| Some((c.path.as_path(), c.time()?)))
+        touched.filter(|c| self.is_dir(&c.path)).filter_map(|c| Some((c.path.as_path(), c.mtime?)))
     }
 
     /// Writes the times down for a run that is killed, at the top of each file system, which is
@@ -312,7 +312,7 @@ impl Job<'_> {
     fn note<'p>(&'p self, times: &mut BTreeMap<&'p Path, Time>, plan: &'p Plan) -> Vec<PathBuf> {
         let patched = plan.changes.iter().filter(|c| matches!(c.action, Action::Patch { .. }));
         let kept = |path: &Path| self.entry(path)?.mtime;
-        let patched = patched.filter_map(|c| Some((c.path.as_path(), c.time().or(kept(&c.path))?)));
+        let patched = patched.filter_map(|c| Some((c.path.as_path(), c.mtime.or(kept(&c.path))?)));
         let patched: Vec<(&Path, Time)> = patched.collect();
         let device = |path: &Path| Some(self.entry(path)?.inode?.dev);
         let all = times.keys().copied().chain(patched.iter().map(|(path, _)| *path));
@@ -372,7 +372,7 @@ fn in_registry_order<'p>(plan: &'p Plan, chain: &Chain<'_>) -> Vec<&'p Change> {
 
 /// All names that a change is about.
 fn names(change: &Change) -> Vec<PathBuf> {
-    [&change.path].into_iter().chain(&change.links).cloned().collect()
+    [&change.path].into_iter().chain(&*change.links).cloned().collect()
 }
 
 /// Whether the inode has other names than these.

@@ -86,6 +86,11 @@ pub trait Plugin: Sync {
         Vec::new()
     }
 
+    /// Whether it changes bytes of files, not only their metadata.
+    fn changes_content(&self) -> bool {
+        true
+    }
+
     /// Whether it also acts on the files inside a boot image.
     fn acts_inside_images(&self) -> bool {
         true

@@ -49,6 +49,10 @@ impl Plugin for Mtime {
         &PAGE
     }
 
+    fn changes_content(&self) -> bool {
+        false
+    }
+
     /// The header of each entry has a rule of its own for times.
     fn acts_inside_images(&self) -> bool {
         false

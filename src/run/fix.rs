@@ -128,8 +128,7 @@ fn work(
     let wanted = Wanted::of(entries, chain);
     progress.phase("reading", wanted.len());
     let plan = plan(root, &wanted, chain, &|n| progress.advance(n)).context("reading the tree")?;
-    let names: Vec<_> = chain.plugins.iter().map(|p| p.page().name).collect();
-    report.take(&names, &plan);
+    report.take(chain.plugins, &plan);
     if job.strict
         && let Some(first) = report.unparsed().next()
     {
@@ -141,6 +140,7 @@ fn work(
             .with_context(|| format!("changing {}", root.path().display()))?;
         report.raced = raced.iter().map(|p| show(p)).collect();
     }
+    report.changes = plan.changes;
     if job.checksum {
         progress.phase("hashing", 0);
         report.content_checksum = Some(content_checksum(root)?);

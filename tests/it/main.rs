@@ -29,6 +29,7 @@ mod initramfs;
 mod layout;
 mod libostree;
 
+mod limits;
 mod modes;
 mod mutations;
 mod oci;
