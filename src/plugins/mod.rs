@@ -39,6 +39,7 @@ pub mod rpmdb;
 mod selinux;
 mod table;
 mod tar;
+mod tmpfiles;
 mod treefile;
 mod xattrs;
 mod zip;
@@ -74,6 +75,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &treefile::TREEFILE,
     &build_ids::BUILD_IDS,
     &generated::GENERATED,
+    &tmpfiles::Tmpfiles,
     &gzip::Gzip,
     &zip::Zip,
     &jar::Jar,
