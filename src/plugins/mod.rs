@@ -44,6 +44,7 @@ mod random_ids;
 pub mod rpmdb;
 mod selinux;
 mod tar;
+mod tmpfiles;
 mod treefile;
 mod xattrs;
 mod zip;
@@ -85,6 +86,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &treefile::TREEFILE,
     &build_ids::BUILD_IDS,
     &generated::GENERATED,
+    &tmpfiles::Tmpfiles,
     &gzip::GZIP,
     &zip::ZIP,
     &jar::Jar,
