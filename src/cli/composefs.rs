@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use serde_json::json;
 
-use super::{Outcome, print, write_json, write_text};
+use super::output::Output;
+use super::{Outcome, complete, write_text};
 use crate::composefs::{GENERATIONS, Generation, generation};
 use crate::run::composefs::{Comparison, Sealed};
 
@@ -22,47 +24,43 @@ enum Question {
     #[command(after_help = "\
 Subjects: dir:PATH, ostree:REPO[:REF], cosa:WORKDIR[:BUILD], oci:LAYOUT[:TAG], \
 oci-archive:FILE[:TAG], or a bare path. Of an image its layers are read, as at an installation; \
-of a directory what it holds, as when an image is sealed.
-
-Exit codes: 0 done; 2 it could not be done.")]
+of a directory what it holds, as when an image is sealed.")]
     Digest(DigestArgs),
     /// Say whether an image boots with the digest that is sealed in it, and whether a directory
     /// extracted from it has the same one.
-    #[command(after_help = "\
-Exit codes: 0 every view and every unified kernel image has one digest; 1 they do not agree; \
-2 it could not be done.")]
     Check(CheckArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct DigestArgs {
     /// The tree or image.
+    #[arg(add = complete::subject())]
     subject: OsString,
     /// The kind of bootc, by its first release; `reprofix composefs digest --help` lists them.
     #[arg(long, value_name = "RELEASE", default_value = GENERATIONS[0].name,
         value_parser = generation)]
     bootc: &'static Generation,
     /// Write what is hashed as composefs-dump(5) (`-`: standard output).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", add = complete::file())]
     dumpfile: Option<PathBuf>,
-    /// Write the digest as JSON (`-`: standard output).
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, clap::Args)]
 struct CheckArgs {
     /// The image, or the tree, with the unified kernel image in it.
+    #[arg(add = complete::subject())]
     subject: OsString,
     /// Another view of it: the directory that it was extracted to, or sealed from.
+    #[arg(add = complete::subject())]
     other: Option<OsString>,
     /// The kind of bootc, by its first release.
     #[arg(long, value_name = "RELEASE", default_value = GENERATIONS[0].name,
         value_parser = generation)]
     bootc: &'static Generation,
-    /// Write the comparison of the two views as JSON (`-`: standard output).
-    #[arg(long, value_name = "FILE", requires = "other")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Args {
@@ -80,16 +78,13 @@ impl DigestArgs {
         if let Some(file) = &self.dumpfile {
             write_text(file, &sealed.dumpfile())?;
         }
-        let value = serde_json::json!({
+        let value = json!({
             "schema": "reprofix-composefs-digest-1",
             "subject": sealed.name,
             "bootc": self.bootc.name,
             "digest": sealed.digest,
         });
-        match &self.json {
-            Some(file) => write_json(file, &value)?,
-            None => print(&format!("{}\n", sealed.digest))?,
-        }
+        self.output.report(&value, || format!("{}\n", sealed.digest))?;
         Ok(Outcome::Same)
     }
 }
@@ -97,34 +92,43 @@ impl DigestArgs {
 impl CheckArgs {
     fn exec(self) -> Result<Outcome> {
         let sealed = Sealed::open(&self.subject, self.bootc)?;
-        let mut text = String::new();
-        let _ = writeln!(text, "{}  {}", sealed.digest, sealed.name);
         let mut agree = sealed.refused().next().is_none();
-        for uki in &sealed.ukis {
-            let _ = match &uki.digests[..] {
-                [] => writeln!(text, "{}: carries no composefs digest", uki.path),
-                all if all.contains(&sealed.digest) => {
-                    writeln!(text, "{}: carries this digest", uki.path)
-                }
-                all => writeln!(
-                    text,
-                    "{}: carries {}: the machine will refuse to boot",
-                    uki.path,
-                    all.join(" and "),
-                ),
-            };
-        }
+        let mut text = format!("{}  {}\n{}", sealed.digest, sealed.name, carried(&sealed));
+        let images =
+            sealed.ukis.iter().map(|uki| json!({"path": uki.path, "digests": uki.digests}));
+        let mut report = json!({
+            "schema": "reprofix-composefs-check-1",
+            "bootc": self.bootc.name,
+            "subject": sealed.name,
+            "digest": sealed.digest,
+            "kernel_images": images.collect::<Vec<_>>(),
+            "boots": agree,
+            "comparison": null,
+        });
         if let Some(other) = &self.other {
             let other = Sealed::open(other, self.bootc)?;
             let comparison = Comparison::of(&sealed, &other, self.bootc);
             agree &= comparison.same;
-            let _ = writeln!(text, "{}  {}", other.digest, other.name);
-            text += &comparison.to_string();
-            if let Some(file) = &self.json {
-                write_json(file, &comparison)?;
-            }
+            let _ = write!(text, "{}  {}\n{comparison}", other.digest, other.name);
+            report["comparison"] = serde_json::to_value(&comparison)?;
         }
-        print(&text)?;
+        self.output.report(&report, || text)?;
         Ok(if agree { Outcome::Same } else { Outcome::Finding })
     }
+}
+
+/// What each unified kernel image carries, a line each.
+fn carried(sealed: &Sealed) -> String {
+    let line = |uki: &crate::composefs::Uki| match &uki.digests[..] {
+        [] => format!("{}: carries no composefs digest\n", uki.path),
+        all if all.contains(&sealed.digest) => format!("{}: carries this digest\n", uki.path),
+        all => {
+            format!(
+                "{}: carries {}: the machine will refuse to boot\n",
+                uki.path,
+                all.join(" and ")
+            )
+        }
+    };
+    sealed.ukis.iter().map(line).collect()
 }

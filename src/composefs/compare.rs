@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::format::composefs::{Content, Directory, Leaf, Meta, Node, Tree};
+use crate::text::counted;
 
 /// One way in which entries deviate, and the paths that do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +146,9 @@ impl Comparison<'_> {
             (Node::Leaf(x), Node::Leaf(y)) => {
                 let (m, n) = (self.names[0][*x], self.names[1][*y]);
                 if m != n {
-                    self.add(Cause::Links, path, || format!("{m} and {n} names"));
+                    self.add(Cause::Links, path, || {
+                        format!("{} and {}", m, counted(n as u64, "name"))
+                    });
                 }
                 let (x, y) = (&self.trees[0].leaves[*x], &self.trees[1].leaves[*y]);
                 self.leaves(x, y, path);

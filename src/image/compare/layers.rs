@@ -9,6 +9,7 @@ use super::class::Class;
 use crate::format::tar::{Member, Type};
 use crate::image::stacker::filesystem::{self, Cause};
 use crate::source::oci::{Descriptor, Digest, Keep, Layer, Store, layer};
+use crate::text::counted;
 use crate::tree::show_below;
 
 /// Two layers at one place in two images.
@@ -232,7 +233,7 @@ impl Found {
         };
         let counted = self.counted.iter().map(|(class, (n, example))| {
             let more = if *n == 1 { "" } else { ", for one" };
-            format!("{} of {n} members{more}: {example}", words(*class))
+            format!("{} of {}{more}: {example}", words(*class), counted(*n, "member"))
         });
         let details = counted.chain(self.content).collect();
         (self.classes, details)

@@ -29,4 +29,4 @@ pub use platform::Platform;
 pub use store::{Part, Store, is_image};
 pub(crate) use stream::fill;
 pub use stream::{Compression, Plain, Sums, for_each_chunk};
-pub use subject::{ELSEWHERE, PREFIXES, Subject};
+pub use subject::{PREFIXES, Subject, registry};

@@ -26,8 +26,31 @@ pub struct Subject {
 /// What a user may write before a path.
 pub const PREFIXES: [&str; 3] = ["oci:", "oci-archive:", "docker-archive:"];
 /// Where images are that are not read in place, by the prefixes of container tools.
-pub const ELSEWHERE: [&str; 6] =
+const ELSEWHERE: [&str; 6] =
     ["docker://", "docker-daemon:", "containers-storage:", "atomic:", "sif:", "ostree://"];
+
+/// What to do with the name of an image in a registry, which is not read in place; `None` where
+/// `text` is not one, or is a path that is there.
+pub fn registry(text: &str) -> Option<String> {
+    const COPY: &str = "first, with all its platforms: skopeo copy --all";
+    if ELSEWHERE.iter().any(|prefix| text.starts_with(prefix)) {
+        let copy = format!("copy it into a layout {COPY} {text} oci:LAYOUT:TAG");
+        return Some(format!("{text} is not read in place: {copy}"));
+    }
+    let (host, rest) = text.split_once('/')?;
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    let label = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    let host = name.chars().all(label)
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && port.parse::<u16>().is_ok()
+        && (name.contains('.') || name.len() < host.len() || name == "localhost");
+    (host && !rest.is_empty() && !Path::new(name).exists()).then(|| {
+        format!(
+            "there is no path {text}; an image in a registry is copied into a layout {COPY} \
+             docker://{text} oci:LAYOUT:TAG"
+        )
+    })
+}
 
 /// A path, and the tag or the digest that may follow it: `PATH:TAG`, `PATH@DIGEST`.
 fn split(text: &str) -> (&str, Option<&str>, Option<Digest>) {
@@ -60,11 +83,9 @@ impl Subject {
     /// Opens `oci:PATH[:TAG]`, `oci:PATH@DIGEST`, `oci-archive:PATH[:TAG]`, `docker-archive:PATH[:TAG]` or a bare
     /// path. `platform` is `OS/ARCHITECTURE[/VARIANT]`.
     pub fn open(text: &str, platform: Option<&str>) -> anyhow::Result<Self> {
-        ensure!(
-            !ELSEWHERE.iter().any(|p| text.starts_with(p)),
-            "{text} is not read in place: copy it into a layout first, with all its platforms: \
-             skopeo copy --all {text} oci:LAYOUT:TAG"
-        );
+        if let Some(what) = registry(text) {
+            bail!(what);
+        }
         let (path, tag, digest) = split(text);
         let platform = match platform {
             None => None,
