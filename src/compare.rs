@@ -8,7 +8,7 @@ use crate::image::compare as images;
 use crate::report::Progress;
 use crate::report::check::Comparison;
 use crate::run::check::{Job, compare_opened};
-use crate::source::oci::Subject as Images;
+use crate::source::oci::Images;
 use crate::source::{Spec, Subject, is_commit};
 
 /// Two subjects compared: what differs, and the first of them, open. As JSON it is the report

@@ -212,7 +212,10 @@ fn use_threads(jobs: Option<std::num::NonZeroUsize>) -> Result<()> {
     if jobs.get() > most {
         warn(&format!("--jobs {jobs}: {most} threads are used, {THREADS} a processor"));
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.get().min(most));
+    let jobs = jobs.get().min(most);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs);
+    // One thread is the one that is here: a run's calls are then in one order, from first to last.
+    let pool = if jobs == 1 { pool.use_current_thread() } else { pool };
     pool.build_global().context("starting threads")
 }
 

@@ -195,7 +195,7 @@ impl CompareArgs {
             b: self.b,
             flags: self.choice.flags(),
             expect: self.expect,
-            looks: config.pages.is_some(),
+            excerpts: config.pages.is_some(),
         };
         let ended = night::compare(&config.history, &self.stream, &request)?;
         if self.output.speaks() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::images;
 use crate::compare::Compared as Both;
@@ -29,7 +29,7 @@ pub struct Request {
     /// The expectations file of `check`.
     pub expect: Option<PathBuf>,
     /// Keep both contents side by side, for the report's page.
-    pub looks: bool,
+    pub excerpts: bool,
 }
 
 /// What came of it.
@@ -62,7 +62,7 @@ pub fn compare(request: &Request) -> Result<Compared> {
         b: Some(request.b.clone()),
         flags: request.flags.clone(),
         expect: request.expect.clone(),
-        looks: request.looks,
+        excerpts: request.excerpts,
         checksums: true,
         ..Job::default()
     };
@@ -78,7 +78,7 @@ fn trees(report: Comparison, tree: &dyn Tree, job: &Job) -> Result<Compared> {
         detail: detail(&report),
         plugins: plugins(&job.flags, tree)?,
         differences: differences(&report),
-        packages: packages(tree),
+        packages: packages(tree)?,
         checksums: [&report.a, &report.b].map(|side| side.content_checksum.clone()),
         warnings: report.warnings.clone(),
         report: Some(report),
@@ -155,9 +155,11 @@ fn of_metadata(metadata: &Metadata) -> Difference {
     }
 }
 
-/// A database that cannot be read names no packages: the comparison says so already.
-pub(super) fn packages(tree: &dyn Tree) -> BTreeMap<String, String> {
-    let packages = Packages::load(tree).ok().and_then(Result::ok).unwrap_or_default();
+/// A database that cannot be parsed names no packages: the comparison says so already. One that
+/// cannot be read is an error.
+pub(super) fn packages(tree: &dyn Tree) -> Result<BTreeMap<String, String>> {
+    let packages = Packages::load(tree).context("reading the package database")?;
+    let packages = packages.unwrap_or_default();
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     let mut all: Vec<_> = packages.nevras().collect();
     all.sort_unstable();
@@ -168,5 +170,77 @@ pub(super) fn packages(tree: &dyn Tree) -> BTreeMap<String, String> {
         }
         versions.push_str(version);
     }
-    found
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use super::*;
+    use crate::tree::{Entry, Kind};
+
+    /// A tree of a package database and what its directories' names lead to, one of which fails.
+    struct Failing(&'static str);
+
+    impl Failing {
+        fn ask<T>(&self, path: &Path, answer: T) -> io::Result<T> {
+            match path == Path::new(self.0) {
+                true => Err(io::Error::other("the disk is broken")),
+                false => Ok(answer),
+            }
+        }
+    }
+
+    const INSTALLED: &str = "usr/lib/apk/db/installed";
+
+    impl Tree for Failing {
+        fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
+            let kind = match path.to_str() {
+                Some("bin") => Kind::Symlink,
+                Some(INSTALLED) => Kind::File,
+                _ => Kind::Dir,
+            };
+            let path = path.to_owned();
+            let entry = Entry {
+                path: path.clone(),
+                kind,
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                size: 0,
+                mtime: None,
+                inode: None,
+            };
+            self.ask(
+                &path,
+                Some(entry).filter(|_| path.starts_with("usr") || path.starts_with("bin")),
+            )
+        }
+        fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+            self.ask(path, Vec::new())
+        }
+        fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+            let text = b"P:busybox\nV:1.37\nF:bin\nR:busybox\nF:usr/bin\nR:yes\n\n".to_vec();
+            self.ask(path, Some(text).filter(|_| path == Path::new(INSTALLED)))
+        }
+        fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+            self.ask(path, Some("usr/bin".into()).filter(|_| path == Path::new("bin")))
+        }
+        fn xattrs(&self, _: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_read_is_no_empty_one() {
+        let found = packages(&Failing("none")).expect("reads");
+        assert_eq!(found.get("busybox").map(String::as_str), Some("1.37"), "{found:?}");
+        for broken in [INSTALLED, "var/lib/dpkg/info", "var/lib/pacman/local", "bin", "usr/bin"] {
+            let error = packages(&Failing(broken)).expect_err(broken);
+            let said = format!("{error:#}");
+            assert!(said.contains("package database") && said.contains("broken"), "{said}");
+        }
+    }
 }

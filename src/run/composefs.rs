@@ -144,12 +144,12 @@ fn open(spec: &Spec) -> Result<Opened> {
         Spec::Dir(path) => {
             let root = Root::open(path)
                 .with_context(|| format!("reading directory {}", path.display()))?;
-            let root = dir::Own::new(root);
+            let root = dir::Directory::new(root);
             of_tree(format!("dir:{}", path.display()), &root)
         }
         Spec::Oci(text) => {
             let images =
-                oci::Subject::open(text, None).with_context(|| format!("opening {text}"))?;
+                oci::Images::open(text, None).with_context(|| format!("opening {text}"))?;
             let layered = Layered::read(&images.store, images.one()?)
                 .with_context(|| format!("reading the layers of {text}"))?;
             let content = |path: &str| layered.content(path);

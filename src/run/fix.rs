@@ -85,18 +85,18 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
 fn no_root(root: &Path) -> String {
     let name = root.display().to_string();
     let prefixed = source::prefixes().find(|(prefix, _)| name.starts_with(prefix));
-    let image = source::oci::registry(&name).is_some()
+    let image = source::oci::to_copy(&name).is_some()
         || prefixed.is_some_and(|(prefix, _)| source::oci::PREFIXES.contains(&prefix));
     let instead = match prefixed {
         _ if root.is_file() => {
             "; `fix` works on a root directory: a boot image is rewritten by `reprofix initramfs \
              rewrite`, any other file in a directory with --any-directory"
         }
+        Some(("dir:", _)) => "; write the directory without dir:",
         _ if image => {
             "; `fix` works on a root directory: an image is brought into normal form in the build \
              that makes it, and by `reprofix oci normalize`"
         }
-        Some(("dir:", _)) => "; write the directory without dir:",
         Some(_) => {
             "; `fix` works on a root directory: commits are not changed, run it in the compose \
              before the commit"

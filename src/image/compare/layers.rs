@@ -33,15 +33,13 @@ pub(super) struct Side<'a> {
     pub(super) store: &'a Store,
     pub(super) layer: &'a Descriptor,
     pub(super) diff_id: &'a Digest,
-    /// Whether the image has no manifest: then no digest as stored is known.
-    pub(super) unnamed: bool,
 }
 
 /// Says why two layers differ. Layers of one diff_id are not read.
 pub(super) fn compare(number: usize, a: Side<'_>, b: Side<'_>) -> anyhow::Result<LayerPair> {
     let (mut classes, mut details) = (BTreeSet::new(), Vec::new());
     if a.diff_id == b.diff_id {
-        let known = !a.unnamed && !b.unnamed;
+        let known = a.layer.size >= 0 && b.layer.size >= 0;
         if known && a.layer.digest != b.layer.digest {
             classes.insert(Class::Compression);
         }

@@ -11,7 +11,7 @@ const WAITING: usize = 8;
 
 /// Runs `unpack`, which gives a reader, on a thread of its own, and gives what it reads to `read`.
 /// When this ends, the thread has ended too; it reads no further once `read` has ended.
-pub(super) fn ahead<'a, T>(
+pub(super) fn read_ahead<'a, T>(
     unpack: impl FnOnce() -> io::Result<Box<dyn Read + 'a>> + Send,
     read: impl FnOnce(&mut dyn Read) -> T,
 ) -> T {

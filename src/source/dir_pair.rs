@@ -17,9 +17,9 @@ use std::sync::Mutex;
 use rayon::Scope;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 
-use super::dir::{Dir, Own};
+use super::{dir::Directory, hashed::Hashed};
 use crate::disk::read_xattrs;
-use crate::tree::digest::{self, Met, at};
+use crate::tree::digest::{self, PathBudget, at};
 use crate::tree::{Tree as _, order};
 
 /// Bytes of each side that are compared at once.
@@ -34,8 +34,12 @@ struct Found {
 
 /// Both directories as trees of the paths at which they differ, with the directories above these.
 ///
-/// Fails where one cannot be read, as [`Met::add`] does, and on what ostree does not store.
-pub(super) fn differing(a: Own, b: Own, done: &(dyn Fn() + Sync)) -> io::Result<[Dir<Own>; 2]> {
+/// Fails where one cannot be read, as [`PathBudget::add`] does, and on what ostree does not store.
+pub(super) fn differing(
+    a: Directory,
+    b: Directory,
+    done: &(dyn Fn() + Sync),
+) -> io::Result<[Hashed<Directory>; 2]> {
     let sides = [a, b];
     let walk = Walk { sides: &sides, done, state: Mutex::default() };
     rayon::scope(|scope| walk.begin(scope));
@@ -50,7 +54,7 @@ pub(super) fn differing(a: Own, b: Own, done: &(dyn Fn() + Sync)) -> io::Result<
 }
 
 /// What `own` has at the paths `found` (sorted) and the directories above them.
-fn part(own: Own, found: &[Found]) -> io::Result<Dir<Own>> {
+fn part(own: Directory, found: &[Found]) -> io::Result<Hashed<Directory>> {
     let mut entries = Vec::new();
     let mut last: Option<&Path> = None;
     for Found { path, whole } in found {
@@ -75,22 +79,22 @@ fn part(own: Own, found: &[Found]) -> io::Result<Dir<Own>> {
     if found.is_empty() {
         entries.extend(own.lookup(Path::new(""))?.map(|root| (root, false)));
     }
-    let mut met = Met::default();
-    entries.iter().try_for_each(|(entry, _)| met.add(&entry.path))?;
+    let mut paths = PathBudget::default();
+    entries.iter().try_for_each(|(entry, _)| paths.add(&entry.path))?;
     let digested = digest::of_part(&own, &entries)?;
-    Ok(Dir::of_part(own, digested))
+    Ok(Hashed::of_part(own, digested))
 }
 
 #[derive(Default)]
 struct State {
     found: Vec<Found>,
-    met: Met,
+    paths: PathBudget,
     /// The first in the order of paths, whatever the threads.
     error: Option<(PathBuf, io::Error)>,
 }
 
 struct Walk<'w> {
-    sides: &'w [Own; 2],
+    sides: &'w [Directory; 2],
     done: &'w (dyn Fn() + Sync),
     state: Mutex<State>,
 }
@@ -128,11 +132,11 @@ impl<'w> Walk<'w> {
         if self.differ(&a, &b).map_err(here)? {
             found.push(Found { path: path.to_owned(), whole: false });
         }
-        let names = |own: &Own, fd: &OwnedFd| names(own, fd, path).map_err(here);
+        let names = |own: &Directory, fd: &OwnedFd| names(own, fd, path).map_err(here);
         let (x, y) = (names(&self.sides[0], &a)?, names(&self.sides[1], &b)?);
         for (name, sides) in merged(&x, &y) {
             let below = path.join(name);
-            self.state().met.add(&below).map_err(|e| (below.clone(), e))?;
+            self.state().paths.add(&below).map_err(|e| (below.clone(), e))?;
             let whole = match sides {
                 [Some(x), Some(y)] => {
                     let named = |e: io::Error| (below.clone(), e);
@@ -206,7 +210,7 @@ fn attrs(stat: &Stat) -> (u32, u32, u32) {
 }
 
 /// What is in an open directory, sorted bytewise, mount points left out.
-fn names(own: &Own, fd: &OwnedFd, path: &Path) -> io::Result<Vec<Name>> {
+fn names(own: &Directory, fd: &OwnedFd, path: &Path) -> io::Result<Vec<Name>> {
     let mut names = Vec::new();
     for entry in rustix::fs::Dir::read_from(fd)? {
         let entry = entry?;
@@ -301,11 +305,12 @@ mod tests {
             std::fs::create_dir_all(root.join("usr/lib")).expect("makes");
             std::fs::write(root.join("same/deep/f"), "x").expect("writes");
             std::fs::write(root.join("usr/lib/f"), content).expect("writes");
-            Own::new(Root::open(&root).expect("opens"))
+            Directory::new(Root::open(&root).expect("opens"))
         };
         let found = |x: &str, y: &str| {
             let [a, b] = differing(side("a", x), side("b", y), &|| ()).expect("compares");
-            let names = |dir: &Dir<Own>| dir.paths().map(Path::to_owned).collect::<Vec<_>>();
+            let names =
+                |dir: &Hashed<Directory>| dir.paths().map(Path::to_owned).collect::<Vec<_>>();
             (a.root() == b.root(), names(&a), names(&b))
         };
         assert_eq!(found("one", "one"), (true, vec!["".into()], vec!["".into()]));

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 pub(super) use text::{Title, paths};
 
-use crate::check::{Cause, Change, Consequence, Expected, Explained, Look, Side};
+use crate::check::{Cause, Change, Consequence, Excerpt, Expected, Explained, Side};
 use crate::config::InForce;
 use crate::source::{CommitInfo, Subject};
 use crate::tree::{Kind, show_below};
@@ -108,7 +108,7 @@ pub struct Row {
     pub expected: Option<ExpectedRow>,
     /// Both contents side by side, where they were asked for; in no JSON.
     #[serde(skip)]
-    pub look: Option<Look>,
+    pub excerpt: Option<Excerpt>,
 }
 
 /// An entry of the expectations file that a path matches.
@@ -313,7 +313,7 @@ fn row(explained: Explained, packages: Vec<String>) -> Row {
         b: difference.b.as_ref().map(side),
         expected: explained.expected.as_deref().map(ExpectedRow::from),
         details: explained.details,
-        look: explained.look,
+        excerpt: explained.excerpt,
     }
 }
 

@@ -11,13 +11,13 @@ use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
 /// A format's reader: it adds what a file says to facts, which may only be counted.
-pub(super) type Reader = fn(&[u8], Facts) -> Result<Facts, Malformed>;
+pub(in crate::plugins) type ReadFacts = fn(&[u8], Facts) -> Result<Facts, Malformed>;
 
 /// A plugin made of a page, globs over logical paths, and a reader.
-pub(super) struct Known {
+pub(in crate::plugins) struct Reader {
     page: &'static Page,
     paths: &'static [&'static str],
-    reader: Reader,
+    reader: ReadFacts,
     /// [`Want::Bytes`]: a file that the reader does not understand is a warning. [`Want::Entry`]:
     /// the file is read only to be explained, since it is big.
     want: Want,
@@ -29,20 +29,20 @@ pub(super) struct Known {
     empty: &'static [&'static str],
     empty_globs: OnceLock<Globs>,
     /// Makes the normal form of the files that are read in each run; without, they stay as they are.
-    rewriter: Option<Rewriter>,
+    rewriter: Option<Rewrite>,
 }
 
 /// A format's writer: the normal form of a file.
-pub(super) type Rewriter = fn(&[u8]) -> Result<Vec<u8>, Malformed>;
+pub(in crate::plugins) type Rewrite = fn(&[u8]) -> Result<Vec<u8>, Malformed>;
 
-impl Known {
+impl Reader {
     /// A plugin whose files are read in each run, so that damaged ones are reported.
-    pub(super) const fn new(
+    pub(in crate::plugins) const fn new(
         page: &'static Page,
         paths: &'static [&'static str],
-        reader: Reader,
+        reader: ReadFacts,
     ) -> Self {
-        Known {
+        Reader {
             page,
             paths,
             reader,
@@ -57,32 +57,32 @@ impl Known {
     }
 
     /// The plugin whose files are also brought into the normal form that `rewriter` makes.
-    pub(super) const fn rewritten(mut self, rewriter: Rewriter) -> Self {
+    pub(in crate::plugins) const fn rewritten(mut self, rewriter: Rewrite) -> Self {
         self.rewriter = Some(rewriter);
         self
     }
 
     /// More files, which are too many to be read unless two builds differ in them.
-    pub(super) const fn and_unread(mut self, paths: &'static [&'static str]) -> Self {
+    pub(in crate::plugins) const fn and_unread(mut self, paths: &'static [&'static str]) -> Self {
         self.unread = paths;
         self
     }
 
     /// Files whose tool writes nothing where it has nothing to say. Any other that is empty is
     /// damaged, whatever its format.
-    pub(super) const fn may_be_empty(mut self, paths: &'static [&'static str]) -> Self {
+    pub(in crate::plugins) const fn may_be_empty(mut self, paths: &'static [&'static str]) -> Self {
         self.empty = paths;
         self
     }
 
     /// The plugin for files too big to be read unless two builds differ in them.
-    pub(super) const fn unread(mut self) -> Self {
+    pub(in crate::plugins) const fn unread(mut self) -> Self {
         self.want = Want::Entry;
         self
     }
 }
 
-impl Plugin for Known {
+impl Plugin for Reader {
     fn page(&self) -> &'static Page {
         self.page
     }
@@ -131,7 +131,7 @@ fn is_one(entry: &Entry, globs: &OnceLock<Globs>, paths: &'static [&'static str]
 }
 
 /// What a format's reader finds to differ, or which side it does not understand, and why.
-pub(super) fn compare(reader: Reader, a: &[u8], b: &[u8]) -> Vec<String> {
+pub(in crate::plugins) fn compare(reader: ReadFacts, a: &[u8], b: &[u8]) -> Vec<String> {
     let (left, right) = match (reader(a, Facts::of(a)), reader(b, Facts::of(b))) {
         (Ok(left), Ok(right)) => (left, right),
         (left, right) => {

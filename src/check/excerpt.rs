@@ -7,13 +7,13 @@ use std::path::Path;
 use serde::Serialize;
 use similar::{Algorithm, DiffTag, capture_diff_slices, group_diff_ops};
 
-use super::generic::{self, text};
+use super::describe::{self, text};
 use super::{Change, Difference, Side};
 use crate::format::secret;
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
 
-/// Rows of one look, at most.
+/// Rows of one excerpt, at most.
 const ROWS: usize = 300;
 /// Equal rows shown around what differs.
 const AROUND: usize = 3;
@@ -24,7 +24,7 @@ const STEP: usize = 8;
 
 /// Both sides of a difference in content. What a wrapper (gzip, xz, …) holds is shown in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Look {
+pub struct Excerpt {
     /// The wrappers that were opened on both sides, outermost first.
     pub within: Vec<&'static str>,
     /// What is shown.
@@ -33,7 +33,7 @@ pub struct Look {
     pub more: usize,
 }
 
-/// The rows of a look.
+/// The rows of an excerpt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", content = "rows", rename_all = "kebab-case")]
 pub enum Rows {
@@ -64,7 +64,7 @@ pub struct Line(pub usize, pub String);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Piece(pub usize, pub String);
 
-impl Look {
+impl Excerpt {
     /// Memory that it takes, roughly.
     pub fn footprint(&self) -> usize {
         let text = |text: &str| 64 + text.len();
@@ -79,10 +79,14 @@ impl Look {
     }
 }
 
-/// A look at `difference`; `None` where no content differs.
+/// The excerpt of `difference`; `None` where no content differs.
 ///
 /// Fails where an object is missing or corrupt.
-pub fn look(a: &dyn Merkle, b: &dyn Merkle, difference: &Difference) -> io::Result<Option<Look>> {
+pub fn excerpt(
+    a: &dyn Merkle,
+    b: &dyn Merkle,
+    difference: &Difference,
+) -> io::Result<Option<Excerpt>> {
     use Change::{Content, OnlyA, OnlyB, Type};
     if !difference.changes.iter().any(|c| matches!(c, Content | OnlyA | OnlyB | Type)) {
         return Ok(None);
@@ -101,29 +105,29 @@ pub fn look(a: &dyn Merkle, b: &dyn Merkle, difference: &Difference) -> io::Resu
 }
 
 /// Both sides of two files at `path`, of which nothing is shown if one holds a secret.
-fn of_path(path: &Path, a: Option<&[u8]>, b: Option<&[u8]>) -> Look {
+fn of_path(path: &Path, a: Option<&[u8]>, b: Option<&[u8]>) -> Excerpt {
     let name = path.as_os_str().as_bytes();
     let is_secret = |side: Option<&[u8]>| side.is_some_and(|c| secret::kind(name, c).is_some());
-    let look = both(a, b);
+    let excerpt = both(a, b);
     let inner = |side: Option<&[u8]>| {
-        let unwrapped = side.and_then(generic::unwrap).map(|(_, inner)| inner);
+        let unwrapped = side.and_then(describe::unwrap).map(|(_, inner)| inner);
         is_secret(unwrapped.as_deref())
     };
     if ![a, b].into_iter().any(|side| is_secret(side) || inner(side)) {
-        return look;
+        return excerpt;
     }
     let line = |side: Option<&[u8]>| side.map(|c| Line(1, secret::digest(c)));
     let rows = Rows::Secret(vec![Pair { same: false, a: line(a), b: line(b) }]);
-    Look { within: Vec::new(), rows, more: 0 }
+    Excerpt { within: Vec::new(), rows, more: 0 }
 }
 
-/// A look at two contents, of which one may be absent.
-pub fn both(a: Option<&[u8]>, b: Option<&[u8]>) -> Look {
+/// The excerpt of two contents, of which one may be absent.
+pub fn both(a: Option<&[u8]>, b: Option<&[u8]>) -> Excerpt {
     let mut within = Vec::new();
     let mut sides = (a.map(<[u8]>::to_vec), b.map(<[u8]>::to_vec));
     while let (Some(x), Some(y)) = &sides
-        && within.len() < generic::NESTING
-        && let (Some((packing, p)), Some((other, q))) = (generic::unwrap(x), generic::unwrap(y))
+        && within.len() < describe::NESTING
+        && let (Some((packing, p)), Some((other, q))) = (describe::unwrap(x), describe::unwrap(y))
         && packing == other
         && p != q
     {
@@ -132,7 +136,7 @@ pub fn both(a: Option<&[u8]>, b: Option<&[u8]>) -> Look {
     }
     let (x, y) = (sides.0.as_deref(), sides.1.as_deref());
     let (rows, more) = lines(x, y).unwrap_or_else(|| bytes(x, y));
-    Look { within, rows, more }
+    Excerpt { within, rows, more }
 }
 
 /// Line by line; `None` unless what is there is text that a diff is made of.
@@ -215,8 +219,9 @@ mod tests {
 
     #[test]
     fn lines_stand_next_to_each_other() {
-        let look = both(Some(b"1\n2\n3\n4\n5\nold\n6\n"), Some(b"1\n2\n3\n4\n5\nnew\nmore\n6\n"));
-        let Rows::Text(rows) = look.rows else { panic!("text: {look:?}") };
+        let excerpt =
+            both(Some(b"1\n2\n3\n4\n5\nold\n6\n"), Some(b"1\n2\n3\n4\n5\nnew\nmore\n6\n"));
+        let Rows::Text(rows) = excerpt.rows else { panic!("text: {excerpt:?}") };
         let show = |l: &Option<Line>| l.as_ref().map_or("-".into(), |l| format!("{} {}", l.0, l.1));
         let shown: Vec<_> = rows.iter().map(|r| (r.same, show(&r.a), show(&r.b))).skip(3).collect();
         let row = |same, a: &str, b: &str| (same, a.to_owned(), b.to_owned());
@@ -231,8 +236,8 @@ mod tests {
         let a = vec![0; 400];
         let mut b = a.clone();
         (b[100], b[300]) = (1, 2);
-        let look = both(Some(&a), Some(&b));
-        let Rows::Bytes(rows) = look.rows else { panic!("bytes: {look:?}") };
+        let excerpt = both(Some(&a), Some(&b));
+        let Rows::Bytes(rows) = excerpt.rows else { panic!("bytes: {excerpt:?}") };
         let differing: Vec<_> =
             rows.iter().filter(|r| !r.same).map(|r| r.a.as_ref().map(|p| p.0)).collect();
         assert_eq!((rows.len(), differing), (14, vec![Some(96), Some(296)]));
@@ -242,13 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_bounded() {
-        let look = both(Some(&[0; 1 << 20]), Some(&[1; 1 << 20]));
-        assert_eq!(look.more, (1 << 17) - ROWS);
+    fn an_excerpt_is_bounded() {
+        let excerpt = both(Some(&[0; 1 << 20]), Some(&[1; 1 << 20]));
+        assert_eq!(excerpt.more, (1 << 17) - ROWS);
         let text = |c: &str| c.repeat(5000).into_bytes();
-        let look = both(Some(&text("a\n")), Some(&text("b\n")));
-        assert_eq!(look.more, 5000 - ROWS);
-        assert!(look.footprint() < 100_000);
+        let excerpt = both(Some(&text("a\n")), Some(&text("b\n")));
+        assert_eq!(excerpt.more, 5000 - ROWS);
+        assert!(excerpt.footprint() < 100_000);
     }
 
     #[test]

@@ -32,14 +32,28 @@ const NAMES: [&str; 9] = [
     "hashes.txt",
 ];
 
-/// Whether a file of that name may write down digests of others.
+/// Endings of manifests that list files by their names.
+const ENDINGS: [&str; 5] = ["sums", "sums.txt", ".dsc", ".changes", ".buildinfo"];
+/// Endings of what is compressed.
+const PACKED: [&str; 6] = [".gz", ".xz", ".zst", ".bz2", ".lz4", ".lzma"];
+
+/// Whether a file of that name may write down digests of others. A compressed one counts where it is
+/// the index of a repository.
 pub fn is_sums(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
+    if let Some(stem) = PACKED.iter().find_map(|ending| name.strip_suffix(ending.as_bytes())) {
+        return stem == b"packages" || stem == b"sources" || is_primary(stem);
+    }
     let has = |word: &&str| memchr::memmem::find(&name, word.as_bytes()).is_some();
     NAMES.iter().any(|known| name == known.as_bytes())
-        || name.ends_with(b"sums")
-        || name.ends_with(b"sums.txt")
+        || ENDINGS.iter().any(|ending| name.ends_with(ending.as_bytes()))
+        || is_primary(&name)
         || WORDS.iter().any(has)
+}
+
+/// Whether it is the list of packages of an rpm repository, in whose `repodata` it is.
+fn is_primary(name: &[u8]) -> bool {
+    name.ends_with(b"primary.xml")
 }
 
 /// What a file writes down. Memory: 16 bytes a digest and 8 a word.
@@ -192,6 +206,13 @@ mod tests {
             (format!("\\{ABC}  a\\\\b\\nc\n"), "SHA256SUMS", "a\\b\nc"),
             (format!("SHA256 (./a (1).gz) = {upper}\n"), "CHECKSUM", "a (1).gz"),
             (ABC.to_owned(), "a.gz.sha256", "a.gz"),
+            (format!("Checksums-Sha256:\n {ABC} 3 a.gz\n"), "a_1.dsc", "a.gz"),
+            (format!("Filename: pool/a.gz\nSHA256: {ABC}\n"), "Packages.xz", "a.gz"),
+            (
+                format!("<checksum>{ABC}</checksum><location href='a.gz'/>"),
+                "1-primary.xml.zst",
+                "a.gz",
+            ),
             (format!("SHA256:\n {ABC} 3 main/a.gz\n"), "Release", "a.gz"),
             (
                 format!("<checksum type=\"sha256\">{ABC}</checksum><location href=\"r/a.gz\"/>"),
@@ -216,6 +237,6 @@ mod tests {
         assert_eq!(Sums::parse(b"a.gz\n", b"a.gz.md5"), Sums::default());
         let binary = [b"\0".as_slice(), ABC.as_bytes()].concat();
         assert_eq!(Sums::parse(&binary, b"md5"), Sums::default());
-        assert!(!is_sums(b"sum.py") && !is_sums(b"a.gz"));
+        assert!(!is_sums(b"sum.py") && !is_sums(b"a.gz") && !is_sums(b"md5sum.1.gz"));
     }
 }

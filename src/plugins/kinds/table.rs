@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use memchr::memmem;
 
-use super::known::{Reader, compare};
+use super::reader::{ReadFacts, compare};
 use crate::format::Malformed;
 use crate::normal::Context;
 use crate::normal::globs::Globs;
@@ -17,7 +17,7 @@ use crate::tree::{Difference, Entry, Kind, Tree};
 
 /// One row: these paths, this action, for this reason.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(in crate::plugins) struct Row {
     /// A glob over logical paths (see [`Globs`]).
     glob: &'static str,
     /// The kinds it is about.
@@ -31,7 +31,7 @@ pub(super) struct Row {
     /// A unit of any name that runs a command with one of these words is as good.
     runs: &'static [&'static str],
     /// What names the fields that differ between two files, after the reason.
-    reader: Option<Reader>,
+    reader: Option<ReadFacts>,
 }
 
 /// Where systemd looks for units, in either form of a root.
@@ -53,7 +53,7 @@ const FIRST_BOOT: &[&[u8]] = &[
 
 /// What happens to a row's paths.
 #[derive(Debug)]
-pub(super) enum Action {
+pub(in crate::plugins) enum Action {
     /// It goes. A directory goes only if everything in it goes.
     Remove,
     /// A file goes unless it is as its package shipped it.
@@ -88,19 +88,19 @@ impl Action {
 }
 
 /// Regular files only.
-pub(super) const FILE: &[Kind] = &[Kind::File];
+pub(in crate::plugins) const FILE: &[Kind] = &[Kind::File];
 /// Directories only.
-pub(super) const DIR: &[Kind] = &[Kind::Dir];
+pub(in crate::plugins) const DIR: &[Kind] = &[Kind::Dir];
 /// Symbolic links only.
-pub(super) const SYMLINK: &[Kind] = &[Kind::Symlink];
+pub(in crate::plugins) const SYMLINK: &[Kind] = &[Kind::Symlink];
 /// Files and symbolic links.
-pub(super) const LEAF: &[Kind] = &[Kind::File, Kind::Symlink];
+pub(in crate::plugins) const LEAF: &[Kind] = &[Kind::File, Kind::Symlink];
 /// Everything ostree can store.
-pub(super) const ANY: &[Kind] = &[Kind::File, Kind::Symlink, Kind::Dir];
+pub(in crate::plugins) const ANY: &[Kind] = &[Kind::File, Kind::Symlink, Kind::Dir];
 
 impl Row {
     /// A row; see the fields for what each means.
-    pub(super) const fn new(
+    pub(in crate::plugins) const fn new(
         glob: &'static str,
         kinds: &'static [Kind],
         action: Action,
@@ -110,19 +110,19 @@ impl Row {
     }
 
     /// The same row, acting only where one of `paths` is in the tree.
-    pub(super) const fn needs(mut self, paths: &'static [&'static str]) -> Self {
+    pub(in crate::plugins) const fn needs(mut self, paths: &'static [&'static str]) -> Self {
         self.needs = paths;
         self
     }
 
     /// What [`Row::needs`] has, where a unit of another name that runs one of `commands` is enough.
-    pub(super) const fn or_runs(mut self, commands: &'static [&'static str]) -> Self {
+    pub(in crate::plugins) const fn or_runs(mut self, commands: &'static [&'static str]) -> Self {
         self.runs = commands;
         self
     }
 
     /// The same row, whose files this reader compares.
-    pub(super) const fn reads(mut self, reader: Reader) -> Self {
+    pub(in crate::plugins) const fn reads(mut self, reader: ReadFacts) -> Self {
         self.reader = Some(reader);
         self
     }
@@ -205,7 +205,7 @@ type Follower = fn(&Difference, &Around<'_>) -> Option<Follows>;
 /// A plugin made of a page and rows. Its option `unsure=remove`, where its page has it, drops what
 /// the rows need.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(in crate::plugins) struct Table {
     page: &'static Page,
     rows: &'static [Row],
     globs: OnceLock<Globs>,
@@ -214,12 +214,12 @@ pub(super) struct Table {
 
 impl Table {
     /// The plugin of this page and these rows. The first row whose glob and kind match decides.
-    pub(super) const fn new(page: &'static Page, rows: &'static [Row]) -> Self {
+    pub(in crate::plugins) const fn new(page: &'static Page, rows: &'static [Row]) -> Self {
         Table { page, rows, globs: OnceLock::new(), follows: |_, _| None }
     }
 
     /// The same plugin, of whose paths this function says what their differences follow from.
-    pub(super) const fn follows(mut self, follows: Follower) -> Self {
+    pub(in crate::plugins) const fn follows(mut self, follows: Follower) -> Self {
         self.follows = follows;
         self
     }

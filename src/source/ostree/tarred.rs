@@ -9,7 +9,7 @@
 //! The commit is found by streaming the layers to it. More is unpacked only when a comparison
 //! asks for an object that was not seen yet: layer by layer, into a temporary file without a name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -18,24 +18,23 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail, ensure};
-use serde::Serialize;
 
-use super::commit::fields;
+use super::encapsulated::{LAST, Labels, first_commit};
 use super::objects::{
     METADATA_MAX, Metadata, Objects, Opened, Remedies, invalid, open_filez, opened,
 };
 use super::oci::{Descriptor, Digest, Hasher, Image, Part, Plain, Store, limits};
-use crate::format::ostree::{Attrs, Checksum, Root, parse_xattrs};
+use crate::format::ostree::{Attrs, Checksum, parse_xattrs};
 use crate::format::tar::{Member, Reader, Type};
 
 /// Objects of one repository, at most; each takes about 150 bytes of memory.
-const OBJECTS_MAX: usize = 4_000_000;
+pub(super) const OBJECTS_MAX: usize = 4_000_000;
 /// What to do about damage.
-const REMEDY: &str = "copy it again from where it was made";
+pub(super) const REMEDY: &str = "copy it again from where it was made";
 
 /// What an object is, by the extension of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Sort {
+pub(super) enum Sort {
     Metadata(Metadata),
     /// A file object of a `bare-split-xattrs` repository.
     File,
@@ -55,7 +54,7 @@ struct Place {
 }
 
 /// The objects of a repository in one archive or in the layers of an image.
-pub struct Packed {
+pub struct TarRepository {
     origin: Origin,
     state: Mutex<State>,
 }
@@ -77,7 +76,7 @@ struct State {
     xattrs: HashMap<Vec<u8>, (u64, u64)>,
 }
 
-impl Packed {
+impl TarRepository {
     /// The repository in the layers of `image`, and the commit that it holds.
     ///
     /// Fails if a layer is missing or of another size, if they hold no commit, if the image was
@@ -86,12 +85,16 @@ impl Packed {
         let path = store.path().display().to_string();
         let labels = Labels::read(&store, image)?;
         for layer in &image.layers {
-            let part = store.open_file(&layer.name)?;
-            let part = part.with_context(|| {
-                format!("layer {} is missing from {path}: {REMEDY}", layer.digest)
-            })?;
             ensure!(
-                layer.size < 0 || u64::try_from(layer.size) == Ok(part.size()),
+                store.has(&layer.name)?,
+                "layer {} is missing from {path}: {REMEDY}",
+                layer.digest
+            );
+            let Ok(expected) = u64::try_from(layer.size) else { continue };
+            let part = store.open_file(&layer.name)?;
+            let part = part.with_context(|| format!("opening layer {}", layer.digest))?;
+            ensure!(
+                expected == part.size(),
                 "layer {} in {path} has {} bytes where its descriptor says {}: {REMEDY}",
                 layer.digest,
                 part.size(),
@@ -148,7 +151,7 @@ impl Packed {
             links: HashMap::new(),
             xattrs: HashMap::new(),
         };
-        Ok(Packed { origin, state: Mutex::new(state) })
+        Ok(TarRepository { origin, state: Mutex::new(state) })
     }
 
     /// Layer number `n` as a stream; `None` after the last.
@@ -296,7 +299,7 @@ impl Write for Tail<'_> {
     }
 }
 
-impl Objects for Packed {
+impl Objects for TarRepository {
     fn path(&self) -> &Path {
         match &self.origin {
             Origin::Image { store, .. } => store.path(),
@@ -339,7 +342,7 @@ fn whole(mut part: Part) -> io::Result<Vec<u8>> {
 }
 
 /// A metadata object, whole.
-fn small(reader: &mut Reader<Plain>, member: &Member) -> anyhow::Result<Vec<u8>> {
+pub(super) fn small(reader: &mut Reader<Plain>, member: &Member) -> anyhow::Result<Vec<u8>> {
     ensure!(member.size <= METADATA_MAX, "an object of {} bytes is no commit", member.size);
     let mut bytes = Vec::new();
     reader.take(member.size).read_to_end(&mut bytes)?;
@@ -359,7 +362,7 @@ fn split(path: &[u8]) -> Option<(Checksum, &str)> {
 }
 
 /// The object that a path of a repository is.
-fn object(path: &[u8]) -> Option<(Checksum, Sort)> {
+pub(super) fn object(path: &[u8]) -> Option<(Checksum, Sort)> {
     let (sum, extension) = split(path)?;
     let sort = match extension {
         "commit" => Sort::Metadata(Metadata::Commit),
@@ -386,123 +389,6 @@ fn is_xattrs(path: &[u8]) -> bool {
         path.rsplit_once('/').is_some_and(|(front, _)| front.ends_with("ostree/repo/xattrs"))
     };
     split(path).is_some_and(|(_, extension)| extension == "file-xattrs") || older()
-}
-
-/// The commit `wanted`, or the first one, of an archive: its name and its object.
-fn first_commit(
-    plain: Plain,
-    wanted: Option<&Checksum>,
-) -> anyhow::Result<Option<(Checksum, Vec<u8>)>> {
-    let mut reader = Reader::new(plain);
-    let mut members = 0;
-    while let Some(member) = reader.next_member()? {
-        members += 1;
-        ensure!(members <= OBJECTS_MAX, "more than {OBJECTS_MAX} members before a commit");
-        let Some((sum, Sort::Metadata(Metadata::Commit))) = object(&member.path) else { continue };
-        if wanted.is_none_or(|w| *w == sum) && member.kind == Type::File {
-            let bytes = small(&mut reader, &member)?;
-            let found = Checksum::of(&bytes);
-            ensure!(
-                found == sum,
-                "object {sum}.commit is corrupt: its bytes have checksum {found}; {REMEDY}"
-            );
-            return Ok(Some((sum, bytes)));
-        }
-    }
-    Ok(None)
-}
-
-/// The ostree commit that an image encapsulates.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Encapsulated {
-    /// Its checksum. Importing one image thrice gives three commits: never compared.
-    pub commit: String,
-    /// SHA-256 of its root's dirtree and dirmeta: what is compared.
-    pub content_checksum: String,
-    /// How many of the image's layers hold it, counted from the lowest.
-    pub layers: usize,
-    /// What it says beside its tree, as [`super::CommitInfo::fields`].
-    #[serde(skip)]
-    pub fields: BTreeMap<String, String>,
-}
-
-/// What an image's labels say of a commit, held against its layers.
-#[derive(Clone, Debug)]
-pub enum Encapsulation {
-    /// The labels name no commit.
-    None,
-    /// The layers hold the commit that the labels name.
-    Commit(Encapsulated),
-    /// The labels are another image's: why the layers do not hold what they name.
-    Stale(String),
-}
-
-/// Which commit `image` encapsulates, and in which of its layers that ends (labels `ostree.commit`
-/// and `ostree.final-diffid`).
-///
-/// Fails if a layer that should hold the commit is missing or cannot be read, or if the commit is
-/// corrupt.
-pub fn encapsulation(store: &Store, image: &Image) -> anyhow::Result<Encapsulation> {
-    let labels = Labels::read(store, image)?;
-    let Some(named) = &labels.commit else { return Ok(Encapsulation::None) };
-    let stale = |why: String| Ok(Encapsulation::Stale(format!("label {COMMIT} is {named}, {why}")));
-    let Some(last) = &labels.last else {
-        return stale(format!("and no label {LAST} says in which layer that ends"));
-    };
-    let Some(layers) = labels.end(image) else {
-        return stale(format!("and the layer in which that ends ({LAST}: {last}) is not there"));
-    };
-    for (layer, diff_id) in image.layers.iter().zip(&image.diff_ids).take(layers) {
-        let plain = store.plain(&layer.name, layer.digest.hasher(), diff_id.hasher())?;
-        let plain =
-            plain.with_context(|| format!("layer {} is missing: {REMEDY}", layer.digest))?;
-        let found = first_commit(plain, None)
-            .with_context(|| format!("looking for commit {named} in layer {}", layer.digest))?;
-        let Some((sum, bytes)) = found else { continue };
-        if sum.to_string() != *named {
-            return stale(format!("and the layers hold commit {sum}"));
-        }
-        return Ok(Encapsulation::Commit(Encapsulated {
-            commit: sum.to_string(),
-            content_checksum: Root::parse_commit(&bytes)?.content_checksum().to_string(),
-            layers,
-            fields: fields(&bytes)?,
-        }));
-    }
-    stale("and the layers hold no commit".to_owned())
-}
-
-/// The label that names the commit.
-const COMMIT: &str = "ostree.commit";
-/// The label that names the diff_id of the commit's last layer.
-const LAST: &str = "ostree.final-diffid";
-
-/// What an image says of the commit in it.
-struct Labels {
-    commit: Option<String>,
-    last: Option<String>,
-}
-
-impl Labels {
-    fn read(store: &Store, image: &Image) -> anyhow::Result<Self> {
-        let mut labels = Labels { commit: None, last: None };
-        let Some(config) = &image.config else { return Ok(labels) };
-        let Some(bytes) = store.small(&config.name, limits::CONFIG_BYTES)? else {
-            return Ok(labels);
-        };
-        let json: serde_json::Value = serde_json::from_slice(&bytes)
-            .with_context(|| format!("config {} is no JSON", config.digest))?;
-        let label = |key: &str| json["config"]["Labels"][key].as_str().map(str::to_owned);
-        labels.commit = label(COMMIT);
-        labels.last = label(LAST);
-        Ok(labels)
-    }
-
-    /// The number of layers up to the one with which the commit ends.
-    fn end(&self, image: &Image) -> Option<usize> {
-        let last = self.last.as_deref()?;
-        image.diff_ids.iter().position(|d| d.as_str() == last).map(|at| at + 1)
-    }
 }
 
 #[cfg(test)]

@@ -15,14 +15,14 @@ use crate::tree::{Entry, Kind, Tree, show};
 
 /// The tree of one image. It has no times: a commit has none either, and rebuilt layers seldom
 /// agree on them.
-pub struct Flat {
+pub struct Flattened {
     layers: Vec<Layer>,
     nodes: Nodes,
     names: BTreeMap<Vec<u8>, Vec<OsString>>,
     others: BTreeMap<Vec<u8>, String>,
 }
 
-impl Flat {
+impl Flattened {
     /// Reads the layers of `image` and lays them over one another the way containers-storage does
     /// on vfs; where that refuses a layer, the way umoci does. What the lowest `settled` layers
     /// have of an ostree repository is left out.
@@ -80,7 +80,7 @@ impl Flat {
             names.entry(dir.to_vec()).or_default().push(OsStr::from_bytes(name).to_owned());
         }
         names.values_mut().for_each(|names| names.sort());
-        Flat { layers, nodes, names, others }
+        Flattened { layers, nodes, names, others }
     }
 
     /// Device nodes and FIFOs, which are left out of the tree, each described in a line.
@@ -132,7 +132,7 @@ fn describe(layers: &[Layer], node: &Node) -> String {
     format!("{kind} {major}:{minor}, mode {:04o}, owner {}:{}", node.mode, node.uid, node.gid)
 }
 
-impl Tree for Flat {
+impl Tree for Flattened {
     fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
         let Some(node) = self.node(path) else { return Ok(None) };
         let member = self.member(node).map(|(layer, i)| &layer.members[i]);
