@@ -31,7 +31,7 @@ fn an_image_in_a_registry_is_copied_first() {
         }
     }
     // Something that is not there and not named like one is not called an image.
-    assert!(!error(&["check", "some/where", "root"]).contains("skopeo"));
+    assert!(!error(&["check", "some/where", "root"]).contains("skopeo copy"));
 }
 
 #[test]
