@@ -1,16 +1,15 @@
 //! `reprofix composefs`.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::json;
 
 use super::output::Output;
-use super::{Outcome, complete, write_text};
+use super::{Outcome, complete, warn, write_text};
 use crate::composefs::{GENERATIONS, Generation, generation};
-use crate::run::composefs::{Comparison, Sealed};
+use crate::run::composefs::{self as run, Opened};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -40,6 +39,10 @@ struct DigestArgs {
     #[arg(long, value_name = "RELEASE", default_value = GENERATIONS[0].name,
         value_parser = generation)]
     bootc: &'static Generation,
+    /// Which view of an image: `layers`, as at an installation, or `directory`, as of what is
+    /// extracted from them. A directory and a commit have one view.
+    #[arg(long, value_name = "VIEW", value_parser = ["layers", "directory"])]
+    view: Option<String>,
     /// Write what is hashed as composefs-dump(5) (`-`: standard output).
     #[arg(long, value_name = "FILE", add = complete::file())]
     dumpfile: Option<PathBuf>,
@@ -74,61 +77,42 @@ impl Args {
 
 impl DigestArgs {
     fn exec(self) -> Result<Outcome> {
-        let sealed = Sealed::open(&self.subject, self.bootc)?;
+        let opened = Opened::parse(&self.subject)?;
+        let sealed = match opened.extracted(self.bootc)? {
+            None if self.view.as_deref() == Some("layers") => {
+                bail!("{} has no layers: it is not an image", self.subject.display())
+            }
+            None => opened.into_sealed(self.bootc)?,
+            Some(extracted) => {
+                let layers = opened.into_sealed(self.bootc)?;
+                let directory = self.view.as_deref() == Some("directory");
+                let (sealed, other) =
+                    if directory { (extracted, layers) } else { (layers, extracted) };
+                if sealed.viewed.digest != other.viewed.digest {
+                    warn(&format!("another view has another digest: {}", other.viewed));
+                }
+                sealed
+            }
+        };
         if let Some(file) = &self.dumpfile {
             write_text(file, &sealed.dumpfile())?;
         }
         let value = json!({
             "schema": "reprofix-composefs-digest-1",
-            "subject": sealed.name,
+            "subject": sealed.viewed.subject,
+            "view": sealed.viewed.view,
             "bootc": self.bootc.name,
-            "digest": sealed.digest,
+            "digest": sealed.viewed.digest,
         });
-        self.output.report(&value, || format!("{}\n", sealed.digest))?;
+        self.output.report(&value, || format!("{}\n", sealed.viewed.digest))?;
         Ok(Outcome::Same)
     }
 }
 
 impl CheckArgs {
     fn exec(self) -> Result<Outcome> {
-        let sealed = Sealed::open(&self.subject, self.bootc)?;
-        let mut agree = sealed.refused().next().is_none();
-        let mut text = format!("{}  {}\n{}", sealed.digest, sealed.name, carried(&sealed));
-        let images =
-            sealed.ukis.iter().map(|uki| json!({"path": uki.path, "digests": uki.digests}));
-        let mut report = json!({
-            "schema": "reprofix-composefs-check-1",
-            "bootc": self.bootc.name,
-            "subject": sealed.name,
-            "digest": sealed.digest,
-            "kernel_images": images.collect::<Vec<_>>(),
-            "boots": agree,
-            "comparison": null,
-        });
-        if let Some(other) = &self.other {
-            let other = Sealed::open(other, self.bootc)?;
-            let comparison = Comparison::of(&sealed, &other, self.bootc);
-            agree &= comparison.same;
-            let _ = write!(text, "{}  {}\n{comparison}", other.digest, other.name);
-            report["comparison"] = serde_json::to_value(&comparison)?;
-        }
-        self.output.report(&report, || text)?;
-        Ok(if agree { Outcome::Same } else { Outcome::Finding })
+        let report = run::check(&self.subject, self.other.as_deref(), self.bootc)?;
+        self.output.report(&report, || report.human())?;
+        Ok(if report.same { Outcome::Same } else { Outcome::Finding })
     }
-}
-
-/// What each unified kernel image carries, a line each.
-fn carried(sealed: &Sealed) -> String {
-    let line = |uki: &crate::composefs::Uki| match &uki.digests[..] {
-        [] => format!("{}: carries no composefs digest\n", uki.path),
-        all if all.contains(&sealed.digest) => format!("{}: carries this digest\n", uki.path),
-        all => {
-            format!(
-                "{}: carries {}: the machine will refuse to boot\n",
-                uki.path,
-                all.join(" and ")
-            )
-        }
-    };
-    sealed.ukis.iter().map(line).collect()
 }

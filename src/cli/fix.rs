@@ -29,7 +29,7 @@ pub(super) struct Args {
     #[command(flatten)]
     output: Output,
     /// List every change, and compute the ostree content checksum that a commit of the tree will
-    /// have (reads every file).
+    /// have, and the composefs digest that bootc seals (reads every file).
     #[arg(long, alias = "report")]
     checksums: bool,
     /// Threads to use. Default: one a processor.

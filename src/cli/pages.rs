@@ -493,7 +493,7 @@ pub(super) const PAGES: &[Page] = &[
         exit: ["every view and every unified kernel image has one digest", "they do not agree"],
         environment: SCRATCH,
         files: SUBJECTS_FILES,
-        schema: "reprofix-composefs-check-1",
+        schema: "reprofix-composefs-1",
         examples: &[
             ["reprofix composefs check oci:image:latest", "ask whether a sealed image boots"],
             [
