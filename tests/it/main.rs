@@ -62,6 +62,7 @@ mod sources;
 mod spellings;
 mod stacker;
 mod tar_made;
+mod tmpfiles;
 mod tools;
 mod uki;
 mod verdict;
