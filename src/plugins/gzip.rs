@@ -4,6 +4,7 @@ use super::kinds::rewriter::Rewriter;
 use crate::format::gzip::{self, Member};
 use crate::normal::globs::ends_with_any;
 use crate::normal::{Page, Verdict};
+use crate::text::counted;
 
 static PAGE: Page = Page {
     name: "gzip",
@@ -36,7 +37,7 @@ pub(super) static GZIP: Rewriter = Rewriter {
 
 fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {
     if a.len() != b.len() {
-        return vec![format!("{} and {} members", a.len(), b.len())];
+        return vec![format!("{} and {}", a.len(), counted(b.len(), "member"))];
     }
     let any = |differs: fn(&Member<'_>, &Member<'_>) -> bool| {
         a.iter().zip(b).find(|(x, y)| differs(x, y))

@@ -108,6 +108,11 @@ pub fn default_context(epoch: SourceDateEpoch) -> Context {
     cx
 }
 
+/// The names of all plugins, in their order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    REGISTRY.iter().map(|plugin| plugin.page().name)
+}
+
 /// The plugin called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Plugin> {
     REGISTRY.iter().copied().find(|p| p.page().name == name)
