@@ -27,6 +27,7 @@ static PAGE: Page = Page {
 /// The plugin.
 pub(super) static AR: Rewriter = Rewriter {
     page: &PAGE,
+    by_ending: true,
     named: |entry| ends_with_any(entry.name(), &["a", "rlib"]),
     is: ar::is_ar,
     verdict: |file, _| Verdict::of_changed(ar::canonical(&file.bytes)),

@@ -45,6 +45,7 @@ static PAGE: Page = Page {
 /// The plugin.
 pub(super) static CACERTS: Rewriter = Rewriter {
     page: &PAGE,
+    by_ending: false,
     named: |entry| {
         let ends: [&[u8]; 3] = [b".jks", b".p12", b".pfx"];
         let name = entry.name();

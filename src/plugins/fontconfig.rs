@@ -28,6 +28,7 @@ static PAGE: Page = Page {
 /// The plugin.
 pub(super) static FONTCONFIG: Rewriter = Rewriter {
     page: &PAGE,
+    by_ending: false,
     // 32 hexadecimal digits of MD5, the architecture, the version.
     named: |entry| {
         let name = entry.name().get(32..).unwrap_or_default();

@@ -29,6 +29,7 @@ static PATHS: LazyLock<Globs> = LazyLock::new(|| {
 /// The plugin.
 pub(super) static GIO_MODULES: Rewriter = Rewriter {
     page: &PAGE,
+    by_ending: false,
     named: |entry| {
         entry.name() == b"giomodule.cache" && PATHS.all(&entry.logical()).next().is_some()
     },

@@ -26,6 +26,7 @@ static PAGE: Page = Page {
 /// The plugin.
 pub(super) static GZIP: Rewriter = Rewriter {
     page: &PAGE,
+    by_ending: true,
     named: |entry| ends_with_any(entry.name(), &["gz", "tgz", "taz", "svgz", "dz"]),
     is: gzip::is_gzip,
     verdict: |file, _| Verdict::of_changed(gzip::canonical(&file.bytes)),

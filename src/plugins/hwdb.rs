@@ -23,6 +23,7 @@ static PAGE: Page = Page {
 /// The plugin.
 pub(super) static HWDB: Rewriter = Rewriter {
     page: &PAGE,
+    by_ending: false,
     named: |entry| matches!(&*entry.logical(), b"usr/lib/udev/hwdb.bin" | b"etc/udev/hwdb.bin"),
     is: |_| true,
     verdict: |file, _| {

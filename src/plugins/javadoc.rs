@@ -25,6 +25,7 @@ static PAGE: Page = Page {
 /// The plugin.
 pub(super) static JAVADOC: Rewriter = Rewriter {
     page: &PAGE,
+    by_ending: true,
     named: |entry| ends_with_any(entry.name(), &["html", "htm"]),
     is: |_| true,
     verdict: |file, _| Verdict::of_changed(javadoc::canonical(&file.bytes)),

@@ -32,6 +32,7 @@ static PAGE: Page = Page {
 /// The plugin.
 pub(super) static TAR: Rewriter = Rewriter {
     page: &PAGE,
+    by_ending: true,
     named: |entry| ends_with_any(entry.name(), &["tar"]),
     is: tar::is_tar,
     verdict: |file, cx| Verdict::of_changed(tar::canonical(&file.bytes, cx.epoch.seconds().into())),

@@ -49,6 +49,7 @@ const KINDS: &[&str] = &[
 /// The plugin.
 pub(super) static ZIP: Rewriter = Rewriter {
     page: &PAGE,
+    by_ending: true,
     named: |entry| ends_with_any(entry.name(), KINDS),
     is: zip::is_zip,
     verdict: |file, cx| {

@@ -9,6 +9,8 @@ use crate::tree::{Entry, Kind};
 pub(in crate::plugins) struct Rewriter {
     /// The page.
     pub(in crate::plugins) page: &'static Page,
+    /// Whether the end of a name alone says that it is one, wherever it is.
+    pub(in crate::plugins) by_ending: bool,
     /// Whether a regular file is named like one of these.
     pub(in crate::plugins) named: fn(&Entry) -> bool,
     /// Whether the content begins like one of these; any other file of such a name is left alone.
@@ -33,6 +35,10 @@ impl Plugin for Rewriter {
             true => (self.verdict)(file, cx),
             false => Verdict::Keep,
         })
+    }
+
+    fn judges_bytes_alone(&self) -> bool {
+        self.by_ending
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
