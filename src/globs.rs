@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use regex::bytes::Regex;
 
+use crate::text::several;
 use crate::tree::Entry;
 
 /// Many globs, over paths as bytes.
@@ -186,7 +187,7 @@ pub(crate) fn counted<'n>(names: impl IntoIterator<Item = &'n [u8]>, what: &str)
     let first = String::from_utf8_lossy(names.next()?);
     let count = 1 + names.count();
     let more = if count > 1 { ", …" } else { "" };
-    Some(format!("{count} {what}: {first}{more}"))
+    Some(format!("{}: {first}{more}", several(count, what)))
 }
 
 /// The compiled form of a regular expression that an option holds, kept for the next path.

@@ -9,6 +9,26 @@ pub(crate) fn shorten(text: &str, len: usize) -> String {
     }
 }
 
+/// `n` and a phrase that begins with a plural, in the singular where `n` is 1: "1 entry differs in
+/// time" for "entries differ in time".
+pub(crate) fn several(n: usize, what: &str) -> String {
+    const FORMS: [(&str, &str); 8] = [
+        ("entries", "entry"),
+        ("members", "member"),
+        ("packages", "package"),
+        ("paths", "path"),
+        ("keys", "key"),
+        ("files", "file"),
+        ("differ", "differs"),
+        ("are", "is"),
+    ];
+    let one = |word| FORMS.iter().find(|form| form.0 == word).map_or(word, |form| form.1);
+    match n {
+        1 => format!("1 {}", what.split(' ').map(one).collect::<Vec<_>>().join(" ")),
+        _ => format!("{n} {what}"),
+    }
+}
+
 /// Whether a reader does not see the character as it is: a control, a format character, a filler, a
 /// space that is not the usual one, or what reorders a line. From Unicode's categories Cc, Cf, Zl, Zp
 /// and Zs and from Default_Ignorable_Code_Point.
@@ -23,4 +43,18 @@ pub(crate) fn is_hidden(c: char) -> bool {
             | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
             | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        let what = "entries differ in time";
+        assert_eq!(several(1, what), "1 entry differs in time");
+        assert_eq!(several(2, what), "2 entries differ in time");
+        assert_eq!(several(1, "paths"), "1 path");
+        assert_eq!(several(0, "keys"), "0 keys");
+    }
 }

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use super::{Choice, Outcome};
 use crate::report::Progress;
 use crate::run::fix::{Job, run};
+use crate::text::several;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Running it twice is harmless: the second run changes nothing.")]
@@ -87,9 +88,8 @@ impl Args {
         }
         if !report.raced.is_empty() {
             bail!(
-                "{} paths changed while we worked and were left alone; run again when nothing else \
-                 writes to {}",
-                report.raced.len(),
+                "changed while we worked and left alone: {}; run again when nothing else writes to {}",
+                several(report.raced.len(), "paths"),
                 report.root
             );
         }

@@ -169,7 +169,11 @@ impl Chain<'_> {
     fn form(&self, tree: &dyn Tree, mut state: State<'_>) -> io::Result<Normal> {
         let entry = state.entry;
         for plugin in self.plugins {
-            let want = plugin.wants(entry, self.cx);
+            let want = match plugin.wants(entry, self.cx) {
+                Want::Magic(magic) if state.begins_with(tree, magic)? => Want::Bytes,
+                Want::Magic(_) => Want::No,
+                want => want,
+            };
             // What moves to another name still has a time.
             if want == Want::No || state.gone && !(want == Want::Entry && state.moves()) {
                 continue;
@@ -327,6 +331,21 @@ impl<'a> State<'a> {
             self.normal.original = Some(tree.read_known(self.entry)?.ok_or_else(gone)?);
         }
         Ok(())
+    }
+
+    /// Whether the content begins so: known already, or the first bytes are read.
+    fn begins_with(&self, tree: &dyn Tree, magic: &[u8]) -> io::Result<bool> {
+        if self.gone || self.entry.kind != Kind::File || self.entry.size < magic.len() as u64 {
+            return Ok(false);
+        }
+        if self.normal.original.is_some() || self.normal.form != Form::Kept {
+            return Ok(self.current()?.starts_with(magic));
+        }
+        let mut first = Vec::with_capacity(magic.len());
+        if let Some(content) = tree.open(&self.entry.path)? {
+            content.take(magic.len() as u64).read_to_end(&mut first)?;
+        }
+        Ok(first == magic)
     }
 
     /// The content as the plugins so far left it.
@@ -648,6 +667,19 @@ mod tests {
         let normal = chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads");
         assert!(normal.is_kept());
         assert_eq!(normal.notes.iter().map(|(by, _)| *by).collect::<Vec<_>>(), ["x", "r"]);
+    }
+
+    #[test]
+    fn by_its_magic_a_file_is_read_whole_or_not_at_all() {
+        let by_magic = |magic| {
+            let wants = Fake(Page { name: "m", ..PAGE }, Want::Magic(magic), |b| append(b, b'm'));
+            run(&[Box::leak(Box::new(wants))])
+        };
+        assert_eq!(by_magic(b"ab").form, Form::Bytes(b"abcm".to_vec().into()));
+        for other in [&b"b"[..], b"abcd"] {
+            let normal = by_magic(other);
+            assert!(normal.is_kept() && normal.original.is_none() && !normal.read);
+        }
     }
 
     #[test]

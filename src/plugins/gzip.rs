@@ -3,9 +3,11 @@
 use std::io;
 
 use crate::format::gzip::{self, Member};
+use crate::format::time::utc;
 use crate::normal::Context;
 use crate::normal::globs::ends_with_any;
 use crate::normal::{File, Page, Plugin, Verdict, Want};
+use crate::text::several;
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -55,14 +57,15 @@ impl Plugin for Gzip {
 
 fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {
     if a.len() != b.len() {
-        return vec![format!("{} and {} members", a.len(), b.len())];
+        return vec![format!("{} and {}", a.len(), several(b.len(), "members"))];
     }
     let any = |differs: fn(&Member<'_>, &Member<'_>) -> bool| {
         a.iter().zip(b).find(|(x, y)| differs(x, y))
     };
     let mut out = Vec::new();
     if let Some((x, y)) = any(|x, y| x.header.mtime != y.header.mtime) {
-        out.push(format!("header times {} and {}", x.header.mtime, y.header.mtime));
+        let [a, b] = [x, y].map(|member| utc(member.header.mtime.into()));
+        out.push(format!("header times {a} and {b}"));
     }
     if let Some((x, y)) = any(|x, y| x.header.name != y.header.name) {
         let name = |m: &Member<'_>| match m.header.name {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::engine::{Action, Change, Plan, Remark};
 use crate::normal::Note;
+use crate::text::several;
 use crate::tree::{show, show_below};
 use crate::vouchers::{Voucher, Who};
 
@@ -149,10 +150,10 @@ impl Report {
         let mut out = String::new();
         let _ = writeln!(
             out,
-            "{}: {} paths walked, {} files ({}) read, SOURCE_DATE_EPOCH {} ({})",
+            "{}: {} walked, {} ({}) read, SOURCE_DATE_EPOCH {} ({})",
             self.root,
-            self.walked,
-            self.files_read,
+            several(self.walked, "paths"),
+            several(self.files_read, "files"),
             bytes(self.bytes_read),
             self.source_date_epoch,
             self.source_date_epoch_from,
@@ -175,8 +176,7 @@ impl Report {
         let verb = if self.applied { "changed" } else { "would change" };
         let _ = match self.changes.len() {
             0 => writeln!(out, "in normal form: nothing to change"),
-            1 => writeln!(out, "1 path {verb}"),
-            n => writeln!(out, "{n} paths {verb}"),
+            n => writeln!(out, "{} {verb}", several(n, "paths")),
         };
         if let Some(checksum) = &self.content_checksum {
             let _ = writeln!(out, "content checksum {checksum}");

@@ -8,7 +8,7 @@ use crate::check::{Change, umask};
 use crate::format::time::utc;
 use crate::report::fix::bytes;
 use crate::report::next;
-use crate::text::shorten;
+use crate::text::{several, shorten};
 
 impl Comparison {
     /// The report for a terminal, at most `limit` paths a cause.
@@ -80,10 +80,9 @@ impl Comparison {
             (false, true) if counted == 1 => {
                 "same content; 1 key of commit metadata differs".to_owned()
             }
-            (false, true) if counted == 1 => {
-                "same content; 1 key of commit metadata differs".to_owned()
+            (false, true) => {
+                format!("same content; {}", several(counted, "keys of commit metadata differ"))
             }
-            (false, true) => format!("same content; {counted} keys of commit metadata differ"),
             (false, false) => {
                 let verb = if self.counts.paths == 1 { "differs" } else { "differ" };
                 let causes = self.causes().join("; ");
@@ -280,5 +279,5 @@ impl Row {
 
 /// "1 path", "2 paths".
 pub(in crate::report) fn paths(n: usize) -> String {
-    if n == 1 { "1 path".to_owned() } else { format!("{n} paths") }
+    several(n, "paths")
 }
