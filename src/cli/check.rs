@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::{Choice, Outcome};
-use crate::check::Diffoscope;
+use crate::check::{Budget, Diffoscope};
 use crate::compare::{Compared, compare};
 use crate::report::check::Comparison;
 use crate::report::outline::Outline;
@@ -23,9 +23,12 @@ Subjects:
   dir:PATH                      a directory, as a commit of it would be
   file:PATH                     a single file: an rpm, a boot image, a UKI, a jar, an ELF file, …
   rpmdb:PATH                    an rpm database: its file of packages, or the directory of it
-  oci:LAYOUT[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG]
+  oci:LAYOUT[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], dir:FOLDER of skopeo
                                 an ostree commit in an image; two images that are not both
                                 commits compare with one another, platform by platform
+  registry:STORAGE[:REPOSITORY[:TAG]]
+                                the same in a registry's storage, or in oc-mirror's archives of it
+  containers-storage:[ROOT]NAME the same in the storage of podman, buildah and CRI-O
   PATH[:REF|:BUILD|:TAG]        whatever is there
 An image in a registry is copied first: skopeo copy --all docker://IMAGE oci:LAYOUT:TAG
 
@@ -95,6 +98,11 @@ pub(super) struct Args {
     /// Seconds that diffoscope may take for all of them.
     #[arg(long, value_name = "SECONDS", requires = "diffoscope", default_value_t = 300)]
     diffoscope_timeout: u64,
+    /// What explaining differences may take: a time (600s, 10m, 1h), memory for the contents of files
+    /// (512MiB, 4GiB), or both. Every path that differs is listed whatever the budget; what was not
+    /// looked into is named. Default: 1h,4GiB.
+    #[arg(long, value_name = "TIME,SIZE", requires = "b")]
+    budget: Option<Budget>,
     /// Paths listed for each cause, at most; 0 lists all.
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
@@ -121,13 +129,14 @@ impl Args {
             meta: self.meta.clone(),
             strict_metadata: self.strict_metadata,
             expect: self.expect.clone(),
-            looks: self.html.is_some(),
+            excerpts: self.html.is_some(),
             checksums: self.checksums,
             show_secrets: self.show_secrets,
             diffoscope: self.diffoscope.clone().map(|program| Diffoscope {
                 program,
                 timeout: Duration::from_secs(self.diffoscope_timeout),
             }),
+            budget: self.budget.unwrap_or_default(),
         };
         let progress = Progress::new(self.quiet);
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };

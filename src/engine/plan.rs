@@ -5,22 +5,26 @@ use std::ffi::OsString;
 use std::io;
 use std::mem::discriminant;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use super::read_once::ReadOnce;
+use super::wanted::Wanted;
 use crate::disk;
 use crate::normal::{Chain, Form, Normal, Note};
-use crate::normal::{Content, Left, Step};
+use crate::normal::{Content, NewState, Step};
 use crate::parallel::try_map;
-use crate::tree::{self, Entry, Inode, Kind, Seekable, Time, Tree};
+use crate::tree::{self, Entry, Kind, Time, Tree};
 
 /// Rewritten content kept between plan and application, in bytes over all files. What exceeds it
 /// is computed again when it is written, so that memory does not grow with the tree.
 const KEPT_BYTES: usize = 64 << 20;
 /// Inodes judged one after the other, by one thread.
 const BATCH: usize = 8;
+/// Batches judged before what came of them is put together: all of it is never there twice.
+const ROUND: usize = 1 << 10;
 /// What spooled content counts for: it holds a file open, and there may be a thousand at most.
 const DESCRIPTOR: usize = 1 << 20;
 
@@ -30,9 +34,9 @@ pub struct Change {
     /// The first name, and the one shown.
     pub path: PathBuf,
     /// The other names in the tree of the same inode, which follow.
-    pub links: Vec<PathBuf>,
-    /// The plugins that ask for it, in registry order.
-    pub plugins: Vec<&'static str>,
+    pub links: Box<[PathBuf]>,
+    /// The plugins that ask for it, in registry order; one list for all that ask alike.
+    pub plugins: Arc<[&'static str]>,
     /// What is done.
     pub action: Action,
     /// The modification time afterwards, where it changes.
@@ -49,7 +53,7 @@ pub enum Action {
         /// Bytes after.
         after: u64,
         /// The content, unless the budget for keeping it was used up.
-        content: Option<Content>,
+        content: Option<Box<Content>>,
     },
     /// The same number of bytes, different within one block only, and every name of the inode is
     /// in the tree: one write in place.
@@ -57,7 +61,7 @@ pub enum Action {
         /// Offset in bytes.
         offset: u64,
         /// What is written there.
-        content: Vec<u8>,
+        content: Box<[u8]>,
     },
     /// The name goes.
     Remove {
@@ -72,6 +76,17 @@ pub enum Action {
     Mode(u32),
     /// Only the modification time.
     Touch,
+}
+
+impl Change {
+    /// Changes of one path, in their order: attributes and permission bits first.
+    fn rank(&self) -> u8 {
+        match self.action {
+            Action::Xattrs(_) => 0,
+            Action::Mode(_) => 1,
+            _ => 2,
+        }
+    }
 }
 
 impl Action {
@@ -112,67 +127,6 @@ impl Plan {
     }
 }
 
-/// What of a walk some plugin wants: each inode with all its names in the tree.
-///
-/// Memory: eight bytes an inode and name.
-#[derive(Debug)]
-pub struct Wanted<'e> {
-    entries: &'e [Entry],
-    /// Places in `entries`, inode by inode.
-    names: Vec<u32>,
-    /// Where in `names` each inode ends.
-    ends: Vec<u32>,
-}
-
-impl<'e> Wanted<'e> {
-    /// Asks every plugin about each of `entries`, a walk sorted by path. No I/O.
-    pub fn of(entries: &'e [Entry], chain: &Chain<'_>) -> Self {
-        let wanted: Vec<bool> = entries.par_iter().map(|e| chain.wants(e)).collect();
-        let mut linked: BTreeMap<(u64, u64), u32> = BTreeMap::new();
-        let mut asked: Vec<bool> = Vec::new();
-        let mut pairs: Vec<(u32, u32)> = Vec::new();
-        for (place, (entry, wanted)) in (0..).zip(entries.iter().zip(wanted)) {
-            // A directory, and anything without an inode, has one name.
-            let inode = entry.inode.filter(|i| i.nlink > 1 && entry.kind != Kind::Dir);
-            let next = asked.len() as u32;
-            let group = match inode {
-                None if !wanted => continue,
-                None => next,
-                Some(inode) => *linked.entry((inode.dev, inode.ino)).or_insert(next),
-            };
-            match asked.get_mut(group as usize) {
-                Some(asked) => *asked |= wanted,
-                None => asked.push(wanted),
-            }
-            pairs.push((group, place));
-        }
-        pairs.retain(|(group, _)| asked[*group as usize]);
-        pairs.sort_unstable();
-        let mut ends = Vec::new();
-        for group in pairs.chunk_by(|a, b| a.0 == b.0) {
-            ends.push(ends.last().copied().unwrap_or(0) + group.len() as u32);
-        }
-        Wanted { entries, names: pairs.into_iter().map(|(_, place)| place).collect(), ends }
-    }
-
-    /// The names of an inode.
-    fn names(&self, inode: usize) -> Vec<&'e Entry> {
-        let start = inode.checked_sub(1).map_or(0, |before| self.ends[before]);
-        let places = &self.names[start as usize..self.ends[inode] as usize];
-        places.iter().map(|place| &self.entries[*place as usize]).collect()
-    }
-
-    /// Inodes that some plugin wants.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether no plugin wants anything.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-}
-
 /// The plan that brings a walk of `tree` into normal form.
 ///
 /// Files are read in parallel, each once whatever its number of names. The result does not depend
@@ -183,29 +137,62 @@ pub fn plan(
     chain: &Chain<'_>,
     done: &(dyn Fn(usize) + Sync),
 ) -> io::Result<Plan> {
-    let kept = AtomicUsize::new(0);
+    let shared = Shared::default();
+    // Mostly one each, or hardly any at all: room that is not written to takes no memory, and a list
+    // that grows leaves holes.
+    let changes = Vec::with_capacity(wanted.len());
+    let mut plan = Plan { walked: wanted.entries.len(), changes, ..Plan::default() };
     let batches = (0..wanted.len()).step_by(BATCH).collect::<Vec<_>>();
-    let judged = try_map(batches.into_par_iter(), |first| {
-        let mut judged = Judged::default();
-        for inode in first..wanted.len().min(first + BATCH) {
-            judge(tree, &wanted.names(inode), chain, &kept, &mut judged)?;
-            done(1);
+    for round in batches.chunks(ROUND) {
+        let judged = try_map(round.par_iter(), |first| {
+            let mut judged = Judged::default();
+            for inode in *first..wanted.len().min(first + BATCH) {
+                judge(tree, &wanted.names(inode), chain, &shared, &mut judged)?;
+                done(1);
+            }
+            Ok::<_, io::Error>(judged)
+        })?;
+        for part in judged {
+            plan.changes.extend(part.changes);
+            plan.remarks.extend(part.remarks);
+            plan.read.0 += part.read.0;
+            plan.read.1 += part.read.1;
         }
-        Ok::<_, io::Error>(judged)
-    })?;
-    let mut plan = Plan { walked: wanted.entries.len(), ..Plan::default() };
-    for part in judged {
-        plan.changes.extend(part.changes);
-        plan.remarks.extend(part.remarks);
-        plan.read.0 += part.read.0;
-        plan.read.1 += part.read.1;
     }
     keep_needed_directories(&mut plan, wanted.entries);
     follow_moves(&mut plan);
     drop_touches_of_removed(&mut plan);
-    plan.changes.sort_by(|a, b| tree::order(&a.path, &b.path));
+    let order =
+        |a: &Change, b: &Change| tree::order(&a.path, &b.path).then(a.rank().cmp(&b.rank()));
+    // Without hard links they come in the order of the walk. Otherwise in place: a stable sort takes
+    // as much memory again.
+    if !plan.changes.is_sorted_by(|a, b| order(a, b).is_le()) {
+        plan.changes.sort_unstable_by(order);
+    }
     plan.remarks.sort_by(|a, b| tree::order(&a.path, &b.path).then(a.plugin.cmp(b.plugin)));
     Ok(plan)
+}
+
+/// What all that is judged shares.
+#[derive(Default)]
+struct Shared {
+    /// Bytes of rewritten content kept so far.
+    kept: AtomicUsize,
+    /// The lists of plugins that changes have.
+    lists: Mutex<BTreeSet<Arc<[&'static str]>>>,
+}
+
+impl Shared {
+    /// The one list of these plugins.
+    fn list(&self, plugins: &[&'static str]) -> Arc<[&'static str]> {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lists.get(plugins) {
+            return Arc::clone(known);
+        }
+        let new: Arc<[&'static str]> = plugins.into();
+        lists.insert(Arc::clone(&new));
+        new
+    }
 }
 
 /// A name that a plugin reports, and who gives it which time.
@@ -223,10 +210,10 @@ fn judge(
     tree: &dyn Tree,
     names: &[&Entry],
     chain: &Chain<'_>,
-    kept: &AtomicUsize,
+    shared: &Shared,
     out: &mut Judged,
 ) -> io::Result<()> {
-    let once = Once::of(tree, names);
+    let once = ReadOnce::of(tree, names);
     let tree: &dyn Tree = once.as_ref().map_or(tree, |once| once);
     let from = out.changes.len();
     let mut read = false;
@@ -261,7 +248,7 @@ fn judge(
             let same = |c: &Change| discriminant(&c.action) == discriminant(&action);
             if !out.changes[from..].iter().any(same) {
                 let names = following(tree, names, entry, chain)?;
-                out.changes.push(of_metadata(&names, entry, plugin, action));
+                out.changes.push(of_metadata(&names, entry, shared.list(&[plugin]), action));
             }
         }
         if normal.form == Form::Kept {
@@ -269,8 +256,10 @@ fn judge(
         }
         match (normal.is_removed(entry), &normal.form) {
             // It leaves the inode's other names: they follow their own plugins.
-            (true, Form::Steps(_)) => out.changes.push(change(entry, Vec::new(), normal, kept)),
-            (true, _) => out.changes.push(removal(entry, normal)),
+            (true, Form::Steps(_)) => {
+                out.changes.push(change(entry, Box::default(), normal, shared))
+            }
+            (true, _) => out.changes.push(removal(entry, normal, shared)),
             (false, _) if normal.is_kept() => {}
             // Several names of one inode may be wanted by different plugins: content beats time.
             (false, _) => match &stays {
@@ -294,10 +283,10 @@ fn judge(
         };
         // What does not follow keeps its inode, and still has a time.
         times.retain(|(other, _)| followers.iter().all(|name| name.path != other.path));
-        out.changes.extend(times.iter().map(|(other, time)| touch(other, *time)));
+        out.changes.extend(times.iter().map(|(other, time)| touch(other, *time, shared)));
         let links = followers.iter().map(|e| e.path.clone()).filter(follows).collect();
-        out.changes.push(change(entry, links, normal, kept));
-        out.changes.extend(reported.iter().filter_map(|(e, _, t)| t.map(|t| touch(e, t))));
+        out.changes.push(change(entry, links, normal, shared));
+        out.changes.extend(reported.iter().filter_map(|(e, _, t)| t.map(|t| touch(e, t, shared))));
     }
     Ok(())
 }
@@ -330,82 +319,38 @@ fn is_bound(entry: &Entry, names: &[&Entry]) -> bool {
 const BOUND: &str = "left as it is, since it is a hard link of something outside this root; make it \
                      anew (`cp -a` it and rename the copy)";
 
-/// A tree in which an inode with several names is read once.
-struct Once<'t> {
-    tree: &'t dyn Tree,
-    inode: Inode,
-    bytes: OnceLock<Vec<u8>>,
-}
-
-impl<'t> Once<'t> {
-    fn of(tree: &'t dyn Tree, names: &[&Entry]) -> Option<Self> {
-        let inode = names.first().filter(|_| names.len() > 1)?.inode?;
-        Some(Once { tree, inode, bytes: OnceLock::new() })
-    }
-}
-
-impl Tree for Once<'_> {
-    fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
-        self.tree.lookup(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        self.tree.list(path)
-    }
-    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        self.tree.read(path)
-    }
-    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Seekable>>> {
-        self.tree.open(path)
-    }
-    fn read_known(&self, entry: &Entry) -> io::Result<Option<Vec<u8>>> {
-        if entry.inode != Some(self.inode) {
-            return self.tree.read_known(entry);
-        }
-        if self.bytes.get().is_none() {
-            let Some(bytes) = self.tree.read_known(entry)? else { return Ok(None) };
-            return Ok(Some(self.bytes.get_or_init(|| bytes).clone()));
-        }
-        Ok(self.bytes.get().cloned())
-    }
-    fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        self.tree.stream(path, sink)
-    }
-    fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {
-        self.tree.readlink(path)
-    }
-    fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        self.tree.xattrs(path)
-    }
-}
-
 /// A change of time alone.
-fn touch(entry: &Entry, (plugin, time): (&'static str, Time)) -> Change {
-    let (path, links, plugins) = (entry.path.clone(), Vec::new(), vec![plugin]);
+fn touch(entry: &Entry, (plugin, time): (&'static str, Time), shared: &Shared) -> Change {
+    let (path, links, plugins) = (entry.path.clone(), Box::default(), shared.list(&[plugin]));
     Change { path, links, plugins, action: Action::Touch, mtime: Some(time) }
 }
 
 /// Attributes or permission bits of the inode of all these names.
-fn of_metadata(names: &[&Entry], entry: &Entry, plugin: &'static str, action: Action) -> Change {
+fn of_metadata(
+    names: &[&Entry],
+    entry: &Entry,
+    plugins: Arc<[&'static str]>,
+    action: Action,
+) -> Change {
     let links = names.iter().filter(|e| e.path != entry.path).map(|e| e.path.clone()).collect();
-    let (path, plugins) = (entry.path.clone(), vec![plugin]);
-    Change { path, links, plugins, action, mtime: None }
+    Change { path: entry.path.clone(), links, plugins, action, mtime: None }
 }
 
-fn removal(entry: &Entry, normal: Normal) -> Change {
+fn removal(entry: &Entry, normal: Normal, shared: &Shared) -> Change {
     Change {
         path: entry.path.clone(),
-        links: Vec::new(),
-        plugins: normal.by,
+        links: Box::default(),
+        plugins: shared.list(&normal.by),
         action: Action::Remove { before: if entry.kind == Kind::Dir { 0 } else { entry.size } },
         mtime: None,
     }
 }
 
-fn change(entry: &Entry, links: Vec<PathBuf>, normal: Normal, kept: &AtomicUsize) -> Change {
+fn change(entry: &Entry, links: Box<[PathBuf]>, normal: Normal, shared: &Shared) -> Change {
     let action = match normal.form {
         Form::Bytes(new) => {
             let ours = entry.inode.is_some_and(|i| i.nlink == links.len() as u64 + 1);
-            rewrite(entry.size, normal.original.as_deref().filter(|_| ours), new, kept)
+            rewrite(entry.size, normal.original.as_deref().filter(|_| ours), new, &shared.kept)
         }
         Form::Steps(steps) => Action::Steps(steps),
         Form::Kept | Form::Removed => Action::Touch,
@@ -413,7 +358,7 @@ fn change(entry: &Entry, links: Vec<PathBuf>, normal: Normal, kept: &AtomicUsize
     Change {
         path: entry.path.clone(),
         links,
-        plugins: normal.by,
+        plugins: shared.list(&normal.by),
         action,
         mtime: normal.mtime.map(|m| m.1),
     }
@@ -424,7 +369,7 @@ fn rewrite(before: u64, old: Option<&[u8]>, new: Content, kept: &AtomicUsize) ->
     if let (Some(old), Content::Held(new)) = (old, &new)
         && let Some((start, len)) = disk::patch_range(old, new)
     {
-        let content = new[start..start + len].to_vec();
+        let content = new[start..start + len].into();
         return Action::Patch { offset: start as u64, content };
     }
     let takes = match &new {
@@ -432,7 +377,7 @@ fn rewrite(before: u64, old: Option<&[u8]>, new: Content, kept: &AtomicUsize) ->
         Content::Spooled(_) => DESCRIPTOR,
     };
     let room = kept.fetch_add(takes, Ordering::Relaxed) + takes <= KEPT_BYTES;
-    Action::Rewrite { before, after: new.len(), content: room.then_some(new) }
+    Action::Rewrite { before, after: new.len(), content: room.then(|| Box::new(new)) }
 }
 
 /// A directory goes only if everything in it goes.
@@ -475,8 +420,8 @@ fn removed_by(steps: &[Step]) -> impl Iterator<Item = PathBuf> {
         Step::Remove(path) => Some(path),
         Step::Write(..) | Step::Link(..) | Step::Unit(_) => None,
     });
-    let last = |path: &&PathBuf| steps.iter().rev().find_map(|step| step.leaves(path));
-    names.filter(move |path| last(path) == Some(Left::Nothing)).cloned()
+    let last = |path: &&PathBuf| steps.iter().rev().find_map(|step| step.new_state(path));
+    names.filter(move |path| last(path) == Some(NewState::Nothing)).cloned()
 }
 
 /// A change of time follows a name that steps of another path move (a kernel with its initramfs).
@@ -493,7 +438,7 @@ fn follow_moves(plan: &mut Plan) {
         }
     }
     for change in plan.changes.iter_mut().filter(|c| c.action == Action::Touch) {
-        for path in [&mut change.path].into_iter().chain(&mut change.links) {
+        for path in [&mut change.path].into_iter().chain(&mut *change.links) {
             if let Some(new) = moves.get(path) {
                 path.clone_from(new);
             }
