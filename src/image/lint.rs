@@ -8,12 +8,8 @@ use serde::Serialize;
 use super::unpack::{GLOBAL_HEADER, Model, Node, Refusal, Role, Tree, role, unpack};
 use super::{Findings, table};
 use crate::format::tar::{Type, parent};
-<<<<<<< HEAD
-use crate::source::oci::{Digest, Image, Keep, Layer, Oddity, Subject, layers};
-use crate::text::several;
-=======
 use crate::source::oci::{Digest, Image, Images, Keep, Layer, Oddity, layers};
->>>>>>> main
+use crate::text::several;
 
 /// What in a layer leaves room to unpackers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
