@@ -91,7 +91,7 @@ nightly: deps build
 	$(AS_ROOT) tests/e2e/nightly
 	$(AS_ROOT) tests/e2e/flows
 
-# The generators of Debian 13.
+# The generators of Debian 13; .ci/run runs it.
 generators-trixie: deps build
 	$(AS_ROOT) tests/e2e/newest
 

@@ -38,6 +38,7 @@ mod random_ids;
 pub mod rpmdb;
 mod selinux;
 mod tar;
+mod tmpfiles;
 mod treefile;
 mod xattrs;
 mod zip;
@@ -78,6 +79,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &treefile::TREEFILE,
     &build_ids::BUILD_IDS,
     &generated::GENERATED,
+    &tmpfiles::Tmpfiles,
     &gzip::Gzip,
     &zip::Zip,
     &jar::Jar,

@@ -61,6 +61,7 @@ mod schema;
 mod sources;
 mod stacker;
 mod tar_made;
+mod tmpfiles;
 mod tools;
 mod uki;
 mod verdict;
