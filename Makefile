@@ -64,6 +64,7 @@ test: deps lint-scripts
 	$(MAKE) static PROFILE=dev
 	$(AS_ROOT) tests/e2e/static-binary hooks/reprofix-static
 	tests/e2e/page
+	tests/e2e/completions
 	$(AS_ROOT) tests/e2e/quick
 	$(AS_ROOT) tests/e2e/generators
 
@@ -141,7 +142,7 @@ install:
 	$(MAKE) static PROFILE=release
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(RELEASE)
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
-	$(RELEASE) man $(DESTDIR)$(PREFIX)/share/man/man1
+	$(RELEASE) man --out $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d

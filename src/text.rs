@@ -9,23 +9,13 @@ pub(crate) fn shorten(text: &str, len: usize) -> String {
     }
 }
 
-/// `n` and a phrase that begins with a plural, in the singular where `n` is 1: "1 entry differs in
-/// time" for "entries differ in time".
-pub(crate) fn several(n: usize, what: &str) -> String {
-    const FORMS: [(&str, &str); 8] = [
-        ("entries", "entry"),
-        ("members", "member"),
-        ("packages", "package"),
-        ("paths", "path"),
-        ("keys", "key"),
-        ("files", "file"),
-        ("differ", "differs"),
-        ("are", "is"),
-    ];
-    let one = |word| FORMS.iter().find(|form| form.0 == word).map_or(word, |form| form.1);
-    match n {
-        1 => format!("1 {}", what.split(' ').map(one).collect::<Vec<_>>().join(" ")),
-        _ => format!("{n} {what}"),
+/// A number and what is counted, in the singular: `1 path`, `2 paths`, `3 entries`.
+pub(crate) fn counted(n: impl TryInto<u64>, noun: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    match (n, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{n} {stem}ies"),
+        _ => format!("{n} {noun}s"),
     }
 }
 
@@ -45,16 +35,22 @@ pub(crate) fn is_hidden(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// A phrase that begins with a plural, in the singular: `entry differs in time` for `entries differ in
+/// time`.
+pub(crate) fn in_singular(phrase: &str) -> String {
+    const FORMS: [(&str, &str); 4] =
+        [("entries", "entry"), ("members", "member"), ("differ", "differs"), ("are", "is")];
+    let one = |word| FORMS.iter().find(|form| form.0 == word).map_or(word, |form| form.1);
+    phrase.split(' ').map(one).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn one_is_not_many() {
-        let what = "entries differ in time";
-        assert_eq!(several(1, what), "1 entry differs in time");
-        assert_eq!(several(2, what), "2 entries differ in time");
-        assert_eq!(several(1, "paths"), "1 path");
-        assert_eq!(several(0, "keys"), "0 keys");
+        assert_eq!(in_singular("entries differ in time"), "entry differs in time");
+        assert_eq!(in_singular("members only in the first"), "member only in the first");
     }
 }

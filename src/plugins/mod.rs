@@ -93,6 +93,11 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &mtime::Mtime,
 ];
 
+/// The names of all plugins, in their order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    REGISTRY.iter().map(|plugin| plugin.page().name)
+}
+
 /// The plugin called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Plugin> {
     REGISTRY.iter().copied().find(|p| p.page().name == name)

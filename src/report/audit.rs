@@ -13,7 +13,7 @@ use crate::config::InForce;
 use crate::engine::{Change, Plan};
 use crate::format::ostree::Checksum;
 use crate::source::Subject;
-use crate::text::several;
+use crate::text::counted;
 
 /// One subject audited; `check A --json` writes it. Everything is in a stable order.
 #[derive(Clone, Debug, Serialize)]
@@ -131,9 +131,9 @@ impl Audit {
             n => writeln!(
                 out,
                 "not in normal form: {}; `reprofix fix` with SOURCE_DATE_EPOCH={} changes {}",
-                several(n, "paths"),
+                counted(n, "path"),
                 self.source_date_epoch,
-                if n == 1 { "it" } else { "them" },
+                if n == 1 { "it" } else { "them" }
             ),
         };
         out

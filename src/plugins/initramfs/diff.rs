@@ -17,7 +17,7 @@ use crate::format::secret;
 use crate::format::time::utc;
 use crate::normal::Context;
 use crate::normal::{File, Plugin};
-use crate::text::several;
+use crate::text::counted;
 use crate::tree::{Seekable, Umask};
 
 /// Bytes compared at a time.
@@ -190,8 +190,8 @@ fn numbers(
         let differ: Vec<_> = common.filter(|(_, x, y)| field(x) != field(y)).collect();
         if let Some((path, x, y)) = differ.first() {
             let path = String::from_utf8_lossy(path);
-            let (count, x, y) = (several(differ.len(), "entries"), show(field(x)), show(field(y)));
-            out.push(whole(format!("{name}: {count} ({path}: {x} | {y})")));
+            let (count, x, y) = (differ.len(), show(field(x)), show(field(y)));
+            out.push(whole(format!("{name}: {} ({path}: {x} | {y})", counted(count, "entry"))));
         }
     }
 }
@@ -203,7 +203,7 @@ fn umask(nodes: &(Contents<'_>, Contents<'_>), out: &mut Vec<Difference>) -> Opt
     let differ: Vec<_> = modes.filter(|(x, y)| x != y).collect();
     let mask = Umask::behind(differ.iter().copied())?;
     let count = differ.iter().filter(|(x, y)| mask.explains(*x, *y)).count();
-    out.push(whole(format!("mode: {} ({mask})", several(count, "entries"))));
+    out.push(whole(format!("mode: {} ({mask})", counted(count, "entry"))));
     Some(mask)
 }
 
