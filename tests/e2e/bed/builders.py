@@ -38,15 +38,18 @@ def digests(layout):
     return [manifest["digest"] for manifest in index["manifests"]]
 
 
+def with_mount_points(root):
+    """The root, with the files over which an engine mounts its own."""
+    for path in OF_THE_ENGINE:
+        if path.startswith("etc/") and not (root / path).exists():
+            (root / path).write_text("")
+    return root
+
+
 def unfixed(bed, name):
     """Two root file systems without reprofix, which differ; etc is where a container has it."""
     places, _ = bed.both(name, "", ["umask 022\nrpm-ostree compose rootfs treefile.yaml rootfs\n"])
-    roots = [place / "rootfs" for place in places]
-    for root in roots:
-        for path in OF_THE_ENGINE:
-            if path.startswith("etc/") and not (root / path).exists():
-                (root / path).write_text("")
-    return roots
+    return [with_mount_points(place / "rootfs") for place in places]
 
 
 def image(bed, checks, roots, name="image"):
@@ -55,13 +58,49 @@ def image(bed, checks, roots, name="image"):
     left = list(roots)
 
     def prepare(place):
-        os.rename(left.pop(0), place / "rootfs")
+        os.rename(with_mount_points(left.pop(0)), place / "rootfs")
         (place / "Containerfile").write_text(section["Dockerfile"][0])
 
     places, _ = bed.both(name, "", section["sh"][:1], prepare)
     sums = [digests(place / "image") for place in places]
     print(f"as buildah writes it: {'one digest' if sums[0] == sums[1] else 'two digests'}")
     checks.same("the image as printed, twice: one digest", *(digests(p / "normal") for p in places))
+
+
+def sealed(bed, checks, roots):
+    """The same trees sealed: a kernel that is one, and times that are not."""
+    section = bed.sections["A sealed image"]
+
+    def prepare(place):
+        root = roots.pop(0)
+        modules = root / "usr/lib/modules/6.1.0"
+        for folder in (modules, root / "boot", root / "sysroot"):
+            folder.mkdir(parents=True, exist_ok=True)
+        (modules / "vmlinuz").write_bytes(b"kernel" * 1000)
+        (modules / "initramfs.img").write_bytes(b"initramfs" * 1000)
+        (root / "usr/lib/os-release").write_text("ID=bed\n")
+        os.rename(root, place / "rootfs")
+        for name, block in zip(("Containerfile", "Containerfile.sealed"), section["Dockerfile"]):
+            (place / name).write_text(block)
+
+    places, said = bed.both("sealed", "", section["sh"], prepare)
+    carries = "boot/EFI/Linux/bootc.efi: carries this digest\n"
+    for which, (text,) in zip("ab", said):
+        sound = carries in text and "\nsame\n" in text
+        checks.that(f"the sealed image {which} as printed carries its digest", sound, text)
+    digest = "reprofix composefs digest oci:sealed:latest"
+    first, second = (bed.shell(p, which, digest) for p, which in zip(places, "ab"))
+    checks.same("... twice: one composefs digest", first, second)
+    efi = [(place / "bootc.efi").read_bytes() for place in places]
+    checks.that("... and one UKI", efi[0] == efi[1])
+    late = "FROM localhost/sealed\nCOPY Containerfile /usr/lib/late\n"
+    (places[0] / "Containerfile.late").write_text(late)
+    script = "buildah build --layers=false --tag localhost/late -f Containerfile.late .\n"
+    script += "buildah push localhost/late oci:late:latest\n"
+    script += "reprofix composefs check oci:late:latest || echo exit $?"
+    told = bed.shell(places[0], "a", script)
+    changed = "of the lowest 2 of 3 layers: the image was changed after the seal"
+    checks.that("... a change after the seal is found", changed in told and "exit 1" in told, told)
 
 
 class Nobody:
