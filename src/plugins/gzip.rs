@@ -2,6 +2,7 @@
 
 use super::kinds::rewriter::Rewriter;
 use crate::format::gzip::{self, Member};
+use crate::format::time::utc;
 use crate::normal::globs::ends_with_any;
 use crate::normal::{Page, Verdict};
 use crate::text::counted;
@@ -45,7 +46,8 @@ fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {
     };
     let mut out = Vec::new();
     if let Some((x, y)) = any(|x, y| x.header.mtime != y.header.mtime) {
-        out.push(format!("header times {} and {}", x.header.mtime, y.header.mtime));
+        let [a, b] = [x, y].map(|member| utc(member.header.mtime.into()));
+        out.push(format!("header times {a} and {b}"));
     }
     if let Some((x, y)) = any(|x, y| x.header.name != y.header.name) {
         let name = |m: &Member<'_>| match m.header.name {

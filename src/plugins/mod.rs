@@ -88,7 +88,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &generated::GENERATED,
     &tmpfiles::Tmpfiles,
     &gzip::GZIP,
-    &zip::ZIP,
+    &zip::Zip,
     &jar::Jar,
     &ar::AR,
     &tar::TAR,
