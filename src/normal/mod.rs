@@ -17,7 +17,7 @@ use std::io::{self, Cursor};
 pub(crate) use crate::globs;
 use crate::tree::{Difference, Entry, Seekable, Tree};
 
-pub use chain::{Chain, Form, Normal, Note};
+pub use chain::{Chain, Form, Normal, Note, Verdicts};
 pub use content::{Content, Spool, Spooled};
 pub use context::{Context, Spent};
 pub use follows::{Around, Consequence, Follows, Owners};
@@ -47,6 +47,12 @@ pub trait Plugin: Sync {
     /// one lower-case phrase a finding ("3 packages differ: …"), in a stable order.
     fn explain(&self, _a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Whether [`Plugin::canonical`] asks nothing but the bytes and how the name ends, so that one
+    /// verdict holds for all names of an inode that end alike.
+    fn judges_bytes_alone(&self) -> bool {
+        false
     }
 
     /// Whether it asks [`Context::packages`] what is installed.

@@ -46,6 +46,10 @@ impl Plugin for Ar {
         Ok(Verdict::of_changed(ar::canonical(&file.bytes)))
     }
 
+    fn judges_bytes_alone(&self) -> bool {
+        true
+    }
+
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
         match (ar::parse(&a.bytes), ar::parse(&b.bytes)) {
             (Ok(a), Ok(b)) => compare(&a, &b),

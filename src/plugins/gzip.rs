@@ -46,6 +46,10 @@ impl Plugin for Gzip {
         Ok(Verdict::of_changed(gzip::canonical(&file.bytes)))
     }
 
+    fn judges_bytes_alone(&self) -> bool {
+        true
+    }
+
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
         match (gzip::members(&a.bytes), gzip::members(&b.bytes)) {
             (Ok((a, _)), Ok((b, _))) => compare(&a, &b),

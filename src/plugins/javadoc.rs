@@ -42,6 +42,10 @@ impl Plugin for Javadoc {
         Ok(Verdict::of_changed(javadoc::canonical(&file.bytes)))
     }
 
+    fn judges_bytes_alone(&self) -> bool {
+        true
+    }
+
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
         let (Ok(Some(x)), Ok(Some(y))) = (javadoc::dates(&a.bytes), javadoc::dates(&b.bytes))
         else {

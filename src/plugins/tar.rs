@@ -51,6 +51,10 @@ impl Plugin for Tar {
         Ok(Verdict::of_changed(tar::canonical(&file.bytes, cx.epoch.seconds().into())))
     }
 
+    fn judges_bytes_alone(&self) -> bool {
+        true
+    }
+
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
         match (tar::parse(&a.bytes), tar::parse(&b.bytes)) {
             (Ok((a, _)), Ok((b, _))) => compare(&a, &b),

@@ -64,6 +64,10 @@ impl Plugin for Zip {
         Ok(verdict(&file.bytes, cx, if sorted { Order::Sorted } else { Order::Kept }))
     }
 
+    fn judges_bytes_alone(&self) -> bool {
+        true
+    }
+
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
         explain(&a.bytes, &b.bytes)
     }
