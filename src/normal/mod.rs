@@ -100,6 +100,9 @@ pub enum Want {
     Entry,
     /// Its content too (regular files only).
     Bytes,
+    /// As `Bytes`, of a file that begins so. Every other is opened for its first bytes alone, so this
+    /// is for names that may be anything, not for every name.
+    Magic(&'static [u8]),
     /// Its content too, which may be large: [`File::bytes`] stays empty unless a plugin before this
     /// one has read it, and [`File::open`] reads it piece by piece.
     Stream,

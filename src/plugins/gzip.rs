@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::format::gzip::{self, Member};
+use crate::format::time::utc;
 use crate::normal::Context;
 use crate::normal::globs::ends_with_any;
 use crate::normal::{File, Page, Plugin, Verdict, Want};
@@ -67,7 +68,8 @@ fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {
     };
     let mut out = Vec::new();
     if let Some((x, y)) = any(|x, y| x.header.mtime != y.header.mtime) {
-        out.push(format!("header times {} and {}", x.header.mtime, y.header.mtime));
+        let [a, b] = [x, y].map(|member| utc(member.header.mtime.into()));
+        out.push(format!("header times {a} and {b}"));
     }
     if let Some((x, y)) = any(|x, y| x.header.name != y.header.name) {
         let name = |m: &Member<'_>| match m.header.name {

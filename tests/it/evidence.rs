@@ -152,7 +152,7 @@ pub(crate) fn pairs() -> Vec<(String, PathBuf)> {
 }
 
 /// The paths under which a fuzzer shows a plugin files.
-fn fuzz_paths(plugin: &str) -> Vec<String> {
+pub(crate) fn fuzz_paths(plugin: &str) -> Vec<String> {
     let text = std::fs::read_to_string(folder(plugin).join("fuzz")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }

@@ -45,6 +45,7 @@ mod oci_unpack;
 mod opm;
 mod oracle;
 mod pairs;
+mod places;
 mod prose;
 mod pyc;
 mod record;

@@ -97,7 +97,11 @@ impl Chain<'_> {
     ) -> io::Result<Normal> {
         let entry = state.entry;
         for plugin in self.plugins {
-            let want = plugin.wants(entry, self.cx);
+            let want = match plugin.wants(entry, self.cx) {
+                Want::Magic(magic) if state.begins_with(tree, magic)? => Want::Bytes,
+                Want::Magic(_) => Want::No,
+                want => want,
+            };
             // What moves to another name still has a time.
             if want == Want::No || state.gone && !(want == Want::Entry && state.moves()) {
                 continue;
@@ -354,6 +358,19 @@ mod tests {
         let normal = chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads");
         assert!(normal.is_kept());
         assert_eq!(normal.notes.iter().map(|(by, _)| *by).collect::<Vec<_>>(), ["x", "r"]);
+    }
+
+    #[test]
+    fn by_its_magic_a_file_is_read_whole_or_not_at_all() {
+        let by_magic = |magic| {
+            let wants = Fake(Page { name: "m", ..PAGE }, Want::Magic(magic), |b| append(b, b'm'));
+            run(&[Box::leak(Box::new(wants))])
+        };
+        assert_eq!(by_magic(b"ab").form, Form::Bytes(b"abcm".to_vec().into()));
+        for other in [&b"b"[..], b"abcd"] {
+            let normal = by_magic(other);
+            assert!(normal.is_kept() && normal.original.is_none() && !normal.read);
+        }
     }
 
     #[test]
