@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::engine::{Action, Change, Plan, Remark};
-use crate::normal::Note;
+use crate::normal::{Note, Plugin};
+use crate::text::counted;
 use crate::tree::{show, show_below};
 use crate::vouchers::{Voucher, Who};
 
@@ -38,8 +39,9 @@ pub struct Report {
     pub recovered: Vec<String>,
     /// One row a plugin in force, in registry order.
     pub plugins: Vec<PluginRow>,
-    /// One row a change, sorted by path.
-    pub changes: Vec<ChangeRow>,
+    /// One row a change, sorted by path; the rows are made when they are written.
+    #[serde(serialize_with = "change_rows")]
+    pub changes: Vec<Change>,
     /// One row a word of a plugin about a path that it left alone, sorted by path.
     pub remarks: Vec<RemarkRow>,
     /// One row for each that vouches for files which plugins would have changed.
@@ -48,11 +50,11 @@ pub struct Report {
     pub raced: Vec<String>,
     /// Other things worth saying.
     pub warnings: Vec<String>,
-    /// The ostree content checksum that a commit of this tree will have; only with `--report`.
+    /// The ostree content checksum that a commit of this tree will have; only with `--checksums`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_checksum: Option<String>,
     /// The composefs digest of this tree, as the newest generation of bootc computes it; only with
-    /// `--report`, and only of a tree that bootc boots.
+    /// `--checksums`, and only of a tree that bootc boots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub composefs_digest: Option<String>,
     /// What expensive work took, for standard error only: it depends on the machine.
@@ -132,10 +134,10 @@ impl Report {
     /// The schema's name and version.
     pub const SCHEMA: &'static str = "reprofix-fix-1";
 
-    /// Fills in the rows from a plan. `names` are the plugins in force, in registry order.
-    pub fn take(&mut self, names: &[&'static str], plan: &Plan) {
-        self.plugins = plugin_rows(names, plan);
-        self.changes = plan.changes.iter().map(change_row).collect();
+    /// Fills in the rows from a plan, but for the changes, which still have to be made. `plugins` are
+    /// those in force, in registry order.
+    pub fn take(&mut self, plugins: &[&'static dyn Plugin], plan: &Plan) {
+        self.plugins = plugin_rows(plugins, plan);
         self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
         self.vouched = vouched_rows(plan);
         self.walked = plan.walked;
@@ -153,16 +155,16 @@ impl Report {
         let mut out = String::new();
         let _ = writeln!(
             out,
-            "{}: {} paths walked, {} files ({}) read, SOURCE_DATE_EPOCH {} ({})",
+            "{}: {} walked, {} ({}) read, SOURCE_DATE_EPOCH {} ({})",
             self.root,
-            self.walked,
-            self.files_read,
+            counted(self.walked, "path"),
+            counted(self.files_read, "file"),
             bytes(self.bytes_read),
             self.source_date_epoch,
             self.source_date_epoch_from,
         );
         if list {
-            for change in &self.changes {
+            for change in self.changes.iter().map(change_row) {
                 let by = change.plugins.join(",");
                 let _ = writeln!(out, "  {:7} {}  [{by}]", change.action, change.path);
             }
@@ -179,8 +181,7 @@ impl Report {
         let verb = if self.applied { "changed" } else { "would change" };
         let _ = match self.changes.len() {
             0 => writeln!(out, "in normal form: nothing to change"),
-            1 => writeln!(out, "1 path {verb}"),
-            n => writeln!(out, "{n} paths {verb}"),
+            n => writeln!(out, "{} {verb}", counted(n, "path")),
         };
         if let Some(checksum) = &self.content_checksum {
             let _ = writeln!(out, "content checksum {checksum}");
@@ -230,21 +231,22 @@ impl PluginRow {
     }
 }
 
-/// One row a plugin, in the order of `names`.
-pub(super) fn plugin_rows(names: &[&'static str], plan: &Plan) -> Vec<PluginRow> {
-    let mut rows: BTreeMap<&'static str, PluginRow> = BTreeMap::new();
-    for &name in names {
-        rows.insert(name, PluginRow { name, ..PluginRow::default() });
-    }
+/// One row a plugin, in their order.
+pub(super) fn plugin_rows(plugins: &[&'static dyn Plugin], plan: &Plan) -> Vec<PluginRow> {
+    let row = |plugin: &&'static dyn Plugin| {
+        let name = plugin.page().name;
+        (name, (plugin.changes_content(), PluginRow { name, ..PluginRow::default() }))
+    };
+    let mut rows: BTreeMap<&'static str, (bool, PluginRow)> = plugins.iter().map(row).collect();
     for change in &plan.changes {
-        for plugin in &change.plugins {
-            if let Some(row) = rows.get_mut(plugin) {
-                count(row, change);
+        for plugin in change.plugins.iter() {
+            if let Some((content, row)) = rows.get_mut(plugin) {
+                count(row, change, *content);
             }
         }
     }
     for remark in &plan.remarks {
-        if let Some(row) = rows.get_mut(remark.plugin) {
+        if let Some((_, row)) = rows.get_mut(remark.plugin) {
             match &remark.note {
                 Note::Vouched(Voucher { who: Who::Packages, .. }) => row.payload += 1,
                 Note::Vouched(_) => row.vouched += 1,
@@ -253,7 +255,7 @@ pub(super) fn plugin_rows(names: &[&'static str], plan: &Plan) -> Vec<PluginRow>
             }
         }
     }
-    names.iter().filter_map(|n| rows.remove(n)).collect()
+    plugins.iter().filter_map(|plugin| Some(rows.remove(plugin.page().name)?.1)).collect()
 }
 
 impl VouchedRow {
@@ -286,10 +288,10 @@ pub(super) fn vouched_rows(plan: &Plan) -> Vec<VouchedRow> {
     files.into_iter().map(row).collect()
 }
 
-fn count(row: &mut PluginRow, change: &Change) {
+/// Adds a change to the row of a plugin that has a part in it, which need not be its bytes.
+fn count(row: &mut PluginRow, change: &Change, content: bool) {
     let (before, after) = match &change.action {
-        // A time changes no bytes, whoever changes them beside it.
-        Action::Rewrite { .. } if row.name == "mtime" => (0, 0),
+        Action::Rewrite { .. } if !content => (0, 0),
         Action::Rewrite { before, after, .. } => (*before, *after),
         Action::Remove { before } => (*before, 0),
         Action::Patch { .. }
@@ -306,11 +308,16 @@ fn count(row: &mut PluginRow, change: &Change) {
     }
 }
 
+/// A row at a time: all of them would be as large as the plan.
+pub(super) fn change_rows<S: Serializer>(changes: &[Change], out: S) -> Result<S::Ok, S::Error> {
+    out.collect_seq(changes.iter().map(change_row))
+}
+
 pub(super) fn change_row(change: &Change) -> ChangeRow {
     ChangeRow {
         path: show_below(&change.path),
         links: change.links.iter().map(|p| show_below(p)).collect(),
-        plugins: change.plugins.clone(),
+        plugins: change.plugins.to_vec(),
         action: match change.action {
             Action::Rewrite { .. } => "rewrite",
             Action::Patch { .. } => "patch",
@@ -320,7 +327,7 @@ pub(super) fn change_row(change: &Change) -> ChangeRow {
             Action::Mode(_) => "mode",
             Action::Touch => "touch",
         },
-        mtime: change.mtime.map(|t| t.sec),
+        mtime: change.mtime.map(|time| time.sec),
     }
 }
 
