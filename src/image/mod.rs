@@ -9,6 +9,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+pub mod catalogs;
 pub mod compare;
 pub mod flattened;
 pub mod lint;

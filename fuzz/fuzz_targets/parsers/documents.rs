@@ -9,6 +9,7 @@ use reprofix::check::expect::{Day, Expectations};
 use reprofix::config::{self, Flags, TREEFILE};
 use reprofix::env::SourceDateEpoch;
 use reprofix::disk::{self, Root};
+use reprofix::image::opm::access::User;
 use reprofix::image::{lint, normalize, platforms, times, verify};
 use reprofix::nightly::config::Config;
 use reprofix::nightly::{feed, manifest};
@@ -38,7 +39,7 @@ pub(crate) const DOCUMENTS: &[Row] = &[
     ("image-words", |bytes| {
         text(bytes, |text| {
             drop((times::clamp(text, 1), Digest::parse(text), Platform::parse(text)));
-            drop(Spec::parse(OsStr::new(text)));
+            drop((Spec::parse(OsStr::new(text)), User::parse(text)));
         });
     }),
     ("nightly-config", |bytes| {

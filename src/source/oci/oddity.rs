@@ -13,6 +13,8 @@ pub enum Oddity {
     NestedLists,
     /// `index.json` is the list itself.
     IndexIsList,
+    /// Several entries of `index.json` have its tag.
+    SharedTag,
     /// Its entry in the list says no platform.
     NoPlatform,
     /// Its entry says another platform than its configuration.
@@ -37,6 +39,12 @@ impl Oddity {
             Oddity::IndexIsList => {
                 "index.json is the list itself: skopeo, buildah, oras and umoci find no \
                  one image in it; oci normalize writes a list that index.json names"
+                    .to_owned()
+            }
+            Oddity::SharedTag => {
+                "its tag names several entries of index.json: skopeo and podman take the first, oras \
+                 the last, umoci none; choose with @DIGEST; oci normalize takes one tag for one image, and \
+                 several --platform joined"
                     .to_owned()
             }
             Oddity::NoPlatform => {
