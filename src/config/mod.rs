@@ -4,9 +4,12 @@
 //! `metadata.reprofix` in the treefile that rpm-ostree leaves in the tree, `reprofix.toml`. The
 //! last two have the same keys: [`Settings`].
 
+mod profile;
 mod schema;
 mod unknown;
 
+pub use profile::PROFILES;
+use profile::Profile;
 pub use schema::schema;
 
 use std::collections::BTreeMap;
@@ -31,6 +34,8 @@ use crate::vouchers::Rules;
 pub struct Settings {
     /// Seconds since 1970-01-01 UTC.
     pub source_date_epoch: Option<serde_json::Value>,
+    /// The name of a profile: what all else is set on top of.
+    pub profile: Option<String>,
     /// Only these plugins, whatever their defaults.
     pub plugin: Vec<String>,
     /// Not these plugins.
@@ -56,6 +61,8 @@ pub enum Origin {
     Treefile(PathBuf),
     /// A configuration file.
     File(PathBuf),
+    /// A profile that was asked for.
+    Profile(&'static str),
     /// The plugin's own default.
     Default,
     /// Nobody said; why this value serves.
@@ -69,6 +76,7 @@ impl fmt::Display for Origin {
             Origin::Environment => f.write_str("environment"),
             Origin::Treefile(path) => write!(f, "{}, metadata.reprofix", path.display()),
             Origin::File(path) => write!(f, "{}", path.display()),
+            Origin::Profile(name) => write!(f, "profile {name}"),
             Origin::Default => f.write_str("default"),
             Origin::Assumed(why) => f.write_str(why),
         }
@@ -80,6 +88,8 @@ impl fmt::Display for Origin {
 pub struct Flags {
     /// `--source-date-epoch`, unparsed.
     pub epoch: Option<String>,
+    /// `--profile`.
+    pub profile: Option<String>,
     /// `--plugin`, in order.
     pub plugin: Vec<String>,
     /// `--with`, in order.
@@ -193,11 +203,12 @@ pub fn in_force_or(
     let files = settings(flags.config.as_deref(), tree)?;
     let mut warnings = Vec::new();
     let epoch = epoch(flags, env_epoch, &files, fallback, &mut warnings)?;
-    let (plugins, off) = selection(flags, &files)?;
+    let profile = profile::asked(flags, &files)?;
+    let (plugins, off) = selection(flags, &files, profile)?;
     let keep = everywhere("keep", &flags.keep, &files, |s| &s.keep)?;
     let vouched = everywhere("vouched", &flags.vouched, &files, |s| &s.vouched)?;
     let overrule = everywhere("overrule", &flags.overrule, &files, |s| &s.overrule)?;
-    let options = options(flags, &files)?;
+    let options = options(flags, &files, profile)?;
     Ok(InForce { epoch, plugins, off, keep, vouched, overrule, options, warnings })
 }
 
@@ -349,20 +360,29 @@ fn epoch(
 type Origins = Vec<(&'static dyn Plugin, Origin)>;
 
 /// The plugins that run and those that do not.
-fn selection(flags: &Flags, files: &[(Settings, Origin)]) -> Result<(Origins, Origins)> {
+fn selection(
+    flags: &Flags,
+    files: &[(Settings, Origin)],
+    profile: Option<&Profile>,
+) -> Result<(Origins, Origins)> {
     for name in flags.plugin.iter().chain(&flags.with).chain(&flags.skip) {
         known(name)?;
     }
     let (mut on, mut off) = (Vec::new(), Vec::new());
     for &plugin in plugins::REGISTRY {
-        let (enabled, origin) = enabled(plugin, flags, files);
+        let (enabled, origin) = enabled(plugin, flags, files, profile);
         if enabled { &mut on } else { &mut off }.push((plugin, origin));
     }
     Ok((on, off))
 }
 
 /// Whether the plugin is in force, and what says so.
-fn enabled(plugin: &dyn Plugin, flags: &Flags, files: &[(Settings, Origin)]) -> (bool, Origin) {
+fn enabled(
+    plugin: &dyn Plugin,
+    flags: &Flags,
+    files: &[(Settings, Origin)],
+    profile: Option<&Profile>,
+) -> (bool, Origin) {
     let page = plugin.page();
     let names = |list: &[String]| list.iter().any(|n| n == page.name);
     if names(&flags.skip) {
@@ -386,14 +406,28 @@ fn enabled(plugin: &dyn Plugin, flags: &Flags, files: &[(Settings, Origin)]) -> 
             return (answer, origin.clone());
         }
     }
-    (page.default, Origin::Default)
+    match profile.filter(|profile| profile.with.contains(&page.name)) {
+        Some(profile) => (true, Origin::Profile(profile.name)),
+        None => (page.default, Origin::Default),
+    }
 }
 
 type Options = BTreeMap<(String, String), (String, Origin)>;
 
-fn options(flags: &Flags, files: &[(Settings, Origin)]) -> Result<Options> {
+fn options(
+    flags: &Flags,
+    files: &[(Settings, Origin)],
+    profile: Option<&Profile>,
+) -> Result<Options> {
     let mut all = Options::new();
     // Later ones win the map, so lowest precedence first.
+    if let Some(profile) = profile {
+        let set = profile.set.iter().map(|(plugin, option, value)| {
+            let key = ((*plugin).to_owned(), (*option).to_owned());
+            (key, ((*value).to_owned(), Origin::Profile(profile.name)))
+        });
+        all.extend(set);
+    }
     for (settings, origin) in files.iter().rev() {
         for (plugin, table) in &settings.plugins {
             for (option, value) in table.iter().filter(|(o, _)| *o != "enabled") {

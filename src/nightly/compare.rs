@@ -15,6 +15,8 @@ use crate::packages::{Packages, split_nevra};
 use crate::report::Progress;
 use crate::report::check::{CauseRow, Comparison, Metadata, Row};
 use crate::run::check::Job;
+use crate::run::composefs;
+use crate::source::Spec;
 use crate::tree::Tree;
 
 /// What to compare, and under which rules.
@@ -49,6 +51,8 @@ pub struct Compared {
     pub packages: BTreeMap<String, String>,
     /// Both content checksums; `None` where it was not needed to know.
     pub checksums: [Option<String>; 2],
+    /// Both composefs digests; `None` of what bootc does not boot.
+    pub composefs: [Option<String>; 2],
     /// Other things worth saying.
     pub warnings: Vec<String>,
 }
@@ -66,10 +70,17 @@ pub fn compare(request: &Request) -> Result<Compared> {
         checksums: true,
         ..Job::default()
     };
-    match crate::compare::compare(&job, &[], &Progress::new(true))? {
+    let mut compared = match crate::compare::compare(&job, &[], &Progress::new(true))? {
         Both::Images { report, a } => images::compared(*report, &a, &job),
         Both::Trees { report, a } => trees(*report, a.merkle.tree(), &job),
+    }?;
+    for (side, text) in [&request.a, &request.b].into_iter().enumerate() {
+        match Spec::parse(text).and_then(|spec| composefs::digest(&spec)) {
+            Ok(digest) => compared.composefs[side] = digest,
+            Err(error) => compared.warnings.push(format!("no composefs digest: {error:#}")),
+        }
     }
+    Ok(compared)
 }
 
 fn trees(report: Comparison, tree: &dyn Tree, job: &Job) -> Result<Compared> {
@@ -80,6 +91,7 @@ fn trees(report: Comparison, tree: &dyn Tree, job: &Job) -> Result<Compared> {
         differences: differences(&report),
         packages: packages(tree)?,
         checksums: [&report.a, &report.b].map(|side| side.content_checksum.clone()),
+        composefs: [None, None],
         warnings: report.warnings.clone(),
         report: Some(report),
     })

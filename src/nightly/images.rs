@@ -30,6 +30,7 @@ pub(super) fn compared(report: Report, a: &Images, job: &Job) -> Result<Compared
         differences: differences(&report),
         packages: compare::packages(tree.tree())?,
         checksums: [Some(ours.to_string()), theirs],
+        composefs: [None, None],
         warnings: report.warnings,
         report: paths,
     })

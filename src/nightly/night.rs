@@ -348,6 +348,7 @@ fn note(
             run.detail = compared.detail;
             run.plugins = compared.plugins;
             [run.checksum_a, run.checksum_b] = compared.checksums;
+            [run.composefs_a, run.composefs_b] = compared.composefs;
             run.notes.extend(compared.warnings);
             finish.differences = compared.differences;
             finish.packages = compared.packages;

@@ -44,6 +44,11 @@ mod zip;
 
 use crate::normal::Plugin;
 
+/// Whether the plugin `xattrs` removes an attribute of this name.
+pub fn is_left_over(attribute: &[u8]) -> bool {
+    xattrs::is_left_over(attribute)
+}
+
 /// Every plugin, in the order in which they chain on one file.
 pub static REGISTRY: &[&dyn Plugin] = &[
     &machine_state::MACHINE_STATE,

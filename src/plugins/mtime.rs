@@ -21,7 +21,8 @@ static PAGE: Page = Page {
     why: "Scriptlets, generators and the package manager's own directories are written at the \
           time of the build; what packages carry keeps the time of the package.",
     done: "A time later than SOURCE_DATE_EPOCH becomes SOURCE_DATE_EPOCH, with no nanoseconds; \
-           earlier times stay. With set=all every time becomes SOURCE_DATE_EPOCH. A Clojure \
+           earlier times stay. With set=all every time becomes SOURCE_DATE_EPOCH, those of device \
+           nodes, FIFOs and sockets too, as a composefs digest wants it (`--profile composefs`). A Clojure \
            source that was older than the class compiled from it stays two seconds older, since \
            Clojure takes only a newer class; a Python source keeps the time that its bytecode \
            records, where that bytecode stays with it (pycache is off, its option keep or the \
@@ -108,9 +109,10 @@ fn apart(time: Time, now: Time, compiled: Option<Time>) -> Time {
 /// The time that `entry` should have; `None` where it has none or must not be touched.
 fn normal(entry: &Entry, cx: &Context) -> Option<Time> {
     let epoch = Time { sec: i64::from(cx.epoch.seconds()), nsec: 0 };
-    if entry.kind == Kind::Other {
+    let all = cx.option(&PAGE, "set") == "all";
+    // No commit, archive or cpio of a compose holds a device, but a composefs image does.
+    if entry.kind == Kind::Other && !all {
         return None;
     }
-    let all = cx.option(&PAGE, "set") == "all";
     entry.mtime.map(|time| if all { epoch } else { time.min(epoch) })
 }

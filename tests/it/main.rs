@@ -27,6 +27,7 @@ mod hostile;
 mod initramfs;
 mod layout;
 mod libostree;
+mod limits;
 mod memtree;
 mod modes;
 mod mutations;

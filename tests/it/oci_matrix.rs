@@ -196,7 +196,8 @@ impl Kept<'_> {
             (None, Form::DockerArchive) => "made up".to_owned(),
             (None, _) => {
                 let index = fs::read(self.shape.layout.path().join("index.json")).unwrap();
-                let what = if *digest == Digest::of(&index) { "list" } else { "a manifest of its own" };
+                let what =
+                    if *digest == Digest::of(&index) { "list" } else { "a manifest of its own" };
                 what.to_owned()
             }
         }

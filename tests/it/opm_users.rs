@@ -115,4 +115,3 @@ fn what_a_user_cannot_open_on_disk_is_named() {
     assert!(check.denied[0].path.ends_with("cache-dir/pogreb.v1/db"), "{:?}", check.denied);
     assert!(User::parse("opm").is_err());
 }
-

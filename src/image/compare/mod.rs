@@ -11,6 +11,7 @@ mod json;
 mod layers;
 mod pair;
 mod print;
+mod sealed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,7 @@ pub(super) use layers::{RUN_TIMES, is_archive};
 use crate::image::opm::bundles::{lacking, of_image};
 use crate::report::Progress;
 use crate::report::check::{Comparison, Metadata};
+use crate::report::composefs;
 use crate::run::check::Job;
 use crate::source::is_commit;
 use crate::source::oci::{Digest, Image, Images};
@@ -77,6 +79,8 @@ pub struct Pair {
     pub layers: Vec<LayerPair>,
     /// Path by path, if content differs.
     pub paths: Option<Box<Comparison>>,
+    /// The composefs digests, if either is sealed and their layers differ.
+    pub composefs: Option<composefs::Pair>,
 }
 
 /// One side of a pair.

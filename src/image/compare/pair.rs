@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::documents::{Documents, differences, family};
 use super::layers::{self, is_archive};
-use super::{Class, Pair, Side, class, json};
+use super::{Class, Pair, Side, class, json, sealed};
 use crate::image::flattened::Flattened;
-use crate::report::Progress;
+use crate::report::{Progress, composefs};
 use crate::run::check::{Job, compare_opened};
 use crate::source::hashed::Hashed;
 use crate::source::oci::{Digest, Image, Images, Store};
@@ -39,6 +39,7 @@ pub(super) fn pair(
         details: Vec::new(),
         layers: Vec::new(),
         paths: None,
+        composefs: None,
     };
     if !same_shape((from_a, a), (from_b, b)) {
         pair.classes.insert(Class::ListShape);
@@ -57,6 +58,15 @@ pub(super) fn pair(
     }
     pair.verdict = class::headline(pair.classes.iter().copied());
     pair.same = pair.judge(job.strict_metadata, settled);
+    if a.diff_ids != b.diff_ids && archives {
+        match sealed::compare([(&from_a.store, a, &docs_a), (&from_b.store, b, &docs_b)], &pair) {
+            Ok(Some(found)) => pair.add_composefs(found),
+            Ok(None) => {}
+            Err(error) => {
+                warnings.push(format!("{platform}: composefs digests not compared: {error:#}"));
+            }
+        }
+    }
     Ok(pair)
 }
 
@@ -207,6 +217,18 @@ impl Pair {
         if let Some(line) = times {
             self.classes.insert(Class::TimesAndHistory);
             self.details.push(line);
+        }
+    }
+
+    /// Adds the composefs digests. What `fix` makes equal path by path, it does there too.
+    fn add_composefs(&mut self, found: composefs::Pair) {
+        self.same &= found.same;
+        match &mut self.paths {
+            Some(paths) => {
+                paths.add_composefs(found);
+                self.composefs = paths.composefs.take();
+            }
+            None => self.composefs = Some(found),
         }
     }
 

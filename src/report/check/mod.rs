@@ -8,6 +8,7 @@ pub(super) use text::{Title, paths};
 
 use crate::check::{Cause, Change, Consequence, Excerpt, Expected, Explained, Side};
 use crate::config::InForce;
+use crate::report::composefs::Pair;
 use crate::source::{CommitInfo, Subject};
 use crate::tree::{Kind, show_below};
 
@@ -40,6 +41,8 @@ pub struct Comparison {
     /// The packages, where the rpm databases differ; `null` where they do not, or one cannot be
     /// read.
     pub packages: Option<crate::packages::Comparison>,
+    /// The composefs digests, where either subject is sealed; `null` where neither is.
+    pub composefs: Option<Pair>,
     /// Other things worth saying.
     pub warnings: Vec<String>,
     /// Whether a treefile made one of them: advice names one only then.
@@ -259,6 +262,7 @@ impl Comparison {
             differences: Vec::new(),
             metadata: Vec::new(),
             packages: None,
+            composefs: None,
             warnings: Vec::new(),
             composed: false,
         }
@@ -290,10 +294,23 @@ impl Comparison {
         self.settle();
     }
 
+    /// Adds the composefs digests. What `fix` makes equal path by path, it does there too.
+    pub fn add_composefs(&mut self, mut pair: Pair) {
+        let fixed = |path: &str| {
+            let below = path.strip_prefix('/').unwrap_or(path);
+            let row = self.differences.iter().find(|row| row.path == below);
+            row.is_some_and(|row| matches!(row.cause, CauseRow::Fixed { .. }))
+        };
+        pair.settle(&fixed);
+        self.composefs = Some(pair);
+        self.settle();
+    }
+
     /// Settles whether the subjects are the same, once everything is added.
     pub fn settle(&mut self) {
         let unexpected = self.counts.paths - self.counts.expected;
-        self.same = unexpected == 0 && !self.metadata.iter().any(|m| m.counts);
+        let sealed = self.composefs.as_ref().is_none_or(|pair| pair.same);
+        self.same = unexpected == 0 && sealed && !self.metadata.iter().any(|m| m.counts);
     }
 }
 
