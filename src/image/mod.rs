@@ -16,6 +16,7 @@ pub mod lint;
 pub mod normalize;
 pub mod opm;
 pub mod platforms;
+pub mod programs;
 pub mod stacker;
 pub mod times;
 pub mod unpack;

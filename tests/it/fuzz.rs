@@ -71,6 +71,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("source/ostree/tarred.rs", &["ostree-archive"]),
     ("format/tar/split.rs", &["tar-split"]),
     ("source/spec.rs", &["image-words"]),
+    ("image/programs.rs", &[]), // names of programs
     ("image/stacker/filesystem.rs", &["stacker-filesystem"]),
     ("image/stacker/fix.rs", &["stacker-metadata"]),
     ("image/stacker/metadata.rs", &["stacker-metadata"]),

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use reprofix::image::programs::{Program, answer};
 use reprofix::source::oci::{Digest, Image, Images};
 use serde_json::json;
 
@@ -428,9 +429,9 @@ fn the_table_of_shapes_is_what_the_programs_do() {
     }
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/oci.md");
     let text = fs::read_to_string(&page).unwrap();
-    let (begin, end) = ("<!-- shapes: begin -->\n", "<!-- shapes: end -->");
-    let start = text.find(begin).unwrap() + begin.len();
-    let stop = text.find(end).unwrap();
+    let written = table(&text);
+    let start = text.find(written).unwrap();
+    let stop = start + written.len();
     let bless = std::env::var_os("REPROFIX_BLESS").is_some();
     let (header, old) = parse(&text[start..stop]);
     let known = |column: &String| header.contains(column);
@@ -446,7 +447,7 @@ fn the_table_of_shapes_is_what_the_programs_do() {
         }
     }
     let store = tempfile::tempdir().unwrap();
-    let mut table = format!("| {} |\n|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
+    let mut new = format!("| {} |\n|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
     for shape in &shapes() {
         for form in FORMS {
             let Some(kept) = kept(shape, form) else { continue };
@@ -458,15 +459,98 @@ fn the_table_of_shapes_is_what_the_programs_do() {
                 let old = at.and_then(|at| Some(was?[at].clone()));
                 cells.push(row.cells.get(column).cloned().or(old).unwrap_or("?".to_owned()));
             }
-            table += &format!("| {} |\n", cells.join(" | "));
+            new += &format!("| {} |\n", cells.join(" | "));
         }
     }
     if bless {
-        fs::write(&page, [&text[..start], &table, &text[stop..]].concat()).unwrap();
+        fs::write(&page, [&text[..start], &new, &text[stop..]].concat()).unwrap();
         return;
     }
-    for (new, old) in table.lines().zip(text[start..stop].lines()) {
+    for (new, old) in new.lines().zip(text[start..stop].lines()) {
         assert_eq!(new, old, "REPROFIX_BLESS=1 writes the table anew");
     }
-    assert_eq!(table.lines().count(), text[start..stop].lines().count(), "rows are missing");
+    assert_eq!(new.lines().count(), text[start..stop].lines().count(), "rows are missing");
+}
+
+/// What `oci platforms --as PROGRAM` says is what that program did: the columns of the versions that it
+/// means, which the table has from a run of them.
+#[test]
+fn what_is_said_of_programs_is_what_they_did() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/oci.md");
+    let (header, rows) = parse(table(&fs::read_to_string(&page).unwrap()));
+    let mut compared = 0;
+    let mut wrong = Vec::new();
+    for shape in &shapes() {
+        for form in FORMS {
+            let Some(kept) = kept(shape, form) else { continue };
+            let row = &rows[&[shape.name.to_owned(), form.name().to_owned()]];
+            for program in Program::ALL {
+                // podman reads and unpacks images by the code of buildah.
+                let of = program.name().replace("podman 5.8", "buildah 1.43");
+                let Some(at) = header.iter().position(|column| column.starts_with(&of)) else {
+                    assert_eq!(program, Program::OcMirror, "no column for {of}");
+                    continue;
+                };
+                // The registry gives out another manifest than it has.
+                if shape.name == "Docker's schema 1" && form == Form::Registry {
+                    continue;
+                }
+                let did = row[at].split(" ⇒ ").next().unwrap().replace("–", "refuses");
+                let said = kept.said(program);
+                compared += 1;
+                if did != said {
+                    wrong.push(format!("{} {of}: did {did:?}, said {said:?}", row[..2].join(", ")));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(compared > 250, "{compared}");
+}
+
+impl Kept<'_> {
+    /// What the model says, in the words of the table.
+    fn said(&self, program: Program) -> String {
+        let images = Images::open(&self.subject(), None).unwrap();
+        let all = || images.images.iter().filter(|image| image.is_image());
+        let Some(image) = all().find(|i| i.platform_name() == "linux/amd64").or(all().next())
+        else {
+            return "refuses".to_owned();
+        };
+        let answer = answer(program, &images, image);
+        let refuses = "refuses".to_owned();
+        match program {
+            Program::Podman | Program::Umoci => match &answer.takes {
+                None => refuses,
+                Some(_) if self.shape.name.starts_with("an entry of another arch") => {
+                    "unpacks arm64".to_owned()
+                }
+                Some(digest) if self.named(digest).starts_with("arm64") => {
+                    "unpacks arm64".to_owned()
+                }
+                Some(_) => "unpacks".to_owned(),
+            },
+            _ if self.form == Form::DockerArchive => match &answer.takes {
+                Some(_) => "takes it".to_owned(),
+                None => refuses,
+            },
+            _ => match &answer.names {
+                None => refuses,
+                Some(top) => {
+                    let said = self.steps(top, answer.takes.as_ref());
+                    match program {
+                        Program::Oras => said.replace("refuses to copy", "finds no image"),
+                        _ => said,
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// The table in a page.
+fn table(page: &str) -> &str {
+    let (begin, end) = ("<!-- shapes: begin -->\n", "<!-- shapes: end -->");
+    let start = page.find(begin).unwrap() + begin.len();
+    &page[start..page.find(end).unwrap()]
 }

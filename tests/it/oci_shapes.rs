@@ -337,7 +337,7 @@ fn shapes_that_programs_refuse_are_named() {
     let nested =
         shapes().into_iter().find(|shape| shape.name.contains("a list in a list")).unwrap();
     let mut out = Vec::new();
-    platforms(&nested.open()).print(&mut out).unwrap();
+    platforms(&nested.open(), None).print(&mut out).unwrap();
     let outer = nested.digests[0].1.short();
     assert!(String::from_utf8(out).unwrap().contains(&format!("name the outer one, {outer}")));
 }

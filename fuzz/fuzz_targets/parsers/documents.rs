@@ -134,7 +134,7 @@ fn images(path: &Path) {
 
 fn asked(name: &str) {
     let Ok(subject) = Images::open(name, None) else { return };
-    drop(platforms::platforms(&subject));
+    drop(platforms::platforms(&subject, None));
     let _ = lint::lint(&subject);
     let _ = verify::verify(&subject);
     let options = normalize::Options {

@@ -120,7 +120,9 @@ impl Images {
         platforms.dedup();
         let store = Store::open(Path::new(place.path), place.tag).with_context(|| {
             match text.starts_with(CONTAINERS) {
-                true => format!("{text}; write containers-storage:[DRIVER@ROOT]NAME for another place"),
+                true => {
+                    format!("{text}; write containers-storage:[DRIVER@ROOT]NAME for another place")
+                }
                 false => format!("opening {text}"),
             }
         })?;

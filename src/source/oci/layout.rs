@@ -149,7 +149,8 @@ pub fn images(store: &Store) -> anyhow::Result<Vec<Image>> {
 /// Tags that several entries have with different digests.
 fn shared_tags(entries: &[RawDescriptor]) -> BTreeSet<String> {
     let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
-    let named = entries.iter().filter_map(|entry| Some((entry.annotation(REF_NAME)?, &entry.digest)));
+    let named =
+        entries.iter().filter_map(|entry| Some((entry.annotation(REF_NAME)?, &entry.digest)));
     let mut shared = BTreeSet::new();
     for (name, digest) in named {
         if *seen.entry(name).or_insert(digest) != digest {
@@ -350,6 +351,9 @@ pub(super) fn read_config(
         && (&entry.os, &entry.architecture) != (&own.os, &own.architecture)
     {
         image.oddities.insert(Oddity::OtherPlatform);
+    }
+    if own.is_none() {
+        image.oddities.insert(Oddity::NoConfigPlatform);
     }
     image.platform = image.platform.take().or(own);
     let diff_ids = parsed.rootfs.unwrap_or_default().diff_ids.unwrap_or_default();

@@ -19,6 +19,8 @@ pub enum Oddity {
     NoPlatform,
     /// Its entry says another platform than its configuration.
     OtherPlatform,
+    /// Its configuration says no platform.
+    NoConfigPlatform,
     /// The layout has no file `oci-layout`.
     NoLayoutFile,
     /// A manifest of Docker's with layers in zstd.
@@ -55,6 +57,11 @@ impl Oddity {
             Oddity::OtherPlatform => {
                 "its entry in the list says another platform than its configuration: \
                  skopeo and oras go by the entry, buildah refuses what it finds; build it again"
+                    .to_owned()
+            }
+            Oddity::NoConfigPlatform => {
+                "its configuration says no os and architecture: umoci refuses it, oras finds no image for \
+                 any platform, and skopeo takes it from no docker-archive; build it again"
                     .to_owned()
             }
             Oddity::NoLayoutFile => {
