@@ -9,6 +9,16 @@ pub(crate) fn shorten(text: &str, len: usize) -> String {
     }
 }
 
+/// A number and what is counted, in the singular: `1 path`, `2 paths`, `3 entries`.
+pub(crate) fn counted(n: impl TryInto<u64>, noun: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    match (n, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{n} {stem}ies"),
+        _ => format!("{n} {noun}s"),
+    }
+}
+
 /// Whether a reader does not see the character as it is: a control, a format character, a filler, a
 /// space that is not the usual one, or what reorders a line. From Unicode's categories Cc, Cf, Zl, Zp
 /// and Zs and from Default_Ignorable_Code_Point.

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use super::Outcome;
 use super::output::Output;
+use super::{Outcome, complete};
 use crate::config::{self, Flags};
 use crate::env::{self, SourceDateEpoch};
 use crate::image::normalize::{Options, normalize};
@@ -51,7 +51,7 @@ struct Normalize {
     #[command(flatten)]
     one: One,
     /// Where to: oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or a directory; it must not exist.
-    #[arg(long, short, value_name = "OUT")]
+    #[arg(long, short, value_name = "OUT", add = complete::image())]
     out: String,
     #[command(flatten)]
     epoch: Epoch,
@@ -119,6 +119,7 @@ impl Normalize {
 struct One {
     /// oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, dir:FOLDER, registry:STORAGE[:REPOSITORY[:TAG]],
     /// containers-storage:[ROOT]NAME, or a path.
+    #[arg(add = complete::image())]
     subject: String,
     /// Only this platform; given several times, these (`normalize` joins them in one list).
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]

@@ -14,6 +14,7 @@ pub(crate) mod cursor;
 pub mod dos_time;
 pub mod facts;
 pub mod fontconfig;
+pub mod grub;
 pub mod gvariant;
 pub mod gvdb;
 pub mod gzip;

@@ -6,6 +6,7 @@ use crate::format::gzip::{self, Member};
 use crate::normal::Context;
 use crate::normal::globs::ends_with_any;
 use crate::normal::{File, Page, Plugin, Verdict, Want};
+use crate::text::counted;
 use crate::tree::{Entry, Kind};
 
 /// The plugin.
@@ -55,7 +56,7 @@ impl Plugin for Gzip {
 
 fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {
     if a.len() != b.len() {
-        return vec![format!("{} and {} members", a.len(), b.len())];
+        return vec![format!("{} and {}", a.len(), counted(b.len(), "member"))];
     }
     let any = |differs: fn(&Member<'_>, &Member<'_>) -> bool| {
         a.iter().zip(b).find(|(x, y)| differs(x, y))

@@ -38,6 +38,7 @@ mod random_ids;
 pub mod rpmdb;
 mod selinux;
 mod tar;
+mod tmpfiles;
 mod treefile;
 mod xattrs;
 mod zip;
@@ -78,6 +79,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &treefile::TREEFILE,
     &build_ids::BUILD_IDS,
     &generated::GENERATED,
+    &tmpfiles::Tmpfiles,
     &gzip::Gzip,
     &zip::Zip,
     &jar::Jar,
@@ -90,6 +92,11 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &modes::Modes,
     &mtime::Mtime,
 ];
+
+/// The names of all plugins, in their order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    REGISTRY.iter().map(|plugin| plugin.page().name)
+}
 
 /// The plugin called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Plugin> {

@@ -13,6 +13,7 @@ use crate::config::InForce;
 use crate::engine::{Change, Plan};
 use crate::format::ostree::Checksum;
 use crate::source::Subject;
+use crate::text::counted;
 
 /// One subject audited; `check A --json` writes it. Everything is in a stable order.
 #[derive(Clone, Debug, Serialize)]
@@ -129,8 +130,10 @@ impl Audit {
             0 => writeln!(out, "in normal form"),
             n => writeln!(
                 out,
-                "not in normal form: {n} paths; `reprofix fix` with SOURCE_DATE_EPOCH={} changes them",
-                self.source_date_epoch
+                "not in normal form: {}; `reprofix fix` with SOURCE_DATE_EPOCH={} changes {}",
+                counted(n, "path"),
+                self.source_date_epoch,
+                if n == 1 { "it" } else { "them" }
             ),
         };
         out

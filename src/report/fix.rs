@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::engine::{Action, Change, Plan, Remark};
 use crate::normal::Note;
+use crate::text::counted;
 use crate::tree::{show, show_below};
 use crate::vouchers::{Voucher, Who};
 
@@ -49,11 +50,11 @@ pub struct Report {
     pub raced: Vec<String>,
     /// Other things worth saying.
     pub warnings: Vec<String>,
-    /// The ostree content checksum that a commit of this tree will have; only with `--report`.
+    /// The ostree content checksum that a commit of this tree will have; only with `--checksums`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_checksum: Option<String>,
     /// The composefs digest of this tree, as the newest generation of bootc computes it; only with
-    /// `--report`, and only of a tree that bootc boots.
+    /// `--checksums`, and only of a tree that bootc boots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub composefs_digest: Option<String>,
     /// What expensive work took, for standard error only: it depends on the machine.
@@ -154,10 +155,10 @@ impl Report {
         let mut out = String::new();
         let _ = writeln!(
             out,
-            "{}: {} paths walked, {} files ({}) read, SOURCE_DATE_EPOCH {} ({})",
+            "{}: {} walked, {} ({}) read, SOURCE_DATE_EPOCH {} ({})",
             self.root,
-            self.walked,
-            self.files_read,
+            counted(self.walked, "path"),
+            counted(self.files_read, "file"),
             bytes(self.bytes_read),
             self.source_date_epoch,
             self.source_date_epoch_from,
@@ -180,8 +181,7 @@ impl Report {
         let verb = if self.applied { "changed" } else { "would change" };
         let _ = match self.changes.len() {
             0 => writeln!(out, "in normal form: nothing to change"),
-            1 => writeln!(out, "1 path {verb}"),
-            n => writeln!(out, "{n} paths {verb}"),
+            n => writeln!(out, "{} {verb}", counted(n, "path")),
         };
         if let Some(checksum) = &self.content_checksum {
             let _ = writeln!(out, "content checksum {checksum}");

@@ -38,10 +38,14 @@ fn drifted(report: &Comparison) -> Option<String> {
     let drifted: Vec<_> = versions.into_iter().filter(|(_, v)| v.len() > 1).collect();
     let (first, all) = drifted.first()?;
     let both: Vec<_> = all.iter().copied().collect();
+    let differ = match drifted.len() {
+        1 => "1 package differs".to_owned(),
+        n => format!("{n} packages differ"),
+    };
+    let follow = if hit == 1 { "follows" } else { "follow" };
     Some(format!(
-        "build from one package set (a lockfile, or a snapshot of the repositories): {} packages \
-         differ in version, {first} for one ({}); {} follow",
-        drifted.len(),
+        "build from one package set (a lockfile, or a snapshot of the repositories): {differ} in \
+         version, {first} for one ({}); {} {follow}",
         both.join(", "),
         paths(hit)
     ))

@@ -28,6 +28,7 @@ use crate::report::audit::Audit;
 use crate::report::check::{Comparison, Metadata};
 use crate::source::merkle::{At, Merkle};
 use crate::source::{Spec, Subject, cosa::Recorded};
+use crate::text::counted;
 use crate::tree::{Tree, digest};
 use crate::vouchers::Vouchers;
 
@@ -335,7 +336,9 @@ fn ask_diffoscope(
     for (n, explained) in all.iter_mut().filter(open).enumerate() {
         if n == diffoscope::FILES_MAX {
             let limit = diffoscope::FILES_MAX;
-            explained.details.push(format!("diffoscope: not asked about more than {limit} files"));
+            explained
+                .details
+                .push(format!("diffoscope: not asked about more than {}", counted(limit, "file")));
             break;
         }
         let difference = &explained.difference;

@@ -37,7 +37,7 @@ fn unknown_keys_are_errors_with_a_hint() {
         ("skip = [\"mtimes\"]", "did you mean \"mtime\"?"),
         ("keep = [\"/usr/x\"]", "without a leading slash"),
         ("keep = [\"usr/[x\"]", "is not a glob"),
-        ("keep = \"usr/x\"", "invalid type"),
+        ("keep = \"usr/x\"", "write a list"),
         ("vouched = [\"/usr/x\"]", "vouched \"/usr/x\""),
         ("overrule = [\"usr/[x\"]", "overrule \"usr/[x\""),
     ] {

@@ -1,6 +1,7 @@
 //! The integration tests, one binary: a module an area.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod advice;
 mod bad_input;
 mod boot;
 mod cases;
@@ -61,8 +62,10 @@ mod rpmdb_sqlite;
 mod rpmdb_world;
 mod schema;
 mod sources;
+mod spellings;
 mod stacker;
 mod tar_made;
+mod tmpfiles;
 mod tools;
 mod uki;
 mod verdict;

@@ -102,7 +102,7 @@ fn inside(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Vec<String
         .or_else(|| sqlite::explain(a, b))
         .or_else(|| superblock::explain(a, b))
         .or_else(|| text::explain(a, b))
-        .unwrap_or_else(|| binary::explain(a, b))
+        .unwrap_or_else(|| binary::explain(a, b, budget.secrets))
 }
 
 /// Two files of one compression: what differs in what they hold, or that only the wrapping differs.

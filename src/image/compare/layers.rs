@@ -10,6 +10,7 @@ use crate::composefs::is_uki;
 use crate::format::tar::{Member, Type};
 use crate::image::stacker::filesystem::{self, Cause};
 use crate::source::oci::{Descriptor, Digest, Keep, Layer, Store, layer};
+use crate::text::counted;
 use crate::tree::show_below;
 
 /// Two layers at one place in two images.
@@ -238,7 +239,7 @@ impl Found {
         };
         let counted = self.counted.iter().map(|(class, (n, example))| {
             let more = if *n == 1 { "" } else { ", for one" };
-            format!("{} of {n} members{more}: {example}", words(*class))
+            format!("{} of {}{more}: {example}", words(*class), counted(*n, "member"))
         });
         let details = counted.chain(self.content).collect();
         (self.classes, details)

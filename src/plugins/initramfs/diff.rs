@@ -16,6 +16,7 @@ use crate::format::initramfs::{
 use crate::format::secret;
 use crate::normal::Context;
 use crate::normal::{File, Plugin};
+use crate::text::counted;
 use crate::tree::{Seekable, Umask};
 
 /// Bytes compared at a time.
@@ -190,7 +191,7 @@ fn numbers(
         if let Some((path, x, y)) = differ.first() {
             let path = String::from_utf8_lossy(path);
             let (count, x, y) = (differ.len(), field(x), field(y));
-            out.push(whole(format!("{name}: {count} entries ({path}: {x} | {y})")));
+            out.push(whole(format!("{name}: {} ({path}: {x} | {y})", counted(count, "entry"))));
         }
     }
 }
@@ -202,7 +203,7 @@ fn umask(nodes: &(Contents<'_>, Contents<'_>), out: &mut Vec<Difference>) -> Opt
     let differ: Vec<_> = modes.filter(|(x, y)| x != y).collect();
     let mask = Umask::behind(differ.iter().copied())?;
     let count = differ.iter().filter(|(x, y)| mask.explains(*x, *y)).count();
-    out.push(whole(format!("mode: {count} entries ({mask})")));
+    out.push(whole(format!("mode: {} ({mask})", counted(count, "entry"))));
     Some(mask)
 }
 

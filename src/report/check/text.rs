@@ -8,7 +8,7 @@ use crate::check::{Change, umask};
 use crate::format::time::utc;
 use crate::report::fix::bytes;
 use crate::report::next;
-use crate::text::shorten;
+use crate::text::{counted, shorten};
 
 impl Comparison {
     /// The report for a terminal, at most `limit` paths a cause.
@@ -69,7 +69,7 @@ impl Comparison {
 
     /// One line: whether they are the same, and how many paths differ for which cause.
     pub fn verdict(&self) -> String {
-        let counted = self.metadata.iter().filter(|m| m.counts).count();
+        let keys = self.metadata.iter().filter(|m| m.counts).count();
         match (self.same, self.differences.is_empty()) {
             (true, true) => "same".to_owned(),
             (true, false) => {
@@ -80,13 +80,11 @@ impl Comparison {
                     if c.paths == 1 { "was" } else { "were" }
                 )
             }
-            (false, true) if counted == 0 => {
-                "same content; the composefs digests differ".to_owned()
-            }
-            (false, true) if counted == 1 => {
+            (false, true) if keys == 0 => "same content; the composefs digests differ".to_owned(),
+            (false, true) if keys == 1 => {
                 "same content; 1 key of commit metadata differs".to_owned()
             }
-            (false, true) => format!("same content; {counted} keys of commit metadata differ"),
+            (false, true) => format!("same content; {keys} keys of commit metadata differ"),
             (false, false) => {
                 let verb = if self.counts.paths == 1 { "differs" } else { "differ" };
                 let causes = self.causes().join("; ");
@@ -283,5 +281,5 @@ impl Row {
 
 /// "1 path", "2 paths".
 pub(in crate::report) fn paths(n: usize) -> String {
-    if n == 1 { "1 path".to_owned() } else { format!("{n} paths") }
+    counted(n, "path")
 }
