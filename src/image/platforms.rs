@@ -74,7 +74,7 @@ impl Findings for Platforms {
     /// layout are notes. Of one program: an image that it does not take.
     fn sound(&self) -> bool {
         if self.program.is_some() {
-            let takes = |answer: &Answer, image: &Image| answer.takes == image.manifest;
+            let takes = |answer: &Answer, image: &Image| answer.takes.as_ref() == image.id();
             return self.images.iter().all(|e| e.programs.iter().all(|a| takes(a, &e.image)));
         }
         let sparse = |image: &Image| image.notes.iter().any(|n| n.starts_with("sparse"));

@@ -63,7 +63,8 @@ pub struct Answer {
     pub program: &'static str,
     /// The digest that it names; none if it refuses.
     pub names: Option<Digest>,
-    /// The manifest that it takes; none if it takes none.
+    /// The manifest that it takes (the configuration of a docker-archive, which has no manifest); none if
+    /// it takes none.
     pub takes: Option<Digest>,
     /// Why it names or takes none, or another than that of the platform.
     pub why: Option<&'static str>,
@@ -76,8 +77,8 @@ pub fn answer(program: Program, images: &Images, image: &Image) -> Answer {
         Ok(named) => match taken(program, images.store.stored(), &named, image) {
             Err(why) => (Some(named.digest), None, Some(why)),
             Ok(taken) => {
-                let other = taken.manifest != image.manifest;
-                (Some(named.digest), taken.manifest.clone(), other.then_some(OTHER))
+                let other = taken.id() != image.id();
+                (Some(named.digest), taken.id().cloned(), other.then_some(OTHER))
             }
         },
     };
@@ -165,15 +166,7 @@ fn taken<'a>(
             Err("it takes OCI's media types alone")
         }
         Program::Umoci if own.is_none() => Err("the configuration says no platform"),
-        // Where it asks for a platform, a layout's image has to have it.
-        Program::Podman if stored != Stored::Registry && odd(Oddity::OtherPlatform) => {
-            Err("the configuration is for another platform")
-        }
-        Program::Podman
-            if stored != Stored::Registry && own.is_some() && own != image.platform.as_ref() =>
-        {
-            Err("the configuration is for another platform")
-        }
+        Program::Podman if odd(Oddity::DockerZstd) => Err("Docker's media types have no zstd"),
         Program::Oras if own.is_none() || own != image.platform.as_ref() => {
             Err("the configuration is for another platform, or for none")
         }
