@@ -34,3 +34,23 @@ pub(crate) fn is_hidden(c: char) -> bool {
             | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}')
 }
+
+/// A phrase that begins with a plural, in the singular: `entry differs in time` for `entries differ in
+/// time`.
+pub(crate) fn in_singular(phrase: &str) -> String {
+    const FORMS: [(&str, &str); 4] =
+        [("entries", "entry"), ("members", "member"), ("differ", "differs"), ("are", "is")];
+    let one = |word| FORMS.iter().find(|form| form.0 == word).map_or(word, |form| form.1);
+    phrase.split(' ').map(one).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(in_singular("entries differ in time"), "entry differs in time");
+        assert_eq!(in_singular("members only in the first"), "member only in the first");
+    }
+}

@@ -179,12 +179,8 @@ impl Found {
         if a.own.kind != b.own.kind && kind(x) == kind(y) {
             self.classes.insert(Class::EntryOrder);
         }
-        let time = |m: &Member| match m.mtime.nsec {
-            0 => m.mtime.sec.to_string(),
-            nsec => format!("{}.{nsec:09}", m.mtime.sec),
-        };
         if x.mtime != y.mtime {
-            let line = format!("{} {} → {}", shown(path), time(x), time(y));
+            let line = format!("{} {} → {}", shown(path), x.mtime, y.mtime);
             self.count(Class::TimesAndHistory, line);
         }
         if (&x.uname, &x.gname) != (&y.uname, &y.gname) {
