@@ -5,11 +5,8 @@ use super::treefile::leaves;
 use crate::normal::Page;
 
 /// The plugin.
-pub(super) static BOOTUPD: Reader = Reader::new(
-    &PAGE,
-    &["usr/lib/bootupd/updates/*.json", "boot/bootupd-state.json"],
-    leaves,
-);
+pub(super) static BOOTUPD: Reader =
+    Reader::new(&PAGE, &["usr/lib/bootupd/updates/*.json", "boot/bootupd-state.json"], leaves);
 
 static PAGE: Page = Page {
     name: "bootupd",
