@@ -7,6 +7,7 @@
 #                systems, bombs (SECONDS=, SEED=); make attack-kills kills before every mutating call
 # make demo-nightly  ten simulated nights of three streams, and all that can go wrong in one
 # make recipes  every block of docs/flows.md, run as printed: rpm-ostree emulated, all else real
+# make sealed    composefs digests against cfsctl, which bootc is built on: trees, images of buildah
 # make rebuilderd    rebuilderd for real: a daemon and two workers on loopback
 # make bench     how fast fix and check are, as ratios
 # make static    the program, static, so that it runs inside a target root too: hooks/reprofix-static
@@ -36,7 +37,7 @@ begins = $(shell awk 'FNR == 1 { if (/^\043!.*$(1)/) print FILENAME; nextfile }'
 SHELL_SCRIPTS := $(call begins,(ba)?sh$$)
 PYTHON_SCRIPTS := $(call begins,python3$$) $(wildcard tests/e2e/bed/*.py)
 
-.PHONY: all build demo test attack attack-kills recipes bed initramfs nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
+.PHONY: all build demo test attack attack-kills recipes sealed bed initramfs nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
 
 all: build
 
@@ -64,6 +65,7 @@ test: deps lint-scripts
 	$(MAKE) static PROFILE=dev
 	$(AS_ROOT) tests/e2e/static-binary hooks/reprofix-static
 	tests/e2e/page
+	tests/e2e/completions
 	$(AS_ROOT) tests/e2e/quick
 	$(AS_ROOT) tests/e2e/generators
 
@@ -107,6 +109,10 @@ recipes: deps build
 	$(MAKE) static PROFILE=dev
 	$(AS_ROOT) tests/e2e/recipes
 
+# The first time it builds cfsctl, in some minutes.
+sealed: deps build
+	$(AS_ROOT) tests/e2e/sealed
+
 # A daemon and its workers on loopback. The first time it builds them, in about six minutes.
 rebuilderd: deps build
 	tests/e2e/rebuilderd
@@ -123,6 +129,7 @@ bench: deps
 	benches/peers
 	benches/rpmdb
 	benches/initramfs
+	benches/composefs
 
 lint: lint-scripts
 	$(CARGO) fmt --check
@@ -141,7 +148,7 @@ install:
 	$(MAKE) static PROFILE=release
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(RELEASE)
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
-	$(RELEASE) man $(DESTDIR)$(PREFIX)/share/man/man1
+	$(RELEASE) man --out $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d

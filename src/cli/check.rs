@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::{Choice, Outcome};
+use super::output::Output;
+use super::{Choice, Outcome, complete};
 use crate::check::{Budget, Diffoscope};
-use crate::compare::{Compared, compare};
+use crate::compare::{Compared, alone, compare};
 use crate::report::check::Comparison;
 use crate::report::outline::Outline;
 use crate::report::{Progress, html, junit, markdown, sarif};
@@ -32,31 +33,31 @@ Subjects:
   PATH[:REF|:BUILD|:TAG]        whatever is there
 An image in a registry is copied first: skopeo copy --all docker://IMAGE oci:LAYOUT:TAG
 
-What is mounted in a directory is none of it. Of one subject: whether it is in normal form (what `fix` would change), and whether it has the \
+What is mounted in a directory is not part of it. Of one subject: whether it is in normal form (what `fix` would change), and whether it has the \
 content checksum that its meta.json records. What a plugin only reports is listed and does not \
-count.
+count. Of operator catalogs in images: whether all platforms hold the same bundles.
 
 Expectations (reprofix-expect.toml) are entries of a glob, a reason and a last day, and the plugin \
 that must be the cause, if any:
   [[expect]]
   path = \"usr/lib/modules/*/extra/**\"
   reason = \"signed with a key of its own in every build\"
-  expires = 2027-03-01
-
-Exit codes: 0 the same, or sound; 1 it differs, or is not in normal form; 2 it could not be done.")]
+  expires = 2027-03-01")]
 pub(super) struct Args {
     /// The first subject.
+    #[arg(add = complete::subject())]
     a: OsString,
     /// The second subject.
+    #[arg(add = complete::subject())]
     b: Option<OsString>,
     #[command(flatten)]
     choice: Choice,
     /// A meta.json whose ostree-content-checksum the one subject must have.
     #[arg(long, value_name = "FILE", conflicts_with = "b")]
     meta: Option<PathBuf>,
-    /// Of two images: only this platform.
-    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]", requires = "b")]
-    platform: Option<String>,
+    /// Of images: only this platform; it may be given several times.
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
+    platform: Vec<String>,
     /// Count every difference of commit metadata, legitimate ones too; of images: of times,
     /// history, compression and shape.
     #[arg(long)]
@@ -72,9 +73,8 @@ pub(super) struct Args {
     /// Rewrite files that are as their package shipped them, too.
     #[arg(long)]
     deep: bool,
-    /// Write the report as JSON (`-`: standard output).
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
     /// Write one self-contained page for a browser, with both contents side by side.
     #[arg(long, value_name = "FILE", requires = "b")]
     html: Option<PathBuf>,
@@ -109,9 +109,6 @@ pub(super) struct Args {
     /// Threads to use. Default: one a processor.
     #[arg(long, short, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
-    /// No progress, no report for people: the exit code says it.
-    #[arg(long, short)]
-    quiet: bool,
 }
 
 impl Args {
@@ -138,14 +135,18 @@ impl Args {
             }),
             budget: self.budget.unwrap_or_default(),
         };
-        let progress = Progress::new(self.quiet);
+        let progress = Progress::new(self.output.quiet);
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };
         if job.b.is_none() {
+            if let Some(report) = alone(&job, &self.platform)? {
+                self.say(&report, &[], || report.human(limit))?;
+                return Ok(if report.same { Outcome::Same } else { Outcome::Finding });
+            }
             let report = audit(&job, &progress)?;
             self.say(&report, &report.warnings, || report.human(limit))?;
             return Ok(if report.sound { Outcome::Same } else { Outcome::Finding });
         }
-        let compared = compare(&job, self.platform.as_deref(), &progress)?;
+        let compared = compare(&job, &self.platform, &progress)?;
         match &compared {
             Compared::Trees { report, .. } => self.files(report, limit)?,
             Compared::Images { report, .. } => self.forms(&report.outline(limit))?,
@@ -155,7 +156,7 @@ impl Args {
     }
 
     fn outputs(&self) -> [&Option<PathBuf>; 5] {
-        [&self.json, &self.html, &self.markdown, &self.sarif, &self.junit]
+        [&self.output.json, &self.html, &self.markdown, &self.sarif, &self.junit]
     }
 
     /// Writes the forms that were asked for beside text and JSON.
@@ -200,11 +201,9 @@ impl Args {
         human: impl Fn() -> String,
     ) -> Result<()> {
         warnings.iter().for_each(|w| super::warn(w));
-        if let Some(file) = &self.json {
-            super::write_json(file, report)?;
-        }
         let dash = Some(Path::new("-"));
         let taken = self.outputs().iter().any(|file| file.as_deref() == dash);
-        if self.quiet || taken { Ok(()) } else { super::print(&human()) }
+        let output = Output { quiet: self.output.quiet || taken, ..self.output.clone() };
+        output.report(report, human)
     }
 }

@@ -1,12 +1,14 @@
 //! The integration tests, one binary: a module an area.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod advice;
 mod bad_input;
 mod boot;
 mod cases;
 mod check;
 mod check_reports;
 mod check_subjects;
+mod checkout;
 mod compare;
 mod compared;
 mod composefs;
@@ -27,8 +29,8 @@ mod hostile;
 mod initramfs;
 mod layout;
 mod libostree;
+
 mod limits;
-mod memtree;
 mod modes;
 mod mutations;
 mod oci;
@@ -36,14 +38,18 @@ mod oci_compare;
 mod oci_derived;
 mod oci_hostile;
 mod oci_layers;
+mod oci_matrix;
 mod oci_normalize;
 mod oci_random;
 mod oci_shapes;
 mod oci_stores;
+mod oci_stores_hostile;
 mod oci_unpack;
 mod opm;
+mod opm_users;
 mod oracle;
 mod pairs;
+mod places;
 mod prose;
 mod pyc;
 mod record;
@@ -58,6 +64,7 @@ mod rpmdb_sqlite;
 mod rpmdb_world;
 mod schema;
 mod sources;
+mod spellings;
 mod stacker;
 mod tar_made;
 mod tmpfiles;

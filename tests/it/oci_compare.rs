@@ -265,6 +265,24 @@ fn a_catalog_whose_platforms_hold_other_bundles_is_named() {
     let bundles = &report.catalogs[0];
     assert_eq!((bundles.side, &*bundles.platform), ("A", "linux/arm64"));
     assert_eq!(bundles.lacks.iter().collect::<Vec<_>>(), ["x.v2"]);
+    // Alone it is asked, too.
+    let check = |more: &[&str]| {
+        let mut reprofix = std::process::Command::new(env!("CARGO_BIN_EXE_reprofix"));
+        let output = reprofix.arg("check").arg(layout.path()).args(more).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    };
+    let (code, said) = check(&[]);
+    assert_eq!(code, 1, "{said}");
+    for line in ["linux/amd64: 2 bundles", "linux/arm64: 1 bundles", "lacks x.v2, which another"] {
+        assert!(said.contains(line), "{said}");
+    }
+    let (code, said) = check(&["--json", "-"]);
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &json["schema"]), (1, &"reprofix-catalogs-1".into()));
+    assert_eq!(json["catalogs"][0]["platforms"][1]["lacks"], serde_json::json!(["x.v2"]));
+    let (code, said) = check(&["--platform", "linux/arm64"]);
+    assert_eq!(code, 0, "{said}");
 }
 
 #[test]
@@ -322,6 +340,18 @@ fn every_json_field_is_documented() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(matches!(output.status.code(), Some(0 | 1)), "{arguments:?}: {said}");
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let schema = match [arguments[0].as_str(), arguments[1].as_str()] {
+            ["oci", "platforms"] => "reprofix-platforms-1",
+            ["oci", "verify"] => "reprofix-verify-1",
+            ["oci", "lint"] => "reprofix-lint-1",
+            ["oci", "normalize"] | ["opm", "fix"] => "reprofix-normalize-1",
+            ["opm", "verify"] => "reprofix-opm-verify-1",
+            ["stacker", "check"] => "reprofix-stacker-1",
+            ["stacker", "fix"] => "reprofix-stacker-fix-1",
+            _ => "reprofix-images-1",
+        };
+        let broken = crate::schema::violations(schema, &json);
+        assert!(broken.is_empty(), "{arguments:?}: {}", broken.join("\n"));
         let mut all = BTreeSet::new();
         keys(&json, &mut all);
         assert!(all.len() >= 2, "{arguments:?}");

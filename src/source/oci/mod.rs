@@ -27,11 +27,11 @@ mod stream;
 
 pub use digest::{Digest, Hasher, hex};
 pub use fault::Fault;
-pub use images::{ELSEWHERE, Images, PREFIXES};
+pub use images::{Images, PREFIXES, to_copy};
 pub use layer::{Content, Keep, Layer, layer, layers};
 pub use layout::{Descriptor, Image, Kind, images};
 pub use oddity::Oddity;
 pub use platform::Platform;
-pub use store::{Part, Store, is_folder, is_image};
+pub use store::{Part, Store, Stored, is_folder, is_image};
 pub(crate) use stream::fill;
 pub use stream::{Compression, Plain, Sums, for_each_chunk};
