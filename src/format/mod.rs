@@ -14,6 +14,7 @@ pub(crate) mod cursor;
 pub mod dos;
 pub mod facts;
 pub mod fontconfig;
+pub mod gpt;
 pub mod gvariant;
 pub mod gvdb;
 pub mod gzip;
@@ -39,6 +40,7 @@ pub mod selinux;
 pub mod sums;
 pub mod tar;
 pub mod time;
+pub mod verity;
 pub mod vimspell;
 pub mod zip;
 

@@ -1,5 +1,6 @@
 """Boot images by their real makers, for a real Debian kernel, and what their readers say of them."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -21,6 +22,10 @@ install() {
 """
 
 
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def kernel(cache, flavour):
     """Debian's kernel of a flavour ("cloud-amd64", "amd64"), unpacked once; gives its folder."""
     depends = output("apt-cache", "depends", f"linux-image-{flavour}")
@@ -33,6 +38,8 @@ def kernel(cache, flavour):
         # apt drops privileges, and may not write where we may.
         run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package, cwd=new)
         run("dpkg", "-x", *new.glob("*.deb"), new)
+        if not (new / "lib").exists():  # Debian 13 and later
+            (new / "lib").symlink_to("usr/lib")
         version = next((new / "lib/modules").iterdir()).name
         run("depmod", "-b", new, version)
         for deb in new.glob("*.deb"):
@@ -155,25 +162,3 @@ def mkinitramfs(which, scratch, image, kernel, arguments):
     words = ["bash", "-c", MKINITRAMFS, "mkinitramfs", scratch, kernel.modules, kernel.config]
     under(which, scratch, [*words, image, *arguments])
     remove(scratch)
-
-
-def lsinitrd(image):
-    """mode, owner and name of every entry that dracut's lsinitrd lists, sorted."""
-    text = output("lsinitrd", image, stderr=subprocess.DEVNULL)
-    found = []
-    for line in text.splitlines():
-        fields = line.split()
-        if re.match(r"[-dlcbps][-rwxsStT]{9}$", fields[0] if fields else ""):
-            device = fields[0][0] in "bc"
-            name = fields[9:] if device else fields[8:]
-            found.append((fields[0], fields[2], fields[3], fields[4] if device else "", *name))
-    return sorted(found)
-
-
-def cpio_names(image):
-    """What GNU cpio lists of an image that is one zstd member, sorted; it must not complain."""
-    with subprocess.Popen(["zstd", "-dcq", image], stdout=subprocess.PIPE) as unpack:
-        done = run("cpio", "-it", "--quiet", stdin=unpack.stdout, capture_output=True, text=True)
-    if done.stderr:
-        raise SystemExit(f"cpio -t {image}: {done.stderr}")
-    return sorted(done.stdout.splitlines())
