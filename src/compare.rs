@@ -8,7 +8,8 @@ use crate::image::compare as images;
 use crate::report::Progress;
 use crate::report::check::Comparison;
 use crate::run::check::{Job, compare_opened};
-use crate::source::oci::Subject as Images;
+use crate::run::composefs;
+use crate::source::oci::Images;
 use crate::source::{Spec, Subject, is_commit};
 
 /// Two subjects compared: what differs, and the first of them, open. As JSON it is the report
@@ -95,10 +96,15 @@ pub fn compare(job: &Job, platform: Option<&str>, progress: &Progress) -> Result
     trees(job, &specs, progress)
 }
 
-fn trees(job: &Job, [a, b]: &[Spec; 2], progress: &Progress) -> Result<Compared> {
+fn trees(job: &Job, specs: &[Spec; 2], progress: &Progress) -> Result<Compared> {
     progress.phase("reading", 0);
-    let [a, b] = Subject::open_both(a, b, job.checksums, &|| progress.advance(1))?;
-    let report = compare_opened(job, &a, &b, progress)?;
+    let [a, b] = Subject::open_both(&specs[0], &specs[1], job.checksums, &|| progress.advance(1))?;
+    let mut report = compare_opened(job, &a, &b, progress)?;
+    match composefs::pair(&specs[0], &specs[1]) {
+        Ok(Some(pair)) => report.add_composefs(pair),
+        Ok(None) => {}
+        Err(error) => report.warnings.push(format!("composefs digests not compared: {error:#}")),
+    }
     Ok(Compared::Trees { report: Box::new(report), a: Box::new(a) })
 }
 

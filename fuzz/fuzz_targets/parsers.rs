@@ -49,11 +49,15 @@ const PARSERS: &[Row] = &[
     ("oci-tar", oci_tar),
     ("opm-documents", |bytes| drop(reprofix::image::opm::document::documents(bytes, |_| Ok(())))),
     ("opm-pogreb", opm_pogreb),
+    ("tar-split", |bytes| {
+        let mut pieces = tar::split::Pieces::new(bytes);
+        while let Ok(Some(_)) = pieces.next_piece() {}
+    }),
     ("sums", |bytes| {
-        format::sums::Sums::parse(bytes, b"SHA256SUMS");
-        let lines = format::record::lines(bytes).count();
-        let fewer = format::record::without(bytes, &mut |path| path.ends_with(b"c"));
-        assert!(fewer.is_none_or(|fewer| format::record::lines(&fewer).count() < lines));
+        format::checksum_files::Sums::parse(bytes, b"SHA256SUMS");
+        let lines = format::wheel_record::lines(bytes).count();
+        let fewer = format::wheel_record::without(bytes, &mut |path| path.ends_with(b"c"));
+        assert!(fewer.is_none_or(|fewer| format::wheel_record::lines(&fewer).count() < lines));
     }),
     ("ostree-commit", |bytes| {
         let _ = ostree::Root::parse_commit(bytes);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::format::ostree::{Checksum, Node};
 use crate::source::merkle::{At, Merkle};
-use crate::tree::digest::Met;
+use crate::tree::digest::PathBudget;
 
 /// A path that differs: two directories only by their dirmeta, anything else by its object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +25,10 @@ pub struct Pair {
 /// is listed whole.
 ///
 /// Opens as many dirtrees as hold a difference. Fails where one is missing or corrupt, and as
-/// [`Met::add`] does on differing paths.
+/// [`PathBudget::add`] does on differing paths.
 pub fn align(a: &dyn Merkle, b: &dyn Merkle) -> io::Result<Vec<Pair>> {
     let node = |m: &dyn Merkle| Node::Dir(m.root().dirtree, m.root().dirmeta);
-    let mut walk = Walk { a, b, found: Vec::new(), todo: Vec::new(), met: Met::default() };
+    let mut walk = Walk { a, b, found: Vec::new(), todo: Vec::new(), paths: PathBudget::default() };
     if node(a) != node(b) {
         walk.meet(PathBuf::new(), Some(node(a)), Some(node(b)))?;
     }
@@ -51,13 +51,13 @@ struct Walk<'a> {
     b: &'a dyn Merkle,
     found: Vec<Pair>,
     todo: Vec<Job>,
-    met: Met,
+    paths: PathBudget,
 }
 
 impl Walk<'_> {
     /// Notes what differs at `path`, where something does, and what is to be opened below it.
     fn meet(&mut self, path: PathBuf, a: Option<Node>, b: Option<Node>) -> io::Result<()> {
-        self.met.add(&path)?;
+        self.paths.add(&path)?;
         let tree = |node: Option<Node>| match node {
             Some(Node::Dir(tree, _)) => Some(tree),
             _ => None,

@@ -103,7 +103,7 @@ mod tests {
             details: Vec::new(),
             equal_but_for_mode: false,
             expected: None,
-            look: None,
+            excerpt: None,
             moves: Vec::new(),
         }
     }

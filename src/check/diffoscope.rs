@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::check::generic::text;
+use crate::check::describe::text;
 use crate::disk;
 
 /// Files that diffoscope is asked about, at most.

@@ -6,10 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::follow::Move;
-use super::generic::Secrets;
-use super::{Change, Difference, Expected, Look, Side};
-use super::{follow, generic};
+use super::describe::Secrets;
+use super::named_after::Move;
+use super::{Change, Difference, Excerpt, Expected, Side};
+use super::{describe, named_after};
 use crate::format::ostree::{Attrs, Checksum};
 use crate::normal::{Chain, Consequence, Form, Normal, Note};
 use crate::normal::{File, Plugin, Step, Want};
@@ -57,7 +57,7 @@ pub struct Explained {
     /// The entry of the expectations file that covers it.
     pub expected: Option<Arc<Expected>>,
     /// Both contents side by side, if that was asked for.
-    pub look: Option<Look>,
+    pub excerpt: Option<Excerpt>,
     /// The names that `fix` moves with this path.
     pub moves: Vec<Move>,
 }
@@ -92,7 +92,7 @@ impl Explainer<'_> {
         let path = &difference.path;
         let a = judge(self.a, path, difference.a.as_ref())?;
         let b = judge(self.b, path, difference.b.as_ref())?;
-        let mut details = generic::metadata(&difference);
+        let mut details = describe::metadata(&difference);
         let cause = match equal(a.as_ref(), b.as_ref()) {
             true => Cause::Fixed { plugins: self.acting(a.as_ref(), b.as_ref()) },
             false => match self.held(&difference, a.as_ref(), b.as_ref())? {
@@ -120,14 +120,14 @@ impl Explainer<'_> {
         let equal_but_for_mode =
             a.as_ref().zip(b.as_ref()).is_some_and(|(x, y)| same(x, y, |attrs| attrs.mode = 0));
         let judged = a.iter().chain(&b);
-        let moves = judged.flat_map(|j| follow::moves(&j.normal)).collect();
+        let moves = judged.flat_map(|j| named_after::moves(&j.normal)).collect();
         Ok(Explained {
             difference,
             cause,
             details,
             equal_but_for_mode,
             expected: None,
-            look: None,
+            excerpt: None,
             moves,
         })
     }
@@ -289,7 +289,7 @@ impl Explainer<'_> {
         let path = &difference.path;
         let (left, right) = (as_it_stands(self.a.0, path, x)?, as_it_stands(self.b.0, path, y)?);
         let secrets = if self.shows_secrets { Secrets::Shown } else { Secrets::Masked };
-        Ok(generic::content_of(path, &left, &right, secrets))
+        Ok(describe::content_of(path, &left, &right, secrets))
     }
 }
 
@@ -377,7 +377,7 @@ fn attrs(judged: &Judged<'_>) -> Attrs {
 /// Finds, among `all`, names that follow a checksum, the differences that are the same two objects as
 /// one before, and directories that cannot go because something in them stays.
 pub fn relate(all: &mut [Explained], plugins: &[&dyn Plugin]) {
-    follow::follow(all, plugins);
+    named_after::follow(all, plugins);
     keep_needed_directories(all);
     let mut first: BTreeMap<(Checksum, Checksum), PathBuf> = BTreeMap::new();
     for explained in all {

@@ -8,20 +8,20 @@
 mod align;
 pub(crate) mod cascade;
 mod classify;
+mod describe;
 pub(crate) mod diffoscope;
+pub(crate) mod excerpt;
 pub mod expect;
 pub(crate) mod explain;
-mod follow;
-mod generic;
-pub(crate) mod look;
+mod named_after;
 pub(crate) mod umask;
 
 pub use crate::normal::Consequence;
 pub use crate::tree::{Change, Difference, Side};
 pub use align::{Pair, align};
 pub use classify::classify;
+pub use describe::content as differences;
 pub use diffoscope::Diffoscope;
+pub use excerpt::{Excerpt, Line, Piece, Rows, both, excerpt};
 pub use expect::{Expectations, Expected};
 pub use explain::{Cause, Explained, Explainer, relate};
-pub use generic::content as differences;
-pub use look::{Line, Look, Piece, Rows, both, look};

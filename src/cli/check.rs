@@ -23,9 +23,12 @@ Subjects:
   dir:PATH                      a directory, as a commit of it would be
   file:PATH                     a single file: an rpm, a boot image, a UKI, a jar, an ELF file, …
   rpmdb:PATH                    an rpm database: its file of packages, or the directory of it
-  oci:LAYOUT[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG]
+  oci:LAYOUT[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], dir:FOLDER of skopeo
                                 an ostree commit in an image; two images that are not both
                                 commits compare with one another, platform by platform
+  registry:STORAGE[:REPOSITORY[:TAG]]
+                                the same in a registry's storage, or in oc-mirror's archives of it
+  containers-storage:[ROOT]NAME the same in the storage of podman, buildah and CRI-O
   PATH[:REF|:BUILD|:TAG]        whatever is there
 An image in a registry is copied first: skopeo copy --all docker://IMAGE oci:LAYOUT:TAG
 
@@ -121,7 +124,7 @@ impl Args {
             meta: self.meta.clone(),
             strict_metadata: self.strict_metadata,
             expect: self.expect.clone(),
-            looks: self.html.is_some(),
+            excerpts: self.html.is_some(),
             checksums: self.checksums,
             show_secrets: self.show_secrets,
             diffoscope: self.diffoscope.clone().map(|program| Diffoscope {

@@ -1,14 +1,13 @@
 //! `reprofix composefs`.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use super::{Outcome, print, write_json, write_text};
+use super::{Outcome, print, warn, write_json, write_text};
 use crate::composefs::{GENERATIONS, Generation, generation};
-use crate::run::composefs::{Comparison, Sealed};
+use crate::run::composefs::{self as run, Opened};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -42,6 +41,10 @@ struct DigestArgs {
     #[arg(long, value_name = "RELEASE", default_value = GENERATIONS[0].name,
         value_parser = generation)]
     bootc: &'static Generation,
+    /// Which view of an image: `layers`, as at an installation, or `directory`, as of what is
+    /// extracted from them. A directory and a commit have one view.
+    #[arg(long, value_name = "VIEW", value_parser = ["layers", "directory"])]
+    view: Option<String>,
     /// Write what is hashed as composefs-dump(5) (`-`: standard output).
     #[arg(long, value_name = "FILE")]
     dumpfile: Option<PathBuf>,
@@ -60,8 +63,8 @@ struct CheckArgs {
     #[arg(long, value_name = "RELEASE", default_value = GENERATIONS[0].name,
         value_parser = generation)]
     bootc: &'static Generation,
-    /// Write the comparison of the two views as JSON (`-`: standard output).
-    #[arg(long, value_name = "FILE", requires = "other")]
+    /// Write the report as JSON (`-`: standard output).
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
@@ -76,19 +79,36 @@ impl Args {
 
 impl DigestArgs {
     fn exec(self) -> Result<Outcome> {
-        let sealed = Sealed::open(&self.subject, self.bootc)?;
+        let opened = Opened::parse(&self.subject)?;
+        let sealed = match opened.extracted(self.bootc)? {
+            None if self.view.as_deref() == Some("layers") => {
+                bail!("{} has no layers: it is not an image", self.subject.display())
+            }
+            None => opened.into_sealed(self.bootc)?,
+            Some(extracted) => {
+                let layers = opened.into_sealed(self.bootc)?;
+                let directory = self.view.as_deref() == Some("directory");
+                let (sealed, other) =
+                    if directory { (extracted, layers) } else { (layers, extracted) };
+                if sealed.viewed.digest != other.viewed.digest {
+                    warn(&format!("another view has another digest: {}", other.viewed));
+                }
+                sealed
+            }
+        };
         if let Some(file) = &self.dumpfile {
             write_text(file, &sealed.dumpfile())?;
         }
         let value = serde_json::json!({
             "schema": "reprofix-composefs-digest-1",
-            "subject": sealed.name,
+            "subject": sealed.viewed.subject,
+            "view": sealed.viewed.view,
             "bootc": self.bootc.name,
-            "digest": sealed.digest,
+            "digest": sealed.viewed.digest,
         });
         match &self.json {
             Some(file) => write_json(file, &value)?,
-            None => print(&format!("{}\n", sealed.digest))?,
+            None => print(&format!("{}\n", sealed.viewed.digest))?,
         }
         Ok(Outcome::Same)
     }
@@ -96,35 +116,11 @@ impl DigestArgs {
 
 impl CheckArgs {
     fn exec(self) -> Result<Outcome> {
-        let sealed = Sealed::open(&self.subject, self.bootc)?;
-        let mut text = String::new();
-        let _ = writeln!(text, "{}  {}", sealed.digest, sealed.name);
-        let mut agree = sealed.refused().next().is_none();
-        for uki in &sealed.ukis {
-            let _ = match &uki.digests[..] {
-                [] => writeln!(text, "{}: carries no composefs digest", uki.path),
-                all if all.contains(&sealed.digest) => {
-                    writeln!(text, "{}: carries this digest", uki.path)
-                }
-                all => writeln!(
-                    text,
-                    "{}: carries {}: the machine will refuse to boot",
-                    uki.path,
-                    all.join(" and "),
-                ),
-            };
+        let report = run::check(&self.subject, self.other.as_deref(), self.bootc)?;
+        match &self.json {
+            Some(file) => write_json(file, &report)?,
+            None => print(&report.human())?,
         }
-        if let Some(other) = &self.other {
-            let other = Sealed::open(other, self.bootc)?;
-            let comparison = Comparison::of(&sealed, &other, self.bootc);
-            agree &= comparison.same;
-            let _ = writeln!(text, "{}  {}", other.digest, other.name);
-            text += &comparison.to_string();
-            if let Some(file) = &self.json {
-                write_json(file, &comparison)?;
-            }
-        }
-        print(&text)?;
-        Ok(if agree { Outcome::Same } else { Outcome::Finding })
+        Ok(if report.same { Outcome::Same } else { Outcome::Finding })
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// List every change, and compute the ostree content checksum that a commit of the tree will
-    /// have (reads every file).
+    /// have, and the composefs digest that bootc seals (reads every file).
     #[arg(long)]
     report: bool,
     /// Threads to use. Default: one a processor.

@@ -157,6 +157,8 @@ fn shown(run: &Run, differences: &[Difference]) -> String {
         ("epoch", run.epoch.map(|e| e.to_string()).unwrap_or_default()),
         ("content A", optional(&run.checksum_a)),
         ("content B", optional(&run.checksum_b)),
+        ("composefs A", optional(&run.composefs_a)),
+        ("composefs B", optional(&run.composefs_b)),
         ("varied", run.variations.clone()),
         ("plugins", run.plugins.clone()),
         ("inputs", run.inputs.clone()),

@@ -187,7 +187,10 @@ fn use_threads(jobs: Option<std::num::NonZeroUsize>) -> Result<()> {
     if jobs.get() > most {
         warn(&format!("--jobs {jobs}: {most} threads are used, {THREADS} a processor"));
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.get().min(most));
+    let jobs = jobs.get().min(most);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs);
+    // One thread is the one that is here: a run's calls are then in one order, from first to last.
+    let pool = if jobs == 1 { pool.use_current_thread() } else { pool };
     pool.build_global().context("starting threads")
 }
 
@@ -198,6 +201,10 @@ struct Choice {
     /// SOURCE_DATE_EPOCH, then metadata.reprofix in the treefile, then reprofix.toml.
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     source_date_epoch: Option<String>,
+    /// Settings that belong together: `composefs` sets every time and removes what overlayfs left,
+    /// for sealed images. Everything else that is set wins over it.
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
     /// Run only this plugin (may be repeated).
     #[arg(long, value_name = "NAME")]
     plugin: Vec<String>,
@@ -230,6 +237,7 @@ impl Choice {
     fn flags(&self) -> crate::config::Flags {
         crate::config::Flags {
             epoch: self.source_date_epoch.clone(),
+            profile: self.profile.clone(),
             plugin: self.plugin.clone(),
             with: self.with.clone(),
             skip: self.skip.clone(),

@@ -48,7 +48,7 @@ struct Place {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Compare two finished builds and record that: last night's official one and a rebuild.
-    Compare(CompareArgs),
+    Compare(Box<CompareArgs>),
     /// Publish what rebuilderd needs of coreos-assembler's builds, and print its package feed.
     Feed(FeedArgs),
     /// Print a subject's canonical manifest, which rebuilderd compares.
@@ -181,7 +181,7 @@ impl CompareArgs {
             b: self.b,
             flags: self.choice.flags(),
             expect: self.expect,
-            looks: config.pages.is_some(),
+            excerpts: config.pages.is_some(),
         };
         let ended = night::compare(&config.history, &self.stream, &request)?;
         super::print(&line(&ended.run))?;

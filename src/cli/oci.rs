@@ -9,7 +9,7 @@ use crate::env::{self, SourceDateEpoch};
 use crate::image::normalize::{Options, normalize};
 use crate::image::{lint, platforms, verify};
 use crate::source::oci::Compression;
-use crate::source::oci::Subject;
+use crate::source::oci::Images;
 use crate::tree::Nowhere;
 
 #[derive(Debug, clap::Args)]
@@ -101,18 +101,19 @@ impl Normalize {
 
 #[derive(Debug, clap::Args)]
 struct One {
-    /// oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, or a path.
+    /// oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, dir:FOLDER, registry:STORAGE[:REPOSITORY[:TAG]],
+    /// containers-storage:[ROOT]NAME, or a path.
     subject: String,
-    /// Only this platform.
+    /// Only this platform; given several times, these (`normalize` joins them in one list).
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
-    platform: Option<String>,
+    platform: Vec<String>,
     #[command(flatten)]
     output: Output,
 }
 
 impl One {
-    fn open(&self) -> Result<Subject> {
-        Subject::open(&self.subject, self.platform.as_deref())
+    fn open(&self) -> Result<Images> {
+        Images::open(&self.subject, self.platform.iter().map(String::as_str))
     }
 }
 

@@ -10,7 +10,7 @@ use super::output::Output;
 use crate::image::normalize::Options;
 use crate::image::opm::fix::fix;
 use crate::image::opm::verify::{in_images, on_disk};
-use crate::source::oci::{Compression, Subject};
+use crate::source::oci::{Compression, Images};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -28,14 +28,14 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Fix {
-    /// oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, or a path.
+    /// An image, as `reprofix oci` takes it: oci:LAYOUT[:TAG], registry:STORAGE:REPOSITORY, …
     subject: String,
     /// Where to: oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or a directory; it must not exist.
     #[arg(long, short, value_name = "OUT")]
     out: String,
-    /// Only this platform.
+    /// Only this platform; given several times, these, joined in one list.
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
-    platform: Option<String>,
+    platform: Vec<String>,
     /// The catalog's directory in the image. Default: the image's label, then /configs.
     #[arg(long, value_name = "DIR")]
     configs: Option<String>,
@@ -57,9 +57,9 @@ struct Verify {
     /// --configs and --cache are directories on disk.
     #[arg(required_unless_present_all = ["configs", "cache"])]
     subject: Option<String>,
-    /// Only this platform.
+    /// Only this platform; it may be given several times.
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]", requires = "subject")]
-    platform: Option<String>,
+    platform: Vec<String>,
     /// The catalog's directory (in the image, if there is one).
     #[arg(long, value_name = "DIR")]
     configs: Option<String>,
@@ -87,7 +87,7 @@ impl Fix {
             recompress: false,
             attestations: false,
         };
-        let subject = Subject::open(&self.subject, self.platform.as_deref())?;
+        let subject = Images::open(&self.subject, self.platform.iter().map(String::as_str))?;
         let (configs, cache) = (self.configs.as_deref(), self.cache.as_deref());
         self.output.emit(&fix(&subject, &self.out, options, configs, cache, self.drop_cache)?)
     }
@@ -100,7 +100,8 @@ impl Verify {
             (None, Some(configs), Some(cache)) => on_disk(Path::new(configs), Path::new(cache))?,
             (subject, ..) => {
                 let subject = subject.as_deref().unwrap_or_default();
-                in_images(&Subject::open(subject, self.platform.as_deref())?, configs, cache)?
+                let platforms = self.platform.iter().map(String::as_str);
+                in_images(&Images::open(subject, platforms)?, configs, cache)?
             }
         };
         self.output.emit(&checks)

@@ -1,19 +1,38 @@
-//! What two trees that should have one digest differ in, entry by entry and by cause.
+//! What two trees that should have one digest differ in, entry by entry, grouped by cause.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::{LABEL, View};
 use crate::format::composefs::{Content, Directory, Leaf, Meta, Node, Tree};
+use crate::plugins;
 
-/// One way in which entries deviate, and the paths that do.
+/// One way in which entries of one type deviate, and the paths that do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deviation {
     /// What deviates.
     pub cause: Cause,
+    /// What they are.
+    pub kind: Kind,
     /// The paths, sorted.
     pub paths: Vec<String>,
     /// The first path's values on both sides.
     pub example: String,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Symlink,
+    /// A character or block device.
+    Device,
+    /// A FIFO or a socket.
+    Special,
 }
 
 /// What of an entry can deviate.
@@ -23,6 +42,8 @@ pub enum Cause {
     OnlyFirst,
     /// It is in the second view only.
     OnlySecond,
+    /// It is a whiteout of overlayfs, and in one view only.
+    Whiteout,
     /// Its type.
     Type,
     /// The content of a file, the target of a link or a device's number.
@@ -31,65 +52,141 @@ pub enum Cause {
     Mode,
     /// Owner or group.
     Owner,
-    /// Extended attributes.
+    /// The SELinux label.
+    Label,
+    /// File capabilities.
+    Capability,
+    /// Attributes that overlayfs or a download left behind; a directory may be opaque by one.
+    LeftOver,
+    /// Other extended attributes.
     Attributes,
-    /// The time of a directory.
-    DirectoryTime,
-    /// The time of anything else.
+    /// A time that an extraction left: it is not the one of the layers.
+    Extraction,
+    /// The nanoseconds of the modification time.
+    Nanoseconds,
+    /// The modification time.
     Time,
     /// How many names a file has.
     Links,
 }
 
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Cause::OnlyFirst => "only in the first",
-            Cause::OnlySecond => "only in the second",
-            Cause::Type => "another type",
-            Cause::Content => "content",
-            Cause::Mode => "permission bits",
-            Cause::Owner => "owner",
-            Cause::Attributes => "extended attributes",
-            Cause::DirectoryTime => "times of directories",
-            Cause::Time => "times of files and links",
-            Cause::Links => "hard links",
-        })
-    }
+/// What is said of a cause: the phrase after the number of entries, the plugin that answers for it,
+/// whether `fix` with the profile composefs removes it, and what to do.
+struct Answer {
+    phrase: &'static str,
+    plugin: Option<&'static str>,
+    fixable: bool,
+    advice: &'static str,
 }
+
+const PROFILE: &str = "run `reprofix fix --profile composefs` before the layers are made";
 
 impl Cause {
-    /// What usually makes it deviate between two views of one image, and what to do.
-    pub fn advice(self) -> &'static str {
+    fn answer(self) -> Answer {
+        let unfixable = |phrase, advice| Answer { phrase, plugin: None, fixable: false, advice };
+        let known = |phrase, plugin, advice| Answer {
+            phrase,
+            plugin: Some(plugin),
+            fixable: false,
+            advice,
+        };
+        let fixable =
+            |phrase, plugin, advice| Answer { phrase, plugin: Some(plugin), fixable: true, advice };
         match self {
-            Cause::OnlyFirst | Cause::OnlySecond => {
-                "the directory is not what the layers hold: seal the image that is shipped"
+            Cause::OnlyFirst => unfixable("only in the first", ONE_TREE),
+            Cause::OnlySecond => unfixable("only in the second", ONE_TREE),
+            Cause::Whiteout => known(
+                "whiteout of overlayfs in one of both",
+                "xattrs",
+                "copy the tree from a mounted overlay, not from its upper directory",
+            ),
+            Cause::Type => unfixable("another type", ONE_TREE),
+            Cause::Content => unfixable("another content", ONE_TREE),
+            Cause::Mode => unfixable("other permission bits", AS_ROOT),
+            Cause::Owner => unfixable("another owner", AS_ROOT),
+            Cause::Label => known(
+                "another SELinux label",
+                "selinux",
+                "labels come from the policy in the tree: its file_contexts differ",
+            ),
+            Cause::Capability => unfixable(
+                "other file capabilities",
+                "keep security.capability when the tree is copied or extracted",
+            ),
+            Cause::LeftOver => {
+                fixable("attributes that overlayfs or a download left behind", "xattrs", PROFILE)
             }
-            Cause::Type | Cause::Content => "the file was changed after the layer was made",
-            Cause::Mode | Cause::Owner => {
-                "the directory was extracted without its modes or owners: extract as root"
-            }
-            Cause::Attributes => {
-                "attributes were lost or added when the directory was extracted; `fix` with \
-                 xattrs enabled removes a build's own"
-            }
-            Cause::DirectoryTime => {
-                "layers record another time than extraction leaves (bootc 2194): run `fix` with \
-                 --set mtime.set=all before the layers are made"
-            }
-            Cause::Time => "run `fix` with --set mtime.set=all before the layers are made",
-            Cause::Links => {
-                "the directory was extracted without its hard links: keep them, or take them apart \
-                 before the layers are made"
-            }
+            Cause::Attributes => unfixable(
+                "other extended attributes",
+                "attributes were lost or added when the tree was copied or extracted",
+            ),
+            Cause::Extraction => fixable(
+                "time of extraction",
+                "mtime",
+                "the layers record another time (bootc issue 2194): run `reprofix fix --profile \
+                 composefs` before the layers are made, and let them be written with that time",
+            ),
+            Cause::Nanoseconds => fixable("nanoseconds of the modification time", "mtime", PROFILE),
+            Cause::Time => fixable("another modification time", "mtime", PROFILE),
+            Cause::Links => unfixable(
+                "another number of hard links",
+                "a step between took hard links apart: keep them, or take them apart before",
+            ),
         }
+    }
+
+    /// The plugin that answers for it.
+    pub fn plugin(self) -> Option<&'static str> {
+        self.answer().plugin
+    }
+
+    /// Whether `fix` with the profile composefs removes it.
+    pub fn is_fixable(self) -> bool {
+        self.answer().fixable
+    }
+
+    /// What to do.
+    pub fn advice(self) -> &'static str {
+        self.answer().advice
     }
 }
 
-/// What differs between two trees, grouped by cause; empty if both have one digest.
-pub fn compare(a: &Tree, b: &Tree) -> Vec<Deviation> {
+const ONE_TREE: &str = "the two are not of one tree: seal what is shipped, after the last change";
+const AS_ROOT: &str = "the tree was copied or extracted without its modes or owners: do it as root";
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.answer().phrase)
+    }
+}
+
+impl Kind {
+    /// `1 directory`, `5,267 directories`.
+    pub fn counted(self, n: usize) -> String {
+        let [one, many] = match self {
+            Kind::Directory => ["directory", "directories"],
+            Kind::File => ["file", "files"],
+            Kind::Symlink => ["symbolic link", "symbolic links"],
+            Kind::Device => ["device node", "device nodes"],
+            Kind::Special => ["special file", "special files"],
+        };
+        let digits = n.to_string();
+        let mut text = String::new();
+        for (at, digit) in digits.chars().enumerate() {
+            if at > 0 && (digits.len() - at).is_multiple_of(3) {
+                text.push(',');
+            }
+            text.push(digit);
+        }
+        format!("{text} {}", if n == 1 { one } else { many })
+    }
+}
+
+/// What differs between two trees, grouped by cause and type; empty if both have one digest. `views`
+/// says how each was looked at.
+pub fn compare([a, b]: [&Tree; 2], views: [View; 2]) -> Vec<Deviation> {
     let mut comparison =
-        Comparison { trees: [a, b], names: [names(a), names(b)], found: BTreeMap::new() };
+        Comparison { trees: [a, b], names: [names(a), names(b)], views, found: BTreeMap::new() };
     comparison.directories(&a.root, &b.root, "");
     comparison.found.into_values().collect()
 }
@@ -112,13 +209,15 @@ fn names(tree: &Tree) -> Vec<usize> {
 struct Comparison<'t> {
     trees: [&'t Tree; 2],
     names: [Vec<usize>; 2],
-    found: BTreeMap<Cause, Deviation>,
+    views: [View; 2],
+    found: BTreeMap<(Cause, Kind), Deviation>,
 }
 
 impl Comparison<'_> {
-    fn add(&mut self, cause: Cause, path: &str, example: impl FnOnce() -> String) {
-        let found = self.found.entry(cause).or_insert_with(|| Deviation {
+    fn add(&mut self, cause: Cause, kind: Kind, path: &str, example: impl FnOnce() -> String) {
+        let found = self.found.entry((cause, kind)).or_insert_with(|| Deviation {
             cause,
+            kind,
             paths: Vec::new(),
             example: example(),
         });
@@ -126,17 +225,29 @@ impl Comparison<'_> {
     }
 
     fn directories(&mut self, a: &Directory, b: &Directory, path: &str) {
-        self.meta(&a.meta, &b.meta, path, Cause::DirectoryTime);
+        self.meta(&a.meta, &b.meta, Kind::Directory, path);
         let both = a.entries.keys().chain(b.entries.keys());
-        let names: std::collections::BTreeSet<&Vec<u8>> = both.collect();
+        let names: BTreeSet<&Vec<u8>> = both.collect();
         for name in names {
             let path = format!("{path}/{}", name.escape_ascii());
             match (a.entries.get(name), b.entries.get(name)) {
                 (Some(x), Some(y)) => self.nodes(x, y, &path),
-                (Some(_), None) => self.add(Cause::OnlyFirst, &path, String::new),
-                _ => self.add(Cause::OnlySecond, &path, String::new),
+                (Some(x), None) => self.only(0, x, Cause::OnlyFirst, &path),
+                (None, Some(y)) => self.only(1, y, Cause::OnlySecond, &path),
+                (None, None) => {}
             }
         }
+    }
+
+    fn only(&mut self, side: usize, node: &Node, cause: Cause, path: &str) {
+        let (kind, whiteout) = match node {
+            Node::Directory(_) => (Kind::Directory, false),
+            Node::Leaf(leaf) => {
+                let content = &self.trees[side].leaves[*leaf].content;
+                (kind(content), *content == Content::Character(0))
+            }
+        };
+        self.add(if whiteout { Cause::Whiteout } else { cause }, kind, path, String::new);
     }
 
     fn nodes(&mut self, a: &Node, b: &Node, path: &str) {
@@ -144,53 +255,91 @@ impl Comparison<'_> {
             (Node::Directory(x), Node::Directory(y)) => self.directories(x, y, path),
             (Node::Leaf(x), Node::Leaf(y)) => {
                 let (m, n) = (self.names[0][*x], self.names[1][*y]);
-                if m != n {
-                    self.add(Cause::Links, path, || format!("{m} and {n} names"));
-                }
                 let (x, y) = (&self.trees[0].leaves[*x], &self.trees[1].leaves[*y]);
+                if m != n {
+                    self.add(Cause::Links, kind(&x.content), path, || format!("{m} and {n}"));
+                }
                 self.leaves(x, y, path);
             }
-            _ => self.add(Cause::Type, path, String::new),
+            (Node::Directory(_), _) => self.add(Cause::Type, Kind::Directory, path, String::new),
+            (Node::Leaf(x), _) => {
+                let kind = kind(&self.trees[0].leaves[*x].content);
+                self.add(Cause::Type, kind, path, String::new);
+            }
         }
     }
 
     fn leaves(&mut self, a: &Leaf, b: &Leaf, path: &str) {
-        let regular = |c: &Content| matches!(c, Content::Inline(_) | Content::External { .. });
-        let alike = std::mem::discriminant(&a.content) == std::mem::discriminant(&b.content)
-            || regular(&a.content) && regular(&b.content);
-        if !alike {
-            return self.add(Cause::Type, path, String::new);
+        let (kind, other) = (kind(&a.content), kind(&b.content));
+        let is_device = |c: &Content| matches!(c, Content::Character(_) | Content::Block(_));
+        let alike = std::mem::discriminant(&a.content) == std::mem::discriminant(&b.content);
+        if kind != other || !alike && (is_device(&a.content) || kind == Kind::Special) {
+            return self.add(Cause::Type, kind, path, String::new);
         }
         if a.content != b.content {
-            self.add(Cause::Content, path, String::new);
+            self.add(Cause::Content, kind, path, String::new);
         }
-        self.meta(&a.meta, &b.meta, path, Cause::Time);
+        self.meta(&a.meta, &b.meta, kind, path);
     }
 
-    fn meta(&mut self, a: &Meta, b: &Meta, path: &str, time: Cause) {
+    fn meta(&mut self, a: &Meta, b: &Meta, kind: Kind, path: &str) {
         if a.mode != b.mode {
-            self.add(Cause::Mode, path, || format!("{:04o} and {:04o}", a.mode, b.mode));
+            self.add(Cause::Mode, kind, path, || format!("{:04o} and {:04o}", a.mode, b.mode));
         }
         if (a.uid, a.gid) != (b.uid, b.gid) {
             let owners = || format!("{}:{} and {}:{}", a.uid, a.gid, b.uid, b.gid);
-            self.add(Cause::Owner, path, owners);
+            self.add(Cause::Owner, kind, path, owners);
         }
-        if (a.seconds, a.nanoseconds) != (b.seconds, b.nanoseconds) {
-            self.add(time, path, || format!("{} and {}", moment(a), moment(b)));
+        if let Some(cause) = self.time(a, b) {
+            self.add(cause, kind, path, || format!("{} and {}", moment(a), moment(b)));
         }
-        if a.xattrs != b.xattrs {
-            self.add(Cause::Attributes, path, || attributes(a, b));
+        let mut attributes: BTreeMap<Cause, Vec<&[u8]>> = BTreeMap::new();
+        for name in a.xattrs.keys().chain(b.xattrs.keys()) {
+            let found = attributes.entry(of_attribute(name)).or_default();
+            if a.xattrs.get(name) != b.xattrs.get(name) && !found.contains(&&name[..]) {
+                found.push(name);
+            }
+        }
+        for (cause, names) in attributes.into_iter().filter(|(_, names)| !names.is_empty()) {
+            let shown = names.iter().map(|name| name.escape_ascii().to_string());
+            self.add(cause, kind, path, || shown.collect::<Vec<_>>().join(", "));
+        }
+    }
+
+    /// In which way two times differ. What an extraction leaves is later than what layers record.
+    fn time(&self, a: &Meta, b: &Meta) -> Option<Cause> {
+        let [x, y] = [a, b].map(|meta| (meta.seconds, meta.nanoseconds));
+        let extracted = match self.views {
+            [View::Layers, View::Directory] => y > x,
+            [View::Directory, View::Layers] => x > y,
+            _ => false,
+        };
+        match () {
+            () if x == y => None,
+            () if x.0 == y.0 => Some(Cause::Nanoseconds),
+            () if extracted => Some(Cause::Extraction),
+            () => Some(Cause::Time),
         }
     }
 }
 
-/// The names of the attributes that differ.
-fn attributes(a: &Meta, b: &Meta) -> String {
-    let differs = |name: &&Vec<u8>| a.xattrs.get(*name) != b.xattrs.get(*name);
-    let all: std::collections::BTreeSet<&Vec<u8>> =
-        a.xattrs.keys().chain(b.xattrs.keys()).filter(differs).collect();
-    let names: Vec<String> = all.iter().map(|name| name.escape_ascii().to_string()).collect();
-    names.join(", ")
+/// The cause of a difference in the attribute of this name.
+fn of_attribute(name: &[u8]) -> Cause {
+    match name {
+        LABEL => Cause::Label,
+        b"security.capability" => Cause::Capability,
+        name if plugins::is_left_over(name) => Cause::LeftOver,
+        _ => Cause::Attributes,
+    }
+}
+
+fn kind(content: &Content) -> Kind {
+    match content {
+        Content::Inline(_) | Content::External { .. } => Kind::File,
+        Content::Symlink(_) => Kind::Symlink,
+        Content::Character(_) | Content::Block(_) => Kind::Device,
+        Content::Fifo | Content::Socket => Kind::Special,
+    }
 }
 
 /// Seconds and nanoseconds since 1970-01-01 UTC.

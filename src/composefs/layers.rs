@@ -1,6 +1,7 @@
 //! The layers of an image, laid over one another as bootc does it: by names alone, in the order of
 //! the archives, without following any link.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,48 +11,81 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rayon::prelude::*;
 
 use crate::format::composefs::{Content, Directory, INLINE_MAX, Leaf, Meta, Node, Tree, Verity};
-use crate::format::tar::{Member, Type};
+use crate::format::tar::{Member, Type, parent as parent_of};
 use crate::parallel::try_map;
 use crate::source::oci::{Image, Keep, Layer, Store, layers};
 use crate::tree::show;
 
-/// An image's layers, laid over one another.
+/// An image's layers, which can be laid over one another.
 pub struct Layered {
-    /// The tree that comes out.
-    pub tree: Tree,
     layers: Vec<Layer>,
-    /// The layer and the member that made each leaf.
+    /// What every member is that is neither a directory nor another name, in the order of all.
+    contents: Vec<Content>,
+    /// The layer and the member of each of them.
     made: Vec<(usize, usize)>,
 }
 
+/// A directory that a layer puts something into and has no member for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unlisted {
+    /// Its path, with a leading slash.
+    pub path: String,
+    /// The layer's number, lowest 1.
+    pub layer: usize,
+}
+
 impl Layered {
-    /// Reads the layers of `image`.
+    /// Reads the layers of `image`, and hashes what they hold.
     ///
-    /// Fails where a layer cannot be read, and where bootc refuses one: a member whose directory no
-    /// member before it made, or is a link.
+    /// Fails where a layer cannot be read.
     pub fn read(store: &Store, image: &Image) -> Result<Self> {
         let layers = layers(store, image, Keep::Spool)?;
-        let (mut tree, mut made) = (Tree::default(), Vec::new());
+        let (mut contents, mut made) = (Vec::new(), Vec::new());
         for (number, layer) in layers.iter().enumerate() {
-            let contents = contents(layer).with_context(|| format!("in layer {number}"))?;
-            for (place, (member, content)) in layer.members.iter().zip(contents).enumerate() {
+            let found = contents_of(layer).with_context(|| format!("in layer {number}"))?;
+            for (place, content) in found.into_iter().enumerate() {
+                if let Some(content) = content {
+                    contents.push(content);
+                    made.push((number, place));
+                }
+            }
+        }
+        Ok(Layered { layers, contents, made })
+    }
+
+    /// How many layers there are.
+    pub fn count(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The tree that the lowest `count` layers come to.
+    ///
+    /// Fails where bootc refuses a layer: a member whose directory no member before it made, or is
+    /// a link.
+    pub fn lowest(&self, count: usize) -> Result<Tree> {
+        let mut tree = Tree::default();
+        let mut contents = self.contents.iter();
+        for (number, layer) in self.layers.iter().enumerate().take(count) {
+            for member in &layer.members {
+                let content = match member.kind {
+                    Type::Dir | Type::Hardlink => None,
+                    _ => contents.next().cloned(),
+                };
                 put(&mut tree, member, content).with_context(|| {
                     let path = show(Path::new(OsStr::from_bytes(&member.path)));
                     format!("in layer {number}: member {path}")
                 })?;
-                made.resize(tree.leaves.len(), (number, place));
             }
         }
-        Ok(Layered { tree, layers, made })
+        Ok(tree)
     }
 
-    /// The content of the regular file at `path`, below the root; nothing where there is none.
-    pub fn content(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        let Some(Node::Leaf(leaf)) = super::node(&self.tree, path) else { return Ok(None) };
-        let regular = matches!(
-            self.tree.leaves[*leaf].content,
-            Content::Inline(_) | Content::External { .. }
-        );
+    /// The content of the regular file at `path` in `tree`, which is one of [`Layered::lowest`];
+    /// nothing where there is none.
+    pub fn content(&self, tree: &Tree, path: &str) -> Result<Option<Vec<u8>>> {
+        let Some(Node::Leaf(leaf)) = super::node(tree, path) else { return Ok(None) };
+        let regular =
+            matches!(tree.leaves[*leaf].content, Content::Inline(_) | Content::External { .. });
         let (layer, member) = self.made[*leaf];
         let Some(mut content) = self.layers[layer].content(member).filter(|_| regular) else {
             return Ok(None);
@@ -60,10 +94,30 @@ impl Layered {
         content.read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
+
+    /// Directories of `tree` that the last layer which puts something into them has no member for,
+    /// sorted: of these bootc keeps the time that a lower layer recorded, and an extraction leaves
+    /// its own.
+    pub fn unlisted(&self, tree: &Tree) -> Vec<Unlisted> {
+        let mut last: BTreeMap<&[u8], Option<usize>> = BTreeMap::new();
+        for (layer, number) in self.layers.iter().zip(1..) {
+            let paths = || layer.members.iter().map(|member| &member.path[..]);
+            last.extend(paths().map(|path| (parent_of(path), Some(number))));
+            last.extend(paths().map(|path| (path, None)));
+        }
+        let unlisted = |(path, layer): (&[u8], Option<usize>)| {
+            let shown = path.escape_ascii().to_string();
+            // The root's own time does not count: it gets that of /usr.
+            let layer = layer.filter(|_| !path.is_empty())?;
+            let there = matches!(super::node(tree, &shown), Some(Node::Directory(_)));
+            there.then(|| Unlisted { path: format!("/{shown}"), layer })
+        };
+        last.into_iter().filter_map(unlisted).collect()
+    }
 }
 
 /// What each member of a layer is; nothing for a directory and for another name of a file.
-fn contents(layer: &Layer) -> Result<Vec<Option<Content>>> {
+fn contents_of(layer: &Layer) -> Result<Vec<Option<Content>>> {
     let all: Vec<usize> = (0..layer.members.len()).collect();
     try_map(all.par_iter(), |n| content(layer, *n))
 }
@@ -106,7 +160,7 @@ fn put(tree: &mut Tree, member: &Member, content: Option<Content>) -> Result<()>
     let node = match (member.kind, content) {
         (Type::Dir, _) => Node::Directory(Directory { meta, ..Directory::default() }),
         (Type::Hardlink, _) => {
-            let (directory, name) = parent(&mut tree.root, &member.link)?;
+            let (directory, name) = place(&mut tree.root, &member.link)?;
             match directory.entries.get(name) {
                 Some(Node::Leaf(leaf)) => Node::Leaf(*leaf),
                 _ => bail!("links to {}, which is not a file", member.link.escape_ascii()),
@@ -118,7 +172,7 @@ fn put(tree: &mut Tree, member: &Member, content: Option<Content>) -> Result<()>
         }
         (_, None) => return Ok(()),
     };
-    let (directory, name) = parent(&mut tree.root, &member.path)?;
+    let (directory, name) = place(&mut tree.root, &member.path)?;
     match (name.strip_prefix(b".wh."), node) {
         (Some(b".wh..opq"), _) => directory.entries.clear(),
         (Some(hidden), _) => drop(directory.entries.remove(hidden)),
@@ -131,11 +185,8 @@ fn put(tree: &mut Tree, member: &Member, content: Option<Content>) -> Result<()>
     Ok(())
 }
 
-/// The directory of a path, and its last component.
-fn parent<'t, 'p>(
-    root: &'t mut Directory,
-    path: &'p [u8],
-) -> Result<(&'t mut Directory, &'p [u8])> {
+/// The directory of a path, and its last component, in a tree.
+fn place<'t, 'p>(root: &'t mut Directory, path: &'p [u8]) -> Result<(&'t mut Directory, &'p [u8])> {
     let mut parts = path.split(|byte| *byte == b'/');
     let name = parts.next_back().unwrap_or_default();
     let mut at = root;

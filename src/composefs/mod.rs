@@ -12,14 +12,16 @@ mod read;
 mod uki;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 
 use anyhow::{Context as _, Result, bail};
 
-pub use compare::{Deviation, compare};
+pub use compare::{Cause, Deviation, Kind, compare};
 pub use labels::Policy;
-pub use layers::Layered;
+pub use layers::{Layered, Unlisted};
 pub use read::of_directory;
-pub use uki::{Uki, ukis};
+pub use uki::{Claim, List, Open, Says, Uki, is_uki, ukis};
 
 use crate::format::composefs::{self, Digest, Directory, Meta, Node, Tree, Verity, Version};
 
@@ -145,6 +147,16 @@ fn node<'t>(tree: &'t Tree, path: &str) -> Option<&'t Node> {
         };
     }
     found
+}
+
+/// The names in the directory at `path`; none where there is no directory.
+pub fn names(tree: &Tree, path: &str) -> Vec<OsString> {
+    match node(tree, path) {
+        Some(Node::Directory(directory)) => {
+            directory.entries.keys().map(|name| OsString::from_vec(name.clone())).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn directory<'t>(tree: &'t mut Tree, name: &[u8]) -> Result<&'t mut Directory> {

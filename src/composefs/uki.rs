@@ -1,63 +1,154 @@
-//! The composefs digests that unified kernel images in a tree carry.
+//! The composefs digests that unified kernel images in a tree carry on their command lines.
 
-use anyhow::{Context as _, Result};
-use object::read::pe::PeFile64;
-use object::{Object as _, ObjectSection as _};
+use std::ffi::OsString;
+use std::io::{Read as _, SeekFrom};
 
-use super::node;
-use crate::format::composefs::{Directory, Node, Tree};
+use anyhow::{Context as _, Result, ensure};
 
-/// A unified kernel image and the digests on its command line.
+use crate::format::composefs::Version;
+use crate::format::pe;
+use crate::tree::Seekable;
+
+/// Bytes of a command line, at most; the kernel takes 2048 to 4096.
+const LINE: u64 = 64 << 10;
+
+/// A unified kernel image and the digests on its command lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uki {
     /// Its path below the root.
     pub path: String,
-    /// The values of `composefs=` and `composefs.digest=`, without the mark that allows a missing
-    /// fs-verity.
-    pub digests: Vec<String>,
+    /// What `composefs=` and `composefs.digest=` say, in the order of the command line; of an image
+    /// with several profiles, all of theirs.
+    pub claims: Vec<Claim>,
 }
 
-/// The unified kernel images of `tree`, of whose files `content` gives the content: those in
-/// `/boot/EFI/Linux` and beside the kernels in `/usr/lib/modules`.
+/// One argument that carries a digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The argument as it is on the command line.
+    pub argument: String,
+    /// What it says.
+    pub says: Says,
+}
+
+/// What an argument says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// A digest with SHA-512.
+    Digest {
+        /// Its 128 hexadecimal digits, in lower case.
+        hex: String,
+        /// The format of the image that it is of; `composefs=` does not name one.
+        version: Option<Version>,
+    },
+    /// A digest with another hash, which bootc passes over.
+    OtherHash,
+    /// Something that bootc does not understand, and why.
+    Malformed(String),
+}
+
+/// The names in the directory at a path below a root; none where there is no directory.
+pub type List<'a> = dyn Fn(&str) -> Result<Vec<OsString>> + 'a;
+/// The regular file at a path below a root; nothing where there is none.
+pub type Open<'a> = dyn Fn(&str) -> Result<Option<Box<dyn Seekable + 'a>>> + 'a;
+
+/// Where unified kernel images are.
+const FOLDER: &str = "boot/EFI/Linux";
+/// And beside each kernel below this one.
+const MODULES: &str = "usr/lib/modules";
+
+/// Whether bootc looks for a unified kernel image at this path below a root.
+pub fn is_uki(path: &str) -> bool {
+    let name = |rest: &str| rest.ends_with(".efi") && !rest.contains('/');
+    let below = |folder: &str| path.strip_prefix(folder)?.strip_prefix('/');
+    let kernel = |rest: &str| rest.split_once('/').is_some_and(|(_, rest)| name(rest));
+    below(FOLDER).is_some_and(name) || below(MODULES).is_some_and(kernel)
+}
+
+/// The unified kernel images of a tree: those in `/boot/EFI/Linux` and beside the kernels in
+/// `/usr/lib/modules`.
 ///
 /// Fails where one cannot be read.
-pub fn ukis(tree: &Tree, content: &dyn Fn(&str) -> Result<Option<Vec<u8>>>) -> Result<Vec<Uki>> {
-    let mut folders = vec!["boot/EFI/Linux".to_owned()];
-    if let Some(Node::Directory(modules)) = node(tree, "usr/lib/modules") {
-        folders.extend(names(modules).map(|kernel| format!("usr/lib/modules/{kernel}")));
-    }
+pub fn ukis(list: &List<'_>, open: &Open<'_>) -> Result<Vec<Uki>> {
+    let text = |names: Vec<OsString>| names.into_iter().filter_map(|name| name.into_string().ok());
+    let mut folders = vec![FOLDER.to_owned()];
+    folders.extend(text(list(MODULES)?).map(|kernel| format!("{MODULES}/{kernel}")));
     let mut found = Vec::new();
     for folder in folders {
-        let Some(Node::Directory(directory)) = node(tree, &folder) else { continue };
-        for name in names(directory).filter(|name| name.ends_with(".efi")) {
+        for name in text(list(&folder)?) {
             let path = format!("{folder}/{name}");
-            let Some(bytes) = content(&path)? else { continue };
-            let line = command_line(&bytes).with_context(|| format!("reading {path}"))?;
-            found.push(Uki { path, digests: digests(&line) });
+            if !is_uki(&path) {
+                continue;
+            }
+            let Some(mut content) = open(&path)? else { continue };
+            let lines = command_lines(&mut *content).with_context(|| format!("reading {path}"))?;
+            let claims = lines.iter().flat_map(|line| claims(line)).collect();
+            found.push(Uki { path, claims });
         }
     }
     Ok(found)
 }
 
-fn names(directory: &Directory) -> impl Iterator<Item = String> {
-    directory.entries.keys().map(|name| String::from_utf8_lossy(name).into_owned())
+/// The sections `.cmdline`, of which each profile has one; none where there is no command line.
+fn command_lines(file: &mut dyn Seekable) -> Result<Vec<String>> {
+    let headers = pe::read(file)?.context("it is not a PE program")?;
+    let mut lines = Vec::new();
+    for section in headers.sections.iter().filter(|section| section.name == ".cmdline") {
+        let size = section.content.end - section.content.start;
+        ensure!(size <= LINE, "its command line of {size} bytes is longer than any kernel takes");
+        file.seek(SeekFrom::Start(section.content.start))?;
+        let mut text = Vec::new();
+        (&mut *file).take(size).read_to_end(&mut text)?;
+        lines.push(String::from_utf8_lossy(&text).trim_end_matches('\0').to_owned());
+    }
+    Ok(lines)
 }
 
-/// The section `.cmdline`; empty where there is none.
-fn command_line(bytes: &[u8]) -> Result<String> {
-    let file = PeFile64::parse(bytes).context("it is not a PE program of 64 bits")?;
-    let Some(section) = file.section_by_name(".cmdline") else { return Ok(String::new()) };
-    let text = section.data().context("its section .cmdline is outside of the file")?;
-    Ok(String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
-}
-
-fn digests(line: &str) -> Vec<String> {
-    let value = |word: &str| {
-        let (key, value) = word.split_once('=')?;
-        let known = key == "composefs" || key == "composefs.digest";
-        known.then(|| value.trim_start_matches('?').to_owned())
+/// The arguments of a command line that carry digests.
+fn claims(line: &str) -> Vec<Claim> {
+    let claim = |argument: &str| {
+        let (key, value) = argument.split_once('=')?;
+        // The mark allows a file system without fs-verity.
+        let value = value.strip_prefix('?').unwrap_or(value);
+        let says = match key {
+            "composefs" => digest(value, None),
+            "composefs.digest" => described(value),
+            _ => return None,
+        };
+        Some(Claim { argument: argument.to_owned(), says })
     };
-    line.split_whitespace().filter_map(value).collect()
+    arguments(line).filter_map(claim).collect()
+}
+
+/// The arguments as the kernel splits them: blanks between double quotes do not count.
+fn arguments(line: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let parts = line.split(move |c: char| {
+        quoted ^= c == '"';
+        !quoted && c.is_ascii_whitespace()
+    });
+    parts.filter(|part| !part.is_empty())
+}
+
+/// `FORMAT-HASH-BLOCKSIZE:DIGEST`, as `v1-sha512-12:…`.
+fn described(value: &str) -> Says {
+    let malformed = |what: &str| Says::Malformed(format!("{what}, where v1-sha512-12: is meant"));
+    let Some((kind, hex)) = value.split_once(':') else {
+        return malformed("it names no format");
+    };
+    match kind.split('-').collect::<Vec<_>>()[..] {
+        ["v1", "sha512", "12"] => digest(hex, Some(Version::V1)),
+        ["v2", "sha512", "12"] => digest(hex, Some(Version::V2)),
+        ["v1" | "v2", "sha256", _] => Says::OtherHash,
+        _ => malformed(&format!("its format {kind:?} is unknown")),
+    }
+}
+
+fn digest(hex: &str, version: Option<Version>) -> Says {
+    match hex.len() == 128 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Says::Digest { hex: hex.to_ascii_lowercase(), version },
+        false => Says::Malformed("it is not a digest of 128 hexadecimal digits".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -65,14 +156,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digests_are_found_on_the_command_line() {
-        let line = "rw composefs=?aa quiet composefs.digest=bb composefsx=cc";
-        assert_eq!(digests(line), ["aa", "bb"]);
+    fn every_digest_on_the_command_line_is_found() {
+        let (one, two) = ("aB".repeat(64), "0".repeat(128));
+        let line = format!(
+            "rw composefs=?{one} x=\"a composefs={two}\" composefs.digest=v1-sha512-12:{two} \
+             composefs.digest=?v2-sha512-12:{one} composefs.digest=v1-sha256-12:cc composefsx={two}"
+        );
+        let found: Vec<Says> = claims(&line).into_iter().map(|claim| claim.says).collect();
+        let says = |hex: &str, version| Says::Digest { hex: hex.to_ascii_lowercase(), version };
+        let expected = [
+            says(&one, None),
+            says(&two, Some(Version::V1)),
+            says(&one, Some(Version::V2)),
+            Says::OtherHash,
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_not_a_digest_is_called_so() {
+        for argument in [
+            "composefs=ab",
+            "composefs.digest=ab",
+            "composefs.digest=v9-sha512-12:ab",
+            "composefs=",
+        ] {
+            let found = claims(argument);
+            assert!(matches!(found[..], [Claim { says: Says::Malformed(_), .. }]), "{argument}");
+        }
     }
 
     #[test]
     fn what_is_not_a_program_is_refused() {
-        assert!(command_line(b"MZ").is_err());
-        assert!(command_line(&[0; 4096]).is_err());
+        let read = |bytes: &[u8]| command_lines(&mut std::io::Cursor::new(bytes.to_vec()));
+        assert!(read(b"MZ").is_err());
+        assert!(read(&[0; 4096]).is_err());
     }
 }

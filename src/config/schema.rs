@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::PROFILES;
 use crate::normal::{Opt, Page};
 use crate::plugins::REGISTRY;
 
@@ -11,6 +12,8 @@ pub fn schema() -> Value {
     let names: Vec<_> = REGISTRY.iter().map(|p| p.page().name).collect();
     let list =
         |what: &str| json!({ "type": "array", "items": { "enum": names }, "description": what });
+    let profiles = PROFILES.iter().map(|p| format!("{}: {}.", p.name, p.summary));
+    let profiles = format!("What all else is set on top of. {}", profiles.collect::<String>());
     let plugins: Map<_, _> =
         REGISTRY.iter().map(|p| (p.page().name.to_owned(), plugin(p.page()))).collect();
     json!({
@@ -25,6 +28,10 @@ pub fn schema() -> Value {
                 "maximum": u32::MAX,
                 "pattern": "^[0-9]+$",
                 "description": "No time in the tree may be later: seconds since 1970-01-01 UTC.",
+            },
+            "profile": {
+                "enum": PROFILES.iter().map(|p| p.name).collect::<Vec<_>>(),
+                "description": profiles,
             },
             "plugin": list("Only these plugins, whatever their defaults."),
             "skip": list("Not these plugins."),

@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 /// The keys of [`Settings`](super::Settings).
-pub(super) const KEYS: [&str; 7] =
-    ["source-date-epoch", "plugin", "skip", "keep", "vouched", "overrule", "plugins"];
+pub(super) const KEYS: [&str; 8] =
+    ["source-date-epoch", "profile", "plugin", "skip", "keep", "vouched", "overrule", "plugins"];
 
 /// Refuses a key that is not in [`KEYS`], with a hint.
 pub(super) fn check(settings: &Value) -> Result<()> {

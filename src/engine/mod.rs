@@ -5,8 +5,11 @@
 
 mod apply;
 mod plan;
+mod read_once;
 mod walk;
+mod wanted;
 
 pub use apply::apply;
-pub use plan::{Action, Change, Plan, Remark, Wanted, plan};
+pub use plan::{Action, Change, Plan, Remark, plan};
 pub use walk::walk;
+pub use wanted::Wanted;

@@ -5,16 +5,17 @@ use std::ffi::OsString;
 use std::io;
 use std::mem::discriminant;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use super::read_once::ReadOnce;
+use super::wanted::Wanted;
 use crate::disk;
 use crate::normal::{Chain, Form, Normal, Note};
-use crate::normal::{Content, Left, Step};
+use crate::normal::{Content, NewState, Step};
 use crate::parallel::try_map;
-use crate::tree::{self, Entry, Inode, Kind, Seekable, Time, Tree};
+use crate::tree::{self, Entry, Kind, Time, Tree};
 
 /// Rewritten content kept between plan and application, in bytes over all files. What exceeds it
 /// is computed again when it is written, so that memory does not grow with the tree.
@@ -112,67 +113,6 @@ impl Plan {
     }
 }
 
-/// What of a walk some plugin wants: each inode with all its names in the tree.
-///
-/// Memory: eight bytes an inode and name.
-#[derive(Debug)]
-pub struct Wanted<'e> {
-    entries: &'e [Entry],
-    /// Places in `entries`, inode by inode.
-    names: Vec<u32>,
-    /// Where in `names` each inode ends.
-    ends: Vec<u32>,
-}
-
-impl<'e> Wanted<'e> {
-    /// Asks every plugin about each of `entries`, a walk sorted by path. No I/O.
-    pub fn of(entries: &'e [Entry], chain: &Chain<'_>) -> Self {
-        let wanted: Vec<bool> = entries.par_iter().map(|e| chain.wants(e)).collect();
-        let mut linked: BTreeMap<(u64, u64), u32> = BTreeMap::new();
-        let mut asked: Vec<bool> = Vec::new();
-        let mut pairs: Vec<(u32, u32)> = Vec::new();
-        for (place, (entry, wanted)) in (0..).zip(entries.iter().zip(wanted)) {
-            // A directory, and anything without an inode, has one name.
-            let inode = entry.inode.filter(|i| i.nlink > 1 && entry.kind != Kind::Dir);
-            let next = asked.len() as u32;
-            let group = match inode {
-                None if !wanted => continue,
-                None => next,
-                Some(inode) => *linked.entry((inode.dev, inode.ino)).or_insert(next),
-            };
-            match asked.get_mut(group as usize) {
-                Some(asked) => *asked |= wanted,
-                None => asked.push(wanted),
-            }
-            pairs.push((group, place));
-        }
-        pairs.retain(|(group, _)| asked[*group as usize]);
-        pairs.sort_unstable();
-        let mut ends = Vec::new();
-        for group in pairs.chunk_by(|a, b| a.0 == b.0) {
-            ends.push(ends.last().copied().unwrap_or(0) + group.len() as u32);
-        }
-        Wanted { entries, names: pairs.into_iter().map(|(_, place)| place).collect(), ends }
-    }
-
-    /// The names of an inode.
-    fn names(&self, inode: usize) -> Vec<&'e Entry> {
-        let start = inode.checked_sub(1).map_or(0, |before| self.ends[before]);
-        let places = &self.names[start as usize..self.ends[inode] as usize];
-        places.iter().map(|place| &self.entries[*place as usize]).collect()
-    }
-
-    /// Inodes that some plugin wants.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether no plugin wants anything.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-}
-
 /// The plan that brings a walk of `tree` into normal form.
 ///
 /// Files are read in parallel, each once whatever its number of names. The result does not depend
@@ -226,7 +166,7 @@ fn judge(
     kept: &AtomicUsize,
     out: &mut Judged,
 ) -> io::Result<()> {
-    let once = Once::of(tree, names);
+    let once = ReadOnce::of(tree, names);
     let tree: &dyn Tree = once.as_ref().map_or(tree, |once| once);
     let from = out.changes.len();
     let mut read = false;
@@ -330,54 +270,6 @@ fn is_bound(entry: &Entry, names: &[&Entry]) -> bool {
 const BOUND: &str = "left as it is, since it is a hard link of something outside this root; make it \
                      anew (`cp -a` it and rename the copy)";
 
-/// A tree in which an inode with several names is read once.
-struct Once<'t> {
-    tree: &'t dyn Tree,
-    inode: Inode,
-    bytes: OnceLock<Vec<u8>>,
-}
-
-impl<'t> Once<'t> {
-    fn of(tree: &'t dyn Tree, names: &[&Entry]) -> Option<Self> {
-        let inode = names.first().filter(|_| names.len() > 1)?.inode?;
-        Some(Once { tree, inode, bytes: OnceLock::new() })
-    }
-}
-
-impl Tree for Once<'_> {
-    fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
-        self.tree.lookup(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        self.tree.list(path)
-    }
-    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        self.tree.read(path)
-    }
-    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Seekable>>> {
-        self.tree.open(path)
-    }
-    fn read_known(&self, entry: &Entry) -> io::Result<Option<Vec<u8>>> {
-        if entry.inode != Some(self.inode) {
-            return self.tree.read_known(entry);
-        }
-        if self.bytes.get().is_none() {
-            let Some(bytes) = self.tree.read_known(entry)? else { return Ok(None) };
-            return Ok(Some(self.bytes.get_or_init(|| bytes).clone()));
-        }
-        Ok(self.bytes.get().cloned())
-    }
-    fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        self.tree.stream(path, sink)
-    }
-    fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {
-        self.tree.readlink(path)
-    }
-    fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        self.tree.xattrs(path)
-    }
-}
-
 /// A change of time alone.
 fn touch(entry: &Entry, (plugin, time): (&'static str, Time)) -> Change {
     let (path, links, plugins) = (entry.path.clone(), Vec::new(), vec![plugin]);
@@ -475,8 +367,8 @@ fn removed_by(steps: &[Step]) -> impl Iterator<Item = PathBuf> {
         Step::Remove(path) => Some(path),
         Step::Write(..) | Step::Link(..) | Step::Unit(_) => None,
     });
-    let last = |path: &&PathBuf| steps.iter().rev().find_map(|step| step.leaves(path));
-    names.filter(move |path| last(path) == Some(Left::Nothing)).cloned()
+    let last = |path: &&PathBuf| steps.iter().rev().find_map(|step| step.new_state(path));
+    names.filter(move |path| last(path) == Some(NewState::Nothing)).cloned()
 }
 
 /// A change of time follows a name that steps of another path move (a kernel with its initramfs).

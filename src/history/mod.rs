@@ -36,7 +36,11 @@ const READER_CACHE: i32 = -32_768;
 const APPLICATION_ID: i32 = 0x7270_6678;
 
 /// What brings a file from version N to N + 1. Never edited, only added to.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    "ALTER TABLE run ADD COLUMN composefs_a TEXT; -- composefs digests, of what bootc boots
+     ALTER TABLE run ADD COLUMN composefs_b TEXT;",
+];
 
 /// An open history.
 pub struct History {

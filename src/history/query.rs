@@ -25,7 +25,7 @@ pub struct Flaky {
 /// The columns of a [`Run`], in the order of [`run_of`].
 const RUN: &str = "SELECT id, stream, architecture, kind, verdict, started, seconds, version,
     plugins, host, work, token, epoch, inputs, subject_a, subject_b, checksum_a, checksum_b,
-    variations, skipped, notes, detail, culprit FROM run";
+    variations, skipped, notes, detail, culprit, composefs_a, composefs_b FROM run";
 
 impl History {
     /// The last `limit` runs, newest first; of one stream only, if it is named.
@@ -271,6 +271,8 @@ fn run_of(row: &Row<'_>) -> rusqlite::Result<Run> {
         notes: list(&json(20)?, 20)?,
         detail: row.get(21)?,
         culprit: row.get(22)?,
+        composefs_a: row.get(23)?,
+        composefs_b: row.get(24)?,
     })
 }
 

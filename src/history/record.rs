@@ -132,6 +132,10 @@ pub struct Run {
     pub checksum_a: Option<String>,
     /// The second's.
     pub checksum_b: Option<String>,
+    /// The first subject's composefs digest, if bootc can boot it.
+    pub composefs_a: Option<String>,
+    /// The second's.
+    pub composefs_b: Option<String>,
     /// Variations in force, comma-separated.
     pub variations: String,
     /// Variations asked for but not possible here, and why.

@@ -69,7 +69,8 @@ impl History {
             "UPDATE run SET architecture = :architecture, verdict = :verdict, seconds = :seconds,
                plugins = :plugins, work = :work, epoch = :epoch, inputs = :inputs,
                subject_a = :subject_a, subject_b = :subject_b, checksum_a = :checksum_a,
-               checksum_b = :checksum_b, variations = :variations, skipped = :skipped,
+               checksum_b = :checksum_b, composefs_a = :composefs_a, composefs_b = :composefs_b,
+               variations = :variations, skipped = :skipped,
                notes = :notes, detail = :detail, culprit = :culprit, packages = :packages,
                log = :log
              WHERE id = :id",
@@ -86,6 +87,8 @@ impl History {
                 ":subject_b": run.subject_b,
                 ":checksum_a": run.checksum_a,
                 ":checksum_b": run.checksum_b,
+                ":composefs_a": run.composefs_a,
+                ":composefs_b": run.composefs_b,
                 ":variations": run.variations,
                 ":skipped": serde_json::to_string(&run.skipped)?,
                 ":notes": serde_json::to_string(&run.notes)?,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::unpack::{GLOBAL_HEADER, Model, Node, Refusal, Role, Tree, role, unpack};
 use super::{Findings, table};
 use crate::format::tar::{Type, parent};
-use crate::source::oci::{Digest, Image, Keep, Layer, Oddity, Subject, layers};
+use crate::source::oci::{Digest, Image, Images, Keep, Layer, Oddity, layers};
 
 /// What in a layer leaves room to unpackers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -104,7 +104,7 @@ pub struct Lint {
 /// they disagree and which member of which layer is to blame.
 ///
 /// Fails if a layer cannot be read or is not what its digests say.
-pub fn lint(subject: &Subject) -> anyhow::Result<Lint> {
+pub fn lint(subject: &Images) -> anyhow::Result<Lint> {
     let mut images = Vec::new();
     for image in subject.selected().filter(|i| i.is_image()) {
         if let Some(fault) = image.faults.first() {

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 pub mod compare;
-pub mod flat;
+pub mod flattened;
 pub mod lint;
 pub mod normalize;
 pub mod opm;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{Findings, table};
-use crate::source::oci::{Digest, Image, Kind, Oddity, Subject};
+use crate::source::oci::{Digest, Image, Images, Kind, Oddity};
 
 /// Every entry of a subject.
 #[derive(Debug, Serialize)]
@@ -15,7 +15,7 @@ pub struct Platforms {
 }
 
 /// Lists the entries that `subject` selects.
-pub fn platforms(subject: &Subject) -> Platforms {
+pub fn platforms(subject: &Images) -> Platforms {
     Platforms { images: subject.selected().cloned().collect() }
 }
 

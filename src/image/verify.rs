@@ -9,9 +9,7 @@ use serde::Serialize;
 use super::Findings;
 use super::compare::is_archive;
 use crate::format::tar::Reader;
-use crate::source::oci::{
-    Descriptor, Digest, Fault, Hasher, Image, Plain, Store, Subject, for_each_chunk,
-};
+use crate::source::oci::{Descriptor, Digest, Fault, Hasher, Images, Plain, Store, for_each_chunk};
 
 /// What a verification found.
 #[derive(Debug, Default, Serialize)]
@@ -31,7 +29,7 @@ pub struct Verification {
 /// Reads every blob of the entries that `subject` selects: size, digest, and for the layers of
 /// images the diff_id and the structure of the tar archive. Fails on what no tool should read on:
 /// members that leave the root, decompression bombs.
-pub fn verify(subject: &Subject) -> anyhow::Result<Verification> {
+pub fn verify(subject: &Images) -> anyhow::Result<Verification> {
     let mut report = Verification::default();
     let mut seen = BTreeSet::new();
     for image in subject.selected() {
@@ -42,7 +40,7 @@ pub fn verify(subject: &Subject) -> anyhow::Result<Verification> {
             let diff_id = image.diff_ids.get(i).filter(|_| image.is_image());
             if seen.insert((layer.name.clone(), diff_id.cloned())) {
                 report.blobs += 1;
-                let fault = check(&subject.store, image, layer, diff_id, &mut report)
+                let fault = check(&subject.store, layer, diff_id, &mut report)
                     .with_context(|| format!("verifying layer {}", layer.digest))?;
                 report.faults.extend(fault);
             }
@@ -54,36 +52,36 @@ pub fn verify(subject: &Subject) -> anyhow::Result<Verification> {
 /// One layer. `Err` for what is fatal, `Ok(Some)` for a fault.
 fn check(
     store: &Store,
-    image: &Image,
     layer: &Descriptor,
     diff_id: Option<&Digest>,
     report: &mut Verification,
 ) -> anyhow::Result<Option<Fault>> {
     let digest = || layer.digest.to_string();
-    let Some(part) = store.open_file(&layer.name)? else {
-        return Ok(Some(Fault::Missing { what: "layer", digest: digest() }));
-    };
-    let found = part.size();
-    if layer.size >= 0 && layer.size as u64 != found {
-        let expected = layer.size;
-        return Ok(Some(Fault::Size { what: "layer", digest: digest(), expected, found }));
-    }
+    let missing = || Ok(Some(Fault::Missing { what: "layer", digest: digest() }));
     let stored = layer.digest.hasher();
-    let Some(diff_id) = diff_id else {
-        // Not an image's: bytes only.
-        let found = hash(part, stored)?;
-        report.stored += layer.size.max(0) as u64;
-        return Ok(corrupt(layer, found));
-    };
+    // A docker-archive and container storage give no size, and no digest but the diff_id.
+    let named = layer.size >= 0;
+    if named || diff_id.is_none() {
+        let Some(part) = store.open_file(&layer.name)? else { return missing() };
+        let found = part.size();
+        if named && layer.size as u64 != found {
+            let expected = layer.size;
+            return Ok(Some(Fault::Size { what: "layer", digest: digest(), expected, found }));
+        }
+        if diff_id.is_none() {
+            // Not an image's: bytes only.
+            report.stored += found;
+            return Ok(corrupt(layer, hash(part, stored)?));
+        }
+    }
+    let Some(diff_id) = diff_id else { return missing() };
     let Some(plain) = store.plain(&layer.name, stored, diff_id.hasher())? else {
-        return Ok(Some(Fault::Missing { what: "layer", digest: digest() }));
+        return missing();
     };
     match walk(plain, is_archive(layer)) {
         Ok(sums) => {
             report.stored += sums.size;
             report.plain += sums.plain;
-            // A docker-archive gives no digest but the diff_id.
-            let named = image.manifest.is_some();
             if let Some(fault) = corrupt(layer, sums.digest).filter(|_| named) {
                 return Ok(Some(fault));
             }
@@ -95,7 +93,10 @@ fn check(
         }
         Err(error) if is_fatal(&error) => Err(error.into()),
         Err(error) => {
-            let fault = corrupt(layer, hash(part, layer.digest.hasher())?);
+            let fault = match store.open_file(&layer.name).ok().flatten().filter(|_| named) {
+                Some(part) => corrupt(layer, hash(part, layer.digest.hasher())?),
+                None => None,
+            };
             let reason = error.to_string();
             let unreadable = || Fault::Unreadable { what: "layer", digest: digest(), reason };
             Ok(Some(fault.unwrap_or_else(unreadable)))

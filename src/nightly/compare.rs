@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::images;
 use crate::compare::Compared as Both;
@@ -15,6 +15,8 @@ use crate::packages::{Packages, split_nevra};
 use crate::report::Progress;
 use crate::report::check::{CauseRow, Comparison, Metadata, Row};
 use crate::run::check::Job;
+use crate::run::composefs;
+use crate::source::Spec;
 use crate::tree::Tree;
 
 /// What to compare, and under which rules.
@@ -29,7 +31,7 @@ pub struct Request {
     /// The expectations file of `check`.
     pub expect: Option<PathBuf>,
     /// Keep both contents side by side, for the report's page.
-    pub looks: bool,
+    pub excerpts: bool,
 }
 
 /// What came of it.
@@ -49,6 +51,8 @@ pub struct Compared {
     pub packages: BTreeMap<String, String>,
     /// Both content checksums; `None` where it was not needed to know.
     pub checksums: [Option<String>; 2],
+    /// Both composefs digests; `None` of what bootc does not boot.
+    pub composefs: [Option<String>; 2],
     /// Other things worth saying.
     pub warnings: Vec<String>,
 }
@@ -62,14 +66,21 @@ pub fn compare(request: &Request) -> Result<Compared> {
         b: Some(request.b.clone()),
         flags: request.flags.clone(),
         expect: request.expect.clone(),
-        looks: request.looks,
+        excerpts: request.excerpts,
         checksums: true,
         ..Job::default()
     };
-    match crate::compare::compare(&job, None, &Progress::new(true))? {
+    let mut compared = match crate::compare::compare(&job, None, &Progress::new(true))? {
         Both::Images { report, a } => images::compared(*report, &a, &job),
         Both::Trees { report, a } => trees(*report, a.merkle.tree(), &job),
+    }?;
+    for (side, text) in [&request.a, &request.b].into_iter().enumerate() {
+        match Spec::parse(text).and_then(|spec| composefs::digest(&spec)) {
+            Ok(digest) => compared.composefs[side] = digest,
+            Err(error) => compared.warnings.push(format!("no composefs digest: {error:#}")),
+        }
     }
+    Ok(compared)
 }
 
 fn trees(report: Comparison, tree: &dyn Tree, job: &Job) -> Result<Compared> {
@@ -78,8 +89,9 @@ fn trees(report: Comparison, tree: &dyn Tree, job: &Job) -> Result<Compared> {
         detail: detail(&report),
         plugins: plugins(&job.flags, tree)?,
         differences: differences(&report),
-        packages: packages(tree),
+        packages: packages(tree)?,
         checksums: [&report.a, &report.b].map(|side| side.content_checksum.clone()),
+        composefs: [None, None],
         warnings: report.warnings.clone(),
         report: Some(report),
     })
@@ -155,9 +167,11 @@ fn of_metadata(metadata: &Metadata) -> Difference {
     }
 }
 
-/// A database that cannot be read names no packages: the comparison says so already.
-pub(super) fn packages(tree: &dyn Tree) -> BTreeMap<String, String> {
-    let packages = Packages::load(tree).ok().and_then(Result::ok).unwrap_or_default();
+/// A database that cannot be parsed names no packages: the comparison says so already. One that
+/// cannot be read is an error.
+pub(super) fn packages(tree: &dyn Tree) -> Result<BTreeMap<String, String>> {
+    let packages = Packages::load(tree).context("reading the package database")?;
+    let packages = packages.unwrap_or_default();
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     let mut all: Vec<_> = packages.nevras().collect();
     all.sort_unstable();
@@ -168,5 +182,77 @@ pub(super) fn packages(tree: &dyn Tree) -> BTreeMap<String, String> {
         }
         versions.push_str(version);
     }
-    found
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use super::*;
+    use crate::tree::{Entry, Kind};
+
+    /// A tree of a package database and what its directories' names lead to, one of which fails.
+    struct Failing(&'static str);
+
+    impl Failing {
+        fn ask<T>(&self, path: &Path, answer: T) -> io::Result<T> {
+            match path == Path::new(self.0) {
+                true => Err(io::Error::other("the disk is broken")),
+                false => Ok(answer),
+            }
+        }
+    }
+
+    const INSTALLED: &str = "usr/lib/apk/db/installed";
+
+    impl Tree for Failing {
+        fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
+            let kind = match path.to_str() {
+                Some("bin") => Kind::Symlink,
+                Some(INSTALLED) => Kind::File,
+                _ => Kind::Dir,
+            };
+            let path = path.to_owned();
+            let entry = Entry {
+                path: path.clone(),
+                kind,
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                size: 0,
+                mtime: None,
+                inode: None,
+            };
+            self.ask(
+                &path,
+                Some(entry).filter(|_| path.starts_with("usr") || path.starts_with("bin")),
+            )
+        }
+        fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+            self.ask(path, Vec::new())
+        }
+        fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+            let text = b"P:busybox\nV:1.37\nF:bin\nR:busybox\nF:usr/bin\nR:yes\n\n".to_vec();
+            self.ask(path, Some(text).filter(|_| path == Path::new(INSTALLED)))
+        }
+        fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+            self.ask(path, Some("usr/bin".into()).filter(|_| path == Path::new("bin")))
+        }
+        fn xattrs(&self, _: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_read_is_no_empty_one() {
+        let found = packages(&Failing("none")).expect("reads");
+        assert_eq!(found.get("busybox").map(String::as_str), Some("1.37"), "{found:?}");
+        for broken in [INSTALLED, "var/lib/dpkg/info", "var/lib/pacman/local", "bin", "usr/bin"] {
+            let error = packages(&Failing(broken)).expect_err(broken);
+            let said = format!("{error:#}");
+            assert!(said.contains("package database") && said.contains("broken"), "{said}");
+        }
+    }
 }

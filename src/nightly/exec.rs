@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{procs, stop};
+use super::{procs, signals};
 
 /// How long a command may take to end by itself after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
@@ -115,7 +115,7 @@ fn watch(child: &mut Child, log: &Log, limits: &Limits, place: &Path) -> io::Res
         if let Some(status) = child.try_wait()? {
             return Ok(End::Exit(status));
         }
-        let end = if stop::asked() {
+        let end = if signals::asked() {
             End::Interrupted
         } else if Instant::now() > limits.deadline {
             End::TimedOut

@@ -5,18 +5,18 @@ use anyhow::Result;
 use super::compare::{self, Compared};
 use crate::history::{Difference, Verdict};
 use crate::image::compare::{Pair, Report};
-use crate::image::flat::Flat;
+use crate::image::flattened::Flattened;
 use crate::run::check::Job;
-use crate::source::dir::Dir;
+use crate::source::hashed::Hashed;
 use crate::source::merkle::Merkle as _;
-use crate::source::oci::Subject;
+use crate::source::oci::Images;
 
 /// What goes into the record of two images. The first one's tree gives content checksum and
 /// packages.
 ///
 /// Fails if A cannot be read, or is not one image where it is laid out as a tree.
-pub(super) fn compared(report: Report, a: &Subject, job: &Job) -> Result<Compared> {
-    let tree = Dir::new(Flat::read(&a.store, a.one()?, 0)?, &|| ())?;
+pub(super) fn compared(report: Report, a: &Images, job: &Job) -> Result<Compared> {
+    let tree = Hashed::new(Flattened::read(&a.store, a.one()?, 0)?, &|| ())?;
     let ours = tree.root().content_checksum();
     let paths = report.pairs.iter().find_map(|pair| pair.paths.as_deref()).cloned();
     let theirs = match &paths {
@@ -28,8 +28,9 @@ pub(super) fn compared(report: Report, a: &Subject, job: &Job) -> Result<Compare
         detail: detail(&report),
         plugins: compare::plugins(&job.flags, tree.tree())?,
         differences: differences(&report),
-        packages: compare::packages(tree.tree()),
+        packages: compare::packages(tree.tree())?,
         checksums: [Some(ours.to_string()), theirs],
+        composefs: [None, None],
         warnings: report.warnings,
         report: paths,
     })

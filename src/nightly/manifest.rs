@@ -26,7 +26,7 @@ use anyhow::{Context, Result, bail};
 use crate::format::ostree::{Attrs, Checksum, Node};
 use crate::source::Subject;
 use crate::source::merkle::{At, Merkle};
-use crate::tree::digest::Met;
+use crate::tree::digest::PathBudget;
 use crate::tree::show;
 
 /// The first line.
@@ -34,7 +34,7 @@ const HEAD: &str = "reprofix-manifest-1";
 
 /// The manifest of a subject.
 ///
-/// Fails if an object of it cannot be read or is corrupt, and as [`Met::add`] does.
+/// Fails if an object of it cannot be read or is corrupt, and as [`PathBudget::add`] does.
 pub fn of(subject: &Subject) -> Result<String> {
     let root = subject.merkle.root();
     let mut out = format!("{HEAD}\ncontent-checksum\t{}\n", root.content_checksum());
@@ -45,7 +45,7 @@ pub fn of(subject: &Subject) -> Result<String> {
 fn lines(merkle: &dyn Merkle, out: &mut String) -> Result<()> {
     let root = merkle.root();
     let mut todo = vec![(PathBuf::new(), Node::Dir(root.dirtree, root.dirmeta))];
-    let mut met = Met::default();
+    let mut paths = PathBudget::default();
     while let Some((path, node)) = todo.pop() {
         let at = |object| At { path: &path, object };
         match &node {
@@ -55,7 +55,7 @@ fn lines(merkle: &dyn Merkle, out: &mut String) -> Result<()> {
                 let children = merkle.children(at(tree))?;
                 for (name, node) in children.names() {
                     let below = path.join(OsStr::from_bytes(name));
-                    met.add(&below)?;
+                    paths.add(&below)?;
                     todo.push((below, node));
                 }
                 // The last is taken first.

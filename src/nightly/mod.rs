@@ -29,7 +29,7 @@ pub mod preset;
 pub mod procs;
 pub mod publish;
 pub mod rebuild;
-pub mod stop;
+pub mod signals;
 pub mod units;
 pub mod vary;
 

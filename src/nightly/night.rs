@@ -18,7 +18,7 @@ use super::build::{self, Built, Failure, Plan};
 use super::compare::{self, Compared, Request};
 use super::config::{Config, Keep, Stream, is_name};
 use super::vary::{self, Side, Variation};
-use super::{inputs, mounts, procs, stop, tail};
+use super::{inputs, mounts, procs, signals, tail};
 use crate::config::Flags;
 use crate::disk;
 use crate::env;
@@ -63,9 +63,9 @@ pub fn run(config: &Config, options: &Options, say: &mut dyn FnMut(&Run)) -> Res
         say(&run);
     }
     let mut ended = Vec::new();
-    stop::listen().context("listening for signals")?;
+    signals::listen().context("listening for signals")?;
     for stream in streams {
-        if stop::asked() {
+        if signals::asked() {
             break;
         }
         let night = Night { config, stream, bisect: options.bisect || stream.bisect };
@@ -263,7 +263,7 @@ impl Night<'_> {
             b: subject(b),
             flags,
             expect: self.stream.expect.clone(),
-            looks: self.config.pages.is_some(),
+            excerpts: self.config.pages.is_some(),
         }
     }
 
@@ -284,7 +284,7 @@ impl Night<'_> {
             trial
         });
         let names: Vec<String> = found.iter().map(|set| vary::names(&pick(set))).collect();
-        (!stop::asked()).then(|| names.join(";"))
+        (!signals::asked()).then(|| names.join(";"))
     }
 
     fn trial(&self, plan: &Plan<'_>, set: &[&'static Variation], a: &str, b: &str) -> Trial {
@@ -348,6 +348,7 @@ fn note(
             run.detail = compared.detail;
             run.plugins = compared.plugins;
             [run.checksum_a, run.checksum_b] = compared.checksums;
+            [run.composefs_a, run.composefs_b] = compared.composefs;
             run.notes.extend(compared.warnings);
             finish.differences = compared.differences;
             finish.packages = compared.packages;

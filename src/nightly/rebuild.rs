@@ -15,7 +15,7 @@ use super::compare::{self, Request};
 use super::config::Config;
 use super::feed::Recipe;
 use super::launch::Launch;
-use super::{manifest, mounts, night, procs, stop, tail};
+use super::{manifest, mounts, night, procs, signals, tail};
 use crate::config::Flags;
 use crate::disk;
 use crate::env::SourceDateEpoch;
@@ -53,7 +53,7 @@ pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
         recipe.stream
     );
     procs::become_reaper()?;
-    stop::listen()?;
+    signals::listen()?;
     let mut steps = stream.recipe()?;
     steps.env.insert("REPROFIX_VERSION".into(), recipe.version.clone());
     steps.env.insert("REPROFIX_REVISION".into(), recipe.revision.clone());

@@ -22,7 +22,7 @@ pub use content::{Content, Spool, Spooled};
 pub use context::{Context, Spent};
 pub use follows::{Around, Consequence, Follows, Owners};
 pub use page::{Opt, Page};
-pub use verdict::{Left, Step, Verdict};
+pub use verdict::{NewState, Step, Verdict};
 
 /// One source of difference, and the pure function that removes it.
 ///

@@ -79,9 +79,9 @@ pub enum Step {
     Unit(Vec<(PathBuf, Vec<u8>)>),
 }
 
-/// What a step leaves at a path.
+/// What is at a path after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left<'s> {
+pub enum NewState<'s> {
     /// A file with this content.
     Bytes(&'s [u8]),
     /// A file with this content, too large for memory.
@@ -101,18 +101,18 @@ impl Step {
         }
     }
 
-    /// What the step leaves at `path`; `None` if it does not change it.
-    pub fn leaves(&self, path: &Path) -> Option<Left<'_>> {
+    /// What is at `path` after the step; `None` if it does not change it.
+    pub fn new_state(&self, path: &Path) -> Option<NewState<'_>> {
         match self {
             Step::Write(at, content) => (at == path).then_some(match content {
-                Content::Held(bytes) => Left::Bytes(bytes),
-                Content::Spooled(spooled) => Left::Spooled(spooled),
+                Content::Held(bytes) => NewState::Bytes(bytes),
+                Content::Spooled(spooled) => NewState::Spooled(spooled),
             }),
-            Step::Remove(at) => (at == path).then_some(Left::Nothing),
-            Step::Link(at, of) => (at == path).then_some(Left::Link(of)),
+            Step::Remove(at) => (at == path).then_some(NewState::Nothing),
+            Step::Link(at, of) => (at == path).then_some(NewState::Link(of)),
             Step::Unit(files) => {
                 let own = files.iter().find(|(at, _)| at == path);
-                own.map(|(_, bytes)| Left::Bytes(bytes))
+                own.map(|(_, bytes)| NewState::Bytes(bytes))
             }
         }
     }

@@ -99,25 +99,27 @@ impl Packages {
     ///
     /// The outer error is the tree's, the inner one a database that cannot be read.
     pub fn load(tree: &dyn Tree) -> io::Result<Result<Self, Malformed>> {
-        let kind = |path: &Path| Some(tree.lookup(path).ok()??.kind);
-        Self::load_with(tree, &|path| kind(path) == Some(Kind::Symlink))
+        let is_link = |entry: Entry| entry.kind == Kind::Symlink;
+        Self::load_with(tree, &|path| Ok(tree.lookup(path)?.is_some_and(is_link)))
     }
 
     /// The same for whoever knows already which paths of `tree` are symbolic links.
     pub fn load_with(
         tree: &dyn Tree,
-        is_link: &dyn Fn(&Path) -> bool,
+        is_link: &dyn Fn(&Path) -> io::Result<bool>,
     ) -> io::Result<Result<Self, Malformed>> {
         let mut packages = Packages::default();
-        let mut real = Real { tree, is_link, dirs: HashMap::default(), known: HashMap::default() };
+        let (dirs, known) = (HashMap::default(), HashMap::default());
+        let mut real = Real { tree, is_link, dirs, known, failed: None };
         if let Some(database) = Database::of_tree(tree)? {
             let mut add = |_, blob: &[u8]| packages.add(&Header::parse(blob)?, &mut real);
             if let Err(what) = Failure::apart(database.packages(&mut add))? {
-                return Ok(Err(what));
+                return real.settle().map(|()| Err(what));
             }
         }
         packages.rpms = packages.nevras.len();
         foreign::each(tree, &mut Adding { packages: &mut packages, real: &mut real })?;
+        real.settle()?;
         // Not by rayon: its threads, while they wait, take other work, which may be waiting for us.
         packages.claims.sort_unstable_by_key(|claim| claim.hash);
         Ok(Ok(packages))
@@ -304,7 +306,9 @@ impl<'a> Installed<'a> {
     /// reading the tree.
     pub fn get(&self) -> io::Result<&Arc<Packages>> {
         let load = || match &self.links {
-            Some(links) => Packages::load_with(self.tree, &|path| links.contains(path.as_os_str())),
+            Some(links) => {
+                Packages::load_with(self.tree, &|path| Ok(links.contains(path.as_os_str())))
+            }
             None => Packages::load(self.tree),
         };
         let packages =
@@ -361,11 +365,13 @@ const fn digits() -> [u8; 256] {
 /// Where packaged directories really are in a tree.
 struct Real<'a> {
     tree: &'a dyn Tree,
-    is_link: &'a dyn Fn(&Path) -> bool,
+    is_link: &'a dyn Fn(&Path) -> io::Result<bool>,
     /// Prefixes by packaged directory name: packages share most of them.
     dirs: HashMap<Vec<u8>, Vec<u8>, RandomState>,
     /// Where a path without a link before its last component leads; `None`: it is no link.
     known: HashMap<OsString, Option<PathBuf>, RandomState>,
+    /// The first path that could not be looked at: then nothing of this counts.
+    failed: Option<io::Error>,
 }
 
 impl Real<'_> {
@@ -385,8 +391,22 @@ impl Real<'_> {
         prefix
     }
 
+    /// Fails where a path could not be looked at.
+    fn settle(&mut self) -> io::Result<()> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// The target of `path` if it is a link.
+    fn target(&mut self, path: &Path) -> Option<PathBuf> {
+        let read = || if (self.is_link)(path)? { self.tree.readlink(path) } else { Ok(None) };
+        read().unwrap_or_else(|e| {
+            self.failed.get_or_insert(e);
+            None
+        })
+    }
+
     /// `path` with every symbolic link of the tree followed, below the root; `links` more may
-    /// be followed. What cannot be read counts as no link.
+    /// be followed.
     fn resolve(&mut self, path: &Path, links: usize) -> PathBuf {
         let mut real = PathBuf::new();
         for component in path.components() {
@@ -411,9 +431,7 @@ impl Real<'_> {
             Some(Some(real)) => return real.clone(),
             None => {}
         }
-        let is_link = (self.is_link)(&path);
-        let target = if is_link { self.tree.readlink(&path).ok().flatten() } else { None };
-        let real = match target.filter(|_| links > 0) {
+        let real = match self.target(&path).filter(|_| links > 0) {
             Some(target) if target.is_absolute() => self.resolve(&target, links - 1),
             Some(target) => {
                 let parent = path.parent().unwrap_or(Path::new(""));

@@ -1,6 +1,6 @@
 //! `build-ids`: links named after what is in a binary.
 
-use super::table::{Action, Row, Table};
+use super::kinds::table::{Action, Row, Table};
 use crate::normal::{Around, Consequence, Follows, Page};
 use crate::tree::{Difference, Kind};
 

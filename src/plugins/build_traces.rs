@@ -1,6 +1,6 @@
 //! `build-traces`: temporary files and caches of the building process itself.
 
-use super::table::{ANY, Action, FILE, Row, Table};
+use super::kinds::table::{ANY, Action, FILE, Row, Table};
 use crate::normal::Page;
 
 /// The plugin.

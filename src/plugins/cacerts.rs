@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::known;
+use super::kinds::reader;
 use crate::format::Malformed;
 use crate::format::jks::{self, Keystore};
 use crate::format::pkcs12;
@@ -74,7 +74,7 @@ impl Plugin for Cacerts {
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
         if pkcs12::is_pkcs12(&a.bytes) && pkcs12::is_pkcs12(&b.bytes) {
-            return known::compare(pkcs12::facts, &a.bytes, &b.bytes);
+            return reader::compare(pkcs12::facts, &a.bytes, &b.bytes);
         }
         match (jks::parse(&a.bytes), jks::parse(&b.bytes)) {
             (Ok(a), Ok(b)) => compare(&a, &b),

@@ -1,12 +1,12 @@
 //! `catalog`: systemd's message catalog.
 
-use super::known::Known;
+use super::kinds::reader::Reader;
 use crate::format::catalog;
 use crate::normal::Page;
 
 /// The plugin.
-pub(super) static CATALOG: Known =
-    Known::new(&PAGE, &["{var,usr}/lib/systemd/catalog/database"], catalog::parse);
+pub(super) static CATALOG: Reader =
+    Reader::new(&PAGE, &["{var,usr}/lib/systemd/catalog/database"], catalog::parse);
 
 static PAGE: Page = Page {
     name: "catalog",

@@ -1,11 +1,11 @@
 //! `depmod`: the kernel's module indexes.
 
-use super::known::Known;
+use super::kinds::reader::Reader;
 use crate::format::kmodindex;
 use crate::normal::Page;
 
 /// The plugin.
-pub(super) static DEPMOD: Known = Known::new(
+pub(super) static DEPMOD: Reader = Reader::new(
     &PAGE,
     &[
         "{usr/,}lib/modules/*/modules.{dep,alias,symbols,builtin,builtin.alias}{.bin,}",

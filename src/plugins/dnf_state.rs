@@ -1,6 +1,6 @@
 //! `dnf-state`: what dnf remembers of the build.
 
-use super::table::{ANY, Action, FILE, Row, Table};
+use super::kinds::table::{ANY, Action, FILE, Row, Table};
 use crate::normal::Page;
 
 /// The plugin.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-use super::table::{Action, FILE, Row, SYMLINK, Table};
+use super::kinds::table::{Action, FILE, Row, SYMLINK, Table};
 use crate::format::{Malformed, beam, vimspell};
 use crate::normal::{Around, Consequence, File, Follows, Page};
 use crate::tree::{Difference, show};

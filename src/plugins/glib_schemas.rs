@@ -1,16 +1,16 @@
 //! `glib-schemas` and `dconf`: compiled GSettings schemas, and dconf databases of the same format.
 
-use super::known::Known;
+use super::kinds::reader::Reader;
 use crate::format::gvdb;
 use crate::normal::Page;
 
 /// The plugin.
-pub(super) static GLIB_SCHEMAS: Known =
-    Known::new(&PAGE, &["usr/share/glib-2.0/schemas/gschemas.compiled"], gvdb::parse);
+pub(super) static GLIB_SCHEMAS: Reader =
+    Reader::new(&PAGE, &["usr/share/glib-2.0/schemas/gschemas.compiled"], gvdb::parse);
 
 /// The plugin of dconf's databases.
-pub(super) static DCONF: Known =
-    Known::new(&DCONF_PAGE, &["etc/dconf/db/*"], gvdb::parse).rewritten(gvdb::sorted);
+pub(super) static DCONF: Reader =
+    Reader::new(&DCONF_PAGE, &["etc/dconf/db/*"], gvdb::parse).rewritten(gvdb::sorted);
 
 static PAGE: Page = Page {
     name: "glib-schemas",

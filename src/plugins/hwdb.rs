@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::known;
+use super::kinds::reader;
 use crate::format::hwdb;
 use crate::normal::Context;
 use crate::normal::{File, Page, Plugin, Verdict, Want};
@@ -43,6 +43,6 @@ impl Plugin for Hwdb {
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        known::compare(|bytes, facts| hwdb::parse(bytes)?.facts(facts), &a.content(), &b.content())
+        reader::compare(|bytes, facts| hwdb::parse(bytes)?.facts(facts), &a.content(), &b.content())
     }
 }

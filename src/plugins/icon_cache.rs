@@ -1,12 +1,12 @@
 //! `icon-cache`: caches of icon themes.
 
-use super::known::Known;
+use super::kinds::reader::Reader;
 use crate::format::iconcache;
 use crate::normal::Page;
 
 /// The plugin.
-pub(super) static ICON_CACHE: Known =
-    Known::new(&PAGE, &["usr/share/icons/*/icon-theme.cache"], iconcache::parse);
+pub(super) static ICON_CACHE: Reader =
+    Reader::new(&PAGE, &["usr/share/icons/*/icon-theme.cache"], iconcache::parse);
 
 static PAGE: Page = Page {
     name: "icon-cache",

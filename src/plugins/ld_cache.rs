@@ -1,11 +1,11 @@
 //! `ld-cache`: the dynamic loader's cache.
 
-use super::known::Known;
+use super::kinds::reader::Reader;
 use crate::format::ldcache;
 use crate::normal::Page;
 
 /// The plugin.
-pub(super) static LD_CACHE: Known = Known::new(&PAGE, &["etc/ld.so.cache"], ldcache::parse);
+pub(super) static LD_CACHE: Reader = Reader::new(&PAGE, &["etc/ld.so.cache"], ldcache::parse);
 
 static PAGE: Page = Page {
     name: "ld-cache",

@@ -1,12 +1,12 @@
 //! `locale-archive`: glibc's locales in one file.
 
-use super::known::Known;
+use super::kinds::reader::Reader;
 use crate::format::localearchive;
 use crate::normal::Page;
 
 /// The plugin.
-pub(super) static LOCALE_ARCHIVE: Known =
-    Known::new(&PAGE, &["usr/lib/locale/locale-archive{,.real}"], localearchive::parse).unread();
+pub(super) static LOCALE_ARCHIVE: Reader =
+    Reader::new(&PAGE, &["usr/lib/locale/locale-archive{,.real}"], localearchive::parse).unread();
 
 static PAGE: Page = Page {
     name: "locale-archive",

@@ -1,6 +1,6 @@
 //! `machine-state`: what belongs to the machine that ran the build.
 
-use super::table::{ANY, Action, DIR, FILE, LEAF, Row, Table};
+use super::kinds::table::{ANY, Action, DIR, FILE, LEAF, Row, Table};
 use crate::normal::Page;
 
 /// The plugin.

@@ -1,12 +1,12 @@
 //! `mime-cache`: the cache of the shared MIME database.
 
-use super::known::Known;
+use super::kinds::reader::Reader;
 use crate::format::mimecache;
 use crate::normal::Page;
 
 /// The plugin.
-pub(super) static MIME_CACHE: Known =
-    Known::new(&PAGE, &["usr/share/mime/mime.cache"], mimecache::parse);
+pub(super) static MIME_CACHE: Reader =
+    Reader::new(&PAGE, &["usr/share/mime/mime.cache"], mimecache::parse);
 
 static PAGE: Page = Page {
     name: "mime-cache",

@@ -24,7 +24,7 @@ pub mod initramfs;
 mod jar;
 mod javadoc;
 mod kernel_modules;
-mod known;
+mod kinds;
 mod ld_cache;
 mod locale_archive;
 mod machine_id;
@@ -37,13 +37,17 @@ mod pycache;
 mod random_ids;
 pub mod rpmdb;
 mod selinux;
-mod table;
 mod tar;
 mod treefile;
 mod xattrs;
 mod zip;
 
 use crate::normal::Plugin;
+
+/// Whether the plugin `xattrs` removes an attribute of this name.
+pub fn is_left_over(attribute: &[u8]) -> bool {
+    xattrs::is_left_over(attribute)
+}
 
 /// Every plugin, in the order in which they chain on one file.
 pub static REGISTRY: &[&dyn Plugin] = &[

@@ -1,10 +1,10 @@
 //! `mtime`: no modification time later than SOURCE_DATE_EPOCH.
 
 use std::ffi::OsStr;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 
-use crate::format::{compiled, pyc};
+use crate::format::strictly_newer;
 use crate::normal::Context;
 use crate::normal::{File, Opt, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind, Time};
@@ -21,10 +21,12 @@ static PAGE: Page = Page {
     why: "Scriptlets, generators and the package manager's own directories are written at the \
           time of the build; what packages carry keeps the time of the package.",
     done: "A time later than SOURCE_DATE_EPOCH becomes SOURCE_DATE_EPOCH, with no nanoseconds; \
-           earlier times stay. With set=all every time becomes SOURCE_DATE_EPOCH. A Clojure \
+           earlier times stay. With set=all every time becomes SOURCE_DATE_EPOCH, those of device \
+           nodes, FIFOs and sockets too, as a composefs digest wants it (`--profile composefs`). A Clojure \
            source that was older than the class compiled from it stays two seconds older, since \
-           Clojure takes only a newer class; a Python source whose time bytecode records keeps it \
-           while the pycache plugin is off. Directories come last, deepest first, the root after all of them.",
+           Clojure takes only a newer class; a Python source keeps the time that its bytecode \
+           records, where that bytecode stays with it (pycache is off, its option keep or the \
+           configuration keeps it, or somebody vouches for it). Directories come last, deepest first, the root after all of them.",
     lost: "The time of the build. With set=all also the times of packaged files: `rpm -V` then \
            reports T for them, and bytecode that records the time of its source is stale. \
            An ostree commit holds no modification times, and a checkout sets 0, so this plugin \
@@ -41,9 +43,6 @@ static PAGE: Page = Page {
         help: "which times become SOURCE_DATE_EPOCH: those later than it, or all",
     }],
 };
-
-/// The plugin whose bytecode records the times of its sources.
-const BYTECODE: &str = "pycache";
 
 impl Plugin for Mtime {
     fn page(&self) -> &'static Page {
@@ -62,13 +61,10 @@ impl Plugin for Mtime {
         let (Some(mut time), Some(now)) = (normal(file.entry, cx), file.entry.mtime) else {
             return Ok(Verdict::Keep);
         };
-        if file.entry.kind == Kind::File {
-            if let Some(compiled) = newer(file)? {
-                time = apart(time, now, normal(&compiled, cx));
-            }
-            if time != now && recorded(file, now, cx)? {
-                return Ok(Verdict::Keep);
-            }
+        if file.entry.kind == Kind::File
+            && let Some(compiled) = newer(file)?
+        {
+            time = apart(time, now, normal(&compiled, cx));
         }
         Ok(if time == now { Verdict::Keep } else { Verdict::Mtime(time) })
     }
@@ -86,15 +82,15 @@ impl Plugin for Mtime {
 
 /// Whether a source could become as old as what was compiled from it, which a reader wants newer.
 fn may_tie(entry: &Entry, cx: &Context) -> bool {
-    let nearly = i64::from(cx.epoch.seconds()) - compiled::APART;
+    let nearly = i64::from(cx.epoch.seconds()) - strictly_newer::APART;
     entry.kind == Kind::File
         && entry.mtime.is_some_and(|time| time.sec >= nearly)
-        && compiled::of_source(entry.name()).is_some()
+        && strictly_newer::of_source(entry.name()).is_some()
 }
 
 /// The file that was compiled from this source, if its reader wants it newer and it is.
 fn newer(file: &File<'_>) -> io::Result<Option<Entry>> {
-    let Some(name) = compiled::of_source(file.entry.name()) else { return Ok(None) };
+    let Some(name) = strictly_newer::of_source(file.entry.name()) else { return Ok(None) };
     let path = file.entry.path.with_file_name(OsStr::from_bytes(&name));
     let compiled = file.tree.lookup(&path)?;
     Ok(compiled.filter(|compiled| compiled.mtime > file.entry.mtime))
@@ -104,41 +100,19 @@ fn newer(file: &File<'_>) -> io::Result<Option<Entry>> {
 fn apart(time: Time, now: Time, compiled: Option<Time>) -> Time {
     match compiled {
         Some(compiled) if time >= compiled => {
-            now.min(Time { sec: compiled.sec - compiled::APART, nsec: 0 })
+            now.min(Time { sec: compiled.sec - strictly_newer::APART, nsec: 0 })
         }
         _ => time,
     }
 }
 
-/// Whether bytecode that stays records this time of its source.
-fn recorded(file: &File<'_>, now: Time, cx: &Context) -> io::Result<bool> {
-    let name = file.entry.name();
-    let Some(stem) = name.strip_suffix(b".py").filter(|_| cx.is_off(BYTECODE)) else {
-        return Ok(false);
-    };
-    let cache = file.entry.path.with_file_name("__pycache__");
-    for name in file.tree.list(&cache)? {
-        let of_it = name.as_bytes().strip_prefix(stem).is_some_and(|rest| rest.starts_with(b"."));
-        if !of_it {
-            continue;
-        }
-        let mut head = Vec::new();
-        if let Some(content) = file.tree.open(&cache.join(&name))? {
-            content.take(pyc::HEADER as u64).read_to_end(&mut head)?;
-        }
-        if pyc::source_time(&head) == Some(now.sec as u32) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// The time that `entry` should have; `None` where it has none or must not be touched.
 fn normal(entry: &Entry, cx: &Context) -> Option<Time> {
     let epoch = Time { sec: i64::from(cx.epoch.seconds()), nsec: 0 };
-    if entry.kind == Kind::Other {
+    let all = cx.option(&PAGE, "set") == "all";
+    // No commit, archive or cpio of a compose holds a device, but a composefs image does.
+    if entry.kind == Kind::Other && !all {
         return None;
     }
-    let all = cx.option(&PAGE, "set") == "all";
     entry.mtime.map(|time| if all { epoch } else { time.min(epoch) })
 }

@@ -1,12 +1,12 @@
 //! `os-release`: the version of the build in the build.
 
-use super::known::Known;
+use super::kinds::reader::Reader;
 use crate::format::Malformed;
 use crate::format::facts::Facts;
 use crate::normal::Page;
 
 /// The plugin.
-pub(super) static OS_RELEASE: Known = Known::new(
+pub(super) static OS_RELEASE: Reader = Reader::new(
     &PAGE,
     &[
         "{usr/lib,etc}/{os,initrd,extension}-release",

@@ -1,6 +1,6 @@
 //! `random-ids`: identities that a scriptlet made for one machine.
 
-use super::table::{Action, FILE, LEAF, Row, Table};
+use super::kinds::table::{Action, FILE, LEAF, Row, Table};
 use crate::format::Malformed;
 use crate::normal::{Opt, Page};
 

@@ -1,11 +1,11 @@
 //! `selinux`: the compiled policy and file contexts.
 
-use super::known::Known;
+use super::kinds::reader::Reader;
 use crate::format::selinux;
 use crate::normal::Page;
 
 /// The plugin.
-pub(super) static SELINUX: Known = Known::new(
+pub(super) static SELINUX: Reader = Reader::new(
     &PAGE,
     &[
         "etc/selinux/*/policy/policy.[0-9]*",

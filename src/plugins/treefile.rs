@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::known::Known;
+use super::kinds::reader::Reader;
 use crate::format::Malformed;
 use crate::format::facts::Facts;
 use crate::normal::Page;
 
 /// The plugin.
-pub(super) static TREEFILE: Known =
-    Known::new(&PAGE, &["usr/share/rpm-ostree/treefile.json"], parse);
+pub(super) static TREEFILE: Reader =
+    Reader::new(&PAGE, &["usr/share/rpm-ostree/treefile.json"], parse);
 
 static PAGE: Page = Page {
     name: "treefile",

@@ -40,6 +40,11 @@ const NAMES: [&[u8]; 5] = [
     b"user.xdg.referrer.url",
 ];
 
+/// Whether an attribute of this name was left by overlayfs or by a download.
+pub(super) fn is_left_over(name: &[u8]) -> bool {
+    NAMES.iter().any(|start| name.starts_with(start))
+}
+
 static STORAGE: LazyLock<Globs> = LazyLock::new(|| {
     Globs::new(["**containers/storage/**", "{usr/lib,var/lib}/docker/**", "{sysroot/,}ostree/**"])
 });
@@ -56,7 +61,7 @@ impl Plugin for Xattrs {
 
     fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
         let list = file.tree.xattrs(&file.entry.path)?;
-        let goes = |name: &Vec<u8>| NAMES.iter().any(|start| name.starts_with(start));
+        let goes = |name: &Vec<u8>| is_left_over(name);
         let names: Vec<_> = list.into_iter().map(|(name, _)| name).filter(goes).collect();
         Ok(if names.is_empty() { Verdict::Keep } else { Verdict::Xattrs(names) })
     }

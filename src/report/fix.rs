@@ -51,6 +51,10 @@ pub struct Report {
     /// The ostree content checksum that a commit of this tree will have; only with `--report`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_checksum: Option<String>,
+    /// The composefs digest of this tree, as the newest generation of bootc computes it; only with
+    /// `--report`, and only of a tree that bootc boots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub composefs_digest: Option<String>,
     /// What expensive work took, for standard error only: it depends on the machine.
     #[serde(skip)]
     pub spent: Vec<String>,
@@ -180,6 +184,9 @@ impl Report {
         };
         if let Some(checksum) = &self.content_checksum {
             let _ = writeln!(out, "content checksum {checksum}");
+        }
+        if let Some(digest) = &self.composefs_digest {
+            let _ = writeln!(out, "composefs digest {digest}");
         }
         out
     }

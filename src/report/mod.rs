@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod check;
+pub mod composefs;
 pub mod fix;
 pub mod html;
 pub mod junit;

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use rayon::prelude::*;
 
 use crate::check::{
-    Cause, Change, Diffoscope, Expectations, Explained, Explainer, Look, Side, align, cascade,
-    classify, diffoscope, expect, explain, look, umask,
+    Cause, Change, Diffoscope, Excerpt, Expectations, Explained, Explainer, Side, align, cascade,
+    classify, diffoscope, excerpt, expect, explain, umask,
 };
 use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Wanted, plan};
@@ -57,7 +57,7 @@ pub struct Job {
     /// is there.
     pub expect: Option<PathBuf>,
     /// Keep both contents side by side, for a page.
-    pub looks: bool,
+    pub excerpts: bool,
     /// Compute the content checksums of two directories, too.
     pub checksums: bool,
     /// Show the content of files that hold secrets.
@@ -99,8 +99,8 @@ pub fn compare_opened(
         if let Some(how) = &job.diffoscope {
             ask_diffoscope(how, &mut all, a, b, progress)?;
         }
-        if job.looks {
-            look_at(&mut all, a, b, progress).context("reading both contents")?;
+        if job.excerpts {
+            add_excerpts(&mut all, a, b, progress).context("reading both contents")?;
         }
         for explained in all {
             let owners = owners(&installed, &explained.difference.path);
@@ -291,7 +291,12 @@ fn ask_diffoscope(
 }
 
 /// Keeps both contents of as many differences as fit, what nobody explains first.
-fn look_at(all: &mut [Explained], a: &Subject, b: &Subject, progress: &Progress) -> io::Result<()> {
+fn add_excerpts(
+    all: &mut [Explained],
+    a: &Subject,
+    b: &Subject,
+    progress: &Progress,
+) -> io::Result<()> {
     let rank = |explained: &Explained| match (&explained.cause, &explained.expected) {
         (Cause::Cascade { .. }, _) => None,
         (_, Some(_)) => Some(3),
@@ -305,14 +310,14 @@ fn look_at(all: &mut [Explained], a: &Subject, b: &Subject, progress: &Progress)
     let mut room = LOOKS_MAX;
     // Pieces of a fixed size, so that what fits does not depend on the number of threads.
     for piece in order.chunks(LOOKS_AT_ONCE) {
-        let look = |(_, i): &(u8, usize)| look(&*a.merkle, &*b.merkle, &all[*i].difference);
-        let looks: Vec<_> = try_map(piece.par_iter(), look)?;
+        let excerpt = |(_, i): &(u8, usize)| excerpt(&*a.merkle, &*b.merkle, &all[*i].difference);
+        let excerpts: Vec<_> = try_map(piece.par_iter(), excerpt)?;
         progress.advance(piece.len());
-        for ((_, i), look) in piece.iter().zip(looks) {
-            let takes = look.as_ref().map_or(0, Look::footprint);
+        for ((_, i), excerpt) in piece.iter().zip(excerpts) {
+            let takes = excerpt.as_ref().map_or(0, Excerpt::footprint);
             let Some(left) = room.checked_sub(takes) else { return Ok(()) };
             room = left;
-            all[*i].look = look;
+            all[*i].excerpt = excerpt;
         }
     }
     Ok(())

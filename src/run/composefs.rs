@@ -1,177 +1,384 @@
-//! One run of `composefs` from a subject to its digest and what deviates from it.
+//! One run of `composefs` from a subject to its digest, and to what deviates from it.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fmt;
+use std::io::Cursor;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use serde::Serialize;
 
 use crate::composefs::{
-    Deviation, Generation, Layered, Policy, Uki, View, compare, for_boot, hex, of_directory, seal,
-    ukis,
+    Claim, GENERATIONS, Generation, Layered, Policy, Says, Uki, View, compare, for_boot, hex,
+    names, of_directory, seal, ukis,
 };
 use crate::disk::Root;
 use crate::format::composefs::{Tree, dumpfile};
+use crate::report::composefs::{ClaimRow, Of, Pair, Report, Row, UkiRow, ViewRow, Viewed, word};
 use crate::source::{Spec, Subject, dir, oci};
+use crate::tree::{Kind, Seekable};
 
-/// A subject that was read, before anything is made of it.
-struct Opened {
+/// A subject that was read, of which every generation of bootc can make a digest.
+pub struct Opened {
     name: String,
-    view: View,
     tree: Tree,
     policy: Option<Policy>,
-    ukis: Vec<Uki>,
+    source: Source,
+}
+
+/// Where the content of files is.
+enum Source {
+    Directory(dir::Directory),
+    Subject(Subject),
+    Layers(Layered),
 }
 
 /// A subject as bootc of one generation would boot it.
 pub struct Sealed {
-    /// The subject, resolved.
-    pub name: String,
-    /// How it was looked at.
-    pub view: View,
-    /// The digest, as 128 hexadecimal digits.
-    pub digest: String,
-    /// The unified kernel images in it.
-    pub ukis: Vec<Uki>,
+    /// What was looked at, how, and its digest.
+    pub viewed: Viewed,
+    view: View,
     /// What is booted.
     tree: Tree,
 }
 
-impl Sealed {
+impl Opened {
     /// Opens the subject `text`: a directory, an ostree commit, or an image, whose layers are read.
     ///
-    /// Fails where it cannot be read and where bootc would refuse it.
-    pub fn open(text: &OsStr, generation: &Generation) -> Result<Self> {
-        let Opened { name, view, mut tree, policy, ukis } = open(&Spec::parse(text)?)?;
-        for_boot(&mut tree, generation, view, policy.as_ref())
-            .with_context(|| format!("preparing {name} for booting"))?;
-        let (_, digest) = seal(&tree, generation).with_context(|| format!("sealing {name}"))?;
-        Ok(Sealed { name, view, digest: hex(&digest), ukis, tree })
+    /// Fails where it cannot be read.
+    pub fn parse(text: &OsStr) -> Result<Self> {
+        Self::open(&Spec::parse(text)?)
     }
 
+    /// Opens a subject, as [`Opened::parse`] does.
+    pub fn open(spec: &Spec) -> Result<Self> {
+        match spec {
+            Spec::Oci(text) => {
+                let images =
+                    oci::Images::open(text, None).with_context(|| format!("opening {text}"))?;
+                Self::image(text.clone(), &images.store, images.one()?)
+            }
+            spec => {
+                let (name, source) = Source::open_tree(spec)?;
+                Self::new(name, source)
+            }
+        }
+    }
+
+    /// The image of a store, called `name`.
+    pub fn image(name: String, store: &oci::Store, image: &oci::Image) -> Result<Self> {
+        let layers =
+            Layered::read(store, image).with_context(|| format!("reading the layers of {name}"))?;
+        Self::new(name, Source::Layers(layers))
+    }
+
+    fn new(name: String, source: Source) -> Result<Self> {
+        let reading = || format!("reading {name}");
+        let tree = match &source {
+            Source::Layers(layers) => layers.lowest(layers.count()).with_context(reading)?,
+            source => of_directory(source.tree(), &|| ()).with_context(reading)?,
+        };
+        let policy = source.policy(&tree).with_context(reading)?;
+        Ok(Opened { name, tree, policy, source })
+    }
+
+    fn view(&self) -> View {
+        match self.source {
+            Source::Layers(_) => View::Layers,
+            _ => View::Directory,
+        }
+    }
+
+    /// What bootc of this generation boots. Fails where it would refuse to.
+    pub fn sealed(&self, generation: &Generation) -> Result<Sealed> {
+        sealed(&self.name, self.tree.clone(), self.view(), self.policy.as_ref(), generation)
+    }
+
+    /// What bootc of this generation boots, made without keeping what was read.
+    pub fn into_sealed(self, generation: &Generation) -> Result<Sealed> {
+        let view = self.view();
+        sealed(&self.name, self.tree, view, self.policy.as_ref(), generation)
+    }
+
+    /// An image's layers as a directory that was extracted from them without any change; `None`
+    /// where there are no layers.
+    pub fn extracted(&self, generation: &Generation) -> Result<Option<Sealed>> {
+        if self.view() == View::Directory {
+            return Ok(None);
+        }
+        let (name, tree) = (format!("{}, extracted", self.name), self.tree.clone());
+        sealed(&name, tree, View::Directory, self.policy.as_ref(), generation).map(Some)
+    }
+
+    /// The unified kernel images in it.
+    ///
+    /// Fails where one cannot be read.
+    pub fn ukis(&self) -> Result<Vec<Uki>> {
+        let list = |path: &str| Ok(names(&self.tree, path));
+        let open = |path: &str| self.source.open(&self.tree, path);
+        ukis(&list, &open).with_context(|| format!("reading {}", self.name))
+    }
+}
+
+fn sealed(
+    name: &str,
+    mut tree: Tree,
+    view: View,
+    policy: Option<&Policy>,
+    generation: &Generation,
+) -> Result<Sealed> {
+    for_boot(&mut tree, generation, view, policy)
+        .with_context(|| format!("preparing {name} for booting"))?;
+    let (_, digest) = seal(&tree, generation).with_context(|| format!("sealing {name}"))?;
+    let viewed = Viewed { subject: name.to_owned(), view: word(view), digest: hex(&digest) };
+    Ok(Sealed { viewed, view, tree })
+}
+
+impl Source {
+    /// Opens what is no image; its name comes first.
+    fn open_tree(spec: &Spec) -> Result<(String, Self)> {
+        match spec {
+            Spec::Dir(path) => {
+                let root = Root::open(path)
+                    .with_context(|| format!("reading directory {}", path.display()))?;
+                Ok((
+                    format!("dir:{}", path.display()),
+                    Source::Directory(dir::Directory::new(root)),
+                ))
+            }
+            Spec::Ostree { .. } | Spec::Cosa { .. } => {
+                let subject = Subject::open(spec, &|| ())?;
+                Ok((subject.name.clone(), Source::Subject(subject)))
+            }
+            Spec::Rpmdb(path) | Spec::File(path) => {
+                bail!("{} has no composefs digest; give a tree or an image", path.display())
+            }
+            Spec::Oci(text) => bail!("{text} is an image, not a tree"),
+        }
+    }
+
+    /// The tree of all but layers.
+    fn tree(&self) -> &dyn crate::tree::Tree {
+        match self {
+            Source::Directory(root) => root,
+            Source::Subject(subject) => subject.merkle.tree(),
+            Source::Layers(_) => &crate::tree::Nowhere,
+        }
+    }
+
+    fn open<'a>(&'a self, tree: &Tree, path: &str) -> Result<Option<Box<dyn Seekable + 'a>>> {
+        match self {
+            Source::Layers(layers) => {
+                let bytes = layers.content(tree, path)?;
+                Ok(bytes.map(|bytes| Box::new(Cursor::new(bytes)) as Box<dyn Seekable>))
+            }
+            source => {
+                let opened = source.tree().open(Path::new(path));
+                opened.with_context(|| format!("opening {path}"))
+            }
+        }
+    }
+
+    fn policy(&self, tree: &Tree) -> Result<Option<Policy>> {
+        Policy::of(&|path| match self {
+            Source::Layers(layers) => layers.content(tree, path),
+            source => {
+                source.tree().read(Path::new(path)).with_context(|| format!("reading {path}"))
+            }
+        })
+    }
+}
+
+impl Sealed {
     /// The tree as composefs-dump(5), which `mkcomposefs --from-file` reads.
     pub fn dumpfile(&self) -> String {
         dumpfile(&self.tree)
     }
 
-    /// The unified kernel images that carry another digest than this.
-    pub fn refused(&self) -> impl Iterator<Item = &Uki> {
-        self.ukis
-            .iter()
-            .filter(|uki| !uki.digests.is_empty() && !uki.digests.contains(&self.digest))
+    fn deviations(&self, other: &Sealed) -> Vec<Row> {
+        let found = compare([&self.tree, &other.tree], [self.view, other.view]);
+        found.into_iter().map(Row::from).collect()
     }
 }
 
-/// What two views of one image come to.
-#[derive(Debug, Serialize)]
-pub struct Comparison {
-    /// Name and version of this schema.
-    pub schema: &'static str,
-    /// The generation of bootc.
-    pub bootc: &'static str,
-    /// The subjects and their digests.
-    pub digests: BTreeMap<String, String>,
-    /// Whether all are one.
-    pub same: bool,
-    /// What deviates, by cause.
-    pub deviations: Vec<Row>,
-}
+/// What a tree needs at its top for bootc to boot it.
+const NEEDED: [&str; 3] = ["usr", "boot", "sysroot"];
 
-/// The entries that deviate in one way.
-#[derive(Debug, Serialize)]
-pub struct Row {
-    /// What deviates.
-    pub cause: String,
-    /// How many entries.
-    pub entries: usize,
-    /// The first of them, twenty at most.
-    pub paths: Vec<String>,
-    /// The values of the first on both sides.
-    pub example: String,
-    /// What to do.
-    pub advice: &'static str,
-}
-
-/// Paths of a row.
-const SHOWN: usize = 20;
-
-impl Comparison {
-    /// The schema's name and version.
-    pub const SCHEMA: &'static str = "reprofix-composefs-1";
-
-    /// Compares two subjects.
-    pub fn of(a: &Sealed, b: &Sealed, generation: &Generation) -> Self {
-        let digests = [a, b].map(|sealed| (sealed.name.clone(), sealed.digest.clone()));
-        Comparison {
-            schema: Self::SCHEMA,
-            bootc: generation.name,
-            digests: digests.into(),
-            same: a.digest == b.digest,
-            deviations: compare(&a.tree, &b.tree).into_iter().map(row).collect(),
-        }
-    }
-}
-
-impl fmt::Display for Comparison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for row in &self.deviations {
-            let Row { cause, entries, paths, example, advice } = row;
-            let noun = if *entries == 1 { "entry" } else { "entries" };
-            write!(f, "{cause}: {entries} {noun}, the first {}", paths[0])?;
-            if !example.is_empty() {
-                write!(f, " ({example})")?;
+/// The digest of a subject for the newest generation of bootc; `None` where bootc does not boot it:
+/// that is found out before its files are read, but for an image.
+pub fn digest(spec: &Spec) -> Result<Option<String>> {
+    let of_tree = |tree: &dyn crate::tree::Tree| -> Result<bool> {
+        for name in NEEDED {
+            if tree.lookup(Path::new(name))?.is_none_or(|entry| entry.kind != Kind::Dir) {
+                return Ok(false);
             }
-            writeln!(f, "\n  {advice}")?;
         }
-        match self.same {
-            true => writeln!(f, "same"),
-            false => writeln!(f, "not the same"),
-        }
-    }
-}
-
-fn row(deviation: Deviation) -> Row {
-    let Deviation { cause, mut paths, example } = deviation;
-    let entries = paths.len();
-    paths.truncate(SHOWN);
-    Row { cause: cause.to_string(), entries, paths, example, advice: cause.advice() }
-}
-
-fn open(spec: &Spec) -> Result<Opened> {
-    match spec {
-        Spec::Dir(path) => {
-            let root = Root::open(path)
-                .with_context(|| format!("reading directory {}", path.display()))?;
-            let root = dir::Own::new(root);
-            of_tree(format!("dir:{}", path.display()), &root)
-        }
-        Spec::Oci(text) => {
-            let images =
-                oci::Subject::open(text, None).with_context(|| format!("opening {text}"))?;
-            let layered = Layered::read(&images.store, images.one()?)
-                .with_context(|| format!("reading the layers of {text}"))?;
-            let content = |path: &str| layered.content(path);
-            let (policy, ukis) = (Policy::of(&content)?, ukis(&layered.tree, &content)?);
-            let (name, view) = (text.clone(), View::Layers);
-            Ok(Opened { name, view, policy, ukis, tree: layered.tree })
-        }
-        Spec::Ostree { .. } | Spec::Cosa { .. } => {
-            let subject = Subject::open(spec, &|| ())?;
-            of_tree(subject.name.clone(), subject.merkle.tree())
-        }
-        Spec::Rpmdb(path) | Spec::File(path) => {
-            bail!("{} has no composefs digest; give a tree or an image", path.display())
-        }
-    }
-}
-
-fn of_tree(name: String, source: &dyn crate::tree::Tree) -> Result<Opened> {
-    let tree = of_directory(source, &|| ()).with_context(|| format!("reading {name}"))?;
-    let content = |path: &str| {
-        source.read(Path::new(path)).with_context(|| format!("reading {path} of {name}"))
+        Ok(true)
     };
-    let (policy, ukis) = (Policy::of(&content)?, ukis(&tree, &content)?);
-    Ok(Opened { name, view: View::Directory, tree, policy, ukis })
+    let opened = match spec {
+        Spec::File(_) | Spec::Rpmdb(_) => return Ok(None),
+        Spec::Oci(_) => Opened::open(spec)?,
+        spec => {
+            let (name, source) = Source::open_tree(spec)?;
+            if !of_tree(source.tree())? {
+                return Ok(None);
+            }
+            Opened::new(name, source)?
+        }
+    };
+    let has = |name: &&str| opened.tree.root.entries.contains_key(name.as_bytes());
+    if !NEEDED.iter().all(has) {
+        return Ok(None);
+    }
+    Ok(Some(opened.into_sealed(&GENERATIONS[0])?.viewed.digest))
+}
+
+/// The digests of two builds, where either is sealed; see [`is_sealed`].
+///
+/// Fails where a digest cannot be computed.
+pub fn pair(a: &Spec, b: &Spec) -> Result<Option<Pair>> {
+    if !is_sealed(a)? && !is_sealed(b)? {
+        return Ok(None);
+    }
+    paired(Opened::open(a)?, Opened::open(b)?).map(Some)
+}
+
+/// The digests of two subjects that are open.
+pub fn paired(a: Opened, b: Opened) -> Result<Pair> {
+    let generation = &GENERATIONS[0];
+    let (a, b) = (a.into_sealed(generation)?, b.into_sealed(generation)?);
+    Ok(Pair {
+        bootc: generation.name,
+        same: a.viewed.digest == b.viewed.digest,
+        deviations: a.deviations(&b),
+        a: a.viewed,
+        b: b.viewed,
+    })
+}
+
+/// Whether a subject is sealed: it has a unified kernel image that carries a composefs digest, or it
+/// is a commit that names one. Of an image `image::compare` finds out.
+fn is_sealed(spec: &Spec) -> Result<bool> {
+    if matches!(spec, Spec::File(_) | Spec::Rpmdb(_) | Spec::Oci(_)) {
+        return Ok(false);
+    }
+    let (_, source) = Source::open_tree(spec)?;
+    if let Source::Subject(Subject { commit: Some(commit), .. }) = &source
+        && commit.fields.contains_key("ostree.composefs.digest.v0")
+    {
+        return Ok(true);
+    }
+    let tree = source.tree();
+    let list = |path: &str| Ok(tree.list(Path::new(path))?);
+    let open = |path: &str| Ok(tree.open(Path::new(path))?);
+    Ok(ukis(&list, &open)?.iter().any(|uki| !uki.claims.is_empty()))
+}
+
+/// Checks whether all views of the subject `text` have one digest, and whether it is sealed with
+/// that one. `other` is another view: a directory that was extracted from it, or sealed.
+///
+/// Fails where something cannot be read, and where bootc would refuse it.
+pub fn check(text: &OsStr, other: Option<&OsStr>, generation: &Generation) -> Result<Report> {
+    let opened = Opened::parse(text)?;
+    let sealed = opened.sealed(generation)?;
+    let mut views = Vec::new();
+    match other {
+        Some(other) => views.push(Opened::parse(other)?.into_sealed(generation)?),
+        None => views.extend(opened.extracted(generation)?),
+    }
+    let known = Known { opened: &opened, sealed: &sealed, views: &views, generation };
+    let ukis = opened.ukis()?.iter().map(|uki| known.uki(uki)).collect::<Result<Vec<_>>>()?;
+    let unlisted = match &opened.source {
+        Source::Layers(layers) if other.is_none() => layers.unlisted(&sealed.tree),
+        _ => Vec::new(),
+    };
+    let views: Vec<ViewRow> = views
+        .iter()
+        .map(|view| ViewRow { viewed: view.viewed.clone(), deviations: sealed.deviations(view) })
+        .collect();
+    // What may come of an extraction is no matter where what was sealed is that of the layers.
+    let settled = ukis.iter().any(|uki| uki.boots == Some(true));
+    let same = ukis.iter().all(UkiRow::is_sound)
+        && views.iter().all(|view| view.viewed.digest == sealed.viewed.digest)
+        && (settled || unlisted.is_empty());
+    Ok(Report {
+        schema: Report::SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        bootc: generation.name,
+        subject: sealed.viewed,
+        ukis,
+        views,
+        unlisted: unlisted.into_iter().map(Into::into).collect(),
+        same,
+    })
+}
+
+/// What a digest on a command line can be the digest of.
+struct Known<'a> {
+    opened: &'a Opened,
+    sealed: &'a Sealed,
+    views: &'a [Sealed],
+    generation: &'a Generation,
+}
+
+impl Known<'_> {
+    fn uki(&self, uki: &Uki) -> Result<UkiRow> {
+        let claims = uki.claims.iter().map(|claim| self.claim(claim));
+        let claims = claims.collect::<Result<Vec<_>>>()?;
+        let boots = claims.iter().any(|claim| claim.of == Of::This);
+        Ok(UkiRow { path: uki.path.clone(), boots: (!claims.is_empty()).then_some(boots), claims })
+    }
+
+    fn claim(&self, claim: &Claim) -> Result<ClaimRow> {
+        let (of, deviations) = match &claim.says {
+            Says::OtherHash => (Of::OtherHash, Vec::new()),
+            Says::Malformed(why) => (Of::Malformed { why: why.clone() }, Vec::new()),
+            Says::Digest { hex, version } => {
+                let fits = |g: &Generation| version.is_none_or(|version| version == g.version);
+                self.digest(hex, &fits)?
+            }
+        };
+        Ok(ClaimRow { argument: claim.argument.clone(), of, deviations })
+    }
+
+    /// What `hex` is the digest of, of generations that fit, and what was changed since.
+    fn digest(&self, hex: &str, fits: &dyn Fn(&Generation) -> bool) -> Result<(Of, Vec<Row>)> {
+        if *hex == self.sealed.viewed.digest && fits(self.generation) {
+            return Ok((Of::This, Vec::new()));
+        }
+        let others = GENERATIONS.iter().filter(|g| g.name != self.generation.name && fits(g));
+        for generation in others {
+            if self.opened.sealed(generation)?.viewed.digest == *hex {
+                return Ok((Of::Generation { bootc: generation.name }, Vec::new()));
+            }
+        }
+        if let Some(view) = self.views.iter().find(|view| view.viewed.digest == *hex) {
+            return Ok((Of::View { subject: view.viewed.subject.clone() }, Vec::new()));
+        }
+        Ok(self.lowest(hex).unwrap_or((Of::Unknown, Vec::new())))
+    }
+
+    /// The lowest layers whose digest this is, and what the others changed.
+    fn lowest(&self, hex: &str) -> Option<(Of, Vec<Row>)> {
+        let Source::Layers(layers) = &self.opened.source else { return None };
+        (1..layers.count()).rev().find_map(|count| {
+            // Fewer layers need not be bootable, or have a policy that can be read.
+            let tree = layers.lowest(count).ok()?;
+            let policy = self.opened.source.policy(&tree).ok()?;
+            let of = |generation| {
+                sealed("", tree.clone(), View::Layers, policy.as_ref(), generation).ok()
+            };
+            GENERATIONS.iter().filter_map(of).find(|s| s.viewed.digest == *hex)?;
+            let before = of(self.generation)?;
+            let of = Of::LowestLayers { layers: count, of: layers.count() };
+            Some((of, before.deviations(self.sealed)))
+        })
+    }
+}
+
+impl UkiRow {
+    /// Whether bootc takes it, and understands everything on its command line.
+    fn is_sound(&self) -> bool {
+        let known =
+            |claim: &ClaimRow| matches!(claim.of, Of::This | Of::Generation { .. } | Of::OtherHash);
+        self.boots != Some(false) && self.claims.iter().all(known)
+    }
 }

@@ -13,6 +13,8 @@ use crate::normal::Chain;
 use crate::packages::Installed;
 use crate::report::Progress;
 use crate::report::fix::Report;
+use crate::run::composefs;
+use crate::source::Spec;
 use crate::tree::{Entry, Tree as _, children, digest, show};
 use crate::vouchers::Vouchers;
 
@@ -142,6 +144,10 @@ fn work(
     if job.checksum {
         progress.phase("hashing", 0);
         report.content_checksum = Some(content_checksum(root)?);
+        match composefs::digest(&Spec::Dir(job.root.clone())) {
+            Ok(digest) => report.composefs_digest = digest,
+            Err(error) => report.warnings.push(format!("no composefs digest: {error:#}")),
+        }
     }
     Ok(())
 }
@@ -196,6 +202,7 @@ fn empty_report(job: &Job, root: &Root, in_force: &config::InForce) -> Report {
         raced: Vec::new(),
         warnings: in_force.warnings.clone(),
         content_checksum: None,
+        composefs_digest: None,
         spent: Vec::new(),
     }
 }

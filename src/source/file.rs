@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::Subject;
-use super::dir::Dir;
+use super::hashed::Hashed;
 use crate::format::compress::{self, HEAD_LEN, Source};
 use crate::tree::{Entry, Kind, Seekable, Tree};
 
@@ -20,7 +20,7 @@ const PIECE: usize = 64 << 10;
 pub(super) fn open(path: &Path, name: &OsStr, done: &(dyn Fn() + Sync)) -> Result<Subject> {
     let reading = || format!("reading {}", path.display());
     let file = Lone::open(path, name).with_context(reading)?;
-    let merkle = Dir::new(file, done).with_context(reading)?;
+    let merkle = Hashed::new(file, done).with_context(reading)?;
     Ok(Subject::new(format!("file:{}", path.display()), Box::new(merkle)))
 }
 

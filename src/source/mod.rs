@@ -3,18 +3,17 @@
 //!
 //! A *subject* is written `dir:PATH`, `file:PATH`, `rpmdb:PATH`, `ostree:REPO[:REF|COMMIT]`,
 //! `cosa:WORKDIR[:BUILD[/ARCH]]`, `oci:LAYOUT[:TAG]`, `oci-archive:FILE[:TAG]` or
-//! `docker-archive:FILE[:TAG]`; a bare path is recognised by what is there. [`Spec`] is the table.
+//! `docker-archive:FILE[:TAG]`, `registry:STORAGE[:REPOSITORY[:TAG]]` or `containers-storage:[ROOT]NAME`; a bare
+//! path is recognised by what is there. [`Spec`] is the table.
 
-pub mod commit;
 pub mod cosa;
 pub mod dir;
-mod dirs;
+mod dir_pair;
 mod file;
+pub mod hashed;
 pub mod merkle;
-pub mod objects;
 pub mod oci;
 pub mod ostree;
-pub mod packed;
 mod rpmdb;
 mod spec;
 
@@ -122,16 +121,16 @@ impl Subject {
     }
 }
 
-fn own(path: &Path) -> Result<dir::Own> {
+fn own(path: &Path) -> Result<dir::Directory> {
     let root = Root::open(path);
-    Ok(dir::Own::new(root.with_context(|| format!("reading directory {}", path.display()))?))
+    Ok(dir::Directory::new(root.with_context(|| format!("reading directory {}", path.display()))?))
 }
 
 fn open_dir(path: &Path, done: &(dyn Fn() + Sync)) -> Result<Subject> {
     let root = own(path)?;
     let remarks = root.remarks();
     let reading = || format!("reading directory {}", path.display());
-    let merkle = dir::Dir::committable(root, done).with_context(reading)?;
+    let merkle = hashed::Hashed::committable(root, done).with_context(reading)?;
     let subject = Subject::new(format!("dir:{}", path.display()), Box::new(merkle));
     Ok(Subject { remarks, ..subject })
 }
@@ -140,7 +139,7 @@ fn open_dirs(a: &Path, b: &Path, done: &(dyn Fn() + Sync)) -> Result<[Subject; 2
     let (x, y) = (own(a)?, own(b)?);
     let remarks = [x.remarks(), y.remarks()];
     let reading = || format!("comparing directories {} and {}", a.display(), b.display());
-    let trees = dirs::differing(x, y, done).with_context(reading)?;
+    let trees = dir_pair::differing(x, y, done).with_context(reading)?;
     let [p, q] = trees;
     let [m, n] = remarks;
     let part = |path: &Path, merkle, remarks| {
@@ -162,26 +161,27 @@ fn open_commit(repo: &Path, rev: Option<&str>) -> Result<Subject> {
 /// Whether `text` names one image that is an ostree commit and nothing more: it compares as a
 /// commit, object by object.
 pub fn is_commit(text: &str) -> bool {
-    let whole = |images: &oci::Subject| -> Result<bool> {
+    let whole = |images: &oci::Images| -> Result<bool> {
         let image = images.one()?;
-        let found = packed::encapsulation(&images.store, image)?;
-        let all = |commit: &packed::Encapsulated| commit.layers == image.layers.len();
-        Ok(matches!(found, packed::Encapsulation::Commit(commit) if all(&commit)))
+        let found = ostree::encapsulation(&images.store, image)?;
+        let all = |commit: &ostree::Encapsulated| commit.layers == image.layers.len();
+        Ok(matches!(found, ostree::Encapsulation::Commit(commit) if all(&commit)))
     };
-    oci::Subject::open(text, None).and_then(|images| whole(&images)).unwrap_or(false)
+    oci::Images::open(text, None).and_then(|images| whole(&images)).unwrap_or(false)
 }
 
 fn open_image(text: &str) -> Result<Subject> {
-    let images = oci::Subject::open(text, None)
+    let images = oci::Images::open(text, None)
         .with_context(|| format!("opening {text}; if it is damaged, copy it again"))?;
     let image = images.one()?.clone();
-    let (repo, id) = packed::Packed::image(images.store, &image)?;
+    let (repo, id) = ostree::TarRepository::image(images.store, &image)?;
     let prefix = if text.contains(':') { "" } else { "oci:" };
-    packed_commit(repo, id, format!("{prefix}{text}"))
+    tarred_commit(repo, id, format!("{prefix}{text}"))
 }
 
-fn packed_commit(repo: packed::Packed, id: Checksum, name: String) -> Result<Subject> {
-    let commit = commit::Commit::open(repo, id).with_context(|| format!("opening {name}"))?;
+fn tarred_commit(repo: ostree::TarRepository, id: Checksum, name: String) -> Result<Subject> {
+    let commit =
+        ostree::commit::Commit::open(repo, id).with_context(|| format!("opening {name}"))?;
     let info = commit.info().clone();
     Ok(Subject { commit: Some(info), ..Subject::new(name, Box::new(commit)) })
 }
@@ -214,8 +214,8 @@ fn open_build(build: &cosa::Build) -> Result<Subject> {
 /// The commit in a build's archive: an image, or in older builds a repository in a tar archive.
 fn open_archive(path: &Path, commit: &Checksum, recorded: &cosa::Recorded) -> Result<Subject> {
     if path.extension().is_none_or(|e| e != "ociarchive") {
-        let repo = packed::Packed::archive(path, commit)?;
-        return packed_commit(repo, *commit, path.display().to_string());
+        let repo = ostree::TarRepository::archive(path, commit)?;
+        return tarred_commit(repo, *commit, path.display().to_string());
     }
     let path = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
     let subject = open_image(&format!("oci-archive:{path}"))?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::Subject;
-use super::dir::Dir;
+use super::hashed::Hashed;
 use crate::packages::{Backend, Database};
 use crate::tree::{Entry, Kind, Tree};
 
@@ -29,7 +29,7 @@ pub(super) fn is_database(path: &Path) -> bool {
 /// Opens the database at `path` as [`Database::open`] does.
 pub(super) fn open(path: &Path, done: &(dyn Fn() + Sync)) -> Result<Subject> {
     let tree = Files::of(Database::open(path)?);
-    let merkle = Dir::new(tree, done).with_context(|| format!("hashing {}", path.display()))?;
+    let merkle = Hashed::new(tree, done).with_context(|| format!("hashing {}", path.display()))?;
     Ok(Subject::new(format!("rpmdb:{}", path.display()), Box::new(merkle)))
 }
 

@@ -37,7 +37,9 @@ pub enum Spec {
         /// The architecture; without it, the build's only one.
         arch: Option<String>,
     },
-    /// `oci:LAYOUT[:TAG]`, `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:TAG]`, as written.
+    /// An image: `oci:LAYOUT[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]`,
+    /// `registry:STORAGE[:REPOSITORY[:TAG]]`, `containers-storage:[ROOT]NAME` or `dir:FOLDER` of skopeo, as
+    /// written.
     Oci(String),
 }
 
@@ -55,7 +57,7 @@ struct Kind {
 }
 
 /// Every kind, in the order in which a bare path is tried.
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 9] = [
     Kind {
         prefixes: &["ostree:"],
         form: "ostree:REPO[:REF|COMMIT]",
@@ -89,9 +91,25 @@ const KINDS: [Kind; 7] = [
         make: |_, path, _| Ok(Spec::Rpmdb(path)),
     },
     Kind {
-        prefixes: &oci::PREFIXES,
+        prefixes: &["oci:", "oci-archive:", "docker-archive:"],
         form: "oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:TAG]",
         what: "an OCI layout (index.json, blobs) or an archive of an image",
+        is: oci::is_image,
+        selects: true,
+        make: |text, _, _| image(text),
+    },
+    Kind {
+        prefixes: &["registry:"],
+        form: "registry:STORAGE[:REPOSITORY[:TAG]]",
+        what: "a registry's storage (docker/registry/v2, mirror_*.tar of oc-mirror)",
+        is: oci::is_image,
+        selects: true,
+        make: |text, _, _| image(text),
+    },
+    Kind {
+        prefixes: &["containers-storage:"],
+        form: "containers-storage:[[DRIVER@]ROOT]NAME",
+        what: "container storage (DRIVER-images/images.json)",
         is: oci::is_image,
         selects: true,
         make: |text, _, _| image(text),
@@ -107,10 +125,14 @@ const KINDS: [Kind; 7] = [
     Kind {
         prefixes: &["dir:"],
         form: "dir:PATH",
-        what: "a directory",
+        what: "a directory, or what skopeo writes for dir:",
         is: |path| path.is_dir(),
         selects: false,
-        make: |_, path, _| Ok(Spec::Dir(path)),
+        // skopeo calls the folder of an image so, too: what is there tells.
+        make: |text, path, _| match oci::is_folder(&path) {
+            true => image(text),
+            false => Ok(Spec::Dir(path)),
+        },
     },
 ];
 

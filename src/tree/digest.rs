@@ -81,7 +81,7 @@ pub fn of_part(tree: &dyn Tree, entries: &[(Entry, bool)]) -> io::Result<Digeste
 /// Every entry of `tree`, the root first, each directory before what is in it, names sorted
 /// bytewise within a directory.
 ///
-/// Fails where the tree cannot be read, and as [`Met::add`] does; the message names the path.
+/// Fails where the tree cannot be read, and as [`PathBudget::add`] does; the message names the path.
 pub fn walk(tree: &dyn Tree) -> io::Result<Vec<Entry>> {
     match walk_from(tree, Path::new(""))? {
         entries if entries.is_empty() => Err(gone(Path::new(""))),
@@ -97,7 +97,7 @@ fn gone(path: &Path) -> io::Error {
 pub fn walk_from(tree: &dyn Tree, start: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     let mut todo = vec![start.to_owned()];
-    let mut met = Met::default();
+    let mut paths = PathBudget::default();
     while let Some(path) = todo.pop() {
         let entry = match tree.lookup(&path).map_err(|e| at(&path, e))? {
             Some(entry) => entry,
@@ -109,7 +109,7 @@ pub fn walk_from(tree: &dyn Tree, start: &Path) -> io::Result<Vec<Entry>> {
             let from = todo.len();
             for name in names {
                 let below = path.join(name);
-                met.add(&below)?;
+                paths.add(&below)?;
                 todo.push(below);
             }
             // The last is taken first.
@@ -120,14 +120,14 @@ pub fn walk_from(tree: &dyn Tree, start: &Path) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// How many paths of a tree were met, and how long they are.
+/// How many paths a tree may still have, and how long they may be together.
 #[derive(Debug, Default)]
-pub struct Met {
+pub struct PathBudget {
     names: usize,
     bytes: usize,
 }
 
-impl Met {
+impl PathBudget {
     /// Counts `path`.
     ///
     /// Fails on a path of more than 4096 bytes, and after four million paths or 512 MiB of them: no

@@ -82,7 +82,7 @@ type Listing<'a> = dyn Fn(&Path) -> io::Result<Vec<OsString>> + Sync + 'a;
 ///
 /// A directory is looked at when something in it, or below, is to change for the first time; what
 /// was found is kept for the run. Memory: that of the directories in which something changes, and
-/// what [`Sums`](crate::format::sums::Sums) and RECORDs there take.
+/// what [`Sums`](crate::format::checksum_files::Sums) and RECORDs there take.
 pub struct Vouchers<'a> {
     tree: &'a dyn Tree,
     installed: Option<&'a Installed<'a>>,
@@ -188,6 +188,11 @@ impl<'a> Vouchers<'a> {
         Ok(None)
     }
 
+    /// The names in a directory, where the tree was walked.
+    pub(crate) fn walked(&self, path: &Path) -> Option<io::Result<Vec<OsString>>> {
+        self.names.map(|names| names(path))
+    }
+
     fn place(&self, path: &Path) -> io::Result<Arc<Place>> {
         let known = || self.places.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = known().get(path) {
@@ -195,10 +200,7 @@ impl<'a> Vouchers<'a> {
         }
         // Not under the lock: two threads may find out the same.
         let above = path.parent().map(|above| self.place(above)).transpose()?;
-        let names = |path: &Path| match self.names {
-            Some(names) => names(path),
-            None => self.tree.list(path),
-        };
+        let names = |path: &Path| self.walked(path).unwrap_or_else(|| self.tree.list(path));
         let reader = Reader { tree: self.tree, names: &names };
         let place = Arc::new(reader.place(path, above.as_deref())?);
         known().insert(path.to_owned(), Arc::clone(&place));

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::{Voucher, Who};
+use crate::format::checksum_files::{Sums, is_sums};
+use crate::format::compress::{self, HEAD_LEN, Source};
 use crate::format::hashes::Algorithm;
-use crate::format::record;
-use crate::format::sums::{Sums, is_sums};
+use crate::format::wheel_record;
 use crate::tree::Tree;
 
 /// A file of digests that is larger is not read, and vouches for all below it.
@@ -27,6 +28,8 @@ const SIGNATURES: [&str; 9] =
     [".asc", ".sig", ".sign", ".gpg", ".minisig", ".p7s", ".p7m", ".sigstore", ".sigstore.json"];
 /// Directories beside files in which their keyed digests are.
 const HMACS: [&str; 2] = ["fipscheck", "hmaccalc"];
+/// Where an rpm repository has its lists.
+const REPODATA: &str = "repodata";
 /// Storage drivers of Docker.
 const DOCKER: [&str; 7] =
     ["overlay2", "vfs", "btrfs", "zfs", "aufs", "devicemapper", "fuse-overlayfs"];
@@ -99,6 +102,13 @@ impl Reader<'_> {
         }
         for name in names.0.iter().filter(|name| is_sums(name.as_bytes())) {
             place.sums.extend(self.written(&path.join(name))?.map(Arc::new));
+        }
+        if names.has(REPODATA) {
+            // What it lists is named from the directory above.
+            let dir = path.join(REPODATA);
+            for name in (self.names)(&dir)?.iter().filter(|name| is_sums(name.as_bytes())) {
+                place.sums.extend(self.written(&dir.join(name))?.map(Arc::new));
+            }
         }
         place.records = self.records(path, &names)?;
         if let Some(above) = above {
@@ -182,16 +192,12 @@ impl Reader<'_> {
 
     /// The digests in a text; `None` of what is no text, or has none.
     fn written(&self, path: &Path) -> io::Result<Option<Written>> {
-        let Some(mut file) = self.tree.open(path)? else { return Ok(None) };
-        let mut text = Vec::new();
-        file.by_ref().take(HEAD).read_to_end(&mut text)?;
-        if text.contains(&0) {
-            return Ok(None);
-        }
-        file.take(SUMS_MAX).read_to_end(&mut text)?;
-        if text.len() as u64 > SUMS_MAX {
-            return Ok(Some(Written { path: path.to_owned(), sums: None }));
-        }
+        let Some(file) = self.tree.open(path)? else { return Ok(None) };
+        let text = match unpacked(file)? {
+            Text::None => return Ok(None),
+            Text::TooLarge => return Ok(Some(Written { path: path.to_owned(), sums: None })),
+            Text::Whole(text) => text,
+        };
         let sums = Sums::parse(&text, path.file_name().unwrap_or_default().as_bytes());
         let some = sums != Sums::default();
         Ok(some.then(|| Written { path: path.to_owned(), sums: Some(sums) }))
@@ -226,19 +232,67 @@ impl Reader<'_> {
             let Some(file) = self.tree.open(&path)? else { continue };
             let mut text = Vec::new();
             file.take(RECORD_MAX).read_to_end(&mut text)?;
-            let line = |line: record::Line<'_>| {
+            let line = |line: wheel_record::Line<'_>| {
                 let path = listed(&path, &line.path)?;
                 let digest = line.digest.and_then(|(algorithm, digest)| {
                     Some((algorithm, *digest.first_chunk::<16>()?))
                 });
                 Some((hash(&path), digest))
             };
-            let mut lines: Vec<_> = record::lines(&text).filter_map(line).collect();
+            let mut lines: Vec<_> = wheel_record::lines(&text).filter_map(line).collect();
             lines.sort_unstable();
             found.push(Arc::new(Record { path, lines }));
         }
         Ok(())
     }
+}
+
+/// A text that may be compressed.
+enum Text {
+    /// Not a text, or damaged compression.
+    None,
+    /// All of it.
+    Whole(Vec<u8>),
+    /// More than [`SUMS_MAX`] bytes.
+    TooLarge,
+}
+
+/// The text in a file, of which no more than is wanted is unpacked.
+fn unpacked(file: impl Read) -> io::Result<Text> {
+    let mut source = Source::new(file);
+    let packing = compress::detect(source.peek(HEAD_LEN)?);
+    let mut text = Vec::new();
+    let room = |text: &Vec<u8>| SUMS_MAX + 1 - text.len() as u64;
+    match packing {
+        None => {
+            source.by_ref().take(HEAD).read_to_end(&mut text)?;
+            if !text.contains(&0) {
+                let left = room(&text);
+                source.take(left).read_to_end(&mut text)?;
+            }
+        }
+        Some(packing) => {
+            // A member after the other, as their programs read them.
+            while room(&text) > 0 && !source.peek(1)?.is_empty() {
+                let left = room(&text);
+                let member = packing.decoder(&mut source).and_then(|decoder| {
+                    let read = decoder.take(left).read_to_end(&mut text);
+                    read.map(|read| read > 0 || left == 0)
+                });
+                match member {
+                    Err(e) if source.failed() => return Err(e),
+                    Err(_) => return Ok(Text::None),
+                    Ok(true) => {}
+                    Ok(false) => break,
+                }
+            }
+        }
+    }
+    Ok(match text.len() as u64 > SUMS_MAX {
+        _ if text.iter().take(HEAD as usize).any(|byte| *byte == 0) => Text::None,
+        true => Text::TooLarge,
+        false => Text::Whole(text),
+    })
 }
 
 impl Place {

@@ -193,8 +193,9 @@ pub const TABLE: &[Row] = &[
         phrase: "a file of digests",
         known_by: "a digest of the file's bytes and the last component of its name, in a text in its \
                    directory or one above that is called like one: *sums, *.sha256 and relatives, \
-                   CHECKSUM, Release, repomd.xml, Manifest, … Hexadecimal or base64; GNU's text and \
-                   binary mark, BSD's form. A text of more than 16 MiB vouches for all below it",
+                   CHECKSUM, Release, repomd.xml, Manifest, *.dsc, *.changes, Packages, Sources and \
+                   *primary.xml (compressed too; those in `repodata` count above it), … Hexadecimal \
+                   or base64; GNU's text and binary mark, BSD's form. A text of more than 16 MiB vouches for all below it",
         fails: "sha256sum -c and relatives",
     },
     Row {

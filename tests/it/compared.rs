@@ -128,6 +128,27 @@ fn python_imports_the_bytecode_that_it_imported_before() {
     assert_eq!(import(&lib).trim(), "bytecode");
     fix(dir.path(), &["--skip", "pycache"]);
     assert_eq!(import(&lib).trim(), "bytecode", "mtime alone leaves the time that it records");
+    // Whoever keeps the bytecode: the plugin's option, the configuration, a signed RECORD.
+    for mode in ["remove", "zero-mtime"] {
+        let set = format!("pycache.mode={mode}");
+        for keep in [["--set", "pycache.keep=m[.]cpython"], ["--vouched", "**/*.pyc"]] {
+            fix(dir.path(), &[&["--set", &set][..], &keep].concat());
+            assert_eq!(import(&lib).trim(), "bytecode", "{mode} {keep:?}");
+        }
+    }
+    let config = dir.path().join("reprofix.toml");
+    fs::write(&config, "keep = [\"**/__pycache__/**\"]\n").unwrap();
+    fix(dir.path(), &["--config", config.to_str().unwrap()]);
+    assert_eq!(import(&lib).trim(), "bytecode", "the configuration keeps it");
+    fs::remove_file(&config).unwrap();
+    let info = lib.join("m-1.dist-info");
+    fs::create_dir(&info).unwrap();
+    let listed = sh(&lib, "find __pycache__ -name 'm.*.pyc' -printf '%p,,\\n'");
+    fs::write(info.join("RECORD"), listed).unwrap();
+    fs::write(info.join("RECORD.p7s"), "a signature").unwrap();
+    fix(dir.path(), &[]);
+    assert_eq!(import(&lib).trim(), "bytecode", "its RECORD is signed");
+    fs::remove_dir_all(&info).unwrap();
     fix(dir.path(), &[]);
     assert_eq!(import(&lib).trim(), "source", "the bytecode went");
     assert_eq!(sh(&lib, &format!("find . -newermt @{EPOCH}")), "");

@@ -204,13 +204,41 @@ fn a_directory_and_its_layers_have_one_digest() {
     }
     let (code, text, _) = reprofix(&["composefs", "check", &image, &folder]);
     assert_eq!(code, Some(0), "{text}");
+    assert_eq!(reprofix(&["composefs", "check", &image]).0, Some(0));
     // What /run holds does not count, what /usr holds does.
     std::fs::write(root.path().join("run/leftover"), "another").unwrap();
     assert_eq!(reprofix(&["composefs", "check", &image, &folder]).0, Some(0));
     std::fs::write(root.path().join("usr/lib/os-release"), "ID=best\n").unwrap();
     let (code, text, _) = reprofix(&["composefs", "check", &image, &folder]);
     assert_eq!(code, Some(1));
-    assert!(text.contains("content: 1 entry, the first /usr/lib/os-release"), "{text}");
+    assert!(text.contains("1 file: another content, the first /usr/lib/os-release"), "{text}");
+}
+
+/// An attribute that bootc 1.16.0 counts in layers and not in a directory: `check` of the image alone
+/// says that its two views do not agree.
+#[test]
+fn views_that_do_not_agree_are_found_without_the_directory() {
+    let (root, work) = (root(), tempfile::tempdir().unwrap());
+    let file = root.path().join("usr/bin/tool");
+    let done = Command::new("setfattr")
+        .args(["-n", "user.component", "-v", "tools"])
+        .arg(&file)
+        .status()
+        .unwrap();
+    assert!(done.success());
+    let image = layout(root.path(), work.path(), &["--xattrs-include=*"]);
+    assert_eq!(reprofix(&["composefs", "check", &image]).0, Some(0));
+    let (code, text, _) = reprofix(&["composefs", "check", &image, "--bootc", "1.16.0"]);
+    assert_eq!(code, Some(1), "{text}");
+    let said = "2 files: other extended attributes, the first /usr/bin/same (user.component)";
+    assert!(text.contains(said) && text.contains("extracted (directory)"), "{text}");
+    let digest = ["composefs", "digest", &image, "--bootc", "1.16.0"];
+    let layers = reprofix(&digest);
+    assert!(layers.2.contains("extracted"), "{}", layers.2);
+    let directory = reprofix(&[&digest[..], &["--view", "directory"]].concat()).1;
+    let folder = root.path().display().to_string();
+    assert_eq!(directory, reprofix(&["composefs", "digest", &folder, "--bootc", "1.16.0"]).1);
+    assert_ne!(directory, layers.1);
 }
 
 /// What bootc issue 2194 is about: layers record one time for directories, extraction leaves another.
@@ -221,10 +249,10 @@ fn times_of_directories_are_named_and_fix_makes_them_one() {
     let image = layout(root.path(), work.path(), &["--mtime=@0"]);
     let (code, text, _) = reprofix(&["composefs", "check", &image, &folder]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("times of directories: "), "{text}");
-    assert!(text.contains("bootc 2194") && text.ends_with("not the same\n"), "{text}");
+    assert!(text.contains(" directories: time of extraction, the first / ("), "{text}");
+    assert!(text.contains("bootc issue 2194") && text.ends_with("not the same\n"), "{text}");
 
-    let fix = ["fix", &folder, "--source-date-epoch", "1700000000", "--set", "mtime.set=all"];
+    let fix = ["fix", &folder, "--source-date-epoch", "1700000000", "--profile", "composefs"];
     let (code, _, error) = reprofix(&fix);
     assert_eq!(code, Some(0), "{error}");
     let again = tempfile::tempdir().unwrap();
@@ -233,39 +261,332 @@ fn times_of_directories_are_named_and_fix_makes_them_one() {
     assert_eq!(code, Some(0), "{text}");
 }
 
+/// A layer that changes a directory without an entry for it: bootc keeps the time below, an
+/// extraction leaves its own.
 #[test]
-fn a_sealed_boot_image_is_held_against_the_digest() {
+fn directories_that_a_layer_does_not_list_are_named() {
+    let (root, work) = (root(), tempfile::tempdir().unwrap());
+    let image = layout(root.path(), work.path(), &[]);
+    let more = root.path().join("usr/lib/more");
+    std::fs::write(&more, "more\n").unwrap();
+    add_layer(&image, root.path(), work.path(), &["./usr/lib/more"]);
+    let (code, text, _) = reprofix(&["composefs", "check", &image]);
+    assert_eq!(code, Some(1), "{text}");
+    let said =
+        "1 directory: time of extraction, once it is extracted, the first /usr/lib\n  layer 2";
+    assert!(text.contains(said), "{text}");
+    add_layer(
+        &image,
+        root.path(),
+        work.path(),
+        &["--no-recursion", "./usr", "./usr/lib", "./usr/lib/more"],
+    );
+    assert_eq!(reprofix(&["composefs", "check", &image]).0, Some(0));
+}
+
+/// Two builds whose trees differ in nothing that ostree hashes, sealed: `check` names the plugins,
+/// and after `fix` with the profile they are one.
+#[test]
+fn check_of_two_sealed_builds_compares_the_digest() {
+    let Some(stub) = stub() else { return };
+    let roots = [root(), root()];
+    let folders = roots.each_ref().map(|root| root.path().display().to_string());
+    let [a, b] = &folders;
+    for root in &roots {
+        seal(&stub, root.path(), "test.efi", &format!("composefs={}", "0".repeat(128)));
+    }
+    touch(&roots[1].path().join("usr/lib/os-release"), "2001-02-03 04:05:06");
+    let check = |more: &[&str]| reprofix(&[&["check", a.as_str(), b][..], more].concat());
+    let (code, text, error) = check(&[]);
+    assert_eq!(code, Some(1), "{text}{error}");
+    for said in [
+        "composefs digests (bootc 1.16.4):",
+        "1 file: ",
+        "fixable: mtime; run `reprofix fix --profile composefs`",
+        "`reprofix fix --profile composefs` on both makes the digests one",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(text.ends_with("same content; the composefs digests differ\n"), "{text}");
+    let (_, json, _) = check(&["--json", "-"]);
+    let json = serde_json::from_str(&json).unwrap();
+    assert_eq!(crate::schema::violations("reprofix-check-1", &json), Vec::<String>::new());
+    assert_eq!(json["composefs"]["same"], false);
+    assert_eq!(json["composefs"]["deviations"][0]["plugin"], "mtime");
+
+    for folder in &folders {
+        let fix = ["fix", folder, "--source-date-epoch", "1700000000", "--profile", "composefs"];
+        assert_eq!(reprofix(&fix).0, Some(0));
+    }
+    let (code, text, _) = check(&[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("composefs digest (bootc 1.16.4): the same"), "{text}");
+}
+
+/// The same of images, whose times alone differ, with what no commit can hold.
+#[test]
+fn check_of_two_sealed_images_compares_the_digest() {
+    let Some(stub) = stub() else { return };
+    let root = root();
+    let folder = root.path().display().to_string();
+    seal(&stub, root.path(), "test.efi", &format!("composefs={}", "0".repeat(128)));
+    let fifo = root.path().join("usr/lib/pipe");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let built = |time: Option<&str>| {
+        let work = tempfile::tempdir().unwrap();
+        let image = layout(root.path(), work.path(), &time.into_iter().collect::<Vec<_>>());
+        (work, image)
+    };
+    let ((_x, x), (_y, y)) = (built(Some("--mtime=@1")), built(Some("--mtime=@2")));
+    let (code, text, _) = reprofix(&["check", &x, &y]);
+    assert_eq!(code, Some(1), "{text}");
+    for said in [
+        "composefs digests (bootc 1.16.4):",
+        "1 special file: another modification time, the first /usr/lib/pipe",
+        "`reprofix fix --profile composefs` on both makes the digests one",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let fix = ["fix", &folder, "--source-date-epoch", "1700000000", "--profile", "composefs"];
+    let mut images = Vec::new();
+    for date in ["2001-02-03 04:05:06.5", "2002-02-03"] {
+        [&fifo, &root.path().join("usr/lib")].iter().for_each(|path| touch(path, date));
+        assert_eq!(reprofix(&fix).0, Some(0));
+        images.push(built(None));
+    }
+    let (_, text, _) = reprofix(&["check", &images[0].1, &images[1].1]);
+    assert!(text.contains("composefs digest (bootc 1.16.4): the same, "), "{text}");
+    let digest = |image: &str| reprofix(&["composefs", "digest", image]).1;
+    assert_eq!(digest(&images[0].1), digest(&images[1].1));
+    assert_eq!(digest(&images[0].1), digest(&folder));
+}
+
+/// What neither is sealed with is not compared.
+#[test]
+fn builds_that_are_not_sealed_have_no_digest_in_a_comparison() {
+    let roots = [root(), root()];
+    let [a, b] = roots.each_ref().map(|root| root.path().display().to_string());
+    let (_, json, _) = reprofix(&["check", &a, &b, "--json", "-"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["composefs"], serde_json::Value::Null);
+    assert_eq!(json["same"], true);
+}
+
+#[test]
+fn fix_reports_the_digest_beside_the_checksum() {
+    let root = root();
+    let folder = root.path().display().to_string();
+    let fix = ["fix", &folder, "--source-date-epoch", "1700000000", "--report"];
+    let (code, text, error) = reprofix(&fix);
+    assert_eq!(code, Some(0), "{error}");
+    let digest = reprofix(&["composefs", "digest", &folder]).1;
+    assert!(text.contains("content checksum "), "{text}");
+    assert!(text.contains(&format!("composefs digest {digest}")), "{text}");
+    let (_, json, _) = reprofix(&[&fix[..], &["--json", "-"]].concat());
+    let json = serde_json::from_str(&json).unwrap();
+    assert_eq!(crate::schema::violations("reprofix-fix-1", &json), Vec::<String>::new());
+    assert_eq!(json["composefs_digest"], digest.trim_end());
+    // bootc does not boot this one.
+    std::fs::remove_dir(root.path().join("sysroot")).unwrap();
+    let (code, text, _) = reprofix(&fix);
+    assert_eq!(code, Some(0));
+    assert!(!text.contains("composefs"), "{text}");
+}
+
+#[test]
+fn a_profile_is_what_is_set_and_all_else_wins_over_it() {
+    let root = root();
+    let folder = root.path().display().to_string();
+    let config = |more: &[&str]| {
+        reprofix(&[&["config", folder.as_str(), "--source-date-epoch", "1"][..], more].concat())
+    };
+    let (code, text, _) = config(&["--profile", "composefs"]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("set = \"all\"  # profile composefs"), "{text}");
+    assert!(text.contains("[plugins.xattrs]\nenabled = true  # profile composefs"), "{text}");
+    let (_, text, _) =
+        config(&["--profile", "composefs", "--set", "mtime.set=later", "--skip", "xattrs"]);
+    assert!(text.contains("set = \"later\"  # command line"), "{text}");
+    assert!(text.contains("[plugins.xattrs]\nenabled = false  # command line"), "{text}");
+    let file = root.path().join("reprofix.toml");
+    std::fs::write(&file, "profile = \"composefs\"\n").unwrap();
+    let (_, text, _) = config(&["--config", file.to_str().unwrap()]);
+    assert!(text.contains("set = \"all\"  # profile composefs"), "{text}");
+    let (code, _, error) = config(&["--profile", "compose"]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("did you mean \"composefs\"?"), "{error}");
+}
+
+#[test]
+#[cfg(feature = "nightly")]
+fn the_record_has_the_digest_beside_the_checksum() {
+    let (roots, work) = ([root(), root()], tempfile::tempdir().unwrap());
+    let [a, b] = roots.each_ref().map(|root| root.path().display().to_string());
+    touch(&roots[0].path().join("usr/lib/os-release"), "2001-02-03 04:05:06");
+    let config = work.path().join("nightly.toml");
+    let history = work.path().join("history.sqlite");
+    std::fs::write(&config, format!("history = '{}'\n", history.display())).unwrap();
+    let config = config.to_str().unwrap();
+    let compare = ["nightly", "compare", "--nightly", config, "--stream=s", &a, &b];
+    let (code, _, error) = reprofix(&compare);
+    // Times are no difference of commits.
+    assert_eq!(code, Some(0), "{error}");
+    let show = ["history", "show", "1", "--history", history.to_str().unwrap()];
+    let (_, json, error) = reprofix(&[&show[..], &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&json).expect(&error);
+    assert_eq!(crate::schema::violations("reprofix-history-1", &json), Vec::<String>::new());
+    let text = reprofix(&show).1;
+    for (key, label, folder) in
+        [("composefs_a", "composefs A", &a), ("composefs_b", "composefs B", &b)]
+    {
+        let digest = reprofix(&["composefs", "digest", folder]).1;
+        let digest = digest.trim_end();
+        assert_eq!(json["run"][key], digest, "{json}");
+        assert!(text.contains(&format!("{label:14} {digest}")), "{text}");
+    }
+    assert_ne!(json["run"]["composefs_a"], json["run"]["composefs_b"]);
+    // What bootc does not boot has none.
+    std::fs::remove_dir(roots[0].path().join("sysroot")).unwrap();
+    assert_eq!(reprofix(&compare).0, Some(1));
+    let show = ["history", "show", "2", "--history", history.to_str().unwrap(), "--json"];
+    let json: serde_json::Value = serde_json::from_str(&reprofix(&show).1).unwrap();
+    assert_eq!(json["run"]["composefs_a"], serde_json::Value::Null);
+    assert!(json["run"]["composefs_b"].is_string());
+}
+
+fn stub() -> Option<std::path::PathBuf> {
     let stub = Path::new("/usr/lib/systemd/boot/efi/linuxx64.efi.stub");
     if !stub.exists() {
         println!("skipped: {} is not here (package systemd-boot-efi)", stub.display());
         assert!(std::env::var_os("REPROFIX_REQUIRE_TOOLS").is_none(), "it is required");
-        return;
+        return None;
     }
+    Some(stub.to_owned())
+}
+
+/// Puts a unified kernel image with this command line into a root.
+fn seal(stub: &Path, root: &Path, name: &str, line: &str) {
+    let file = root.join("run/cmdline");
+    std::fs::write(&file, format!("rw {line} quiet")).unwrap();
+    let place = root.join("boot/EFI/Linux");
+    std::fs::create_dir_all(&place).unwrap();
+    let done = Command::new("objcopy")
+        .arg("--add-section")
+        .arg(format!(".cmdline={}", file.display()))
+        .args(["--change-section-vma", ".cmdline=0x30000"])
+        .args([stub, &place.join(name)])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn touch(path: &Path, date: &str) {
+    let done = Command::new("touch").args(["-h", "-d", date]).arg(path).status().unwrap();
+    assert!(done.success());
+}
+
+/// Adds what tar makes of `members` as a layer on top of an image.
+fn add_layer(image: &str, root: &Path, work: &Path, members: &[&str]) {
+    let archive = work.join("more.tar").display().to_string();
+    let folder = root.display().to_string();
+    let mut arguments = vec!["--create", "--file", &archive, "--format=posix", "--sort=name"];
+    arguments.extend(["--directory", &folder, "--numeric-owner"]);
+    arguments.extend(members);
+    let image = image.strip_prefix("oci:").unwrap();
+    let add = ["raw", "add-layer", "--image", image, &archive];
+    for (program, arguments) in [("tar", &arguments[..]), ("umoci", &add[..])] {
+        let done = Command::new(program).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+#[test]
+fn a_sealed_boot_image_is_held_against_the_digest() {
+    let Some(stub) = stub() else { return };
     let root = root();
     let folder = root.path().display().to_string();
-    let digest = reprofix(&["composefs", "digest", &folder]).1;
-    let seal = |digest: &str| {
-        let line = root.path().join("run/cmdline");
-        std::fs::write(&line, format!("rw composefs={digest} quiet")).unwrap();
-        let place = root.path().join("boot/EFI/Linux");
-        std::fs::create_dir_all(&place).unwrap();
-        let done = Command::new("objcopy")
-            .arg("--add-section")
-            .arg(format!(".cmdline={}", line.display()))
-            .args(["--change-section-vma", ".cmdline=0x30000"])
-            .args([stub, &place.join("test.efi")])
-            .output()
-            .unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let digest = |bootc: &str| {
+        reprofix(&["composefs", "digest", &folder, "--bootc", bootc]).1.trim_end().to_owned()
     };
-    seal(digest.trim_end());
-    let (code, text, error) = reprofix(&["composefs", "check", &folder]);
-    assert_eq!(code, Some(0), "{text}{error}");
-    assert!(text.contains("boot/EFI/Linux/test.efi: carries this digest"), "{text}");
-    seal(&"0".repeat(128));
-    let (code, text, _) = reprofix(&["composefs", "check", &folder]);
-    assert_eq!(code, Some(1));
-    assert!(text.contains("refuse to boot"), "{text}");
+    let (v1, v2) = (digest("1.16.4"), digest("1.16.0"));
+    let other = "0".repeat(128);
+    let check = || {
+        let (code, text, error) = reprofix(&["composefs", "check", &folder]);
+        (code, text + &error)
+    };
+    let refused = "the machine will refuse to boot";
+    // The command line, the exit code, and what is said of it.
+    let cases = [
+        (format!("composefs={v1}"), 0, vec!["boot/EFI/Linux/test.efi: carries this digest"]),
+        (format!("composefs=?{}", v1.to_uppercase()), 0, vec!["carries this digest"]),
+        (format!("composefs.digest=v1-sha512-12:{v1}"), 0, vec!["carries this digest"]),
+        // Both, as bootc pull request 2248 has it.
+        (
+            format!("composefs.digest=v1-sha512-12:{v1} composefs={v2}"),
+            0,
+            vec!["carries this digest", "carries the digest that bootc 1.16.0 computes of it\n"],
+        ),
+        (
+            format!("composefs={v1} composefs.digest=v1-sha256-12:{}", "0".repeat(64)),
+            0,
+            vec!["SHA-256, which bootc passes over"],
+        ),
+        ("quiet".to_owned(), 0, vec!["carries no composefs digest"]),
+        (format!("composefs={v2}"), 1, vec!["bootc 1.16.0 computes of it; the machine", refused]),
+        (format!("composefs={other}"), 1, vec!["of nothing that is here", refused]),
+        // One is right, the other one of another tree.
+        (format!("composefs={v1} composefs={other}"), 1, vec!["carries this", "of nothing"]),
+        ("composefs=abc".to_owned(), 1, vec!["what bootc refuses: it is not a digest of 128"]),
+        (format!("composefs.digest={v1}"), 1, vec!["it names no format", refused]),
+    ];
+    for (line, code, said) in cases {
+        seal(&stub, root.path(), "test.efi", &line);
+        let (found, text) = check();
+        assert_eq!(found, Some(code), "{line}: {text}");
+        said.iter().for_each(|said| assert!(text.contains(said), "{line}: {said}: {text}"));
+    }
+    // What cannot be read is an error, not a finding.
+    std::fs::write(root.path().join("boot/EFI/Linux/test.efi"), "MZ").unwrap();
+    let (code, text) = check();
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("boot/EFI/Linux/test.efi: it is not a PE program"), "{text}");
+}
+
+#[test]
+fn what_was_changed_after_the_seal_is_named() {
+    let Some(stub) = stub() else { return };
+    let (root, work) = (root(), tempfile::tempdir().unwrap());
+    let folder = root.path().display().to_string();
+    let image = layout(root.path(), work.path(), &[]);
+    let digest = reprofix(&["composefs", "digest", &folder]).1;
+    seal(&stub, root.path(), "test.efi", &format!("composefs={}", digest.trim_end()));
+    add_layer(&image, root.path(), work.path(), &["./boot"]);
+    assert_eq!(reprofix(&["composefs", "check", &image]).0, Some(0));
+
+    std::fs::write(root.path().join("usr/lib/os-release"), "ID=best\n").unwrap();
+    add_layer(
+        &image,
+        root.path(),
+        work.path(),
+        &["--no-recursion", "./usr/lib", "./usr/lib/os-release"],
+    );
+    let (code, text, error) = reprofix(&["composefs", "check", &image]);
+    assert_eq!(code, Some(1), "{text}{error}");
+    let said = "carries the digest of the lowest 2 of 3 layers: the image was changed after the \
+                seal; the machine will refuse to boot";
+    assert!(text.contains(said), "{text}");
+    assert!(text.contains("1 file: another content, the first /usr/lib/os-release"), "{text}");
+    let (_, json, _) = reprofix(&["composefs", "check", &image, "--json", "-"]);
+    let json = serde_json::from_str(&json).unwrap();
+    assert_eq!(crate::schema::violations("reprofix-composefs-1", &json), Vec::<String>::new());
+    let claim = &json["ukis"][0]["claims"][0];
+    assert_eq!(claim["of"]["kind"], "lowest-layers");
+    assert_eq!((&claim["of"]["layers"], &claim["of"]["of"]), (&2.into(), &3.into()));
+    // The directory as it was sealed, as another view.
+    std::fs::write(root.path().join("usr/lib/os-release"), "ID=test\n").unwrap();
+    let (code, text, _) = reprofix(&["composefs", "check", &image, &folder]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("1 file: another content, the first /usr/lib/os-release"), "{text}");
 }
 
 #[test]

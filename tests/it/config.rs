@@ -26,7 +26,7 @@ fn unknown_keys_are_errors_with_a_hint() {
         ("plugin = []\nkep = []", "did you mean \"keep\"?"),
         (
             "whatever = 1",
-            "there are source-date-epoch, plugin, skip, keep, vouched, overrule, plugins",
+            "there are source-date-epoch, profile, plugin, skip, keep, vouched, overrule, plugins",
         ),
         ("[pycache]\nmode = \"remove\"", "stand in [plugins.pycache]"),
         ("[plugins.pycach]\nmode = \"remove\"", "did you mean \"pycache\"?"),

@@ -139,24 +139,52 @@ fn the_tests_that_hold_the_invariants_exist() {
     let table = architecture.split("## What may never happen").nth(1).unwrap();
     let rows: Vec<&str> = table.lines().filter(|l| l.starts_with("| ")).skip(1).collect();
     assert!(rows.len() >= 6, "one row an invariant");
-    let word = Regex::new("`([^`]+)`").unwrap();
     for row in rows {
-        let (mut file, mut tests) = (None, 0);
-        for found in word.captures_iter(row) {
-            let name = &found[1];
-            if name.contains('/') || name.ends_with(".toml") {
-                file = Some(name.to_owned());
-                assert!(project().join(name).exists(), "{name}");
-            } else if let Some(file) = &file {
-                let (word, source) = match file.ends_with(".rs") {
-                    true => (format!("fn {name}("), text(file)),
-                    false => (name.to_owned(), text(file)),
-                };
-                assert!(source.contains(&word), "{file} has no {name}");
-                tests += 1;
-            }
+        assert!(named_tests(row) > 0, "no test is named: {row}");
+    }
+}
+
+/// How many tests a row names, all of which exist: a file in backticks, then what is in it.
+fn named_tests(row: &str) -> usize {
+    let word = Regex::new("`([^`]+)`").unwrap();
+    let (mut file, mut tests) = (None, 0);
+    for found in word.captures_iter(row) {
+        let name = &found[1];
+        if name.contains('/') || name.ends_with(".toml") {
+            file = Some(name.to_owned());
+            assert!(project().join(name).exists(), "{name}");
+        } else if let Some(file) = &file {
+            let (word, source) = match file.ends_with(".rs") {
+                true => (format!("fn {name}("), text(file)),
+                false => (name.to_owned(), text(file)),
+            };
+            assert!(source.contains(&word), "{file} has no {name}");
+            tests += 1;
         }
-        assert!(tests > 0, "no test is named: {row}");
+    }
+    tests
+}
+
+/// Each of the README's promises is one sentence, beside the tests that hold it.
+#[test]
+fn the_tests_that_hold_the_promises_exist() {
+    let readme = text("README.md");
+    let table = readme.split("## Promises").nth(1).unwrap();
+    let rows: Vec<&str> = table.lines().filter(|l| l.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 12, "one row a promise");
+    for row in rows {
+        let [_, promise, held, _] = row.split('|').collect::<Vec<_>>()[..] else {
+            panic!("not two columns: {row}")
+        };
+        let promise = promise.trim();
+        let one = promise.strip_suffix('.').is_some_and(|rest| !rest.contains(". "));
+        assert!(one, "not one sentence: {promise}");
+        assert!(named_tests(held) > 0, "no test is named: {row}");
+    }
+    let pycache = readme.lines().find(|l| l.starts_with("| `pycache` removes packaged bytecode"));
+    let pycache = pycache.expect("the promise that is broken by design");
+    for mode in ["`unowned`", "`zero-mtime`", "`rewrite`", "`unchecked-hash`", " s of processor"] {
+        assert!(pycache.contains(mode), "{mode}");
     }
 }
 

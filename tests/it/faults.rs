@@ -148,3 +148,25 @@ fn a_call_that_fails_is_a_failure_or_makes_no_difference() {
         }
     }
 }
+
+/// A patch of four bytes of which the kernel writes two: that is a failure, and the next run writes
+/// the rest.
+#[test]
+fn a_short_write_is_not_taken_for_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("usr/share/a.gz");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let gzip = b"\x1f\x8b\x08\x00\x99\x00\x00\x65\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+    fs::write(&path, gzip).unwrap();
+    // No file may be written to beyond its sixth byte; the time begins at the fourth.
+    let script = "trap '' XFSZ; exec prlimit --fsize=6:6 \"$0\" fix \"$1\" --plugin gzip \
+                  --source-date-epoch 1600000000 --quiet";
+    let short = Command::new("sh").args(["-c", script, BIN]).arg(dir.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&short.stderr);
+    assert_eq!(short.status.code(), Some(2), "{said}");
+    assert!(said.contains("usr/share/a.gz") && said.contains("File too large"), "{said}");
+    assert_eq!(fix(dir.path(), &["--plugin", "gzip"], &[]).status.code(), Some(0));
+    let want: Vec<u8> = [&gzip[..4], &[0; 4], &gzip[8..]].concat();
+    assert_eq!(fs::read(&path).unwrap(), want);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing of ours stays");
+}

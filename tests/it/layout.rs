@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reprofix::format::tar::{Member, Records, Type, Writer};
-use reprofix::source::oci::{Digest, Subject};
+use reprofix::source::oci::{Digest, Images};
 use reprofix::tree::Time;
 use serde_json::{Value, json};
 
@@ -211,7 +211,7 @@ impl Layout {
         self.0.path()
     }
 
-    pub(crate) fn open(&self) -> Subject {
+    pub(crate) fn open(&self) -> Images {
         crate::oci::subject(self.path())
     }
 }

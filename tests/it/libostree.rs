@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use reprofix::format::gvariant::Value;
 use reprofix::format::ostree::{Checksum, Dirtree, parse_xattrs};
 use reprofix::source::merkle::Merkle;
-use reprofix::source::objects::{Metadata, Objects};
+use reprofix::source::ostree::objects::{Metadata, Objects};
 use reprofix::source::ostree::{Commit, Repository};
 use reprofix::tree::Kind;
 

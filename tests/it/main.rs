@@ -40,6 +40,7 @@ mod oci_layers;
 mod oci_normalize;
 mod oci_random;
 mod oci_shapes;
+mod oci_stores;
 mod oci_unpack;
 mod opm;
 mod oracle;

@@ -6,19 +6,19 @@ use std::process::Command;
 use reprofix::image::Findings;
 use reprofix::image::platforms::platforms;
 use reprofix::image::verify::verify;
-use reprofix::source::oci::{Digest, Fault, Image, Subject};
+use reprofix::source::oci::{Digest, Fault, Image, Images};
 
 /// A layout or archive of `tests/fixtures/oci`.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/oci").join(name)
 }
 
-pub(crate) fn open(name: &str) -> Subject {
+pub(crate) fn open(name: &str) -> Images {
     subject(&fixture(name))
 }
 
-pub(crate) fn subject(path: &Path) -> Subject {
-    Subject::open(path.to_str().unwrap(), None).unwrap()
+pub(crate) fn subject(path: &Path) -> Images {
+    Images::open(path.to_str().unwrap(), None).unwrap()
 }
 
 /// Whether a real tool is here; says so if a test has to go without, and fails where
@@ -156,7 +156,7 @@ fn attestations_are_listed_and_never_selected() {
     assert_eq!(subject.images.len(), 4);
     assert_eq!(subject.images.iter().filter(|i| i.is_image()).count(), 2);
     let path = fixture("multi-attestation");
-    let one = |platform: &str| Subject::open(path.to_str().unwrap(), Some(platform));
+    let one = |platform: &str| Images::open(path.to_str().unwrap(), Some(platform));
     assert!(one("linux/amd64").unwrap().one().is_ok());
     let error = one("unknown/unknown").unwrap().one().unwrap_err().to_string();
     assert!(error.contains("no image for platform unknown/unknown"), "{error}");
@@ -186,7 +186,7 @@ fn each_bad_layout_has_its_own_message() {
     assert!(matches!(missing.first(), Some(Fault::Missing { what: "layer", .. })), "{missing:?}");
     let corrupt = faults("bad-corrupt-layer");
     assert!(matches!(corrupt.first(), Some(Fault::Corrupt { what: "layer", .. })), "{corrupt:?}");
-    let empty = Subject::open(fixture("empty-index").to_str().unwrap(), None);
+    let empty = Images::open(fixture("empty-index").to_str().unwrap(), None);
     let message = empty.map(|_| ()).unwrap_err().to_string();
     assert!(message.contains("lists no manifest"), "{message}");
 }

@@ -9,12 +9,12 @@ use reprofix::format::tar::Type;
 use reprofix::image::compare::{Class, Report, compare};
 use reprofix::report::Progress;
 use reprofix::run::check::Job;
-use reprofix::source::oci::Subject;
+use reprofix::source::oci::Images;
 
 use crate::layout::{Layout, Made, Stored, archive};
 use crate::oci::{open, subject};
 
-fn report(a: &Subject, b: &Subject, strict: bool) -> Report {
+fn report(a: &Images, b: &Images, strict: bool) -> Report {
     let job = Job {
         a: OsString::new(),
         b: Some(OsString::new()),

@@ -223,7 +223,7 @@ fn truncated_archives_never_panic() {
     for end in (0..whole.len()).step_by(97) {
         let cut = file(&whole[..end]);
         let path = PathBuf::from(cut.path());
-        let Ok(subject) = reprofix::source::oci::Subject::open(path.to_str().unwrap(), None) else {
+        let Ok(subject) = reprofix::source::oci::Images::open(path.to_str().unwrap(), None) else {
             continue;
         };
         let _ = reprofix::image::verify::verify(&subject);

@@ -12,7 +12,7 @@ use reprofix::image::Findings;
 use reprofix::image::lint::{Rule, lint};
 use reprofix::image::normalize::{Options, normalize};
 use reprofix::image::unpack::Model;
-use reprofix::source::oci::{Compression, Subject};
+use reprofix::source::oci::{Compression, Images};
 
 use crate::layout::{Layout, Stored, files};
 use crate::oci::{have, run, subject};
@@ -46,7 +46,7 @@ fn normal(plain: &[u8]) -> Result<(Layout, PathBuf), String> {
 }
 
 /// The plain bytes of an image's only layer.
-fn plain(image: &Subject) -> Vec<u8> {
+fn plain(image: &Images) -> Vec<u8> {
     let one = image.one().unwrap();
     let (layer, diff_id) = (&one.layers[0], &one.diff_ids[0]);
     let stream = image.store.plain(&layer.name, layer.digest.hasher(), diff_id.hasher());

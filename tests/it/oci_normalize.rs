@@ -11,7 +11,7 @@ use reprofix::image::lint::lint;
 use reprofix::image::normalize::{Normalized, Options, normalize};
 use reprofix::image::unpack::{Model, unpack};
 use reprofix::image::verify::verify;
-use reprofix::source::oci::{Compression, Digest, Keep, Subject, layers};
+use reprofix::source::oci::{Compression, Digest, Images, Keep, layers};
 
 use crate::layout::{Layout, Made, Stored, archive, files};
 use crate::oci::{fixture, have, layouts, run, subject};
@@ -32,7 +32,7 @@ struct Normal {
 }
 
 impl Normal {
-    fn of(from: &Subject, options: Options) -> Self {
+    fn of(from: &Images, options: Options) -> Self {
         let dir = Layout::empty();
         let out = format!("oci:{}:demo", dir.path().join("out").display());
         let report = normalize(from, &out, options).unwrap();
@@ -43,7 +43,7 @@ impl Normal {
         self.dir.path().join("out")
     }
 
-    fn open(&self) -> Subject {
+    fn open(&self) -> Images {
         subject(&self.path())
     }
 
@@ -117,7 +117,7 @@ fn umoci_accepts_every_normal_form() {
             }
             let path = fixture(name);
             let platform = image.platform_name();
-            let one = Subject::open(path.to_str().unwrap(), Some(&platform)).unwrap();
+            let one = Images::open(path.to_str().unwrap(), Some(platform.as_str())).unwrap();
             let normal = Normal::of(&one, options(1_700_000_000));
             let mut command = Command::new("umoci");
             command.arg("unpack").arg("--image").arg(format!("{}:demo", normal.path().display()));
@@ -132,7 +132,7 @@ fn umoci_accepts_every_normal_form() {
 #[test]
 fn every_case_of_lint_is_settled() {
     for (name, layout, _) in crate::oci_unpack::made_up() {
-        let trees = |subject: &Subject, model| {
+        let trees = |subject: &Images, model| {
             let layers = layers(&subject.store, subject.one().unwrap(), Keep::Digests).unwrap();
             let tree = unpack(&layers, model).map_err(|r| format!("{name}: {r:?}")).unwrap();
             let node = |n: &reprofix::image::unpack::Node| {
@@ -310,19 +310,19 @@ fn one_tag_names_one_image() {
     let (layout, _) = signed();
     let subject = layout.open();
     let out = layout.path().join("out");
-    let normalized = |from: &Subject, tag: &str| {
+    let normalized = |from: &Images, tag: &str| {
         normalize(from, &format!("oci:{}{tag}", out.display()), options(1000))
     };
     let error = format!("{:#}", normalized(&subject, ":demo").unwrap_err());
     assert!(error.contains("demo would name 2 images") && error.contains(":one, :two"), "{error}");
     assert!(!out.exists(), "nothing is left");
-    let one = Subject::open(&format!("{}:one", layout.path().display()), None).unwrap();
+    let one = Images::open(&format!("{}:one", layout.path().display()), None).unwrap();
     normalized(&one, ":demo").unwrap();
     fs::remove_dir_all(&out).unwrap();
     // Without one, each keeps its own.
     let report = normalized(&subject, "").unwrap();
     assert_eq!(report.dropped.len(), 3, "{:?}", report.dropped);
-    let names = |s: &Subject| -> Vec<String> {
+    let names = |s: &Images| -> Vec<String> {
         s.images.iter().flat_map(|i| i.names.iter().cloned()).collect()
     };
     assert_eq!(names(&crate::oci::subject(&out)), ["one", "two"]);

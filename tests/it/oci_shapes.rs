@@ -10,7 +10,7 @@ use reprofix::env::SourceDateEpoch;
 use reprofix::image::Findings;
 use reprofix::image::normalize::{Options, normalize};
 use reprofix::image::platforms::platforms;
-use reprofix::source::oci::{Compression, Digest, Oddity, Subject};
+use reprofix::source::oci::{Compression, Digest, Images, Oddity};
 use serde_json::{Value, json};
 
 use crate::layout::{Layout, Made, Stored, archive};
@@ -228,7 +228,7 @@ pub(crate) fn shapes() -> Vec<Shape> {
 }
 
 impl Shape {
-    fn open(&self) -> Subject {
+    fn open(&self) -> Images {
         crate::oci::subject(self.layout.path())
     }
 
@@ -341,7 +341,7 @@ fn normal(shape: &Shape) -> Shape {
         attestations: false,
     };
     let from = match shape.name.contains("sparse") {
-        true => Subject::open(shape.layout.path().to_str().unwrap(), Some("linux/amd64")).unwrap(),
+        true => Images::open(shape.layout.path().to_str().unwrap(), Some("linux/amd64")).unwrap(),
         false => shape.open(),
     };
     let report = normalize(&from, &format!("oci:{}:demo", out.display()), options).unwrap();
@@ -391,7 +391,7 @@ fn an_index_that_is_a_manifest_is_said_to_be_one() {
     let image = layout.open().one().unwrap().manifest.clone().unwrap();
     let blob = layout.path().join("blobs/sha256").join(image.hex());
     std::fs::copy(blob, layout.path().join("index.json")).unwrap();
-    let error = Subject::open(layout.path().to_str().unwrap(), None).map(|_| ()).unwrap_err();
+    let error = Images::open(layout.path().to_str().unwrap(), None).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("index.json is an image's manifest"), "{error:#}");
 }
 
@@ -400,7 +400,7 @@ fn a_digest_chooses_an_image() {
     let all = shapes();
     let shape = all.iter().find(|shape| shape.name == "a list").unwrap();
     let at = |digest: &Digest| {
-        Subject::open(&format!("oci:{}@{digest}", shape.layout.path().display()), None)
+        Images::open(&format!("oci:{}@{digest}", shape.layout.path().display()), None)
     };
     let [(_, list), (_, manifest)] = &shape.digests[..] else { panic!() };
     assert_eq!(at(list).unwrap().selected().count(), 2);
@@ -470,7 +470,7 @@ fn short_names_choose_in_a_docker_archive() {
     let from = format!("oci:{}:demo", layout.path().display());
     let mut copy = Command::new("skopeo");
     run(copy.args(["--insecure-policy", "copy", "--quiet", &from, &to])).unwrap();
-    let open = |tag: &str| Subject::open(&format!("docker-archive:{}:{tag}", file.display()), None);
+    let open = |tag: &str| Images::open(&format!("docker-archive:{}:{tag}", file.display()), None);
     assert!(open("tool:v1").unwrap().one().is_ok());
     assert!(open("docker.io/library/tool:v1").unwrap().one().is_ok());
     assert!(open("tool").is_err());

@@ -10,7 +10,7 @@ use reprofix::format::tar::Type;
 use reprofix::image::Findings;
 use reprofix::image::lint::{Hit, Rule, lint};
 use reprofix::image::unpack::{Model, unpack};
-use reprofix::source::oci::{Keep, Subject, layers};
+use reprofix::source::oci::{Images, Keep, layers};
 
 use crate::layout::{Layout, Made, Stored, archive};
 use crate::oci::{fixture, have, open, run};
@@ -38,7 +38,7 @@ fn on_disk(root: &Path) -> Seen {
 }
 
 /// What our model says.
-fn predicted(subject: &Subject, model: Model) -> Result<Seen, String> {
+fn predicted(subject: &Images, model: Model) -> Result<Seen, String> {
     let layers = layers(&subject.store, subject.one().unwrap(), Keep::Members).unwrap();
     let tree = unpack(&layers, model).map_err(|r| format!("{}: {}", r.path, r.why))?;
     let kind = |kind| match kind {
@@ -207,7 +207,7 @@ fn umoci_unpacks_as_predicted() {
     }
 }
 
-fn hits(subject: &Subject) -> Vec<Hit> {
+fn hits(subject: &Images) -> Vec<Hit> {
     let lint = lint(subject).unwrap();
     assert_eq!(lint.sound(), lint.images.iter().all(|i| i.hits.is_empty()));
     lint.images.into_iter().flat_map(|i| i.hits).collect()
@@ -226,7 +226,7 @@ fn lint_names_rule_path_and_layer() {
 /// The table that the fixtures were made for.
 #[test]
 fn lint_says_what_each_unpacker_makes_of_it() {
-    let outcomes = |subject: &Subject| -> Vec<String> {
+    let outcomes = |subject: &Images| -> Vec<String> {
         let hits = hits(subject);
         assert_eq!(hits.len(), 1, "{hits:?}");
         hits[0].outcomes.values().cloned().collect()

@@ -13,7 +13,7 @@ use reprofix::image::Findings;
 use reprofix::image::normalize::Options;
 use reprofix::image::opm::fix::{Fixed, fix};
 use reprofix::image::opm::verify::{Check, Format, Verdict, in_images, on_disk};
-use reprofix::source::oci::{Compression, Keep, Subject, layers};
+use reprofix::source::oci::{Compression, Images, Keep, layers};
 use serde_json::{Value, json};
 
 use crate::layout::{Layout, Made, Stored, archive, files};
@@ -222,7 +222,7 @@ fn image(archive_name: &str, at: i64, turned: bool) -> Layout {
     })
 }
 
-fn fixed(subject: &Subject) -> (Layout, Fixed) {
+fn fixed(subject: &Images) -> (Layout, Fixed) {
     let dir = Layout::empty();
     let out = format!("oci:{}:demo", dir.path().join("out").display());
     let options = Options {

@@ -127,6 +127,74 @@ impl System {
     }
 }
 
+/// What `docs/flows.md` says of the steps after `fix`.
+#[test]
+fn what_rpm_brings_back_after_fix_is_seen() {
+    let system = System::new();
+    let rpms = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rpmdb/rpms");
+    system.install(&[rpms.join("t-meta-1.0-1.noarch.rpm").display().to_string()]);
+    system.fix();
+    let root = system.root().to_str().unwrap();
+    let check = || {
+        let args = ["fix", root, "--check", "--source-date-epoch", EPOCH];
+        reprofix(&[&args[..], &["--plugin=rpmdb", "--plugin=machine-state"]].concat()).status.code()
+    };
+    assert_eq!(check(), Some(0));
+    // Our own look leaves nothing behind.
+    let place = system.root().join(PLACE);
+    assert!(reprofix(&["rpmdb", "dump", place.to_str().unwrap()]).status.success());
+    assert_eq!(check(), Some(0));
+    system.rpm(&["-qa"]);
+    let lock = place.join(".keyring.lock");
+    let version = system.rpm(&["--version"]);
+    if version.starts_with("RPM version 4.") {
+        assert_eq!(check(), Some(0), "{version}: a query leaves nothing behind");
+        // What rpm 6.1 leaves.
+        fs::write(&lock, "").unwrap();
+    }
+    assert_eq!(check(), Some(1));
+    system.fix();
+    let more = rpms.join("t-arch-1.0-1.x86_64.rpm").display().to_string();
+    system.install(&[more]);
+    assert_eq!(check(), Some(1));
+    let flows = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/flows.md");
+    assert!(
+        fs::read_to_string(flows).unwrap().contains("No rpm query between `fix` and the commit")
+    );
+}
+
+/// rpm 6.1 (Debian sid) installed one package twice: with its own value of `%_pkgverify_digests`
+/// (8:10), and with 8.
+#[test]
+fn digests_of_packages_that_rpm_6_stored_are_explained() {
+    let [a, b] = ["rpm6/a", "rpm6/b"].map(|name| fixture(name).to_str().unwrap().to_owned());
+    let out = reprofix(&["rpmdb", "diff", &a, &b]);
+    let said = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(said.contains("PACKAGEDIGESTS, PACKAGEDIGESTALGOS"), "{said}");
+    let remedy = "that %_pkgverify_digests names, and none with --nodigest --nosignature";
+    assert!(said.contains(remedy), "{said}");
+    let dir = tempfile::tempdir().unwrap();
+    let roots = [(&a, "a"), (&b, "b")].map(|(from, name)| {
+        let place = dir.path().join(name).join(PLACE);
+        fs::create_dir_all(&place).unwrap();
+        fs::copy(Path::new(from).join("rpmdb.sqlite"), place.join("rpmdb.sqlite")).unwrap();
+        dir.path().join(name).to_str().unwrap().to_owned()
+    });
+    let check = || {
+        let out = reprofix(&["check", &roots[0], &roots[1], "--source-date-epoch", EPOCH]);
+        (out.status.code(), String::from_utf8(out.stdout).unwrap())
+    };
+    let (code, said) = check();
+    assert!(code == Some(1) && said.contains(remedy), "{said}");
+    // It says what the packages are: no normal form takes it away.
+    for root in &roots {
+        assert!(reprofix(&["fix", root, "--source-date-epoch", EPOCH]).status.success());
+    }
+    let (code, said) = check();
+    assert!(code == Some(1) && said.contains(remedy), "{said}");
+}
+
 /// Header dumps without INSTALLTIME and INSTALLTID and the number of the package.
 fn without_times(text: &str) -> String {
     let mut kept = String::new();

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
 use reprofix::disk::Private;
-use reprofix::format::Failure;
 use reprofix::format::rpmdb::diff::diff;
 use reprofix::format::rpmdb::dump::{self, Times};
 use reprofix::format::rpmdb::header::{Header, tag};
 use reprofix::format::rpmdb::sqlite::{Canonical, Files, canonical, packages, read};
 use reprofix::format::rpmdb::{INSTALLTID_INDEX, Logical};
+use reprofix::format::{Failure, Scratch};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
@@ -76,6 +77,85 @@ fn contents_stay_and_a_second_run_changes_nothing() {
         assert_eq!(text(&before), text(&after.bytes), "{name}");
         assert_eq!(canon(&after.bytes).unwrap().bytes, after.bytes, "{name}");
     }
+}
+
+/// A machine without room for private files, on which SQLite reads nothing.
+struct NoRoom;
+
+impl Scratch for NoRoom {
+    fn in_private(&self, _: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+}
+
+#[test]
+fn a_normal_form_is_proven_without_sqlite_and_nothing_else_is() {
+    for name in ["sqlite/one", "real/sqlite/cbl-mariner-2", "real/sqlite/fedora-44"] {
+        let before = db(name);
+        assert!(canonical(&alone(&before), EPOCH, &NoRoom).is_err(), "{name}");
+        let normal = canon(&before).unwrap();
+        let proven = canonical(&alone(&normal.bytes), EPOCH, &NoRoom).unwrap();
+        assert!(proven.bytes == normal.bytes, "{name}");
+        assert_eq!((proven.packages, proven.rows), (normal.packages, normal.rows), "{name}");
+        // The times of the packages may not be later than the epoch.
+        assert!(canonical(&alone(&normal.bytes), 1, &NoRoom).is_err(), "{name}");
+    }
+}
+
+/// The normal form of `db` as it is made with SQLite: a journal of one byte holds nothing, but
+/// forbids the proof.
+fn by_sqlite(db: &[u8]) -> Result<Canonical, Failure> {
+    canonical(&Files { db, wal: &[], journal: &[0] }, EPOCH, &Private)
+}
+
+/// Databases that are nearly the normal form `normal`: a byte is another, two pages or two cells
+/// have changed places, a page is doubled at the end or missing.
+fn near_misses(normal: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut misses = Vec::new();
+    let mut miss = |what: String, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = normal.to_vec();
+        change(&mut bytes);
+        misses.push((what, bytes));
+    };
+    let step = normal.len() / 97;
+    // Bytes 18 and 19 say whether a log is used, which no file beside it means.
+    for at in (0..100).filter(|at| !matches!(at, 18 | 19)).chain((100..normal.len()).step_by(step))
+    {
+        miss(format!("byte {at}"), &|bytes| bytes[at] ^= 1 << (at % 8));
+    }
+    let pages = normal.len() / 4096;
+    for n in 1..pages.min(12) {
+        miss(format!("pages {n} and {}", n + 1), &|bytes| {
+            let (left, right) = bytes.split_at_mut((n + 1) * 4096);
+            left[n * 4096..].swap_with_slice(&mut right[..4096]);
+        });
+    }
+    for n in (1..pages).filter(|n| matches!(normal[n * 4096], 10 | 13)).take(40) {
+        let head = n * 4096 + 8;
+        miss(format!("cells of page {}", n + 1), &|bytes| {
+            bytes[head..head + 4].rotate_left(2);
+        });
+    }
+    miss("a page more".into(), &|bytes| bytes.extend_from_within(normal.len() - 4096..));
+    miss("a page less".into(), &|bytes| bytes.truncate(normal.len() - 4096));
+    misses
+}
+
+#[test]
+fn a_near_miss_comes_out_as_sqlite_has_it() {
+    let normal = canon(&db("sqlite/one")).unwrap().bytes;
+    let mut damaged = 0;
+    for (what, bytes) in near_misses(&normal) {
+        match (canon(&bytes), by_sqlite(&bytes)) {
+            (Ok(found), Ok(expected)) => assert!(found.bytes == expected.bytes, "{what}"),
+            (Err(_), Err(_)) => damaged += 1,
+            (found, expected) => {
+                let [found, expected] = [found, expected].map(|outcome| outcome.map(|_| ()));
+                panic!("{what}: {found:?}, SQLite {expected:?}")
+            }
+        }
+    }
+    assert!(damaged > 50, "only {damaged} were refused");
 }
 
 #[test]

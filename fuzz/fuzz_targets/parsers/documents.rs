@@ -13,8 +13,8 @@ use reprofix::image::{lint, normalize, platforms, times, verify};
 use reprofix::nightly::config::Config;
 use reprofix::nightly::{feed, manifest};
 use reprofix::record::sidecar::Runs;
-use reprofix::source::objects::Objects;
-use reprofix::source::oci::{Compression, Digest, Platform, Subject};
+use reprofix::source::ostree::objects::Objects;
+use reprofix::source::oci::{Compression, Digest, Platform, Images};
 use reprofix::source::ostree::Repository;
 use reprofix::source::{self, Spec, cosa};
 use sha2::{Digest as _, Sha256};
@@ -53,6 +53,7 @@ pub(crate) const DOCUMENTS: &[Row] = &[
     ("oci-docker", |bytes| images(&at("docker.tar", bytes))),
     ("oci-index", |bytes| blob(0, bytes)),
     ("oci-manifest", |bytes| blob(1, bytes)),
+    ("oci-storage", storage),
     ("ostree-archive", |bytes| commit(&at("commit.tar", bytes))),
     ("ostree-config", |bytes| drop(repository(bytes, b"", b""))),
     ("ostree-filez", |bytes| {
@@ -131,7 +132,7 @@ fn images(path: &Path) {
 }
 
 fn asked(name: &str) {
-    let Ok(subject) = Subject::open(name, None) else { return };
+    let Ok(subject) = Images::open(name, None) else { return };
     drop(platforms::platforms(&subject));
     let _ = lint::lint(&subject);
     let _ = verify::verify(&subject);
@@ -151,6 +152,23 @@ fn asked(name: &str) {
 fn commit(path: &Path) {
     let spec = Spec::Oci(format!("oci-archive:{}", path.display()));
     let _ = source::Subject::open(&spec, &|| ());
+}
+
+/// The lists of container storage, a link of a registry's, and the manifest of a folder of skopeo.
+fn storage(bytes: &[u8]) {
+    at("storage/vfs-layers/layers.json", b"[]");
+    at("storage/vfs-images/images.json", bytes);
+    asked(&format!("containers-storage:{}", DIR.join("storage").display()));
+    at("storage/vfs-images/images.json", br#"[{"id":"a"}]"#);
+    at("storage/vfs-images/a/manifest", b"{}");
+    at("storage/vfs-layers/layers.json", bytes);
+    asked(&format!("containers-storage:{}", DIR.join("storage").display()));
+    at("registry/repositories/a/_manifests/tags/b/current/link", bytes);
+    at("registry/blobs/sha256/00/data", b"");
+    asked(&format!("registry:{}", DIR.join("registry").display()));
+    at("folder/version", b"Directory Transport Version: 1.1\n");
+    at("folder/manifest.json", bytes);
+    asked(&format!("dir:{}", DIR.join("folder").display()));
 }
 
 /// The documents of an image, from the index down; one of them replaced.

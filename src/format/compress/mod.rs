@@ -4,6 +4,7 @@
 //! No encoder's output depends on the number of threads. The libraries are built from source with
 //! the versions of `Cargo.lock`, so it does not depend on the machine's libraries either.
 
+mod blocks;
 mod detect;
 mod lz4;
 mod lzo;
@@ -12,6 +13,7 @@ mod source;
 use std::fmt;
 use std::io::{self, Read, Write};
 
+pub(crate) use blocks::GzipBlocks;
 pub use detect::{HEAD_LEN, detect, is_cut_magic};
 pub use source::Source;
 
@@ -196,8 +198,7 @@ impl Packing {
             }
             Packing::Gzip(level) => {
                 const UNIX: u8 = 3;
-                let header = flate2::GzBuilder::new().mtime(0).operating_system(UNIX);
-                let mut encoder = header.write(output, flate2::Compression::new(level));
+                let mut encoder = GzipBlocks::new(output, level, UNIX, jobs as usize)?;
                 fill(&mut encoder)?;
                 encoder.finish().map(drop)
             }

@@ -7,11 +7,11 @@
 //! Memory is bounded: content goes to a *spool*, a seekable file or a cursor that the caller
 //! gives, and only the table of entries is held.
 
-mod ahead;
 mod canonical;
 mod kernel;
 mod plan;
 mod read;
+mod read_ahead;
 #[cfg(test)]
 mod tests;
 mod window;

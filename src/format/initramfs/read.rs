@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read, Write};
 
 use sha2::{Digest, Sha256};
 
-use super::ahead::ahead;
+use super::read_ahead::read_ahead;
 use super::{Archive, DIRECTORY, Entry, Error, Image, Limits, REGULAR, SYMLINK, Segment};
 use crate::format::Malformed;
 use crate::format::compress::{HEAD_LEN, Packing, Source, detect, is_cut_magic};
@@ -100,7 +100,7 @@ fn member<R: Read + Send, S: Write>(
     source: &mut Source<R>,
     spool: &mut Spool<'_, S>,
 ) -> io::Result<Vec<Archive>> {
-    ahead(
+    read_ahead(
         move || packing.decoder(source),
         |unpacked| {
             let mut unpacked = Source::new(unpacked);

@@ -106,6 +106,13 @@ pub fn source_time(head: &[u8]) -> Option<u32> {
     }
 }
 
+/// The directory beside a Python source in which its bytecode is, and how the names of that
+/// bytecode begin; `None` if `name` is no such source's.
+pub fn of_source(name: &[u8]) -> Option<(&'static str, Vec<u8>)> {
+    let stem = name.strip_suffix(b".py")?;
+    Some(("__pycache__", [stem, b"."].concat()))
+}
+
 fn layout(magic: u16) -> Result<Layout, Malformed> {
     let known = VERSIONS.iter().find(|(end, ..)| magic < *end).map(|(.., layout)| *layout);
     known.ok_or_else(|| Malformed::at(0, format!("unknown Python, magic number {magic}")))

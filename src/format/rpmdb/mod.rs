@@ -65,6 +65,14 @@ pub struct Row<'a> {
 /// the last byte.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SortKey {
+    identity: Identity,
+    content: [u8; 32],
+    times: Vec<u32>,
+}
+
+/// The part of a [`SortKey`] that tells nearly all packages apart without hashing them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Identity {
     name: Vec<u8>,
     epoch: i64,
     version: Vec<u8>,
@@ -73,8 +81,22 @@ pub struct SortKey {
     sha256: Vec<u8>,
     sha1: Vec<u8>,
     sigmd5: Vec<u8>,
-    content: [u8; 32],
-    times: Vec<u32>,
+}
+
+impl Identity {
+    fn of(header: &Header<'_>) -> Self {
+        let text = |tag| header.string(tag).to_vec();
+        Identity {
+            name: text(tag::NAME),
+            epoch: header.get(tag::EPOCH).and_then(|v| v.u32()).map_or(-1, i64::from),
+            version: text(tag::VERSION),
+            release: text(tag::RELEASE),
+            arch: text(tag::ARCH),
+            sha256: text(tag::SHA256HEADER),
+            sha1: text(tag::SHA1HEADER),
+            sigmd5: header.get(tag::SIGMD5).map_or_else(Vec::new, |v| v.bytes.to_vec()),
+        }
+    }
 }
 
 impl SortKey {
@@ -85,18 +107,10 @@ impl SortKey {
     }
 
     fn of_header(header: &Header<'_>, epoch: u32) -> Result<Self, Malformed> {
-        let text = |tag| header.string(tag).to_vec();
         let times = header.times()?;
         let clamped = |place: &Range<usize>| header.u32_at(place.start).unwrap_or(0).min(epoch);
         Ok(SortKey {
-            name: text(tag::NAME),
-            epoch: header.get(tag::EPOCH).and_then(|v| v.u32()).map_or(-1, i64::from),
-            version: text(tag::VERSION),
-            release: text(tag::RELEASE),
-            arch: text(tag::ARCH),
-            sha256: text(tag::SHA256HEADER),
-            sha1: text(tag::SHA1HEADER),
-            sigmd5: header.get(tag::SIGMD5).map_or_else(Vec::new, |v| v.bytes.to_vec()),
+            identity: Identity::of(header),
             content: content(header.blob(), &times),
             times: times.iter().map(clamped).collect(),
         })

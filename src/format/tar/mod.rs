@@ -13,6 +13,7 @@ use crate::format::time::Time;
 
 pub mod clamp;
 mod patch;
+pub mod split;
 mod write;
 
 pub use patch::patched;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::extra;
 use super::{Archive, CENTRAL_LEN, END_LEN, Entry, LOCAL_LEN, parse};
 use crate::format::Malformed;
-use crate::format::compiled;
-use crate::format::dos::DosTime;
+use crate::format::dos_time::DosTime;
+use crate::format::strictly_newer;
 
 /// A zip time has no zone: that of a build in the far west reads twelve hours early, and up to two
 /// seconds for being even.
@@ -68,7 +68,7 @@ pub fn canonical(bytes: &[u8], rules: &Rules) -> Result<Option<Vec<u8>>, Malform
 fn limits(archive: &Archive<'_>, epoch: i64) -> Vec<i64> {
     let mut limits = vec![epoch; archive.entries.len()];
     let compiled: Vec<_> =
-        archive.entries.iter().map(|entry| compiled::of_source(entry.name)).collect();
+        archive.entries.iter().map(|entry| strictly_newer::of_source(entry.name)).collect();
     if compiled.iter().all(Option::is_none) {
         return limits;
     }
@@ -79,7 +79,7 @@ fn limits(archive: &Archive<'_>, epoch: i64) -> Vec<i64> {
         let [source_entry, entry] = [source, *compiled].map(|n| &archive.entries[n]);
         let (before, after) = (written(source_entry), clamped(entry, epoch).1);
         if before < written(entry) && clamped(source_entry, epoch).1 >= after {
-            limits[source] = after - compiled::APART;
+            limits[source] = after - strictly_newer::APART;
         }
     }
     limits

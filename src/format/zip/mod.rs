@@ -61,7 +61,7 @@ pub struct Entry<'a> {
     /// Bytes of content.
     pub size: u64,
     /// Date and time as the directory has them.
-    pub modified: super::dos::DosTime,
+    pub modified: super::dos_time::DosTime,
     /// What made it and the attributes that it gave: Unix modes in the upper half.
     pub attributes: u32,
     /// The content as stored.
@@ -216,7 +216,7 @@ fn entry<'a>(bytes: &'a [u8], cursor: &mut Cursor<'a>, end: &End) -> Result<Entr
         method,
         crc,
         size: wide.size,
-        modified: super::dos::DosTime { date, time },
+        modified: super::dos_time::DosTime { date, time },
         attributes,
         packed: &bytes[content..packed_end],
         extras: [extras, &bytes[local_at + LOCAL_LEN + name.len()..content]],

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::format::dos::DosTime;
+use crate::format::dos_time::DosTime;
 
 const EPOCH: i64 = 1_600_000_000;
 

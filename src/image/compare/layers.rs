@@ -6,6 +6,7 @@ use std::ops::Bound;
 use serde::Serialize;
 
 use super::class::Class;
+use crate::composefs::is_uki;
 use crate::format::tar::{Member, Type};
 use crate::image::stacker::filesystem::{self, Cause};
 use crate::source::oci::{Descriptor, Digest, Keep, Layer, Store, layer};
@@ -24,6 +25,9 @@ pub struct LayerPair {
     pub classes: BTreeSet<Class>,
     /// What exactly differs, one phrase a line.
     pub details: Vec<String>,
+    /// Whether either has a unified kernel image where bootc looks for one.
+    #[serde(skip)]
+    pub(super) has_uki: bool,
 }
 
 /// One side of a pair of layers.
@@ -32,22 +36,23 @@ pub(super) struct Side<'a> {
     pub(super) store: &'a Store,
     pub(super) layer: &'a Descriptor,
     pub(super) diff_id: &'a Digest,
-    /// Whether the image has no manifest: then no digest as stored is known.
-    pub(super) unnamed: bool,
 }
 
 /// Says why two layers differ. Layers of one diff_id are not read.
 pub(super) fn compare(number: usize, a: Side<'_>, b: Side<'_>) -> anyhow::Result<LayerPair> {
-    let (mut classes, mut details) = (BTreeSet::new(), Vec::new());
+    let (mut classes, mut details, mut has_uki) = (BTreeSet::new(), Vec::new(), false);
     if a.diff_id == b.diff_id {
-        let known = !a.unnamed && !b.unnamed;
+        let known = a.layer.size >= 0 && b.layer.size >= 0;
         if known && a.layer.digest != b.layer.digest {
             classes.insert(Class::Compression);
         }
     } else if is_archive(a.layer) && is_archive(b.layer) {
         let read = |s: Side<'_>| layer(s.store, s.layer, s.diff_id, Keep::Digests);
         let mut found = Found::default();
-        found.members(&read(a)?, &read(b)?);
+        let (x, y) = (read(a)?, read(b)?);
+        let members = || x.members.iter().chain(&y.members);
+        has_uki = members().any(|m| str::from_utf8(&m.path).is_ok_and(is_uki));
+        found.members(&x, &y);
         (classes, details) = found.settle();
     } else {
         let open = |s: Side<'_>| s.store.open_file(&s.layer.name);
@@ -65,6 +70,7 @@ pub(super) fn compare(number: usize, a: Side<'_>, b: Side<'_>) -> anyhow::Result
         digests: [a.layer.digest.clone(), b.layer.digest.clone()],
         classes,
         details,
+        has_uki,
     })
 }
 

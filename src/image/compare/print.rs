@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{Class, Pair, Report, Side};
+use crate::report::composefs;
 use crate::report::outline::{Finding, Outline};
 use crate::source::oci::Digest;
 
@@ -101,6 +102,9 @@ impl Pair {
             for line in paths.human(limit).lines() {
                 let _ = writeln!(out, "  {line}");
             }
+        }
+        for line in self.composefs.iter().flat_map(composefs::Pair::lines) {
+            let _ = writeln!(out, "  {line}");
         }
     }
 }

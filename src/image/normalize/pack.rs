@@ -2,24 +2,31 @@
 
 use std::io::{self, Write};
 
+use crate::format::compress::GzipBlocks;
 use crate::source::oci::{Compression, Digest, Hasher};
 
+/// What a gzip header says where the system is not known.
+const UNKNOWN_SYSTEM: u8 = 255;
+
 /// Runs `write` through a compressor with fixed parameters: gzip level 6 without name and time,
-/// zstd level 3 in one frame. Gives back the sink and the digest of the plain bytes.
+/// zstd level 3 in one frame, on as many threads as there are for work, whose number does not
+/// show. Gives back the sink and the digest of the plain bytes.
 pub(super) fn compress<W: Write>(
     out: W,
     compression: Compression,
     write: &dyn Fn(&mut dyn Write) -> anyhow::Result<()>,
 ) -> anyhow::Result<(W, Digest)> {
+    let jobs = rayon::current_num_threads().max(1);
     match compression {
         Compression::Gzip => {
-            let level = flate2::Compression::new(6);
-            let mut plain = Hashing::new(flate2::write::GzEncoder::new(out, level));
+            let mut plain = Hashing::new(GzipBlocks::new(out, 6, UNKNOWN_SYSTEM, jobs)?);
             write(&mut plain)?;
             Ok((plain.inner.finish()?, plain.hasher.finish()))
         }
         Compression::Zstd => {
-            let mut plain = Hashing::new(zstd::Encoder::new(out, 3)?);
+            let mut encoder = zstd::Encoder::new(out, 3)?;
+            encoder.multithread(jobs as u32)?;
+            let mut plain = Hashing::new(encoder);
             write(&mut plain)?;
             Ok((plain.inner.finish()?, plain.hasher.finish()))
         }

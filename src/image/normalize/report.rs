@@ -19,8 +19,9 @@ pub struct Normalized {
     pub source_date_epoch: u32,
     /// One an image, in the order of the indexes.
     pub images: Vec<Row>,
-    /// Lists: the digest before and after.
-    pub lists: Vec<(Digest, Digest)>,
+    /// Lists: the digest before and after; before there was none where platforms of several images were
+    /// joined.
+    pub lists: Vec<(Option<Digest>, Digest)>,
     /// Attestations and artifacts that were left out, as `kind digest`.
     pub dropped: Vec<String>,
     /// Attestations and artifacts that were kept; what they state names the old digests.
@@ -69,6 +70,7 @@ impl Findings for Normalized {
             }
         }
         for (before, after) in &self.lists {
+            let before = before.as_ref().map_or("(joined)", Digest::as_str);
             writeln!(out, "list: {before} → {after}")?;
         }
         for line in &self.dropped {

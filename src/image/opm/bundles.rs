@@ -8,7 +8,7 @@ use super::document::documents;
 use super::tree::Directory;
 use super::verify::Command;
 use crate::image::unpack::flatten;
-use crate::source::oci::{Image, Keep, Subject, layers, limits};
+use crate::source::oci::{Image, Images, Keep, layers, limits};
 use crate::tree::Kind;
 
 /// The label of an image that holds a file-based catalog: where in the image it is.
@@ -18,7 +18,7 @@ pub const LABEL: &str = "operators.operatorframework.io.index.configs.v1";
 /// catalog's label.
 ///
 /// Fails if a layer or a document cannot be read.
-pub fn of_image(subject: &Subject, image: &Image) -> anyhow::Result<Option<BTreeSet<String>>> {
+pub fn of_image(subject: &Images, image: &Image) -> anyhow::Result<Option<BTreeSet<String>>> {
     let Some(config) = &image.config else { return Ok(None) };
     let json = subject.store.json(&config.name, limits::CONFIG_BYTES)?;
     if !json["config"]["Labels"][LABEL].is_string() {

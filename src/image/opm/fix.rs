@@ -14,7 +14,7 @@ use crate::format::tar::{Member, Records, Type, parent};
 use crate::image::Findings;
 use crate::image::normalize::{Content, Lift, Normalized, Options, lifted};
 use crate::image::unpack::{Tree, flatten, real};
-use crate::source::oci::{Image, Layer, Subject};
+use crate::source::oci::{Image, Images, Layer};
 use crate::tree::{Kind, Time};
 
 /// What was done.
@@ -53,7 +53,7 @@ pub struct Row {
 /// `drop_cache` the cache is taken out instead, and `--cache-dir` out of the command: opm then makes
 /// a cache at every start.
 pub fn fix(
-    subject: &Subject,
+    subject: &Images,
     out: &str,
     options: Options,
     configs: Option<&str>,

@@ -52,6 +52,8 @@ fn sample() -> String {
         epoch: Some(1),
         checksum_a: one(),
         checksum_b: one(),
+        composefs_a: one(),
+        composefs_b: one(),
         culprit: one(),
         variations: "a,b".to_owned(),
         plugins: "a,b".to_owned(),
@@ -97,13 +99,15 @@ fn text_of(run: &Run, count: u64, differences: &[Difference], report: bool) -> S
 
 fn facts(run: &Run) -> Markup {
     let variations = run.variations.replace(',', ", ");
-    let facts: [(&str, Option<String>); 11] = [
+    let facts: [(&str, Option<String>); 13] = [
         ("Architecture", Some(run.architecture.clone())),
         ("Kind", Some(run.kind.clone())),
         ("Took", Some(duration(run.seconds))),
         ("SOURCE_DATE_EPOCH", run.epoch.map(|epoch| epoch.to_string())),
         ("Content of the first build", run.checksum_a.clone()),
         ("Content of the second build", run.checksum_b.clone()),
+        ("composefs digest of the first build", run.composefs_a.clone()),
+        ("composefs digest of the second build", run.composefs_b.clone()),
         ("Varied", (!variations.is_empty()).then_some(variations)),
         ("What makes them differ", run.bisected()),
         ("Plugins", Some(run.plugins.replace(',', ", ")).filter(|p| !p.is_empty())),

@@ -33,7 +33,9 @@ static PAGE: Page = Page {
            is left alone, and bytecode without a source is a module: it is kept and reported. \
            mode=unowned: the same, but bytecode stays that is as its package shipped it. \
            mode=zero-mtime: the time in the header becomes 0, which is the time of every file \
-           of an ostree checkout but empty ones. mode=rewrite: that, and in the code marks of \
+           of an ostree checkout but empty ones; the code stays, so it is for bytecode that one \
+           way of compiling made: from Python 3.15 on an import and compileall mark the code \
+           object itself differently, its first byte, and need rewrite. mode=rewrite: that, and in the code marks of \
            references go that nothing refers to, sets are sorted, and strings are shared and \
            interned as the compiler does it. mode=unchecked-hash: the code as in rewrite, and the header \
            gets the hash of the source instead of its time, never to be checked: right whatever \
@@ -93,8 +95,10 @@ impl Plugin for Pycache {
         }
     }
 
-    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        rewrite::explain(&a.content(), &b.content())
+    fn explain(&self, a: &File<'_>, b: &File<'_>, cx: &Context) -> Vec<String> {
+        let mode = Mode::of(cx.option(&PAGE, "mode"));
+        let untouched = !matches!(mode, Some(Mode::Rewrite | Mode::UncheckedHash));
+        rewrite::explain(&a.content(), &b.content(), untouched)
     }
 }
 

@@ -132,8 +132,9 @@ fn source(name: &Name, entry: &Entry) -> PathBuf {
     source.into()
 }
 
-/// What differs between two bytecode files.
-pub(super) fn explain(a: &[u8], b: &[u8]) -> Vec<String> {
+/// What differs between two bytecode files, of which the normal form in force has the code as it is
+/// (`untouched`) or in normal form.
+pub(super) fn explain(a: &[u8], b: &[u8], untouched: bool) -> Vec<String> {
     let (Ok(x), Ok(y)) = (pyc::parse(a), pyc::parse(b)) else { return Vec::new() };
     let mut out = Vec::new();
     if x.magic != y.magic {
@@ -159,17 +160,18 @@ pub(super) fn explain(a: &[u8], b: &[u8]) -> Vec<String> {
         _ => out.push("one checks its source by time, the other by hash".to_owned()),
     }
     if x.body != y.body {
-        out.push(code(&x, &y));
+        out.push(code(&x, &y, untouched));
     }
     out
 }
 
-fn code(x: &Pyc<'_>, y: &Pyc<'_>) -> String {
+fn code(x: &Pyc<'_>, y: &Pyc<'_>, untouched: bool) -> String {
     let forms = (x.canonical_body(), y.canonical_body());
     if let (Ok(a), Ok(b)) = &forms
         && a == b
     {
-        return "equal code: marks of references, order in sets or interned strings".to_owned();
+        let how = "equal code: marks of references, order in sets or interned strings".to_owned();
+        return if untouched { how + "; pycache.mode=rewrite makes them equal" } else { how };
     }
     match (x.source_path(), y.source_path()) {
         (Some(a), Some(b)) if a != b => {

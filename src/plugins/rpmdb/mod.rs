@@ -1,6 +1,6 @@
 //! The `rpmdb` plugin: any history of one package set becomes one database.
 
-mod family;
+mod indexed;
 mod page;
 
 use std::collections::BTreeSet;
@@ -41,8 +41,8 @@ impl Plugin for Rpmdb {
     fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         match role(file.entry) {
             Some(Role::Main(Backend::Sqlite)) => main(file, cx),
-            Some(Role::Main(backend)) => family::main(file, backend, cx),
-            Some(Role::Index(backend)) => family::index(file, backend),
+            Some(Role::Main(backend)) => indexed::main(file, backend, cx),
+            Some(Role::Index(backend)) => indexed::index(file, backend),
             Some(Role::Place) => place(file),
             Some(Role::Side) => side(file),
             Some(Role::LeftOver) => Ok(Verdict::Remove),
@@ -133,7 +133,7 @@ fn place(file: &File<'_>) -> io::Result<Verdict> {
             found.join(", ")
         ));
     }
-    words.extend(family::remark(file.tree, dir)?);
+    words.extend(indexed::remark(file.tree, dir)?);
     Ok(if words.is_empty() { Verdict::Keep } else { Verdict::Report(words.join("; ")) })
 }
 

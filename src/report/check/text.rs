@@ -48,6 +48,9 @@ impl Comparison {
                 let _ = writeln!(out, "  {}", row.line());
             }
         }
+        if let Some(pair) = &self.composefs {
+            let _ = writeln!(out, "\n{}", pair.lines().join("\n"));
+        }
         let _ = writeln!(out, "\n{}", self.verdict());
         for (n, action) in (1..).zip(next::actions(self)) {
             let _ = writeln!(out, "{n}. {action}");
@@ -77,8 +80,8 @@ impl Comparison {
                     if c.paths == 1 { "was" } else { "were" }
                 )
             }
-            (false, true) if counted == 1 => {
-                "same content; 1 key of commit metadata differs".to_owned()
+            (false, true) if counted == 0 => {
+                "same content; the composefs digests differ".to_owned()
             }
             (false, true) if counted == 1 => {
                 "same content; 1 key of commit metadata differs".to_owned()

@@ -13,7 +13,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::check::{CauseRow, Comparison, ExpectedRow, Row, SideRow, SubjectRow, Title};
-use crate::check::{Change, Look};
+use crate::check::{Change, Excerpt};
 use crate::plugins;
 
 const PAGE: &str = include_str!("page.html");
@@ -183,7 +183,8 @@ struct RowData<'r> {
     a: &'r Option<SideRow>,
     b: &'r Option<SideRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    look: Option<&'r Look>,
+    #[serde(rename = "look")]
+    excerpt: Option<&'r Excerpt>,
 }
 
 #[derive(Serialize)]
@@ -213,7 +214,7 @@ impl<'r> Data<'r> {
         Data {
             rows: report.differences.iter().map(row).collect(),
             plugins: used.filter_map(|name| Some((*name, page_data(name)?))).collect(),
-            omitted: report.differences.iter().any(|r| r.look.is_some()),
+            omitted: report.differences.iter().any(|r| r.excerpt.is_some()),
             causes,
             packages,
         }
@@ -246,7 +247,7 @@ impl<'r> RowData<'r> {
             packages: row.packages.iter().map(index).collect(),
             a: &row.a,
             b: &row.b,
-            look: row.look.as_ref(),
+            excerpt: row.excerpt.as_ref(),
         }
     }
 }

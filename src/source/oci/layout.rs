@@ -11,7 +11,7 @@ use super::limits;
 use super::model::{REF_NAME, RawConfig, RawDescriptor, RawDocument, Shape};
 use super::oddity::Oddity;
 use super::platform::Platform;
-use super::store::Store;
+use super::store::{Form, Store};
 
 /// A blob that an image needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -20,7 +20,8 @@ pub struct Descriptor {
     pub media_type: String,
     /// Of the bytes as stored.
     pub digest: Digest,
-    /// Bytes as stored; -1 where nothing says (docker-archives).
+    /// Bytes as stored; -1 where nothing says (docker-archives, container storage): then the digest
+    /// is that of the plain bytes.
     pub size: i64,
     /// The file in the store.
     #[serde(skip)]
@@ -126,9 +127,12 @@ pub fn images(store: &Store) -> anyhow::Result<Vec<Image>> {
         let names = entry.annotation(REF_NAME).map(str::to_owned).into_iter().collect();
         walk.entry(entry, &Way { names, path: Vec::new(), list: list.clone(), platform: None })?;
     }
+    if matches!(store.form(), Form::Registry(_)) {
+        super::registry::keep_unreached(&mut walk.images);
+    }
     let mut images = merge(walk.images);
     note_ambiguity(&mut images);
-    let bare = !store.has("oci-layout")?;
+    let bare = matches!(store.form(), Form::Layout) && !store.has("oci-layout")?;
     for image in images.iter_mut().filter(|image| image.is_image()) {
         let shape = [
             (Oddity::NoLayoutFile, bare),
@@ -253,6 +257,9 @@ impl Walk<'_> {
             image.oddities.extend(found.iter().filter(|(_, is)| *is).map(|(oddity, _)| *oddity));
             read_config(self.store, &config, image)?;
         }
+        if self.store.is_unpacked() && image.diff_ids.len() == image.layers.len() {
+            image.layers = image.diff_ids.iter().map(plain_layer).collect();
+        }
         image.config = Some(config);
         for layer in &image.layers {
             if !self.store.has(&layer.name)? {
@@ -295,8 +302,10 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a tag is one of those that cosign gives: `sha256-HEX.sig`, `.att`, `.sbom`.
-fn is_about_an_image(tag: &str) -> bool {
+/// Whether a tag is one of those that cosign gives: `sha256-HEX.sig`, `.att`, `.sbom`. A repository may
+/// stand before it.
+fn is_about_an_image(name: &str) -> bool {
+    let tag = name.rsplit(':').next().unwrap_or_default();
     let of = |(name, kind): (&str, &str)| {
         let digest = Digest::parse(&name.replacen('-', ":", 1));
         digest.is_some() && ["sig", "att", "sbom"].contains(&kind)
@@ -393,6 +402,17 @@ fn descriptor(raw: &RawDescriptor) -> anyhow::Result<Descriptor> {
         size: raw.size,
         annotations: raw.annotations.clone().unwrap_or_default(),
     })
+}
+
+/// A layer of which nothing is left but its plain bytes.
+fn plain_layer(diff_id: &Digest) -> Descriptor {
+    Descriptor {
+        media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
+        digest: diff_id.clone(),
+        size: -1,
+        name: Store::blob_name(diff_id),
+        annotations: BTreeMap::new(),
+    }
 }
 
 /// Two names of one manifest in one list are one image.

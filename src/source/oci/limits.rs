@@ -15,8 +15,12 @@ pub const LAYERS: usize = 512;
 /// Memory that the members of all layers of one image may take, names and attributes included.
 /// 48 MiB hold about 190,000 files, and keep the process below 100 MiB.
 pub const MEMBER_BYTES: usize = 48 << 20;
-/// Members of an archive that holds a layout.
+/// Members of an archive that holds a layout or a registry's storage, as far as they are kept.
 pub const ARCHIVE_MEMBERS: usize = 100_000;
+/// Members of an archive, those included that are passed over.
+pub const NAMES: usize = 1_000_000;
+/// Bytes of `images.json` and `layers.json` of container storage.
+pub const STORAGE_BYTES: u64 = 16 << 20;
 /// Window of a zstd frame as a power of two: 64 MiB. (`zstd -19` uses 8 MiB.)
 pub const ZSTD_WINDOW_LOG: u32 = 26;
 /// How many times its size a subject's compressed data may grow to…

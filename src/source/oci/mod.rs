@@ -1,4 +1,5 @@
-//! Images: OCI layouts, oci-archives and docker-archives, read in place and never extracted.
+//! Images: OCI layouts, archives, a registry's storage, container storage and what skopeo writes for
+//! `dir:`, read in place and never extracted.
 //!
 //! Follows the OCI image specification 1.1 and Docker's image manifest v2 schema 2, and what tools
 //! really write: index in index, `index.json` being the list, missing media types, Docker's media
@@ -7,26 +8,30 @@
 //! Identity of content is the chain of diff_ids. Digests of compressed bytes are verified and
 //! shown, but no two builds need to agree on them: one tar through two gzips gives two.
 
+mod containers;
 mod digest;
 mod docker;
 mod fault;
+mod files;
+mod folder;
+mod images;
 mod layer;
 mod layout;
 pub mod limits;
 mod model;
 mod oddity;
 mod platform;
+mod registry;
 mod store;
 mod stream;
-mod subject;
 
 pub use digest::{Digest, Hasher, hex};
 pub use fault::Fault;
+pub use images::{ELSEWHERE, Images, PREFIXES};
 pub use layer::{Content, Keep, Layer, layer, layers};
 pub use layout::{Descriptor, Image, Kind, images};
 pub use oddity::Oddity;
 pub use platform::Platform;
-pub use store::{Part, Store, is_image};
+pub use store::{Part, Store, is_folder, is_image};
 pub(crate) use stream::fill;
 pub use stream::{Compression, Plain, Sums, for_each_chunk};
-pub use subject::{ELSEWHERE, PREFIXES, Subject};

@@ -1,62 +1,61 @@
-//! Where an image's files are: a layout directory, or an archive that is read in place.
+//! Where an image's files are: a layout, an archive, or another form that is shown as a layout.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail, ensure};
-use rustix::fs::{Mode, OFlags, openat};
+use anyhow::{Context as _, ensure};
 
+use super::containers::Containers;
 use super::digest::{Digest, Hasher};
-use super::limits::{self, Meter};
+pub use super::files::Part;
+use super::files::{Files, is_archive};
+use super::folder::Folder;
+use super::limits::Meter;
+use super::registry::Registry;
 use super::stream::Plain;
-use crate::format::tar::{Reader, Skip, Type};
 
-/// A layout directory, an oci-archive or a docker-archive, open for reading. Nothing is extracted:
-/// members of an archive are read where they lie.
+/// Images on disk, open for reading. Nothing is extracted: members of archives are read where they
+/// are.
 pub struct Store {
     path: PathBuf,
-    place: Place,
+    files: Arc<Files>,
+    form: Form,
     meter: Arc<Meter>,
 }
 
-enum Place {
-    Directory(File),
-    Archive { file: Arc<File>, members: BTreeMap<Vec<u8>, Span> },
-}
-
-#[derive(Clone, Copy)]
-struct Span {
-    at: u64,
-    size: u64,
+/// In which form images are kept. All but the first two have no `index.json` and no `blobs/`; they
+/// are shown as if they had.
+pub(super) enum Form {
+    /// An OCI layout.
+    Layout,
+    /// What `docker save` writes.
+    Docker,
+    /// What skopeo writes for `dir:`.
+    Folder(Folder),
+    /// A registry's storage.
+    Registry(Registry),
+    /// Container storage of podman, buildah and CRI-O.
+    Containers(Containers),
 }
 
 impl Store {
-    /// Opens what is at `path`. A directory must hold `index.json`, an archive `index.json` or
-    /// `manifest.json`. Refuses archives whose members leave the root, have absolute names or are
-    /// neither files, directories nor links between members.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-        let place = match file.metadata()?.is_dir() {
-            true => Place::Directory(file),
-            false => {
-                let members = members(&file).with_context(|| {
-                    format!("reading {} as an archive of an image", path.display())
-                })?;
-                Place::Archive { file: Arc::new(file), members }
-            }
-        };
-        let store = Store { path: path.to_owned(), place, meter: Arc::default() };
-        let known = store.has("index.json")? || store.has("manifest.json")?;
-        ensure!(
-            known,
-            "{} holds neither index.json (OCI) nor manifest.json (docker save): not an image",
-            path.display()
-        );
-        Ok(store)
+    /// Opens what is at `path`. `selector` is what is asked for of it: of a registry's storage,
+    /// nothing else is listed.
+    ///
+    /// Fails if no image is there, or what is there is refused: archives whose members leave the
+    /// root, have absolute names or are neither files, directories nor links between members.
+    pub fn open(path: &Path, selector: Option<&str>) -> anyhow::Result<Self> {
+        let files = Arc::new(Files::open(path)?);
+        let reading = || format!("reading {}", path.display());
+        let form = form(&files, selector).with_context(reading)?;
+        let form = form.with_context(|| {
+            format!(
+                "{} holds neither index.json (OCI) nor manifest.json (docker save), nor is it a \
+                 registry's storage (docker/registry/v2) or container storage: not an image",
+                path.display()
+            )
+        })?;
+        Ok(Store { path: path.to_owned(), files, form, meter: Arc::default() })
     }
 
     /// The path that was opened.
@@ -64,25 +63,43 @@ impl Store {
         &self.path
     }
 
+    pub(super) fn form(&self) -> &Form {
+        &self.form
+    }
+
+    /// Whether layers are kept unpacked, and nothing says how they were compressed.
+    pub(super) fn is_unpacked(&self) -> bool {
+        matches!(self.form, Form::Containers(_))
+    }
+
     /// Whether there is a file called `name`.
     pub fn has(&self, name: &str) -> anyhow::Result<bool> {
+        if let (Form::Containers(storage), Some(digest)) = (&self.form, blob(name))
+            && storage.is_layer(&digest)
+        {
+            return Ok(true);
+        }
         Ok(self.open_file(name)?.is_some())
     }
 
     /// The whole file `name`, at most `limit` bytes; `None` if there is none.
     pub fn small(&self, name: &str, limit: u64) -> anyhow::Result<Option<Vec<u8>>> {
-        let Some(file) = self.open_file(name)? else { return Ok(None) };
-        ensure!(
-            file.span.size <= limit,
-            "{}: {name} has {} bytes; more than {limit} are refused",
-            self.path.display(),
-            file.span.size
-        );
-        let mut bytes = Vec::new();
+        if let (Some(index), "index.json") = (self.index(), name) {
+            return Ok(Some(index.to_vec()));
+        }
+        let Some(part) = self.open_file(name)? else { return Ok(None) };
         let reading = || format!("reading {name} in {}", self.path.display());
-        file.take(limit + 1).read_to_end(&mut bytes).with_context(reading)?;
-        ensure!(bytes.len() as u64 <= limit, "{name} grew past {limit} bytes while being read");
-        Ok(Some(bytes))
+        part.whole(limit).map(Some).with_context(reading)
+    }
+
+    /// The `index.json` that a form would have that has none.
+    fn index(&self) -> Option<&[u8]> {
+        match &self.form {
+            Form::Layout | Form::Docker => None,
+            Form::Folder(folder) => Some(&folder.index),
+            Form::Registry(registry) => Some(&registry.index),
+            Form::Containers(storage) => Some(&storage.index),
+        }
     }
 
     /// The JSON document in the file `name`, at most `limit` bytes. Fails if there is none.
@@ -106,146 +123,98 @@ impl Store {
         stored: Hasher,
         plain: Hasher,
     ) -> anyhow::Result<Option<Plain>> {
+        let meter = || Arc::clone(&self.meter);
+        if let (Form::Containers(storage), Some(digest)) = (&self.form, blob(name))
+            && let Some(layer) = self.in_store(storage.layer(&self.files, &digest, meter()))?
+        {
+            return Ok(Some(Plain::new(layer, stored, plain, meter())));
+        }
         let file = self.open_file(name)?;
-        Ok(file.map(|file| Plain::new(file, stored, plain, Arc::clone(&self.meter))))
+        Ok(file.map(|file| Plain::new(file, stored, plain, meter())))
     }
 
-    /// The file `name`, its bytes as stored; `None` if there is none.
+    /// The file `name`, its bytes as stored; `None` if there is none. A layer of container storage is
+    /// put together in a temporary file for it.
     pub fn open_file(&self, name: &str) -> anyhow::Result<Option<Part>> {
-        match &self.place {
-            Place::Archive { file, members } => {
-                Ok(members.get(name.as_bytes()).map(|&span| Part { file: Arc::clone(file), span }))
+        let opened = match (&self.form, blob(name)) {
+            (Form::Layout | Form::Docker, _) => self.files.file(name),
+            (_, None) => Ok(None),
+            (Form::Folder(folder), Some(digest)) => folder.blob(&self.files, &digest),
+            (Form::Registry(registry), Some(digest)) => registry.blob(&self.files, &digest),
+            (Form::Containers(storage), Some(digest)) => {
+                storage.blob(&self.files, &digest, Arc::clone(&self.meter))
             }
-            Place::Directory(root) => open_beneath(root, name)
-                .with_context(|| format!("opening {name} in {}", self.path.display())),
-        }
-    }
-}
-
-/// A stretch of a file, read without moving the file's own position.
-#[derive(Clone)]
-pub struct Part {
-    file: Arc<File>,
-    span: Span,
-}
-
-impl Part {
-    /// Bytes from `at` on, `size` of them, of `file`.
-    pub fn new(file: Arc<File>, at: u64, size: u64) -> Self {
-        Part { file, span: Span { at, size } }
-    }
-
-    /// Bytes left.
-    pub fn size(&self) -> u64 {
-        self.span.size
-    }
-}
-
-impl Skip for Part {
-    fn skip(&mut self, bytes: u64) {
-        let bytes = bytes.min(self.span.size);
-        self.span.at += bytes;
-        self.span.size -= bytes;
-    }
-}
-
-impl Read for Part {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let want = buf.len().min(usize::try_from(self.span.size).unwrap_or(usize::MAX));
-        let got = self.file.read_at(&mut buf[..want], self.span.at)?;
-        self.span.at += got as u64;
-        self.span.size -= got as u64;
-        Ok(got)
-    }
-}
-
-/// Opens a regular file below `root`, following no link in any component.
-fn open_beneath(root: &File, name: &str) -> anyhow::Result<Option<Part>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let mut at = root.try_clone()?;
-    for component in name.split('/') {
-        match openat(&at, component, flags, Mode::empty()) {
-            Ok(fd) => at = File::from(fd),
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
-            Err(rustix::io::Errno::LOOP) => bail!("{component} is a symbolic link: not followed"),
-            Err(errno) => return Err(io::Error::from(errno).into()),
-        }
-    }
-    let metadata = at.metadata()?;
-    ensure!(metadata.is_file(), "not a regular file");
-    Ok(Some(Part { file: Arc::new(at), span: Span { at: 0, size: metadata.len() } }))
-}
-
-/// Where each member of an uncompressed tar archive lies. Links to other members are resolved.
-fn members(file: &File) -> anyhow::Result<BTreeMap<Vec<u8>, Span>> {
-    let size = file.metadata()?.len();
-    let mut start = [0; 6];
-    let got = file.read_at(&mut start, 0)?;
-    let packed = start[..got].starts_with(&[0x1f, 0x8b]) || start[..got].starts_with(b"\xfd7zXZ");
-    ensure!(!packed, "the archive itself is compressed; decompress it first");
-    let whole = Part { file: Arc::new(file.try_clone()?), span: Span { at: 0, size } };
-    let mut reader = Reader::new(whole);
-    let (mut members, mut links) = (BTreeMap::new(), Vec::new());
-    let mut seen = 0;
-    while let Some(member) = reader.next_member()? {
-        seen += 1;
-        ensure!(seen <= limits::ARCHIVE_MEMBERS, "more than {} members", limits::ARCHIVE_MEMBERS);
-        let shown = String::from_utf8_lossy(&member.path).into_owned();
-        ensure!(!member.absolute, "member {shown:?} has an absolute name: refused");
-        match member.kind {
-            Type::Dir => {}
-            Type::File => {
-                let span = Span { at: member.data, size: member.size };
-                ensure!(span.at + span.size <= size, "archive ends inside member {shown:?}");
-                members.insert(member.path.to_vec(), span);
-                reader.seek_content();
-            }
-            Type::Symlink => {
-                let target = [member.parent(), b"/", &member.link].concat();
-                let target = crate::format::tar::clean(&target, member.data)?;
-                links.push((member.path.to_vec(), target));
-            }
-            Type::Hardlink => links.push((member.path.to_vec(), member.link)),
-            Type::Char | Type::Block | Type::Fifo => {
-                bail!("member {shown:?} is a device node or FIFO: refused")
-            }
-        }
-    }
-    for (name, target) in links {
-        if let Some(&span) = members.get(&target) {
-            members.insert(name, span);
-        }
-    }
-    Ok(members)
-}
-
-/// Whether an image is at `path`: a layout, or an archive that holds one as far as it can be read.
-pub fn is_image(path: &Path) -> bool {
-    match path.is_dir() {
-        true => path.join("index.json").is_file() && path.join("blobs").is_dir(),
-        false => is_archive(path).unwrap_or(false),
-    }
-}
-
-fn is_archive(path: &Path) -> io::Result<bool> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Ok(false);
-    }
-    let span = Span { at: 0, size: metadata.len() };
-    let mut reader = Reader::new(Part { file: Arc::new(file), span });
-    for _ in 0..limits::ARCHIVE_MEMBERS {
-        let Some(member) = reader.next_member()? else { return Ok(false) };
-        let path = &*member.path;
-        let docker = path == b"manifest.json" && {
-            let mut start = [0];
-            reader.read(&mut start)? == 1 && start == *b"["
         };
-        if docker || path == b"oci-layout" || path.starts_with(b"blobs/sha256/") {
-            return Ok(true);
-        }
-        reader.seek_content();
+        self.in_store(opened.with_context(|| format!("opening {name}")))
     }
-    Ok(false)
+
+    fn in_store<T>(&self, result: anyhow::Result<T>) -> anyhow::Result<T> {
+        result.with_context(|| format!("in {}", self.path.display()))
+    }
+}
+
+/// The form of what is there, by its marks.
+fn form(files: &Files, selector: Option<&str>) -> anyhow::Result<Option<Form>> {
+    if files.has("index.json")? {
+        return Ok(Some(Form::Layout));
+    }
+    if let Some(folder) = Folder::open(files)? {
+        return Ok(Some(Form::Folder(folder)));
+    }
+    if let Some(registry) = Registry::open(files, selector)? {
+        return Ok(Some(Form::Registry(registry)));
+    }
+    if let Some(storage) = Containers::open(files)? {
+        return Ok(Some(Form::Containers(storage)));
+    }
+    Ok(files.has("manifest.json")?.then_some(Form::Docker))
+}
+
+/// The digest of a blob's file name.
+fn blob(name: &str) -> Option<Digest> {
+    let (algorithm, hex) = name.strip_prefix("blobs/")?.split_once('/')?;
+    Digest::parse(&format!("{algorithm}:{hex}"))
+}
+
+/// An `index.json` of these manifests and their names.
+pub(super) fn index_of<'a>(
+    entries: impl Iterator<Item = (&'a Digest, Option<&'a str>)>,
+) -> anyhow::Result<Vec<u8>> {
+    use serde_json::json;
+    let entry = |(digest, name): (&Digest, Option<&str>)| {
+        // Nothing but the file says how large it is.
+        let mut entry = json!({"digest": digest, "size": -1});
+        if let Some(name) = name {
+            entry["annotations"] = json!({ super::model::REF_NAME: name });
+        }
+        entry
+    };
+    let entries: Vec<_> = entries.map(entry).collect();
+    let most = super::limits::DESCRIPTORS;
+    ensure!(entries.len() <= most, "more than {most} images: refused; choose a repository");
+    Ok(serde_json::to_vec(&json!({"schemaVersion": 2, "manifests": entries}))?)
+}
+
+/// Whether an image is at `path`, as far as its marks say: a layout, a registry's storage, container
+/// storage, what skopeo writes for `dir:`, or an archive of any of them.
+pub fn is_image(path: &Path) -> bool {
+    if !path.is_dir() {
+        return is_archive(path).unwrap_or(false);
+    }
+    let layout = path.join("index.json").is_file() && path.join("blobs").is_dir();
+    layout || Files::directory(path).is_ok_and(|files| has_marks(&files))
+}
+
+/// Whether `path` is what skopeo writes for `dir:`.
+pub fn is_folder(path: &Path) -> bool {
+    path.is_dir()
+        && Files::directory(path).and_then(|files| Folder::is_one(&files)).unwrap_or(false)
+}
+
+fn has_marks(files: &Files) -> bool {
+    let folder = Folder::is_one(files).unwrap_or(false);
+    folder
+        || Registry::root(files).is_ok_and(|root| root.is_some())
+        || Containers::driver(files).is_ok_and(|driver| driver.is_some())
+        || files.list("").is_ok_and(|names| names.iter().any(|name| super::files::is_mirror(name)))
 }

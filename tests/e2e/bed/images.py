@@ -35,9 +35,13 @@ def kernel(cache, flavour):
         new = cache / f"{package}.new.{os.getpid()}"
         remove(new)
         new.mkdir(parents=True)
+        # From Linux 7 on the kernel and its modules are packages of their own.
+        parts = re.findall(r"linux-(?:binary|modules)-\S+", output("apt-cache", "depends", package))
         # apt drops privileges, and may not write where we may.
-        run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package, cwd=new)
-        run("dpkg", "-x", *new.glob("*.deb"), new)
+        asked = ("-qq", "-o", "APT::Sandbox::User=root", "download", package, *parts)
+        run("apt-get", *asked, cwd=new)
+        for deb in new.glob("*.deb"):
+            run("dpkg", "-x", deb, new)
         if not (new / "lib").exists():  # Debian 13 and later
             (new / "lib").symlink_to("usr/lib")
         version = next((new / "lib/modules").iterdir()).name

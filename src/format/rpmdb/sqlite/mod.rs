@@ -3,7 +3,8 @@
 //! The old database and its write-ahead log or journal are read by SQLite from private copies; the
 //! canonical file is written here, page by page: packages in canonical order numbered from 1,
 //! index rows by package, schema in rpm's order, no statistics. Then SQLite reads what was written:
-//! its indexes must be sound, and it must hold what the source holds, row by row.
+//! its indexes must be sound, and it must hold what the source holds, row by row. A file that is in
+//! canonical form already is recognised without any of this, by writing it anew from what it holds.
 //!
 //! SQLite is no part of what the file looks like: its versions lay pages out differently and leave
 //! different bytes in gaps. Two things are done at a time wherever they do not need one another.
@@ -13,6 +14,7 @@
 mod build;
 mod contents;
 mod pages;
+mod proven;
 mod record;
 mod rows;
 mod scan;
@@ -29,6 +31,7 @@ use crate::format::{Failure, Malformed, Scratch};
 use build::finish;
 use contents::{PACKAGES, Sums, bytes_of, each_blob, each_row};
 use pages::Pages;
+use proven::proven;
 use schema::Schema;
 
 pub(super) use schema::only_utf8;
@@ -70,7 +73,11 @@ pub fn canonical(
     epoch: u32,
     scratch: &dyn Scratch,
 ) -> Result<Canonical, Failure> {
-    surely(files, scratch, || made_canonical(files, epoch, scratch))
+    let alone = files.wal.is_empty() && files.journal.is_empty();
+    match alone.then(|| proven(files.db, epoch)).flatten() {
+        Some(already) => Ok(already),
+        None => surely(files, scratch, || made_canonical(files, epoch, scratch)),
+    }
 }
 
 fn made_canonical(

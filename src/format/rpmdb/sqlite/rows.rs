@@ -7,10 +7,11 @@ use super::contents::{Packages, Sum, bytes_of};
 use super::pages::Pages;
 use super::record::Value;
 use super::refused;
+use super::scan::{Scan, columns, number};
 use super::schema::Table;
 use super::tree::Tree;
-use crate::format::Failure;
 use crate::format::rpmdb::{Endian, INSTALLTID_INDEX};
+use crate::format::{Failure, Malformed};
 
 /// The rows of one table in their order, by new hnum, idx and key, and what they sum up to.
 pub(super) struct Rows {
@@ -59,6 +60,56 @@ impl Rows {
         Ok(read)
     }
 
+    /// Those of the table `table` of a database whose packages are numbered from 1 and have these
+    /// INSTALLTIDs, read without SQLite: `root` is the root page of the table, `by_key` that of the
+    /// index of its keys, if there is one. Fails where any of them is not in the order in which it
+    /// would be written.
+    pub(super) fn in_order(
+        db: &[u8],
+        table: &str,
+        root: u32,
+        by_key: Option<u32>,
+        tids: &[u32],
+    ) -> Result<Self, Malformed> {
+        let disorder = || refused("not in normal order");
+        let mut read =
+            Rows { sum: Sum::default(), keys: Vec::new(), rows: Vec::new(), by_key: Vec::new() };
+        let Rows { keys, rows, .. } = &mut read;
+        Scan::new(db)?.rows(root, 0, &mut |n, record| {
+            let [Some((kind, bytes)), Some(hnum), Some(idx)] = columns(record) else {
+                return Err(disorder());
+            };
+            let row = Row {
+                hnum: number(hnum),
+                idx: number(idx),
+                text: !kind.is_multiple_of(2),
+                start: keys.len(),
+                length: bytes.len(),
+            };
+            keys.extend_from_slice(bytes);
+            let tid = (row.hnum as usize).checked_sub(1).and_then(|place| tids.get(place));
+            let tid = *tid.ok_or_else(disorder)?;
+            let fits = table != INSTALLTID_INDEX
+                || !row.text && Endian::of_key(bytes, tid, Endian::Little).is_some();
+            let after =
+                rows.last().is_none_or(|last: &Row| by_number(keys, last) <= by_number(keys, &row));
+            if kind < 12 || n != rows.len() as i64 + 1 || !fits || !after {
+                return Err(disorder());
+            }
+            rows.push(row);
+            Ok(())
+        })?;
+        if let Some(root) = by_key {
+            read.by_key = keys_in_order(db, root, read.rows.len())?;
+        }
+        Ok(read)
+    }
+
+    /// Number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Lets the keys that are install times follow their packages' headers, each in its own byte
     /// order: that of the database where it could be in both.
     fn clamp(&mut self, packages: &Packages, epoch: u32) {
@@ -78,11 +129,7 @@ impl Rows {
         }
         let keys = &self.keys;
         // SQLite stored most of them by hnum, in pieces: a sort that finds pieces is the fastest.
-        self.rows.sort_by(|a, b| {
-            (a.hnum, a.idx)
-                .cmp(&(b.hnum, b.idx))
-                .then_with(|| by_key(keys, a).cmp(&by_key(keys, b)))
-        });
+        self.rows.sort_by(|a, b| by_number(keys, a).cmp(&by_number(keys, b)));
         let rows = &self.rows;
         // The first bytes of a key decide nearly always.
         let first = |row: &Row| {
@@ -140,6 +187,41 @@ fn key<'k>(keys: &'k [u8], row: &Row) -> &'k [u8] {
 /// What SQLite sorts a key by: text before bytes, then byte by byte.
 fn by_key<'k>(keys: &'k [u8], row: &Row) -> (bool, &'k [u8]) {
     (!row.text, key(keys, row))
+}
+
+/// What the rows of a table are sorted by.
+fn by_number<'k>(keys: &'k [u8], row: &Row) -> (u32, u32, bool, &'k [u8]) {
+    let (class, key) = by_key(keys, row);
+    (row.hnum, row.idx, class, key)
+}
+
+/// The numbers of `rows` rows, from 0, as the index of their keys has them. Fails where a number is
+/// missing, or one of a row that does not exist or is out of order. That each is beside its key is
+/// seen when the index is written from them.
+fn keys_in_order(db: &[u8], root: u32, rows: usize) -> Result<Vec<u32>, Malformed> {
+    let disorder = || refused("not in normal order");
+    let mut numbers = Vec::with_capacity(rows);
+    let (mut class, mut last) = (false, Vec::new());
+    Scan::new(db)?.records(root, &mut |record| {
+        let [Some((kind, key)), Some(row)] = columns(record) else { return Err(disorder()) };
+        let row = number(row).checked_sub(1).filter(|&row| (row as usize) < rows);
+        let row = row.ok_or_else(disorder)?;
+        let blob = kind.is_multiple_of(2);
+        if let Some(&before) = numbers.last()
+            && (class, &last[..], before) >= (blob, key, row)
+        {
+            return Err(disorder());
+        }
+        class = blob;
+        last.clear();
+        last.extend_from_slice(key);
+        numbers.push(row);
+        Ok(())
+    })?;
+    if numbers.len() != rows {
+        return Err(disorder());
+    }
+    Ok(numbers)
 }
 
 /// The tables of a schema and the rows of each.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 use super::{refused, sql};
-use crate::format::Failure;
 use crate::format::rpmdb::INSTALLTID_INDEX;
+use crate::format::{Failure, Malformed};
 
 /// The index tables that rpm knows, in the order in which it creates them.
 const INDEXES: [&str; 18] = [
@@ -68,10 +68,10 @@ impl Schema {
             Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get::<_, Option<String>>(3)?))
         });
         let objects: rusqlite::Result<Vec<Object>> = objects.map_err(sql)?.collect();
-        Self::of(objects.map_err(sql)?)
+        Ok(Self::of(objects.map_err(sql)?)?)
     }
 
-    fn of(objects: Vec<Object>) -> Result<Self, Failure> {
+    pub(super) fn of(objects: Vec<Object>) -> Result<Self, Malformed> {
         let mut schema =
             Schema { packages: String::new(), indexes: Vec::new(), columns: BTreeMap::new() };
         for (kind, name, table, text) in objects {
@@ -85,20 +85,29 @@ impl Schema {
                 "index" if is_index(&text, &name, &table) => {
                     schema.columns.insert(name, Column { table, sql: text });
                 }
-                _ => return Err(refused(format!("rpm makes no such {kind} as {name}")).into()),
+                _ => return Err(refused(format!("rpm makes no such {kind} as {name}"))),
             }
         }
         if schema.packages.is_empty() {
-            return Err(refused("database has no table of packages").into());
+            return Err(refused("database has no table of packages"));
         }
         let rank = |name: &str| INDEXES.iter().position(|&known| known == name);
         schema.indexes.sort_by_key(|table| rank(&table.name));
         Ok(schema)
     }
+
+    /// Whether SQLite understands every text: what [`bare`] takes away could be in a wrong place.
+    pub(super) fn parses(&self) -> bool {
+        let tables = self.indexes.iter().map(|table| &table.sql);
+        let columns = self.columns.values().map(|column| &column.sql);
+        let mut texts = std::iter::once(&self.packages).chain(tables).chain(columns);
+        Connection::open_in_memory()
+            .is_ok_and(|db| texts.all(|text| db.execute_batch(text).is_ok()))
+    }
 }
 
 /// Type, name, table and text of a schema object.
-type Object = (String, String, String, Option<String>);
+pub(super) type Object = (String, String, String, Option<String>);
 
 /// An SQL text without spaces and quotes, as rpm's versions differ in both.
 fn bare(text: &str) -> String {

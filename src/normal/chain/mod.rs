@@ -1,0 +1,328 @@
+//! The normal form of one path: every plugin's verdict, chained in registry order on bytes in
+//! memory.
+//!
+//! `fix` writes what this gives and `check` compares what this gives, so that a difference called
+//! explained is a difference that `fix` removes.
+
+mod companions;
+mod normal;
+mod state;
+
+use std::borrow::Cow;
+use std::io;
+
+pub use normal::{Form, Normal, Note};
+
+use super::{Context, File, NewState, Plugin, Want};
+use crate::format::Malformed;
+use crate::tree::{Entry, Kind, Tree, WHOLE_MAX};
+use crate::vouchers::{Question, Vouchers};
+use companions::is_record;
+use normal::new_state;
+use state::State;
+
+/// The plugins in force and what they are told.
+#[derive(Clone, Copy)]
+pub struct Chain<'a> {
+    /// The plugins, in the order in which they act.
+    pub plugins: &'a [&'static dyn Plugin],
+    /// The run's inputs.
+    pub cx: &'a Context,
+    /// Who vouches for what in the tree, so that it stays;
+    /// [`nobody`](crate::vouchers::Vouchers::nobody) where that is not to be asked.
+    pub vouchers: &'a Vouchers<'a>,
+}
+
+impl Chain<'_> {
+    /// Whether any plugin wants this path, or it follows those that do: no I/O.
+    pub fn wants(&self, entry: &Entry) -> bool {
+        self.plugins.iter().any(|p| p.wants(entry, self.cx) != Want::No) || is_record(entry)
+    }
+
+    /// The normal form of `entry`, which is in `tree`.
+    ///
+    /// The content is read at most once, and only if a plugin wants it. A plugin that wants the
+    /// bytes of anything but a regular file gets none. An error is one of reading `tree`.
+    pub fn normal_form(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<Normal> {
+        self.form(tree, State::new(entry))
+    }
+
+    /// The same of an entry whose content is known: in an archive a path may be there twice.
+    pub fn normal_form_of(
+        &self,
+        tree: &dyn Tree,
+        entry: &Entry,
+        content: Vec<u8>,
+    ) -> io::Result<Normal> {
+        let mut state = State::new(entry);
+        state.normal.original = Some(content);
+        self.form(tree, state)
+    }
+
+    fn form(&self, tree: &dyn Tree, mut state: State<'_>) -> io::Result<Normal> {
+        let entry = state.entry;
+        for plugin in self.plugins {
+            let want = plugin.wants(entry, self.cx);
+            // What moves to another name still has a time.
+            if want == Want::No || state.gone && !(want == Want::Entry && state.moves()) {
+                continue;
+            }
+            if want == Want::Bytes && entry.kind == Kind::File {
+                if entry.size > WHOLE_MAX {
+                    let why = Malformed::at(WHOLE_MAX, "the file is larger than 2 GiB: not read");
+                    state.normal.notes.push((plugin.page().name, Note::Unparsed(why)));
+                    continue;
+                }
+                state.read(tree)?;
+            }
+            let page = plugin.page();
+            let bytes = if want == Want::Entry { Cow::default() } else { state.current()? };
+            let verdict = plugin.canonical(&File { entry, bytes, tree }, self.cx)?;
+            state.normal.read |= want != Want::Entry && entry.kind == Kind::File;
+            // What a plugin judges by its name alone goes, packaged or not.
+            let packages = want != Want::Entry && !page.payload;
+            if let Some(voucher) = state.vouched(self, tree, &verdict, packages)? {
+                match self.cx.vouching.overrules(entry) {
+                    true => state.normal.notes.push((page.name, Note::Overruled(voucher))),
+                    false => {
+                        state.normal.notes.push((page.name, Note::Vouched(voucher)));
+                        continue;
+                    }
+                }
+            }
+            if verdict.changes() && self.cx.keeps(entry) {
+                state.leave(page.name, &verdict);
+                continue;
+            }
+            state.take(page.name, verdict);
+        }
+        if is_record(entry) && state.normal.form == Form::Kept {
+            self.follow_removals(tree, &mut state)?;
+        }
+        self.keep_recorded_time(tree, &mut state)?;
+        Ok(state.normal)
+    }
+
+    /// Whether a name of an inode that gets another content for another name's sake gets it too.
+    pub fn follows(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<bool> {
+        Ok(self.cx.vouching.overrules(entry) || !self.is_vouched(tree, entry, true)?)
+    }
+
+    pub(super) fn is_vouched(
+        &self,
+        tree: &dyn Tree,
+        entry: &Entry,
+        packages: bool,
+    ) -> io::Result<bool> {
+        let ask =
+            |q: Question<'_>| self.vouchers.who(&Question { packages, ..q }, &self.cx.vouching);
+        Ok(State::new(entry).put(tree, entry, ask)?.is_some())
+    }
+
+    /// The normal form of a path; of one that is decided together with another it gives what
+    /// the other's steps leave there. `fix` need not ask: it applies the other's steps.
+    pub fn resolved_form(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<Normal> {
+        let mut normal = self.normal_form(tree, entry)?;
+        let Some(with) = normal.with.as_deref().filter(|with| *with != entry.path) else {
+            return Ok(normal);
+        };
+        let Some(other) = tree.lookup(with)? else { return Ok(normal) };
+        let other = self.normal_form(tree, &other)?;
+        if let Form::Steps(steps) = &other.form {
+            match new_state(steps, entry) {
+                Some(NewState::Bytes(bytes)) => normal.form = Form::Bytes(bytes.to_vec().into()),
+                Some(NewState::Spooled(spooled)) => {
+                    normal.form = Form::Bytes(spooled.clone().into())
+                }
+                Some(NewState::Nothing) => normal.form = Form::Removed,
+                Some(NewState::Link(_)) | None => return Ok(normal),
+            }
+            normal.by.splice(0..0, other.by);
+            normal.by.dedup();
+        } else {
+            normal.notes.extend(other.notes);
+        }
+        Ok(normal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::path::PathBuf;
+
+    use std::path::Path;
+
+    use super::*;
+    use crate::env::SourceDateEpoch;
+    use crate::globs::Globs;
+    use crate::normal::Page;
+    use crate::normal::{Step, Verdict};
+    use crate::vouchers::{Rules, Voucher, Who};
+
+    /// A tree of one file, `f`.
+    struct One(Vec<u8>);
+
+    impl Tree for One {
+        fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
+            Ok((path == Path::new("f")).then(|| entry(self.0.len() as u64)))
+        }
+        fn list(&self, _: &Path) -> io::Result<Vec<OsString>> {
+            Ok(vec!["f".into()])
+        }
+        fn read(&self, _: &Path) -> io::Result<Option<Vec<u8>>> {
+            Ok(Some(self.0.clone()))
+        }
+        fn readlink(&self, _: &Path) -> io::Result<Option<PathBuf>> {
+            Ok(None)
+        }
+        fn xattrs(&self, _: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn entry(size: u64) -> Entry {
+        let path = PathBuf::from("f");
+        Entry {
+            path,
+            kind: Kind::File,
+            mode: 0o100644,
+            uid: 0,
+            gid: 0,
+            size,
+            mtime: None,
+            inode: None,
+        }
+    }
+
+    const PAGE: Page = Page {
+        name: "",
+        summary: "",
+        default: true,
+        paths: "",
+        varies: "",
+        why: "",
+        done: "",
+        lost: "",
+        upstream: "",
+        payload: false,
+        options: &[],
+    };
+
+    /// A plugin made of a page and a function from content to verdict.
+    struct Fake(Page, Want, fn(&[u8]) -> Verdict);
+
+    impl Plugin for Fake {
+        fn page(&self) -> &'static Page {
+            Box::leak(Box::new(self.0))
+        }
+        fn wants(&self, _: &Entry, _: &Context) -> Want {
+            self.1
+        }
+        fn canonical(&self, file: &File<'_>, _: &Context) -> io::Result<Verdict> {
+            Ok(self.2(&file.bytes))
+        }
+    }
+
+    fn fake(name: &'static str, verdict: fn(&[u8]) -> Verdict) -> &'static dyn Plugin {
+        Box::leak(Box::new(Fake(Page { name, ..PAGE }, Want::Bytes, verdict)))
+    }
+
+    fn run(plugins: &[&'static dyn Plugin]) -> Normal {
+        let cx = Context::new(SourceDateEpoch::new(1));
+        let chain = Chain { plugins, cx: &cx, vouchers: &Vouchers::nobody() };
+        chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads")
+    }
+
+    fn content(normal: &Normal) -> Option<Vec<u8>> {
+        normal.content(&entry(3)).expect("in memory").map(Cow::into_owned)
+    }
+
+    fn append(bytes: &[u8], tail: u8) -> Verdict {
+        Verdict::Rewrite([bytes, &[tail]].concat())
+    }
+
+    #[test]
+    fn rewrites_chain_in_order() {
+        let normal = run(&[fake("x", |b| append(b, b'x')), fake("y", |b| append(b, b'y'))]);
+        assert_eq!(normal.form, Form::Bytes(b"abcxy".to_vec().into()));
+        assert_eq!(normal.by, ["x", "y"]);
+        assert_eq!(normal.original.as_deref(), Some(&b"abc"[..]));
+    }
+
+    #[test]
+    fn nothing_acts_after_a_removal() {
+        let normal = run(&[fake("rm", |_| Verdict::Remove), fake("y", |b| append(b, b'y'))]);
+        assert_eq!((normal.form.clone(), normal.by.clone()), (Form::Removed, vec!["rm"]));
+        assert!(normal.is_removed(&entry(3)));
+        assert_eq!(content(&normal), None);
+    }
+
+    #[test]
+    fn steps_take_what_came_before_and_feed_what_comes_after() {
+        let steps = |b: &[u8]| {
+            let both =
+                [Step::Remove("g".into()), Step::Write("f".into(), [b, b"s"].concat().into())];
+            Verdict::Steps(both.to_vec())
+        };
+        let plugins =
+            [fake("x", |b| append(b, b'x')), fake("s", steps), fake("y", |b| append(b, b'y'))];
+        let normal = run(&plugins);
+        assert_eq!(content(&normal).as_deref(), Some(&b"abcxsy"[..]));
+        let Form::Steps(steps) = normal.form else { panic!("steps: {:?}", normal.form) };
+        let paths: Vec<_> = steps.iter().flat_map(Step::paths).collect();
+        assert_eq!(paths, [Path::new("f"), Path::new("g"), Path::new("f"), Path::new("f")]);
+    }
+
+    #[test]
+    fn what_somebody_vouches_for_is_spared_unless_that_is_overruled() {
+        let rules = |overruled: bool| {
+            let glob = || Some(Globs::try_new(["f"]).expect("a glob"));
+            Rules::new(glob(), glob().filter(|_| overruled))
+        };
+        let mut cx = Context::new(SourceDateEpoch::new(1));
+        let form = |cx: &Context| {
+            let plugins = [fake("x", |b| append(b, b'x'))];
+            let chain = Chain { plugins: &plugins, cx, vouchers: &Vouchers::nobody() };
+            chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads")
+        };
+        let voucher = Voucher { who: Who::Configuration, at: PathBuf::new() };
+        cx.vouching = rules(false);
+        let normal = form(&cx);
+        assert!(normal.is_kept());
+        assert_eq!(normal.notes, [("x", Note::Vouched(voucher.clone()))]);
+        cx.vouching = rules(true);
+        let normal = form(&cx);
+        assert_eq!(content(&normal).as_deref(), Some(&b"abcx"[..]));
+        assert_eq!(normal.notes, [("x", Note::Overruled(voucher))]);
+    }
+
+    #[test]
+    fn words_do_not_change_the_form() {
+        let bad = |_: &[u8]| Verdict::Unparsed(Malformed::at(2usize, "short"));
+        let normal = run(&[fake("r", |_| Verdict::Report("a key".into())), fake("u", bad)]);
+        assert!(normal.is_kept() && normal.by.is_empty());
+        assert_eq!(normal.notes.len(), 2);
+    }
+
+    #[test]
+    fn what_the_configuration_keeps_is_kept_with_a_word() {
+        let globs = Globs::try_new(["f"]).expect("a glob");
+        let cx = Context::new(SourceDateEpoch::new(1)).keeping(globs);
+        let plugins = [fake("x", |b| append(b, b'x')), fake("r", |_| Verdict::Report("r".into()))];
+        let chain = Chain { plugins: &plugins, cx: &cx, vouchers: &Vouchers::nobody() };
+        let normal = chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads");
+        assert!(normal.is_kept());
+        assert_eq!(normal.notes.iter().map(|(by, _)| *by).collect::<Vec<_>>(), ["x", "r"]);
+    }
+
+    #[test]
+    fn content_that_nobody_wants_is_not_read() {
+        let by_name = Fake(Page { name: "n", ..PAGE }, Want::Entry, |b| {
+            assert!(b.is_empty());
+            Verdict::Keep
+        });
+        let normal = run(&[Box::leak(Box::new(by_name))]);
+        assert_eq!(normal.original, None);
+    }
+}

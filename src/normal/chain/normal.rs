@@ -1,0 +1,124 @@
+//! The normal form of one path, and who made it.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::PathBuf;
+
+use crate::format::Malformed;
+use crate::normal::{Content, NewState, Step};
+use crate::tree::{Entry, Time};
+use crate::vouchers::Voucher;
+
+/// What the chain makes of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// In normal form already.
+    Kept,
+    /// A regular file with this content.
+    Bytes(Content),
+    /// Absence. A directory goes only if everything in it goes.
+    Removed,
+    /// Several paths change together, in this order. The last step that writes the judged path
+    /// gives its content.
+    Steps(Vec<Step>),
+}
+
+/// Something a plugin says of a path that it does not change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A known source of difference that no tool may fix here, and what to do instead.
+    Report(String),
+    /// It looks like the plugin's file but cannot be understood.
+    Unparsed(Malformed),
+    /// A voucher wants it as it is, so what the plugin made of it does not count.
+    Vouched(Voucher),
+    /// A voucher wants it as it is, and the configuration overrules that.
+    Overruled(Voucher),
+}
+
+/// The normal form of one path and who made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Normal {
+    /// What the path becomes.
+    pub form: Form,
+    /// The modification time it gets, and the plugin that says so; `None` leaves it.
+    pub mtime: Option<(&'static str, Time)>,
+    /// The extended attributes that go, and the plugin that says so.
+    pub xattrs: Option<(&'static str, Vec<Vec<u8>>)>,
+    /// The permission bits it gets, and the plugin that says so.
+    pub mode: Option<(&'static str, u32)>,
+    /// The plugins that change it, in the order they acted.
+    pub by: Vec<&'static str>,
+    /// The last plugin that answered with steps.
+    pub steps_by: Option<&'static str>,
+    /// The plugins that leave it alone and report why, in the order they did.
+    pub notes: Vec<(&'static str, Note)>,
+    /// The content as it is on disk; `None` if no plugin asked for it in memory.
+    pub original: Option<Vec<u8>>,
+    /// Whether a plugin asked for the content, in memory or piece by piece.
+    pub read: bool,
+    /// The path with which its form is decided, where a plugin said so: see
+    /// [`Chain::resolved_form`].
+    pub with: Option<PathBuf>,
+}
+
+impl Normal {
+    /// Whether `fix` would leave the path exactly as it is.
+    pub fn is_kept(&self) -> bool {
+        self.form == Form::Kept && self.mtime.is_none() && self.metadata().next().is_none()
+    }
+
+    /// The plugins that change metadata other than times.
+    pub fn metadata(&self) -> impl Iterator<Item = &'static str> {
+        let attributes = self.xattrs.iter().map(|(plugin, _)| *plugin);
+        attributes.chain(self.mode.iter().map(|(plugin, _)| *plugin))
+    }
+
+    /// Type and permission bits of the normal form, where the path has these now.
+    pub fn mode_of(&self, now: u32) -> u32 {
+        self.mode.map_or(now, |(_, bits)| now & !0o7777 | bits)
+    }
+
+    /// Gives up time, attributes and mode; whether there was any of them to change.
+    pub(crate) fn take_metadata(&mut self) -> bool {
+        let (time, attributes, mode) = (self.mtime.take(), self.xattrs.take(), self.mode.take());
+        time.is_some() || attributes.is_some() || mode.is_some()
+    }
+
+    /// The attributes of the normal form, where the path has these now.
+    pub fn xattrs_of(&self, mut now: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+        if let Some((_, gone)) = &self.xattrs {
+            now.retain(|(name, _)| !gone.contains(name));
+        }
+        now
+    }
+
+    /// The content of the normal form of the regular file `entry`, as far as the chain knows it;
+    /// `None` if it is absent, or if it is kept and was never read.
+    pub fn content(&self, entry: &Entry) -> io::Result<Option<Cow<'_, [u8]>>> {
+        Ok(match &self.form {
+            Form::Kept => self.original.as_deref().map(Cow::Borrowed),
+            Form::Bytes(content) => Some(content.bytes()?),
+            Form::Removed => None,
+            Form::Steps(steps) => match new_state(steps, entry) {
+                Some(NewState::Bytes(bytes)) => Some(Cow::Borrowed(bytes)),
+                Some(NewState::Spooled(spooled)) => Some(Cow::Owned(spooled.bytes()?)),
+                Some(NewState::Nothing | NewState::Link(_)) | None => None,
+            },
+        })
+    }
+
+    /// Whether the normal form of `entry` is that nothing stands there.
+    pub fn is_removed(&self, entry: &Entry) -> bool {
+        match &self.form {
+            Form::Removed => true,
+            Form::Steps(steps) => new_state(steps, entry) == Some(NewState::Nothing),
+            Form::Kept | Form::Bytes(_) => false,
+        }
+    }
+}
+
+/// What the steps leave at the path of `entry`; `None` if they do not change it.
+pub(super) fn new_state<'s>(steps: &'s [Step], entry: &Entry) -> Option<NewState<'s>> {
+    steps.iter().rev().find_map(|step| step.new_state(&entry.path))
+}
