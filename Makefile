@@ -3,7 +3,8 @@
 # make bed       two real composes of 239 packages
 # make initramfs boot images of dracut and initramfs-tools, fixed and booted (FULL=1: all of them)
 # make newest    the generators of Debian 13 and sid, each run twice; writes docs/newest.md
-# make attack    five minutes of attacks: planted paths, swaps, kills, calls that fail, bombs (SECONDS=)
+# make attack    five minutes of attacks: planted paths, swaps, kills, calls that fail, layered file
+#                systems, bombs (SECONDS=, SEED=); make attack-kills kills before every mutating call
 # make demo-nightly  ten simulated nights of three streams, and all that can go wrong in one
 # make recipes  every block of docs/flows.md, run as printed: rpm-ostree emulated, all else real
 # make rebuilderd    rebuilderd for real: a daemon and two workers on loopback
@@ -35,7 +36,7 @@ begins = $(shell awk 'FNR == 1 { if (/^\043!.*$(1)/) print FILENAME; nextfile }'
 SHELL_SCRIPTS := $(call begins,(ba)?sh$$)
 PYTHON_SCRIPTS := $(call begins,python3$$) $(wildcard tests/e2e/bed/*.py)
 
-.PHONY: all build demo test attack recipes bed initramfs nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
+.PHONY: all build demo test attack attack-kills recipes bed initramfs nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
 
 all: build
 
@@ -79,6 +80,10 @@ initramfs: deps build target/boot-init
 # Each run chooses anew what it tries, and says the SEED with which it can be repeated.
 attack: deps build
 	$(AS_ROOT) tests/e2e/attack --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
+
+# Before each mutating call of every plugin's cases, some four thousand: a quarter of an hour.
+attack-kills: deps build
+	$(AS_ROOT) tests/e2e/attack --every-kill $(CASES)
 
 # The demo's checks without its prints; .ci/run runs it.
 nightly: deps build

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::describe::Secrets;
 use super::named_after::Move;
 use super::{Change, Difference, Excerpt, Expected, Side};
-use super::{describe, named_after};
+use super::{budget, describe, named_after};
 use crate::format::ostree::{Attrs, Checksum};
 use crate::normal::{Chain, Consequence, Form, Normal, Note};
 use crate::normal::{File, Plugin, Step, Want};
@@ -82,6 +82,23 @@ struct Judged<'d> {
     content: Option<Vec<u8>>,
     /// Whether that is the content as it stands.
     untouched: bool,
+}
+
+impl Explained {
+    /// A difference that nobody looked into, for this reason.
+    pub fn left_out(difference: Difference, why: String) -> Self {
+        let mut details = describe::metadata(&difference);
+        details.push(format!("not looked into: {why}"));
+        Explained {
+            difference,
+            cause: Cause::Unexplained,
+            details,
+            equal_but_for_mode: false,
+            expected: None,
+            excerpt: None,
+            moves: Vec::new(),
+        }
+    }
 }
 
 impl Explainer<'_> {
@@ -289,7 +306,7 @@ impl Explainer<'_> {
         let path = &difference.path;
         let (left, right) = (as_it_stands(self.a.0, path, x)?, as_it_stands(self.b.0, path, y)?);
         let secrets = if self.shows_secrets { Secrets::Shown } else { Secrets::Masked };
-        Ok(describe::content_of(path, &left, &right, secrets))
+        Ok(describe::content_of(path, &left, &right, budget::unpacked(difference), secrets))
     }
 }
 

@@ -6,6 +6,7 @@
 //! byte.
 
 mod align;
+mod budget;
 pub(crate) mod cascade;
 mod classify;
 mod describe;
@@ -19,6 +20,7 @@ pub(crate) mod umask;
 pub use crate::normal::Consequence;
 pub use crate::tree::{Change, Difference, Side};
 pub use align::{Pair, align};
+pub use budget::{Budget, Fit};
 pub use classify::classify;
 pub use describe::content as differences;
 pub use diffoscope::Diffoscope;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::{Choice, Outcome};
-use crate::check::Diffoscope;
+use crate::check::{Budget, Diffoscope};
 use crate::compare::{Compared, compare};
 use crate::report::check::Comparison;
 use crate::report::outline::Outline;
@@ -98,6 +98,11 @@ pub(super) struct Args {
     /// Seconds that diffoscope may take for all of them.
     #[arg(long, value_name = "SECONDS", requires = "diffoscope", default_value_t = 300)]
     diffoscope_timeout: u64,
+    /// What explaining differences may take: a time (600s, 10m, 1h), memory for the contents of files
+    /// (512MiB, 4GiB), or both. Every path that differs is listed whatever the budget; what was not
+    /// looked into is named. Default: 1h,4GiB.
+    #[arg(long, value_name = "TIME,SIZE", requires = "b")]
+    budget: Option<Budget>,
     /// Paths listed for each cause, at most; 0 lists all.
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
@@ -131,6 +136,7 @@ impl Args {
                 program,
                 timeout: Duration::from_secs(self.diffoscope_timeout),
             }),
+            budget: self.budget.unwrap_or_default(),
         };
         let progress = Progress::new(self.quiet);
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };

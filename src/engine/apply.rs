@@ -106,7 +106,7 @@ impl Job<'_> {
                     Some(_) => None,
                     None => self.compute_again(entry)?,
                 };
-                let Some(content) = content.as_ref().or(again.as_ref()) else { return Ok(false) };
+                let Some(content) = content.as_deref().or(again.as_ref()) else { return Ok(false) };
                 disk::replace(self.root, &names(change), stamp, &mut content.reader(), mtime)
             }
             Action::Remove { .. }
@@ -372,7 +372,7 @@ fn in_registry_order<'p>(plan: &'p Plan, chain: &Chain<'_>) -> Vec<&'p Change> {
 
 /// All names that a change is about.
 fn names(change: &Change) -> Vec<PathBuf> {
-    [&change.path].into_iter().chain(&change.links).cloned().collect()
+    [&change.path].into_iter().chain(&*change.links).cloned().collect()
 }
 
 /// Whether the inode has other names than these.

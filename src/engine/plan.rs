@@ -6,6 +6,7 @@ use std::io;
 use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -22,6 +23,8 @@ use crate::tree::{self, Entry, Kind, Time, Tree};
 const KEPT_BYTES: usize = 64 << 20;
 /// Inodes judged one after the other, by one thread.
 const BATCH: usize = 8;
+/// Batches judged before what came of them is put together: all of it is never there twice.
+const ROUND: usize = 1 << 10;
 /// What spooled content counts for: it holds a file open, and there may be a thousand at most.
 const DESCRIPTOR: usize = 1 << 20;
 
@@ -31,9 +34,9 @@ pub struct Change {
     /// The first name, and the one shown.
     pub path: PathBuf,
     /// The other names in the tree of the same inode, which follow.
-    pub links: Vec<PathBuf>,
-    /// The plugins that ask for it, in registry order.
-    pub plugins: Vec<&'static str>,
+    pub links: Box<[PathBuf]>,
+    /// The plugins that ask for it, in registry order; one list for all that ask alike.
+    pub plugins: Arc<[&'static str]>,
     /// What is done.
     pub action: Action,
     /// The modification time afterwards, where it changes.
@@ -50,7 +53,7 @@ pub enum Action {
         /// Bytes after.
         after: u64,
         /// The content, unless the budget for keeping it was used up.
-        content: Option<Content>,
+        content: Option<Box<Content>>,
     },
     /// The same number of bytes, different within one block only, and every name of the inode is
     /// in the tree: one write in place.
@@ -58,7 +61,7 @@ pub enum Action {
         /// Offset in bytes.
         offset: u64,
         /// What is written there.
-        content: Vec<u8>,
+        content: Box<[u8]>,
     },
     /// The name goes.
     Remove {
@@ -73,6 +76,17 @@ pub enum Action {
     Mode(u32),
     /// Only the modification time.
     Touch,
+}
+
+impl Change {
+    /// Changes of one path, in their order: attributes and permission bits first.
+    fn rank(&self) -> u8 {
+        match self.action {
+            Action::Xattrs(_) => 0,
+            Action::Mode(_) => 1,
+            _ => 2,
+        }
+    }
 }
 
 impl Action {
@@ -123,29 +137,62 @@ pub fn plan(
     chain: &Chain<'_>,
     done: &(dyn Fn(usize) + Sync),
 ) -> io::Result<Plan> {
-    let kept = AtomicUsize::new(0);
+    let shared = Shared::default();
+    // Mostly one each, or hardly any at all: room that is not written to takes no memory, and a list
+    // that grows leaves holes.
+    let changes = Vec::with_capacity(wanted.len());
+    let mut plan = Plan { walked: wanted.entries.len(), changes, ..Plan::default() };
     let batches = (0..wanted.len()).step_by(BATCH).collect::<Vec<_>>();
-    let judged = try_map(batches.into_par_iter(), |first| {
-        let mut judged = Judged::default();
-        for inode in first..wanted.len().min(first + BATCH) {
-            judge(tree, &wanted.names(inode), chain, &kept, &mut judged)?;
-            done(1);
+    for round in batches.chunks(ROUND) {
+        let judged = try_map(round.par_iter(), |first| {
+            let mut judged = Judged::default();
+            for inode in *first..wanted.len().min(first + BATCH) {
+                judge(tree, &wanted.names(inode), chain, &shared, &mut judged)?;
+                done(1);
+            }
+            Ok::<_, io::Error>(judged)
+        })?;
+        for part in judged {
+            plan.changes.extend(part.changes);
+            plan.remarks.extend(part.remarks);
+            plan.read.0 += part.read.0;
+            plan.read.1 += part.read.1;
         }
-        Ok::<_, io::Error>(judged)
-    })?;
-    let mut plan = Plan { walked: wanted.entries.len(), ..Plan::default() };
-    for part in judged {
-        plan.changes.extend(part.changes);
-        plan.remarks.extend(part.remarks);
-        plan.read.0 += part.read.0;
-        plan.read.1 += part.read.1;
     }
     keep_needed_directories(&mut plan, wanted.entries);
     follow_moves(&mut plan);
     drop_touches_of_removed(&mut plan);
-    plan.changes.sort_by(|a, b| tree::order(&a.path, &b.path));
+    let order =
+        |a: &Change, b: &Change| tree::order(&a.path, &b.path).then(a.rank().cmp(&b.rank()));
+    // Without hard links they come in the order of the walk. Otherwise in place: a stable sort takes
+    // as much memory again.
+    if !plan.changes.is_sorted_by(|a, b| order(a, b).is_le()) {
+        plan.changes.sort_unstable_by(order);
+    }
     plan.remarks.sort_by(|a, b| tree::order(&a.path, &b.path).then(a.plugin.cmp(b.plugin)));
     Ok(plan)
+}
+
+/// What all that is judged shares.
+#[derive(Default)]
+struct Shared {
+    /// Bytes of rewritten content kept so far.
+    kept: AtomicUsize,
+    /// The lists of plugins that changes have.
+    lists: Mutex<BTreeSet<Arc<[&'static str]>>>,
+}
+
+impl Shared {
+    /// The one list of these plugins.
+    fn list(&self, plugins: &[&'static str]) -> Arc<[&'static str]> {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lists.get(plugins) {
+            return Arc::clone(known);
+        }
+        let new: Arc<[&'static str]> = plugins.into();
+        lists.insert(Arc::clone(&new));
+        new
+    }
 }
 
 /// A name that a plugin reports, and who gives it which time.
@@ -163,7 +210,7 @@ fn judge(
     tree: &dyn Tree,
     names: &[&Entry],
     chain: &Chain<'_>,
-    kept: &AtomicUsize,
+    shared: &Shared,
     out: &mut Judged,
 ) -> io::Result<()> {
     let once = ReadOnce::of(tree, names);
@@ -201,7 +248,7 @@ fn judge(
             let same = |c: &Change| discriminant(&c.action) == discriminant(&action);
             if !out.changes[from..].iter().any(same) {
                 let names = following(tree, names, entry, chain)?;
-                out.changes.push(of_metadata(&names, entry, plugin, action));
+                out.changes.push(of_metadata(&names, entry, shared.list(&[plugin]), action));
             }
         }
         if normal.form == Form::Kept {
@@ -209,8 +256,10 @@ fn judge(
         }
         match (normal.is_removed(entry), &normal.form) {
             // It leaves the inode's other names: they follow their own plugins.
-            (true, Form::Steps(_)) => out.changes.push(change(entry, Vec::new(), normal, kept)),
-            (true, _) => out.changes.push(removal(entry, normal)),
+            (true, Form::Steps(_)) => {
+                out.changes.push(change(entry, Box::default(), normal, shared))
+            }
+            (true, _) => out.changes.push(removal(entry, normal, shared)),
             (false, _) if normal.is_kept() => {}
             // Several names of one inode may be wanted by different plugins: content beats time.
             (false, _) => match &stays {
@@ -234,10 +283,10 @@ fn judge(
         };
         // What does not follow keeps its inode, and still has a time.
         times.retain(|(other, _)| followers.iter().all(|name| name.path != other.path));
-        out.changes.extend(times.iter().map(|(other, time)| touch(other, *time)));
+        out.changes.extend(times.iter().map(|(other, time)| touch(other, *time, shared)));
         let links = followers.iter().map(|e| e.path.clone()).filter(follows).collect();
-        out.changes.push(change(entry, links, normal, kept));
-        out.changes.extend(reported.iter().filter_map(|(e, _, t)| t.map(|t| touch(e, t))));
+        out.changes.push(change(entry, links, normal, shared));
+        out.changes.extend(reported.iter().filter_map(|(e, _, t)| t.map(|t| touch(e, t, shared))));
     }
     Ok(())
 }
@@ -271,33 +320,37 @@ const BOUND: &str = "left as it is, since it is a hard link of something outside
                      anew (`cp -a` it and rename the copy)";
 
 /// A change of time alone.
-fn touch(entry: &Entry, (plugin, time): (&'static str, Time)) -> Change {
-    let (path, links, plugins) = (entry.path.clone(), Vec::new(), vec![plugin]);
+fn touch(entry: &Entry, (plugin, time): (&'static str, Time), shared: &Shared) -> Change {
+    let (path, links, plugins) = (entry.path.clone(), Box::default(), shared.list(&[plugin]));
     Change { path, links, plugins, action: Action::Touch, mtime: Some(time) }
 }
 
 /// Attributes or permission bits of the inode of all these names.
-fn of_metadata(names: &[&Entry], entry: &Entry, plugin: &'static str, action: Action) -> Change {
+fn of_metadata(
+    names: &[&Entry],
+    entry: &Entry,
+    plugins: Arc<[&'static str]>,
+    action: Action,
+) -> Change {
     let links = names.iter().filter(|e| e.path != entry.path).map(|e| e.path.clone()).collect();
-    let (path, plugins) = (entry.path.clone(), vec![plugin]);
-    Change { path, links, plugins, action, mtime: None }
+    Change { path: entry.path.clone(), links, plugins, action, mtime: None }
 }
 
-fn removal(entry: &Entry, normal: Normal) -> Change {
+fn removal(entry: &Entry, normal: Normal, shared: &Shared) -> Change {
     Change {
         path: entry.path.clone(),
-        links: Vec::new(),
-        plugins: normal.by,
+        links: Box::default(),
+        plugins: shared.list(&normal.by),
         action: Action::Remove { before: if entry.kind == Kind::Dir { 0 } else { entry.size } },
         mtime: None,
     }
 }
 
-fn change(entry: &Entry, links: Vec<PathBuf>, normal: Normal, kept: &AtomicUsize) -> Change {
+fn change(entry: &Entry, links: Box<[PathBuf]>, normal: Normal, shared: &Shared) -> Change {
     let action = match normal.form {
         Form::Bytes(new) => {
             let ours = entry.inode.is_some_and(|i| i.nlink == links.len() as u64 + 1);
-            rewrite(entry.size, normal.original.as_deref().filter(|_| ours), new, kept)
+            rewrite(entry.size, normal.original.as_deref().filter(|_| ours), new, &shared.kept)
         }
         Form::Steps(steps) => Action::Steps(steps),
         Form::Kept | Form::Removed => Action::Touch,
@@ -305,7 +358,7 @@ fn change(entry: &Entry, links: Vec<PathBuf>, normal: Normal, kept: &AtomicUsize
     Change {
         path: entry.path.clone(),
         links,
-        plugins: normal.by,
+        plugins: shared.list(&normal.by),
         action,
         mtime: normal.mtime.map(|m| m.1),
     }
@@ -316,7 +369,7 @@ fn rewrite(before: u64, old: Option<&[u8]>, new: Content, kept: &AtomicUsize) ->
     if let (Some(old), Content::Held(new)) = (old, &new)
         && let Some((start, len)) = disk::patch_range(old, new)
     {
-        let content = new[start..start + len].to_vec();
+        let content = new[start..start + len].into();
         return Action::Patch { offset: start as u64, content };
     }
     let takes = match &new {
@@ -324,7 +377,7 @@ fn rewrite(before: u64, old: Option<&[u8]>, new: Content, kept: &AtomicUsize) ->
         Content::Spooled(_) => DESCRIPTOR,
     };
     let room = kept.fetch_add(takes, Ordering::Relaxed) + takes <= KEPT_BYTES;
-    Action::Rewrite { before, after: new.len(), content: room.then_some(new) }
+    Action::Rewrite { before, after: new.len(), content: room.then(|| Box::new(new)) }
 }
 
 /// A directory goes only if everything in it goes.
@@ -385,7 +438,7 @@ fn follow_moves(plan: &mut Plan) {
         }
     }
     for change in plan.changes.iter_mut().filter(|c| c.action == Action::Touch) {
-        for path in [&mut change.path].into_iter().chain(&mut change.links) {
+        for path in [&mut change.path].into_iter().chain(&mut *change.links) {
             if let Some(new) = moves.get(path) {
                 path.clone_from(new);
             }

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use super::check::SubjectRow;
 use super::fix::{
-    ChangeRow, PluginRow, RemarkRow, VouchedRow, change_row, plugin_rows, remark_row, vouched_rows,
+    PluginRow, RemarkRow, VouchedRow, change_row, change_rows, plugin_rows, remark_row,
+    vouched_rows,
 };
 use crate::config::InForce;
-use crate::engine::Plan;
+use crate::engine::{Change, Plan};
 use crate::format::ostree::Checksum;
 use crate::source::Subject;
 
@@ -33,8 +34,9 @@ pub struct Audit {
     pub recorded: Option<Recorded>,
     /// One row a plugin in force, in registry order.
     pub plugins: Vec<PluginRow>,
-    /// One row a path that `fix` would change, sorted by path.
-    pub changes: Vec<ChangeRow>,
+    /// One row a path that `fix` would change, sorted by path; the rows are made when they are written.
+    #[serde(serialize_with = "change_rows")]
+    pub changes: Vec<Change>,
     /// One row a known difference that no plugin removes, or a file that could not be parsed.
     pub remarks: Vec<RemarkRow>,
     /// One row for each that vouches for files which `fix` would have changed.
@@ -85,11 +87,11 @@ impl Audit {
     }
 
     /// Fills in what `fix` would do. `names` are the plugins in force, in registry order.
-    pub fn take(&mut self, names: &[&'static str], plan: &Plan) {
-        self.plugins = plugin_rows(names, plan);
-        self.changes = plan.changes.iter().map(change_row).collect();
+    pub fn take(&mut self, names: &[&'static str], plan: Plan) {
+        self.plugins = plugin_rows(names, &plan);
         self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
-        self.vouched = vouched_rows(plan);
+        self.vouched = vouched_rows(&plan);
+        self.changes = plan.changes;
         self.sound &= self.changes.is_empty();
     }
 
@@ -112,7 +114,7 @@ impl Audit {
         for row in &self.vouched {
             let _ = writeln!(out, "  {}", row.line());
         }
-        for change in self.changes.iter().take(limit) {
+        for change in self.changes.iter().take(limit).map(change_row) {
             let by = change.plugins.join(", ");
             let _ = writeln!(out, "  {:7} /{}  [{by}]", change.action, change.path);
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::engine::{Action, Change, Plan, Remark};
 use crate::normal::Note;
@@ -38,8 +38,9 @@ pub struct Report {
     pub recovered: Vec<String>,
     /// One row a plugin in force, in registry order.
     pub plugins: Vec<PluginRow>,
-    /// One row a change, sorted by path.
-    pub changes: Vec<ChangeRow>,
+    /// One row a change, sorted by path; the rows are made when they are written.
+    #[serde(serialize_with = "change_rows")]
+    pub changes: Vec<Change>,
     /// One row a word of a plugin about a path that it left alone, sorted by path.
     pub remarks: Vec<RemarkRow>,
     /// One row for each that vouches for files which plugins would have changed.
@@ -132,10 +133,10 @@ impl Report {
     /// The schema's name and version.
     pub const SCHEMA: &'static str = "reprofix-fix-1";
 
-    /// Fills in the rows from a plan. `names` are the plugins in force, in registry order.
+    /// Fills in the rows from a plan, but for the changes, which still have to be made. `names` are the
+    /// plugins in force, in registry order.
     pub fn take(&mut self, names: &[&'static str], plan: &Plan) {
         self.plugins = plugin_rows(names, plan);
-        self.changes = plan.changes.iter().map(change_row).collect();
         self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
         self.vouched = vouched_rows(plan);
         self.walked = plan.walked;
@@ -162,7 +163,7 @@ impl Report {
             self.source_date_epoch_from,
         );
         if list {
-            for change in &self.changes {
+            for change in self.changes.iter().map(change_row) {
                 let by = change.plugins.join(",");
                 let _ = writeln!(out, "  {:7} {}  [{by}]", change.action, change.path);
             }
@@ -237,7 +238,7 @@ pub(super) fn plugin_rows(names: &[&'static str], plan: &Plan) -> Vec<PluginRow>
         rows.insert(name, PluginRow { name, ..PluginRow::default() });
     }
     for change in &plan.changes {
-        for plugin in &change.plugins {
+        for plugin in change.plugins.iter() {
             if let Some(row) = rows.get_mut(plugin) {
                 count(row, change);
             }
@@ -306,11 +307,16 @@ fn count(row: &mut PluginRow, change: &Change) {
     }
 }
 
+/// A row at a time: all of them would be as large as the plan.
+pub(super) fn change_rows<S: Serializer>(changes: &[Change], out: S) -> Result<S::Ok, S::Error> {
+    out.collect_seq(changes.iter().map(change_row))
+}
+
 pub(super) fn change_row(change: &Change) -> ChangeRow {
     ChangeRow {
         path: show_below(&change.path),
         links: change.links.iter().map(|p| show_below(p)).collect(),
-        plugins: change.plugins.clone(),
+        plugins: change.plugins.to_vec(),
         action: match change.action {
             Action::Rewrite { .. } => "rewrite",
             Action::Patch { .. } => "patch",

@@ -5,13 +5,14 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 use rayon::prelude::*;
 
 use crate::check::{
-    Cause, Change, Diffoscope, Excerpt, Expectations, Explained, Explainer, Side, align, cascade,
-    classify, diffoscope, excerpt, expect, explain, umask,
+    Budget, Cause, Change, Difference, Diffoscope, Excerpt, Expectations, Explained, Explainer,
+    Fit, Side, align, cascade, classify, diffoscope, excerpt, expect, explain, umask,
 };
 use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Wanted, plan};
@@ -64,6 +65,9 @@ pub struct Job {
     pub show_secrets: bool,
     /// Ask diffoscope about files that nobody explains.
     pub diffoscope: Option<Diffoscope>,
+    /// What explaining the differences may take; their number and paths are found out whatever that
+    /// takes.
+    pub budget: Budget,
 }
 
 /// Compares two open subjects: the job's own names are not looked at.
@@ -92,15 +96,16 @@ pub fn compare_opened(
         let has = |s: &&Subject| matches!(s.merkle.tree().lookup(treefile), Ok(Some(_)));
         report.composed = [a, b].iter().any(has);
         let installed = [a, b].map(|s| Installed::of(s.merkle.tree()));
-        let mut all = differences(job, &in_force, a, b, &installed, progress)?;
+        let (mut all, left_out) = differences(job, &in_force, a, b, &installed, progress)?;
+        report.warnings.extend(left_out.remarks(&job.budget));
         if let Some(expectations) = &mut expectations {
             expectations.mark(&mut all);
         }
         if let Some(how) = &job.diffoscope {
-            ask_diffoscope(how, &mut all, a, b, progress)?;
+            ask_diffoscope(how, job, &mut all, [a, b], progress)?;
         }
         if job.excerpts {
-            add_excerpts(&mut all, a, b, progress).context("reading both contents")?;
+            add_excerpts(&mut all, a, b, &job.budget, progress).context("reading both contents")?;
         }
         for explained in all {
             let owners = owners(&installed, &explained.difference.path);
@@ -143,7 +148,7 @@ pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
         progress.phase("reading", wanted.len());
         let plan = plan(tree, &wanted, &chain, &|n| progress.advance(n))?;
         let names: Vec<_> = chain.plugins.iter().map(|p| p.page().name).collect();
-        report.take(&names, &plan);
+        report.take(&names, plan);
         anyhow::Ok(())
     })?;
     installed.settle().context("reading the packages")?;
@@ -204,20 +209,18 @@ fn differences(
     b: &Subject,
     installed: &[Installed<'_>; 2],
     progress: &Progress,
-) -> Result<Vec<Explained>> {
+) -> Result<(Vec<Explained>, LeftOut)> {
     let (left, right) = (&*a.merkle, &*b.merkle);
     progress.phase("comparing", 0);
     let pairs = align(left, right).context("comparing")?;
     progress.phase("explaining", pairs.len());
+    let left_out = LeftOut::default();
     let mut all = with_chain(job, in_force, left.tree(), &installed[0], |x| {
         with_chain(job, in_force, right.tree(), &installed[1], |y| {
             let explainer =
                 Explainer { a: (left, x), b: (right, y), shows_secrets: job.show_secrets };
             let found = each(pairs, FEW, |pair| classify(left, right, &pair))?;
-            let sizes = found.iter().flat_map(|d| d.a.iter().chain(&d.b)).map(|side| side.size);
-            // Many small files, or some large ones, are worth threads.
-            let few = if sizes.fold(0, u64::saturating_add) > LITTLE { 1 } else { FEW };
-            each(found, few, |difference| {
+            within(&job.budget, found, &left_out, |difference| {
                 let explained = explainer.explain(difference);
                 progress.advance(1);
                 explained
@@ -235,7 +238,70 @@ fn differences(
         let [a, b] = installed.each_ref().map(|side| side.get().ok()?.mode(path));
         a.filter(|_| a == b)
     });
-    Ok(all)
+    Ok((all, left_out))
+}
+
+/// Differences that were not looked into.
+#[derive(Default)]
+struct LeftOut {
+    /// Those for which there was no time.
+    late: AtomicUsize,
+    /// Those for which there is not enough memory.
+    large: AtomicUsize,
+}
+
+impl LeftOut {
+    /// What is said of them.
+    fn remarks(&self, budget: &Budget) -> Vec<String> {
+        let late = format!("the time of {} s was used up", budget.time.as_secs());
+        let large = format!("they are too large for the memory of {} MiB", budget.memory >> 20);
+        [(&self.late, late), (&self.large, large)]
+            .into_iter()
+            .map(|(count, why)| (count.load(Ordering::Relaxed), why))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, why)| {
+                let paths = if count == 1 { "path was" } else { "paths were" };
+                format!("{count} {paths} not looked into: {why}; --budget gives more")
+            })
+            .collect()
+    }
+}
+
+/// All explained in order, as far as the budget goes: what fits together by several threads, larger
+/// ones one after the other.
+fn within(
+    budget: &Budget,
+    found: Vec<Difference>,
+    left_out: &LeftOut,
+    explain: impl Fn(Difference) -> io::Result<Explained> + Sync + Send,
+) -> io::Result<Vec<Explained>> {
+    let sizes = found.iter().flat_map(|d| d.a.iter().chain(&d.b)).map(|side| side.size);
+    // Many small files, or some large ones, are worth threads.
+    let few = if sizes.fold(0, u64::saturating_add) > LITTLE { 1 } else { FEW };
+    let threads = if found.len() > few { rayon::current_num_threads() } else { 1 };
+    let timely = |difference: Difference| match budget.is_over() {
+        true => {
+            left_out.late.fetch_add(1, Ordering::Relaxed);
+            Ok(Explained::left_out(difference, "the time was used up".to_owned()))
+        }
+        false => explain(difference),
+    };
+    let first = each(found, few, |difference| match budget.fit(&difference, threads) {
+        Fit::Together => timely(difference).map(Ok),
+        Fit::Alone | Fit::Not(_) => Ok(Err(difference)),
+    })?;
+    let rest = first.into_iter().map(|explained| match explained {
+        Ok(explained) => Ok(explained),
+        Err(difference) => match budget.fit(&difference, 1) {
+            Fit::Not(takes) => {
+                left_out.large.fetch_add(1, Ordering::Relaxed);
+                let why = format!("that may take {} MiB of memory", takes >> 20);
+                Ok(Explained::left_out(difference, why))
+            }
+            Fit::Together | Fit::Alone => timely(difference),
+        },
+    });
+    rest.collect()
 }
 
 /// All in order, by several threads if there are more than `few`: starting them takes longer than
@@ -254,14 +320,15 @@ fn each<T: Send, U: Send>(
 /// Adds what diffoscope says of the first files that nobody explains, one after the other.
 fn ask_diffoscope(
     how: &Diffoscope,
+    job: &Job,
     all: &mut [Explained],
-    a: &Subject,
-    b: &Subject,
+    [a, b]: [&Subject; 2],
     progress: &Progress,
 ) -> Result<()> {
     let open = |e: &&mut Explained| {
         let content = e.difference.changes.contains(&Change::Content);
-        content && e.cause == Cause::Unexplained && e.expected.is_none()
+        let open = e.cause == Cause::Unexplained && e.expected.is_none();
+        content && open && !job.budget.excludes(&e.difference)
     };
     let runs = diffoscope::Runs::new(how);
     progress.phase("asking diffoscope", 0);
@@ -295,10 +362,12 @@ fn add_excerpts(
     all: &mut [Explained],
     a: &Subject,
     b: &Subject,
+    budget: &Budget,
     progress: &Progress,
 ) -> io::Result<()> {
     let rank = |explained: &Explained| match (&explained.cause, &explained.expected) {
         (Cause::Cascade { .. }, _) => None,
+        _ if budget.excludes(&explained.difference) => None,
         (_, Some(_)) => Some(3),
         (Cause::Unexplained, _) => Some(0),
         (Cause::Known { .. }, _) => Some(1),
@@ -309,7 +378,7 @@ fn add_excerpts(
     progress.phase("reading both contents", order.len());
     let mut room = LOOKS_MAX;
     // Pieces of a fixed size, so that what fits does not depend on the number of threads.
-    for piece in order.chunks(LOOKS_AT_ONCE) {
+    for piece in order.chunks(LOOKS_AT_ONCE).take_while(|_| !budget.is_over()) {
         let excerpt = |(_, i): &(u8, usize)| excerpt(&*a.merkle, &*b.merkle, &all[*i].difference);
         let excerpts: Vec<_> = try_map(piece.par_iter(), excerpt)?;
         progress.advance(piece.len());

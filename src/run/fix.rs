@@ -141,6 +141,7 @@ fn work(
             .with_context(|| format!("changing {}", root.path().display()))?;
         report.raced = raced.iter().map(|p| show(p)).collect();
     }
+    report.changes = plan.changes;
     if job.checksum {
         progress.phase("hashing", 0);
         report.content_checksum = Some(content_checksum(root)?);

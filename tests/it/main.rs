@@ -29,6 +29,7 @@ mod initramfs;
 mod layout;
 mod libostree;
 mod machine_id;
+mod limits;
 mod memtree;
 mod modes;
 mod mutations;

@@ -10,7 +10,7 @@ mod sqlite;
 mod superblock;
 pub(super) mod text;
 
-use std::io::Read as _;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -37,13 +37,17 @@ pub(super) enum Secrets {
 /// What looking into one pair of files may still cost, and what may be shown of them.
 pub(super) struct Budget {
     unpacked: u64,
+    /// Whether something would have taken more.
+    is_short: bool,
     secrets: Secrets,
 }
 
 impl Budget {
     /// Takes room for `size` unpacked bytes; gives the most that may be read, `None` past the end.
     fn room(&mut self, size: u64) -> Option<u64> {
-        self.unpacked = self.unpacked.checked_sub(size)?;
+        let left = self.unpacked.checked_sub(size);
+        self.is_short |= left.is_none();
+        self.unpacked = left?;
         Some(size)
     }
 
@@ -63,17 +67,27 @@ impl Budget {
 /// What differs between two contents: where they begin to, and what that means. One phrase a line, in
 /// a stable order; never empty where they differ.
 pub fn content(a: &[u8], b: &[u8]) -> Vec<String> {
-    content_of(Path::new(""), a, b, Secrets::Masked)
+    content_of(Path::new(""), a, b, 2 * UNPACKED_MAX, Secrets::Masked)
 }
 
-/// What differs in two files at `path`; of a secret only its length and digest are said.
-pub(super) fn content_of(path: &Path, a: &[u8], b: &[u8], secrets: Secrets) -> Vec<String> {
-    let mut budget = Budget { unpacked: 2 * UNPACKED_MAX, secrets };
+/// What differs in two files at `path`, which may unpack to `most` bytes in all; of a secret only its
+/// length and digest are said.
+pub(super) fn content_of(
+    path: &Path,
+    a: &[u8],
+    b: &[u8],
+    most: u64,
+    secrets: Secrets,
+) -> Vec<String> {
+    let mut budget = Budget { unpacked: most, is_short: false, secrets };
     if let Some(masked) = budget.mask(path.as_os_str().as_bytes(), a, b) {
         return vec![masked];
     }
     let mut lines = vec![binary::first(a, b)];
     lines.extend(inside(a, b, NESTING, &mut budget));
+    if budget.is_short {
+        lines.push(format!("not looked into whole: it would unpack to more than {most} bytes"));
+    }
     lines
 }
 
@@ -96,12 +110,11 @@ fn inside(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Vec<String
 /// Two files of one compression: what differs in what they hold, or that only the wrapping differs.
 fn unpacked(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Option<Vec<String>> {
     let nesting = nesting.checked_sub(1)?;
-    let (name, x) = unwrap(a)?;
-    let (other, y) = unwrap(b)?;
+    let (name, x) = unwrap_within(a, budget)?;
+    let (other, y) = unwrap_within(b, budget)?;
     if name != other {
         return None;
     }
-    budget.room((x.len() + y.len()) as u64)?;
     if x != y {
         let lines = inside(&x, &y, nesting, budget);
         return Some(lines.into_iter().map(|line| format!("in {name}: {line}")).collect());
@@ -112,26 +125,36 @@ fn unpacked(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Option<V
 /// What a compressed file holds, and its compression; `None` if it is not compressed, is damaged, holds too
 /// much, or has more after its first frame.
 pub(super) fn unwrap(bytes: &[u8]) -> Option<(&'static str, Vec<u8>)> {
-    let packing = compress::detect(bytes)?;
-    if let Packing::Gzip(_) = packing {
-        return Some(("gzip", gunzip(bytes)?));
-    }
-    let mut source = Source::new(bytes);
-    let mut out = Vec::new();
-    let read = packing.decoder(&mut source).ok()?.take(UNPACKED_MAX + 1).read_to_end(&mut out);
-    let whole = read.is_ok() && out.len() as u64 <= UNPACKED_MAX;
-    (whole && source.offset() == bytes.len() as u64).then(|| (packing.name(), out))
+    unwrap_within(
+        bytes,
+        &mut Budget { unpacked: UNPACKED_MAX, is_short: false, secrets: Secrets::Masked },
+    )
 }
 
-/// What a gzip file holds; `None` if it is not gzip, is damaged, or holds too much.
-fn gunzip(bytes: &[u8]) -> Option<Vec<u8>> {
-    if !bytes.starts_with(&[0x1f, 0x8b, 8]) {
-        return None;
-    }
+/// Unwraps a compressed file whose content counts against the budget.
+fn unwrap_within(bytes: &[u8], budget: &mut Budget) -> Option<(&'static str, Vec<u8>)> {
+    let packing = compress::detect(bytes)?;
+    let most = budget.unpacked.min(UNPACKED_MAX);
+    let (out, rest) = match packing {
+        Packing::Gzip(_) => {
+            let mut unpacker = flate2::read::MultiGzDecoder::new(bytes);
+            (unpack(&mut unpacker, most)?, 0)
+        }
+        _ => {
+            let mut source = Source::new(bytes);
+            let out = unpack(&mut packing.decoder(&mut source).ok()?, most)?;
+            (out, bytes.len() as u64 - source.offset())
+        }
+    };
+    budget.room(out.len() as u64)?;
+    (rest == 0).then(|| (packing.name(), out))
+}
+
+/// Bytes from a decoder, one more than `most` where there are more; `None` if they are damaged.
+fn unpack(decoder: &mut dyn Read, most: u64) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    let unpacker = flate2::read::MultiGzDecoder::new(bytes);
-    let read = unpacker.take(UNPACKED_MAX + 1).read_to_end(&mut out);
-    (read.is_ok() && out.len() as u64 <= UNPACKED_MAX).then_some(out)
+    decoder.take(most + 1).read_to_end(&mut out).ok()?;
+    Some(out)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! their names, the SHA-256 of the kernel followed by the initramfs, and names the boot directory
 //! after them: a changed image under its old name would make two systems share one boot directory.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,12 @@ pub(super) fn follow(file: &File<'_>, canonical: Spooled) -> io::Result<Verdict>
                 .to_owned(),
         )
     };
-    let Some((kernel, of_kernel)) = kernel(file.tree, dir, old)? else { return Ok(report()) };
+    let Some((kernel, of_kernel)) = kernel(file.tree, dir, old)? else {
+        return Ok(match is_renamed(file.tree, dir, stem, &canonical)? {
+            true => Verdict::Remove,
+            false => report(),
+        });
+    };
     if hex(of_kernel.clone(), &mut file.open()?)?.as_bytes() != old {
         return Ok(report());
     }
@@ -46,6 +51,28 @@ pub(super) fn follow(file: &File<'_>, canonical: Spooled) -> io::Result<Verdict>
     ]))
 }
 
+/// Whether a kernel beside it and an image with this content are there under the checksum of both: a
+/// run that was killed before its last step left the old image.
+fn is_renamed(tree: &dyn Tree, dir: &Path, stem: &[u8], canonical: &Spooled) -> io::Result<bool> {
+    for name in tree.list(dir)? {
+        let Some((_, sum)) = checksum(name.as_bytes()).filter(|_| is_kernel(&name)) else {
+            continue;
+        };
+        let image = dir.join(OsString::from_vec([stem, sum].concat()));
+        let Some(mut image) = tree.open(&image)? else { continue };
+        let Some((_, of_kernel)) = kernel(tree, dir, sum)? else { continue };
+        let both = [hex(of_kernel.clone(), &mut image)?, hex(of_kernel, &mut canonical.reader())?];
+        if both.iter().all(|hex| hex.as_bytes() == sum) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_kernel(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b"vmlinu")
+}
+
 /// A name up to its last dash, and the checksum after it.
 fn checksum(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let (stem, digits) = name.split_at_checked(name.len().checked_sub(64)?)?;
@@ -56,7 +83,6 @@ fn checksum(name: &[u8]) -> Option<(&[u8], &[u8])> {
 /// The kernel in `dir` whose name ends in `old`, and the hash of its content so far, if nothing but
 /// it and one initramfs has that checksum: a device tree would have to follow too.
 fn kernel(tree: &dyn Tree, dir: &Path, old: &[u8]) -> io::Result<Option<(OsString, Sha256)>> {
-    let is_kernel = |n: &OsString| n.as_bytes().starts_with(b"vmlinu");
     let names = tree.list(dir)?;
     let of_it: Vec<_> = names.iter().filter(|n| n.as_bytes().ends_with(old)).collect();
     let kernels: Vec<_> = of_it.iter().filter(|n| is_kernel(n)).collect();
