@@ -22,6 +22,10 @@ install() {
 """
 
 
+# Packages that a kernel's own has its parts in, from Linux 7 of Debian on.
+PARTS = r"linux-(?:base|binary|modules)-[0-9]\S+"
+
+
 def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -35,8 +39,7 @@ def kernel(cache, flavour):
         new = cache / f"{package}.new.{os.getpid()}"
         remove(new)
         new.mkdir(parents=True)
-        # From Linux 7 on the kernel and its modules are packages of their own.
-        parts = re.findall(r"linux-(?:binary|modules)-\S+", output("apt-cache", "depends", package))
+        parts = re.findall(PARTS, output("apt-cache", "depends", package))
         # apt drops privileges, and may not write where we may.
         asked = ("-qq", "-o", "APT::Sandbox::User=root", "download", package, *parts)
         run("apt-get", *asked, cwd=new)
@@ -57,8 +60,10 @@ class Kernel:
     def __init__(self, place):
         self.modules = next((place / "lib/modules").iterdir())
         self.version = self.modules.name
-        self.vmlinuz = place / "boot" / f"vmlinuz-{self.version}"
-        self.config = place / "boot" / f"config-{self.version}"
+        self.vmlinuz, self.config = self.modules / "vmlinuz", self.modules / "config"
+        if not self.vmlinuz.exists():
+            self.vmlinuz = place / "boot" / f"vmlinuz-{self.version}"
+            self.config = place / "boot" / f"config-{self.version}"
 
 
 def microcode(folder):
@@ -154,7 +159,7 @@ version=${modules##*/}
 mount -t tmpfs -o mode=0755 modules /mnt
 mkdir -p "/mnt/lib/modules/$version" /mnt/boot "$scratch/tmp"
 mount --bind "$modules" "/mnt/lib/modules/$version"
-cp "$config" /mnt/boot
+cp "$config" "/mnt/boot/config-$version"
 [ -d /lib/modules ] || mkdir /lib/modules
 mount --bind /mnt/lib/modules /lib/modules
 mount --bind /mnt/boot /boot
