@@ -8,6 +8,7 @@
 #                systems, bombs (SECONDS=, SEED=); make attack-kills kills before every mutating call
 # make demo-nightly  ten simulated nights of three streams, and all that can go wrong in one
 # make recipes  every block of docs/flows.md, run as printed: rpm-ostree emulated, all else real
+# make sealed    composefs digests against cfsctl, which bootc is built on: trees, images of buildah
 # make rebuilderd    rebuilderd for real: a daemon and two workers on loopback
 # make bench     how fast fix and check are, as ratios
 # make static    the program, static, so that it runs inside a target root too: hooks/reprofix-static
@@ -37,7 +38,7 @@ begins = $(shell awk 'FNR == 1 { if (/^\043!.*$(1)/) print FILENAME; nextfile }'
 SHELL_SCRIPTS := $(call begins,(ba)?sh$$)
 PYTHON_SCRIPTS := $(call begins,python3$$) $(wildcard tests/e2e/bed/*.py)
 
-.PHONY: all build demo test attack attack-kills recipes bed initramfs makers nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
+.PHONY: all build demo test attack attack-kills recipes sealed bed initramfs makers nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
 
 all: build
 
@@ -65,6 +66,7 @@ test: deps lint-scripts
 	$(MAKE) static PROFILE=dev
 	$(AS_ROOT) tests/e2e/static-binary hooks/reprofix-static
 	tests/e2e/page
+	tests/e2e/completions
 	$(AS_ROOT) tests/e2e/quick
 	$(AS_ROOT) tests/e2e/generators
 
@@ -97,7 +99,7 @@ nightly: deps build
 	$(AS_ROOT) tests/e2e/nightly
 	$(AS_ROOT) tests/e2e/flows
 
-# The generators of Debian 13.
+# The generators of Debian 13; .ci/run runs it.
 generators-trixie: deps build
 	$(AS_ROOT) tests/e2e/newest
 
@@ -112,6 +114,10 @@ demo-nightly: deps build
 recipes: deps build
 	$(MAKE) static PROFILE=dev
 	$(AS_ROOT) tests/e2e/recipes
+
+# The first time it builds cfsctl, in some minutes.
+sealed: deps build
+	$(AS_ROOT) tests/e2e/sealed
 
 # A daemon and its workers on loopback. The first time it builds them, in about six minutes.
 rebuilderd: deps build
@@ -129,6 +135,7 @@ bench: deps
 	benches/peers
 	benches/rpmdb
 	benches/initramfs
+	benches/composefs
 
 lint: lint-scripts
 	$(CARGO) fmt --check
@@ -147,7 +154,7 @@ install:
 	$(MAKE) static PROFILE=release
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(RELEASE)
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
-	$(RELEASE) man $(DESTDIR)$(PREFIX)/share/man/man1
+	$(RELEASE) man --out $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d

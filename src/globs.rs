@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use regex::bytes::Regex;
 
+use crate::text::in_singular;
 use crate::tree::Entry;
 
 /// Many globs, over paths as bytes.
@@ -185,8 +186,10 @@ pub(crate) fn counted<'n>(names: impl IntoIterator<Item = &'n [u8]>, what: &str)
     let mut names = names.into_iter();
     let first = String::from_utf8_lossy(names.next()?);
     let count = 1 + names.count();
-    let more = if count > 1 { ", …" } else { "" };
-    Some(format!("{count} {what}: {first}{more}"))
+    Some(match count {
+        1 => format!("1 {}: {first}", in_singular(what)),
+        _ => format!("{count} {what}: {first}, …"),
+    })
 }
 
 /// The compiled form of a regular expression that an option holds, kept for the next path.

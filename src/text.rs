@@ -9,6 +9,16 @@ pub(crate) fn shorten(text: &str, len: usize) -> String {
     }
 }
 
+/// A number and what is counted, in the singular: `1 path`, `2 paths`, `3 entries`.
+pub(crate) fn counted(n: impl TryInto<u64>, noun: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    match (n, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{n} {stem}ies"),
+        _ => format!("{n} {noun}s"),
+    }
+}
+
 /// Whether a reader does not see the character as it is: a control, a format character, a filler, a
 /// space that is not the usual one, or what reorders a line. From Unicode's categories Cc, Cf, Zl, Zp
 /// and Zs and from Default_Ignorable_Code_Point.
@@ -23,4 +33,24 @@ pub(crate) fn is_hidden(c: char) -> bool {
             | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
             | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A phrase that begins with a plural, in the singular: `entry differs in time` for `entries differ in
+/// time`.
+pub(crate) fn in_singular(phrase: &str) -> String {
+    const FORMS: [(&str, &str); 4] =
+        [("entries", "entry"), ("members", "member"), ("differ", "differs"), ("are", "is")];
+    let one = |word| FORMS.iter().find(|form| form.0 == word).map_or(word, |form| form.1);
+    phrase.split(' ').map(one).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(in_singular("entries differ in time"), "entry differs in time");
+        assert_eq!(in_singular("members only in the first"), "member only in the first");
+    }
 }

@@ -113,7 +113,10 @@ fn of_path(path: &Path, a: Option<&[u8]>, b: Option<&[u8]>) -> Excerpt {
         let unwrapped = side.and_then(describe::unwrap).map(|(_, inner)| inner);
         is_secret(unwrapped.as_deref())
     };
-    if ![a, b].into_iter().any(|side| is_secret(side) || inner(side)) {
+    // Rows of bytes may be from anywhere in it.
+    let bytes = matches!(excerpt.rows, Rows::Bytes(_));
+    let holds = |side: Option<&[u8]>| bytes && side.is_some_and(secret::has_hash);
+    if ![a, b].into_iter().any(|side| is_secret(side) || inner(side) || holds(side)) {
         return excerpt;
     }
     let line = |side: Option<&[u8]>| side.map(|c| Line(1, secret::digest(c)));
@@ -244,6 +247,14 @@ mod tests {
         let mut offsets: Vec<_> = rows.iter().filter_map(|r| r.b.as_ref()).map(|p| p.0).collect();
         offsets.dedup();
         assert!(offsets.is_sorted() && offsets.len() == 14, "{offsets:?}");
+    }
+
+    #[test]
+    fn bytes_around_password_hashes_are_not_shown() {
+        let image = |hash: &str| [&vec![0xff; 3 << 20], hash.as_bytes()].concat();
+        let [a, b] = ["one", "two"].map(|hash| image(&format!("$6${hash}${}", "x".repeat(86))));
+        let excerpt = of_path(Path::new("usr/lib/image"), Some(&a), Some(&b));
+        assert!(matches!(excerpt.rows, Rows::Secret(_)), "{excerpt:?}");
     }
 
     #[test]

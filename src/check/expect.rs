@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
-use toml::value::Datetime;
+use toml::value::{Datetime, Value};
 
 use super::{Cause, Consequence, Explained};
 use crate::format::time::Date;
@@ -44,7 +44,7 @@ struct RawEntry {
     path: String,
     plugin: Option<String>,
     reason: String,
-    expires: Datetime,
+    expires: Value,
 }
 
 /// The entries of one file.
@@ -118,8 +118,8 @@ impl Expectations {
 }
 
 fn entry(raw: RawEntry) -> Result<(Arc<Expected>, Globs)> {
-    let (Some(date), None) = (raw.expires.date, raw.expires.time) else {
-        bail!("expires is {}; write a date as in 2027-03-01", raw.expires);
+    let Value::Datetime(Datetime { date: Some(date), time: None, .. }) = raw.expires else {
+        bail!("expires is {}; write a date without quotes, as in 2027-03-01", raw.expires);
     };
     if raw.reason.trim().is_empty() {
         bail!("the reason is empty; say why this may differ");
@@ -146,7 +146,7 @@ fn subject(path: &Path) -> String {
 fn is_cause(cause: &Cause, name: &str) -> bool {
     match cause {
         Cause::Fixed { plugins } => plugins.contains(&name),
-        Cause::Known { plugin, .. } => *plugin == name,
+        Cause::Known { plugin, .. } | Cause::Common { plugin, .. } => *plugin == name,
         Cause::Cascade { .. } | Cause::Unexplained => false,
     }
 }
@@ -181,6 +181,8 @@ mod tests {
         let entry = |more: &str| format!("[[expect]]\npath = \"a\"\nreason = \"r\"\n{more}");
         assert!(error(&entry("expires = 2026-01-01\nowner = 1")).contains("unknown field `owner`"));
         assert!(error(&entry("expires = 2026-01-01T00:00:00Z")).contains("write a date"));
+        let quoted = error(&entry("expires = \"2026-01-01\""));
+        assert!(quoted.ends_with("write a date without quotes, as in 2027-03-01"), "{quoted}");
         assert!(error(&entry("expires = 2026-01-01\nplugin = \"x\"")).contains("no plugin \"x\""));
         let open = "[[expect]]\npath = \"[\"\nreason = \"r\"\nexpires = 2026-01-01";
         assert!(error(open).contains("entry 1: path \"[\" is no glob"), "{}", error(open));

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::{Choice, Outcome};
+use super::output::Output;
+use super::{Choice, Outcome, complete};
 use crate::check::{Budget, Diffoscope};
 use crate::compare::{Compared, compare};
 use crate::report::check::Comparison;
@@ -32,7 +33,7 @@ Subjects:
   PATH[:REF|:BUILD|:TAG]        whatever is there
 An image in a registry is copied first: skopeo copy --all docker://IMAGE oci:LAYOUT:TAG
 
-What is mounted in a directory is none of it. Of one subject: whether it is in normal form (what `fix` would change), and whether it has the \
+What is mounted in a directory is not part of it. Of one subject: whether it is in normal form (what `fix` would change), and whether it has the \
 content checksum that its meta.json records. What a plugin only reports is listed and does not \
 count.
 
@@ -41,13 +42,13 @@ that must be the cause, if any:
   [[expect]]
   path = \"usr/lib/modules/*/extra/**\"
   reason = \"signed with a key of its own in every build\"
-  expires = 2027-03-01
-
-Exit codes: 0 the same, or sound; 1 it differs, or is not in normal form; 2 it could not be done.")]
+  expires = 2027-03-01")]
 pub(super) struct Args {
     /// The first subject.
+    #[arg(add = complete::subject())]
     a: OsString,
     /// The second subject.
+    #[arg(add = complete::subject())]
     b: Option<OsString>,
     #[command(flatten)]
     choice: Choice,
@@ -72,9 +73,8 @@ pub(super) struct Args {
     /// Rewrite files that are as their package shipped them, too.
     #[arg(long)]
     deep: bool,
-    /// Write the report as JSON (`-`: standard output).
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
     /// Write one self-contained page for a browser, with both contents side by side.
     #[arg(long, value_name = "FILE", requires = "b")]
     html: Option<PathBuf>,
@@ -109,9 +109,6 @@ pub(super) struct Args {
     /// Threads to use. Default: one a processor.
     #[arg(long, short, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
-    /// No progress, no report for people: the exit code says it.
-    #[arg(long, short)]
-    quiet: bool,
 }
 
 impl Args {
@@ -138,7 +135,7 @@ impl Args {
             }),
             budget: self.budget.unwrap_or_default(),
         };
-        let progress = Progress::new(self.quiet);
+        let progress = Progress::new(self.output.quiet);
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };
         if job.b.is_none() {
             let report = audit(&job, &progress)?;
@@ -155,7 +152,7 @@ impl Args {
     }
 
     fn outputs(&self) -> [&Option<PathBuf>; 5] {
-        [&self.json, &self.html, &self.markdown, &self.sarif, &self.junit]
+        [&self.output.json, &self.html, &self.markdown, &self.sarif, &self.junit]
     }
 
     /// Writes the forms that were asked for beside text and JSON.
@@ -200,11 +197,9 @@ impl Args {
         human: impl Fn() -> String,
     ) -> Result<()> {
         warnings.iter().for_each(|w| super::warn(w));
-        if let Some(file) = &self.json {
-            super::write_json(file, report)?;
-        }
         let dash = Some(Path::new("-"));
         let taken = self.outputs().iter().any(|file| file.as_deref() == dash);
-        if self.quiet || taken { Ok(()) } else { super::print(&human()) }
+        let output = Output { quiet: self.output.quiet || taken, ..self.output.clone() };
+        output.report(report, human)
     }
 }

@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use serde_json::json;
 
-use super::{Outcome, print, warn, write_json, write_text};
+use super::output::Output;
+use super::{Outcome, complete, warn, write_text};
 use crate::composefs::{GENERATIONS, Generation, generation};
 use crate::run::composefs::{self as run, Opened};
 
@@ -21,21 +23,17 @@ enum Question {
     #[command(after_help = "\
 Subjects: dir:PATH, ostree:REPO[:REF], cosa:WORKDIR[:BUILD], oci:LAYOUT[:TAG], \
 oci-archive:FILE[:TAG], or a bare path. Of an image its layers are read, as at an installation; \
-of a directory what it holds, as when an image is sealed.
-
-Exit codes: 0 done; 2 it could not be done.")]
+of a directory what it holds, as when an image is sealed.")]
     Digest(DigestArgs),
     /// Say whether an image boots with the digest that is sealed in it, and whether a directory
     /// extracted from it has the same one.
-    #[command(after_help = "\
-Exit codes: 0 every view and every unified kernel image has one digest; 1 they do not agree; \
-2 it could not be done.")]
     Check(CheckArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct DigestArgs {
     /// The tree or image.
+    #[arg(add = complete::subject())]
     subject: OsString,
     /// The kind of bootc, by its first release; `reprofix composefs digest --help` lists them.
     #[arg(long, value_name = "RELEASE", default_value = GENERATIONS[0].name,
@@ -46,26 +44,26 @@ struct DigestArgs {
     #[arg(long, value_name = "VIEW", value_parser = ["layers", "directory"])]
     view: Option<String>,
     /// Write what is hashed as composefs-dump(5) (`-`: standard output).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", add = complete::file())]
     dumpfile: Option<PathBuf>,
-    /// Write the digest as JSON (`-`: standard output).
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, clap::Args)]
 struct CheckArgs {
     /// The image, or the tree, with the unified kernel image in it.
+    #[arg(add = complete::subject())]
     subject: OsString,
     /// Another view of it: the directory that it was extracted to, or sealed from.
+    #[arg(add = complete::subject())]
     other: Option<OsString>,
     /// The kind of bootc, by its first release.
     #[arg(long, value_name = "RELEASE", default_value = GENERATIONS[0].name,
         value_parser = generation)]
     bootc: &'static Generation,
-    /// Write the report as JSON (`-`: standard output).
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Args {
@@ -99,17 +97,14 @@ impl DigestArgs {
         if let Some(file) = &self.dumpfile {
             write_text(file, &sealed.dumpfile())?;
         }
-        let value = serde_json::json!({
+        let value = json!({
             "schema": "reprofix-composefs-digest-1",
             "subject": sealed.viewed.subject,
             "view": sealed.viewed.view,
             "bootc": self.bootc.name,
             "digest": sealed.viewed.digest,
         });
-        match &self.json {
-            Some(file) => write_json(file, &value)?,
-            None => print(&format!("{}\n", sealed.viewed.digest))?,
-        }
+        self.output.report(&value, || format!("{}\n", sealed.viewed.digest))?;
         Ok(Outcome::Same)
     }
 }
@@ -117,10 +112,7 @@ impl DigestArgs {
 impl CheckArgs {
     fn exec(self) -> Result<Outcome> {
         let report = run::check(&self.subject, self.other.as_deref(), self.bootc)?;
-        match &self.json {
-            Some(file) => write_json(file, &report)?,
-            None => print(&report.human())?,
-        }
+        self.output.report(&report, || report.human())?;
         Ok(if report.same { Outcome::Same } else { Outcome::Finding })
     }
 }

@@ -4,20 +4,23 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::{Choice, Outcome};
+use super::output::Output;
+use super::{Choice, Outcome, complete};
 use crate::config;
 use crate::disk::Root;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The target root, whose treefile is read.
-    #[arg(default_value = "/")]
+    #[arg(default_value = "/", add = complete::directory())]
     rootfs: PathBuf,
     /// Print the JSON schema of the configuration instead.
     #[arg(long)]
     schema: bool,
     #[command(flatten)]
     choice: Choice,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Args {
@@ -31,7 +34,7 @@ impl Args {
         let flags = self.choice.flags();
         let found = config::in_force(&flags, crate::env::source_date_epoch(), &root)?;
         found.warnings.iter().for_each(|w| super::warn(w));
-        super::print(&found.text())?;
+        self.output.report(&found.json(), || found.text())?;
         Ok(Outcome::Same)
     }
 }

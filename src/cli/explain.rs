@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
-use super::Outcome;
+use super::output::Output;
+use super::{Outcome, complete};
 use crate::normal::Plugin;
 use crate::{plugins, vouchers};
 
@@ -12,22 +14,30 @@ use crate::{plugins, vouchers};
 pub(super) struct Args {
     /// The plugin, as `reprofix plugins` lists it, or `vouchers`: who vouches for bytes, so that
     /// no plugin changes them.
+    #[arg(add = complete::pages())]
     name: String,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
         if self.name == "vouchers" {
-            super::print(&vouchers())?;
+            self.output.report(&vouchers_json(), vouchers)?;
             return Ok(Outcome::Same);
         }
         let plugin = plugins::find(&self.name).with_context(|| {
+            let near = crate::config::nearest(&self.name, plugins::names())
+                .map_or(String::new(), |name| format!("did you mean {name}? "));
             format!(
-                "unknown plugin {:?}; `reprofix plugins` lists them, and `vouchers` is a page too",
+                "unknown plugin {:?}; {near}`reprofix plugins` lists them, and `vouchers` is a \
+                 page too",
                 self.name
             )
         })?;
-        super::print(&text(plugin))?;
+        let mut page = super::plugins::as_json(plugin);
+        page["schema"] = "reprofix-explain-1".into();
+        self.output.report(&page, || text(plugin))?;
         Ok(Outcome::Same)
     }
 }
@@ -67,6 +77,17 @@ fn text(plugin: &dyn Plugin) -> String {
         out.push_str(&wrapped(&line));
     }
     out
+}
+
+fn vouchers_json() -> Value {
+    let row = |row: &vouchers::Row| json!({ "name": row.name, "known_by": row.known_by, "phrase": row.phrase, "fails": row.fails });
+    let parts = vouchers::PAGE.iter().map(|(title, body)| json!({ "title": title, "text": body }));
+    json!({
+        "schema": "reprofix-explain-1",
+        "name": "vouchers",
+        "parts": parts.collect::<Vec<_>>(),
+        "table": vouchers::TABLE.iter().map(row).collect::<Vec<_>>(),
+    })
 }
 
 fn vouchers() -> String {

@@ -6,15 +6,17 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use super::{Choice, Outcome};
+use super::output::Output;
+use super::{Choice, Outcome, complete};
 use crate::report::Progress;
 use crate::run::fix::{Job, run};
+use crate::text::counted;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Running it twice is harmless: the second run changes nothing.")]
 pub(super) struct Args {
     /// The target root; `/` only inside a compose sandbox.
-    #[arg(default_value = "/")]
+    #[arg(default_value = "/", add = complete::directory())]
     rootfs: PathBuf,
     #[command(flatten)]
     choice: Choice,
@@ -24,13 +26,12 @@ pub(super) struct Args {
     /// Change nothing; exit 1 if something would change.
     #[arg(long)]
     check: bool,
-    /// Write the report as JSON (`-`: standard output).
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
     /// List every change, and compute the ostree content checksum that a commit of the tree will
     /// have, and the composefs digest that bootc seals (reads every file).
-    #[arg(long)]
-    report: bool,
+    #[arg(long, alias = "report")]
+    checksums: bool,
     /// Threads to use. Default: one a processor.
     #[arg(long, short, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
@@ -46,15 +47,12 @@ pub(super) struct Args {
     /// Work on a directory that does not look like a root.
     #[arg(long)]
     any_directory: bool,
-    /// No progress, no summary.
-    #[arg(long, short)]
-    quiet: bool,
 }
 
 impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
         super::use_threads(self.jobs)?;
-        super::writable([&self.json])?;
+        super::writable([&self.output.json])?;
         let job = Job {
             root: self.rootfs,
             flags: self.choice.flags(),
@@ -63,33 +61,28 @@ impl Args {
             strict: self.strict,
             force_host_root: self.force_host_root,
             any_directory: self.any_directory,
-            checksum: self.report,
+            checksum: self.checksums,
         };
         let start = Instant::now();
-        let report = run(&job, &Progress::new(self.quiet))?;
+        let report = run(&job, &Progress::new(self.output.quiet))?;
         let took = start.elapsed();
         for warning in report.warnings() {
             super::warn(&warning);
         }
-        if !self.quiet {
+        if !self.output.quiet {
             report.spent.iter().for_each(|line| super::say(line));
         }
-        if let Some(file) = &self.json {
-            super::write_json(file, &report)?;
-        }
-        let json_on_stdout = self.json.is_some_and(|f| f == std::path::Path::new("-"));
-        if !self.quiet && !json_on_stdout {
-            super::print(&report.human(self.report || self.dry_run || self.check))?;
-        }
+        let all = self.checksums || self.dry_run || self.check;
+        self.output.report(&report, || report.human(all))?;
         // For people only: what is kept of a run must not depend on how long it took.
-        if !self.quiet && std::io::stderr().is_terminal() {
+        if !self.output.quiet && std::io::stderr().is_terminal() {
             super::say(&format!("{:.1} s", took.as_secs_f64()));
         }
         if !report.raced.is_empty() {
             bail!(
-                "{} paths changed while we worked and were left alone; run again when nothing else \
+                "left alone, since they changed while we worked: {}; run again when nothing else \
                  writes to {}",
-                report.raced.len(),
+                counted(report.raced.len(), "path"),
                 report.root
             );
         }

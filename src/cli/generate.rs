@@ -1,24 +1,40 @@
 //! `reprofix completions` and `reprofix man`: both from the one definition of the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap_complete::Shell;
 
-use super::Outcome;
+use super::{Outcome, complete, manual};
 use crate::disk;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CompletionsArgs {
     /// The shell.
     shell: Shell,
+    /// What the script of a shell asks: complete the word of this number.
+    #[arg(long, hide = true, requires = "words")]
+    at: Option<usize>,
+    /// The words of the command line so far.
+    #[arg(hide = true, last = true)]
+    words: Vec<OsString>,
 }
 
 impl CompletionsArgs {
     pub(super) fn exec(self) -> Result<Outcome> {
-        let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut super::command(), "reprofix", &mut text);
-        super::print(&String::from_utf8_lossy(&text))?;
+        if let Some(at) = self.at {
+            complete::answer(self.words, at)?;
+            return Ok(Outcome::Same);
+        }
+        match complete::script(self.shell) {
+            Some(script) => super::print(script)?,
+            None => {
+                let mut text = Vec::new();
+                clap_complete::generate(self.shell, &mut super::command(), "reprofix", &mut text);
+                super::print(&String::from_utf8_lossy(&text))?;
+            }
+        }
         Ok(Outcome::Same)
     }
 }
@@ -26,28 +42,21 @@ impl CompletionsArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArgs {
     /// The directory to write them to; it is made if missing.
-    dir: PathBuf,
+    #[arg(long, short, value_name = "DIR", required_unless_present = "dir")]
+    out: Option<PathBuf>,
+    /// That directory, as it was spelled before --out.
+    #[arg(hide = true, conflicts_with = "out")]
+    dir: Option<PathBuf>,
 }
 
 impl ManArgs {
     pub(super) fn exec(self) -> Result<Outcome> {
-        let writing = || format!("writing man pages to {}", self.dir.display());
-        disk::create_dir_all(&self.dir).with_context(writing)?;
-        let mut command = super::command().disable_help_subcommand(true);
-        command.build();
-        self.write(&command, "reprofix").with_context(writing)?;
-        for sub in command.get_subcommands() {
-            self.write(sub, &format!("reprofix-{}", sub.get_name())).with_context(writing)?;
+        let dir = self.out.or(self.dir).context("give --out")?;
+        let writing = || format!("writing man pages to {}", dir.display());
+        disk::create_dir_all(&dir).with_context(writing)?;
+        for (name, text) in manual::pages(super::command()) {
+            disk::atomic_write(&dir.join(name), &text, 0o644).with_context(writing)?;
         }
         Ok(Outcome::Same)
-    }
-
-    fn write(&self, command: &clap::Command, name: &str) -> Result<()> {
-        let mut page = Vec::new();
-        // An empty date: the page is the same whenever it is made.
-        let man = clap_mangen::Man::new(command.clone()).title(name).date("");
-        man.render(&mut page)?;
-        disk::atomic_write(&self.dir.join(format!("{name}.1")), &page, 0o644)?;
-        Ok(())
     }
 }

@@ -1,13 +1,14 @@
 //! `reprofix history`.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Outcome;
+use super::output::Output;
+use super::{Outcome, complete};
 use crate::format::time::utc;
 use crate::history::{Difference, Flaky, History, Run, Seen, Versions};
 use crate::nightly::config::Config;
@@ -17,24 +18,28 @@ use crate::nightly::units::duration;
 const TEXT: usize = 2000;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Exit codes: 0 it was shown; 1 `flaky` found a stream; 2 it could not be done.")]
+#[command(mut_arg("json", |arg| arg.global(true)), mut_arg("quiet", |arg| arg.global(true)))]
 pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
-    /// The history. Default: that of --config.
+    /// The history. Default: that of --nightly.
     #[arg(long, value_name = "FILE", global = true)]
     history: Option<PathBuf>,
     /// The nightly job's configuration, which names the history.
-    #[arg(long, value_name = "FILE", global = true, default_value = "nightly.toml")]
-    config: PathBuf,
-    /// JSON on standard output.
-    #[arg(long, global = true)]
-    json: bool,
+    #[arg(
+        long,
+        value_name = "FILE",
+        alias = "config",
+        global = true,
+        default_value = "nightly.toml"
+    )]
+    nightly: PathBuf,
+    #[command(flatten)]
+    output: Output,
     /// Only this stream.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::streams())]
     stream: Option<String>,
-    /// Runs listed, at most.
+    /// Runs listed, at most; 0 lists all.
     #[arg(long, value_name = "N", default_value_t = 30)]
     limit: u32,
 }
@@ -44,6 +49,7 @@ enum Action {
     /// One run with its differences.
     Show {
         /// Its number.
+        #[arg(add = complete::runs())]
         run: i64,
         /// The end of the builds' output as well.
         #[arg(long)]
@@ -64,7 +70,7 @@ impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
         let file = match &self.history {
             Some(file) => file.clone(),
-            None => Config::load(&self.config)?.history,
+            None => Config::load(&self.nightly)?.history,
         };
         let mut history = History::open_existing(&file)?;
         match &self.action {
@@ -79,17 +85,13 @@ impl Args {
         }
     }
 
-    /// JSON, or the text for people.
-    fn say(&self, json: &serde_json::Value, text: &str) -> Result<Outcome> {
-        match self.json {
-            true => super::write_json(Path::new("-"), json)?,
-            false => super::print(text)?,
-        }
-        Ok(Outcome::Same)
+    /// Runs looked at, at most.
+    fn limit(&self) -> u32 {
+        if self.limit == 0 { u32::MAX } else { self.limit }
     }
 
     fn list(&self, history: &History) -> Result<Outcome> {
-        let runs = history.runs(self.stream.as_deref(), self.limit)?;
+        let runs = history.runs(self.stream.as_deref(), self.limit())?;
         let mut text = String::new();
         let width = runs.iter().map(|run| run.stream.len()).max().unwrap_or(0);
         for run in &runs {
@@ -106,12 +108,14 @@ impl Args {
         if runs.is_empty() {
             text.push_str("no run\n");
         }
-        self.say(&json!({"schema": "reprofix-history-1", "runs": runs}), &text)
+        self.output.report(&json!({"schema": "reprofix-history-1", "runs": runs}), || text)?;
+        Ok(Outcome::Same)
     }
 
     fn show(&self, history: &History, id: i64, log: bool) -> Result<Outcome> {
         let run = history.run(id)?;
-        let differences = history.differences(id, if self.json { usize::MAX } else { TEXT })?;
+        let differences =
+            history.differences(id, if self.output.json.is_some() { usize::MAX } else { TEXT })?;
         let mut json = json!({
             "schema": "reprofix-history-run-1",
             "run": run,
@@ -125,22 +129,26 @@ impl Args {
             text.push_str(&log);
             json["log"] = log.into();
         }
-        self.say(&json, &text)
+        self.output.report(&json, || text)?;
+        Ok(Outcome::Same)
     }
 
     fn blame(&self, history: &History, path: &str) -> Result<Outcome> {
         let blame = history.blame(path.trim_start_matches('/'))?;
         let text: String = blame.streams.iter().map(since).collect();
-        self.say(&json!({"schema": "reprofix-history-blame-1", "blame": blame}), &text)
+        self.output
+            .report(&json!({"schema": "reprofix-history-blame-1", "blame": blame}), || text)?;
+        Ok(Outcome::Same)
     }
 
     fn flaky(&self, history: &History) -> Result<Outcome> {
-        let flaky = history.flaky(self.limit)?;
+        let flaky = history.flaky(self.limit())?;
         let mut text: String = flaky.iter().map(line).collect();
         if flaky.is_empty() {
             text.push_str("no stream is flaky\n");
         }
-        self.say(&json!({"schema": "reprofix-history-flaky-1", "flaky": flaky}), &text)?;
+        self.output
+            .report(&json!({"schema": "reprofix-history-flaky-1", "flaky": flaky}), || text)?;
         Ok(if flaky.is_empty() { Outcome::Same } else { Outcome::Finding })
     }
 }

@@ -4,13 +4,16 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
 
+use super::output::Output;
 use super::{Choice, Outcome};
 use crate::env::SourceDateEpoch;
 use crate::format::initramfs::Error;
 use crate::normal::Context;
+use crate::plugins::default_context;
 use crate::plugins::initramfs::{
-    self, boot_image, diff, explain_sections, list, same, unpack, unpacked,
+    self, Cost, Difference, boot_image, diff, explain_sections, list, same, unpack, unpacked,
 };
 use crate::tree::Seekable;
 
@@ -31,34 +34,70 @@ enum Command {
         /// content.
         #[arg(long)]
         unpacked: bool,
+        #[command(flatten)]
+        output: Output,
     },
     /// Compare two images entry by entry, two unified kernel images section by section; exit 1 if
     /// they differ.
     Diff {
         /// The first image.
-        first: PathBuf,
+        a: PathBuf,
         /// The second image.
-        second: PathBuf,
+        b: PathBuf,
+        #[command(flatten)]
+        output: Output,
     },
     /// Write the canonical form of an image, and say what it cost.
     Rewrite {
         /// The image.
         image: PathBuf,
-        /// The file to write; it may be the image itself.
-        output: PathBuf,
+        /// Where to; it may be the image itself.
+        #[arg(long, short, value_name = "FILE", required_unless_present = "place")]
+        out: Option<PathBuf>,
+        /// Where to, as it was spelled before --out.
+        #[arg(hide = true, conflicts_with = "out")]
+        place: Option<PathBuf>,
         #[command(flatten)]
         choice: Box<Choice>,
+        #[command(flatten)]
+        output: Output,
     },
 }
 
 impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
         match self.command {
-            Command::Ls { files, unpacked } => {
-                files.iter().try_fold(Outcome::Same, |_, file| ls(file, unpacked))
+            Command::Ls { files, unpacked, output } => {
+                let images =
+                    files.iter().map(|file| ls(file, unpacked)).collect::<Result<Vec<_>>>()?;
+                let (text, json): (Vec<_>, Vec<_>) = images.into_iter().unzip();
+                let report = json!({"schema": "reprofix-initramfs-list-1", "images": json});
+                output.report(&report, || text.concat())?;
+                Ok(Outcome::Same)
             }
-            Command::Diff { first, second } => compare(&first, &second),
-            Command::Rewrite { image, output, choice } => rewrite(&image, &output, &choice),
+            Command::Diff { a, b, output } => {
+                let found = compare(&a, &b)?;
+                let report = json!({
+                    "schema": "reprofix-initramfs-diff-1",
+                    "same": found.is_empty(),
+                    "differences": found.iter().map(as_json).collect::<Vec<_>>(),
+                });
+                output
+                    .report(&report, || found.iter().map(|found| format!("{found}\n")).collect())?;
+                Ok(if found.is_empty() { Outcome::Same } else { Outcome::Finding })
+            }
+            Command::Rewrite { image, out, place, choice, output } => {
+                let out = out.or(place).context("give --out")?;
+                let cost = rewrite(&image, &out, &choice)?;
+                let report = json!({
+                    "schema": "reprofix-initramfs-rewrite-1",
+                    "changed": cost.outcome.changed,
+                    "bytes_before": cost.outcome.before,
+                    "bytes": if cost.outcome.changed { cost.outcome.len } else { cost.outcome.before },
+                });
+                output.report(&report, || format!("{cost}\n"))?;
+                Ok(Outcome::Same)
+            }
         }
     }
 }
@@ -69,48 +108,48 @@ fn open(file: &Path) -> Result<Box<dyn Seekable>> {
 
 /// Times are shown as they are, so no epoch is asked for.
 fn context() -> Context {
-    Context::new(SourceDateEpoch::new(u32::MAX))
+    default_context(SourceDateEpoch::new(u32::MAX))
 }
 
-fn ls(file: &Path, as_unpacked: bool) -> Result<Outcome> {
+/// One image, for people and for machines.
+fn ls(file: &Path, as_unpacked: bool) -> Result<(String, Value)> {
     let what = || format!("reading {} as an initramfs", file.display());
     let mut image = boot_image(open(file)?).with_context(what)?;
     let found = unpack(&mut image, &context()).with_context(what)?;
-    super::print(&match as_unpacked {
+    let text = match as_unpacked {
         true => unpacked(&found.image).map_err(Error::from).with_context(what)?,
         false => list(&found.image, &found.spool).with_context(what)?,
-    })?;
-    Ok(Outcome::Same)
+    };
+    let segments = initramfs::segments(&found.image);
+    Ok((text, json!({"file": file.display().to_string(), "segments": segments})))
 }
 
-fn compare(first: &Path, second: &Path) -> Result<Outcome> {
+fn compare(first: &Path, second: &Path) -> Result<Vec<Difference>> {
     let what = || format!("comparing {} and {}", first.display(), second.display());
     let (mut a, mut b) = (open(first)?, open(second)?);
-    let sections = match same(&mut a, &mut b).with_context(what)? {
-        true => Some(Vec::new()),
-        false => explain_sections(&mut *a, &mut *b, &context()).with_context(what)?,
-    };
-    if let Some(lines) = sections {
-        lines.iter().try_for_each(|line| super::print(&format!("{line}\n")))?;
-        return Ok(if lines.is_empty() { Outcome::Same } else { Outcome::Finding });
+    if same(&mut a, &mut b).with_context(what)? {
+        return Ok(Vec::new());
+    }
+    if let Some(lines) = explain_sections(&mut *a, &mut *b, &context()).with_context(what)? {
+        let line = |what| Difference { path: None, what, inside: Vec::new() };
+        return Ok(lines.into_iter().map(line).collect());
     }
     let (mut a, mut b) = (boot_image(a).with_context(what)?, boot_image(b).with_context(what)?);
-    let differences = diff(&mut *a, &mut *b, &context()).with_context(what)?;
-    for difference in &differences {
-        super::print(&format!("{difference}\n"))?;
-    }
-    Ok(if differences.is_empty() { Outcome::Same } else { Outcome::Finding })
+    diff(&mut *a, &mut *b, &context()).with_context(what)
 }
 
-fn rewrite(image: &Path, output: &Path, choice: &Choice) -> Result<Outcome> {
+fn as_json(difference: &Difference) -> Value {
+    let Difference { path, what, inside } = difference;
+    json!({"path": path, "what": what, "inside": inside})
+}
+
+fn rewrite(image: &Path, output: &Path, choice: &Choice) -> Result<Cost> {
     let settings = crate::config::in_force(
         &choice.flags(),
         crate::env::source_date_epoch(),
-        &crate::tree::Nowhere,
+        &crate::tree::NOTHING,
     )?;
     settings.warnings.iter().for_each(|w| super::warn(w));
-    let cost = initramfs::rewrite(image, output, &settings.context())
-        .with_context(|| format!("rewriting {}", image.display()))?;
-    super::print(&format!("{cost}\n"))?;
-    Ok(Outcome::Same)
+    initramfs::rewrite(image, output, &settings.context())
+        .with_context(|| format!("rewriting {}", image.display()))
 }

@@ -2,7 +2,9 @@
 //!
 //! Exit codes, everywhere: 0 the same, sound, done; 1 a finding; 2 it could not be done.
 
+mod advice;
 mod check;
+mod complete;
 mod composefs;
 mod config;
 mod explain;
@@ -11,11 +13,14 @@ mod generate;
 #[cfg(feature = "nightly")]
 mod history;
 mod initramfs;
+mod manual;
 #[cfg(feature = "nightly")]
 mod nightly;
 mod oci;
 mod opm;
 mod output;
+mod pages;
+mod past;
 mod plugins;
 mod record;
 mod rpmdb;
@@ -42,7 +47,7 @@ macro_rules! commands {
             name: $name,
             about: $about,
             // Options that commands share would bring their own words.
-            arguments: |command| <$args>::augment_args(command).about($about),
+            arguments: |command| with_exit_codes(<$args>::augment_args(command).about($about), $name),
             run: |matches| match <$args>::from_arg_matches(matches) {
                 Ok(args) => args.exec(),
                 Err(error) => error.exit(),
@@ -84,7 +89,9 @@ enum Outcome {
 
 /// Parses the command line, runs the command and gives its exit code.
 pub fn main() -> ExitCode {
-    let matches = command().get_matches();
+    let words = past::respelled(std::env::args_os().collect());
+    let matches = command().try_get_matches_from(&words);
+    let matches = matches.unwrap_or_else(|error| advice::exit(&error, &words));
     let named = |(name, matches)| Some((COMMANDS.iter().find(|c| c.name == name)?, matches));
     let outcome = match matches.subcommand().and_then(named) {
         Some((command, matches)) => (command.run)(matches),
@@ -97,6 +104,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let red = anstyle::AnsiColor::Red.on_default().bold();
             say(&format!("{red}error:{red:#} {error:#}"));
+            advice::not_allowed(&error).into_iter().for_each(|what| say(&format!("  tip: {what}")));
             ExitCode::from(2)
         }
     }
@@ -120,6 +128,23 @@ fn command() -> clap::Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(commands.map(|c| clap::Command::new(c.name).about(c.about).defer(c.arguments)))
+}
+
+/// The exit codes of a command and of those below it, as the manual has them, under its help.
+fn with_exit_codes(command: clap::Command, words: &str) -> clap::Command {
+    let below: Vec<_> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    let command = below.into_iter().fold(command, |command, name| {
+        let words = format!("{words} {name}");
+        command.mut_subcommand(name, |sub| with_exit_codes(sub, &words))
+    });
+    let Some(page) = pages::page(words).filter(|page| !page.exit[0].is_empty()) else {
+        return command;
+    };
+    let [done, finding] = page.exit;
+    let finding = if finding.is_empty() { String::new() } else { format!("1 {finding}; ") };
+    let codes = format!("Exit codes: 0 {done}; {finding}2 {}.", pages::FAILED);
+    let before = command.get_after_help().map(|text| format!("{text}\n\n")).unwrap_or_default();
+    command.after_help(format!("{before}{codes}"))
 }
 
 /// Writes text for people to standard output.
@@ -206,13 +231,13 @@ struct Choice {
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
     /// Run only this plugin (may be repeated).
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::plugins())]
     plugin: Vec<String>,
     /// Run this plugin too, though it is off by default (may be repeated).
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::plugins())]
     with: Vec<String>,
     /// Do not run this plugin (may be repeated).
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::plugins())]
     skip: Vec<String>,
     /// Leave what this glob matches as it is, paths below the root (may be repeated).
     #[arg(long, value_name = "GLOB")]
@@ -226,7 +251,7 @@ struct Choice {
     #[arg(long, value_name = "GLOB")]
     overrule: Vec<String>,
     /// Set a plugin's option (may be repeated).
-    #[arg(long, value_name = "PLUGIN.OPTION=VALUE")]
+    #[arg(long, value_name = "PLUGIN.OPTION=VALUE", add = complete::settings())]
     set: Vec<String>,
     /// Configuration file. Default: reprofix.toml in the current directory, if it is there.
     #[arg(long, value_name = "FILE")]
@@ -249,3 +274,7 @@ impl Choice {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "nightly")]
+mod tests;

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
+use serde_json::json;
 
-use super::{Choice, Outcome};
+use super::output::{Output, show};
+use super::{Choice, Outcome, complete};
 use crate::history::{Class, History, Run};
 use crate::nightly::compare::Request;
 use crate::nightly::config::Config;
@@ -18,8 +20,8 @@ use crate::source::{Spec, Subject};
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
-Exit codes: 0 every stream reproduced; 1 one did not; 2 one failed before it could tell, or somebody \
-could not be told. docs/nightly.md describes nightly.toml, the pages and the record."
+A stream that fails before it could tell, or a notification that fails, is exit code 2. \
+docs/nightly.md describes nightly.toml, the pages and the record."
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -27,7 +29,7 @@ pub(super) struct Args {
     #[command(flatten)]
     place: Place,
     /// Only this stream (may be repeated).
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::streams())]
     stream: Vec<String>,
     /// Find which variations are enough to make the builds differ, for every stream that differs.
     #[arg(long)]
@@ -35,14 +37,16 @@ pub(super) struct Args {
     /// Tell nobody: no webhook, no mail, no annotation.
     #[arg(long)]
     no_notify: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Where the configuration is.
 #[derive(Clone, Debug, clap::Args)]
 struct Place {
-    /// The configuration.
-    #[arg(long, value_name = "FILE", default_value = "nightly.toml")]
-    config: PathBuf,
+    /// The nightly job's configuration.
+    #[arg(long, value_name = "FILE", alias = "config", default_value = "nightly.toml")]
+    nightly: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,6 +58,7 @@ enum Action {
     /// Print a subject's canonical manifest, which rebuilderd compares.
     Manifest {
         /// The subject.
+        #[arg(add = complete::subject())]
         subject: OsString,
     },
     /// Build once what a *.rebuild.json names, and write its manifest: rebuilderd's backend.
@@ -64,23 +69,27 @@ enum Action {
         published: PathBuf,
         /// The rebuilt one.
         rebuilt: PathBuf,
+        #[command(flatten)]
+        output: Output,
     },
     /// Write the pages again from the history.
     Pages(Place),
     /// List the variations, and which of them are possible here.
-    Variations,
+    Variations(Output),
 }
 
 #[derive(Debug, clap::Args)]
 struct CompareArgs {
     /// The first subject.
+    #[arg(add = complete::subject())]
     a: OsString,
     /// The second subject.
+    #[arg(add = complete::subject())]
     b: OsString,
     /// The stream under which it is recorded.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::streams())]
     stream: String,
-    /// Where history, pages and notifications are configured.
+    /// The nightly job's configuration: where history, pages and notifications are.
     #[arg(long, value_name = "FILE", default_value = "nightly.toml")]
     nightly: PathBuf,
     /// The expectations file of `check`.
@@ -88,9 +97,11 @@ struct CompareArgs {
     expect: Option<PathBuf>,
     #[command(flatten)]
     choice: Choice,
-    /// Tell nobody.
+    /// Tell nobody: no webhook, no mail, no annotation.
     #[arg(long)]
     no_notify: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, clap::Args)]
@@ -99,19 +110,19 @@ struct FeedArgs {
     #[arg(required = true)]
     workdir: Vec<PathBuf>,
     /// Where manifests and recipes are written.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR", add = complete::directory())]
     out: PathBuf,
     /// Where that directory is served.
-    #[arg(long)]
+    #[arg(long, value_name = "URL")]
     url: String,
     /// rebuilderd's distribution: the name of the workers' backend.
     #[arg(long, value_name = "NAME", default_value = "reprofix")]
     distribution: String,
     /// Only builds of this architecture: a feed has one.
-    #[arg(long)]
-    architecture: Option<String>,
+    #[arg(long, value_name = "ARCH", alias = "architecture")]
+    arch: Option<String>,
     /// The stream of the workers' nightly.toml that rebuilds. Default: the build's name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::streams())]
     stream: Option<String>,
 }
 
@@ -120,7 +131,7 @@ struct RebuildArgs {
     /// The recipe, as `nightly feed` published it.
     recipe: PathBuf,
     /// Where the manifest goes; builds work below it.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR", add = complete::directory())]
     out: PathBuf,
     #[command(flatten)]
     place: Place,
@@ -138,37 +149,40 @@ impl Args {
                 Ok(Outcome::Same)
             }
             Some(Action::Rebuild(args)) => {
-                let config = Config::load(&args.place.config)?;
+                let config = Config::load(&args.place.nightly)?;
                 super::print(&rebuild::rebuild(&config, &args.recipe, &args.out)?)?;
                 Ok(Outcome::Same)
             }
-            Some(Action::Explain { published, rebuilt }) => {
+            Some(Action::Explain { published, rebuilt, output }) => {
                 let text = rebuild::explain(&published, &rebuilt)?;
-                super::print(&text)?;
-                Ok(if text.is_empty() { Outcome::Same } else { Outcome::Finding })
+                let same = text.is_empty();
+                let report = json!({"schema": "reprofix-manifests-1", "same": same, "text": text});
+                output.report(&report, || text)?;
+                Ok(if same { Outcome::Same } else { Outcome::Finding })
             }
             Some(Action::Pages(place)) => {
-                let config = Config::load(&place.config)?;
+                let config = Config::load(&place.nightly)?;
                 let dir = config.pages.as_deref();
                 let dir = dir.context("the configuration has no `pages`, their directory")?;
                 let history = History::open_existing(&config.history)?;
                 pages::write(&history, dir, config.base_url.as_deref())?;
                 Ok(Outcome::Same)
             }
-            Some(Action::Variations) => variations(),
+            Some(Action::Variations(output)) => variations(&output),
         }
     }
 
     fn night(self) -> Result<Outcome> {
-        let config = Config::load(&self.place.config)?;
+        let config = Config::load(&self.place.nightly)?;
         let options = Options { streams: self.stream, bisect: self.bisect };
         let mut said = Ok(());
         let ended = night::run(&config, &options, &mut |run| {
-            if said.is_ok() {
-                said = super::print(&line(run));
+            if said.is_ok() && self.output.speaks() {
+                said = show(&line(run));
             }
         })?;
         said?;
+        write(&self.output, &ended)?;
         finish(&config, &ended, self.no_notify)
     }
 }
@@ -184,8 +198,12 @@ impl CompareArgs {
             excerpts: config.pages.is_some(),
         };
         let ended = night::compare(&config.history, &self.stream, &request)?;
-        super::print(&line(&ended.run))?;
-        finish(&config, &[ended], self.no_notify)
+        if self.output.speaks() {
+            show(&line(&ended.run))?;
+        }
+        let ended = [ended];
+        write(&self.output, &ended)?;
+        finish(&config, &ended, self.no_notify)
     }
 }
 
@@ -197,11 +215,18 @@ impl FeedArgs {
             url: self.url,
             distribution: self.distribution,
             stream: self.stream,
-            architecture: self.architecture,
+            architecture: self.arch,
         };
         super::write_json(std::path::Path::new("-"), &feed::publish(&job)?)?;
         Ok(Outcome::Same)
     }
+}
+
+/// Writes the runs as JSON, if that was asked for.
+fn write(output: &Output, ended: &[Ended]) -> Result<()> {
+    let Some(file) = &output.json else { return Ok(()) };
+    let runs: Vec<_> = ended.iter().map(|ended| &ended.run).collect();
+    super::write_json(file, &json!({"schema": "reprofix-nightly-1", "runs": runs}))
 }
 
 /// What is done after the runs, and the exit code.
@@ -241,14 +266,20 @@ fn line(run: &Run) -> String {
     text
 }
 
-fn variations() -> Result<Outcome> {
+fn variations(output: &Output) -> Result<Outcome> {
     let scratch = crate::disk::private_dir().context("making a directory to try them in")?;
     let all = vary::VARIATIONS.iter().collect();
     let (_, skipped) = vary::possible(all, scratch.path());
+    let mut text = String::new();
+    let mut rows = Vec::new();
     for variation in vary::VARIATIONS {
-        let why = skipped.iter().find(|(name, _)| name == variation.name);
-        let state = why.map(|(_, why)| format!("\n    not here: {why}")).unwrap_or_default();
-        super::print(&format!("{:16} {}{state}\n", variation.name, variation.help))?;
+        let why = skipped.iter().find(|(name, _)| name == variation.name).map(|(_, why)| why);
+        let state = why.map(|why| format!("\n    not here: {why}")).unwrap_or_default();
+        text.push_str(&format!("{:16} {}{state}\n", variation.name, variation.help));
+        let (name, help) = (variation.name, variation.help);
+        rows.push(json!({"name": name, "help": help, "possible": why.is_none(), "why_not": why}));
     }
+    let report = json!({"schema": "reprofix-variations-1", "variations": rows});
+    output.report(&report, || text)?;
     Ok(Outcome::Same)
 }

@@ -2,15 +2,15 @@
 
 use anyhow::Result;
 
-use super::Outcome;
 use super::output::Output;
+use super::{Outcome, complete};
 use crate::config::{self, Flags};
 use crate::env::{self, SourceDateEpoch};
 use crate::image::normalize::{Options, normalize};
 use crate::image::{lint, platforms, verify};
 use crate::source::oci::Compression;
 use crate::source::oci::Images;
-use crate::tree::Nowhere;
+use crate::tree::NOTHING;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -35,7 +35,7 @@ struct Normalize {
     #[command(flatten)]
     one: One,
     /// Where to: oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or a directory; it must not exist.
-    #[arg(long, short, value_name = "OUT")]
+    #[arg(long, short, value_name = "OUT", add = complete::image())]
     out: String,
     #[command(flatten)]
     epoch: Epoch,
@@ -78,7 +78,7 @@ pub(super) struct Epoch {
 impl Epoch {
     pub(super) fn get(&self) -> Result<SourceDateEpoch> {
         let flags = Flags { epoch: self.source_date_epoch.clone(), ..Flags::default() };
-        let in_force = config::in_force(&flags, env::source_date_epoch(), &Nowhere)?;
+        let in_force = config::in_force(&flags, env::source_date_epoch(), &NOTHING)?;
         in_force.warnings.iter().for_each(|w| super::warn(w));
         Ok(in_force.epoch.0)
     }
@@ -103,6 +103,7 @@ impl Normalize {
 struct One {
     /// oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, dir:FOLDER, registry:STORAGE[:REPOSITORY[:TAG]],
     /// containers-storage:[ROOT]NAME, or a path.
+    #[arg(add = complete::image())]
     subject: String,
     /// Only this platform; given several times, these (`normalize` joins them in one list).
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]

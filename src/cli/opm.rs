@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::Outcome;
 use super::oci::Epoch;
 use super::output::Output;
+use super::{Outcome, complete};
 use crate::image::normalize::Options;
 use crate::image::opm::fix::fix;
 use crate::image::opm::verify::{in_images, on_disk};
@@ -29,9 +29,10 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Fix {
     /// An image, as `reprofix oci` takes it: oci:LAYOUT[:TAG], registry:STORAGE:REPOSITORY, …
+    #[arg(add = complete::image())]
     subject: String,
     /// Where to: oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or a directory; it must not exist.
-    #[arg(long, short, value_name = "OUT")]
+    #[arg(long, short, value_name = "OUT", add = complete::image())]
     out: String,
     /// Only this platform; given several times, these, joined in one list.
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
@@ -55,7 +56,7 @@ struct Fix {
 struct Verify {
     /// An image: oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, or a path. Without it,
     /// --configs and --cache are directories on disk.
-    #[arg(required_unless_present_all = ["configs", "cache"])]
+    #[arg(required_unless_present_all = ["configs", "cache"], add = complete::image())]
     subject: Option<String>,
     /// Only this platform; it may be given several times.
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]", requires = "subject")]

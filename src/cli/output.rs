@@ -1,32 +1,128 @@
-//! Where an answer about images goes.
+//! Where a report goes, and how it looks there.
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 
-use super::Outcome;
+use super::{Outcome, complete};
 use crate::image::Findings;
 
-/// The option that every command with an answer takes.
-#[derive(Debug, clap::Args)]
+/// The options that every command with a report takes.
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Output {
-    /// Write the answer as JSON to FILE; - is standard output, in place of the text.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    /// Write the report as JSON (`-`: standard output, in place of the text).
+    #[arg(long, value_name = "FILE", add = complete::file())]
+    pub(super) json: Option<PathBuf>,
+    /// No progress, no report for people: the exit code says it.
+    #[arg(long, short)]
+    pub(super) quiet: bool,
 }
 
 impl Output {
+    /// Writes `report` as JSON if that was asked for, and `text` for people unless it was not.
+    pub(super) fn report(
+        &self,
+        report: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<()> {
+        if let Some(file) = &self.json {
+            super::write_json(file, report)?;
+        }
+        if self.speaks() { show(&text()) } else { Ok(()) }
+    }
+
     /// Prints `findings`, and says whether there were any.
     pub(super) fn emit(&self, findings: &impl Findings) -> Result<Outcome> {
-        if let Some(path) = &self.json {
-            super::write_json(path, findings)?;
-        }
-        if self.json.as_deref() != Some(Path::new("-")) {
-            let mut out = std::io::stdout().lock();
-            findings.print(&mut out).context("writing standard output")?;
-            out.flush().context("writing standard output")?;
-        }
+        let mut text = Vec::new();
+        findings.print(&mut text).context("writing the report")?;
+        self.report(findings, || String::from_utf8_lossy(&text).into_owned())?;
         Ok(if findings.sound() { Outcome::Same } else { Outcome::Finding })
+    }
+
+    /// Whether text for people goes to standard output.
+    pub(super) fn speaks(&self) -> bool {
+        !self.quiet && self.json.as_deref() != Some(Path::new("-"))
+    }
+}
+
+/// Writes a report for people to standard output: on a terminal in colour and no wider than it is.
+pub(super) fn show(text: &str) -> Result<()> {
+    let mut out = anstream::stdout().lock();
+    let terminal = std::io::stdout().is_terminal();
+    let width = terminal_size::terminal_size().filter(|_| terminal);
+    let width = width.map_or(usize::MAX, |(width, _)| usize::from(width.0));
+    let mut lines = text.lines().peekable();
+    let mut written = Ok(());
+    while let (Some(line), Ok(())) = (lines.next(), &written) {
+        let heads = lines.peek().is_some_and(|next| next.starts_with(' '));
+        // A file or a pipe takes none of the colours: `anstream` knows.
+        written = writeln!(out, "{}", painted(&wrapped(line, width), heads));
+    }
+    super::unless_closed(written.and_then(|()| out.flush()))
+}
+
+/// A line broken at blanks so that no part is wider than `width`; what goes on below is indented
+/// by two more. Words that are wider stay whole: a path can be copied.
+fn wrapped(line: &str, width: usize) -> Cow<'_, str> {
+    if line.chars().count() <= width {
+        return line.into();
+    }
+    let body = line.trim_start();
+    let indent = " ".repeat(line.chars().count() - body.chars().count());
+    let (mut out, mut column) = (indent.clone(), indent.len());
+    for (number, word) in body.split(' ').enumerate() {
+        let long = word.chars().count();
+        if number > 0 && column + 1 + long > width && column > indent.len() + 2 {
+            out.push_str(&format!("\n{indent}  "));
+            column = indent.len() + 2;
+        } else if number > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += long;
+    }
+    out.into()
+}
+
+/// What has something indented below it is bold; lines of a text that one side has are in that
+/// side's colour.
+fn painted(line: &str, heads: bool) -> Cow<'_, str> {
+    use anstyle::AnsiColor::{Green, Red};
+    let text = line.trim_start_matches(' ');
+    let style = match line.len() - text.len() {
+        0 if heads => anstyle::Style::new().bold(),
+        4.. if text.starts_with('-') => Red.on_default(),
+        4.. if text.starts_with('+') => Green.on_default(),
+        _ => return line.into(),
+    };
+    format!("{style}{line}{style:#}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_fits_stays() {
+        assert_eq!(wrapped("  /usr/lib/a  [content] 12 B", 40), "  /usr/lib/a  [content] 12 B");
+    }
+
+    #[test]
+    fn a_long_line_goes_on_indented_below() {
+        let line = "  2 paths fixable by rpmdb and by nothing else";
+        assert_eq!(wrapped(line, 20), "  2 paths fixable by\n    rpmdb and by\n    nothing else");
+        assert!(wrapped(line, 20).lines().all(|line| line.len() <= 20));
+    }
+
+    #[test]
+    fn a_word_that_is_too_wide_stays_whole() {
+        assert_eq!(
+            wrapped("  /usr/lib/python3/dist-packages x", 10).lines().next(),
+            Some("  /usr/lib/python3/dist-packages")
+        );
     }
 }

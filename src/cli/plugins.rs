@@ -4,34 +4,32 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::Outcome;
+use super::output::Output;
 use crate::normal::Plugin;
 use crate::plugins::REGISTRY;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// As JSON on standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
-        let pages = REGISTRY.iter().map(|p| p.page());
-        if self.json {
-            let list: Vec<_> = REGISTRY.iter().map(|p| as_json(*p)).collect();
-            super::write_json("-".as_ref(), &list)?;
-        } else {
-            let lines = pages.map(|p| {
-                let state = if p.default { "on " } else { "off" };
-                format!("{:16} {state}  {}\n", p.name, p.summary)
-            });
-            super::print(&lines.collect::<String>())?;
-        }
+        let list: Vec<_> = REGISTRY.iter().map(|plugin| as_json(*plugin)).collect();
+        self.output.report(&list, || REGISTRY.iter().map(|plugin| line(*plugin)).collect())?;
         Ok(Outcome::Same)
     }
 }
 
-fn as_json(plugin: &dyn Plugin) -> serde_json::Value {
+fn line(plugin: &dyn Plugin) -> String {
+    let page = plugin.page();
+    let state = if page.default { "on " } else { "off" };
+    format!("{:16} {state}  {}\n", page.name, page.summary)
+}
+
+/// A plugin's page as JSON.
+pub(super) fn as_json(plugin: &dyn Plugin) -> serde_json::Value {
     let page = plugin.page();
     let row = |[paths, action, reason]: [&str; 3]| json!({ "paths": paths, "action": action, "reason": reason });
     let options = page.options.iter().map(

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
 
 use super::Outcome;
+use super::output::Output;
 use crate::record::{Job, libostree};
 use crate::source::cosa::{Build, Recorded};
 use crate::source::merkle::Merkle as _;
@@ -17,6 +19,9 @@ would make cosa refuse the file. What more there is to say goes to reprofix.json
 
 Run it directly after `cosa build` or `cosa import`: a cosa process that has read the old meta.json \
 refuses to write it back.")]
+#[command(override_usage = "\
+reprofix record --workdir <DIR> [--build <ID>] [--arch <ARCH>] [OPTIONS]
+       reprofix record --meta <FILE> --repo <DIR> [OPTIONS]")]
 #[group(id = "place", required = true, multiple = true, args = ["meta", "workdir"])]
 pub(super) struct Args {
     /// The build's meta.json.
@@ -28,8 +33,8 @@ pub(super) struct Args {
     /// The build. Default: the latest.
     #[arg(long, value_name = "ID", requires = "workdir")]
     build: Option<String>,
-    /// The build's architecture. Default: its only one.
-    #[arg(long, requires = "workdir")]
+    /// Only builds of this architecture. Default: the build's only one.
+    #[arg(long, value_name = "ARCH", requires = "workdir")]
     arch: Option<String>,
     /// The repository that holds the commit. Default: tmp/repo in the work directory.
     #[arg(long, value_name = "DIR")]
@@ -48,9 +53,8 @@ pub(super) struct Args {
     /// plugins go into reprofix.json.
     #[arg(long, value_name = "FILE")]
     report: Vec<PathBuf>,
-    /// Say nothing.
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Args {
@@ -78,10 +82,18 @@ impl Args {
         job.other_commit = self.other_commit;
         job.reports = self.report;
         let done = job.run()?;
-        if !self.quiet {
-            let verb = if done.changed { "recorded in" } else { "stands already in" };
-            super::print(&format!("content checksum {content} {verb} {}\n", meta.display()))?;
-        }
+        let verb = if done.changed { "recorded in" } else { "was already in" };
+        let report = json!({
+            "schema": "reprofix-recorded-1",
+            "meta": meta.display().to_string(),
+            "sidecar": done.sidecar.display().to_string(),
+            "ostree-commit": id.to_string(),
+            "ostree-content-checksum": content.to_string(),
+            "changed": done.changed,
+        });
+        self.output.report(&report, || {
+            format!("content checksum {content} {verb} {}\n", meta.display())
+        })?;
         Ok(Outcome::Same)
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::Outcome;
+use super::output::Output;
 use crate::format::rpmdb::dump::{self, Times};
 use crate::packages::{Comparison, Database};
 
@@ -37,9 +38,8 @@ enum Command {
         a: PathBuf,
         /// The second database.
         b: PathBuf,
-        /// Write the result as JSON (`-`: standard output).
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
+        #[command(flatten)]
+        output: Output,
     },
 }
 
@@ -47,7 +47,7 @@ impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
         match self.command {
             Command::Dump { database, no_times } => dump(&database, no_times),
-            Command::Diff { a, b, json } => compare(&a, &b, json.as_deref()),
+            Command::Diff { a, b, output } => compare(&a, &b, &output),
         }
     }
 }
@@ -65,14 +65,9 @@ fn dump(path: &Path, no_times: bool) -> Result<Outcome> {
     Ok(Outcome::Same)
 }
 
-fn compare(a: &Path, b: &Path, json: Option<&Path>) -> Result<Outcome> {
+fn compare(a: &Path, b: &Path, output: &Output) -> Result<Outcome> {
     let names = [a, b].map(|path| path.display().to_string());
     let found = Comparison::of(names, &Database::open(a)?, &Database::open(b)?)?;
-    if let Some(file) = json {
-        super::write_json(file, &found)?;
-    }
-    if json != Some(Path::new("-")) {
-        super::print(&found.human())?;
-    }
+    output.report(&found, || found.human())?;
     Ok(if found.same { Outcome::Same } else { Outcome::Finding })
 }

@@ -39,8 +39,8 @@ struct Fix {
     /// stacker's roots directory.
     #[arg(long, value_name = "DIR", default_value = "roots")]
     roots: PathBuf,
-    /// Only say what would be dropped.
-    #[arg(long)]
+    /// Say what would change, and change nothing.
+    #[arg(long, short = 'n')]
     dry_run: bool,
     #[command(flatten)]
     output: Output,

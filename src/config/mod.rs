@@ -4,6 +4,7 @@
 //! `metadata.reprofix` in the treefile that rpm-ostree leaves in the tree, `reprofix.toml`. The
 //! last two have the same keys: [`Settings`].
 
+mod place;
 mod profile;
 mod schema;
 mod unknown;
@@ -11,14 +12,16 @@ mod unknown;
 pub use profile::PROFILES;
 use profile::Profile;
 pub use schema::schema;
+pub use unknown::nearest;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::env::SourceDateEpoch;
 use crate::globs::Globs;
@@ -133,7 +136,7 @@ impl InForce {
     pub fn context(&self) -> Context {
         let mut cx = Context::new(self.epoch.0);
         cx.options = self.options.iter().map(|(k, (v, _))| (k.clone(), v.clone())).collect();
-        cx.off = self.off.iter().map(|(plugin, _)| plugin.page().name).collect();
+        cx.plugins = self.chain();
         // They were checked when the configuration was read.
         let compiled = |key, all| globs(key, all).ok().flatten();
         let vouched = compiled("vouched", &self.vouched);
@@ -171,6 +174,30 @@ impl InForce {
             }
         }
         out
+    }
+
+    /// All of it as `config --json` writes it: each value with where it came from.
+    pub fn json(&self) -> Value {
+        let globs = |all: &[(String, Origin)]| {
+            let row = |(glob, origin): &(String, Origin)| json!({"glob": glob, "from": origin.to_string()});
+            all.iter().map(row).collect::<Vec<_>>()
+        };
+        let plugin = |name: &str| {
+            let on = self.plugins.iter().map(|(p, origin)| (p, true, origin));
+            let off = self.off.iter().map(|(p, origin)| (p, false, origin));
+            let (_, enabled, origin) = on.chain(off).find(|(p, ..)| p.page().name == name)?;
+            Some(json!({"name": name, "enabled": enabled, "from": origin.to_string()}))
+        };
+        let option = |((plugin, name), (value, origin)): (&(String, String), &(String, Origin))| json!({"plugin": plugin, "option": name, "value": value, "from": origin.to_string()});
+        json!({
+            "schema": "reprofix-in-force-1",
+            "source_date_epoch": {"seconds": self.epoch.0.seconds(), "from": self.epoch.1.to_string()},
+            "keep": globs(&self.keep),
+            "vouched": globs(&self.vouched),
+            "overrule": globs(&self.overrule),
+            "plugins": plugins::names().filter_map(plugin).collect::<Vec<_>>(),
+            "options": self.options.iter().map(option).collect::<Vec<_>>(),
+        })
     }
 
     /// Whether a plugin in force asks what is installed.
@@ -251,14 +278,22 @@ fn settings(config: Option<&Path>, tree: &dyn Tree) -> Result<Vec<(Settings, Ori
     if let Some(file) = file {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("reading configuration {}", file.display()))?;
-        let parsing = || format!("parsing configuration {}", file.display());
-        let value: serde_json::Value = toml::from_str(&text).with_context(parsing)?;
-        found.push((read(&value).with_context(parsing)?, Origin::File(file.to_owned())));
+        found.push((parse(file, &text)?, Origin::File(file.to_owned())));
     }
     for (settings, origin) in &found {
         check_names(settings).with_context(|| format!("in {origin}"))?;
     }
     Ok(found)
+}
+
+/// The settings of a file. An error names the line and the key.
+fn parse(file: &Path, text: &str) -> Result<Settings> {
+    let located = |error: toml::de::Error| anyhow!(place::located(file, text, &error));
+    let value: Value = toml::from_str(text).map_err(located)?;
+    read(&value).or_else(|error| match toml::from_str::<Settings>(text) {
+        Err(own) if own.message().starts_with("invalid type") => Err(located(own)),
+        _ => Err(error.context(format!("parsing configuration {}", file.display()))),
+    })
 }
 
 fn from_treefile(tree: &dyn Tree) -> Result<Option<Settings>> {

@@ -21,7 +21,7 @@ pub(super) fn check(settings: &Value) -> Result<()> {
 }
 
 /// The known name that `name` was probably meant to be.
-pub(super) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     // Underscores and capitals are spelled otherwise elsewhere.
     let plain = name.replace('_', "-").to_lowercase();
     let near = known.map(|known| (distance(known, &plain), known)).min()?;

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::read_once::ReadOnce;
 use super::wanted::Wanted;
 use crate::disk;
-use crate::normal::{Chain, Form, Normal, Note};
+use crate::normal::{Chain, Form, Normal, Note, Verdicts};
 use crate::normal::{Content, NewState, Step};
 use crate::parallel::try_map;
 use crate::tree::{self, Entry, Kind, Time, Tree};
@@ -217,6 +217,7 @@ fn judge(
     let tree: &dyn Tree = once.as_ref().map_or(tree, |once| once);
     let from = out.changes.len();
     let mut read = false;
+    let mut known = Verdicts::default();
     let mut stays: Option<(&Entry, Normal)> = None;
     let mut reported: Vec<Reported<'_>> = Vec::new();
     let mut times: Vec<(&Entry, (&'static str, Time))> = Vec::new();
@@ -225,14 +226,20 @@ fn judge(
         if names.len() > 1 && !chain.wants(entry) {
             continue;
         }
-        let mut normal = chain.normal_form(tree, entry).map_err(|e| at(&entry.path, &e))?;
+        let normal = match names.len() {
+            1 => chain.normal_form(tree, entry),
+            _ => chain.normal_form_of_link(tree, entry, &mut known),
+        };
+        let mut normal = normal.map_err(|e| at(&entry.path, &e))?;
         if normal.read && !read {
             read = true;
             out.read.0 += 1;
             out.read.1 += entry.size;
         }
-        if is_bound(entry, names) && normal.take_metadata() {
-            normal.notes.push(("mtime", Note::Report(BOUND.to_owned())));
+        if is_bound(entry, names)
+            && let Some(plugin) = normal.take_metadata()
+        {
+            normal.notes.push((plugin, Note::Report(BOUND.to_owned())));
         }
         for (plugin, note) in &normal.notes {
             if matches!(note, Note::Report(_)) {

@@ -44,6 +44,16 @@ impl DosTime {
     }
 }
 
+impl std::fmt::Display for DosTime {
+    /// `YYYY-MM-DD HH:MM:SS`, as stored: it has no time zone.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (date, time) = (self.date, self.time);
+        let (year, month, day) = (1980 + (date >> 9), date >> 5 & 15, date & 31);
+        let (hour, minute, second) = (time >> 11, time >> 5 & 63, (time & 31) * 2);
+        write!(f, "{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +67,8 @@ mod tests {
         ] {
             assert_eq!(DosTime::from_unix(unix), DosTime { date, time });
             assert_eq!(DosTime { date, time }.to_unix(), unix);
+            let text = crate::format::time::utc(unix).replace('T', " ");
+            assert_eq!(format!("{}Z", DosTime { date, time }), text);
         }
         assert_eq!(DosTime::from_unix(-1), DosTime { date: 0x21, time: 0 });
         assert_eq!(DosTime::from_unix(i64::MAX).to_unix(), LAST_DAY * DAY + DAY - 2);

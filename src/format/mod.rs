@@ -15,6 +15,7 @@ pub mod dos_time;
 pub mod facts;
 pub mod fontconfig;
 pub mod gpt;
+pub mod grub;
 pub mod gvariant;
 pub mod gvdb;
 pub mod gzip;

@@ -1,12 +1,11 @@
 //! Files whose content no report may show: password hashes, private keys, key stores, credentials.
 
-use std::ops::Range;
-
 use sha2::{Digest as _, Sha256};
 
 /// Bytes at the beginning in which a private key's header is looked for.
 const HEAD: usize = 64 << 10;
-/// Bytes of a text that is searched for password hashes, at most.
+
+/// Bytes that are searched for password hashes to tell what a whole file is, at most.
 const TEXT: usize = 2 << 20;
 
 /// Whole paths below a root, with what they hold; `usr/etc` is written `etc`.
@@ -112,36 +111,37 @@ fn by_content(content: &[u8]) -> Option<&'static str> {
         () if private() => Some("a private key"),
         () if has(b"grub.pbkdf2.sha512.") => Some("password hashes"),
         () if has(b"AGE-SECRET-KEY-1") => Some("a private key"),
-        () if !hashes(content).is_empty() => Some("password hashes"),
+        () if has_hash(&content[..content.len().min(TEXT)]) => Some("password hashes"),
         () => None,
     }
 }
 
-/// Where password hashes of `crypt(5)` are in a text: `$ID$PARAMETERS$HASH`.
-fn hashes(content: &[u8]) -> Vec<Range<usize>> {
+/// Whether a password hash of `crypt(5)`, `$ID$PARAMETERS$HASH`, is anywhere in a content, which may be
+/// an image or a database: its bytes may not be shown.
+pub fn has_hash(content: &[u8]) -> bool {
     const IDS: &[&[u8]] =
         &[b"y", b"gy", b"7", b"6", b"5", b"2a", b"2b", b"2x", b"2y", b"1", b"sha1"];
-    let text = &content[..content.len().min(TEXT)];
     let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/' | b'=' | b',');
     let run = |bytes: &[u8]| bytes.iter().take_while(|b| plain(b)).count();
-    let at = |start: usize| -> Option<Range<usize>> {
-        let rest = text.get(start + 1..)?;
-        let id = IDS.iter().find(|id| rest.starts_with(id) && rest.get(id.len()) == Some(&b'$'))?;
-        let mut end = start + id.len() + 2;
-        let mut longest = 0;
+    let is_hash = |start: usize| {
+        let rest = &content[start + 1..];
+        let starts = |id: &&&[u8]| rest.starts_with(id) && rest.get(id.len()) == Some(&b'$');
+        let Some(id) = IDS.iter().find(starts) else { return false };
         // Salt and hash, with rounds or parameters before them.
+        let mut rest = &rest[id.len() + 1..];
         for _ in 0..4 {
-            let length = run(&text[end..]);
-            longest = longest.max(length);
-            end += length;
-            match text.get(end) {
-                Some(b'$') => end += 1,
-                _ => break,
+            let length = run(rest);
+            if length >= 22 {
+                return true;
+            }
+            match rest.get(length) {
+                Some(b'$') => rest = &rest[length + 1..],
+                _ => return false,
             }
         }
-        (longest >= 22).then_some(start..end)
+        false
     };
-    memchr::memchr_iter(b'$', text).filter_map(at).collect()
+    memchr::memchr_iter(b'$', content).any(is_hash)
 }
 
 /// What may be said of two contents of which one is a secret of this kind.
@@ -191,6 +191,10 @@ mod tests {
             assert_eq!(kind(path.as_bytes(), content.as_bytes()), wanted, "{path} {content}");
         }
         assert_eq!(kind(b"cacerts", b"\xfe\xed\xfe\xed\0\0\0\x02"), Some("a key store"));
+        // In what is no text, and far behind its beginning.
+        let hash = b"$6$abcdefgh$0123456789012345678901234567890123456789\0";
+        let binary = [vec![0xff; 5 << 20], hash.to_vec()].concat();
+        assert!(has_hash(&binary) && !has_hash(&binary[..5 << 20]));
     }
 
     #[test]

@@ -12,6 +12,20 @@ pub struct Time {
     pub nsec: u32,
 }
 
+impl std::fmt::Display for Time {
+    /// In UTC, with a fraction where there is one: `2023-11-14T22:13:20.5Z`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let whole = utc(self.sec);
+        match self.nsec {
+            0 => f.write_str(&whole),
+            nsec => {
+                let fraction = format!("{nsec:09}");
+                write!(f, "{}.{}Z", whole.trim_end_matches('Z'), fraction.trim_end_matches('0'))
+            }
+        }
+    }
+}
+
 /// A day of the calendar: year, month, day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date(pub i64, pub u8, pub u8);
@@ -102,6 +116,9 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(utc(seconds), text);
+            assert_eq!(Time { sec: seconds, nsec: 0 }.to_string(), text);
+            let half = Time { sec: seconds, nsec: 500_000_000 }.to_string();
+            assert_eq!(half, text.replace('Z', ".5Z"));
         }
     }
 }

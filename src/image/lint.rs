@@ -9,6 +9,7 @@ use super::unpack::{GLOBAL_HEADER, Model, Node, Refusal, Role, Tree, role, unpac
 use super::{Findings, table};
 use crate::format::tar::{Type, parent};
 use crate::source::oci::{Digest, Image, Images, Keep, Layer, Oddity, layers};
+use crate::text::counted;
 
 /// What in a layer leaves room to unpackers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -312,7 +313,7 @@ fn kept(tree: &Tree, path: &[u8], number: usize) -> String {
     match all.iter().filter(|(_, node)| node.layer < number).count() {
         _ if all.is_empty() => "absent".to_owned(),
         0 => "old gone".to_owned(),
-        n => format!("old visible ({n} paths)"),
+        n => format!("old visible ({})", counted(n, "path")),
     }
 }
 

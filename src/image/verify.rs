@@ -10,6 +10,7 @@ use super::Findings;
 use super::compare::is_archive;
 use crate::format::tar::Reader;
 use crate::source::oci::{Descriptor, Digest, Fault, Hasher, Images, Plain, Store, for_each_chunk};
+use crate::text::counted;
 
 /// What a verification found.
 #[derive(Debug, Default, Serialize)]
@@ -140,7 +141,7 @@ impl Findings for Verification {
             writeln!(out, "shape: {oddity}")?;
         }
         let verdict = if self.faults.is_empty() { "sound" } else { "not sound" };
-        let (blobs, faults) = (self.blobs, self.faults.len());
-        writeln!(out, "{verdict}: {blobs} blobs, {} bytes of layers, {faults} faults", self.plain)
+        let (blobs, faults) = (counted(self.blobs, "blob"), counted(self.faults.len(), "fault"));
+        writeln!(out, "{verdict}: {blobs}, {} of layers, {faults}", counted(self.plain, "byte"))
     }
 }

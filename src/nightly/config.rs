@@ -197,7 +197,7 @@ impl Config {
     /// done then.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
-            .with_context(|| format!("reading {}; name it with --config", path.display()))?;
+            .with_context(|| format!("reading {}; name it with --nightly", path.display()))?;
         let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let dir = std::fs::canonicalize(dir).with_context(|| format!("{}", dir.display()))?;
         Self::parse(&text, dir).with_context(|| format!("{}", path.display()))

@@ -21,6 +21,7 @@ use super::night::pause;
 use super::trimmed;
 use crate::env;
 use crate::history::{Class, History, Run};
+use crate::text::counted;
 
 /// The program that posts, which stands beside this one or in the search path.
 const POST: &str = "reprofix-post";
@@ -185,7 +186,7 @@ fn post(hook: &Webhook, message: &Message) -> Result<()> {
             Err(why) => said = why,
         }
     }
-    bail!("{said}, {} times", hook.tries.max(1))
+    bail!("{said}, {}", counted(hook.tries.max(1), "time"))
 }
 
 /// The status that one post was answered with, or why there was no answer.

@@ -113,6 +113,54 @@ pub const PRESETS: &[Preset] = &[
         spares: &[],
     },
     Preset {
+        name: "rootless",
+        help: "buildah build in a user name space, with the arguments of Konflux's buildah task",
+        parameters: &[
+            ("context", None, "the directory with the Containerfile"),
+            ("arguments", Some(""), "more arguments of buildah build, separated by blanks"),
+        ],
+        steps: &[
+            // --map-auto: the ids that /etc/subuid and /etc/subgid give the user, root too.
+            // From buildah 1.41 on the task's parameters SOURCE_DATE_EPOCH and REWRITE_TIMESTAMP are
+            // options of buildah; before, --timestamp is all there is.
+            "set -- --timestamp \"$SOURCE_DATE_EPOCH\" \
+                 --build-arg SOURCE_DATE_EPOCH=\"$SOURCE_DATE_EPOCH\"; \
+             if buildah build --help | grep -q -e --source-date-epoch; then \
+                 set -- --source-date-epoch \"$SOURCE_DATE_EPOCH\" --rewrite-timestamp; \
+             fi; \
+             unshare -U -f --keep-caps -r --map-auto --mount \
+                 -w \"$WITH_CONTEXT\" -- \
+                 buildah --root \"$REPROFIX_WORK/storage\" --runroot \"$REPROFIX_WORK/run\" build \
+                 --isolation chroot --no-cache --layers=false --ulimit nofile=4096:4096 --http-proxy=false \
+                 \"$@\" $WITH_ARGUMENTS --tag nightly .",
+            "unshare -U -f --keep-caps -r --map-auto --mount -- \
+                 buildah --root \"$REPROFIX_WORK/storage\" --runroot \"$REPROFIX_WORK/run\" push \
+                 nightly \"oci-archive:$REPROFIX_WORK/image.ociarchive\"",
+        ],
+        subject: "oci-archive:{work}/image.ociarchive",
+        spares: &[],
+    },
+    Preset {
+        name: "osbuild",
+        help: "osbuild of a manifest, up to the pipeline whose tree holds the repository",
+        parameters: &[
+            ("manifest", None, "the manifest, of version 2"),
+            ("export", Some("ostree-commit"), "the pipeline with org.osbuild.ostree.commit"),
+            ("ref", None, "the ref that it commits to"),
+            ("arguments", Some(""), "more arguments, separated by blanks"),
+        ],
+        steps: &[
+            // The epoch of a pipeline is in the manifest, not in the environment.
+            "jq --argjson epoch \"$SOURCE_DATE_EPOCH\" '.pipelines[][\"source-epoch\"] = $epoch' \
+             \"$WITH_MANIFEST\" >manifest.json",
+            // Own store: what is in one was never built again.
+            "umask 022 && osbuild --store \"$REPROFIX_WORK/store\" --output-directory \
+             \"$REPROFIX_WORK/out\" --export \"$WITH_EXPORT\" $WITH_ARGUMENTS manifest.json",
+        ],
+        subject: "ostree:{work}/out/{export}/repo:{ref}",
+        spares: &[],
+    },
+    Preset {
         name: "cosa",
         help: "coreos-assembler: init, fetch, build, in a directory of its own",
         parameters: &[
@@ -192,6 +240,7 @@ mod tests {
                 assert!(shell.unwrap().success(), "{}: {step}", preset.name);
             }
             let text = [preset.steps.join("\n").as_str(), preset.subject].join("\n");
+            assert_eq!(preset.name, find(preset.name).unwrap().name, "two of one name");
             let named = |name: &str| preset.parameters.iter().any(|p| p.0 == name);
             for found in variable.captures_iter(&text) {
                 assert!(named(&found[1].to_lowercase()), "{}: {}", preset.name, &found[0]);

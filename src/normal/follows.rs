@@ -54,6 +54,8 @@ pub enum Consequence {
     BuildId,
     /// The path's name holds its build's machine id, as the other's does.
     MachineId,
+    /// A line of the other, a file of tmpfiles.d, made the path with what its builder is.
+    Tmpfiles,
 }
 
 impl Consequence {
@@ -66,6 +68,7 @@ impl Consequence {
             Consequence::Account => "account",
             Consequence::BuildId => "build-id",
             Consequence::MachineId => "machine-id",
+            Consequence::Tmpfiles => "tmpfiles",
         }
     }
 
@@ -78,6 +81,7 @@ impl Consequence {
             Consequence::Account => "consequence: the owner's account has another number",
             Consequence::BuildId => "consequence: the name is the build-id of another file",
             Consequence::MachineId => "consequence: the name holds the machine id of its build",
+            Consequence::Tmpfiles => "consequence: a line of tmpfiles.d writes what its builder is",
         }
     }
 
@@ -92,11 +96,25 @@ impl Consequence {
             Consequence::MachineId => {
                 "this name holds the machine id of its build, as that one does"
             }
+            Consequence::Tmpfiles => "a line there names or writes what its builder is",
         }
     }
 }
 
-/// The difference that another one follows from.
+/// What differences have in common that none of them shows alone, in the words of reports.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommonCause {
+    /// What it is: "another umask".
+    pub name: &'static str,
+    /// What of a path it changes: "mode".
+    pub changes: &'static str,
+    /// What to do about all of them at once.
+    pub remedy: &'static str,
+    /// What restores the paths whose lines say what their package has.
+    pub restored: &'static str,
+}
+
+/// What a difference follows from: mostly another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follows {
     /// Its path.

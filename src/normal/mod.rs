@@ -12,15 +12,17 @@ mod page;
 mod verdict;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, Cursor};
+use std::path::Path;
 
 pub(crate) use crate::globs;
 use crate::tree::{Difference, Entry, Seekable, Tree};
 
-pub use chain::{Chain, Form, Normal, Note};
+pub use chain::{Chain, Form, Normal, Note, Verdicts};
 pub use content::{Content, Spool, Spooled};
 pub use context::{Context, Spent};
-pub use follows::{Around, Consequence, Follows, Owners};
+pub use follows::{Around, CommonCause, Consequence, Follows, Owners};
 pub use page::{Opt, Page};
 pub use verdict::{NewState, Step, Verdict};
 
@@ -47,6 +49,12 @@ pub trait Plugin: Sync {
     /// one lower-case phrase a finding ("3 packages differ: …"), in a stable order.
     fn explain(&self, _a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Whether [`Plugin::canonical`] asks nothing but the bytes and how the name ends, so that one
+    /// verdict holds for all names of an inode that end alike.
+    fn judges_bytes_alone(&self) -> bool {
+        false
     }
 
     /// Whether it asks [`Context::packages`] what is installed.
@@ -78,6 +86,27 @@ pub trait Plugin: Sync {
         Vec::new()
     }
 
+    /// What differences have in common that none of them shows alone, and the lines that say so of a
+    /// path: one answer for each of `all`, or no answers at all. `packaged` gives the mode
+    /// that a path's package has for it in both builds.
+    fn common_cause(
+        &self,
+        _all: &[&Difference],
+        _packaged: &dyn Fn(&Path) -> Option<u16>,
+    ) -> Vec<Option<(&'static CommonCause, Vec<String>)>> {
+        Vec::new()
+    }
+
+    /// Whether it changes bytes of files, not only their metadata.
+    fn changes_content(&self) -> bool {
+        true
+    }
+
+    /// Whether it also acts on the files inside a boot image.
+    fn acts_inside_images(&self) -> bool {
+        true
+    }
+
     /// Files whose checksum is in the names of others (`vmlinuz-…-SHA256`): the directory and the
     /// start of the name, what such a name follows first.
     fn named_after(&self) -> &'static [(&'static str, &'static str)] {
@@ -90,6 +119,12 @@ pub trait Plugin: Sync {
     }
 }
 
+impl fmt::Debug for dyn Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.page().name)
+    }
+}
+
 /// What a plugin needs in order to judge a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
@@ -99,6 +134,9 @@ pub enum Want {
     Entry,
     /// Its content too (regular files only).
     Bytes,
+    /// As `Bytes`, of a file that begins so. Every other is opened for its first bytes alone, so this
+    /// is for names that may be anything, not for every name.
+    Magic(&'static [u8]),
     /// Its content too, which may be large: [`File::bytes`] stays empty unless a plugin before this
     /// one has read it, and [`File::open`] reads it piece by piece.
     Stream,

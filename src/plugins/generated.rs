@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::kinds::table::{Action, FILE, Row, SYMLINK, Table};
-use crate::format::{Malformed, beam, vimspell};
+use crate::format::{Malformed, beam, grub, vimspell};
 use crate::normal::{Around, Consequence, File, Follows, Page};
 use crate::tree::{Difference, show};
 
@@ -19,14 +19,15 @@ static PAGE: Page = Page {
               their readers allow it",
     default: true,
     paths: "TeX, R, GHC, Erlang, Lua, Emacs, Vim and JVM files; alias databases, XML catalogs, \
-            grubenv, links of update-ca-certificates; files of systemd's image tools",
+            grubenv and GRUB's standalone images, links of update-ca-certificates; files of systemd's \
+            image tools",
     varies: "Times, paths of the building machine, random ids, and the order in which scriptlets ran.",
     why: "These programs write down where and when they ran, or keep entries in the order in which \
           they came.",
     done: "XML catalogs and GRUB's variables are sorted, times of Vim's word lists are clamped: their \
            readers look entries up by name, and the two files of a word list keep one time. All else \
            stays: the reason of each row says with which option or variable the program writes the \
-           same file twice, as tried with the versions of docs/newest.md.",
+           same file twice, as tests/e2e/newest tries with the versions of docs/newest.md.",
     lost: "When a word list was compiled; the order of entries in catalogs.",
     upstream: "The reasons name what each program offers: TeX, R, Erlang, Lua, slapd and ukify can be \
                made to write one file; the others cannot.",
@@ -66,7 +67,8 @@ static ROWS: &[Row] = &[
         "{usr,var}/lib{,64}/{,**/}package.conf.d/package.cache{,.lock}",
         FILE,
         Action::Explain,
-        "ghc-pkg writes packages in the order of the folder; run `ghc-pkg recache` once, at the end",
+        "ghc-pkg writes packages in the order in which the disk lists the folder, at each recache: run \
+         it on a copy that was made in sorted order on a tmpfs, and copy package.cache back",
     ),
     Row::new(
         "usr/**/*.beam",
@@ -86,15 +88,16 @@ static ROWS: &[Row] = &[
         "usr/**/*.{elc,eln}",
         FILE,
         Action::Explain,
-        "Emacs 30 writes the same twice from the same source; native code (.eln) follows the version \
-         of libgccjit and the processor",
+        "Emacs 30 writes the same bytes twice from the same source and with the same libgccjit; the name \
+         of native code (.eln) has a hash of its source's path: compile below the path of the installed \
+         system",
     ),
     Row::new(
         "usr/**/.packlist",
         FILE,
         Action::Explain,
-        "ExtUtils::MakeMaker lists what it installed, with the folder of the build where DESTDIR is \
-         not set; only uninstalling reads it",
+        "ExtUtils::MakeMaker lists the paths that it wrote to, with DESTDIR's folder in front where that \
+         is set; only uninstalling reads it: `perl Makefile.PL NO_PACKLIST=1` writes none",
     ),
     Row::new(
         "usr/**/spell/*.{spl,sug}",
@@ -128,8 +131,9 @@ static ROWS: &[Row] = &[
         "etc/{,postfix/}aliases.{db,lmdb,cdb,dir,pag}",
         FILE,
         Action::Explain,
-        "postalias keeps entries in the order of etc/aliases, and databases keep what was in their \
-         pages before; sort etc/aliases, and run `newaliases` once, at the end, or in a unit",
+        "postalias writes its time and its host name (YP_LAST_MODIFIED, YP_MASTER_NAME) beside the \
+         entries, which are in the order of etc/aliases: run `newaliases` in a unit; or once, with \
+         etc/aliases sorted, myhostname set and the clock stopped (faketime)",
     ),
     Row::new(
         "etc/aliases",
@@ -155,8 +159,9 @@ static ROWS: &[Row] = &[
         "usr/share/info/dir",
         FILE,
         Action::Explain,
-        "install-info sorts entries within a section, and keeps sections in the order in which they \
-         came; make it anew at the end with `update-info-dir`",
+        "install-info sorts sections and entries without regard to case, and those that differ in it \
+         stay in the order in which they came (update-info-dir takes the disk's); make it anew at the \
+         end with install-info over sorted pages",
     ),
     Row::new(
         "etc/xml/catalog",
@@ -178,6 +183,14 @@ static ROWS: &[Row] = &[
         Action::Rewrite(grubenv),
         "grub-editenv appends variables in the order in which they are set",
     ),
+    Row::new(
+        "{boot,boot/efi,efi,usr/lib/{efi,bootupd}/**}/EFI/**/*.{efi,EFI}",
+        FILE,
+        Action::Explain,
+        "grub-mkstandalone 2.06 writes files into the memory disk with the times of their copies, in the \
+         order of a folder; 2.12 and later sort them and give them one time: make the image with one",
+    )
+    .only(grub::is_same_but_for_disk),
     // Certificates.
     Row::new(
         "etc/ssl/certs/*",
@@ -190,14 +203,16 @@ static ROWS: &[Row] = &[
         "**/*.auth",
         FILE,
         Action::Explain,
-        "a signed variable of UEFI begins with the time of its signature; sign with SOURCE_DATE_EPOCH",
+        "a signed variable of UEFI begins with the time of its signature; give it with \
+         `sign-efi-sig-list -t DATE`, or have systemd's bootctl sign, which takes SOURCE_DATE_EPOCH \
+         (sign-efi-sig-list and sbvarsign do not)",
     ),
     Row::new(
         "{**/credstore.encrypted/*,**/loader/credentials/*.cred,**/*.cred}",
         FILE,
         Action::Explain,
-        "an encrypted credential is random by design (its IV, and a key of the TPM or the host): ship \
-         it as a file that was made once, or make it on the machine (systemd-creds)",
+        "an encrypted credential is random by design (its IV, with the null key and a given time too): \
+         ship it as a file that was made once, or make it on the machine (systemd-creds)",
     ),
 ];
 

@@ -1,15 +1,11 @@
 //! `gzip`: compressed files with a time and a name in the header.
 
-use std::io;
-
+use super::kinds::rewriter::Rewriter;
 use crate::format::gzip::{self, Member};
-use crate::normal::Context;
+use crate::format::time::utc;
 use crate::normal::globs::ends_with_any;
-use crate::normal::{File, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind};
-
-/// The plugin.
-pub(super) struct Gzip;
+use crate::normal::{Page, Verdict};
+use crate::text::counted;
 
 static PAGE: Page = Page {
     name: "gzip",
@@ -28,41 +24,30 @@ static PAGE: Page = Page {
     options: &[],
 };
 
-impl Plugin for Gzip {
-    fn page(&self) -> &'static Page {
-        &PAGE
-    }
-
-    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        let ours = ends_with_any(entry.name(), &["gz", "tgz", "taz", "svgz", "dz"]);
-        if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
-    }
-
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
-        if !gzip::is_gzip(&file.bytes) {
-            return Ok(Verdict::Keep);
-        }
-        Ok(Verdict::of_changed(gzip::canonical(&file.bytes)))
-    }
-
-    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        match (gzip::members(&a.bytes), gzip::members(&b.bytes)) {
-            (Ok((a, _)), Ok((b, _))) => compare(&a, &b),
-            _ => Vec::new(),
-        }
-    }
-}
+/// The plugin.
+pub(super) static GZIP: Rewriter = Rewriter {
+    page: &PAGE,
+    by_ending: true,
+    named: |entry| ends_with_any(entry.name(), &["gz", "tgz", "taz", "svgz", "dz"]),
+    is: gzip::is_gzip,
+    verdict: |file, _| Verdict::of_changed(gzip::canonical(&file.bytes)),
+    explain: |a, b| match (gzip::members(a), gzip::members(b)) {
+        (Ok((a, _)), Ok((b, _))) => compare(&a, &b),
+        _ => Vec::new(),
+    },
+};
 
 fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {
     if a.len() != b.len() {
-        return vec![format!("{} and {} members", a.len(), b.len())];
+        return vec![format!("{} and {}", a.len(), counted(b.len(), "member"))];
     }
     let any = |differs: fn(&Member<'_>, &Member<'_>) -> bool| {
         a.iter().zip(b).find(|(x, y)| differs(x, y))
     };
     let mut out = Vec::new();
     if let Some((x, y)) = any(|x, y| x.header.mtime != y.header.mtime) {
-        out.push(format!("header times {} and {}", x.header.mtime, y.header.mtime));
+        let [a, b] = [x, y].map(|member| utc(member.header.mtime.into()));
+        out.push(format!("header times {a} and {b}"));
     }
     if let Some((x, y)) = any(|x, y| x.header.name != y.header.name) {
         let name = |m: &Member<'_>| match m.header.name {

@@ -59,6 +59,11 @@ impl Plugin for Jar {
         Ok(verdict(&file.bytes, cx, Order::Jar))
     }
 
+    // A JVM's archive is no `Want::Bytes`.
+    fn judges_bytes_alone(&self) -> bool {
+        true
+    }
+
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
         explain(&a.bytes, &b.bytes)
     }

@@ -20,7 +20,9 @@ static PAGE: Page = Page {
     summary: "clamps times in zip archives, removes owners, sorts .zip",
     default: true,
     paths: "*.zip, *.whl, *.egg, *.pyz, *.epub, *.xpi, *.oxt, *.odt, *.ods, *.odp, *.docx, *.xlsx, \
-            *.pptx that are zip archives",
+            *.pptx that are zip archives, and files of other names (*.pk3, *.apk, …) that begin as one; \
+            only programs without an ending and some ninety endings that mean something else (*.py, \
+            *.png, *.so, …) are not opened for their first four bytes",
     varies: "For each entry a time of modification in the local time of the build; in extra \
              fields times of modification, access and creation, uid and gid. The order of entries.",
     why: "`zip` and the libraries that write zip archives store what `stat` says of each file, in \
@@ -32,8 +34,8 @@ static PAGE: Page = Page {
            behind the other and no name is used twice; those of other kinds stay in their order. \
            No content is unpacked and no length changes. Archives with encrypted entries, whose \
            key is checked with the time, and those with bytecode that records the time of its \
-           source, which Python would compile again at every import, are reported and left alone. A \
-           Clojure source that was older than the class compiled from it stays two seconds older.",
+           source, which Python would compile again at every import, are reported and left alone, as are \
+           those that a signature describes byte by byte (APK, MSIX, NuGet). A Clojure source that was older than the class compiled from it stays two seconds older.",
     lost: "Times of access, owners, and when entries were modified during the build.",
     upstream: "`zip -X` leaves extra fields out; times need a touch of every file before. Python's \
                zipfile has honoured SOURCE_DATE_EPOCH in no version, wheel and setuptools do.",
@@ -49,19 +51,56 @@ const KINDS: &[&str] = &[
     "zip", "whl", "egg", "pyz", "epub", "xpi", "oxt", "odt", "ods", "odp", "docx", "xlsx", "pptx",
 ];
 
+/// Endings of files that are not opened to see whether they are archives: those of most files of a
+/// system, and those of the plugin `jar`.
+const OTHERS: &[&str] = &[
+    // Programs and what they are made of.
+    "a", "bc", "bin", "c", "cc", "cmake", "cpp", "debug", "efi", "elc", "exe", "fish", "go", "h",
+    "hh", "hpp", "js", "ko", "la", "lua", "m4", "mjs", "mod", "o", "pc", "php", "pl", "pm", "ps1",
+    "py", "pyc", "pyi", "rb", "rs", "sh", "so", "sql", "tcl", "vim",
+    // Settings and data.
+    "cfg", "conf", "css", "crt", "hwdb", "ini", "json", "list", "md5sums", "mo", "msg", "pem", "po",
+    "policy", "rules", "service", "socket", "sqlite", "target", "timer", "toml", "xml", "yaml",
+    "yml", // Documents, pictures, fonts.
+    "adoc", "gif", "htm", "html", "jpg", "md", "otf", "pdf", "png", "pod", "ps", "rst", "svg",
+    "ttf", "txt", "woff", "woff2", // Compressed.
+    "bz2", "deb", "gz", "lz4", "rpm", "tgz", "xz", "zst", // The plugin `jar`.
+    "ear", "hpi", "jar", "jpi", "rar", "sar", "war",
+];
+
+/// Whether a file may be an archive, whatever it is called: any but one of another ending, with a
+/// number for one (a manual page, a library's version), or a program without any.
+fn may_be(entry: &Entry) -> bool {
+    let name = entry.name();
+    match memchr::memrchr(b'.', name) {
+        Some(dot) => {
+            !name[dot + 1..].iter().all(u8::is_ascii_digit) && !ends_with_any(name, OTHERS)
+        }
+        None => entry.mode & 0o111 == 0,
+    }
+}
+
 impl Plugin for Zip {
     fn page(&self) -> &'static Page {
         &PAGE
     }
 
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        let ours = ends_with_any(entry.name(), KINDS);
-        if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
+        match () {
+            () if entry.kind != Kind::File => Want::No,
+            () if ends_with_any(entry.name(), KINDS) => Want::Bytes,
+            () if may_be(entry) => Want::Magic(zip::MAGIC),
+            () => Want::No,
+        }
     }
 
     fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         let sorted = ends_with_any(file.entry.name(), &["zip"]);
         Ok(verdict(&file.bytes, cx, if sorted { Order::Sorted } else { Order::Kept }))
+    }
+
+    fn judges_bytes_alone(&self) -> bool {
+        true
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
@@ -81,6 +120,9 @@ pub(super) fn verdict(bytes: &[u8], cx: &Context, order: Order) -> Verdict {
             "holds encrypted entries, whose key is checked with the time: have it made with \
              fixed times"
                 .to_owned(),
+        ),
+        Ok(Some(_)) if zip::is_sealed(bytes) => Verdict::Report(
+            "is signed as it is, times included: sign it after its times are fixed".to_owned(),
         ),
         Ok(Some(new)) if bytecode_goes_stale(bytes, &new) => Verdict::Report(
             "holds bytecode that records the times of its sources, and is left with them: build it \

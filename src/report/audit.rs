@@ -12,7 +12,9 @@ use super::fix::{
 use crate::config::InForce;
 use crate::engine::{Change, Plan};
 use crate::format::ostree::Checksum;
+use crate::normal::Plugin;
 use crate::source::Subject;
+use crate::text::counted;
 
 /// One subject audited; `check A --json` writes it. Everything is in a stable order.
 #[derive(Clone, Debug, Serialize)]
@@ -86,9 +88,9 @@ impl Audit {
         self.recorded = Some(Recorded { file, content_checksum, holds });
     }
 
-    /// Fills in what `fix` would do. `names` are the plugins in force, in registry order.
-    pub fn take(&mut self, names: &[&'static str], plan: Plan) {
-        self.plugins = plugin_rows(names, &plan);
+    /// Fills in what `fix` would do. `plugins` are the plugins in force, in registry order.
+    pub fn take(&mut self, plugins: &[&'static dyn Plugin], plan: Plan) {
+        self.plugins = plugin_rows(plugins, &plan);
         self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
         self.vouched = vouched_rows(&plan);
         self.changes = plan.changes;
@@ -129,8 +131,10 @@ impl Audit {
             0 => writeln!(out, "in normal form"),
             n => writeln!(
                 out,
-                "not in normal form: {n} paths; `reprofix fix` with SOURCE_DATE_EPOCH={} changes them",
-                self.source_date_epoch
+                "not in normal form: {}; `reprofix fix` with SOURCE_DATE_EPOCH={} changes {}",
+                counted(n, "path"),
+                self.source_date_epoch,
+                if n == 1 { "it" } else { "them" }
             ),
         };
         out

@@ -14,7 +14,7 @@ use crate::packages::Installed;
 use crate::report::Progress;
 use crate::report::fix::Report;
 use crate::run::composefs;
-use crate::source::Spec;
+use crate::source::{self, Spec};
 use crate::tree::{Entry, Tree as _, children, digest, show};
 use crate::vouchers::Vouchers;
 
@@ -42,8 +42,7 @@ pub struct Job {
 /// Runs `job`. An error means that nothing was changed, or names the file at which the
 /// application stopped.
 pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
-    let root = Root::open(&job.root)
-        .with_context(|| format!("opening root directory {}", job.root.display()))?;
+    let root = Root::open(&job.root).with_context(|| no_root(&job.root))?;
     if let Some(why) = env::refuses(root.path()).filter(|_| !job.force_host_root) {
         bail!(
             "refusing to work on {}: {why}; name a target root instead, or give --force-host-root",
@@ -81,6 +80,31 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     progress.finish();
     report.spent = cx.spent.lines();
     Ok(report)
+}
+
+/// What was to be opened as a root, and what to name instead of what cannot be one.
+fn no_root(root: &Path) -> String {
+    let name = root.display().to_string();
+    let prefixed = source::prefixes().find(|(prefix, _)| name.starts_with(prefix));
+    let image = source::oci::to_copy(&name).is_some()
+        || prefixed.is_some_and(|(prefix, _)| source::oci::PREFIXES.contains(&prefix));
+    let instead = match prefixed {
+        _ if root.is_file() => {
+            "; `fix` works on a root directory: a boot image is rewritten by `reprofix initramfs \
+             rewrite`, any other file in a directory with --any-directory"
+        }
+        Some(("dir:", _)) => "; write the directory without dir:",
+        _ if image => {
+            "; `fix` works on a root directory: an image is brought into normal form in the build \
+             that makes it, and by `reprofix oci normalize`"
+        }
+        Some(_) => {
+            "; `fix` works on a root directory: commits are not changed, run it in the compose \
+             before the commit"
+        }
+        None => "",
+    };
+    format!("opening root directory {name}{instead}")
 }
 
 /// What a root has at its top, at least one of them.
@@ -128,8 +152,7 @@ fn work(
     let wanted = Wanted::of(entries, chain);
     progress.phase("reading", wanted.len());
     let plan = plan(root, &wanted, chain, &|n| progress.advance(n)).context("reading the tree")?;
-    let names: Vec<_> = chain.plugins.iter().map(|p| p.page().name).collect();
-    report.take(&names, &plan);
+    report.take(chain.plugins, &plan);
     if job.strict
         && let Some(first) = report.unparsed().next()
     {

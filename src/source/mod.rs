@@ -23,7 +23,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-pub use spec::Spec;
+pub use spec::{Spec, prefixes};
 
 use crate::disk::Root;
 use crate::format::ostree::Checksum;

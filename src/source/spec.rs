@@ -136,6 +136,11 @@ const KINDS: [Kind; 9] = [
     },
 ];
 
+/// Each prefix of a subject, and what is behind it.
+pub fn prefixes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KINDS.iter().flat_map(|kind| kind.prefixes.iter().map(|prefix| (*prefix, kind.what)))
+}
+
 impl Spec {
     /// Reads a subject. A bare path becomes what is there, by the marks in the table of kinds; a ref, a build
     /// or a tag may follow it after a colon.
@@ -143,9 +148,8 @@ impl Spec {
     /// Fails if a bare path is none of them; the error says what was tried.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
-        // Whoever opens these says how to get at them.
-        if oci::ELSEWHERE.iter().any(|prefix| bytes.starts_with(prefix.as_bytes())) {
-            return image(text);
+        if let Some(what) = text.to_str().and_then(oci::to_copy) {
+            bail!(what);
         }
         // A repository as ostree and flatpak write it in their configuration.
         let url = bytes.strip_prefix(b"ostree:").unwrap_or(bytes).strip_prefix(b"file://");

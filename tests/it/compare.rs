@@ -25,9 +25,11 @@ fn nightly(dir: &Path, a: &Path, b: &Path) -> i32 {
     let config = dir.join("nightly.toml");
     fs::write(&config, format!("history = '{}'\n", dir.join("h.sqlite").display())).unwrap();
     let [config, a, b] = [&*config, a, b].map(|p| p.to_str().unwrap());
-    let arguments = ["nightly", "compare", "--nightly", config, "--stream=s", a, b];
-    let (code, _, err) = reprofix(&arguments);
+    let arguments = ["nightly", "compare", "--nightly", config, "--stream=s", a, b, "--json", "-"];
+    let (code, out, err) = reprofix(&arguments);
     assert!(code < 2, "{err}");
+    let report = serde_json::from_str(&out).unwrap();
+    assert_eq!(crate::schema::violations("reprofix-nightly-1", &report), Vec::<String>::new());
     code
 }
 

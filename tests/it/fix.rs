@@ -12,6 +12,7 @@ use reprofix::engine::{Plan, Wanted, apply, plan, walk};
 use reprofix::env::SourceDateEpoch;
 use reprofix::normal::{Chain, Context};
 use reprofix::normal::{File, Page, Plugin, Verdict, Want};
+use reprofix::plugins::default_context;
 use reprofix::tree::{Entry, Kind, Time};
 use reprofix::vouchers::Vouchers;
 
@@ -63,10 +64,50 @@ impl Plugin for Upper {
     }
 }
 
+/// Says how often it was asked.
+struct Counts(std::sync::atomic::AtomicUsize);
+
+impl Plugin for Counts {
+    fn page(&self) -> &'static Page {
+        &PAGE
+    }
+    fn wants(&self, entry: &Entry, _: &Context) -> Want {
+        if entry.kind == Kind::File { Want::Bytes } else { Want::No }
+    }
+    fn canonical(&self, file: &File<'_>, _: &Context) -> std::io::Result<Verdict> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(Verdict::Rewrite([&file.bytes[..], b"x"].concat()))
+    }
+    fn judges_bytes_alone(&self) -> bool {
+        true
+    }
+}
+
+/// A plugin that goes by the bytes judges an inode once for each way in which its names end.
+#[test]
+fn links_to_one_file_are_judged_once() {
+    static COUNTS: Counts = Counts(std::sync::atomic::AtomicUsize::new(0));
+    let dir = tempfile::tempdir().unwrap();
+    let first = put(dir.path().join("usr/first.gz"), "text");
+    for n in 0..50 {
+        fs::hard_link(&first, dir.path().join(format!("usr/{n}.gz"))).unwrap();
+    }
+    fs::hard_link(&first, dir.path().join("usr/other.zip")).unwrap();
+    let plan = fix_with(dir.path(), &[&COUNTS]);
+    assert_eq!(COUNTS.0.load(std::sync::atomic::Ordering::Relaxed), 2);
+    assert_eq!(plan.changes.len(), 1);
+    assert_eq!(fs::read(dir.path().join("usr/49.gz")).unwrap(), b"textx");
+    assert_eq!(first.metadata().unwrap().nlink(), 52);
+}
+
 fn fix(dir: &Path) -> Plan {
+    fix_with(dir, &[&Upper])
+}
+
+fn fix_with(dir: &Path, plugins: &[&'static dyn Plugin]) -> Plan {
     let root = Root::open(dir).unwrap();
-    let cx = Context::new(SourceDateEpoch::new(1));
-    let chain = Chain { plugins: &[&Upper], cx: &cx, vouchers: &Vouchers::nobody() };
+    let cx = default_context(SourceDateEpoch::new(1));
+    let chain = Chain { plugins, cx: &cx, vouchers: &Vouchers::nobody() };
     let entries = walk(&root, &[]).unwrap();
     let leftovers = disk::leftovers(&root, &entries).unwrap();
     disk::recover(&root, &leftovers).unwrap();
@@ -308,7 +349,7 @@ fn a_file_that_changed_since_it_was_read_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = put(dir.path().join("grow.up"), "abc");
     let root = Root::open(dir.path()).unwrap();
-    let cx = Context::new(SourceDateEpoch::new(1));
+    let cx = default_context(SourceDateEpoch::new(1));
     let chain = Chain { plugins: &[&Upper], cx: &cx, vouchers: &Vouchers::nobody() };
     let entries = walk(&root, &[]).unwrap();
     let plan = plan(&root, &Wanted::of(&entries, &chain), &chain, &|_| ()).unwrap();

@@ -1,12 +1,14 @@
 //! The integration tests, one binary: a module an area.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod advice;
 mod bad_input;
 mod boot;
 mod cases;
 mod check;
 mod check_reports;
 mod check_subjects;
+mod checkout;
 mod compare;
 mod compared;
 mod composefs;
@@ -28,6 +30,7 @@ mod hostile;
 mod initramfs;
 mod layout;
 mod libostree;
+
 mod limits;
 mod machine_id;
 mod memtree;
@@ -46,6 +49,7 @@ mod oci_unpack;
 mod opm;
 mod oracle;
 mod pairs;
+mod places;
 mod prose;
 mod pyc;
 mod record;
@@ -60,8 +64,10 @@ mod rpmdb_sqlite;
 mod rpmdb_world;
 mod schema;
 mod sources;
+mod spellings;
 mod stacker;
 mod tar_made;
+mod tmpfiles;
 mod tools;
 mod uki;
 mod verdict;

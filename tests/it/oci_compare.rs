@@ -322,6 +322,18 @@ fn every_json_field_is_documented() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(matches!(output.status.code(), Some(0 | 1)), "{arguments:?}: {said}");
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let schema = match [arguments[0].as_str(), arguments[1].as_str()] {
+            ["oci", "platforms"] => "reprofix-platforms-1",
+            ["oci", "verify"] => "reprofix-verify-1",
+            ["oci", "lint"] => "reprofix-lint-1",
+            ["oci", "normalize"] | ["opm", "fix"] => "reprofix-normalize-1",
+            ["opm", "verify"] => "reprofix-opm-verify-1",
+            ["stacker", "check"] => "reprofix-stacker-1",
+            ["stacker", "fix"] => "reprofix-stacker-fix-1",
+            _ => "reprofix-images-1",
+        };
+        let broken = crate::schema::violations(schema, &json);
+        assert!(broken.is_empty(), "{arguments:?}: {}", broken.join("\n"));
         let mut all = BTreeSet::new();
         keys(&json, &mut all);
         assert!(all.len() >= 2, "{arguments:?}");

@@ -143,7 +143,9 @@ fn recording_twice_leaves_the_file_alone() {
     let before = fs::metadata(work.meta()).unwrap();
     let sidecar = fs::read(work.meta().with_file_name("reprofix.json")).unwrap();
     let (code, out, _) = work.record(&[]);
-    assert_eq!((code, out.contains("stands already in")), (0, true));
+    assert_eq!((code, out.contains("was already in")), (0, true));
+    let report = serde_json::from_str(&work.record(&["--json", "-"]).1).unwrap();
+    assert_eq!(crate::schema::violations("reprofix-recorded-1", &report), Vec::<String>::new());
     assert_eq!(fs::metadata(work.meta()).unwrap().ino(), before.ino());
     assert_eq!(fs::read(work.meta().with_file_name("reprofix.json")).unwrap(), sidecar);
 }

@@ -154,6 +154,21 @@ fn what_is_missing_is_said_with_its_reason() {
     ostree(&alone, &["pull", "--commit-metadata-only", "origin", "left"]);
     let err = refused(&[&subject(&alone, "origin:left"), &format!("dir:{}", pair.b.display())]);
     assert!(err.contains("--commit-metadata-only"), "{err}");
+    // Its history cut off: what is there is whole, what is not is named.
+    let parent = commit;
+    fs::write(pair.a.join("usr/lib/more"), "more").unwrap();
+    let commit = commit_with(&pair.repo, "left", &pair.a, &CANONICAL);
+    let shallow = pair.path().join("shallow");
+    init(&shallow, "archive");
+    ostree(&shallow, &["remote", "add", "--no-gpg-verify", "origin", &url]);
+    ostree(&shallow, &["pull", "--depth=0", "origin", "left"]);
+    let (code, out, err) =
+        reprofix(&["check", &subject(&shallow, "origin:left"), &pair.subject("left")]);
+    assert_eq!(code, 0, "{out}{err}");
+    let err = refused(&[&subject(&shallow, "origin:left^"), &pair.subject("left")]);
+    assert!(err.contains(&parent), "{err}");
+    let err = refused(&[&subject(&shallow, &parent), &pair.subject("left")]);
+    assert!(err.contains(&parent) && err.contains("--depth"), "{err}");
     // Deleted on purpose.
     let gone = pair.path().join("gone");
     init(&gone, "archive");

@@ -153,3 +153,51 @@ fn a_broken_rule_is_found() {
         ["reprofix-record-1: \"reprofix\" is missing"]
     );
 }
+
+/// What every command writes with `--json` that needs no image: by its schema.
+#[test]
+fn reports_are_what_their_schemas_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fs::create_dir_all(dir.path().join("root/usr")).unwrap();
+    let images = home.join("tests/plugins/initramfs/pair");
+    let image = |side: &str| first_image(&images.join(side)).display().to_string();
+    let (a, b) = (image("a"), image("b"));
+    for (schema, line) in [
+        ("reprofix-plugins-1", vec!["plugins"]),
+        ("reprofix-explain-1", vec!["explain", "pycache"]),
+        ("reprofix-explain-1", vec!["explain", "vouchers"]),
+        (
+            "reprofix-in-force-1",
+            vec!["config", "root", "--keep", "a", "--set", "pycache.mode=remove"],
+        ),
+        ("reprofix-fix-1", vec!["fix", "root"]),
+        ("reprofix-audit-1", vec!["check", "root"]),
+        ("reprofix-variations-1", vec!["nightly", "variations"]),
+        ("reprofix-initramfs-list-1", vec!["initramfs", "ls", &a]),
+        ("reprofix-initramfs-diff-1", vec!["initramfs", "diff", &a, &b]),
+        ("reprofix-initramfs-diff-1", vec!["initramfs", "diff", &a, &a]),
+        ("reprofix-initramfs-rewrite-1", vec!["initramfs", "rewrite", &a, "--out", "out.img"]),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_reprofix"));
+        command.args(&line).args(["--json", "-"]).current_dir(dir.path());
+        let out = command.env("SOURCE_DATE_EPOCH", "1700000000").output().unwrap();
+        assert!(out.status.code().is_some_and(|code| code < 2), "{line:?}: {out:?}");
+        let value: Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!(violations(schema, &value), Vec::<String>::new(), "{line:?}");
+        // In a file the same, and the text on standard output; with --quiet, nothing there.
+        let file = dir.path().join("report.json");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_reprofix"));
+        command.args(&line).arg("--json").arg(&file).arg("--quiet").current_dir(dir.path());
+        let quiet = command.env("SOURCE_DATE_EPOCH", "1700000000").output().unwrap();
+        assert!(quiet.stdout.is_empty(), "{line:?}: {quiet:?}");
+        assert!(fs::metadata(&file).unwrap().len() > 10, "{line:?}");
+    }
+}
+
+/// The first file below a side of a pair.
+fn first_image(dir: &Path) -> std::path::PathBuf {
+    let files = walkdir::WalkDir::new(dir).sort_by_file_name().into_iter().flatten();
+    let mut files = files.filter(|entry| entry.file_type().is_file());
+    files.next().expect("a file").into_path()
+}

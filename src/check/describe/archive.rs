@@ -5,6 +5,7 @@ use std::io::{Cursor, Read as _};
 
 use super::Budget;
 use crate::format::tar;
+use crate::format::time::utc;
 use crate::format::{ar, cpio, zip};
 
 /// Members of one archive that are looked at; one with more is compared as bytes.
@@ -157,7 +158,7 @@ fn read_tar(bytes: &[u8], budget: &mut Budget) -> Option<Archive> {
             ("kind", format!("{:?}", found.kind).to_lowercase()),
             ("mode", format!("{:04o}", found.mode)),
             ("owner", format!("{}:{}", found.uid, found.gid)),
-            ("mtime", format!("{}.{:09}", found.mtime.sec, found.mtime.nsec)),
+            ("mtime", found.mtime.to_string()),
             ("link", found.link.escape_ascii().to_string()),
             ("names", format!("{}:{}", found.uname.escape_ascii(), found.gname.escape_ascii())),
             ("xattrs", records(&found.xattrs)),
@@ -188,7 +189,7 @@ fn read_cpio(bytes: &[u8], budget: &mut Budget) -> Option<Archive> {
         let fields = vec![
             ("mode", format!("{:06o}", header.mode)),
             ("owner", format!("{}:{}", header.uid, header.gid)),
-            ("mtime", header.mtime.to_string()),
+            ("mtime", utc(header.mtime.into())),
             ("inode", header.ino.to_string()),
             ("links", header.nlink.to_string()),
             ("device", format!("{major}:{minor}")),
@@ -205,7 +206,7 @@ fn read_ar(bytes: &[u8], budget: &mut Budget) -> Option<Archive> {
         budget.room(found.content.len() as u64)?;
         let [uid, gid, mode] = found.owner().map(|field| field.escape_ascii().to_string());
         let fields = vec![
-            ("mtime", found.mtime().escape_ascii().to_string().trim().to_owned()),
+            ("mtime", text_of(found.mtime())),
             ("owner", format!("{}:{}", uid.trim(), gid.trim())),
             ("mode", mode.trim().to_owned()),
         ];
@@ -213,6 +214,12 @@ fn read_ar(bytes: &[u8], budget: &mut Budget) -> Option<Archive> {
         archive.add(name, Member { fields, content: found.content.to_vec() })?;
     }
     Some(archive)
+}
+
+/// Seconds since 1970 that are written as text, as a time; anything else as it is.
+fn text_of(field: &[u8]) -> String {
+    let text = field.escape_ascii().to_string();
+    text.trim().parse().map_or_else(|_| text.trim().to_owned(), utc)
 }
 
 fn read_zip(bytes: &[u8], budget: &mut Budget) -> Option<Archive> {
@@ -234,7 +241,7 @@ fn read_zip(bytes: &[u8], budget: &mut Budget) -> Option<Archive> {
         let [local, central] = found.extras().map(|extra| extra.escape_ascii().to_string());
         let fields = vec![
             ("method", found.method.to_string()),
-            ("modified", format!("{:?}", found.modified)),
+            ("modified", found.modified.to_string()),
             ("attributes", format!("{:#x}", found.attributes)),
             ("flags", format!("{:#x}", found.flags)),
             ("extra", local),
@@ -274,7 +281,7 @@ mod tests {
         assert_eq!(
             content(&a, &b)[1..],
             [
-                "cpio: boot: mtime 5 → 6",
+                "cpio: boot: mtime 1970-01-01T00:00:05Z → 1970-01-01T00:00:06Z",
                 "cpio: boot: in gzip: cpio: etc/conf: -one",
                 "cpio: boot: in gzip: cpio: etc/conf: +two",
                 "cpio: x: only in A",
@@ -289,7 +296,7 @@ mod tests {
         let other: Vec<_> = files.iter().map(|(name, _, content)| (*name, 2, *content)).collect();
         let start = std::time::Instant::now();
         let lines = content(&cpio_of(&files), &cpio_of(&other));
-        assert_eq!(lines[1], "cpio: same: mtime 1 → 2");
+        assert_eq!(lines[1], "cpio: same: mtime 1970-01-01T00:00:01Z → 1970-01-01T00:00:02Z");
         assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
     }
 

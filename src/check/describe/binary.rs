@@ -1,5 +1,8 @@
 //! Bytes that nobody understands.
 
+use super::Secrets;
+use crate::format::secret;
+
 /// The first byte at which two contents differ: the end of the shorter, at the latest.
 fn position(a: &[u8], b: &[u8]) -> usize {
     let common = a.len().min(b.len());
@@ -17,11 +20,16 @@ pub(super) fn first(a: &[u8], b: &[u8]) -> String {
     format!("first difference at byte {}: {length}", position(a, b))
 }
 
-/// The bytes there, and how random the whole is.
-pub(super) fn explain(a: &[u8], b: &[u8]) -> Vec<String> {
+/// The bytes there, and how random the whole is; no bytes of what holds password hashes, unless
+/// `secrets` may be shown.
+pub(super) fn explain(a: &[u8], b: &[u8], secrets: Secrets) -> Vec<String> {
     let first = position(a, b);
+    let masked = secrets == Secrets::Masked && [a, b].into_iter().any(secret::has_hash);
     vec![
-        format!("there: {} → {}", hex(a, first), hex(b, first)),
+        match masked {
+            true => "there: not shown, since there are password hashes in it".to_owned(),
+            false => format!("there: {} → {}", hex(a, first), hex(b, first)),
+        },
         format!("entropy {:.2} → {:.2} bits a byte", entropy(a), entropy(b)),
     ]
 }
@@ -50,10 +58,21 @@ mod tests {
         let (a, b) = ([0, 1, 2, 255], [0, 1, 3, 255, 9]);
         let line = first(&a, &b);
         assert_eq!(line, "first difference at byte 2: 4 → 5 bytes, 1 of the first 4 differ");
-        let lines = explain(&a, &b);
+        let lines = explain(&a, &b, Secrets::Masked);
         assert_eq!(lines[0], "there: 02 ff → 03 ff 09");
-        let lines = explain(&[0, 1], &[0, 1, 2]);
+        let lines = explain(&[0, 1], &[0, 1, 2], Secrets::Masked);
         assert_eq!(lines[0], "there: end of file → 02");
+    }
+
+    /// Hashes far behind the beginning, where a file is not judged by them as a whole.
+    #[test]
+    fn bytes_of_password_hashes_are_not_shown() {
+        let image = |hash: &str| [&vec![0xff; 3 << 20], hash.as_bytes()].concat();
+        let [a, b] = ["one", "two"].map(|hash| image(&format!("$6${hash}${}", "x".repeat(86))));
+        let [masked, shown] =
+            [Secrets::Masked, Secrets::Shown].map(|secrets| explain(&a, &b, secrets)[0].clone());
+        assert_eq!(masked, "there: not shown, since there are password hashes in it");
+        assert!(shown.starts_with("there: 6f 6e 65 24 78"), "{shown}");
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn inside(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Vec<String
         .or_else(|| disk::explain(a, b, nesting, budget))
         .or_else(|| superblock::explain(a, b))
         .or_else(|| text::explain(a, b))
-        .unwrap_or_else(|| binary::explain(a, b))
+        .unwrap_or_else(|| binary::explain(a, b, budget.secrets))
 }
 
 /// Two files of one compression: what differs in what they hold, or that only the wrapping differs.

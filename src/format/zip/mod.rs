@@ -12,6 +12,8 @@ pub use canonical::{Order, Rules, canonical};
 use super::Malformed;
 use super::cursor::Cursor;
 
+/// What an archive begins with, unless something was put before it, or it is empty.
+pub const MAGIC: &[u8] = b"PK\x03\x04";
 const LOCAL: u32 = 0x0403_4B50;
 const CENTRAL: u32 = 0x0201_4B50;
 const END: u32 = 0x0605_4B50;
@@ -90,7 +92,7 @@ impl Entry<'_> {
 
 /// Whether `bytes` start as an archive does, or end as one (a program may stand before it).
 pub fn is_zip(bytes: &[u8]) -> bool {
-    bytes.starts_with(&LOCAL.to_le_bytes()) || find_end(bytes).is_ok()
+    bytes.starts_with(MAGIC) || find_end(bytes).is_ok()
 }
 
 /// Reads an archive's directory and the header before each entry.
@@ -112,6 +114,19 @@ pub fn parse(bytes: &[u8]) -> Result<Archive<'_>, Malformed> {
     check_overlap(&entries)?;
     let comment = &bytes[end_at + END_LEN..];
     Ok(Archive { bytes, entries, central: end.central, base: end.base, zip64: end.zip64, comment })
+}
+
+/// Entries that hold a signature of the archive's bytes, headers included: NuGet's and MSIX's.
+const SIGNATURES: [&[u8]; 2] = [b".signature.p7s", b"AppxSignature.p7x"];
+/// The end of the block with which Android signs an archive's bytes, before the directory.
+const APK_SIGNATURE: &[u8] = b"APK Sig Block 42";
+
+/// Whether a signature in the archive describes its bytes, so that no time in it may change.
+pub fn is_sealed(bytes: &[u8]) -> bool {
+    parse(bytes).is_ok_and(|archive| {
+        bytes[..archive.central.0].ends_with(APK_SIGNATURE)
+            || archive.entries.iter().any(|entry| SIGNATURES.contains(&entry.name))
+    })
 }
 
 /// Where the end record is: the last place from which its comment reaches the end of the file.

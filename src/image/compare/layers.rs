@@ -10,6 +10,7 @@ use crate::composefs::is_uki;
 use crate::format::tar::{Member, Type};
 use crate::image::stacker::filesystem::{self, Cause};
 use crate::source::oci::{Descriptor, Digest, Keep, Layer, Store, layer};
+use crate::text::counted;
 use crate::tree::show_below;
 
 /// Two layers at one place in two images.
@@ -178,12 +179,8 @@ impl Found {
         if a.own.kind != b.own.kind && kind(x) == kind(y) {
             self.classes.insert(Class::EntryOrder);
         }
-        let time = |m: &Member| match m.mtime.nsec {
-            0 => m.mtime.sec.to_string(),
-            nsec => format!("{}.{nsec:09}", m.mtime.sec),
-        };
         if x.mtime != y.mtime {
-            let line = format!("{} {} → {}", shown(path), time(x), time(y));
+            let line = format!("{} {} → {}", shown(path), x.mtime, y.mtime);
             self.count(Class::TimesAndHistory, line);
         }
         if (&x.uname, &x.gname) != (&y.uname, &y.gname) {
@@ -238,7 +235,7 @@ impl Found {
         };
         let counted = self.counted.iter().map(|(class, (n, example))| {
             let more = if *n == 1 { "" } else { ", for one" };
-            format!("{} of {n} members{more}: {example}", words(*class))
+            format!("{} of {}{more}: {example}", words(*class), counted(*n, "member"))
         });
         let details = counted.chain(self.content).collect();
         (self.classes, details)

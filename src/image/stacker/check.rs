@@ -12,6 +12,7 @@ use super::metadata::{Config, LayerDescriptor, Manifest, Metadata, files, parse}
 use crate::format::tar::Reader;
 use crate::image::Findings;
 use crate::source::oci::{Hasher, Plain};
+use crate::text::counted;
 
 /// A rule, as the documentation numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -204,8 +205,10 @@ fn directories(metadata: &Metadata, roots: &Path, oci: Option<&Path>) -> Vec<Str
 
 fn describe(metadata: &Metadata, picks: &BTreeMap<&str, Vec<String>>) -> String {
     let longest = metadata.manifests().max_by_key(|(_, m)| m.digests().len());
-    let counts: Vec<String> =
-        picks.iter().map(|(of, chain)| format!("{of} mounts {} layers", chain.len())).collect();
+    let counts: Vec<String> = picks
+        .iter()
+        .map(|(of, chain)| format!("{of} mounts {}", counted(chain.len(), "layer")))
+        .collect();
     let mut what = format!("unsafe: {}", counts.join(", "));
     if let Some((of, longest)) = longest {
         let shortest = picks.values().map(Vec::len).min().unwrap_or_default();
@@ -228,7 +231,8 @@ fn disagreement(of: &str, manifest: &Manifest, config: &Config) -> Option<String
     let diff_ids = config.rootfs.diff_ids.as_ref().map_or(0, Vec::len);
     let history = config.history.iter().flatten().filter(|step| !step.empty_layer).count();
     (layers != diff_ids || layers != history).then(|| {
-        format!("{of} has {layers} layers, {diff_ids} diff_ids, {history} steps of history")
+        let (layers, diff_ids) = (counted(layers, "layer"), counted(diff_ids, "diff_id"));
+        format!("{of} has {layers}, {diff_ids}, {} of history", counted(history, "step"))
     })
 }
 

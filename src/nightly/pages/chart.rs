@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::class;
 use crate::history::{Class, Run};
+use crate::text::counted;
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 130.0;
@@ -22,7 +23,8 @@ pub(super) fn trend(stream: &str, counts: &[(Run, u64)]) -> Markup {
     let all = counts.iter().enumerate();
     let line = all.clone().filter(|(_, (run, _))| ended(run));
     let line: Vec<_> = line.map(|(i, (_, n))| format!("{:.1},{:.1}", x(i), y(*n))).collect();
-    let said = format!("{stream}: paths that differed in the last {} runs", counts.len());
+    let said =
+        format!("{stream}: paths that differed in the last {}", counted(counts.len(), "run"));
     html! {
         svg.chart viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(said) {
             line.axis x1=(MARGIN) y1=(y(0)) x2=(WIDTH - EDGE) y2=(y(0)) {}
@@ -32,7 +34,7 @@ pub(super) fn trend(stream: &str, counts: &[(Run, u64)]) -> Markup {
             @for (i, (run, n)) in all {
                 circle.{ "dot " (class(run.verdict)) } cx=(format!("{:.1}", x(i)))
                     cy=(format!("{:.1}", y(if ended(run) { *n } else { 0 }))) r="3.5" {
-                    title { "run " (run.id) ": " (run.verdict) ", " (n) " paths" }
+                    title { "run " (run.id) ": " (run.verdict) ", " (counted(*n, "path")) }
                 }
             }
         }

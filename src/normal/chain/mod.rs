@@ -13,7 +13,7 @@ use std::io;
 
 pub use normal::{Form, Normal, Note};
 
-use super::{Context, File, NewState, Plugin, Want};
+use super::{Context, File, NewState, Plugin, Verdict, Want};
 use crate::format::Malformed;
 use crate::tree::{Entry, Kind, Tree, WHOLE_MAX};
 use crate::vouchers::{Question, Vouchers};
@@ -33,6 +33,26 @@ pub struct Chain<'a> {
     pub vouchers: &'a Vouchers<'a>,
 }
 
+/// Verdicts on the bytes of one inode, for all its names: 100 links are not unpacked 100 times.
+#[derive(Debug, Default)]
+pub struct Verdicts(Vec<(&'static str, Vec<u8>, Verdict)>);
+
+impl Verdicts {
+    /// The verdict of `plugin`, which is asked once for each way in which names end.
+    fn of(&mut self, plugin: &dyn Plugin, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+        let (asked, end) = (plugin.page().name, file.entry.path.extension());
+        let end = end.unwrap_or_default().as_encoded_bytes();
+        if let Some((.., verdict)) = self.0.iter().find(|(by, of, _)| *by == asked && of == end) {
+            return Ok(verdict.clone());
+        }
+        let verdict = plugin.canonical(file, cx)?;
+        if plugin.judges_bytes_alone() {
+            self.0.push((asked, end.to_owned(), verdict.clone()));
+        }
+        Ok(verdict)
+    }
+}
+
 impl Chain<'_> {
     /// Whether any plugin wants this path, or it follows those that do: no I/O.
     pub fn wants(&self, entry: &Entry) -> bool {
@@ -44,7 +64,17 @@ impl Chain<'_> {
     /// The content is read at most once, and only if a plugin wants it. A plugin that wants the
     /// bytes of anything but a regular file gets none. An error is one of reading `tree`.
     pub fn normal_form(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<Normal> {
-        self.form(tree, State::new(entry))
+        self.form(tree, State::new(entry), None)
+    }
+
+    /// The normal form of one of several names of an inode, of which `known` are the verdicts so far.
+    pub fn normal_form_of_link(
+        &self,
+        tree: &dyn Tree,
+        entry: &Entry,
+        known: &mut Verdicts,
+    ) -> io::Result<Normal> {
+        self.form(tree, State::new(entry), Some(known))
     }
 
     /// The same of an entry whose content is known: in an archive a path may be there twice.
@@ -56,13 +86,22 @@ impl Chain<'_> {
     ) -> io::Result<Normal> {
         let mut state = State::new(entry);
         state.normal.original = Some(content);
-        self.form(tree, state)
+        self.form(tree, state, None)
     }
 
-    fn form(&self, tree: &dyn Tree, mut state: State<'_>) -> io::Result<Normal> {
+    fn form(
+        &self,
+        tree: &dyn Tree,
+        mut state: State<'_>,
+        mut known: Option<&mut Verdicts>,
+    ) -> io::Result<Normal> {
         let entry = state.entry;
         for plugin in self.plugins {
-            let want = plugin.wants(entry, self.cx);
+            let want = match plugin.wants(entry, self.cx) {
+                Want::Magic(magic) if state.begins_with(tree, magic)? => Want::Bytes,
+                Want::Magic(_) => Want::No,
+                want => want,
+            };
             // What moves to another name still has a time.
             if want == Want::No || state.gone && !(want == Want::Entry && state.moves()) {
                 continue;
@@ -77,7 +116,12 @@ impl Chain<'_> {
             }
             let page = plugin.page();
             let bytes = if want == Want::Entry { Cow::default() } else { state.current()? };
-            let verdict = plugin.canonical(&File { entry, bytes, tree }, self.cx)?;
+            let file = File { entry, bytes, tree };
+            let untouched = want == Want::Bytes && state.normal.form == Form::Kept;
+            let verdict = match known.as_deref_mut().filter(|_| untouched) {
+                Some(known) => known.of(*plugin, &file, self.cx)?,
+                None => plugin.canonical(&file, self.cx)?,
+            };
             state.normal.read |= want != Want::Entry && entry.kind == Kind::File;
             // What a plugin judges by its name alone goes, packaged or not.
             let packages = want != Want::Entry && !page.payload;
@@ -148,7 +192,6 @@ impl Chain<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
     use std::path::PathBuf;
 
     use std::path::Path;
@@ -157,28 +200,13 @@ mod tests {
     use crate::env::SourceDateEpoch;
     use crate::globs::Globs;
     use crate::normal::Page;
-    use crate::normal::{Step, Verdict};
+    use crate::normal::Step;
+    use crate::tree::Memory;
     use crate::vouchers::{Rules, Voucher, Who};
 
     /// A tree of one file, `f`.
-    struct One(Vec<u8>);
-
-    impl Tree for One {
-        fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
-            Ok((path == Path::new("f")).then(|| entry(self.0.len() as u64)))
-        }
-        fn list(&self, _: &Path) -> io::Result<Vec<OsString>> {
-            Ok(vec!["f".into()])
-        }
-        fn read(&self, _: &Path) -> io::Result<Option<Vec<u8>>> {
-            Ok(Some(self.0.clone()))
-        }
-        fn readlink(&self, _: &Path) -> io::Result<Option<PathBuf>> {
-            Ok(None)
-        }
-        fn xattrs(&self, _: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-            Ok(Vec::new())
-        }
+    fn one(content: &[u8]) -> Memory {
+        Memory::of_file("f", content)
     }
 
     fn entry(size: u64) -> Entry {
@@ -231,7 +259,7 @@ mod tests {
     fn run(plugins: &[&'static dyn Plugin]) -> Normal {
         let cx = Context::new(SourceDateEpoch::new(1));
         let chain = Chain { plugins, cx: &cx, vouchers: &Vouchers::nobody() };
-        chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads")
+        chain.normal_form(&one(b"abc"), &entry(3)).expect("reads")
     }
 
     fn content(normal: &Normal) -> Option<Vec<u8>> {
@@ -284,7 +312,7 @@ mod tests {
         let form = |cx: &Context| {
             let plugins = [fake("x", |b| append(b, b'x'))];
             let chain = Chain { plugins: &plugins, cx, vouchers: &Vouchers::nobody() };
-            chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads")
+            chain.normal_form(&one(b"abc"), &entry(3)).expect("reads")
         };
         let voucher = Voucher { who: Who::Configuration, at: PathBuf::new() };
         cx.vouching = rules(false);
@@ -311,9 +339,22 @@ mod tests {
         let cx = Context::new(SourceDateEpoch::new(1)).keeping(globs);
         let plugins = [fake("x", |b| append(b, b'x')), fake("r", |_| Verdict::Report("r".into()))];
         let chain = Chain { plugins: &plugins, cx: &cx, vouchers: &Vouchers::nobody() };
-        let normal = chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads");
+        let normal = chain.normal_form(&one(b"abc"), &entry(3)).expect("reads");
         assert!(normal.is_kept());
         assert_eq!(normal.notes.iter().map(|(by, _)| *by).collect::<Vec<_>>(), ["x", "r"]);
+    }
+
+    #[test]
+    fn by_its_magic_a_file_is_read_whole_or_not_at_all() {
+        let by_magic = |magic| {
+            let wants = Fake(Page { name: "m", ..PAGE }, Want::Magic(magic), |b| append(b, b'm'));
+            run(&[Box::leak(Box::new(wants))])
+        };
+        assert_eq!(by_magic(b"ab").form, Form::Bytes(b"abcm".to_vec().into()));
+        for other in [&b"b"[..], b"abcd"] {
+            let normal = by_magic(other);
+            assert!(normal.is_kept() && normal.original.is_none() && !normal.read);
+        }
     }
 
     #[test]

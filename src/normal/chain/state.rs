@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use super::{Chain, Form, Normal, Note};
 use crate::normal::{Content, Step, Verdict};
-use crate::tree::{Entry, Tree};
+use crate::tree::{Entry, Kind, Tree};
 use crate::vouchers::{Change, Question, Voucher, Who};
 
 /// A path on its way through the chain.
@@ -38,6 +38,21 @@ impl<'a> State<'a> {
             self.normal.original = Some(tree.read_known(self.entry)?.ok_or_else(gone)?);
         }
         Ok(())
+    }
+
+    /// Whether the content begins so: known already, or the first bytes are read.
+    pub(super) fn begins_with(&self, tree: &dyn Tree, magic: &[u8]) -> io::Result<bool> {
+        if self.gone || self.entry.kind != Kind::File || self.entry.size < magic.len() as u64 {
+            return Ok(false);
+        }
+        if self.normal.original.is_some() || self.normal.form != Form::Kept {
+            return Ok(self.current()?.starts_with(magic));
+        }
+        let mut first = Vec::with_capacity(magic.len());
+        if let Some(content) = tree.open(&self.entry.path)? {
+            content.take(magic.len() as u64).read_to_end(&mut first)?;
+        }
+        Ok(first == magic)
     }
 
     /// The content as the plugins so far left it.

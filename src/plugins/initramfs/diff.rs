@@ -14,8 +14,10 @@ use crate::format::initramfs::{
     Contents, DIRECTORY, Entry, Error, Inner, Inside, REGULAR, Segment, Window, spooled,
 };
 use crate::format::secret;
+use crate::format::time::utc;
 use crate::normal::Context;
 use crate::normal::{File, Plugin};
+use crate::text::counted;
 use crate::tree::{Seekable, Umask};
 
 /// Bytes compared at a time.
@@ -173,24 +175,23 @@ fn numbers(
     if x != y && sorted(&x) == sorted(&y) {
         out.push(whole("order of the entries".to_owned()));
     }
-    type Field = fn(&Entry) -> u64;
-    let fields: [(&str, Field); 4] = [
-        ("inode number", |e| e.header.ino.into()),
-        ("device of the file system", |e| {
-            u64::from(e.header.dev[0]) << 32 | u64::from(e.header.dev[1])
-        }),
-        ("link count of directories", |e| {
-            if e.kind() == DIRECTORY { e.header.nlink.into() } else { 0 }
-        }),
-        ("modification time", |e| e.header.mtime.into()),
+    type Field = (&'static str, fn(&Entry) -> i64, fn(i64) -> String);
+    let number = |n: i64| n.to_string();
+    let device = |e: &Entry| i64::from(e.header.dev[0]) << 32 | i64::from(e.header.dev[1]);
+    let links = |e: &Entry| if e.kind() == DIRECTORY { e.header.nlink.into() } else { 0 };
+    let fields: [Field; 4] = [
+        ("inode number", |e| e.header.ino.into(), number),
+        ("device of the file system", device, number),
+        ("link count of directories", links, number),
+        ("modification time", |e| e.header.mtime.into(), utc),
     ];
-    for (name, field) in fields {
+    for (name, field, show) in fields {
         let common = nodes.0.iter().filter_map(|(path, x)| Some((path, x.0, nodes.1.get(path)?.0)));
         let differ: Vec<_> = common.filter(|(_, x, y)| field(x) != field(y)).collect();
         if let Some((path, x, y)) = differ.first() {
             let path = String::from_utf8_lossy(path);
-            let (count, x, y) = (differ.len(), field(x), field(y));
-            out.push(whole(format!("{name}: {count} entries ({path}: {x} | {y})")));
+            let (count, x, y) = (differ.len(), show(field(x)), show(field(y)));
+            out.push(whole(format!("{name}: {} ({path}: {x} | {y})", counted(count, "entry"))));
         }
     }
 }
@@ -202,7 +203,7 @@ fn umask(nodes: &(Contents<'_>, Contents<'_>), out: &mut Vec<Difference>) -> Opt
     let differ: Vec<_> = modes.filter(|(x, y)| x != y).collect();
     let mask = Umask::behind(differ.iter().copied())?;
     let count = differ.iter().filter(|(x, y)| mask.explains(*x, *y)).count();
-    out.push(whole(format!("mode: {count} entries ({mask})")));
+    out.push(whole(format!("mode: {} ({mask})", counted(count, "entry"))));
     Some(mask)
 }
 

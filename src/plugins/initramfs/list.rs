@@ -5,7 +5,11 @@ use std::io::{Read, Seek};
 use std::sync::Mutex;
 
 use crate::format::Malformed;
-use crate::format::initramfs::{DIRECTORY, Entry, Error, Image, REGULAR, SYMLINK, spooled};
+use serde_json::{Value, json};
+
+use crate::format::initramfs::{
+    DIRECTORY, Entry, Error, Image, REGULAR, SYMLINK, Segment, spooled,
+};
 
 /// One line a segment, `#` first, then one an entry: mode, owner, links, size, device or nothing,
 /// seconds since the epoch, name, and the target of a symbolic link.
@@ -52,6 +56,33 @@ pub fn unpacked(image: &Image) -> Result<String, Malformed> {
         let _ = writeln!(out, "{mode:06o} {uid}:{gid} {links} {device} {mtime} {digest} {name}");
     }
     Ok(out)
+}
+
+/// The segments and entries of an image, for machines.
+pub fn segments(image: &Image) -> Vec<Value> {
+    let entry = |entry: &Entry| {
+        let h = &entry.header;
+        json!({
+            "name": String::from_utf8_lossy(&entry.name),
+            "mode": format!("{:06o}", h.mode),
+            "uid": h.uid,
+            "gid": h.gid,
+            "links": h.nlink,
+            "bytes": h.size,
+            "mtime": h.mtime,
+        })
+    };
+    let segment = |segment: &Segment| {
+        let entries = segment.archives.iter().flat_map(|archive| &archive.entries);
+        json!({
+            "offset": segment.range.start,
+            "bytes": segment.range.end - segment.range.start,
+            "bytes_unpacked": segment.unpacked.end - segment.unpacked.start,
+            "packing": segment.packing.map(|packing| packing.to_string()),
+            "entries": entries.map(entry).collect::<Vec<_>>(),
+        })
+    };
+    image.segments.iter().map(segment).collect()
 }
 
 fn line(out: &mut String, entry: &Entry, target: &[u8]) {

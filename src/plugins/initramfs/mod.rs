@@ -24,7 +24,7 @@ use crate::tree::{Entry, Kind};
 
 pub use diff::{Difference, diff, same};
 pub use inside::Registry;
-pub use list::{list, unpacked};
+pub use list::{list, segments, unpacked};
 pub use rewrite::{Cost, rewrite};
 pub use tree::ImageTree;
 pub use uki::{boot_image, explain as explain_sections};
@@ -129,6 +129,10 @@ fn role(entry: &Entry) -> Option<Role> {
 impl Plugin for Initramfs {
     fn page(&self) -> &'static Page {
         &PAGE
+    }
+
+    fn acts_inside_images(&self) -> bool {
+        false
     }
 
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {

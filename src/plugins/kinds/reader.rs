@@ -112,7 +112,7 @@ impl Plugin for Reader {
                     Err(what) => Verdict::Unparsed(what),
                 }
             }
-            Want::Entry | Want::Stream | Want::No => Verdict::Keep,
+            Want::Magic(_) | Want::Entry | Want::Stream | Want::No => Verdict::Keep,
         })
     }
 

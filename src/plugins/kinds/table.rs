@@ -32,7 +32,12 @@ pub(in crate::plugins) struct Row {
     runs: &'static [&'static str],
     /// What names the fields that differ between two files, after the reason.
     reader: Option<ReadFacts>,
+    /// Whether two files differ in what the reason says and in nothing else.
+    only: Option<Alike>,
 }
+
+/// Whether the reason of a row is all that two files differ in.
+type Alike = fn(&[u8], &[u8]) -> Result<bool, Malformed>;
 
 /// Where systemd looks for units, in either form of a root.
 const UNITS: [&str; 4] = [
@@ -106,7 +111,7 @@ impl Row {
         action: Action,
         reason: &'static str,
     ) -> Self {
-        Row { glob, kinds, action, reason, needs: &[], runs: &[], reader: None }
+        Row { glob, kinds, action, reason, needs: &[], runs: &[], reader: None, only: None }
     }
 
     /// The same row, acting only where one of `paths` is in the tree.
@@ -124,6 +129,12 @@ impl Row {
     /// The same row, whose files this reader compares.
     pub(in crate::plugins) const fn reads(mut self, reader: ReadFacts) -> Self {
         self.reader = Some(reader);
+        self
+    }
+
+    /// The same row, whose reason holds only for files that this finds alike but for it.
+    pub(in crate::plugins) const fn only(mut self, alike: Alike) -> Self {
+        self.only = Some(alike);
         self
     }
 
@@ -285,12 +296,15 @@ impl Plugin for Table {
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
         let Some(row) = self.row(a.entry) else { return Vec::new() };
+        if row.only.is_some_and(|alike| alike(&a.content(), &b.content()) != Ok(true)) {
+            return Vec::new();
+        }
         let compared = row.reader.map(|reader| compare(reader, &a.content(), &b.content()));
         [vec![row.reason.to_owned()], compared.unwrap_or_default()].concat()
     }
 
     fn about(&self, entry: &Entry) -> Option<&'static str> {
-        self.row(entry).map(|row| row.reason)
+        self.row(entry).filter(|row| row.only.is_none()).map(|row| row.reason)
     }
 
     fn about_attribute(&self, name: &[u8]) -> Option<&'static str> {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::{Name, source_name, stem};
 use crate::format::Malformed;
 use crate::format::pyc::{self, Pyc, Validity};
+use crate::format::time::utc;
 use crate::normal::{File, Verdict};
 use crate::tree::{Entry, Kind};
 
@@ -148,7 +149,8 @@ pub(super) fn explain(a: &[u8], b: &[u8], untouched: bool) -> Vec<String> {
         (a, b) if a == b => {}
         (Validity::Time { mtime: t, size: m }, Validity::Time { mtime: u, size: n }) => {
             if t != u {
-                out.push(format!("source times {t} and {u} in the header"));
+                let [a, b] = [t, u].map(|time| utc(time.into()));
+                out.push(format!("source times {a} and {b} in the header"));
             }
             if m != n {
                 out.push(format!("source sizes {m} and {n} in the header"));

@@ -28,7 +28,7 @@ pub struct Images {
 pub const PREFIXES: [&str; 6] =
     ["oci:", "oci-archive:", "docker-archive:", "registry:", CONTAINERS, "dir:"];
 /// Where images are that are not read in place, by the prefixes of container tools.
-pub const ELSEWHERE: [&str; 5] = ["docker://", "docker-daemon:", "atomic:", "sif:", "ostree://"];
+const ELSEWHERE: [&str; 5] = ["docker://", "docker-daemon:", "atomic:", "sif:", "ostree://"];
 
 const CONTAINERS: &str = "containers-storage:";
 /// Where podman has its images as root.
@@ -36,6 +36,29 @@ const STORAGE: &str = "/var/lib/containers/storage";
 
 /// Digits of an id, at least, by which an image of container storage may be called.
 const ID_DIGITS: usize = 12;
+
+/// What to do with the name of an image in a registry, which is not read in place; `None` where
+/// `text` is not one, or is a path that is there.
+pub fn to_copy(text: &str) -> Option<String> {
+    const COPY: &str = "first, with all its platforms: skopeo copy --all";
+    if ELSEWHERE.iter().any(|prefix| text.starts_with(prefix)) {
+        let copy = format!("copy it into a layout {COPY} {text} oci:LAYOUT:TAG");
+        return Some(format!("{text} is not read in place: {copy}"));
+    }
+    let (host, rest) = text.split_once('/')?;
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    let label = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    let host = name.chars().all(label)
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && port.parse::<u16>().is_ok()
+        && (name.contains('.') || name.len() < host.len() || name == "localhost");
+    (host && !rest.is_empty() && !Path::new(name).exists()).then(|| {
+        format!(
+            "there is no path {text}; an image in a registry is copied into a layout {COPY} \
+             docker://{text} oci:LAYOUT:TAG"
+        )
+    })
+}
 
 /// A path, and what chooses among the images that are there.
 struct Place<'a> {
@@ -103,11 +126,9 @@ impl Images {
         text: &str,
         platforms: impl IntoIterator<Item = &'a str>,
     ) -> anyhow::Result<Self> {
-        ensure!(
-            !ELSEWHERE.iter().any(|p| text.starts_with(p)),
-            "{text} is not read in place: copy it into a layout first, with all its platforms: \
-             skopeo copy --all {text} oci:LAYOUT:TAG"
-        );
+        if let Some(what) = to_copy(text) {
+            bail!(what);
+        }
         let place = Place::parse(text);
         let platform = |text: &str| {
             Platform::parse(text).with_context(|| {

@@ -314,7 +314,13 @@ impl Repository {
                     repository of your own (ostree pull, ostree static-delta apply-offline)"
                 .into();
         }
-        self.remedies().missing.into()
+        match name.ends_with(".commit") {
+            true => {
+                "pull it again; history that `ostree pull --depth` cut off comes with --depth=-1"
+                    .into()
+            }
+            false => self.remedies().missing.into(),
+        }
     }
 
     /// The commits that were pulled in part, sorted.

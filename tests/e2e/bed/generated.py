@@ -1,63 +1,33 @@
-"""The generators of newer distributions: what each needs, how it runs, and who reads what it wrote.
+"""The generators of newer distributions, and what is expected of each path that they write."""
 
-A script runs as root in a chroot whose layer is thrown away but for what it wrote. `$ORDER` is `1 2 3`
-on one side and `3 2 1` on the other: the order in which scriptlets would have come. `$SIDE` is the
-name of the side, and `/usr/share/bed` holds three certificates.
-A reader prints what a program understands of the files; it must say the same after `fix`. An empty
-reader is one for files that `fix` only removes, or that it never writes.
-"""
+import platform
 
-from typing import NamedTuple
+from .generator import Generator
+from .languages import LANGUAGES
 
+# As Debian names this machine in its packages.
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "amd64")
 
-class Generator(NamedTuple):
-    """One program, or some of one kind."""
-
-    packages: str
-    version: str
-    script: str
-    reader: str = ""
-    # Only where the whole bed runs: too large for every run of CI.
-    large: bool = False
-
-
-GENERATORS = {
+SERVICES = {
     "apt": Generator(
         "apt",
         "apt-get --version | head -n 1",
         "apt-cache gencaches >/dev/null",
     ),
-    "beam": Generator(
-        "erlang-base",
-        "dpkg-query -W -f '${Version}' erlang-base",
+    "boot-keys": Generator(
+        "efitools openssl",
+        "dpkg-query -W -f '${Version}' efitools",
         """
-        mkdir -p /usr/lib/bed /tmp/build-$SIDE
-        cd /tmp/build-$SIDE
-        printf -- '-module(x).\\n-export([f/0]).\\nf() -> 1.\\n' >x.erl
-        erlc +debug_info -o /usr/lib/bed x.erl
+        sign-efi-sig-list -k /usr/share/bed/key.pem -c /usr/share/bed/key.crt db /tmp/db.esl \\
+            /boot/loader/keys/auto/db.auth >/dev/null
         """,
-        "cd /usr/lib/bed && erl -noshell -eval 'io:format(\"~p~n\", [x:f()]), halt().'",
-    ),
-    "cacerts": Generator(
-        "default-jre-headless openssl",
-        "keytool -version 2>&1",
-        """
-        mkdir -p /usr/lib/jvm/bed
-        for n in $ORDER; do
-            keytool -importcert -noprompt -storetype PKCS12 -storepass changeit -alias ca-$n \\
-                -J-Dkeystore.pkcs12.certProtectionAlgorithm=NONE -J-Dkeystore.pkcs12.macAlgorithm=NONE \\
-                -keystore /usr/lib/jvm/bed/plain.p12 -file /usr/share/bed/$n.pem
-            keytool -importcert -noprompt -storetype PKCS12 -storepass changeit -alias ca-$n \\
-                -keystore /usr/lib/jvm/bed/salted.p12 -file /usr/share/bed/$n.pem
-            keytool -importcert -noprompt -storetype JKS -storepass changeit -alias ca-$n \\
-                -keystore /usr/lib/jvm/bed/cacerts -file /usr/share/bed/$n.pem
-        done 2>/dev/null
+        remedy="""
+        sign-efi-sig-list -t '2023-11-14 22:13:20' -k /usr/share/bed/key.pem -c /usr/share/bed/key.crt \\
+            db /tmp/db.esl /boot/loader/keys/auto/db.auth >/dev/null
         """,
-        """
-        for store in plain.p12 salted.p12 cacerts; do
-            keytool -list -storepass changeit -keystore /usr/lib/jvm/bed/$store 2>/dev/null |
-                sed 's/, [A-Z][a-z]* [0-9]*, [0-9]*//' | sort
-        done
+        prepare="""
+        mkdir -p /boot/loader/keys/auto
+        cert-to-efi-sig-list -g 11111111-2222-3333-4444-555555555555 /usr/share/bed/key.crt /tmp/db.esl
         """,
     ),
     "ca-certificates": Generator(
@@ -72,6 +42,16 @@ GENERATORS = {
         rm -rf /etc/ssl/certs/ISRG_* /etc/ssl/certs/ca-certificates.crt
         cp -a "$root/etc/ssl/certs/." /etc/ssl/certs
         rm -rf "$root"
+        """,
+        remedy="rm -rf /etc/ssl/certs/ISRG_*; update-ca-certificates --fresh >/dev/null 2>&1",
+    ),
+    "credentials": Generator(
+        "systemd",
+        "systemctl --version | head -n 1",
+        """
+        mkdir -p /usr/lib/credstore.encrypted
+        echo secret | systemd-creds encrypt --with-key=null --timestamp=@1700000000 --name=bed - \\
+            /usr/lib/credstore.encrypted/bed 2>/dev/null
         """,
     ),
     "dconf": Generator(
@@ -150,19 +130,6 @@ GENERATORS = {
         """,
         "dpkg --audit; dpkg -l 'bed*' | tail -n 3",
     ),
-    "elisp": Generator(
-        "emacs-nox",
-        "emacs --version | head -n 1",
-        """
-        mkdir -p /usr/share/emacs/site-lisp/bed
-        cd /usr/share/emacs/site-lisp/bed
-        printf ';;; x.el -*- lexical-binding: t -*-\\n(defun bed-x () 1)\\n(provide (quote x))\\n' >x.el
-        emacs -Q --batch -f batch-byte-compile x.el >Install.log 2>&1
-        date >>Install.log
-        gzip -n Install.log
-        """,
-        "cd /usr/share/emacs/site-lisp/bed && emacs -Q --batch -l x.elc --eval '(princ (bed-x))'",
-    ),
     "firstboot": Generator(
         "systemd passwd",
         "systemctl --version | head -n 1",
@@ -177,13 +144,6 @@ GENERATORS = {
         "fc-cache -s -f",
         "fc-list | sort",
     ),
-    "ghc": Generator(
-        "ghc",
-        "ghc --numeric-version",
-        "rm -f /var/lib/ghc/package.conf.d/package.cache*; ghc-pkg recache",
-        "ghc-pkg list --simple-output",
-        large=True,
-    ),
     # grub-editenv 2.14 writes no file on an overlay.
     "grubenv": Generator(
         "grub-common",
@@ -196,47 +156,42 @@ GENERATORS = {
         """,
         "cp /boot/grub/grubenv /run && grub-editenv /run/grubenv list | sort",
     ),
+    # Only 2.06 writes another image: it is read in src/format/grub.rs.
+    "grub-mkstandalone": Generator(
+        f"grub-common grub-efi-{ARCHITECTURE}-bin",
+        "grub-mkstandalone --version",
+        """
+        mkdir -p /boot/efi/EFI/bed
+        echo 'set timeout=1' >/tmp/grub.cfg
+        grub-mkstandalone -O "$(cd /usr/lib/grub && echo *-efi)" -o /boot/efi/EFI/bed/grub.efi \\
+            --modules=normal --install-modules='normal linux' --fonts= --locales= --themes= \\
+            boot/grub/grub.cfg=/tmp/grub.cfg
+        """,
+    ),
+    # Sections that differ in case only stay in the order in which they came.
     "info": Generator(
         "install-info",
         "install-info --version | head -n 1",
+        "for n in $ORDER; do install-info /usr/share/info/bed$n.info /usr/share/info/dir; done",
+        "grep -c '^[*] Bed' /usr/share/info/dir",
         """
-        for n in $ORDER; do
-            printf 'x\\n\\nINFO-DIR-SECTION Bed %s\\nSTART-INFO-DIR-ENTRY\\n* Bed%s: (bed%s).  A page.\\nEND-INFO-DIR-ENTRY\\n' $n $n $n >/usr/share/info/bed$n.info
-            install-info /usr/share/info/bed$n.info /usr/share/info/dir
+        rm -f /usr/share/info/dir /usr/share/info/dir.old
+        for page in $(ls /usr/share/info/*.info* | LC_ALL=C sort); do
+            install-info "$page" /usr/share/info/dir
         done
         """,
-    ),
-    "java": Generator(
-        "openjdk-25-jdk-headless",
-        "java -version 2>&1 | head -n 1",
         """
-        mkdir -p /usr/share/bed-java /tmp/java
-        cd /tmp/java
-        printf 'class A { public static void main(String[] a) { System.out.println("a"); } }\\n' >A.java
-        javac A.java
-        jar --create --date=2020-01-01T00:00:00Z --file=/usr/share/bed-java/a.jar A.class
-        touch -d @1600000000 /usr/share/bed-java/a.jar
-        cd /usr/share/bed-java
-        java -XX:AOTCacheOutput=a.aot -cp a.jar A >/dev/null 2>&1
-        java -XX:ArchiveClassesAtExit=a.jsa -cp a.jar A >/dev/null 2>&1
+        for n in $ORDER; do
+            section=$(echo bed | sed "s/./\\U&/$n")
+            printf 'x\\n\\nINFO-DIR-SECTION %s\\nSTART-INFO-DIR-ENTRY\\n* Bed%s: (bed%s).  A page.\\nEND-INFO-DIR-ENTRY\\n' $section $n $n >/usr/share/info/bed$n.info
+        done
         """,
-        "cd /usr/share/bed-java && java -cp a.jar A",
     ),
     "ldconfig": Generator(
         "libc-bin",
         "ldconfig --version | head -n 1",
         "ldconfig",
         "ldconfig -p",
-    ),
-    "luac": Generator(
-        "lua5.4",
-        "luac5.4 -v",
-        """
-        mkdir -p /usr/share/lua/bed /tmp/build-$SIDE
-        echo 'print(1)' >/tmp/build-$SIDE/x.lua
-        luac5.4 -o /usr/share/lua/bed/x.luac /tmp/build-$SIDE/x.lua
-        """,
-        "lua5.4 /usr/share/lua/bed/x.luac",
     ),
     "man-db": Generator(
         "man-db",
@@ -258,33 +213,14 @@ GENERATORS = {
         """,
         "certutil -L -d sql:/etc/pki/nssdb",
     ),
-    "perl": Generator(
-        "perl make",
-        "perl -e 'print $^V'",
-        """
-        mkdir -p /tmp/Bed-1/lib
-        cd /tmp/Bed-1
-        printf 'package Bed; our $VERSION = 1; 1;\\n' >lib/Bed.pm
-        printf 'use ExtUtils::MakeMaker; WriteMakefile(NAME => "Bed", VERSION_FROM => "lib/Bed.pm");\\n' >Makefile.PL
-        { perl Makefile.PL && make && make install; } >/dev/null 2>&1
-        """,
-        "perl -MBed -e 'print $Bed::VERSION'",
-    ),
-    "php": Generator(
-        "php-cli php-opcache",
-        "php --version | head -n 1",
-        """
-        mkdir -p /var/cache/php-opcache /usr/share/bed-php
-        echo '<?php function bed() { return 1; }' >/usr/share/bed-php/x.php
-        touch -d @1500000000 /usr/share/bed-php/x.php
-        php -d opcache.enable_cli=1 -d opcache.file_cache=/var/cache/php-opcache -d opcache.file_cache_only=1 \\
-            -r 'opcache_compile_file("/usr/share/bed-php/x.php");'
-        """,
-    ),
     "plocate": Generator(
         "plocate",
         "plocate --version | head -n 1",
-        "updatedb -U /usr/share/bash-completion -o /var/lib/plocate/plocate.db",
+        """
+        mkdir -p /usr/share/bed-plocate/x
+        updatedb -U /usr/share/bed-plocate
+        plocate -d /var/lib/plocate/plocate.db bed-plocate >/dev/null
+        """,
     ),
     "postfix": Generator(
         "postfix postfix-lmdb postfix-cdb",
@@ -296,31 +232,14 @@ GENERATORS = {
         postalias cdb:/etc/aliases
         """,
         "postalias -q bed1 cdb:/etc/aliases; postalias -q bed1 lmdb:/etc/aliases",
-    ),
-    "python": Generator(
-        "python3",
-        "python3 --version",
         """
-        mkdir -p /usr/lib/python3/dist-packages/bed
-        cd /usr/lib/python3/dist-packages/bed
-        : >__init__.py
-        echo 'X = 1' >x.py
-        python3 -m compileall -q .
+        for n in 1 2 3; do echo "bed$n: root" >>/etc/aliases; done
+        postconf compatibility_level=3.6 myhostname=bed.example
+        # The clock of the side stands still.
+        export TZ=UTC FAKETIME='2023-11-14 22:13:20'
+        postalias lmdb:/etc/aliases
+        postalias cdb:/etc/aliases
         """,
-        "cd /usr/lib/python3/dist-packages && python3 -B -c 'import bed.x; print(bed.x.X)'",
-    ),
-    "r": Generator(
-        "r-base-core",
-        "R --version | head -n 1",
-        """
-        mkdir -p /tmp/bed/R /tmp/lib
-        printf 'Package: bed\\nVersion: 1.0\\nTitle: x\\nDescription: x.\\nLicense: GPL-2\\nAuthor: x\\nMaintainer: x <x@example.org>\\n' >/tmp/bed/DESCRIPTION
-        echo 'export(f)' >/tmp/bed/NAMESPACE
-        echo 'f <- function() 1' >/tmp/bed/R/f.R
-        mkdir -p /usr/local/lib/R/site-library
-        R CMD INSTALL -l /usr/local/lib/R/site-library /tmp/bed >/dev/null 2>&1
-        """,
-        "R -q -s -e 'print(bed::f())' 2>&1",
     ),
     "selinux": Generator(
         "selinux-utils",
@@ -342,6 +261,17 @@ GENERATORS = {
         slapadd -n 0 -F /etc/ldap/slapd.d -l /tmp/config.ldif
         """,
         "slapcat -n 0 -F /etc/ldap/slapd.d | grep -v -e entryCSN -e entryUUID -e Timestamp -e contextCSN",
+        """
+        rm -rf /etc/ldap/slapd.d
+        mkdir -p /etc/ldap/slapd.d
+        {
+            printf 'dn: cn=config\\nobjectClass: olcGlobal\\ncn: config\\nstructuralObjectClass: olcGlobal\\n'
+            printf 'entryUUID: 11111111-2222-3333-4444-555555555555\\ncreatorsName: cn=config\\nmodifiersName: cn=config\\n'
+            printf 'createTimestamp: 20231114221320Z\\nmodifyTimestamp: 20231114221320Z\\n'
+            printf 'entryCSN: 20231114221320.000000Z#000000#000#000000\\n\\n'
+        } >/tmp/config.ldif
+        slapadd -n 0 -F /etc/ldap/slapd.d -l /tmp/config.ldif
+        """,
     ),
     "snakeoil": Generator(
         "ssl-cert openssl",
@@ -370,26 +300,16 @@ GENERATORS = {
         """,
         "systemd-hwdb query evdev:name:bed1:",
     ),
-    "tex": Generator(
-        "texlive-base",
-        "pdftex --version | head -n 1",
-        "fmtutil-sys --byfmt pdftex >/dev/null 2>&1; mktexlsr --quiet",
+    "tmpfiles": Generator(
+        "systemd",
+        "systemctl --version | head -n 1",
         """
-        cd /tmp
-        echo '\\\\hsize=3in Hello.\\\\bye' >x.tex
-        pdftex -interaction=batchmode x.tex >/dev/null && test -s x.pdf && echo typeset
+        printf 'f+ /etc/bed-host - - - - made on %%H\\nd /var/lib/bed-%%H - - - -\\n' >/usr/lib/tmpfiles.d/bed.conf
+        systemd-tmpfiles --create /usr/lib/tmpfiles.d/bed.conf
         """,
-    ),
-    "vim": Generator(
-        "vim",
-        "vim --version | head -n 1",
-        """
-        mkdir -p /usr/share/vim/vimfiles/spell
-        cd /usr/share/vim/vimfiles/spell
-        printf 'SET UTF-8\\nSOFOFROM abc\\nSOFOTO   abc\\n' >bed.aff
-        printf '2\\nabc\\nbca\\n' >bed.dic
-        vim -u NONE -es -c 'set encoding=utf-8' -c 'mkspell! bed bed' -c q >/dev/null 2>&1 || :
-        test -e bed.utf-8.spl
+        remedy="""
+        printf 'f+ /etc/bed-host - - - - made\\nd /var/lib/bed - - - -\\n' >/usr/lib/tmpfiles.d/bed.conf
+        systemd-tmpfiles --create /usr/lib/tmpfiles.d/bed.conf
         """,
     ),
     "xml": Generator(
@@ -407,26 +327,58 @@ GENERATORS = {
     ),
 }
 
-# What may differ after `fix`, and the plugin that explains it.
+GENERATORS = dict(sorted({**LANGUAGES, **SERVICES}.items()))
+
+# What may differ after `fix`, and the plugin that explains it, or the path whose difference or lines
+# it follows.
 STAYS = {
+    "boot/loader/keys/auto/db.auth": "generated",
     "etc/aliases": "generated",
     "etc/aliases.*": "generated",
+    "etc/bed-host": "usr/lib/tmpfiles.d/bed.conf",
     "etc/ldap/slapd.d/*": "random-ids",
     "etc/pki/nssdb/*": "random-ids",
     "etc/selinux/bed/contexts/files/file_contexts*": "selinux",
     "etc/shadow": "accounts",
     "etc/ssh/ssh_host_*": "random-ids",
     "etc/ssl/certs/*.pem": "generated",
-    "etc/ssl/certs/*.[0-9]": "generated",
+    "etc/ssl/certs/*.[0-9]": "etc/ssl/certs/ssl-cert-snakeoil.pem",
     "etc/ssl/certs/ssl-cert-snakeoil.pem": "random-ids",
     "etc/ssl/private/ssl-cert-snakeoil.key": "random-ids",
     "usr/lib/bed/*.beam": "generated",
+    "usr/lib/credstore.encrypted/bed": "generated",
+    "usr/lib/emacs/bed/*.eln": "generated",
     "usr/lib/jvm/bed/salted.p12": "cacerts",
     "usr/share/bed-java/*": "generated",
+    "usr/share/info/dir": "generated",
     "usr/share/lua/bed/*.luac": "generated",
+    "usr/local/lib/*/.packlist": "generated",
     "usr/local/lib/R/site-library/*": "generated",
+    "var/lib/bed-*": "usr/lib/tmpfiles.d/bed.conf",
     "var/lib/doc-base/info/*.yml": "generated",
-    "var/lib/texmf/*.fmt": "generated",
     "var/lib/ghc/*": "generated",
+    "var/lib/texmf/*.fmt": "generated",
     "var/lib/xml-core/catalog": "generated",
+}
+
+# What `fix` makes equal, and by which plugin.
+FIXED = {
+    "boot/grub/grubenv": "generated",
+    "etc/dconf/db/local": "dconf",
+    "etc/shadow-": "machine-state",
+    "etc/xml/catalog": "generated",
+    "etc/xml/catalog.old": "build-traces",
+    "usr/lib/jvm/bed/cacerts": "cacerts",
+    "usr/lib/jvm/bed/plain.p12": "cacerts",
+    "usr/lib/python3/dist-packages/bed/*.pyc": "pycache",
+    "usr/local/lib/*/perllocal.pod": "build-traces",
+    "usr/share/emacs/site-lisp/bed/Install.log.gz": "build-traces",
+    "usr/share/info/dir.old": "build-traces",
+    "usr/share/vim/vimfiles/spell/bed.utf-8.*": "generated",
+    "var/cache/*": "build-traces",
+    "var/lib/doc-base/info/*-old.yml": "build-traces",
+    "var/lib/dpkg/status-old": "build-traces",
+    "var/lib/plocate/plocate.db": "build-traces",
+    "var/lib/texmf/*.log": "build-traces",
+    "var/log/*": "machine-state",
 }

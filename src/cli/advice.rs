@@ -1,0 +1,78 @@
+//! What to do about a command line that cannot be understood, and about a run that was not allowed.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::error::ErrorKind;
+
+use super::{COMMANDS, say};
+
+/// Says what is wrong with the words of a command line, and what was probably meant; exit code 2,
+/// or 0 where help was asked for.
+pub(super) fn exit(error: &clap::Error, words: &[OsString]) -> ! {
+    // What cannot be printed has an exit code all the same.
+    let _ = error.print();
+    if let Some(hint) = hint(error.kind(), words) {
+        say(&format!("\n  tip: {hint}"));
+    }
+    std::process::exit(error.exit_code())
+}
+
+fn hint(kind: ErrorKind, words: &[OsString]) -> Option<String> {
+    let words: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    let is_command = |word: &&str| COMMANDS.iter().any(|command| command.name == *word);
+    let first = words.first()?;
+    if let Some(at) = words.iter().position(|word| is_command(&word)).filter(|at| *at > 0) {
+        let mut right = words.clone();
+        let command = right.remove(at);
+        return Some(format!("the command comes first: reprofix {command} {}", right.join(" ")));
+    }
+    match (kind, *first) {
+        (ErrorKind::InvalidSubcommand, "history") if number(&words) => {
+            Some(format!("one run is shown by `reprofix history show {}`", words[1]))
+        }
+        (ErrorKind::InvalidSubcommand, word) if names_subject(word) && !is_command(&word) => {
+            Some(format!(
+                "the command comes first: `reprofix check {word}` compares or audits, `reprofix \
+                 fix {word}` changes"
+            ))
+        }
+        (ErrorKind::UnknownArgument, "fix") => {
+            Some("`fix` takes one root filesystem; two builds are compared by `reprofix check A B`".into())
+        }
+        (ErrorKind::UnknownArgument, "check") if bare(&words) > 2 => {
+            Some("`check` takes one subject or two; each night's builds are compared by `reprofix nightly`".into())
+        }
+        (ErrorKind::UnknownArgument, "record") if bare(&words) > 0 => {
+            Some("a work directory of coreos-assembler is given as `--workdir DIR`".into())
+        }
+        _ => None,
+    }
+}
+
+fn number(words: &[&str]) -> bool {
+    words.get(1).is_some_and(|word| word.parse::<i64>().is_ok())
+}
+
+/// How many words after the command are no options.
+fn bare(words: &[&str]) -> usize {
+    words.iter().skip(1).filter(|word| !word.starts_with('-')).count()
+}
+
+/// Whether a word is what commands take: a path that is there, or a prefix of subjects.
+fn names_subject(word: &str) -> bool {
+    let prefixed = crate::source::prefixes().any(|(prefix, _)| word.starts_with(prefix));
+    prefixed || word.contains('/') || Path::new(word).exists()
+}
+
+/// What to do where we were not allowed to, unless we are root.
+pub(super) fn not_allowed(error: &anyhow::Error) -> Option<&'static str> {
+    let io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    let mut denied = io.filter(|io| io.kind() == std::io::ErrorKind::PermissionDenied);
+    let root = rustix::process::geteuid().is_root();
+    (denied.next().is_some() && !root).then_some(
+        "you are not root: run it with sudo, or, on what a rootless build owns, as `buildah \
+         unshare reprofix …`",
+    )
+}
