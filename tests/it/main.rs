@@ -33,7 +33,6 @@ mod libostree;
 
 mod limits;
 mod machine_id;
-mod memtree;
 mod modes;
 mod mutations;
 mod oci;
