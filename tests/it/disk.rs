@@ -167,3 +167,40 @@ fn the_systems_own_repart_and_veritysetup_agree() {
         &["the salt differs: give a seed", "the data partitions are equal"],
     );
 }
+
+/// What is random or dated by design is explained: a credential by this system's systemd-creds, a
+/// signed variable by bootctl 262.
+#[test]
+fn credentials_and_signed_variables_are_explained() {
+    let base = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/disk");
+    for side in ["a", "b"] {
+        let store = base.path().join(side).join("usr/lib/credstore.encrypted");
+        let keys = base.path().join(side).join("efi/loader/keys/auto");
+        fs::create_dir_all(&store).unwrap();
+        fs::create_dir_all(&keys).unwrap();
+        fs::copy(fixtures.join(format!("db.{side}.auth")), keys.join("db.auth")).unwrap();
+        let plain = base.path().join("plain");
+        fs::write(&plain, "secret\n").unwrap();
+        // The null key: no TPM and no key of the host are asked.
+        let done = Command::new("systemd-creds")
+            .args(["--with-key=tpm2-absent", "--timestamp=@1700000000", "--name=x.cred", "encrypt"])
+            .args([&plain, &store.join("x.cred")])
+            .output()
+            .expect("systemd-creds is installed (tests/e2e/deps)");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    let [a, b] = ["a", "b"].map(|side| format!("dir:{}", base.path().join(side).display()));
+    let (code, text, err) = reprofix(&["check", &a, &b, "--source-date-epoch=1"]);
+    assert_eq!(code, 1, "{err}");
+    has(
+        &text,
+        &[
+            "2 paths explained by generated, not fixable",
+            "db.auth",
+            "begins with the time of its signature; sign with SOURCE_DATE_EPOCH",
+            "x.cred",
+            "is random by design",
+        ],
+    );
+}
