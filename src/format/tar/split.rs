@@ -56,7 +56,7 @@ impl<R: BufRead> Pieces<R> {
         Pieces { from, at: 0, line: Vec::new() }
     }
 
-    /// The next record; `None` at the end. Fails on what is none, and on a path that leaves the root.
+    /// The next record; `None` at the end. Fails on what is no record, and on a path that leaves the root.
     pub fn next_piece(&mut self) -> io::Result<Option<Piece>> {
         loop {
             self.line.clear();
