@@ -10,7 +10,7 @@ use crate::image::normalize::{Options, normalize};
 use crate::image::{lint, platforms, verify};
 use crate::source::oci::Compression;
 use crate::source::oci::Images;
-use crate::tree::Nowhere;
+use crate::tree::NOTHING;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -78,7 +78,7 @@ pub(super) struct Epoch {
 impl Epoch {
     pub(super) fn get(&self) -> Result<SourceDateEpoch> {
         let flags = Flags { epoch: self.source_date_epoch.clone(), ..Flags::default() };
-        let in_force = config::in_force(&flags, env::source_date_epoch(), &Nowhere)?;
+        let in_force = config::in_force(&flags, env::source_date_epoch(), &NOTHING)?;
         in_force.warnings.iter().for_each(|w| super::warn(w));
         Ok(in_force.epoch.0)
     }

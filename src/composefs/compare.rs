@@ -346,3 +346,72 @@ fn kind(content: &Content) -> Kind {
 fn moment(meta: &Meta) -> String {
     format!("{}.{:09}", meta.seconds, meta.nanoseconds)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf(content: Content, attribute: Option<&str>, nanoseconds: u32) -> Leaf {
+        let xattrs = attribute.map(|name| (name.as_bytes().to_vec(), b"x".to_vec()));
+        let meta = Meta { nanoseconds, xattrs: xattrs.into_iter().collect(), ..Meta::default() };
+        Leaf { meta, content }
+    }
+
+    fn tree(leaves: Vec<(&str, Leaf)>) -> Tree {
+        let mut tree = Tree::default();
+        for (name, leaf) in leaves {
+            tree.root.entries.insert(name.as_bytes().to_vec(), Node::Leaf(tree.leaves.len()));
+            tree.leaves.push(leaf);
+        }
+        tree
+    }
+
+    fn found(a: &Tree, b: &Tree) -> Vec<(Cause, Kind, Option<&'static str>, bool)> {
+        let all = compare([a, b], [View::Directory; 2]);
+        all.iter().map(|d| (d.cause, d.kind, d.cause.plugin(), d.cause.is_fixable())).collect()
+    }
+
+    #[test]
+    fn each_plugin_answers_for_what_it_knows() {
+        let device = || Content::Character(0x103);
+        for (attribute, cause, plugin, fixable) in [
+            ("trusted.overlay.opaque", Cause::LeftOver, Some("xattrs"), true),
+            ("security.selinux", Cause::Label, Some("selinux"), false),
+            ("security.capability", Cause::Capability, None, false),
+            ("user.component", Cause::Attributes, None, false),
+        ] {
+            let a = tree(vec![("x", leaf(device(), Some(attribute), 0))]);
+            let b = tree(vec![("x", leaf(device(), None, 0))]);
+            assert_eq!(found(&a, &b), [(cause, Kind::Device, plugin, fixable)], "{attribute}");
+        }
+        let a = tree(vec![("x", leaf(device(), None, 0))]);
+        let b = tree(vec![("x", leaf(device(), None, 5))]);
+        assert_eq!(found(&a, &b), [(Cause::Nanoseconds, Kind::Device, Some("mtime"), true)]);
+        let whiteout = tree(vec![("x", leaf(Content::Character(0), None, 0))]);
+        let expected = [(Cause::Whiteout, Kind::Device, Some("xattrs"), false)];
+        assert_eq!(found(&tree(Vec::new()), &whiteout), expected);
+        let other = tree(vec![("x", leaf(Content::Block(0x103), None, 0))]);
+        assert_eq!(found(&a, &other), [(Cause::Type, Kind::Device, None, false)]);
+    }
+
+    #[test]
+    fn the_time_of_an_extraction_is_later_than_that_of_the_layers() {
+        let at = |seconds| {
+            let mut tree = Tree::default();
+            tree.root.meta.seconds = seconds;
+            tree
+        };
+        let cause = |views| compare([&at(0), &at(9)], views)[0].cause;
+        assert_eq!(cause([View::Layers, View::Directory]), Cause::Extraction);
+        assert_eq!(cause([View::Directory, View::Layers]), Cause::Time);
+        assert_eq!(cause([View::Layers; 2]), Cause::Time);
+    }
+
+    #[test]
+    fn many_are_counted_with_commas() {
+        assert_eq!(Kind::Directory.counted(1), "1 directory");
+        assert_eq!(Kind::Directory.counted(5267), "5,267 directories");
+        assert_eq!(Kind::File.counted(1_234_567), "1,234,567 files");
+        assert_eq!(Kind::File.counted(123), "123 files");
+    }
+}

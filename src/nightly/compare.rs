@@ -129,7 +129,7 @@ fn difference(row: &Row) -> Difference {
     let mut lines = Vec::new();
     let (cause, plugin) = match &row.cause {
         CauseRow::Fixed { plugins } => ("fixed", Some(plugins.join(","))),
-        CauseRow::Known { plugin, lines: known } => {
+        CauseRow::Known { plugin, lines: known, .. } => {
             lines.extend(known.iter().cloned());
             ("known", Some((*plugin).to_owned()))
         }

@@ -160,7 +160,7 @@ impl Source {
         match self {
             Source::Directory(root) => root,
             Source::Subject(subject) => subject.merkle.tree(),
-            Source::Layers(_) => &crate::tree::Nowhere,
+            Source::Layers(_) => &crate::tree::NOTHING,
         }
     }
 
@@ -199,6 +199,8 @@ impl Sealed {
     }
 }
 
+/// How many layers may be taken away from an image, one by one, in search of what was sealed.
+const LOWEST_MAX: usize = 128;
 /// What a tree needs at its top for bootc to boot it.
 const NEEDED: [&str; 3] = ["usr", "boot", "sysroot"];
 
@@ -231,7 +233,7 @@ pub fn digest(spec: &Spec) -> Result<Option<String>> {
     Ok(Some(opened.into_sealed(&GENERATIONS[0])?.viewed.digest))
 }
 
-/// The digests of two builds, where either is sealed; see [`is_sealed`].
+/// The digests of two builds, where either is sealed.
 ///
 /// Fails where a digest cannot be computed.
 pub fn pair(a: &Spec, b: &Spec) -> Result<Option<Pair>> {
@@ -359,7 +361,7 @@ impl Known<'_> {
     /// The lowest layers whose digest this is, and what the others changed.
     fn lowest(&self, hex: &str) -> Option<(Of, Vec<Row>)> {
         let Source::Layers(layers) = &self.opened.source else { return None };
-        (1..layers.count()).rev().find_map(|count| {
+        (1..layers.count()).rev().take(LOWEST_MAX).find_map(|count| {
             // Fewer layers need not be bootable, or have a policy that can be read.
             let tree = layers.lowest(count).ok()?;
             let policy = self.opened.source.policy(&tree).ok()?;

@@ -64,6 +64,8 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("source/oci/registry.rs", &["oci-storage"]),
     ("source/oci/store.rs", &["oci-archive"]),
     ("format/tar", &["tar", "oci-tar"]),
+    ("source/ostree/encapsulated.rs", &["oci-config", "ostree-archive"]),
+    ("source/ostree/refs.rs", &["ostree-ref"]),
     ("source/ostree/repository.rs", &["ostree-config", "ostree-ref"]),
     ("source/ostree/tarred.rs", &["ostree-archive"]),
     ("format/tar/split.rs", &["tar-split"]),

@@ -8,6 +8,7 @@ mod cases;
 mod check;
 mod check_reports;
 mod check_subjects;
+mod checkout;
 mod compare;
 mod compared;
 mod composefs;
@@ -28,8 +29,8 @@ mod hostile;
 mod initramfs;
 mod layout;
 mod libostree;
+
 mod limits;
-mod memtree;
 mod modes;
 mod mutations;
 mod oci;

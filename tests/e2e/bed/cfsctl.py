@@ -2,7 +2,7 @@
 
 import subprocess
 
-from . import crates
+from . import crates, toolbox
 from .tools import output, remove, run
 
 VERSION = "0.9.4"
@@ -30,3 +30,18 @@ def of_layers(layout, repo):
     found = output(*command, "compute-id", "--bootable", "image").strip()
     remove(repo)
     return found
+
+
+def agrees(checks, reprofix, tree, what):
+    """The digests of a bed's tree, of which a copy is made bootable."""
+    if not (toolbox.cache() / "bin/cfsctl").exists():
+        print(f"composefs digest of {what} not compared: no cfsctl, which `make sealed` builds")
+        return
+    copy = tree.with_name(f"{tree.name}-bootable")
+    remove(copy)
+    run("cp", "-a", "--reflink=auto", tree, copy)
+    for name in ("boot", "sysroot"):
+        (copy / name).mkdir(exist_ok=True)
+    ours = output(reprofix, "composefs", "digest", copy).strip()
+    checks.same(f"the composefs digest of {what} is cfsctl's", ours, of_directory(copy))
+    remove(copy)

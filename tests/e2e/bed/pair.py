@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 
-from . import answers, commit, oracle, treefile
+from . import answers, cfsctl, commit, oracle, treefile
 from .tools import E2E, PROJECT, remove, run, step
 
 VERSION = "1"
@@ -139,6 +139,7 @@ class Pair:
             self.show(self.reprofix)
         code, _ = self.check(self.reprofix)
         checks.same("check exits 0", code, 0)
+        cfsctl.agrees(checks, self.reprofix, self.tree_of("a"), f"the tree in {self.work.name}")
         for which in ("a", "b"):
             self.recorded(checks, which)
             self.left_clean(checks, which)
