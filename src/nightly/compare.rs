@@ -70,7 +70,7 @@ pub fn compare(request: &Request) -> Result<Compared> {
         checksums: true,
         ..Job::default()
     };
-    let mut compared = match crate::compare::compare(&job, None, &Progress::new(true))? {
+    let mut compared = match crate::compare::compare(&job, &[], &Progress::new(true))? {
         Both::Images { report, a } => images::compared(*report, &a, &job),
         Both::Trees { report, a } => trees(*report, a.merkle.tree(), &job),
     }?;
