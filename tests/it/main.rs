@@ -30,6 +30,7 @@ mod initramfs;
 mod layout;
 mod libostree;
 
+mod limit_table;
 mod limits;
 mod modes;
 mod mutations;
