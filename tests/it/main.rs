@@ -16,6 +16,7 @@ mod config;
 mod confluence;
 mod crowded;
 mod digest;
+mod disk;
 mod dnf_history;
 mod docs;
 mod evidence;
@@ -32,6 +33,7 @@ mod libostree;
 
 mod limit_table;
 mod limits;
+mod machine_id;
 mod modes;
 mod mutations;
 mod oci;
