@@ -14,7 +14,7 @@ use reprofix::engine::walk;
 use reprofix::env::SourceDateEpoch;
 use reprofix::normal::{Chain, Context};
 use reprofix::normal::{Plugin, Want};
-use reprofix::plugins::REGISTRY;
+use reprofix::plugins::{REGISTRY, default_context};
 use reprofix::tree::{Entry, Kind, Tree};
 use reprofix::vouchers::Vouchers;
 
@@ -28,7 +28,7 @@ fn main() {
         .copied()
         .filter(|p| p.page().default && !left_out.iter().any(|name| name == p.page().name))
         .collect();
-    let cx = Context::new(SourceDateEpoch::new(1_700_000_000));
+    let cx = default_context(SourceDateEpoch::new(1_700_000_000));
     let chain = Chain { plugins: &plugins, cx: &cx, vouchers: &Vouchers::nobody() };
     let root = Root::open(root.as_ref()).unwrap();
 

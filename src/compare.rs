@@ -4,6 +4,7 @@
 use anyhow::{Result, bail};
 use serde::{Serialize, Serializer};
 
+use crate::image::catalogs::{Catalogs, catalogs};
 use crate::image::compare as images;
 use crate::report::Progress;
 use crate::report::check::Comparison;
@@ -66,13 +67,35 @@ impl Serialize for Compared {
     }
 }
 
-/// Compares the job's two subjects, of images only those for `platform` if there is one. Two
+/// The operator catalogs in the job's one subject, of images only those for `platforms` if there are any:
+/// whether all platforms of each hold the same bundles. `None` where it is a commit, or no image is a
+/// catalog.
+///
+/// Fails if an image cannot be read.
+pub fn alone(job: &Job, platforms: &[String]) -> Result<Option<Catalogs>> {
+    let Spec::Oci(text) = Spec::parse(&job.a)? else {
+        if platforms.is_empty() {
+            return Ok(None);
+        }
+        bail!("--platform is for images (oci:LAYOUT, registry:STORAGE, docker-archive:FILE, …)");
+    };
+    if job.meta.is_some() || (platforms.is_empty() && is_commit(&text)) {
+        return Ok(None);
+    }
+    let found = catalogs(&text, &Images::open(&text, platforms.iter().map(String::as_str))?)?;
+    if found.is_none() && !platforms.is_empty() {
+        bail!("{text} holds no operator catalog: --platform of one subject is for those");
+    }
+    Ok(found)
+}
+
+/// Compares the job's two subjects, of images only those for `platforms` if there are any. Two
 /// images that are encapsulated commits and nothing more compare as these commits, and by what the
 /// images say beside them.
 ///
 /// Fails if a subject is missing or cannot be read, is corrupt, or if they do not compare; the
 /// error says what to do.
-pub fn compare(job: &Job, platform: Option<&str>, progress: &Progress) -> Result<Compared> {
+pub fn compare(job: &Job, platforms: &[String], progress: &Progress) -> Result<Compared> {
     let Some(b) = &job.b else { bail!("two subjects are compared, and there is one") };
     if job.meta.is_some() {
         bail!("--meta is for one subject: its recorded checksum is compared with the subject's");
@@ -80,18 +103,19 @@ pub fn compare(job: &Job, platform: Option<&str>, progress: &Progress) -> Result
     let specs = [Spec::parse(&job.a)?, Spec::parse(b)?];
     progress.phase("reading", 0);
     if let [Spec::Oci(a), Spec::Oci(b)] = &specs {
-        let commits = platform.is_none() && is_commit(a) && is_commit(b);
+        let commits = platforms.is_empty() && is_commit(a) && is_commit(b);
+        let open = |text: &str| Images::open(text, platforms.iter().map(String::as_str));
         return match commits {
             true => encapsulated(job, &specs, [a, b], progress),
             false => {
-                let (x, y) = (Images::open(a, platform)?, Images::open(b, platform)?);
+                let (x, y) = (open(a)?, open(b)?);
                 let report = images::compare([a, b], &x, &y, job, progress)?;
                 Ok(Compared::Images { report: Box::new(report), a: Box::new(x) })
             }
         };
     }
-    if platform.is_some() {
-        bail!("--platform is for two images (oci:LAYOUT, oci-archive:FILE, docker-archive:FILE)");
+    if !platforms.is_empty() {
+        bail!("--platform is for images (oci:LAYOUT, registry:STORAGE, docker-archive:FILE, …)");
     }
     trees(job, &specs, progress)
 }

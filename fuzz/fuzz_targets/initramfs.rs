@@ -6,10 +6,11 @@ use std::io::Cursor;
 use libfuzzer_sys::fuzz_target;
 use reprofix::normal::Context;
 use reprofix::env::SourceDateEpoch;
+use reprofix::plugins::default_context;
 use reprofix::plugins::initramfs::{form, unpack};
 
 fuzz_target!(|input: &[u8]| {
-    let cx = Context::new(SourceDateEpoch::new(1_600_000_000));
+    let cx = default_context(SourceDateEpoch::new(1_600_000_000));
     let Ok((canonical, outcome)) = form(Cursor::new(input), &cx) else { return };
     let Some(canonical) = canonical else { return };
     let canonical = canonical.bytes().expect("was written");

@@ -22,10 +22,10 @@ use reprofix::env::SourceDateEpoch;
 use reprofix::format::{self, ostree};
 use reprofix::image::opm::pogreb;
 use reprofix::normal::{File, Plugin};
-use reprofix::plugins;
+use reprofix::plugins::{self, default_context};
 use reprofix::format::tar;
 use reprofix::image::stacker::{filesystem as stacker_filesystem, metadata as stacker};
-use reprofix::tree::{Entry, Kind, Time, Tree};
+use reprofix::tree::{Entry, Kind, Memory, Time};
 use reprofix::vouchers::Vouchers;
 
 /// A target: its name, and what it tries on any bytes.
@@ -127,29 +127,7 @@ impl Target {
 }
 
 fn context() -> Context {
-    Context::new(SourceDateEpoch::new(1_600_000_000))
-}
-
-/// A tree of one file.
-struct One<'a>(&'a Path, &'a [u8]);
-
-impl Tree for One<'_> {
-    fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
-        Ok((path == self.0).then(|| entry(path, self.1.len() as u64)))
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        let here = self.0.parent() == Some(path);
-        Ok(self.0.file_name().filter(|_| here).map(OsString::from).into_iter().collect())
-    }
-    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        Ok((path == self.0).then(|| self.1.to_vec()))
-    }
-    fn readlink(&self, _: &Path) -> io::Result<Option<PathBuf>> {
-        Ok(None)
-    }
-    fn xattrs(&self, _: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        Ok(Vec::new())
-    }
+    default_context(SourceDateEpoch::new(1_600_000_000))
 }
 
 fn entry(path: &Path, size: u64) -> Entry {
@@ -171,14 +149,14 @@ fn judge(plugin: &'static dyn Plugin, path: &Path, bytes: &[u8]) {
     let chain = Chain { plugins: &[plugin], cx: &cx, vouchers: &Vouchers::nobody() };
     let form = |bytes: &[u8]| {
         let entry = entry(path, bytes.len() as u64);
-        chain.normal_form(&One(path, bytes), &entry).expect("a tree in memory reads").form
+        chain.normal_form(&Memory::of_file(path, bytes), &entry).expect("a tree in memory reads").form
     };
     let first = form(bytes);
-    let (tree, here) = (One(path, bytes), entry(path, bytes.len() as u64));
+    let (tree, here) = (Memory::of_file(path, bytes), entry(path, bytes.len() as u64));
     let file = || File { entry: &here, bytes: bytes.into(), tree: &tree };
     plugin.explain(&file(), &file(), &cx);
     let changed = other(bytes);
-    let beside = One(path, &changed);
+    let beside = Memory::of_file(path, &*changed);
     let there = entry(path, changed.len() as u64);
     let changed = File { entry: &there, bytes: changed[..].into(), tree: &beside };
     plugin.explain(&file(), &changed, &cx);

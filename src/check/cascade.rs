@@ -56,30 +56,11 @@ mod tests {
     use crate::check::Consequence;
     use crate::check::{Difference, Side};
     use crate::format::ostree::{Attrs, Checksum};
-    use crate::tree::{Entry, Nowhere};
-    use std::ffi::OsString;
-    use std::io;
+    use crate::tree::Memory;
     use std::path::Path;
 
-    /// A tree of one file, `usr/lib/passwd`.
-    struct Passwd(&'static str);
-
-    impl Tree for Passwd {
-        fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
-            Nowhere.lookup(path)
-        }
-        fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
-            Nowhere.list(path)
-        }
-        fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-            Ok((path == Path::new("usr/lib/passwd")).then(|| self.0.into()))
-        }
-        fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {
-            Nowhere.readlink(path)
-        }
-        fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-            Nowhere.xattrs(path)
-        }
+    fn passwd(text: &str) -> Memory {
+        Memory::of_file("usr/lib/passwd", text)
     }
 
     fn side(uid: u32, target: Option<&str>) -> Option<Side> {
@@ -113,7 +94,7 @@ mod tests {
     }
 
     fn cascade_of(all: &mut [Explained], owners: [&Owners<'_>; 2]) {
-        let trees = [Passwd("root:x:0:0::/:\none:x:401:401::/:\n"), Passwd("one:x:402:402::/:\n")];
+        let trees = [passwd("root:x:0:0::/:\none:x:401:401::/:\n"), passwd("one:x:402:402::/:\n")];
         let builds = [0, 1].map(|n| Build { tree: &trees[n], owners: owners[n] });
         drift(all, &builds, crate::plugins::REGISTRY);
     }

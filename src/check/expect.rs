@@ -146,7 +146,7 @@ fn subject(path: &Path) -> String {
 fn is_cause(cause: &Cause, name: &str) -> bool {
     match cause {
         Cause::Fixed { plugins } => plugins.contains(&name),
-        Cause::Known { plugin, .. } => *plugin == name,
+        Cause::Known { plugin, .. } | Cause::Common { plugin, .. } => *plugin == name,
         Cause::Cascade { .. } | Cause::Unexplained => false,
     }
 }

@@ -11,7 +11,7 @@ use super::named_after::Move;
 use super::{Change, Difference, Excerpt, Expected, Side};
 use super::{budget, describe, named_after};
 use crate::format::ostree::{Attrs, Checksum};
-use crate::normal::{Chain, Consequence, Form, Normal, Note};
+use crate::normal::{Chain, CommonCause, Consequence, Form, Normal, Note};
 use crate::normal::{File, Plugin, Step, Want};
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
@@ -30,6 +30,15 @@ pub enum Cause {
         /// The plugin.
         plugin: &'static str,
         /// What it says, one phrase a line.
+        lines: Vec<String>,
+    },
+    /// It has a cause in common with many others.
+    Common {
+        /// The plugin that saw it.
+        plugin: &'static str,
+        /// The cause.
+        cause: &'static CommonCause,
+        /// What it says of this path, one phrase a line.
         lines: Vec<String>,
     },
     /// It is a consequence of the difference at another path.

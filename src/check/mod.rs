@@ -9,13 +9,13 @@ mod align;
 mod budget;
 pub(crate) mod cascade;
 mod classify;
+pub(crate) mod common_cause;
 mod describe;
 pub(crate) mod diffoscope;
 pub(crate) mod excerpt;
 pub mod expect;
 pub(crate) mod explain;
 mod named_after;
-pub(crate) mod umask;
 
 pub use crate::normal::Consequence;
 pub use crate::tree::{Change, Difference, Side};

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use super::output::Output;
 use super::{Choice, Outcome, complete};
 use crate::check::{Budget, Diffoscope};
-use crate::compare::{Compared, compare};
+use crate::compare::{Compared, alone, compare};
 use crate::report::check::Comparison;
 use crate::report::outline::Outline;
 use crate::report::{Progress, html, junit, markdown, sarif};
@@ -35,7 +35,7 @@ An image in a registry is copied first: skopeo copy --all docker://IMAGE oci:LAY
 
 What is mounted in a directory is not part of it. Of one subject: whether it is in normal form (what `fix` would change), and whether it has the \
 content checksum that its meta.json records. What a plugin only reports is listed and does not \
-count.
+count. Of operator catalogs in images: whether all platforms hold the same bundles.
 
 Expectations (reprofix-expect.toml) are entries of a glob, a reason and a last day, and the plugin \
 that must be the cause, if any:
@@ -55,9 +55,9 @@ pub(super) struct Args {
     /// A meta.json whose ostree-content-checksum the one subject must have.
     #[arg(long, value_name = "FILE", conflicts_with = "b")]
     meta: Option<PathBuf>,
-    /// Of two images: only this platform.
-    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]", requires = "b")]
-    platform: Option<String>,
+    /// Of images: only this platform; it may be given several times.
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
+    platform: Vec<String>,
     /// Count every difference of commit metadata, legitimate ones too; of images: of times,
     /// history, compression and shape.
     #[arg(long)]
@@ -138,11 +138,15 @@ impl Args {
         let progress = Progress::new(self.output.quiet);
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };
         if job.b.is_none() {
+            if let Some(report) = alone(&job, &self.platform)? {
+                self.say(&report, &[], || report.human(limit))?;
+                return Ok(if report.same { Outcome::Same } else { Outcome::Finding });
+            }
             let report = audit(&job, &progress)?;
             self.say(&report, &report.warnings, || report.human(limit))?;
             return Ok(if report.sound { Outcome::Same } else { Outcome::Finding });
         }
-        let compared = compare(&job, self.platform.as_deref(), &progress)?;
+        let compared = compare(&job, &self.platform, &progress)?;
         match &compared {
             Compared::Trees { report, .. } => self.files(report, limit)?,
             Compared::Images { report, .. } => self.forms(&report.outline(limit))?,

@@ -11,6 +11,7 @@ use super::{Choice, Outcome};
 use crate::env::SourceDateEpoch;
 use crate::format::initramfs::Error;
 use crate::normal::Context;
+use crate::plugins::default_context;
 use crate::plugins::initramfs::{
     self, Cost, Difference, boot_image, diff, explain_sections, list, same, unpack, unpacked,
 };
@@ -107,7 +108,7 @@ fn open(file: &Path) -> Result<Box<dyn Seekable>> {
 
 /// Times are shown as they are, so no epoch is asked for.
 fn context() -> Context {
-    Context::new(SourceDateEpoch::new(u32::MAX))
+    default_context(SourceDateEpoch::new(u32::MAX))
 }
 
 /// One image, for people and for machines.
@@ -146,7 +147,7 @@ fn rewrite(image: &Path, output: &Path, choice: &Choice) -> Result<Cost> {
     let settings = crate::config::in_force(
         &choice.flags(),
         crate::env::source_date_epoch(),
-        &crate::tree::Nowhere,
+        &crate::tree::NOTHING,
     )?;
     settings.warnings.iter().for_each(|w| super::warn(w));
     initramfs::rewrite(image, output, &settings.context())

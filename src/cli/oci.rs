@@ -7,10 +7,11 @@ use super::{Outcome, complete};
 use crate::config::{self, Flags};
 use crate::env::{self, SourceDateEpoch};
 use crate::image::normalize::{Options, normalize};
+use crate::image::programs::Program;
 use crate::image::{lint, platforms, verify};
 use crate::source::oci::Compression;
 use crate::source::oci::Images;
-use crate::tree::Nowhere;
+use crate::tree::NOTHING;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -21,13 +22,28 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Which digest names which image: list, manifest, config and layers of each platform.
-    Platforms(One),
+    Platforms(Platforms),
     /// Whether every blob has the size, digest and diff_id that it is said to have.
     Verify(One),
     /// What unpacks differently under different runtimes, and which layer is to blame.
     Lint(One),
     /// Write an image that two builds of one input agree on.
     Normalize(Normalize),
+}
+
+#[derive(Debug, clap::Args)]
+struct Platforms {
+    #[command(flatten)]
+    one: One,
+    /// Which digests this program uses: skopeo, podman, buildah, oc-mirror, oras or umoci. Exit 1 if it takes
+    /// none for an image, or another one.
+    #[arg(long = "as", value_name = "PROGRAM", value_parser = program)]
+    program: Option<Program>,
+}
+
+fn program(name: &str) -> std::result::Result<Program, String> {
+    Program::parse(name)
+        .ok_or_else(|| "known are skopeo, podman, buildah, oc-mirror, oras and umoci".to_owned())
 }
 
 #[derive(Debug, clap::Args)]
@@ -78,7 +94,7 @@ pub(super) struct Epoch {
 impl Epoch {
     pub(super) fn get(&self) -> Result<SourceDateEpoch> {
         let flags = Flags { epoch: self.source_date_epoch.clone(), ..Flags::default() };
-        let in_force = config::in_force(&flags, env::source_date_epoch(), &Nowhere)?;
+        let in_force = config::in_force(&flags, env::source_date_epoch(), &NOTHING)?;
         in_force.warnings.iter().for_each(|w| super::warn(w));
         Ok(in_force.epoch.0)
     }
@@ -121,7 +137,9 @@ impl One {
 impl Args {
     pub(super) fn exec(self) -> Result<Outcome> {
         match &self.command {
-            Command::Platforms(one) => one.output.emit(&platforms::platforms(&one.open()?)),
+            Command::Platforms(args) => {
+                args.one.output.emit(&platforms::platforms(&args.one.open()?, args.program))
+            }
             Command::Verify(one) => one.output.emit(&verify::verify(&one.open()?)?),
             Command::Normalize(args) => args.exec(),
             Command::Lint(one) => one.output.emit(&lint::lint(&one.open()?)?),

@@ -8,6 +8,7 @@ use super::oci::Epoch;
 use super::output::Output;
 use super::{Outcome, complete};
 use crate::image::normalize::Options;
+use crate::image::opm::access::User;
 use crate::image::opm::fix::fix;
 use crate::image::opm::verify::{in_images, on_disk};
 use crate::source::oci::{Compression, Images};
@@ -67,6 +68,11 @@ struct Verify {
     /// The cache's directory (in the image, if there is one).
     #[arg(long, value_name = "DIR")]
     cache: Option<String>,
+    /// A user who has to open it, with its group and supplementary groups; may be given several times.
+    /// Of an image, its own User and an arbitrary one of group 0 have to anyway; on disk the latter, if
+    /// none is given.
+    #[arg(long, value_name = "UID[:GID[,GID]...]")]
+    user: Vec<String>,
     #[command(flatten)]
     output: Output,
 }
@@ -97,12 +103,16 @@ impl Fix {
 impl Verify {
     fn exec(self) -> Result<Outcome> {
         let (configs, cache) = (self.configs.as_deref(), self.cache.as_deref());
+        let users: Vec<User> =
+            self.user.iter().map(|text| User::parse(text)).collect::<Result<_>>()?;
         let checks = match (&self.subject, configs, cache) {
-            (None, Some(configs), Some(cache)) => on_disk(Path::new(configs), Path::new(cache))?,
+            (None, Some(configs), Some(cache)) => {
+                on_disk(Path::new(configs), Path::new(cache), &users)?
+            }
             (subject, ..) => {
                 let subject = subject.as_deref().unwrap_or_default();
                 let platforms = self.platform.iter().map(String::as_str);
-                in_images(&Images::open(subject, platforms)?, configs, cache)?
+                in_images(&Images::open(subject, platforms)?, configs, cache, &users)?
             }
         };
         self.output.emit(&checks)

@@ -136,7 +136,7 @@ impl InForce {
     pub fn context(&self) -> Context {
         let mut cx = Context::new(self.epoch.0);
         cx.options = self.options.iter().map(|(k, (v, _))| (k.clone(), v.clone())).collect();
-        cx.off = self.off.iter().map(|(plugin, _)| plugin.page().name).collect();
+        cx.plugins = self.chain();
         // They were checked when the configuration was read.
         let compiled = |key, all| globs(key, all).ok().flatten();
         let vouched = compiled("vouched", &self.vouched);

@@ -236,8 +236,10 @@ fn judge(
             out.read.0 += 1;
             out.read.1 += entry.size;
         }
-        if is_bound(entry, names) && normal.take_metadata() {
-            normal.notes.push(("mtime", Note::Report(BOUND.to_owned())));
+        if is_bound(entry, names)
+            && let Some(plugin) = normal.take_metadata()
+        {
+            normal.notes.push((plugin, Note::Report(BOUND.to_owned())));
         }
         for (plugin, note) in &normal.notes {
             if matches!(note, Note::Report(_)) {

@@ -9,12 +9,14 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+pub mod catalogs;
 pub mod compare;
 pub mod flattened;
 pub mod lint;
 pub mod normalize;
 pub mod opm;
 pub mod platforms;
+pub mod programs;
 pub mod stacker;
 pub mod times;
 pub mod unpack;

@@ -1,37 +1,92 @@
 //! `oci platforms`: which digest names which image.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::programs::{Answer, Program, answer};
 use super::{Findings, table};
-use crate::source::oci::{Digest, Image, Images, Kind, Oddity};
+use crate::source::oci::{Digest, Image, Images, Kind};
 
 /// Every entry of a subject.
 #[derive(Debug, Serialize)]
 pub struct Platforms {
     /// The entries, in the order of the indexes.
-    pub images: Vec<Image>,
+    pub images: Vec<Entry>,
+    /// The program that is asked about, if one is.
+    #[serde(skip)]
+    program: Option<Program>,
 }
 
-/// Lists the entries that `subject` selects.
-pub fn platforms(subject: &Images) -> Platforms {
-    Platforms { images: subject.selected().cloned().collect() }
+/// One entry, and what programs make of it.
+#[derive(Debug, Serialize)]
+pub struct Entry {
+    /// The entry.
+    #[serde(flatten)]
+    pub image: Image,
+    /// Of an image: which digests each program uses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<Answer>,
+}
+
+/// Lists the entries that `subject` selects, and which digests programs use for them: all that are
+/// known, or `program`.
+pub fn platforms(subject: &Images, program: Option<Program>) -> Platforms {
+    let asked =
+        Program::ALL.into_iter().filter(|one| program.is_none_or(|program| *one == program));
+    let asked: Vec<Program> = asked.collect();
+    let entry = |image: &Image| {
+        let asked = asked.iter().filter(|_| image.is_image());
+        let programs = asked.map(|program| answer(*program, subject, image)).collect();
+        Entry { image: image.clone(), programs }
+    };
+    Platforms { images: subject.selected().map(entry).collect(), program }
+}
+
+impl Platforms {
+    /// What one program uses, image by image.
+    fn of_program(&self, out: &mut dyn Write) -> io::Result<()> {
+        let head = ["PLATFORM", "NAMES", "DIGEST", "TAKES", "WHY"].map(str::to_owned);
+        let whole = |digest: &Option<Digest>| {
+            digest.as_ref().map_or("refuses".to_owned(), Digest::to_string)
+        };
+        let mut rows = vec![head.to_vec()];
+        for Entry { image, programs } in &self.images {
+            let names = image.names.iter().cloned().collect::<Vec<_>>().join(" ");
+            rows.extend(programs.iter().map(|answer| {
+                let why = answer.why.unwrap_or_default().to_owned();
+                let (named, taken) = (whole(&answer.names), whole(&answer.takes));
+                vec![image.platform_name(), names.clone(), named, taken, why]
+            }));
+        }
+        let answers = self.images.iter().flat_map(|entry| &entry.programs);
+        if let Some(answer) = answers.into_iter().next() {
+            writeln!(out, "{} (DIGEST is what it names by the tag):", answer.program)?;
+        }
+        table(out, &rows)
+    }
 }
 
 impl Findings for Platforms {
     /// Unsound: a fault on the way to an image, an ambiguous platform, or a shape that programs
     /// refuse. Missing blobs of a sparse
-    /// layout are notes.
+    /// layout are notes. Of one program: an image that it does not take.
     fn sound(&self) -> bool {
+        if self.program.is_some() {
+            let takes = |answer: &Answer, image: &Image| answer.takes.as_ref() == image.id();
+            return self.images.iter().all(|e| e.programs.iter().all(|a| takes(a, &e.image)));
+        }
         let sparse = |image: &Image| image.notes.iter().any(|n| n.starts_with("sparse"));
         let ambiguous = |image: &Image| image.notes.iter().any(|n| n.starts_with("ambiguous"));
-        self.images
-            .iter()
-            .all(|i| !ambiguous(i) && i.oddities.is_empty() && (i.faults.is_empty() || sparse(i)))
+        let mut images = self.images.iter().map(|entry| &entry.image);
+        images.all(|i| !ambiguous(i) && i.oddities.is_empty() && (i.faults.is_empty() || sparse(i)))
     }
 
     fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.program.is_some() {
+            return self.of_program(out);
+        }
         let head = [
             "PLATFORM",
             "KIND",
@@ -47,7 +102,7 @@ impl Findings for Platforms {
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(self.images.iter().map(row));
         table(out, &rows)?;
-        for image in &self.images {
+        for Entry { image, .. } in &self.images {
             let about = format!("{} {}", image.platform_name(), short(image.id()));
             for note in &image.notes {
                 writeln!(out, "note: {about}: {note}")?;
@@ -63,11 +118,15 @@ impl Findings for Platforms {
             out,
             "The list and manifest digests can be pulled; config digests are image IDs."
         )?;
-        writeln!(out, "Content is the same where the diff_ids are; --json has every digest whole.")
+        writeln!(
+            out,
+            "Content is the same where the diff_ids are; --json has every digest whole, and --as PROGRAM \
+             what skopeo, podman, oc-mirror, oras or umoci use."
+        )
     }
 }
 
-fn row(image: &Image) -> Vec<String> {
+fn row(Entry { image, programs }: &Entry) -> Vec<String> {
     let kind = match &image.kind {
         Kind::Image => "image".to_owned(),
         Kind::Attestation => "attestation".to_owned(),
@@ -82,11 +141,7 @@ fn row(image: &Image) -> Vec<String> {
         image.platform_name(),
         kind,
         family(&image.media_type),
-        // What skopeo, buildah and oras name by a tag.
-        match image.oddities.contains(&Oddity::IndexIsList) {
-            true => "-".to_owned(),
-            false => short(image.path.first()),
-        },
+        named(programs),
         short(image.list.as_ref()),
         short(image.manifest.as_ref()),
         short(image.config.as_ref().map(|c| &c.digest)),
@@ -94,6 +149,16 @@ fn row(image: &Image) -> Vec<String> {
         list(&image.path, ">"),
         image.names.iter().cloned().collect::<Vec<_>>().join(" "),
     ]
+}
+
+/// What programs name by the tag, if those that name anything agree.
+fn named(programs: &[Answer]) -> String {
+    let names: BTreeSet<&Digest> = programs.iter().filter_map(|a| a.names.as_ref()).collect();
+    match (names.first(), names.len()) {
+        (None, _) => "-".to_owned(),
+        (Some(digest), 1) => digest.short().to_owned(),
+        _ => "differ, see --as".to_owned(),
+    }
 }
 
 /// The media type of a manifest, in short where it is a usual one.

@@ -70,7 +70,7 @@ pub fn compare(request: &Request) -> Result<Compared> {
         checksums: true,
         ..Job::default()
     };
-    let mut compared = match crate::compare::compare(&job, None, &Progress::new(true))? {
+    let mut compared = match crate::compare::compare(&job, &[], &Progress::new(true))? {
         Both::Images { report, a } => images::compared(*report, &a, &job),
         Both::Trees { report, a } => trees(*report, a.merkle.tree(), &job),
     }?;
@@ -129,7 +129,7 @@ fn difference(row: &Row) -> Difference {
     let mut lines = Vec::new();
     let (cause, plugin) = match &row.cause {
         CauseRow::Fixed { plugins } => ("fixed", Some(plugins.join(","))),
-        CauseRow::Known { plugin, lines: known } => {
+        CauseRow::Known { plugin, lines: known, .. } => {
             lines.extend(known.iter().cloned());
             ("known", Some((*plugin).to_owned()))
         }

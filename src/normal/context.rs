@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::globs::Globs;
+use super::{Page, Plugin};
 use crate::disk;
 use crate::env::SourceDateEpoch;
 use crate::packages::Packages;
@@ -21,8 +22,8 @@ pub struct Context {
     pub epoch: SourceDateEpoch,
     /// Plugin options in force that differ from their defaults, by (plugin, option).
     pub options: BTreeMap<(String, String), String>,
-    /// Plugins that are not in force.
-    pub off: Vec<&'static str>,
+    /// The plugins in force, in the order in which they act.
+    pub plugins: Vec<&'static dyn Plugin>,
     /// Paths that nothing may change, whatever the plugins say.
     keep: Option<Arc<Globs>>,
     /// What the configuration says about who vouches for what.
@@ -60,12 +61,12 @@ impl Spent {
 }
 
 impl Context {
-    /// A context with no option set.
+    /// A context without plugins and options.
     pub fn new(epoch: SourceDateEpoch) -> Self {
         let (options, spent) = (BTreeMap::new(), Spent::default());
-        let (vouching, off) = (Rules::default(), Vec::new());
+        let (vouching, plugins) = (Rules::default(), Vec::new());
         let (keep, scratch, packages) = (None, None, None);
-        Context { epoch, options, off, keep, vouching, scratch, packages, spent }
+        Context { epoch, options, plugins, keep, vouching, scratch, packages, spent }
     }
 
     /// The same run, in which nothing that `keep` matches may change.
@@ -92,20 +93,15 @@ impl Context {
         self.keep.as_ref().is_some_and(|globs| globs.holds(entry))
     }
 
-    /// Whether a plugin is not in force, so that what it is about stays.
-    pub fn is_off(&self, plugin: &str) -> bool {
-        self.off.contains(&plugin)
-    }
-
-    /// Whether a plugin runs: as the configuration says, or as its page does where there is none.
-    pub fn runs(&self, page: &super::Page) -> bool {
-        if self.off.is_empty() { page.default } else { !self.is_off(page.name) }
+    /// Whether the plugin of this page is in force.
+    pub fn runs(&self, page: &Page) -> bool {
+        self.plugins.iter().any(|plugin| plugin.page().name == page.name)
     }
 
     /// The value of a plugin's option: as set, or the default of its page.
     ///
     /// An option that the page does not list has the empty value.
-    pub fn option(&self, page: &'static crate::normal::Page, name: &str) -> &str {
+    pub fn option(&self, page: &'static Page, name: &str) -> &str {
         // Asked for every path, of a map with a few entries: looking through it allocates nothing.
         let mut set = self.options.iter().filter(|((p, n), _)| p == page.name && n == name);
         let default = || page.options.iter().find(|o| o.name == name).map_or("", |o| o.default);

@@ -101,6 +101,19 @@ impl Consequence {
     }
 }
 
+/// What differences have in common that none of them shows alone, in the words of reports.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommonCause {
+    /// What it is: "another umask".
+    pub name: &'static str,
+    /// What of a path it changes: "mode".
+    pub changes: &'static str,
+    /// What to do about all of them at once.
+    pub remedy: &'static str,
+    /// What restores the paths whose lines say what their package has.
+    pub restored: &'static str,
+}
+
 /// What a difference follows from: mostly another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follows {

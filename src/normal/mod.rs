@@ -12,7 +12,9 @@ mod page;
 mod verdict;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, Cursor};
+use std::path::Path;
 
 pub(crate) use crate::globs;
 use crate::tree::{Difference, Entry, Seekable, Tree};
@@ -20,7 +22,7 @@ use crate::tree::{Difference, Entry, Seekable, Tree};
 pub use chain::{Chain, Form, Normal, Note, Verdicts};
 pub use content::{Content, Spool, Spooled};
 pub use context::{Context, Spent};
-pub use follows::{Around, Consequence, Follows, Owners};
+pub use follows::{Around, CommonCause, Consequence, Follows, Owners};
 pub use page::{Opt, Page};
 pub use verdict::{NewState, Step, Verdict};
 
@@ -79,6 +81,27 @@ pub trait Plugin: Sync {
         Vec::new()
     }
 
+    /// What differences have in common that none of them shows alone, and the lines that say so of a
+    /// path: one answer for each of `all`, or no answers at all. `packaged` gives the mode
+    /// that a path's package has for it in both builds.
+    fn common_cause(
+        &self,
+        _all: &[&Difference],
+        _packaged: &dyn Fn(&Path) -> Option<u16>,
+    ) -> Vec<Option<(&'static CommonCause, Vec<String>)>> {
+        Vec::new()
+    }
+
+    /// Whether it changes bytes of files, not only their metadata.
+    fn changes_content(&self) -> bool {
+        true
+    }
+
+    /// Whether it also acts on the files inside a boot image.
+    fn acts_inside_images(&self) -> bool {
+        true
+    }
+
     /// Files whose checksum is in the names of others (`vmlinuz-…-SHA256`): the directory and the
     /// start of the name, what such a name follows first.
     fn named_after(&self) -> &'static [(&'static str, &'static str)] {
@@ -88,6 +111,12 @@ pub trait Plugin: Sync {
     /// For a plugin that is a table: each row's paths, what happens to them, and the reason.
     fn table(&self) -> Vec<[&'static str; 3]> {
         Vec::new()
+    }
+}
+
+impl fmt::Debug for dyn Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.page().name)
     }
 }
 

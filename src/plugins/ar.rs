@@ -1,16 +1,11 @@
 //! `ar`: static libraries and other Unix archives.
 
 use std::collections::BTreeMap;
-use std::io;
 
+use super::kinds::rewriter::Rewriter;
 use crate::format::ar::{self, Member};
-use crate::normal::Context;
 use crate::normal::globs::{counted, ends_with_any};
-use crate::normal::{File, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind};
-
-/// The plugin.
-pub(super) struct Ar;
+use crate::normal::{Page, Verdict};
 
 static PAGE: Page = Page {
     name: "ar",
@@ -29,34 +24,18 @@ static PAGE: Page = Page {
     options: &[],
 };
 
-impl Plugin for Ar {
-    fn page(&self) -> &'static Page {
-        &PAGE
-    }
-
-    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        let ours = ends_with_any(entry.name(), &["a", "rlib"]);
-        if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
-    }
-
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
-        if !ar::is_ar(&file.bytes) {
-            return Ok(Verdict::Keep);
-        }
-        Ok(Verdict::of_changed(ar::canonical(&file.bytes)))
-    }
-
-    fn judges_bytes_alone(&self) -> bool {
-        true
-    }
-
-    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        match (ar::parse(&a.bytes), ar::parse(&b.bytes)) {
-            (Ok(a), Ok(b)) => compare(&a, &b),
-            _ => Vec::new(),
-        }
-    }
-}
+/// The plugin.
+pub(super) static AR: Rewriter = Rewriter {
+    page: &PAGE,
+    by_ending: true,
+    named: |entry| ends_with_any(entry.name(), &["a", "rlib"]),
+    is: ar::is_ar,
+    verdict: |file, _| Verdict::of_changed(ar::canonical(&file.bytes)),
+    explain: |a, b| match (ar::parse(a), ar::parse(b)) {
+        (Ok(a), Ok(b)) => compare(&a, &b),
+        _ => Vec::new(),
+    },
+};
 
 /// A member's name, and how many before it have the same.
 type Key = (Vec<u8>, usize);

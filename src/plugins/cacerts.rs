@@ -1,18 +1,14 @@
 //! `cacerts`: Java's trust store, and keystores like it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 use super::kinds::reader;
+use super::kinds::rewriter::Rewriter;
 use crate::format::Malformed;
 use crate::format::jks::{self, Keystore};
 use crate::format::pkcs12;
 use crate::normal::Context;
-use crate::normal::{File, Opt, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind};
-
-/// The plugin.
-pub(super) struct Cacerts;
+use crate::normal::{Opt, Page, Verdict};
 
 static PAGE: Page = Page {
     name: "cacerts",
@@ -46,42 +42,39 @@ static PAGE: Page = Page {
     }],
 };
 
-impl Plugin for Cacerts {
-    fn page(&self) -> &'static Page {
-        &PAGE
-    }
-
-    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        let name = entry.name();
+/// The plugin.
+pub(super) static CACERTS: Rewriter = Rewriter {
+    page: &PAGE,
+    by_ending: false,
+    named: |entry| {
         let ends: [&[u8]; 3] = [b".jks", b".p12", b".pfx"];
-        let ours = name == b"cacerts" || ends.iter().any(|end| name.ends_with(end));
-        if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
-    }
-
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+        let name = entry.name();
+        name == b"cacerts" || ends.iter().any(|end| name.ends_with(end))
+    },
+    is: |_| true,
+    verdict: |file, cx| {
         let normal = match &*file.bytes {
             [0xCE, 0xCE, 0xCE, 0xCE, ..] => Ok(Err(JCEKS.to_owned())),
             bytes if jks::is_jks(bytes) => jks_normal(bytes, cx),
             bytes if pkcs12::is_pkcs12(bytes) => pkcs12_normal(bytes),
-            _ => return Ok(Verdict::Keep),
+            _ => return Verdict::Keep,
         };
-        Ok(match normal {
+        match normal {
             Ok(Err(why)) => Verdict::Report(why),
             Ok(Ok(bytes)) => Verdict::of(Ok(bytes), &file.bytes),
             Err(what) => Verdict::Unparsed(what),
-        })
-    }
-
-    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        if pkcs12::is_pkcs12(&a.bytes) && pkcs12::is_pkcs12(&b.bytes) {
-            return reader::compare(pkcs12::facts, &a.bytes, &b.bytes);
         }
-        match (jks::parse(&a.bytes), jks::parse(&b.bytes)) {
+    },
+    explain: |a, b| {
+        if pkcs12::is_pkcs12(a) && pkcs12::is_pkcs12(b) {
+            return reader::compare(pkcs12::facts, a, b);
+        }
+        match (jks::parse(a), jks::parse(b)) {
             (Ok(a), Ok(b)) => compare(&a, &b),
             _ => Vec::new(),
         }
-    }
-}
+    },
+};
 
 const JCEKS: &str = "a JCEKS keystore is salted at random; have it made as JKS \
                      (keytool -storetype JKS, trust extract --format=java-cacerts)";

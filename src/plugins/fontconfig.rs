@@ -1,14 +1,9 @@
 //! `fontconfig`: caches of scanned font directories.
 
-use std::io;
-
+use super::kinds::rewriter::Rewriter;
 use crate::format::fontconfig::{self, Cache};
-use crate::normal::Context;
-use crate::normal::{File, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind, Time};
-
-/// The plugin.
-pub(super) struct Fontconfig;
+use crate::normal::{Page, Verdict};
+use crate::tree::Time;
 
 static PAGE: Page = Page {
     name: "fontconfig",
@@ -30,32 +25,27 @@ static PAGE: Page = Page {
     options: &[],
 };
 
-impl Plugin for Fontconfig {
-    fn page(&self) -> &'static Page {
-        &PAGE
-    }
-
-    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        // 32 hexadecimal digits of MD5, the architecture, the version.
+/// The plugin.
+pub(super) static FONTCONFIG: Rewriter = Rewriter {
+    page: &PAGE,
+    by_ending: false,
+    // 32 hexadecimal digits of MD5, the architecture, the version.
+    named: |entry| {
         let name = entry.name().get(32..).unwrap_or_default();
-        let ours = name.starts_with(b"-") && name.windows(7).any(|w| w == b".cache-");
-        if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
-    }
-
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
+        name.starts_with(b"-") && name.windows(7).any(|w| w == b".cache-")
+    },
+    is: |_| true,
+    verdict: |file, cx| {
         let epoch = Time { sec: i64::from(cx.epoch.seconds()), nsec: 0 };
         let clamped = fontconfig::parse(&file.bytes)
             .map(|cache| cache.with_scanned(&file.bytes, cache.scanned.min(epoch)));
-        Ok(Verdict::of(clamped, &file.bytes))
-    }
-
-    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        match (fontconfig::parse(&a.bytes), fontconfig::parse(&b.bytes)) {
-            (Ok(left), Ok(right)) => compare(&left, &right, a.bytes.len() != b.bytes.len()),
-            _ => Vec::new(),
-        }
-    }
-}
+        Verdict::of(clamped, &file.bytes)
+    },
+    explain: |a, b| match (fontconfig::parse(a), fontconfig::parse(b)) {
+        (Ok(left), Ok(right)) => compare(&left, &right, a.len() != b.len()),
+        _ => Vec::new(),
+    },
+};
 
 fn compare(a: &Cache<'_>, b: &Cache<'_>, sizes: bool) -> Vec<String> {
     let mut out = Vec::new();

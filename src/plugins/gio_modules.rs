@@ -1,16 +1,10 @@
 //! `gio-modules`: the cache of GIO's loadable modules.
 
-use std::io;
-
+use super::kinds::rewriter::Rewriter;
 use crate::format::Malformed;
-use crate::normal::Context;
 use crate::normal::globs::Globs;
-use crate::normal::{File, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind};
+use crate::normal::{Page, Verdict};
 use std::sync::LazyLock;
-
-/// The plugin.
-pub(super) struct GioModules;
 
 static PAGE: Page = Page {
     name: "gio-modules",
@@ -32,37 +26,33 @@ static PATHS: LazyLock<Globs> = LazyLock::new(|| {
     Globs::new(["usr/lib*/gio/modules/giomodule.cache", "usr/lib*/**/gio/modules/giomodule.cache"])
 });
 
-impl Plugin for GioModules {
-    fn page(&self) -> &'static Page {
-        &PAGE
-    }
+/// The plugin.
+pub(super) static GIO_MODULES: Rewriter = Rewriter {
+    page: &PAGE,
+    by_ending: false,
+    named: |entry| {
+        entry.name() == b"giomodule.cache" && PATHS.all(&entry.logical()).next().is_some()
+    },
+    is: |_| true,
+    verdict: |file, _| Verdict::of(sorted(&file.bytes), &file.bytes),
+    explain: compare,
+};
 
-    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        let named = entry.kind == Kind::File && entry.name() == b"giomodule.cache";
-        let ours = named && PATHS.all(&entry.logical()).next().is_some();
-        if ours { Want::Bytes } else { Want::No }
+fn compare(a: &[u8], b: &[u8]) -> Vec<String> {
+    let lines = |bytes: &[u8]| -> Vec<String> {
+        String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
+    };
+    let (left, right) = (lines(a), lines(b));
+    let only = |x: &[String], y: &[String], side: &str| -> Vec<String> {
+        let missing = x.iter().filter(|l| !y.contains(l));
+        missing.map(|l| format!("only in the {side}: {l}")).collect()
+    };
+    let mut out = only(&left, &right, "first");
+    out.extend(only(&right, &left, "second"));
+    if out.is_empty() {
+        out.push("the order of the modules differs".to_owned());
     }
-
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
-        Ok(Verdict::of(sorted(&file.bytes), &file.bytes))
-    }
-
-    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        let lines = |file: &File<'_>| -> Vec<String> {
-            String::from_utf8_lossy(&file.bytes).lines().map(str::to_owned).collect()
-        };
-        let (left, right) = (lines(a), lines(b));
-        let only = |x: &[String], y: &[String], side: &str| -> Vec<String> {
-            let missing = x.iter().filter(|l| !y.contains(l));
-            missing.map(|l| format!("only in the {side}: {l}")).collect()
-        };
-        let mut out = only(&left, &right, "first");
-        out.extend(only(&right, &left, "second"));
-        if out.is_empty() {
-            out.push("the order of the modules differs".to_owned());
-        }
-        out
-    }
+    out
 }
 
 /// The lines sorted, comments first.

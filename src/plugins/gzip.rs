@@ -1,17 +1,11 @@
 //! `gzip`: compressed files with a time and a name in the header.
 
-use std::io;
-
+use super::kinds::rewriter::Rewriter;
 use crate::format::gzip::{self, Member};
 use crate::format::time::utc;
-use crate::normal::Context;
 use crate::normal::globs::ends_with_any;
-use crate::normal::{File, Page, Plugin, Verdict, Want};
+use crate::normal::{Page, Verdict};
 use crate::text::counted;
-use crate::tree::{Entry, Kind};
-
-/// The plugin.
-pub(super) struct Gzip;
 
 static PAGE: Page = Page {
     name: "gzip",
@@ -30,34 +24,18 @@ static PAGE: Page = Page {
     options: &[],
 };
 
-impl Plugin for Gzip {
-    fn page(&self) -> &'static Page {
-        &PAGE
-    }
-
-    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        let ours = ends_with_any(entry.name(), &["gz", "tgz", "taz", "svgz", "dz"]);
-        if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
-    }
-
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
-        if !gzip::is_gzip(&file.bytes) {
-            return Ok(Verdict::Keep);
-        }
-        Ok(Verdict::of_changed(gzip::canonical(&file.bytes)))
-    }
-
-    fn judges_bytes_alone(&self) -> bool {
-        true
-    }
-
-    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        match (gzip::members(&a.bytes), gzip::members(&b.bytes)) {
-            (Ok((a, _)), Ok((b, _))) => compare(&a, &b),
-            _ => Vec::new(),
-        }
-    }
-}
+/// The plugin.
+pub(super) static GZIP: Rewriter = Rewriter {
+    page: &PAGE,
+    by_ending: true,
+    named: |entry| ends_with_any(entry.name(), &["gz", "tgz", "taz", "svgz", "dz"]),
+    is: gzip::is_gzip,
+    verdict: |file, _| Verdict::of_changed(gzip::canonical(&file.bytes)),
+    explain: |a, b| match (gzip::members(a), gzip::members(b)) {
+        (Ok((a, _)), Ok((b, _))) => compare(&a, &b),
+        _ => Vec::new(),
+    },
+};
 
 fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {
     if a.len() != b.len() {

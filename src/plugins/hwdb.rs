@@ -1,15 +1,9 @@
 //! `hwdb`: udev's compiled hardware database.
 
-use std::io;
-
 use super::kinds::reader;
+use super::kinds::rewriter::Rewriter;
 use crate::format::hwdb;
-use crate::normal::Context;
-use crate::normal::{File, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind};
-
-/// The plugin.
-pub(super) struct Hwdb;
+use crate::normal::{Page, Verdict};
 
 static PAGE: Page = Page {
     name: "hwdb",
@@ -26,23 +20,15 @@ static PAGE: Page = Page {
     options: &[],
 };
 
-impl Plugin for Hwdb {
-    fn page(&self) -> &'static Page {
-        &PAGE
-    }
-
-    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        let path = entry.logical();
-        let ours = matches!(&*path, b"usr/lib/udev/hwdb.bin" | b"etc/udev/hwdb.bin");
-        if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
-    }
-
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
+/// The plugin.
+pub(super) static HWDB: Rewriter = Rewriter {
+    page: &PAGE,
+    by_ending: false,
+    named: |entry| matches!(&*entry.logical(), b"usr/lib/udev/hwdb.bin" | b"etc/udev/hwdb.bin"),
+    is: |_| true,
+    verdict: |file, _| {
         let parsed = hwdb::parse(&file.bytes);
-        Ok(Verdict::of_changed(parsed.and_then(|hwdb| hwdb.without_root())))
-    }
-
-    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        reader::compare(|bytes, facts| hwdb::parse(bytes)?.facts(facts), &a.content(), &b.content())
-    }
-}
+        Verdict::of_changed(parsed.and_then(|hwdb| hwdb.without_root()))
+    },
+    explain: |a, b| reader::compare(|bytes, facts| hwdb::parse(bytes)?.facts(facts), a, b),
+};

@@ -1,15 +1,9 @@
 //! `javadoc`: the date in generated documentation.
 
-use std::io;
-
+use super::kinds::rewriter::Rewriter;
 use crate::format::javadoc;
-use crate::normal::Context;
 use crate::normal::globs::ends_with_any;
-use crate::normal::{File, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind};
-
-/// The plugin.
-pub(super) struct Javadoc;
+use crate::normal::{Page, Verdict};
 
 static PAGE: Page = Page {
     name: "javadoc",
@@ -28,40 +22,27 @@ static PAGE: Page = Page {
     options: &[],
 };
 
-impl Plugin for Javadoc {
-    fn page(&self) -> &'static Page {
-        &PAGE
-    }
+/// The plugin.
+pub(super) static JAVADOC: Rewriter = Rewriter {
+    page: &PAGE,
+    by_ending: true,
+    named: |entry| ends_with_any(entry.name(), &["html", "htm"]),
+    is: |_| true,
+    verdict: |file, _| Verdict::of_changed(javadoc::canonical(&file.bytes)),
+    explain: compare,
+};
 
-    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        let ours = ends_with_any(entry.name(), &["html", "htm"]);
-        if ours && entry.kind == Kind::File { Want::Bytes } else { Want::No }
-    }
-
-    fn canonical(&self, file: &File<'_>, _cx: &Context) -> io::Result<Verdict> {
-        Ok(Verdict::of_changed(javadoc::canonical(&file.bytes)))
-    }
-
-    fn judges_bytes_alone(&self) -> bool {
-        true
-    }
-
-    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        let (Ok(Some(x)), Ok(Some(y))) = (javadoc::dates(&a.bytes), javadoc::dates(&b.bytes))
-        else {
-            return Vec::new();
-        };
-        let said = |text: Option<&[u8]>| match text {
-            Some(text) => format!("{:?}", String::from_utf8_lossy(text)),
-            None => "none".to_owned(),
-        };
-        [
-            ("javadoc's dates", x.comment(&a.bytes), y.comment(&b.bytes)),
-            ("meta elements", x.meta(&a.bytes), y.meta(&b.bytes)),
-        ]
+fn compare(a: &[u8], b: &[u8]) -> Vec<String> {
+    let (Ok(Some(x)), Ok(Some(y))) = (javadoc::dates(a), javadoc::dates(b)) else {
+        return Vec::new();
+    };
+    let said = |text: Option<&[u8]>| match text {
+        Some(text) => format!("{:?}", String::from_utf8_lossy(text)),
+        None => "none".to_owned(),
+    };
+    [("javadoc's dates", x.comment(a), y.comment(b)), ("meta elements", x.meta(a), y.meta(b))]
         .into_iter()
         .filter(|(_, x, y)| x != y)
         .map(|(what, x, y)| format!("{what} {} and {}", said(x), said(y)))
         .collect()
-    }
 }

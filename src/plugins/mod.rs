@@ -2,6 +2,12 @@
 //!
 //! `CONTRIBUTING.md` has the steps to add one. What shows that it is right is in
 //! `tests/plugins/NAME/`.
+//!
+//! There are two lists here, since they have two orders: the modules are sorted, as rustfmt wants
+//! them, and `REGISTRY` is the order in which plugins act. A macro could make the first of the
+//! second, but rustfmt formats no file whose `mod` is in a macro. They cannot differ: an unknown
+//! module does not compile, one that is not registered is dead code, and a test
+//! (`tests/it/evidence.rs`) compares both with the files.
 
 mod accounts;
 mod ar;
@@ -43,7 +49,8 @@ mod treefile;
 mod xattrs;
 mod zip;
 
-use crate::normal::Plugin;
+use crate::env::SourceDateEpoch;
+use crate::normal::{Context, Plugin};
 
 /// Whether the plugin `xattrs` removes an attribute of this name.
 pub fn is_left_over(attribute: &[u8]) -> bool {
@@ -60,11 +67,11 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &build_traces::BUILD_TRACES,
     &pycache::Pycache,
     &accounts::Accounts,
-    &authselect::Authselect,
-    &cacerts::Cacerts,
-    &fontconfig::Fontconfig,
-    &hwdb::Hwdb,
-    &gio_modules::GioModules,
+    &authselect::AUTHSELECT,
+    &cacerts::CACERTS,
+    &fontconfig::FONTCONFIG,
+    &hwdb::HWDB,
+    &gio_modules::GIO_MODULES,
     &ld_cache::LD_CACHE,
     &mime_cache::MIME_CACHE,
     &icon_cache::ICON_CACHE,
@@ -80,18 +87,26 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &build_ids::BUILD_IDS,
     &generated::GENERATED,
     &tmpfiles::Tmpfiles,
-    &gzip::Gzip,
+    &gzip::GZIP,
     &zip::Zip,
     &jar::Jar,
-    &ar::Ar,
-    &tar::Tar,
-    &javadoc::Javadoc,
+    &ar::AR,
+    &tar::TAR,
+    &javadoc::JAVADOC,
     &rpmdb::Rpmdb,
     &initramfs::Initramfs,
     &xattrs::Xattrs,
     &modes::Modes,
     &mtime::Mtime,
 ];
+
+/// A context in which the plugins run that are on by default.
+pub fn default_context(epoch: SourceDateEpoch) -> Context {
+    let plugins = REGISTRY.iter().copied().filter(|plugin| plugin.page().default).collect();
+    let mut cx = Context::new(epoch);
+    cx.plugins = plugins;
+    cx
+}
 
 /// The names of all plugins, in their order.
 pub fn names() -> impl Iterator<Item = &'static str> {

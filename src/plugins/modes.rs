@@ -1,10 +1,10 @@
 //! `modes`: permission bits as their package has them.
 
 use std::io;
+use std::path::Path;
 
-use crate::normal::Context;
-use crate::normal::{File, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind};
+use crate::normal::{CommonCause, Context, File, Page, Plugin, Verdict, Want};
+use crate::tree::{Change, Difference, Entry, Kind, Umask};
 
 /// The plugin.
 pub(super) struct Modes;
@@ -32,6 +32,14 @@ static PAGE: Page = Page {
     options: &[],
 };
 
+/// What another umask of one build does to many paths.
+static UMASK: CommonCause = CommonCause {
+    name: "another umask",
+    changes: "mode",
+    remedy: "run `umask 022` before either build",
+    restored: "`reprofix fix --with modes` restores their modes",
+};
+
 impl Plugin for Modes {
     fn page(&self) -> &'static Page {
         &PAGE
@@ -53,4 +61,30 @@ impl Plugin for Modes {
             _ => Verdict::Keep,
         })
     }
+
+    fn common_cause(
+        &self,
+        all: &[&Difference],
+        packaged: &dyn Fn(&Path) -> Option<u16>,
+    ) -> Vec<Option<(&'static CommonCause, Vec<String>)>> {
+        let Some(mask) = Umask::behind(all.iter().filter_map(|d| modes(d))) else {
+            return Vec::new();
+        };
+        let lines = |difference: &&Difference| {
+            modes(difference).filter(|(a, b)| mask.explains(*a, *b))?;
+            let bits = packaged(&difference.path).map(|mode| u32::from(mode) & 0o7777);
+            let remedy = bits.map(|bits| {
+                format!("{bits:04o} as packaged: `reprofix fix --with modes` restores it")
+            });
+            Some((&UMASK, [mask.to_string()].into_iter().chain(remedy).collect()))
+        };
+        all.iter().map(lines).collect()
+    }
+}
+
+/// The modes of a path that is of one kind in both builds, where they differ.
+fn modes(difference: &Difference) -> Option<(u32, u32)> {
+    let (a, b) = (difference.a.as_ref()?, difference.b.as_ref()?);
+    let of_one_kind = a.kind() == b.kind() && difference.changes.contains(&Change::Mode);
+    of_one_kind.then_some((a.attrs.mode, b.attrs.mode))
 }

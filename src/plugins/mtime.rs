@@ -49,6 +49,15 @@ impl Plugin for Mtime {
         &PAGE
     }
 
+    fn changes_content(&self) -> bool {
+        false
+    }
+
+    /// The header of each entry has a rule of its own for times.
+    fn acts_inside_images(&self) -> bool {
+        false
+    }
+
     fn wants(&self, entry: &Entry, cx: &Context) -> Want {
         match normal(entry, cx) {
             Some(time) if Some(time) != entry.mtime => Want::Entry,

@@ -1,16 +1,11 @@
 //! `tar`: archives that lie in the tree as files.
 
 use std::collections::BTreeMap;
-use std::io;
 
+use super::kinds::rewriter::Rewriter;
 use crate::format::tar::clamp::{self as tar, Item, Member};
-use crate::normal::Context;
 use crate::normal::globs::{counted, ends_with_any};
-use crate::normal::{File, Page, Plugin, Verdict, Want};
-use crate::tree::{Entry, Kind};
-
-/// The plugin.
-pub(super) struct Tar;
+use crate::normal::{Page, Verdict};
 
 static PAGE: Page = Page {
     name: "tar",
@@ -34,34 +29,18 @@ static PAGE: Page = Page {
     options: &[],
 };
 
-impl Plugin for Tar {
-    fn page(&self) -> &'static Page {
-        &PAGE
-    }
-
-    fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        let ours = ends_with_any(entry.name(), &["tar"]) && entry.kind == Kind::File;
-        if ours { Want::Bytes } else { Want::No }
-    }
-
-    fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
-        if !tar::is_tar(&file.bytes) {
-            return Ok(Verdict::Keep);
-        }
-        Ok(Verdict::of_changed(tar::canonical(&file.bytes, cx.epoch.seconds().into())))
-    }
-
-    fn judges_bytes_alone(&self) -> bool {
-        true
-    }
-
-    fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        match (tar::parse(&a.bytes), tar::parse(&b.bytes)) {
-            (Ok((a, _)), Ok((b, _))) => compare(&a, &b),
-            _ => Vec::new(),
-        }
-    }
-}
+/// The plugin.
+pub(super) static TAR: Rewriter = Rewriter {
+    page: &PAGE,
+    by_ending: true,
+    named: |entry| ends_with_any(entry.name(), &["tar"]),
+    is: tar::is_tar,
+    verdict: |file, cx| Verdict::of_changed(tar::canonical(&file.bytes, cx.epoch.seconds().into())),
+    explain: |a, b| match (tar::parse(a), tar::parse(b)) {
+        (Ok((a, _)), Ok((b, _))) => compare(&a, &b),
+        _ => Vec::new(),
+    },
+};
 
 /// What differs by name, and the order where nothing else does.
 fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {

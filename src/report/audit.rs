@@ -12,6 +12,7 @@ use super::fix::{
 use crate::config::InForce;
 use crate::engine::{Change, Plan};
 use crate::format::ostree::Checksum;
+use crate::normal::Plugin;
 use crate::source::Subject;
 use crate::text::counted;
 
@@ -87,9 +88,9 @@ impl Audit {
         self.recorded = Some(Recorded { file, content_checksum, holds });
     }
 
-    /// Fills in what `fix` would do. `names` are the plugins in force, in registry order.
-    pub fn take(&mut self, names: &[&'static str], plan: Plan) {
-        self.plugins = plugin_rows(names, &plan);
+    /// Fills in what `fix` would do. `plugins` are the plugins in force, in registry order.
+    pub fn take(&mut self, plugins: &[&'static dyn Plugin], plan: Plan) {
+        self.plugins = plugin_rows(plugins, &plan);
         self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
         self.vouched = vouched_rows(&plan);
         self.changes = plan.changes;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 use crate::engine::{Action, Change, Plan, Remark};
-use crate::normal::Note;
+use crate::normal::{Note, Plugin};
 use crate::text::counted;
 use crate::tree::{show, show_below};
 use crate::vouchers::{Voucher, Who};
@@ -134,10 +134,10 @@ impl Report {
     /// The schema's name and version.
     pub const SCHEMA: &'static str = "reprofix-fix-1";
 
-    /// Fills in the rows from a plan, but for the changes, which still have to be made. `names` are the
-    /// plugins in force, in registry order.
-    pub fn take(&mut self, names: &[&'static str], plan: &Plan) {
-        self.plugins = plugin_rows(names, plan);
+    /// Fills in the rows from a plan, but for the changes, which still have to be made. `plugins` are
+    /// those in force, in registry order.
+    pub fn take(&mut self, plugins: &[&'static dyn Plugin], plan: &Plan) {
+        self.plugins = plugin_rows(plugins, plan);
         self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
         self.vouched = vouched_rows(plan);
         self.walked = plan.walked;
@@ -231,21 +231,22 @@ impl PluginRow {
     }
 }
 
-/// One row a plugin, in the order of `names`.
-pub(super) fn plugin_rows(names: &[&'static str], plan: &Plan) -> Vec<PluginRow> {
-    let mut rows: BTreeMap<&'static str, PluginRow> = BTreeMap::new();
-    for &name in names {
-        rows.insert(name, PluginRow { name, ..PluginRow::default() });
-    }
+/// One row a plugin, in their order.
+pub(super) fn plugin_rows(plugins: &[&'static dyn Plugin], plan: &Plan) -> Vec<PluginRow> {
+    let row = |plugin: &&'static dyn Plugin| {
+        let name = plugin.page().name;
+        (name, (plugin.changes_content(), PluginRow { name, ..PluginRow::default() }))
+    };
+    let mut rows: BTreeMap<&'static str, (bool, PluginRow)> = plugins.iter().map(row).collect();
     for change in &plan.changes {
         for plugin in change.plugins.iter() {
-            if let Some(row) = rows.get_mut(plugin) {
-                count(row, change);
+            if let Some((content, row)) = rows.get_mut(plugin) {
+                count(row, change, *content);
             }
         }
     }
     for remark in &plan.remarks {
-        if let Some(row) = rows.get_mut(remark.plugin) {
+        if let Some((_, row)) = rows.get_mut(remark.plugin) {
             match &remark.note {
                 Note::Vouched(Voucher { who: Who::Packages, .. }) => row.payload += 1,
                 Note::Vouched(_) => row.vouched += 1,
@@ -254,7 +255,7 @@ pub(super) fn plugin_rows(names: &[&'static str], plan: &Plan) -> Vec<PluginRow>
             }
         }
     }
-    names.iter().filter_map(|n| rows.remove(n)).collect()
+    plugins.iter().filter_map(|plugin| Some(rows.remove(plugin.page().name)?.1)).collect()
 }
 
 impl VouchedRow {
@@ -287,10 +288,10 @@ pub(super) fn vouched_rows(plan: &Plan) -> Vec<VouchedRow> {
     files.into_iter().map(row).collect()
 }
 
-fn count(row: &mut PluginRow, change: &Change) {
+/// Adds a change to the row of a plugin that has a part in it, which need not be its bytes.
+fn count(row: &mut PluginRow, change: &Change, content: bool) {
     let (before, after) = match &change.action {
-        // A time changes no bytes, whoever changes them beside it.
-        Action::Rewrite { .. } if row.name == "mtime" => (0, 0),
+        Action::Rewrite { .. } if !content => (0, 0),
         Action::Rewrite { before, after, .. } => (*before, *after),
         Action::Remove { before } => (*before, 0),
         Action::Patch { .. }
@@ -326,7 +327,7 @@ pub(super) fn change_row(change: &Change) -> ChangeRow {
             Action::Mode(_) => "mode",
             Action::Touch => "touch",
         },
-        mtime: change.mtime.map(|t| t.sec),
+        mtime: change.mtime.map(|time| time.sec),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::packages::split_nevra;
 pub(super) fn actions(report: &Comparison) -> Vec<String> {
     let all = [
         drifted(report),
-        umask(report),
+        common(report),
         fix(report),
         known(report),
         unexplained(report),
@@ -52,19 +52,21 @@ fn drifted(report: &Comparison) -> Option<String> {
 }
 
 /// One cause behind many paths, which goes where the compose is started.
-fn umask(report: &Comparison) -> Option<String> {
-    let of_it = |row: &&Row| Title::of(row) == Title::Umask;
+fn common(report: &Comparison) -> Option<String> {
+    let cause = counted(report).find_map(|row| match Title::of(row) {
+        Title::Common(cause) => Some(cause),
+        _ => None,
+    })?;
+    let of_it = |row: &&Row| Title::of(row) == Title::Common(cause);
     let rows: Vec<_> = counted(report).filter(of_it).collect();
     let CauseRow::Known { lines, .. } = &rows.first()?.cause else { return None };
-    let packaged = rows.iter().filter(|row| row.has_packaged_mode()).count();
+    let packaged = rows.iter().filter(|row| row.is_packaged_otherwise()).count();
     let restored = match packaged {
         0 => String::new(),
-        n => {
-            format!("; {n} of them are packaged: `reprofix fix --with modes` restores their modes")
-        }
+        n => format!("; {n} of them are packaged: {}", cause.restored),
     };
-    let (mask, n) = (lines.first().map_or("", String::as_str), paths(rows.len()));
-    Some(format!("run `umask 022` before either build: {n} differ in mode ({mask}){restored}"))
+    let (what, n) = (lines.first().map_or("", String::as_str), paths(rows.len()));
+    Some(format!("{}: {n} differ in {} ({what}){restored}", cause.remedy, cause.changes))
 }
 
 fn fix(report: &Comparison) -> Option<String> {
@@ -93,7 +95,7 @@ fn known(report: &Comparison) -> Option<String> {
     let mut by: BTreeMap<&str, usize> = BTreeMap::new();
     for row in counted(report) {
         if let CauseRow::Known { plugin, .. } = &row.cause
-            && Title::of(row) != Title::Umask
+            && !matches!(Title::of(row), Title::Common(_))
         {
             *by.entry(plugin).or_default() += 1;
         }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::check::{
     Budget, Cause, Change, Difference, Diffoscope, Excerpt, Expectations, Explained, Explainer,
-    Fit, Side, align, cascade, classify, diffoscope, excerpt, expect, explain, umask,
+    Fit, Side, align, cascade, classify, common_cause, diffoscope, excerpt, expect, explain,
 };
 use crate::config::{self, Flags, InForce, Origin};
 use crate::engine::{Wanted, plan};
@@ -23,6 +23,7 @@ use crate::format::time::Date;
 use crate::normal::Chain;
 use crate::packages::{Installed, compare_trees};
 use crate::parallel::try_map;
+use crate::plugins::REGISTRY;
 use crate::report::Progress;
 use crate::report::audit::Audit;
 use crate::report::check::{Comparison, Metadata};
@@ -148,8 +149,7 @@ pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
         let wanted = Wanted::of(&entries, &chain);
         progress.phase("reading", wanted.len());
         let plan = plan(tree, &wanted, &chain, &|n| progress.advance(n))?;
-        let names: Vec<_> = chain.plugins.iter().map(|p| p.page().name).collect();
-        report.take(&names, plan);
+        report.take(chain.plugins, plan);
         anyhow::Ok(())
     })?;
     installed.settle().context("reading the packages")?;
@@ -229,13 +229,13 @@ fn differences(
         })
     })
     .context("explaining")?;
-    explain::relate(&mut all, crate::plugins::REGISTRY);
+    explain::relate(&mut all, REGISTRY);
     let owners = installed
         .each_ref()
         .map(|side| move |path: &Path| -> BTreeSet<String> { owned(side, path).collect() });
     let build = |tree, n: usize| cascade::Build { tree, owners: &owners[n] };
     cascade::drift(&mut all, &[build(left.tree(), 0), build(right.tree(), 1)], &in_force.chain());
-    umask::recognise(&mut all, &|path| {
+    common_cause::recognise(&mut all, REGISTRY, &|path| {
         let [a, b] = installed.each_ref().map(|side| side.get().ok()?.mode(path));
         a.filter(|_| a == b)
     });
@@ -373,7 +373,7 @@ fn add_excerpts(
         _ if budget.excludes(&explained.difference) => None,
         (_, Some(_)) => Some(3),
         (Cause::Unexplained, _) => Some(0),
-        (Cause::Known { .. }, _) => Some(1),
+        (Cause::Known { .. } | Cause::Common { .. }, _) => Some(1),
         (Cause::Fixed { .. }, _) => Some(2),
     };
     let mut order: Vec<_> = (0..all.len()).filter_map(|i| Some((rank(&all[i])?, i))).collect();

@@ -160,7 +160,7 @@ impl Source {
         match self {
             Source::Directory(root) => root,
             Source::Subject(subject) => subject.merkle.tree(),
-            Source::Layers(_) => &crate::tree::Nowhere,
+            Source::Layers(_) => &crate::tree::NOTHING,
         }
     }
 

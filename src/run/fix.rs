@@ -152,8 +152,7 @@ fn work(
     let wanted = Wanted::of(entries, chain);
     progress.phase("reading", wanted.len());
     let plan = plan(root, &wanted, chain, &|n| progress.advance(n)).context("reading the tree")?;
-    let names: Vec<_> = chain.plugins.iter().map(|p| p.page().name).collect();
-    report.take(&names, &plan);
+    report.take(chain.plugins, &plan);
     if job.strict
         && let Some(first) = report.unparsed().next()
     {

@@ -2,6 +2,7 @@
 
 mod difference;
 pub mod digest;
+mod memory;
 mod umask;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use crate::text::is_hidden;
 
 pub use crate::format::time::Time;
 pub use difference::{Change, Difference, Side};
+pub use memory::{Memory, NOTHING, Node};
 pub use umask::Umask;
 
 /// What stands at a path. Anything that ostree cannot store is [`Kind::Other`].
@@ -232,28 +234,6 @@ pub trait Tree: Sync {
     /// if there is none, or where the source holds none.
     fn device(&self, _path: &Path) -> io::Result<Option<u32>> {
         Ok(None)
-    }
-}
-
-/// The tree with nothing in it, not even a root: what a lone file stands in.
-#[derive(Clone, Copy, Debug)]
-pub struct Nowhere;
-
-impl Tree for Nowhere {
-    fn lookup(&self, _: &Path) -> io::Result<Option<Entry>> {
-        Ok(None)
-    }
-    fn list(&self, _: &Path) -> io::Result<Vec<std::ffi::OsString>> {
-        Ok(Vec::new())
-    }
-    fn read(&self, _: &Path) -> io::Result<Option<Vec<u8>>> {
-        Ok(None)
-    }
-    fn readlink(&self, _: &Path) -> io::Result<Option<PathBuf>> {
-        Ok(None)
-    }
-    fn xattrs(&self, _: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        Ok(Vec::new())
     }
 }
 

@@ -22,7 +22,7 @@ use crate::disk::BOUND_TO_CONTENT;
 use crate::format::hashes::{Algorithm, digests, unhex};
 use crate::globs::Globs;
 use crate::packages::Installed;
-use crate::tree::{self, Entry, Kind, Tree};
+use crate::tree::{Entry, Kind, NOTHING, Tree};
 
 pub(crate) use self::place::listed;
 pub use self::table::{PAGE, Row, TABLE, Voucher, Who};
@@ -98,7 +98,7 @@ impl<'a> Vouchers<'a> {
 
     /// Nobody vouches for anything.
     pub fn nobody() -> Vouchers<'static> {
-        Vouchers::of(&tree::Nowhere)
+        Vouchers::of(&NOTHING)
     }
 
     /// The vouchers of a tree, where the packages vouch for what they ship.

@@ -9,8 +9,7 @@ use reprofix::env::SourceDateEpoch;
 use reprofix::format::compress::{Bcj, Check, Packing, Source, detect};
 use reprofix::format::cpio::{HEADER_LEN, Header, TRAILER, Writer};
 use reprofix::format::initramfs::{Found, Rootfs};
-use reprofix::normal::Context;
-use reprofix::plugins::initramfs;
+use reprofix::plugins::{default_context, initramfs};
 use sha2::{Digest, Sha256};
 
 const EPOCH: u32 = 1_600_000_000;
@@ -265,7 +264,7 @@ fn what_the_kernel_unpacks_of_generated_images_stays() {
 
 /// Fixes one image and compares what the kernel unpacks; else why there is nothing to compare.
 fn fixed(bytes: &[u8], seed: u64) -> Result<(), &'static str> {
-    let cx = Context::new(SourceDateEpoch::new(EPOCH));
+    let cx = default_context(SourceDateEpoch::new(EPOCH));
     let form = |bytes: &[u8]| initramfs::form(Cursor::new(bytes.to_vec()), &cx);
     let Ok((canonical, outcome)) = form(bytes) else { return Err("left alone") };
     assert_eq!(outcome.inside, Vec::<Vec<u8>>::new());

@@ -17,12 +17,11 @@ use rayon::prelude::*;
 use reprofix::env::SourceDateEpoch;
 use reprofix::normal::{Chain, Context, Form, Note};
 use reprofix::normal::{Content, Plugin, Step, Want};
-use reprofix::plugins::find;
-use reprofix::tree::{Entry, Kind, Time, Tree};
+use reprofix::plugins::{default_context, find};
+use reprofix::tree::{Entry, Kind, Memory, Time, Tree};
 use reprofix::vouchers::Vouchers;
 
 use crate::evidence::{self, Cuts, Evidence};
-use crate::memtree::MemTree;
 
 /// SOURCE_DATE_EPOCH of every case: 2020-09-13.
 pub(crate) const EPOCH: SourceDateEpoch = SourceDateEpoch::new(1_600_000_000);
@@ -42,7 +41,7 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 fn context(plugin: &str, case: &Path) -> Context {
-    let mut cx = Context::new(EPOCH);
+    let mut cx = default_context(EPOCH);
     for line in lines(&case.join("options")) {
         let (name, value) = line.split_once('=').expect("NAME=VALUE");
         cx.options.insert((plugin.to_owned(), name.to_owned()), value.to_owned());
@@ -51,17 +50,20 @@ fn context(plugin: &str, case: &Path) -> Context {
 }
 
 /// One side of a case or a pair, with its times and empty directories.
-pub(crate) fn load(case: &Path, side: &str) -> MemTree {
-    let mut tree = MemTree::load(&case.join(side), Time { sec: 0, nsec: 0 });
+pub(crate) fn load(case: &Path, side: &str) -> Memory {
+    let mut tree = crate::checkout::load(&case.join(side), Time { sec: 0, nsec: 0 });
     for line in lines(&case.join(format!("{side}.empty"))) {
         tree.add_dir(line);
+    }
+    for node in tree.0.values_mut() {
+        node.mtime.get_or_insert(Time { sec: 0, nsec: 0 });
     }
     for line in lines(&case.join(format!("{side}.times"))) {
         let (time, path) = line.split_once(' ').expect("TIME PATH");
         let (sec, nsec) = time.split_once('.').unwrap_or((time, "0"));
         let mtime = Time { sec: sec.parse().expect("sec"), nsec: nsec.parse().expect("nsec") };
         let path = Path::new(path.strip_prefix('.').unwrap_or(path));
-        tree.0.get_mut(path).unwrap_or_else(|| panic!("no {}", path.display())).mtime = mtime;
+        tree.0.get_mut(path).unwrap_or_else(|| panic!("no {}", path.display())).mtime = Some(mtime);
     }
     tree
 }
@@ -70,7 +72,7 @@ pub(crate) fn load(case: &Path, side: &str) -> MemTree {
 pub(crate) fn run(
     plugin: &'static dyn Plugin,
     cx: &Context,
-    tree: &mut MemTree,
+    tree: &mut Memory,
 ) -> BTreeMap<PathBuf, String> {
     let chain = Chain { plugins: &[plugin], cx, vouchers: &Vouchers::nobody() };
     let before = tree.clone();
@@ -89,13 +91,13 @@ pub(crate) fn run(
         }
         apply(tree, &entry.path, normal.form);
         if let (Some((_, time)), Some(node)) = (normal.mtime, tree.0.get_mut(&entry.path)) {
-            node.mtime = time;
+            node.mtime = Some(time);
         }
     }
     notes
 }
 
-fn apply(tree: &mut MemTree, path: &Path, form: Form) {
+fn apply(tree: &mut Memory, path: &Path, form: Form) {
     match form {
         Form::Kept => {}
         Form::Removed => tree.remove(path),
@@ -120,7 +122,7 @@ fn apply(tree: &mut MemTree, path: &Path, form: Form) {
     }
 }
 
-fn write(tree: &mut MemTree, path: &Path, content: Content) {
+fn write(tree: &mut Memory, path: &Path, content: Content) {
     let bytes = content.bytes().expect("was written").into_owned();
     tree.0.get_mut(path).expect("a step writes what exists").data = bytes;
 }
@@ -131,7 +133,7 @@ fn check(plugin: &'static dyn Plugin, case: &Path) {
     let mut got = load(case, "in");
     let notes = run(plugin, &cx, &mut got);
     if std::env::var_os("REPROFIX_BLESS").is_some() && !case.join("out").exists() {
-        got.store(&case.join("out"));
+        crate::checkout::store(&got, &case.join("out"));
     }
     let want = load(case, "out");
     assert_same(case, "first run", &got, &want);
@@ -150,7 +152,7 @@ fn check(plugin: &'static dyn Plugin, case: &Path) {
     assert_eq!(again, notes, "{}: the second run says something else", case.display());
 }
 
-fn assert_same(case: &Path, when: &str, got: &MemTree, want: &MemTree) {
+fn assert_same(case: &Path, when: &str, got: &Memory, want: &Memory) {
     let paths: BTreeSet<_> = got.0.keys().chain(want.0.keys()).collect();
     for path in paths {
         let (got, want) = (got.0.get(path), want.0.get(path));
@@ -184,14 +186,14 @@ fn a_truncated_file_is_never_changed() {
     }
     for (name, pair) in evidence::pairs() {
         let plugin = find(&name).expect("a plugin");
-        wrong.extend(truncate(plugin, &Context::new(EPOCH), &load(&pair, "a")));
+        wrong.extend(truncate(plugin, &default_context(EPOCH), &load(&pair, "a")));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// A tree in which one file ends early.
 struct Cut<'t> {
-    tree: &'t MemTree,
+    tree: &'t Memory,
     path: &'t Path,
     length: usize,
 }
@@ -220,18 +222,13 @@ impl Tree for Cut<'_> {
 }
 
 /// What went wrong, the first of each file.
-fn truncate(plugin: &'static dyn Plugin, cx: &Context, tree: &MemTree) -> Vec<String> {
+fn truncate(plugin: &'static dyn Plugin, cx: &Context, tree: &Memory) -> Vec<String> {
     let files = tree.entries().into_iter().filter(|entry| entry.kind == Kind::File);
     files.filter_map(|entry| cuts(plugin, cx, tree, &entry)).collect()
 }
 
 /// What goes wrong first with a file that is cut at every byte, if the plugin understands it whole.
-fn cuts(
-    plugin: &'static dyn Plugin,
-    cx: &Context,
-    tree: &MemTree,
-    entry: &Entry,
-) -> Option<String> {
+fn cuts(plugin: &'static dyn Plugin, cx: &Context, tree: &Memory, entry: &Entry) -> Option<String> {
     let name = plugin.page().name;
     let chain = Chain { plugins: &[plugin], cx, vouchers: &Vouchers::nobody() };
     let whole = chain.normal_form(tree, entry).expect("reads");

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use reprofix::config::{self, Flags, InForce};
-use reprofix::tree::TREEFILE;
-
-use crate::memtree::MemTree;
+use reprofix::tree::{Memory, TREEFILE};
 
 /// What is in force where a file holds this TOML; or the error's whole chain.
 fn from_toml(text: &str) -> Result<InForce, String> {
@@ -14,7 +12,7 @@ fn from_toml(text: &str) -> Result<InForce, String> {
     let file = dir.path().join("reprofix.toml");
     std::fs::write(&file, text).unwrap();
     let flags = Flags { config: Some(file), ..Flags::default() };
-    let tree = MemTree::default();
+    let tree = Memory::empty();
     config::in_force(&flags, None, &tree).map_err(|e| format!("{e:#}"))
 }
 
@@ -76,7 +74,7 @@ fn keep_globs_of_all_places_hold() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("reprofix.toml");
     std::fs::write(&file, "source-date-epoch = 1\nkeep = [\"usr/a/**\"]\n").unwrap();
-    let mut tree = MemTree::default();
+    let mut tree = Memory::empty();
     tree.add(TREEFILE, r#"{"metadata": {"reprofix": {"keep": ["etc/issue"]}}}"#);
     let keep = vec!["b".to_owned()];
     let flags = Flags { config: Some(file), keep, ..Flags::default() };
@@ -140,7 +138,7 @@ fn the_schema_allows_what_is_allowed() {
     let ours: Vec<_> = samples
         .iter()
         .map(|sample| {
-            let mut tree = MemTree::default();
+            let mut tree = Memory::empty();
             tree.add(TREEFILE, format!(r#"{{"metadata": {{"reprofix": {sample}}}}}"#));
             let ours = sample.contains("source-date-epoch");
             let epoch = if ours { None } else { Some("1".into()) };

@@ -11,14 +11,12 @@ use std::path::Path;
 use proptest::prelude::*;
 use regex::bytes::{Captures, Regex};
 use reprofix::format::{fontconfig, jks};
-use reprofix::normal::Context;
-use reprofix::plugins::find;
-use reprofix::tree::{Kind, Time};
+use reprofix::plugins::{default_context, find};
+use reprofix::tree::{Kind, Memory, Time};
 use sha1::{Digest, Sha1};
 
 use crate::cases::{EPOCH, run};
 use crate::evidence::{self, Evidence, folder};
-use crate::memtree::MemTree;
 
 /// What is free in one file.
 type Scramble = fn(&mut Dice, &Path, &mut Vec<u8>);
@@ -326,10 +324,10 @@ fn tar(dice: &mut Dice, _: &Path, bytes: &mut Vec<u8>) {
     }
 }
 
-fn scrambled(base: &MemTree, scramble: Scramble, seed: u64) -> MemTree {
+fn scrambled(base: &Memory, scramble: Scramble, seed: u64) -> Memory {
     let (mut tree, mut dice) = (base.clone(), Dice(seed));
     for (path, node) in &mut tree.0 {
-        node.mtime = Time { sec: dice.time() as i64, nsec: dice.below(1_000_000_000) as u32 };
+        node.mtime = Some(Time { sec: dice.time() as i64, nsec: dice.below(1_000_000_000) as u32 });
         if node.kind == Kind::File {
             scramble(&mut dice, path, &mut node.data);
         }
@@ -352,11 +350,11 @@ proptest! {
         for (name, row) in rows() {
             let plugin = find(&name).expect("a plugin");
             let (options, free) = (&row.options, scramble(&row.what));
-            let mut cx = Context::new(EPOCH);
+            let mut cx = default_context(EPOCH);
             for (option, value) in options {
                 cx.options.insert((name.clone(), option.clone()), value.clone());
             }
-            let base = MemTree::load(&folder(&name).join(&row.input), Time { sec: 0, nsec: 0 });
+            let base = crate::checkout::load(&folder(&name).join(&row.input), Time { sec: 0, nsec: 0 });
             let [mut a, mut b] = seeds.map(|seed| scrambled(&base, free, seed));
             let notes = [run(plugin, &cx, &mut a), run(plugin, &cx, &mut b)];
             prop_assert!(notes.iter().all(|n| n.is_empty()), "{name} {options:?}: {notes:?}");

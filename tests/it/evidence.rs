@@ -4,15 +4,16 @@
 //! what is said of the pair, `fuzz` has the paths under which a fuzzer shows it files, and
 //! `evidence.toml` is an [`Evidence`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use reprofix::normal::{Context, Want};
-use reprofix::plugins::{REGISTRY, find};
+use reprofix::normal::Want;
+use reprofix::plugins::{REGISTRY, default_context, find};
 use reprofix::tree::Kind;
 use serde::Deserialize;
 
 use crate::cases::{EPOCH, load, names};
+use crate::sources::Source;
 
 /// The file `evidence.toml`.
 #[derive(Debug, Default, Deserialize)]
@@ -32,6 +33,8 @@ pub(crate) struct Evidence {
     pub(crate) read_by: Option<ReadBy>,
     /// What nobody can tell of a file that is cut.
     pub(crate) cuts: Cuts,
+    /// The sources of difference that it answers: its rows of docs/sources.md.
+    pub(crate) source: Vec<Source>,
 }
 
 /// An input to be changed at random.
@@ -159,7 +162,7 @@ pub(crate) fn fuzz_paths(plugin: &str) -> Vec<String> {
 
 /// Whether some file of the plugin's cases is read by it.
 fn reads(plugin: &str) -> bool {
-    let (found, cx) = (find(plugin).expect("a plugin"), Context::new(EPOCH));
+    let (found, cx) = (find(plugin).expect("a plugin"), default_context(EPOCH));
     let wanted = |case: &PathBuf| {
         let files = load(case, "in").entries();
         files.iter().any(|e| e.kind == Kind::File && found.wants(e, &cx) == Want::Bytes)
@@ -167,7 +170,28 @@ fn reads(plugin: &str) -> bool {
     cases(plugin).iter().any(wanted)
 }
 
-/// All that some plugin lacks, told at once.
+/// A module of `src/plugins` that is not declared is not compiled; one that is declared and not
+/// registered is dead code, which the compiler reports.
+#[test]
+fn every_file_of_a_plugin_is_a_module_and_every_module_is_registered() {
+    let text = std::fs::read_to_string("src/plugins/mod.rs").expect("reads");
+    let (declared, registry) = text.split_once("pub static REGISTRY").expect("the list");
+    let declared: Vec<_> = declared.lines().filter_map(|l| l.strip_suffix(';')).collect();
+    let modules: BTreeSet<_> =
+        declared.iter().filter_map(|l| Some(l.split_once("mod ")?.1.to_owned())).collect();
+    let files = names(Path::new("src/plugins")).into_iter();
+    let files = files.map(|name| name.trim_end_matches(".rs").to_owned()).filter(|n| n != "mod");
+    assert_eq!(modules, files.collect(), "the modules, and the files of src/plugins");
+    let registered: BTreeSet<_> = registry
+        .lines()
+        .take_while(|line| *line != "];")
+        .filter_map(|line| Some(line.trim().strip_prefix('&')?.split("::").next()?.to_owned()))
+        .collect();
+    let kinds = BTreeSet::from(["kinds".to_owned()]);
+    assert_eq!(&modules - &kinds, registered, "the modules, and those of REGISTRY");
+}
+
+/// All that some plugin lacks, reported at once.
 #[test]
 fn every_plugin_has_its_evidence() {
     let sources = crate::sources::by_plugin();
@@ -202,7 +226,7 @@ fn every_plugin_has_its_evidence() {
             !fuzz_paths(name).is_empty() || !reads(name) || UNFUZZED.contains(&name),
             "the file fuzz: paths under which a fuzzer shows it files",
         );
-        need(sources.contains_key(name), "a row in docs/sources.md");
+        need(sources.contains_key(name), "a [[source]], which is its row of docs/sources.md");
     }
     assert!(lacks.is_empty(), "missing in tests/plugins/NAME:\n{}", lacks.join("\n"));
 }
@@ -216,7 +240,7 @@ fn plugins_want_their_fuzz_paths() {
         let plugin = find(&name).unwrap_or_else(|| panic!("tests/plugins/{name}: no such plugin"));
         for path in fuzz_paths(&name) {
             let entry = crate::sources::entry(&path, Kind::File);
-            assert_ne!(plugin.wants(&entry, &Context::new(EPOCH)), Want::No, "{name}: {path}");
+            assert_ne!(plugin.wants(&entry, &default_context(EPOCH)), Want::No, "{name}: {path}");
         }
     }
 }

@@ -12,6 +12,7 @@ use reprofix::engine::{Plan, Wanted, apply, plan, walk};
 use reprofix::env::SourceDateEpoch;
 use reprofix::normal::{Chain, Context};
 use reprofix::normal::{File, Page, Plugin, Verdict, Want};
+use reprofix::plugins::default_context;
 use reprofix::tree::{Entry, Kind, Time};
 use reprofix::vouchers::Vouchers;
 
@@ -105,7 +106,7 @@ fn fix(dir: &Path) -> Plan {
 
 fn fix_with(dir: &Path, plugins: &[&'static dyn Plugin]) -> Plan {
     let root = Root::open(dir).unwrap();
-    let cx = Context::new(SourceDateEpoch::new(1));
+    let cx = default_context(SourceDateEpoch::new(1));
     let chain = Chain { plugins, cx: &cx, vouchers: &Vouchers::nobody() };
     let entries = walk(&root, &[]).unwrap();
     let leftovers = disk::leftovers(&root, &entries).unwrap();
@@ -348,7 +349,7 @@ fn a_file_that_changed_since_it_was_read_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = put(dir.path().join("grow.up"), "abc");
     let root = Root::open(dir.path()).unwrap();
-    let cx = Context::new(SourceDateEpoch::new(1));
+    let cx = default_context(SourceDateEpoch::new(1));
     let chain = Chain { plugins: &[&Upper], cx: &cx, vouchers: &Vouchers::nobody() };
     let entries = walk(&root, &[]).unwrap();
     let plan = plan(&root, &Wanted::of(&entries, &chain), &chain, &|_| ()).unwrap();

@@ -1,9 +1,10 @@
 //! The floors of the house: which module may import which, as ARCHITECTURE.md lists them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use regex::Regex;
+use reprofix::plugins::REGISTRY;
 
 #[test]
 fn no_module_imports_what_is_above_it() {
@@ -20,6 +21,31 @@ fn no_module_imports_what_is_above_it() {
         }
     }
     assert!(wrong.is_empty(), "imports that go up (module, what it imports): {wrong:?}");
+}
+
+/// A plugin says itself what follows it, what it shares and where it acts: whoever asks need not
+/// know which one it is.
+#[test]
+fn no_plugin_is_known_by_its_name() {
+    let names: BTreeSet<_> = REGISTRY.iter().map(|plugin| plugin.page().name).collect();
+    // Where a plugin's name is another thing's too: formats, a consequence, an action.
+    let other =
+        [("check/describe", ""), ("normal/follows.rs", "machine-id"), ("report/fix.rs", "xattrs")];
+    let asking = ["normal", "engine", "check", "report", "run"];
+    let text = Regex::new(r#""([a-z-]+)""#).expect("compiles");
+    let mut known = Vec::new();
+    for (path, code) in sources() {
+        if !asking.iter().any(|floor| path.starts_with(floor)) {
+            continue;
+        }
+        let spared = |name: &str| {
+            other.iter().any(|(at, of)| path.starts_with(at) && (of.is_empty() || *of == name))
+        };
+        let found = text.captures_iter(&code).map(|found| found[1].to_owned());
+        let found = found.filter(|name| names.contains(&**name) && !spared(name));
+        known.extend(found.map(|name| (path.clone(), name)));
+    }
+    assert!(known.is_empty(), "plugins that are known by name: {known:?}");
 }
 
 #[test]
@@ -42,29 +68,46 @@ fn floors() -> Vec<String> {
 /// What each module at the top of `src` imports of the others, its tests apart.
 fn imports() -> BTreeMap<String, BTreeSet<String>> {
     let import = Regex::new(r"\bcrate::(\{[^;]*\};|[a-z_0-9]+)").expect("compiles");
+    let climb = Regex::new(r"\b(super(?:::super)*)::(\{[^;]*\};|[a-z_0-9]+)").expect("compiles");
     let name = Regex::new(r"(?:^\{|,)\s*([a-z_0-9]+)").expect("compiles");
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for entry in walkdir::WalkDir::new("src").sort_by_file_name() {
-        let entry = entry.expect("walks");
-        let path = entry.path().strip_prefix("src").expect("below").to_owned();
+    for (path, code) in sources() {
         let first = path.iter().next().map(|f| f.to_string_lossy().into_owned());
         let module = first.unwrap_or_default().trim_end_matches(".rs").to_owned();
-        let source = path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs");
-        if !source || ["lib", "main", "bin"].contains(&module.as_str()) {
+        if ["lib", "main", "bin"].contains(&module.as_str()) {
             continue;
         }
-        let text = std::fs::read_to_string(entry.path()).expect("reads");
-        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-        let code: String = code.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
         let used = all.entry(module.clone()).or_default();
-        for found in import.captures_iter(&code) {
-            let names = &found[1];
+        // `super::super::…` reaches the top as well, where it climbs as far as the file is deep.
+        let own = path.file_stem().is_some_and(|stem| stem != "mod");
+        let depth = path.iter().count() - usize::from(!own);
+        let to_top = |supers: &str| supers.matches("super").count() >= depth;
+        let climbs = climb.captures_iter(&code).filter(|found| to_top(&found[1]));
+        let found = import.captures_iter(&code).map(|f| f.get(1)).chain(climbs.map(|f| f.get(2)));
+        for names in found.flatten().map(|names| names.as_str()) {
             match names.starts_with('{') {
                 true => used.extend(name.captures_iter(names).map(|n| n[1].to_owned())),
                 false => drop(used.insert(names.to_owned())),
             }
         }
         used.remove(&module);
+    }
+    all
+}
+
+/// Every source below `src`, by its path there: code without comments and tests.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut all = Vec::new();
+    for entry in walkdir::WalkDir::new("src").sort_by_file_name() {
+        let entry = entry.expect("walks");
+        let path = entry.path().strip_prefix("src").expect("below").to_owned();
+        if path.extension().is_none_or(|e| e != "rs") || path.ends_with("tests.rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(entry.path()).expect("reads");
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let code = code.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+        all.push((path, code));
     }
     all
 }

@@ -46,6 +46,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("nightly/manifest.rs", &["nightly-manifest"]),
     ("nightly/procs.rs", &[]), // what the kernel says
     ("nightly/rebuild.rs", &["nightly-recipe", "nightly-manifest"]), // and a note of our own
+    ("image/opm/access.rs", &["image-words"]),
     ("image/opm/document.rs", &["opm-documents"]),
     ("image/opm/index.rs", &["opm-pogreb"]),
     ("image/opm/pogreb.rs", &["opm-pogreb"]),
@@ -59,15 +60,19 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("source/oci/containers.rs", &["oci-storage"]),
     ("source/oci/digest.rs", &["image-words"]),
     ("source/oci/docker.rs", &["oci-docker"]),
+    ("source/oci/images.rs", &[]), // words, divided at signs
     ("source/oci/layout.rs", &["oci-index", "oci-manifest", "oci-config", "oci-archive"]),
     ("source/oci/platform.rs", &["image-words"]),
     ("source/oci/registry.rs", &["oci-storage"]),
     ("source/oci/store.rs", &["oci-archive"]),
     ("format/tar", &["tar", "oci-tar"]),
+    ("source/ostree/encapsulated.rs", &["oci-config", "ostree-archive"]),
+    ("source/ostree/refs.rs", &["ostree-ref"]),
     ("source/ostree/repository.rs", &["ostree-config", "ostree-ref"]),
     ("source/ostree/tarred.rs", &["ostree-archive"]),
     ("format/tar/split.rs", &["tar-split"]),
     ("source/spec.rs", &["image-words"]),
+    ("image/programs.rs", &[]), // names of programs
     ("image/stacker/filesystem.rs", &["stacker-filesystem"]),
     ("image/stacker/fix.rs", &["stacker-metadata"]),
     ("image/stacker/metadata.rs", &["stacker-metadata"]),

@@ -14,7 +14,7 @@ use reprofix::format::compress::Packing;
 use reprofix::format::cpio;
 use reprofix::format::initramfs::{Error, Limits, Outcome, read, spooled};
 use reprofix::normal::{Chain, Context, Note};
-use reprofix::plugins::{find, initramfs};
+use reprofix::plugins::{default_context, find, initramfs};
 use reprofix::vouchers::Vouchers;
 use sha2::{Digest, Sha256};
 
@@ -40,7 +40,7 @@ fn fix_with(dir: &Path, cx: &Context) -> Plan {
 }
 
 fn fix(dir: &Path) -> Plan {
-    fix_with(dir, &Context::new(EPOCH))
+    fix_with(dir, &default_context(EPOCH))
 }
 
 fn put(path: PathBuf, bytes: &[u8]) -> PathBuf {
@@ -179,7 +179,7 @@ fn check(a: &Legacy, b: &Legacy) -> (usize, serde_json::Value) {
     let job =
         reprofix::run::check::Job { a: subject(a), b: Some(subject(b)), ..Default::default() };
     let progress = reprofix::report::Progress::new(true);
-    let report = reprofix::compare::compare(&job, None, &progress).unwrap();
+    let report = reprofix::compare::compare(&job, &[], &progress).unwrap();
     let report = serde_json::to_value(&report).unwrap();
     (report["differences"].as_array().unwrap().len(), report["counts"].clone())
 }
@@ -312,7 +312,7 @@ fn devices_are_shown_as_major_and_minor() {
         writer.entry(&header, b"disk", &mut &b""[..], 4).unwrap();
         Cursor::new(writer.finish(false).unwrap().0)
     };
-    let found = initramfs::diff(&mut of(1), &mut of(65_537), &Context::new(EPOCH)).unwrap();
+    let found = initramfs::diff(&mut of(1), &mut of(65_537), &default_context(EPOCH)).unwrap();
     let said: Vec<_> = found.iter().map(ToString::to_string).collect();
     assert_eq!(said, ["disk: device 259:1 | 259:65537"]);
 }
@@ -337,7 +337,7 @@ fn check_explains_names_by_what_they_follow() {
 fn the_report_mode_changes_nothing_and_says_what_it_would_cost() {
     let dir = tempfile::tempdir().unwrap();
     let path = put(dir.path().join("usr/lib/modules/6.1/initramfs.img"), &fixture("a", "zstd"));
-    let mut cx = Context::new(EPOCH);
+    let mut cx = default_context(EPOCH);
     cx.options.insert(("initramfs".into(), "mode".into()), "report".into());
     let plan = fix_with(dir.path(), &cx);
     assert!(fs::read(&path).unwrap() == fixture("a", "zstd"));
@@ -351,12 +351,12 @@ fn the_report_mode_changes_nothing_and_says_what_it_would_cost() {
 type Node = (Vec<u8>, [u32; 3], [u32; 2], Vec<u8>);
 
 fn unpack(bytes: &[u8]) -> Result<initramfs::Unpacked, Error> {
-    initramfs::unpack(&mut Cursor::new(bytes), &Context::new(EPOCH))
+    initramfs::unpack(&mut Cursor::new(bytes), &default_context(EPOCH))
 }
 
 /// The canonical form of an image, and what became of it.
 fn form(bytes: &[u8]) -> Result<(Vec<u8>, Outcome), Error> {
-    let (canonical, outcome) = initramfs::form(Cursor::new(bytes), &Context::new(EPOCH))?;
+    let (canonical, outcome) = initramfs::form(Cursor::new(bytes), &default_context(EPOCH))?;
     Ok((canonical.map_or_else(|| bytes.to_vec(), |spooled| spooled.bytes().unwrap()), outcome))
 }
 

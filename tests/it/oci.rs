@@ -173,9 +173,9 @@ fn two_names_are_one_image_and_two_images_for_one_platform_are_ambiguous() {
     assert_eq!(tags.images.len(), 1);
     assert_eq!(tags.images[0].names.iter().collect::<Vec<_>>(), ["one", "two"]);
     assert!(tags.one().is_ok());
-    let report = platforms(&open("multi-dup-platform"));
+    let report = platforms(&open("multi-dup-platform"), None);
     assert!(!report.sound());
-    assert!(report.images.iter().all(|i| i.notes[0].contains("ambiguous")));
+    assert!(report.images.iter().all(|i| i.image.notes[0].contains("ambiguous")));
     assert!(open("multi-dup-platform").one().is_err());
 }
 

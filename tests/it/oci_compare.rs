@@ -265,6 +265,24 @@ fn a_catalog_whose_platforms_hold_other_bundles_is_named() {
     let bundles = &report.catalogs[0];
     assert_eq!((bundles.side, &*bundles.platform), ("A", "linux/arm64"));
     assert_eq!(bundles.lacks.iter().collect::<Vec<_>>(), ["x.v2"]);
+    // Alone it is asked, too.
+    let check = |more: &[&str]| {
+        let mut reprofix = std::process::Command::new(env!("CARGO_BIN_EXE_reprofix"));
+        let output = reprofix.arg("check").arg(layout.path()).args(more).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    };
+    let (code, said) = check(&[]);
+    assert_eq!(code, 1, "{said}");
+    for line in ["linux/amd64: 2 bundles", "linux/arm64: 1 bundles", "lacks x.v2, which another"] {
+        assert!(said.contains(line), "{said}");
+    }
+    let (code, said) = check(&["--json", "-"]);
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &json["schema"]), (1, &"reprofix-catalogs-1".into()));
+    assert_eq!(json["catalogs"][0]["platforms"][1]["lacks"], serde_json::json!(["x.v2"]));
+    let (code, said) = check(&["--platform", "linux/arm64"]);
+    assert_eq!(code, 0, "{said}");
 }
 
 #[test]

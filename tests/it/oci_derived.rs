@@ -228,11 +228,14 @@ fn a_layout_needs_no_file_oci_layout() {
 
 #[test]
 fn an_image_in_a_registry_is_copied_first() {
-    for text in ["docker://quay.io/x/y:z", "containers-storage:x"] {
+    for text in ["docker://quay.io/x/y:z", "docker-daemon:x:y"] {
         let (code, _, said) = check(Path::new(text), &fixture(BASE));
         assert_eq!(code, 2, "{said}");
         assert!(said.contains(&format!("skopeo copy --all {text} oci:LAYOUT")), "{said}");
     }
+    let (code, _, said) = check(Path::new("containers-storage:/nowhere:x"), &fixture(BASE));
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("containers-storage:[DRIVER@ROOT]NAME"), "{said}");
 }
 
 /// Whatever the comparison knows nothing about is named and counts.

@@ -36,7 +36,7 @@ fn refused(arguments: &[&str]) -> String {
 }
 
 /// Every command that reads an image refuses this one.
-fn all_refuse(path: &Path, word: &str) {
+pub(crate) fn all_refuse(path: &Path, word: &str) {
     let path = path.to_str().unwrap();
     for arguments in [
         &["oci", "platforms", path][..],

@@ -372,3 +372,48 @@ fn annotations_of_another_blob_are_dropped() {
     let annotations = &made.one().unwrap().layers[0].annotations;
     assert_eq!(annotations.keys().collect::<Vec<_>>(), ["mine"]);
 }
+
+/// Platforms of one tag or of several come to one list, whatever the order in which they are named.
+#[test]
+fn platforms_asked_for_are_joined() {
+    let normalized = |path: &str, platforms: &[&str]| {
+        let from = Images::open(path, platforms.iter().copied()).unwrap();
+        let layout = Layout::empty();
+        let out = format!("oci:{}:demo", layout.path().join("out").display());
+        let report = normalize(&from, &out, options(1_700_000_000)).unwrap();
+        let out = crate::oci::subject(&layout.path().join("out"));
+        let platforms: Vec<String> = out.images.iter().map(|i| i.platform_name()).collect();
+        let lists: Vec<Digest> = out.images.iter().filter_map(|i| i.list.clone()).collect();
+        (platforms, lists, report.lists, layout)
+    };
+    let path = fixture("multi-indirect").display().to_string();
+    let all = Images::open(&path, None).unwrap();
+    let names: Vec<String> = all.images.iter().map(|i| i.platform_name()).collect();
+    let [a, b] = [&*names[0], &*names[1]];
+    let (platforms, lists, report, _keep) = normalized(&path, &[b, a]);
+    let mut sorted = vec![a.to_owned(), b.to_owned()];
+    sorted.sort();
+    assert_eq!(platforms, sorted);
+    assert_eq!((lists.len(), &lists[0]), (2, &lists[1]));
+    assert_eq!(report, [(all.images[0].list.clone(), lists[0].clone())]);
+    assert_eq!(normalized(&path, &[a, b]).1, lists);
+    // One platform is an image without a list.
+    assert!(normalized(&path, &[a]).1.is_empty());
+    // The same platforms under tags of their own.
+    let apart = Layout::empty();
+    let image = |architecture: &str| {
+        let layer = Stored::gzip(archive(&[Made::new("a", 0o644, architecture)]), 6);
+        let mut entry = apart.image(&[layer], |config| {
+            config["architecture"] = architecture.into();
+        });
+        entry["annotations"]["org.opencontainers.image.ref.name"] = architecture.into();
+        entry
+    };
+    apart.write_index(&[image("arm64"), image("amd64")]);
+    let path = apart.path().display().to_string();
+    let (platforms, lists, report, _keep) = normalized(&path, &["linux/amd64", "linux/arm64"]);
+    assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+    assert_eq!(report, [(None, lists[0].clone())]);
+    let error = Images::open(&path, ["linux/amd64", "linux/s390x"]).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("no entry for platform linux/s390x"), "{error}");
+}

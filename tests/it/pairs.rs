@@ -6,16 +6,14 @@
 
 use std::path::{Path, PathBuf};
 
-use reprofix::normal::Context;
 use reprofix::normal::File;
-use reprofix::plugins::find;
-use reprofix::tree::Tree;
+use reprofix::plugins::{default_context, find};
+use reprofix::tree::{Memory, Tree};
 
 use crate::cases::{EPOCH, run};
 use crate::evidence::{folder, pairs};
-use crate::memtree::MemTree;
 
-fn load(plugin: &str, side: &str) -> MemTree {
+fn load(plugin: &str, side: &str) -> Memory {
     crate::cases::load(&folder(plugin).join("pair"), side)
 }
 
@@ -25,7 +23,7 @@ fn what_the_real_tool_made_twice_becomes_one() {
     assert!(!pairs.is_empty());
     for (name, pair) in pairs {
         let plugin = find(&name).unwrap_or_else(|| panic!("pairs/{name}: no such plugin"));
-        let cx = Context::new(EPOCH);
+        let cx = default_context(EPOCH);
         let (mut a, mut b) = (load(&name, "a"), load(&name, "b"));
         let differing = differing(&a, &b);
         assert!(!differing.is_empty(), "pairs/{name}: the sides are equal already");
@@ -49,19 +47,19 @@ fn what_the_real_tool_made_twice_becomes_one() {
     }
 }
 
-fn differing(a: &MemTree, b: &MemTree) -> Vec<PathBuf> {
+fn differing(a: &Memory, b: &Memory) -> Vec<PathBuf> {
     let paths = a.0.keys().chain(b.0.keys().filter(|p| !a.0.contains_key(*p)));
     paths.filter(|p| a.0.get(*p) != b.0.get(*p)).cloned().collect()
 }
 
 /// What the plugin says of a path that both sides have; a path on one side only needs no words.
-fn explain(plugin: &str, (a, b): (&MemTree, &MemTree), path: &Path) -> Vec<String> {
+fn explain(plugin: &str, (a, b): (&Memory, &Memory), path: &Path) -> Vec<String> {
     let entries = (a.lookup(path).expect("memory"), b.lookup(path).expect("memory"));
     let (Some(left), Some(right)) = entries else { return vec!["one side only".to_owned()] };
-    let bytes = |tree: &MemTree| tree.0[path].data.clone().into();
+    let bytes = |tree: &Memory| tree.0[path].data.clone().into();
     let left = File { entry: &left, bytes: bytes(a), tree: a };
     let right = File { entry: &right, bytes: bytes(b), tree: b };
-    find(plugin).expect("known").explain(&left, &right, &Context::new(EPOCH))
+    find(plugin).expect("known").explain(&left, &right, &default_context(EPOCH))
 }
 
 /// What is said of the real pairs, word for word.

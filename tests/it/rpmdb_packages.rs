@@ -5,14 +5,12 @@ use std::path::Path;
 
 use reprofix::packages::Packages;
 
-use reprofix::tree::{Kind, Time};
+use reprofix::tree::Memory;
 
-use crate::memtree::{MemTree, Node};
-
-fn tree() -> MemTree {
+fn tree() -> Memory {
     let db = "tests/fixtures/rpmdb/sqlite/one/rpmdb.sqlite";
     let db = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(db)).unwrap();
-    let mut tree = MemTree::default();
+    let mut tree = Memory::empty();
     tree.add("usr/share/rpm/rpmdb.sqlite", db);
     tree
 }
@@ -41,17 +39,12 @@ fn owners_and_digests_are_those_rpm_prints() {
     assert_eq!((algorithm.name(), digest[0], digest.len()), (Some("sha256"), 0xcb, 32));
 }
 
-fn link(tree: &mut MemTree, path: &str, target: &str) {
-    let mtime = Time { sec: 0, nsec: 0 };
-    tree.0.insert(path.into(), Node { kind: Kind::Symlink, data: target.into(), mtime });
-}
-
 #[test]
 fn packaged_directories_that_are_links_are_followed_inside_the_tree() {
     let mut tree = tree();
-    link(&mut tree, "usr/bin", "sbin");
-    link(&mut tree, "usr/share/t-pkg01", "/../../opt/one");
-    link(&mut tree, "usr/share/t-pkg02", "t-pkg02");
+    tree.add_link("usr/bin", "sbin");
+    tree.add_link("usr/share/t-pkg01", "/../../opt/one");
+    tree.add_link("usr/share/t-pkg02", "t-pkg02");
     let packages = Packages::load(&tree).unwrap().unwrap();
     let owner = |path: &str| packages.owner_of(Path::new(path));
     assert_eq!(owner("usr/sbin/t-arch"), Some("t-arch-1.0-1.x86_64"));
@@ -62,8 +55,8 @@ fn packaged_directories_that_are_links_are_followed_inside_the_tree() {
 
 #[test]
 fn no_database_is_no_package_and_a_bad_one_is_an_error() {
-    assert!(Packages::load(&MemTree::default()).unwrap().unwrap().is_empty());
-    let mut bad = MemTree::default();
+    assert!(Packages::load(&Memory::empty()).unwrap().unwrap().is_empty());
+    let mut bad = Memory::empty();
     bad.add("var/lib/rpm/rpmdb.sqlite", "nonsense");
     assert!(Packages::load(&bad).unwrap().is_err());
 }

@@ -4,64 +4,109 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use reprofix::normal::Context;
 use reprofix::normal::{Plugin, Want};
-use reprofix::plugins::{REGISTRY, find};
+use reprofix::plugins::{REGISTRY, default_context, find};
 use reprofix::tree::{Entry, Kind, Time};
+use serde::Deserialize;
 
 use crate::cases::EPOCH;
+use crate::evidence::{self, Evidence};
 
 /// The numbers of the known sources; the list has never had the others. Later rows are ours.
 const KNOWN: std::ops::RangeInclusive<u32> = 1..=65;
 const UNUSED: [u32; 4] = [40, 43, 44, 48];
 
-struct Row {
+/// A row of the table: `[[source]]` in a plugin's `evidence.toml`, or in `tests/not-ours.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Source {
+    /// Stable; a new row takes the next one.
     number: u32,
-    paths: Vec<String>,
+    /// What varies.
+    varies: String,
+    /// Paths that the plugin wants.
+    #[serde(default)]
+    examples: Vec<String>,
+    /// Other plugins that have a part in the answer.
+    #[serde(default)]
+    with: Vec<String>,
+    /// `fixed` or `reported`.
+    #[serde(default = "not_ours")]
     answer: String,
-    plugins: Vec<String>,
+    /// Why, and what upstream did.
     why: String,
+}
+
+fn not_ours() -> String {
+    "not ours".to_owned()
+}
+
+struct Row {
+    source: Source,
+    plugins: Vec<String>,
+}
+
+/// Sources that no plugin answers.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NotOurs {
+    source: Vec<Source>,
 }
 
 fn project(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
+/// The rows by number, from the plugins' evidence.
 fn rows() -> Vec<Row> {
-    let text = std::fs::read_to_string(project("docs/sources.md")).unwrap();
-    let quoted = |cell: &str| -> Vec<String> {
-        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-    };
-    let lines = text.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| #"));
-    lines
-        .map(|line| {
-            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-            assert_eq!(cells.len(), 6, "{line}");
-            Row {
-                number: cells[0].parse().unwrap_or_else(|_| panic!("{line}")),
-                paths: quoted(cells[2]),
-                answer: cells[3].to_owned(),
-                plugins: quoted(cells[4]),
-                why: cells[5].to_owned(),
-            }
+    let of_plugin = |name: String| {
+        let sources = Evidence::of(&name).source;
+        sources.into_iter().map(move |source| {
+            let plugins = [name.clone()].into_iter().chain(source.with.clone()).collect();
+            Row { source, plugins }
         })
-        .collect()
+    };
+    let mut rows: Vec<Row> = evidence::plugins().into_iter().flat_map(of_plugin).collect();
+    let text = std::fs::read_to_string(project("tests/not-ours.toml")).unwrap();
+    let others: NotOurs = toml::from_str(&text).unwrap_or_else(|e| panic!("not-ours.toml: {e}"));
+    rows.extend(others.source.into_iter().map(|source| Row { source, plugins: Vec::new() }));
+    rows.sort_by_key(|row| row.source.number);
+    rows
+}
+
+/// The table of docs/sources.md.
+fn sources_table() -> String {
+    let mut out = String::from(
+        "| # | what varies | for example | answer | plugin | why, and what upstream did |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    let cell = |all: &[String]| match all {
+        [] => "–".to_owned(),
+        all => format!("`{}`", all.join("`, `")),
+    };
+    for Row { source, plugins } in rows() {
+        let Source { number, varies, examples, answer, why, .. } = source;
+        let (examples, plugins) = (cell(&examples), cell(&plugins));
+        let _ =
+            writeln!(out, "| {number} | {varies} | {examples} | {answer} | {plugins} | {why} |");
+    }
+    out
 }
 
 #[test]
 fn every_known_source_is_answered_once() {
-    let numbers: Vec<u32> = rows().iter().map(|row| row.number).collect();
-    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    let numbers: Vec<u32> = rows().iter().map(|row| row.source.number).collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b), "a number is used twice: {numbers:?}");
     let want: Vec<u32> = KNOWN.filter(|n| !UNUSED.contains(n)).collect();
     assert_eq!(numbers[..want.len()], want);
-    for row in rows() {
-        let n = row.number;
-        assert!(row.why.len() > 10, "{n} has no reason");
-        match row.answer.as_str() {
+    for Row { source, plugins } in rows() {
+        let n = source.number;
+        assert!(source.why.len() > 10, "{n} has no reason");
+        match source.answer.as_str() {
             "fixed" | "reported" => {
-                assert!(!row.plugins.is_empty() && !row.paths.is_empty(), "{n}")
+                assert!(!plugins.is_empty() && !source.examples.is_empty(), "{n}")
             }
-            "not ours" => assert!(row.plugins.is_empty() && row.paths.is_empty(), "{n}"),
+            "not ours" => assert!(plugins.is_empty() && source.examples.is_empty(), "{n}"),
             other => panic!("{n}: {other:?} is no answer"),
         }
     }
@@ -83,24 +128,25 @@ pub(crate) fn entry(path: &str, kind: Kind) -> Entry {
 
 #[test]
 fn the_plugins_of_a_row_want_its_paths() {
-    let cx = Context::new(EPOCH);
+    let cx = default_context(EPOCH);
     for row in rows() {
         let named: Vec<&dyn Plugin> = row
             .plugins
             .iter()
-            .map(|p| find(p).unwrap_or_else(|| panic!("{}: no plugin {p}", row.number)))
+            .map(|p| find(p).unwrap_or_else(|| panic!("{}: no plugin {p}", row.source.number)))
             .collect();
         let wants = |plugin: &dyn Plugin, path: &str| {
             [Kind::File, Kind::Symlink, Kind::Dir]
                 .iter()
                 .any(|kind| plugin.wants(&entry(path, *kind), &cx) != Want::No)
         };
-        for path in &row.paths {
-            assert!(named.iter().any(|p| wants(*p, path)), "{}: nobody wants {path}", row.number);
+        let number = row.source.number;
+        for path in &row.source.examples {
+            assert!(named.iter().any(|p| wants(*p, path)), "{number}: no plugin wants {path}");
         }
         for plugin in named {
             let name = plugin.page().name;
-            assert!(row.paths.iter().any(|p| wants(plugin, p)), "{}: {name}", row.number);
+            assert!(row.source.examples.iter().any(|p| wants(plugin, p)), "{number}: {name}");
         }
     }
 }
@@ -110,7 +156,7 @@ pub(crate) fn by_plugin() -> BTreeMap<String, Vec<(u32, String)>> {
     let mut map: BTreeMap<String, Vec<(u32, String)>> = BTreeMap::new();
     for row in rows() {
         for plugin in row.plugins {
-            map.entry(plugin).or_default().push((row.number, row.answer.clone()));
+            map.entry(plugin).or_default().push((row.source.number, row.source.answer.clone()));
         }
     }
     map
@@ -135,8 +181,8 @@ fn table() -> String {
         let summary = page.summary;
         let _ = writeln!(out, "| `{}` | {state} | {summary} | {fixes} | {reports} |", page.name);
     }
-    let others = rows().into_iter().filter(|r| r.answer == "not ours");
-    let others: Vec<_> = others.map(|r| r.number.to_string()).collect();
+    let others = rows().into_iter().filter(|r| r.source.answer == "not ours");
+    let others: Vec<_> = others.map(|r| r.source.number.to_string()).collect();
     let _ = writeln!(
         out,
         "\nThe numbers are the rows of [docs/sources.md](docs/sources.md), which has an example and \
@@ -146,16 +192,25 @@ fn table() -> String {
     out
 }
 
+/// Holds what is between two marks of a file against `want`, or writes it there.
+fn holds(file: &str, mark: &str, want: &str) {
+    let (begin, end) = (format!("<!-- {mark}: begin -->\n"), format!("<!-- {mark}: end -->"));
+    let text = std::fs::read_to_string(project(file)).unwrap();
+    let (before, rest) = text.split_once(&begin).expect("the mark");
+    let (inside, after) = rest.split_once(&end).expect("the mark");
+    if std::env::var_os("REPROFIX_BLESS").is_some() {
+        let new = [before, &begin, want, &end, after].concat();
+        return std::fs::write(project(file), new).unwrap();
+    }
+    assert_eq!(inside, want, "{file} is not what the plugins say: REPROFIX_BLESS=1 writes it");
+}
+
 #[test]
 fn the_readme_has_the_registrys_table() {
-    let (begin, end) = ("<!-- plugins: begin -->\n", "<!-- plugins: end -->");
-    let text = std::fs::read_to_string(project("README.md")).unwrap();
-    let (before, rest) = text.split_once(begin).expect("the mark");
-    let (inside, after) = rest.split_once(end).expect("the mark");
-    if std::env::var_os("REPROFIX_BLESS").is_some() {
-        std::fs::write(project("README.md"), [before, begin, &table(), end, after].concat())
-            .unwrap();
-        return;
-    }
-    assert_eq!(inside, table());
+    holds("README.md", "plugins", &table());
+}
+
+#[test]
+fn the_table_of_sources_is_that_of_the_plugins() {
+    holds("docs/sources.md", "sources", &sources_table());
 }

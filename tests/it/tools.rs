@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::evidence::{self, Evidence, ReadBy, Reader, folder};
-use crate::memtree::Node;
+use reprofix::tree::Node;
 
 /// Whoever is named as a reader exists, and what is called unwritten is.
 #[test]

@@ -9,6 +9,7 @@ use reprofix::check::expect::{Day, Expectations};
 use reprofix::config::{self, Flags, TREEFILE};
 use reprofix::env::SourceDateEpoch;
 use reprofix::disk::{self, Root};
+use reprofix::image::opm::access::User;
 use reprofix::image::{lint, normalize, platforms, times, verify};
 use reprofix::nightly::config::Config;
 use reprofix::nightly::{feed, manifest};
@@ -38,7 +39,7 @@ pub(crate) const DOCUMENTS: &[Row] = &[
     ("image-words", |bytes| {
         text(bytes, |text| {
             drop((times::clamp(text, 1), Digest::parse(text), Platform::parse(text)));
-            drop(Spec::parse(OsStr::new(text)));
+            drop((Spec::parse(OsStr::new(text)), User::parse(text)));
         });
     }),
     ("nightly-config", |bytes| {
@@ -133,7 +134,7 @@ fn images(path: &Path) {
 
 fn asked(name: &str) {
     let Ok(subject) = Images::open(name, None) else { return };
-    drop(platforms::platforms(&subject));
+    drop(platforms::platforms(&subject, None));
     let _ = lint::lint(&subject);
     let _ = verify::verify(&subject);
     let options = normalize::Options {

@@ -56,24 +56,17 @@ impl<R: BufRead> Pieces<R> {
         Pieces { from, at: 0, line: Vec::new() }
     }
 
-    /// The next record; `None` at the end. Fails on what is none, and on a path that leaves the root.
+    /// The next record; `None` at the end. Fails on other bytes, and on a path that leaves the root.
     pub fn next_piece(&mut self) -> io::Result<Option<Piece>> {
-        loop {
-            self.line.clear();
-            let most = RECORD_BYTES + 1;
-            let read = (&mut self.from).take(most).read_until(b'\n', &mut self.line)? as u64;
-            let at = self.at;
-            self.at += read;
-            if read == 0 {
-                return Ok(None);
-            }
-            if read == most {
-                return Err(bad(at, format!("record of more than {RECORD_BYTES} bytes")));
-            }
-            if self.line.iter().all(u8::is_ascii_whitespace) {
-                continue;
-            }
-            return piece(&self.line, at).map(Some);
+        self.line.clear();
+        let most = RECORD_BYTES + 1;
+        let read = (&mut self.from).take(most).read_until(b'\n', &mut self.line)? as u64;
+        let at = self.at;
+        self.at += read;
+        match read {
+            0 => Ok(None),
+            _ if read == most => Err(bad(at, format!("record of more than {RECORD_BYTES} bytes"))),
+            _ => piece(&self.line, at).map(Some),
         }
     }
 }
@@ -169,6 +162,7 @@ mod tests {
     fn what_is_no_record_is_refused_where_it_is() {
         for (text, said) in [
             ("{\"type\":2,\"payload\":\"YWI=\"}\n{", "no record of tar-split"),
+            ("\n", "no record of tar-split"),
             ("{\"type\":3}", "record of unknown type 3 at byte 0"),
             ("{\"type\":2,\"payload\":\"*\"}", "payload is no base64"),
             ("{\"type\":1,\"name\":\"../x\",\"size\":1}", "leaves the root"),

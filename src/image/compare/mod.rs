@@ -22,6 +22,7 @@ pub use class::Class;
 pub use layers::LayerPair;
 pub(super) use layers::{RUN_TIMES, is_archive};
 
+use crate::image::opm::bundles::{lacking, of_image};
 use crate::report::Progress;
 use crate::report::check::{Comparison, Metadata};
 use crate::report::composefs;
@@ -236,16 +237,12 @@ fn bundles(
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (platform, images) in by_platform(subject)? {
         let [image] = images[..] else { continue };
-        match crate::image::opm::bundles::of_image(subject, image) {
+        match of_image(subject, image) {
             Ok(Some(bundles)) => drop(all.insert(platform, bundles)),
             Ok(None) => {}
             Err(error) => warnings.push(format!("{side}, {platform}: bundles not read: {error:#}")),
         }
     }
-    let any: BTreeSet<String> = all.values().flatten().cloned().collect();
-    let lacking = all.into_iter().filter_map(|(platform, has)| {
-        let lacks: BTreeSet<String> = any.difference(&has).cloned().collect();
-        (!lacks.is_empty()).then_some(Bundles { side, platform, lacks })
-    });
-    Ok(lacking.collect())
+    let found = lacking(all).into_iter().filter(|(_, lacks)| !lacks.is_empty());
+    Ok(found.map(|(platform, lacks)| Bundles { side, platform, lacks }).collect())
 }

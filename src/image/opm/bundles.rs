@@ -1,6 +1,6 @@
 //! Which bundles a catalog holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 
@@ -48,4 +48,13 @@ pub fn of_directory(configs: &Directory<'_>) -> anyhow::Result<BTreeSet<String>>
         .with_context(|| format!("reading {} of the catalog", String::from_utf8_lossy(&path)))?;
     }
     Ok(names)
+}
+
+/// What each of several catalogs lacks of the bundles that any other has.
+pub fn lacking<K>(all: BTreeMap<K, BTreeSet<String>>) -> Vec<(K, BTreeSet<String>)>
+where
+    K: Ord,
+{
+    let any: BTreeSet<String> = all.values().flatten().cloned().collect();
+    all.into_iter().map(|(key, has)| (key, any.difference(&has).cloned().collect())).collect()
 }

@@ -85,7 +85,7 @@ fn catalog(
     user: Option<&str>,
     epoch: i64,
 ) -> anyhow::Result<(Row, Lift)> {
-    let check = in_layers(image, places.clone(), user, layers)?;
+    let check = in_layers(image, places.clone(), user, &[], layers)?;
     let build = "build it: opm serve CONFIGS --cache-dir=CACHE --cache-only";
     match check.otherwise.unwrap_or(check.verdict) {
         Verdict::Missing => bail!("{} holds no cache; {build}", places.cache),

@@ -192,7 +192,6 @@ impl Chain<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
     use std::path::PathBuf;
 
     use std::path::Path;
@@ -202,27 +201,12 @@ mod tests {
     use crate::globs::Globs;
     use crate::normal::Page;
     use crate::normal::Step;
+    use crate::tree::Memory;
     use crate::vouchers::{Rules, Voucher, Who};
 
     /// A tree of one file, `f`.
-    struct One(Vec<u8>);
-
-    impl Tree for One {
-        fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
-            Ok((path == Path::new("f")).then(|| entry(self.0.len() as u64)))
-        }
-        fn list(&self, _: &Path) -> io::Result<Vec<OsString>> {
-            Ok(vec!["f".into()])
-        }
-        fn read(&self, _: &Path) -> io::Result<Option<Vec<u8>>> {
-            Ok(Some(self.0.clone()))
-        }
-        fn readlink(&self, _: &Path) -> io::Result<Option<PathBuf>> {
-            Ok(None)
-        }
-        fn xattrs(&self, _: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-            Ok(Vec::new())
-        }
+    fn one(content: &[u8]) -> Memory {
+        Memory::of_file("f", content)
     }
 
     fn entry(size: u64) -> Entry {
@@ -275,7 +259,7 @@ mod tests {
     fn run(plugins: &[&'static dyn Plugin]) -> Normal {
         let cx = Context::new(SourceDateEpoch::new(1));
         let chain = Chain { plugins, cx: &cx, vouchers: &Vouchers::nobody() };
-        chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads")
+        chain.normal_form(&one(b"abc"), &entry(3)).expect("reads")
     }
 
     fn content(normal: &Normal) -> Option<Vec<u8>> {
@@ -328,7 +312,7 @@ mod tests {
         let form = |cx: &Context| {
             let plugins = [fake("x", |b| append(b, b'x'))];
             let chain = Chain { plugins: &plugins, cx, vouchers: &Vouchers::nobody() };
-            chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads")
+            chain.normal_form(&one(b"abc"), &entry(3)).expect("reads")
         };
         let voucher = Voucher { who: Who::Configuration, at: PathBuf::new() };
         cx.vouching = rules(false);
@@ -355,7 +339,7 @@ mod tests {
         let cx = Context::new(SourceDateEpoch::new(1)).keeping(globs);
         let plugins = [fake("x", |b| append(b, b'x')), fake("r", |_| Verdict::Report("r".into()))];
         let chain = Chain { plugins: &plugins, cx: &cx, vouchers: &Vouchers::nobody() };
-        let normal = chain.normal_form(&One(b"abc".to_vec()), &entry(3)).expect("reads");
+        let normal = chain.normal_form(&one(b"abc"), &entry(3)).expect("reads");
         assert!(normal.is_kept());
         assert_eq!(normal.notes.iter().map(|(by, _)| *by).collect::<Vec<_>>(), ["x", "r"]);
     }

@@ -79,10 +79,12 @@ impl Normal {
         self.mode.map_or(now, |(_, bits)| now & !0o7777 | bits)
     }
 
-    /// Gives up time, attributes and mode; whether there was any of them to change.
-    pub(crate) fn take_metadata(&mut self) -> bool {
+    /// Gives up time, attributes and mode; the plugin that wanted the first of them changed.
+    pub(crate) fn take_metadata(&mut self) -> Option<&'static str> {
         let (time, attributes, mode) = (self.mtime.take(), self.xattrs.take(), self.mode.take());
-        time.is_some() || attributes.is_some() || mode.is_some()
+        let time = time.map(|(plugin, _)| plugin);
+        let attributes = attributes.map(|(plugin, _)| plugin);
+        time.or(attributes).or(mode.map(|(plugin, _)| plugin))
     }
 
     /// The attributes of the normal form, where the path has these now.

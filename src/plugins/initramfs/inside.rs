@@ -7,13 +7,8 @@ use super::{PAGE, parameters, release, tree};
 use crate::format::initramfs::{Entry, Inner, Inside};
 use crate::normal::Context;
 use crate::normal::{Chain, Plugin, Want};
-use crate::plugins::REGISTRY;
 use crate::tree::Tree;
 use crate::vouchers::Vouchers;
-
-/// Plugins that stay outside: this one, the one for times, which every entry's header has its own
-/// rule for.
-const OUTSIDE: &[&str] = &["initramfs", "mtime"];
 
 /// The plugins in force, in the registry's order, on one image.
 pub struct Registry<'a> {
@@ -29,9 +24,7 @@ impl<'a> Registry<'a> {
     }
 
     fn plugins(&self) -> impl Iterator<Item = &'static dyn Plugin> {
-        let inside =
-            |p: &&'static dyn Plugin| self.cx.runs(p.page()) && !OUTSIDE.contains(&p.page().name);
-        REGISTRY.iter().copied().filter(inside)
+        self.cx.plugins.iter().copied().filter(|plugin| plugin.acts_inside_images())
     }
 
     /// The plugins that want `entry`, for explaining what differs in it.

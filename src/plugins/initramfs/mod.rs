@@ -131,6 +131,10 @@ impl Plugin for Initramfs {
         &PAGE
     }
 
+    fn acts_inside_images(&self) -> bool {
+        false
+    }
+
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
         role(entry).map_or(Want::No, |_| Want::Stream)
     }

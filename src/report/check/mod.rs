@@ -8,6 +8,7 @@ pub(super) use text::{Title, paths};
 
 use crate::check::{Cause, Change, Consequence, Excerpt, Expected, Explained, Side};
 use crate::config::InForce;
+use crate::normal::CommonCause;
 use crate::report::composefs::Pair;
 use crate::source::{CommitInfo, Subject};
 use crate::tree::{Kind, show_below};
@@ -150,6 +151,9 @@ pub enum CauseRow {
         plugin: &'static str,
         /// What it says.
         lines: Vec<String>,
+        /// The cause that many paths have in common, if it is one.
+        #[serde(skip)]
+        common: Option<&'static CommonCause>,
     },
     /// It is a consequence of the difference at another path.
     Cascade {
@@ -284,7 +288,7 @@ impl Comparison {
         *match explained.cause {
             _ if explained.expected.is_some() => &mut self.counts.expected,
             Cause::Fixed { .. } => &mut self.counts.fixed,
-            Cause::Known { .. } => &mut self.counts.known,
+            Cause::Known { .. } | Cause::Common { .. } => &mut self.counts.known,
             Cause::Cascade { .. } => &mut self.counts.cascade,
             Cause::Unexplained => &mut self.counts.unexplained,
         } += 1;
@@ -328,7 +332,12 @@ fn row(explained: Explained, packages: Vec<String>) -> Row {
         changes: difference.changes.clone(),
         cause: match &explained.cause {
             Cause::Fixed { plugins } => CauseRow::Fixed { plugins: plugins.clone() },
-            Cause::Known { plugin, lines } => CauseRow::Known { plugin, lines: lines.clone() },
+            Cause::Known { plugin, lines } => {
+                CauseRow::Known { plugin, lines: lines.clone(), common: None }
+            }
+            Cause::Common { plugin, cause, lines } => {
+                CauseRow::Known { plugin, lines: lines.clone(), common: Some(cause) }
+            }
             Cause::Cascade { of, how } => CauseRow::Cascade { of: show_below(of), how: *how },
             Cause::Unexplained => CauseRow::Unexplained,
         },

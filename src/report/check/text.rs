@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{COMPOSEFS, CauseRow, Comparison, ExpectedRow, Metadata, Row, SideRow, SubjectRow};
-use crate::check::{Change, umask};
+use crate::check::Change;
 use crate::format::time::utc;
+use crate::normal::CommonCause;
 use crate::report::fix::bytes;
 use crate::report::next;
 use crate::text::{counted, shorten};
@@ -18,7 +19,7 @@ impl Comparison {
             let _ = write!(out, "{name} {}\n{}", side.subject, side.checksum_line());
         }
         for (title, rows) in self.groups() {
-            if title == Title::Umask && limit != usize::MAX {
+            if matches!(title, Title::Common(_)) && limit != usize::MAX {
                 // One cause, one line: hundreds of paths say no more.
                 let _ = writeln!(out, "\n{} {title}; --limit 0 lists them", paths(rows.len()));
                 continue;
@@ -175,7 +176,7 @@ pub(in crate::report) enum Title {
     Cascade,
     Known(&'static str),
     Unexplained,
-    Umask,
+    Common(&'static CommonCause),
 }
 
 impl Title {
@@ -186,7 +187,7 @@ impl Title {
         match &row.cause {
             CauseRow::Fixed { plugins } => Title::Fixed(plugins.join(", ")),
             CauseRow::Cascade { .. } => Title::Cascade,
-            CauseRow::Known { plugin: umask::PLUGIN, .. } => Title::Umask,
+            CauseRow::Known { common: Some(cause), .. } => Title::Common(cause),
             CauseRow::Known { plugin, .. } => Title::Known(plugin),
             CauseRow::Unexplained => Title::Unexplained,
         }
@@ -200,7 +201,7 @@ impl Title {
             Title::Cascade => "consequence".to_owned(),
             Title::Known(plugin) => format!("explained, not fixable: {plugin}"),
             Title::Unexplained => "unexplained".to_owned(),
-            Title::Umask => "explained, not fixable: another umask".to_owned(),
+            Title::Common(cause) => format!("explained, not fixable: {}", cause.name),
         }
     }
 
@@ -210,7 +211,7 @@ impl Title {
             Title::Expected => "expected",
             Title::Fixed(_) => "fixable",
             Title::Cascade => "consequence",
-            Title::Known(_) | Title::Umask => "explained",
+            Title::Known(_) | Title::Common(_) => "explained",
             Title::Unexplained => "unexplained",
         }
     }
@@ -226,7 +227,10 @@ impl std::fmt::Display for Title {
             Title::Cascade => f.write_str("consequence of another path"),
             Title::Known(plugin) => write!(f, "explained by {plugin}, not fixable"),
             Title::Unexplained => f.write_str("unexplained"),
-            Title::Umask => f.write_str("explained by another umask, not fixable: of another mode"),
+            Title::Common(cause) => {
+                let CommonCause { name, changes, .. } = cause;
+                write!(f, "explained by {name}, not fixable: of another {changes}")
+            }
         }
     }
 }
@@ -249,10 +253,10 @@ impl Row {
         }
     }
 
-    /// Whether its mode differs as under another umask, and its package has one of the two.
-    pub(in crate::report) fn has_packaged_mode(&self) -> bool {
+    /// Whether it has a cause in common with others, and its package says what it should be.
+    pub(in crate::report) fn is_packaged_otherwise(&self) -> bool {
         match &self.cause {
-            CauseRow::Known { plugin: umask::PLUGIN, lines } => lines.len() > 1,
+            CauseRow::Known { common: Some(_), lines, .. } => lines.len() > 1,
             _ => false,
         }
     }

@@ -47,6 +47,8 @@ pub(super) struct Containers {
     documents: BTreeMap<Digest, String>,
     /// Ids of layers by their diff_ids.
     layers: BTreeMap<Digest, String>,
+    /// Of records: what is put together with them is larger than they are, and no measure.
+    meter: Arc<Meter>,
 }
 
 impl Containers {
@@ -86,7 +88,7 @@ impl Containers {
         ensure!(!entries.is_empty(), "the storage holds no whole image");
         let index = store::index_of(entries.iter().map(|(d, name)| (d, name.as_deref())))?;
         let layers = layers(files, &driver)?;
-        Ok(Some(Containers { driver, index, documents, layers }))
+        Ok(Some(Containers { driver, index, documents, layers, meter: Arc::default() }))
     }
 
     /// Whether a layer of this diff_id is there.
@@ -95,16 +97,11 @@ impl Containers {
     }
 
     /// A document, or a layer put together in a temporary file.
-    pub(super) fn blob(
-        &self,
-        files: &Arc<Files>,
-        digest: &Digest,
-        meter: Arc<Meter>,
-    ) -> anyhow::Result<Option<Part>> {
+    pub(super) fn blob(&self, files: &Arc<Files>, digest: &Digest) -> anyhow::Result<Option<Part>> {
         if let Some(name) = self.documents.get(digest) {
             return files.file(name);
         }
-        let Some(mut layer) = self.layer(files, digest, meter)? else { return Ok(None) };
+        let Some(mut layer) = self.layer(files, digest)? else { return Ok(None) };
         let mut file = crate::disk::scratch(None).context("creating a temporary file")?;
         let size = io::copy(&mut layer, &mut file)?;
         file.flush()?;
@@ -116,7 +113,6 @@ impl Containers {
         &self,
         files: &Arc<Files>,
         digest: &Digest,
-        meter: Arc<Meter>,
     ) -> anyhow::Result<Option<Assembled>> {
         let Some(id) = self.layers.get(digest) else { return Ok(None) };
         let driver = &self.driver;
@@ -134,6 +130,7 @@ impl Containers {
             driver => format!("{driver}/{id}/diff"),
         };
         let left = records.size();
+        let meter = Arc::clone(&self.meter);
         let records = Records { gzip: MultiGzDecoder::new(records), left, meter };
         let pieces = Pieces::new(BufReader::new(records));
         let (files, now) = (Arc::clone(files), Now::Bytes(Vec::new(), 0));

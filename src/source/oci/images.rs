@@ -139,7 +139,14 @@ impl Images {
             platforms.into_iter().map(platform).collect::<anyhow::Result<_>>()?;
         platforms.sort();
         platforms.dedup();
-        let store = Store::open(Path::new(place.path), place.tag)?;
+        let store = Store::open(Path::new(place.path), place.tag).with_context(|| {
+            match text.starts_with(CONTAINERS) {
+                true => {
+                    format!("{text}; write containers-storage:[DRIVER@ROOT]NAME for another place")
+                }
+                false => format!("opening {text}"),
+            }
+        })?;
         let images = images(&store)?;
         let tag = place.tag.map(str::to_owned);
         let subject = Images { store, images, tag, digest: place.digest, platforms };

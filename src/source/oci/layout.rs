@@ -130,18 +130,34 @@ pub fn images(store: &Store) -> anyhow::Result<Vec<Image>> {
     if matches!(store.form(), Form::Registry(_)) {
         super::registry::keep_unreached(&mut walk.images);
     }
+    let shared = shared_tags(&entries);
     let mut images = merge(walk.images);
     note_ambiguity(&mut images);
     let bare = matches!(store.form(), Form::Layout) && !store.has("oci-layout")?;
     for image in images.iter_mut().filter(|image| image.is_image()) {
         let shape = [
             (Oddity::NoLayoutFile, bare),
+            (Oddity::SharedTag, !image.names.is_disjoint(&shared)),
             (Oddity::NestedLists, image.path.len() > 2),
             (Oddity::IndexIsList, image.path.len() == 1 && image.list.is_some()),
         ];
         image.oddities.extend(shape.iter().filter(|(_, is)| *is).map(|(oddity, _)| *oddity));
     }
     Ok(images)
+}
+
+/// Tags that several entries have with different digests.
+fn shared_tags(entries: &[RawDescriptor]) -> BTreeSet<String> {
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    let named =
+        entries.iter().filter_map(|entry| Some((entry.annotation(REF_NAME)?, &entry.digest)));
+    let mut shared = BTreeSet::new();
+    for (name, digest) in named {
+        if *seen.entry(name).or_insert(digest) != digest {
+            shared.insert(name.to_owned());
+        }
+    }
+    shared
 }
 
 /// How a descriptor was reached.
@@ -335,6 +351,9 @@ pub(super) fn read_config(
         && (&entry.os, &entry.architecture) != (&own.os, &own.architecture)
     {
         image.oddities.insert(Oddity::OtherPlatform);
+    }
+    if own.is_none() {
+        image.oddities.insert(Oddity::NoConfigPlatform);
     }
     image.platform = image.platform.take().or(own);
     let diff_ids = parsed.rootfs.unwrap_or_default().diff_ids.unwrap_or_default();

@@ -32,6 +32,6 @@ pub use layer::{Content, Keep, Layer, layer, layers};
 pub use layout::{Descriptor, Image, Kind, images};
 pub use oddity::Oddity;
 pub use platform::Platform;
-pub use store::{Part, Store, is_folder, is_image};
+pub use store::{Part, Store, Stored, is_folder, is_image};
 pub(crate) use stream::fill;
 pub use stream::{Compression, Plain, Sums, for_each_chunk};

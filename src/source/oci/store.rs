@@ -38,6 +38,21 @@ pub(super) enum Form {
     Containers(Containers),
 }
 
+/// What images are kept in, as far as it matters to whoever asks about programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// An OCI layout, in a directory or an archive.
+    Layout,
+    /// What `docker save` writes.
+    Docker,
+    /// What skopeo writes for `dir:`.
+    Folder,
+    /// A registry's storage.
+    Registry,
+    /// Container storage.
+    Containers,
+}
+
 impl Store {
     /// Opens what is at `path`. `selector` is what is asked for of it: of a registry's storage,
     /// nothing else is listed.
@@ -65,6 +80,22 @@ impl Store {
 
     pub(super) fn form(&self) -> &Form {
         &self.form
+    }
+
+    /// What the images are kept in.
+    pub fn stored(&self) -> Stored {
+        match self.form {
+            Form::Layout => Stored::Layout,
+            Form::Docker => Stored::Docker,
+            Form::Folder(_) => Stored::Folder,
+            Form::Registry(_) => Stored::Registry,
+            Form::Containers(_) => Stored::Containers,
+        }
+    }
+
+    /// Whether that is in an archive.
+    pub fn is_archive(&self) -> bool {
+        matches!(*self.files, Files::Archive(_))
     }
 
     /// Whether layers are kept unpacked, and nothing says how they were compressed.
@@ -125,7 +156,7 @@ impl Store {
     ) -> anyhow::Result<Option<Plain>> {
         let meter = || Arc::clone(&self.meter);
         if let (Form::Containers(storage), Some(digest)) = (&self.form, blob(name))
-            && let Some(layer) = self.in_store(storage.layer(&self.files, &digest, meter()))?
+            && let Some(layer) = self.in_store(storage.layer(&self.files, &digest))?
         {
             return Ok(Some(Plain::new(layer, stored, plain, meter())));
         }
@@ -141,9 +172,7 @@ impl Store {
             (_, None) => Ok(None),
             (Form::Folder(folder), Some(digest)) => folder.blob(&self.files, &digest),
             (Form::Registry(registry), Some(digest)) => registry.blob(&self.files, &digest),
-            (Form::Containers(storage), Some(digest)) => {
-                storage.blob(&self.files, &digest, Arc::clone(&self.meter))
-            }
+            (Form::Containers(storage), Some(digest)) => storage.blob(&self.files, &digest),
         };
         self.in_store(opened.with_context(|| format!("opening {name}")))
     }

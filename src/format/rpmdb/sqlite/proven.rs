@@ -14,7 +14,7 @@ use super::pages::Pages;
 use super::record::Value;
 use super::rows::{Rows, Tables};
 use super::scan::{blobs, objects};
-use super::schema::Schema;
+use super::schema::{Schema, Table};
 use super::tree::Tree;
 use super::{Canonical, refused};
 use crate::format::Malformed;
@@ -27,18 +27,31 @@ pub(super) fn proven(db: &[u8], epoch: u32) -> Option<Canonical> {
     let (schema, roots) = schema(db).ok()?;
     let root = |name: &str| roots.get(name).copied().unwrap_or(0);
     let mut pages = Pages::with_capacity(db.len());
-    let (packages, tids) = packages(db, root(PACKAGES), epoch, &mut pages).ok()?;
-    let mut tables = Tables::new();
-    for table in &schema.indexes {
-        let keys = format!("{}_key_idx", table.name);
-        let by_key = schema.columns.contains_key(&keys).then(|| root(&keys));
-        let rows = Rows::in_order(db, &table.name, root(&table.name), by_key, &tids).ok()?;
-        tables.push((table, rows));
+    let tables = || {
+        schema.indexes.iter().map(|table| rows(db, table, &schema, &root)).collect::<Option<_>>()
+    };
+    let (packages, tables) =
+        rayon::join(|| packages(db, root(PACKAGES), epoch, &mut pages), tables);
+    let ((packages, tids), tables): (_, Tables<'_>) = (packages.ok()?, tables?);
+    if !tables.iter().all(|(table, rows)| rows.fit(&table.name, &tids)) {
+        return None;
     }
     let rows = tables.iter().map(|(_, rows)| rows.len() as u64).sum::<u64>() + tids.len() as u64;
     let bytes = finish(pages, (packages, tids.len() as u32), &schema, tables).ok()?;
     let same = bytes == db;
     same.then_some(Canonical { bytes, recovered: None, packages: tids.len(), rows })
+}
+
+/// A table and its rows, if they are in the order in which they would be written.
+fn rows<'s>(
+    db: &[u8],
+    table: &'s Table,
+    schema: &Schema,
+    root: &impl Fn(&str) -> u32,
+) -> Option<(&'s Table, Rows)> {
+    let keys = format!("{}_key_idx", table.name);
+    let by_key = schema.columns.contains_key(&keys).then(|| root(&keys));
+    Some((table, Rows::in_order(db, root(&table.name), by_key).ok()?))
 }
 
 /// The schema, and the root page of each table and index.

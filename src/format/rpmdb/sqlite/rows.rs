@@ -60,17 +60,10 @@ impl Rows {
         Ok(read)
     }
 
-    /// Those of the table `table` of a database whose packages are numbered from 1 and have these
-    /// INSTALLTIDs, read without SQLite: `root` is the root page of the table, `by_key` that of the
-    /// index of its keys, if there is one. Fails where any of them is not in the order in which it
-    /// would be written.
-    pub(super) fn in_order(
-        db: &[u8],
-        table: &str,
-        root: u32,
-        by_key: Option<u32>,
-        tids: &[u32],
-    ) -> Result<Self, Malformed> {
+    /// Those of the table whose root is page `root`, read without SQLite: `by_key` is the root of
+    /// the index of its keys, if there is one. Fails where any of them is not in the order in which
+    /// it would be written.
+    pub(super) fn in_order(db: &[u8], root: u32, by_key: Option<u32>) -> Result<Self, Malformed> {
         let disorder = || refused("not in normal order");
         let mut read =
             Rows { sum: Sum::default(), keys: Vec::new(), rows: Vec::new(), by_key: Vec::new() };
@@ -87,13 +80,8 @@ impl Rows {
                 length: bytes.len(),
             };
             keys.extend_from_slice(bytes);
-            let tid = (row.hnum as usize).checked_sub(1).and_then(|place| tids.get(place));
-            let tid = *tid.ok_or_else(disorder)?;
-            let fits = table != INSTALLTID_INDEX
-                || !row.text && Endian::of_key(bytes, tid, Endian::Little).is_some();
-            let after =
-                rows.last().is_none_or(|last: &Row| by_number(keys, last) <= by_number(keys, &row));
-            if kind < 12 || n != rows.len() as i64 + 1 || !fits || !after {
+            let before = |last: &Row| by_number(keys, last) <= by_number(keys, &row);
+            if kind < 12 || n != rows.len() as i64 + 1 || !rows.last().is_none_or(before) {
                 return Err(disorder());
             }
             rows.push(row);
@@ -103,6 +91,16 @@ impl Rows {
             read.by_key = keys_in_order(db, root, read.rows.len())?;
         }
         Ok(read)
+    }
+
+    /// Whether each row of the table `table` has its package, of those that are numbered from 1 and
+    /// have these INSTALLTIDs, and each key that is an install time its package's.
+    pub(super) fn fit(&self, table: &str, tids: &[u32]) -> bool {
+        self.rows.iter().all(|row| {
+            let tid = (row.hnum as usize).checked_sub(1).and_then(|place| tids.get(place));
+            let time = |tid| Endian::of_key(key(&self.keys, row), tid, Endian::Little);
+            tid.is_some_and(|&tid| table != INSTALLTID_INDEX || !row.text && time(tid).is_some())
+        })
     }
 
     /// Number of rows.

@@ -117,7 +117,9 @@ pub struct Checks {
 }
 
 /// Checks a catalog that is unpacked on disk. Modes are taken as they are there.
-pub fn on_disk(configs: &Path, cache: &Path) -> anyhow::Result<Checks> {
+///
+/// `users` are those that have to open it; an arbitrary one of group 0 if none is given.
+pub fn on_disk(configs: &Path, cache: &Path, users: &[User]) -> anyhow::Result<Checks> {
     let text = |path: &Path| path.display().to_string();
     let places = Places { configs: text(configs), cache: text(cache), used: true };
     let Some(catalog) = Directory::on_disk(configs)? else {
@@ -127,8 +129,10 @@ pub fn on_disk(configs: &Path, cache: &Path) -> anyhow::Result<Checks> {
     let (format, stored) = pair.stored()?;
     let computed = pair.computed(format)?;
     let row = Row { model: "disk".into(), matches: computed == stored, computed, refusal: None };
+    let denied = access::denied_on_disk(users, configs, cache, format)?;
     let verdict = match (format, row.matches) {
         (None, _) => Verdict::Missing,
+        (_, true) if !denied.is_empty() => Verdict::CannotBeRead,
         (_, true) => Verdict::Stable,
         (_, false) => Verdict::Stale,
     };
@@ -138,7 +142,7 @@ pub fn on_disk(configs: &Path, cache: &Path) -> anyhow::Result<Checks> {
     };
     let rows = vec![row];
     let platform = "-".to_owned();
-    let (otherwise, denied) = (None, Vec::new());
+    let otherwise = None;
     let check = Check { platform, places, format, stored, rows, verdict, otherwise, blame, denied };
     Ok(Checks { catalogs: vec![check] })
 }
@@ -149,6 +153,7 @@ pub fn in_images(
     subject: &Images,
     configs: Option<&str>,
     cache: Option<&str>,
+    users: &[User],
 ) -> anyhow::Result<Checks> {
     let mut catalogs = Vec::new();
     for image in subject.selected().filter(|i| i.is_image()) {
@@ -158,7 +163,7 @@ pub fn in_images(
         let run = Command::of_image(subject, image)?;
         let places = run.places(configs, cache);
         let layers = layers(&subject.store, image, Keep::Spool)?;
-        catalogs.push(in_layers(image, places, run.user.as_deref(), &layers)?);
+        catalogs.push(in_layers(image, places, run.user.as_deref(), users, &layers)?);
     }
     if catalogs.is_empty() {
         bail!("{} selects no image", subject.store.path().display());
@@ -170,6 +175,7 @@ pub(super) fn in_layers(
     image: &Image,
     places: Places,
     user: Option<&str>,
+    users: &[User],
     layers: &[Layer],
 ) -> anyhow::Result<Check> {
     let mut rows = Vec::new();
@@ -228,8 +234,8 @@ pub(super) fn in_layers(
     }
     let mut denied = Vec::new();
     if let Some(tree) = trees.get(&Model::Vfs).or(trees.get(&Model::Umoci)) {
-        let users = User::all(user, tree, layers);
-        denied = access::denied(&users, &places, format.filter(|_| places.used), tree);
+        let format = format.filter(|_| places.used);
+        denied = access::denied(user, users, &places, format, tree, layers);
     }
     let otherwise = (!places.used).then_some(verdict);
     let verdict = match verdict {
