@@ -44,7 +44,11 @@ fn reports(config: &Config, one: &Ended) -> Result<()> {
 
 fn statement(config: &Config, run: &Run) -> Result<()> {
     let Some(attestation) = &config.attestation else { return Ok(()) };
-    attest::write(attestation, run, notify::page(config, run.id).as_deref()).map(|_| ())
+    let file = attest::write(attestation, run, notify::page(config, run.id).as_deref())?;
+    match (&config.pages, file) {
+        (Some(pages), Some(file)) => pages::write_statement(pages, run.id, &file),
+        _ => Ok(()),
+    }
 }
 
 fn write_pages(config: &Config, history: &History) -> Result<()> {

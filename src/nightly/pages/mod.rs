@@ -1,6 +1,7 @@
 //! The record as static pages: no server, no script, nothing from elsewhere.
 //!
-//! `index.html` (streams × nights, trend, newest runs), `stream/NAME.html`, `run/N.html` with the
+//! `index.html` (each stream's state, streams × nights, trend, newest runs), `index.json` (the
+//! states, for programs), `stream/NAME.html`, `run/N.html` with the
 //! whole report of `check` as `run/N.report.html` and `.json`, `path/HASH.html` and
 //! `package/HASH.html` (HASH: the first 16 digits of the name's SHA-256), `paths.html`,
 //! `packages.html`, `badge/STREAM.svg`, `feed.xml` (Atom). Every text comes from a build and is
@@ -17,6 +18,7 @@ mod chart;
 mod name;
 mod overview;
 mod run;
+mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::disk;
 use crate::format::ostree::Checksum;
+use crate::format::time::utc;
 use crate::history::{Class, History, Run, Streams, Verdict, by_stream};
 use crate::nightly::tail;
 use crate::report::check::Comparison;
@@ -71,6 +74,7 @@ pub fn write(history: &History, dir: &Path, base: Option<&str>) -> Result<()> {
         streams: by_stream(&runs),
         flaky,
         reports: site.whole_reports()?,
+        statements: site.statements()?,
         base,
     };
     let pages = pages(history, &known)?;
@@ -86,8 +90,21 @@ pub fn write(history: &History, dir: &Path, base: Option<&str>) -> Result<()> {
     });
     worked.into_iter().collect::<Result<()>>()?;
     let whole = runs.iter().map(|run| run.id).filter(|id| known.reports.contains(id));
-    let kept = pages.iter().map(Page::file).chain(whole.flat_map(reports)).collect();
+    let signed = runs.iter().map(|run| run.id).filter(|id| known.statements.contains(id));
+    let beside = whole.flat_map(reports).chain(signed.map(statement_file));
+    let kept = pages.iter().map(Page::file).chain(beside).collect();
     FOLDERS.iter().try_for_each(|folder| site.sweep(folder, &kept))
+}
+
+/// Puts the attestation of run `id` beside its page.
+pub(super) fn write_statement(dir: &Path, id: i64, statement: &Path) -> Result<()> {
+    let reading = || format!("reading {}", statement.display());
+    let bytes = std::fs::read(statement).with_context(reading)?;
+    Site::open(dir)?.put(&statement_file(id), &bytes)
+}
+
+fn statement_file(id: i64) -> String {
+    format!("run/{id}.intoto.json")
 }
 
 /// The whole report's files.
@@ -99,6 +116,7 @@ fn reports(id: i64) -> [String; 2] {
 enum Page<'a> {
     Style,
     Overview,
+    Index,
     Feed,
     Names(name::Kind),
     Stream(&'a str),
@@ -111,7 +129,7 @@ enum Page<'a> {
 /// Every page, those that take long first.
 fn pages<'a>(history: &History, known: &Known<'a>) -> Result<Vec<Page<'a>>> {
     let mut pages = vec![Page::Names(name::PATHS), Page::Names(name::PACKAGES)];
-    pages.extend([Page::Overview, Page::Feed, Page::Style]);
+    pages.extend([Page::Overview, Page::Index, Page::Feed, Page::Style]);
     pages.extend(known.streams.keys().flat_map(|name| [Page::Stream(name), Page::Badge(name)]));
     let packages = history.packages_seen()?.into_iter();
     pages.extend(packages.map(|(name, _)| Page::Package(name)));
@@ -125,6 +143,7 @@ impl Page<'_> {
         match self {
             Page::Style => "style.css".to_owned(),
             Page::Overview => "index.html".to_owned(),
+            Page::Index => "index.json".to_owned(),
             Page::Feed => "feed.xml".to_owned(),
             Page::Names(kind) => kind.list(),
             Page::Stream(name) => format!("stream/{name}.html"),
@@ -140,6 +159,7 @@ impl Page<'_> {
         let text = match self {
             Page::Style => include_str!("style.css").to_owned(),
             Page::Overview => overview::page(cx)?,
+            Page::Index => state::index(cx)?,
             Page::Feed => atom::feed(cx),
             Page::Names(kind) => name::list(cx, *kind)?,
             Page::Stream(name) => stream::page(cx, name)?,
@@ -163,6 +183,8 @@ struct Known<'a> {
     flaky: BTreeSet<String>,
     /// Runs whose whole report is there.
     reports: BTreeSet<i64>,
+    /// Runs whose attestation is there.
+    statements: BTreeSet<i64>,
     base: Option<&'a str>,
 }
 
@@ -183,6 +205,11 @@ impl<'a> Deref for View<'a> {
 impl<'a> Known<'a> {
     fn runs_of(&self, stream: &str) -> &[&'a Run] {
         self.streams.get(stream).map_or(&[], Vec::as_slice)
+    }
+
+    /// When the last run ended.
+    fn written(&self) -> Option<i64> {
+        self.runs.iter().map(ended).max()
     }
 
     fn run(&self, id: i64) -> Option<&Run> {
@@ -234,12 +261,20 @@ impl Site {
         Ok(names.iter().filter_map(id).filter(whole).collect())
     }
 
+    /// The runs whose attestation is there.
+    fn statements(&self) -> Result<BTreeSet<i64>> {
+        let names = self.names("run")?;
+        let id = |name: &String| name.strip_suffix(".intoto.json")?.parse().ok();
+        Ok(names.iter().filter_map(id).collect())
+    }
+
     /// Removes pages of a folder that are not `kept`; nothing that we have not written.
     fn sweep(&self, folder: &str, kept: &BTreeSet<String>) -> Result<()> {
         for name in self.names(folder)? {
             let stem = name.split('.').next().unwrap_or_default();
             let ours = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_hexdigit());
-            let page = name.ends_with(".html") || name.ends_with(".report.json");
+            let beside = [".html", ".report.json", ".intoto.json"];
+            let page = beside.iter().any(|end| name.ends_with(end));
             if ours && page && !kept.contains(&format!("{folder}/{name}")) {
                 disk::remove_file(&self.dir.join(folder).join(name))?;
             }
@@ -248,8 +283,10 @@ impl Site {
     }
 }
 
-/// A page. `up` leads from its folder to the top: empty, or `../`.
-fn document(title: &str, up: &str, body: &Markup) -> String {
+/// A page. `up` leads from its folder to the top: empty, or `../`. `written` is when the last run
+/// ended that the page knows of: pages are written after each run, and by the same history with the
+/// same bytes.
+fn document(title: &str, up: &str, written: Option<i64>, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -276,13 +313,29 @@ fn document(title: &str, up: &str, body: &Markup) -> String {
                     }
                 }
                 main #main tabindex="-1" { h1 { (title) } (body) }
-                footer { p { "Times are UTC. Written by reprofix " (env!("CARGO_PKG_VERSION")) "." } }
+                footer {
+                    p {
+                        @if let Some(second) = written { "Written after the run that ended " (time(second)) ". " }
+                        "Times are UTC. reprofix " (env!("CARGO_PKG_VERSION")) "."
+                    }
+                }
             }
         }
     };
     let mut text = page.into_string();
     text.push('\n');
     text
+}
+
+/// A time of day.
+fn time(second: i64) -> Markup {
+    let text = utc(second);
+    html! { time datetime=(text) { (&text[..10]) " " (&text[11..16]) } }
+}
+
+/// When a run ended, or began if it is going on.
+fn ended(run: &Run) -> i64 {
+    run.started + run.seconds as i64
 }
 
 /// The mark of a verdict: told by shape as well as by colour.

@@ -62,7 +62,7 @@ pub(super) fn list(cx: &View<'_>, kind: Kind) -> Result<String> {
         @if all.is_empty() { p { "Nothing ever differed." } } @else { (scrolling(kind.title, &table)) }
         @if all.len() > LIST { p.soft { (all.len() - LIST) " more are not listed." } }
     };
-    Ok(document(kind.title, "", &body))
+    Ok(document(kind.title, "", cx.written(), &body))
 }
 
 /// A path's page.
@@ -74,7 +74,7 @@ pub(super) fn path(cx: &View<'_>, path: &str) -> Result<String> {
         h2 { "Runs in which it differed" }
         (scrolling("Runs", &table(cx, &rows, false)))
     };
-    Ok(document(path, "../", &body))
+    Ok(document(path, "../", last(cx, &rows), &body))
 }
 
 /// A package's page.
@@ -84,7 +84,7 @@ pub(super) fn package(cx: &View<'_>, package: &str) -> Result<String> {
         h2 { "Its files that differed" }
         (scrolling("Runs", &table(cx, &rows, true)))
     };
-    Ok(document(package, "../", &body))
+    Ok(document(package, "../", last(cx, &rows), &body))
 }
 
 /// Since when a path differs in one stream.
@@ -110,6 +110,11 @@ fn since(seen: &Seen) -> Markup {
             }
         }
     }
+}
+
+/// When the last of these runs ended.
+fn last(cx: &View<'_>, rows: &[(i64, Difference)]) -> Option<i64> {
+    rows.iter().filter_map(|(id, _)| cx.run(*id)).map(super::ended).max()
 }
 
 /// A link to the page of a package that owned a difference; others have none.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use maud::{Markup, html};
 
-use super::{NIGHTS, View, chart, class, document, mark, scrolling, stream, verdict};
+use super::{NIGHTS, View, chart, class, document, mark, scrolling, stream, time, verdict};
 use crate::format::time::Date;
 use crate::history::{Class, Run};
 
@@ -18,14 +18,19 @@ pub(super) fn page(cx: &View<'_>) -> Result<String> {
     for name in cx.streams.keys() {
         charts.push((*name, cx.history.counts(name, NIGHTS)?));
     }
+    let states = super::state::all(cx)?;
     let newest: Vec<&Run> = cx.runs.iter().take(NEWEST).collect();
     let body = html! {
+        @if let Some(second) = cx.written() {
+            p.as-of { "As of " (time(second)) " UTC, when the last run ended. If that is more than a night ago, look at the timer." }
+        }
+        ul.glance { @for state in &states { li { (state.line("")) } } }
         p { (summary(cx)) }
         @if cx.runs.is_empty() { p { "There is no run yet." } }
         @else {
             h2 #nights { "The last " (NIGHTS) " nights" }
             (scrolling("Calendar of nights", &calendar(cx)))
-            p.soft { "✓ reproducible, ✗ different, ! failed before it could tell, … running, · no run" }
+            p.soft { "The newest night is the first. ✓ reproducible, ✗ different, ! failed before it could tell, … running, · no run" }
             h2 { "Paths that differed" }
             @for (name, counts) in &charts {
                 figure { figcaption { (stream::link(name, "")) } (chart::trend(name, counts)) }
@@ -34,7 +39,7 @@ pub(super) fn page(cx: &View<'_>) -> Result<String> {
             (scrolling("Newest runs", &table(cx, &newest, "")?))
         }
     };
-    Ok(document("Nightly reproducibility", "", &body))
+    Ok(document("Nightly reproducibility", "", cx.written(), &body))
 }
 
 /// One sentence on the state of all streams.
@@ -64,7 +69,8 @@ fn summary(cx: &View<'_>) -> String {
 /// Streams × nights; the last night is that of the newest run.
 fn calendar(cx: &View<'_>) -> Markup {
     let last = cx.runs.iter().map(day).max().unwrap_or(0);
-    let days: Vec<i64> = (last - i64::from(NIGHTS) + 1..=last).collect();
+    // The newest first: a phone shows the left end of a wide table.
+    let days: Vec<i64> = (last - i64::from(NIGHTS) + 1..=last).rev().collect();
     html! {
         table.calendar {
             thead {

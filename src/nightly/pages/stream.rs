@@ -3,6 +3,7 @@
 use anyhow::Result;
 use maud::{Markup, html};
 
+use super::state::State;
 use super::{LISTED, NIGHTS, View, chart, document, overview, scrolling};
 
 /// A link to a stream's page.
@@ -17,6 +18,7 @@ pub(super) fn page(cx: &View<'_>, name: &str) -> Result<String> {
     let listed = &runs[..runs.len().min(LISTED as usize)];
     let flaky = cx.history.flaky(NIGHTS)?.into_iter().filter(|f| f.stream == name);
     let body = html! {
+        @if let Some(state) = State::of(cx, name)? { p { (state.line("../")) } }
         p { img src={ "../badge/" (name) ".svg" } alt={ "Badge of " (name) }; }
         @for flaky in flaky {
             p {
@@ -32,7 +34,7 @@ pub(super) fn page(cx: &View<'_>, name: &str) -> Result<String> {
             p.soft { (runs.len() - listed.len()) " older runs are not listed." }
         }
     };
-    Ok(document(name, "../", &body))
+    Ok(document(name, "../", runs.first().map(|run| super::ended(run)), &body))
 }
 
 fn runs_of(ids: &[i64]) -> Markup {

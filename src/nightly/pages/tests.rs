@@ -98,3 +98,78 @@ fn pages_of_forgotten_runs_go_and_what_is_not_ours_stays() {
     let run: Vec<_> = names.iter().filter(|name| name.starts_with("run/")).collect();
     assert_eq!(run, ["run/2.html", "run/notes.txt"]);
 }
+
+#[test]
+fn a_stream_is_told_at_a_glance_and_to_programs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(&dir.path().join("history.db")).unwrap();
+    let verdicts =
+        [Verdict::Reproducible, Verdict::Different, Verdict::Different, Verdict::BuildFailed];
+    for (n, verdict) in verdicts.into_iter().enumerate() {
+        let mut run = Run::start("stable", "build");
+        run.token = format!("token-{n}");
+        run.started = 1_697_241_600 + n as i64 * 86_400; // 14 October 2023
+        history.begin(&mut run).unwrap();
+        (run.verdict, run.seconds) = (verdict, 60.0);
+        let difference = |path: &str| Difference {
+            path: path.into(),
+            kind: "content".into(),
+            cause: "fixed".into(),
+            plugin: Some("rpmdb".into()),
+            ..Difference::default()
+        };
+        let bad = verdict == Verdict::Different;
+        let differences = if bad { vec![difference("a"), difference("b")] } else { Vec::new() };
+        history.finish(&run, &Finish { differences, ..Finish::default() }).unwrap();
+        let site = dir.path().join("pages");
+        write(&history, &site, None).unwrap();
+        let page = std::fs::read_to_string(site.join("index.html")).unwrap();
+        let tags = regex::Regex::new("<[^>]*>").unwrap();
+        let text = tags.replace_all(&page, "").into_owned();
+        let wanted = match n {
+            0 => "stable reproducible since run 1 (14 Oct).",
+            1 | 2 => "stable not reproducible since run 2 (15 Oct): 2 paths, fixable: rpmdb.",
+            _ => {
+                "stable build-failed in run 4 (17 Oct): it could not tell; before, not reproducible since run 2"
+            }
+        };
+        assert!(text.contains(wanted), "{text}");
+        // When it was written, on every page.
+        for (name, text) in all_files(&site).iter().filter(|(name, _)| name.ends_with(".html")) {
+            assert!(text.contains("Written after the run that ended"), "{name}");
+        }
+        assert!(text.contains("As of 2023-10-"), "{text}");
+    }
+    let index = std::fs::read(dir.path().join("pages/index.json")).unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+    let stream = &index["streams"][0];
+    assert_eq!(index["schema"], "reprofix-pages-1");
+    assert_eq!(
+        (&stream["state"], &stream["since"]["run"], &stream["paths"]),
+        (&"failed".into(), &2.into(), &2.into())
+    );
+}
+
+/// The result comes first, the settings are folded, and today is at the end that a phone shows.
+#[test]
+fn what_matters_comes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("pages");
+    let history = history(dir.path());
+    write(&history, &site, None).unwrap();
+    std::fs::write(site.join("run/2.intoto.json"), "{}").unwrap();
+    write(&history, &site, None).unwrap();
+    let run = std::fs::read_to_string(site.join("run/2.html")).unwrap();
+    let at = |what: &str| run.find(what).unwrap_or_else(|| panic!("{what}: {run}"));
+    assert!(
+        at("1 path differs") < at("2.intoto.json")
+            && at("2.intoto.json") < at("Settings of this run")
+    );
+    assert!(at("Settings of this run") < at("Architecture"), "{run}");
+    assert!(run.contains("reprofix history show 2 --log"));
+    let overview = std::fs::read_to_string(site.join("index.html")).unwrap();
+    let days = regex::Regex::new("<abbr title=\"([0-9-]+)\"").unwrap();
+    let days: Vec<_> = days.captures_iter(&overview).map(|day| day[1].to_owned()).collect();
+    assert!(days.len() == 30 && days.is_sorted_by(|a, b| a > b), "{days:?}");
+    assert!(site.join("run/2.intoto.json").exists());
+}

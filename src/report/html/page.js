@@ -377,8 +377,11 @@
       const item = event.target.closest("li");
       const n = item && all[+item.id.slice(1)];
       if (!n) return;
-      if (event.target.classList.contains("twist") || event.detail === 2) fold(n, !n.open);
+      const twist = event.target.classList.contains("twist");
+      if (twist || event.detail === 2) fold(n, !n.open);
       choose(n);
+      // On a phone the details are below the tree: show what was tapped.
+      if (!twist && n.row >= 0 && matchMedia("(max-width: 60rem)").matches) pane.scrollIntoView();
     });
     tree.addEventListener("keydown", (event) => {
       if (!event.ctrlKey && !event.metaKey && !event.altKey && key(event.key)) event.preventDefault();
