@@ -2,6 +2,7 @@
 # make test      cargo's tests, the scripts' lint, the quick bed
 # make bed       two real composes of 239 packages
 # make initramfs boot images of dracut and initramfs-tools, fixed and booted (FULL=1: all of them)
+# make makers    makers of boot images of Debian 12, 13 and sid, judged by their kernels; writes docs/initramfs.md
 # make newest    the generators of Debian 13 and sid, each run twice; writes docs/newest.md
 # make attack    five minutes of attacks: planted paths, swaps, kills, calls that fail, layered file
 #                systems, bombs (SECONDS=, SEED=); make attack-kills kills before every mutating call
@@ -37,7 +38,7 @@ begins = $(shell awk 'FNR == 1 { if (/^\043!.*$(1)/) print FILENAME; nextfile }'
 SHELL_SCRIPTS := $(call begins,(ba)?sh$$)
 PYTHON_SCRIPTS := $(call begins,python3$$) $(wildcard tests/e2e/bed/*.py)
 
-.PHONY: all build demo test attack attack-kills recipes sealed bed initramfs nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
+.PHONY: all build demo test attack attack-kills recipes sealed bed initramfs makers nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
 
 all: build
 
@@ -78,6 +79,11 @@ target/boot-init: tests/e2e/boot-init.rs
 
 initramfs: deps build target/boot-init
 	$(AS_ROOT) tests/e2e/initramfs $(if $(FULL),--full)
+
+# The makers of boot images of Debian 12, 13 and sid, with their kernels and readers, into
+# docs/initramfs.md.
+makers: deps build target/boot-init
+	$(AS_ROOT) tests/e2e/makers --write
 
 # Each run chooses anew what it tries, and says the SEED with which it can be repeated.
 attack: deps build

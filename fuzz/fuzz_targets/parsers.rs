@@ -40,6 +40,11 @@ const PARSERS: &[Row] = &[
     ("check-text", differences),
     ("compress", compress),
     ("cpio", cpio),
+    ("gpt", |bytes| {
+        drop(format::gpt::read(&mut io::Cursor::new(bytes), bytes.len() as u64));
+        drop(format::verity::read(bytes));
+        drop(format::verity::signature(bytes));
+    }),
     ("meta-json", |bytes| drop(reprofix::record::meta::Meta::parse(bytes))),
     ("oci-tar", oci_tar),
     ("opm-documents", |bytes| drop(reprofix::image::opm::document::documents(bytes, |_| Ok(())))),

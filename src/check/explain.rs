@@ -127,6 +127,9 @@ impl Explainer<'_> {
             },
         };
         let cause = match (&a, &b, cause) {
+            (Some(x), Some(y), Cause::Unexplained) => {
+                self.attributes(x, y).unwrap_or(Cause::Unexplained)
+            }
             // A plugin knows content: of owner, mode, attributes and type it says nothing.
             (Some(x), Some(y), Cause::Known { plugin, lines }) if attrs(x) != attrs(y) => {
                 details.extend(lines.into_iter().map(|line| format!("{plugin}: {line}")));
@@ -165,6 +168,22 @@ impl Explainer<'_> {
         let (left, right) = (file(&x, self.a.0.tree()), file(&y, self.b.0.tree()));
         let plugins = self.a.1.plugins.iter().filter(wanted);
         plugins.flat_map(|p| p.within(&left, &right, cx)).collect()
+    }
+
+    /// Where nothing but extended attributes differs, and one plugin knows each of them: that.
+    fn attributes(&self, a: &Judged<'_>, b: &Judged<'_>) -> Option<Cause> {
+        if !same(a, b, |attrs| attrs.xattrs.clear()) {
+            return None;
+        }
+        let (x, y) = (attrs(a).xattrs, attrs(b).xattrs);
+        let only = x.iter().filter(|pair| !y.contains(pair));
+        let differing: Vec<_> = only.chain(y.iter().filter(|pair| !x.contains(pair))).collect();
+        self.a.1.plugins.iter().find_map(|plugin| {
+            let about = differing.iter().map(|(name, _)| plugin.about_attribute(name));
+            let known: BTreeSet<&str> = about.collect::<Option<_>>()?;
+            let lines: Vec<_> = known.into_iter().map(str::to_owned).collect();
+            (!lines.is_empty()).then(|| Cause::Known { plugin: plugin.page().name, lines })
+        })
     }
 
     /// The plugins that act on either side, in registry order.

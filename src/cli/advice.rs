@@ -23,7 +23,7 @@ fn hint(kind: ErrorKind, words: &[OsString]) -> Option<String> {
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     let is_command = |word: &&str| COMMANDS.iter().any(|command| command.name == *word);
     let first = words.first()?;
-    if let Some(at) = words.iter().position(|word| is_command(&word)).filter(|at| *at > 0) {
+    if let Some(at) = words.iter().position(&is_command).filter(|at| *at > 0) {
         let mut right = words.clone();
         let command = right.remove(at);
         return Some(format!("the command comes first: reprofix {command} {}", right.join(" ")));

@@ -45,10 +45,13 @@ fn every_example_is_a_command_line_of_its_command() {
     }
 }
 
+/// What an option takes, its letter, and where it was seen.
+type Meaning = (Option<Vec<String>>, Option<char>, String);
+
 /// What an option takes and its letter, wherever it is.
 #[test]
 fn an_option_means_one_thing_in_all_commands() {
-    let mut seen: BTreeMap<String, (Option<Vec<String>>, Option<char>, String)> = BTreeMap::new();
+    let mut seen: BTreeMap<String, Meaning> = BTreeMap::new();
     for (words, command) in commands() {
         for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
             let Some(long) = arg.get_long() else { continue };

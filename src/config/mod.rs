@@ -290,9 +290,9 @@ fn settings(config: Option<&Path>, tree: &dyn Tree) -> Result<Vec<(Settings, Ori
 fn parse(file: &Path, text: &str) -> Result<Settings> {
     let located = |error: toml::de::Error| anyhow!(place::located(file, text, &error));
     let value: Value = toml::from_str(text).map_err(located)?;
-    read(&value).or_else(|error| match toml::from_str::<Settings>(text) {
-        Err(own) if own.message().starts_with("invalid type") => Err(located(own)),
-        _ => Err(error.context(format!("parsing configuration {}", file.display()))),
+    read(&value).map_err(|error| match toml::from_str::<Settings>(text) {
+        Err(own) if own.message().starts_with("invalid type") => located(own),
+        _ => error.context(format!("parsing configuration {}", file.display())),
     })
 }
 

@@ -74,6 +74,11 @@ pub trait Plugin: Sync {
         None
     }
 
+    /// What is known of an extended attribute, of any path, that differs between two builds.
+    fn about_attribute(&self, _name: &[u8]) -> Option<&'static str> {
+        None
+    }
+
     /// What these differences follow from, one answer each, or no answers at all: a path that differs
     /// only because a file of this plugin does, or a file of this plugin that differs only because
     /// another path does. Asked of what nobody explains and of the plugin's own files.

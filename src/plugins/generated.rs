@@ -10,7 +10,8 @@ use crate::normal::{Around, Consequence, File, Follows, Page};
 use crate::tree::{Difference, show};
 
 /// The plugin.
-pub(super) static GENERATED: Table = Table::new(&PAGE, ROWS).follows(certificate);
+pub(super) static GENERATED: Table =
+    Table::new(&PAGE, ROWS).follows(certificate).attributes(ATTRIBUTES);
 
 static PAGE: Page = Page {
     name: "generated",
@@ -214,6 +215,14 @@ static ROWS: &[Row] = &[
          ship it as a file that was made once, or make it on the machine (systemd-creds)",
     ),
 ];
+
+/// Attributes that tools write, by the beginnings of their names.
+static ATTRIBUTES: &[(&str, &str)] = &[(
+    "user.validatefs.",
+    "systemd-repart writes label, type and mount point of a partition into the root directory of its \
+     file system (since systemd 258), so a version in Label= changes the root hash of verity: \
+     AddValidateFS=no leaves them out",
+)];
 
 /// A link with the path of a build in it, which leads nowhere on the installed system.
 fn leads_out(file: &File<'_>) -> io::Result<Option<String>> {

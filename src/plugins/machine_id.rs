@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::format::verity;
 use crate::normal::{Around, Consequence, Context, File, Follows, Page, Plugin, Verdict, Want};
 use crate::tree::{Change, Difference, Entry, Kind, Side, show};
 
@@ -27,7 +28,7 @@ static PAGE: Page = Page {
            systemd then makes or reads an id of the machine's own. Names stay, since the entry, the \
            boot loader's counters and the files below ID/ refer to each other: the directory is \
            reported once, with the way out. `check` pairs the names of two builds and compares what \
-           they name.",
+           they name; roothash= and usrhash= in the same lines follow an image, and it says so.",
     lost: "Which machine made the entry; kernel-install on the machine itself will use another name, \
            so that an old entry is not replaced by a new one of the same version.",
     upstream: "By design: kernel-install --entry-token=os-id (systemd 252), or a token in \
@@ -128,9 +129,10 @@ impl Plugin for MachineId {
     }
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
-        match without_ids(&a.content()) == without_ids(&b.content()) {
+        let [x, y] = [a, b].map(|file| without_ids(&file.content()));
+        match x == y {
             true => vec!["a machine id differs".to_owned()],
-            false => Vec::new(),
+            false => verity::follows_image(&x, &y).into_iter().collect(),
         }
     }
 

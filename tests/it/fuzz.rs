@@ -22,6 +22,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("format/cursor.rs", &["pyc", "cacerts"]),
     ("format/dos_time.rs", &["zip"]),
     ("format/facts.rs", &["ld-cache", "icon-cache", "mime-cache"]),
+    ("format/gpt", &["gpt"]),
     ("format/gvariant.rs", &["ostree-commit"]),
     ("format/hashes.rs", &["sums"]),
     ("format/initramfs", &["initramfs"]),
@@ -37,6 +38,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("format/checksum_files.rs", &["sums"]),
     ("format/secret.rs", &["check-text", "check-archive"]),
     ("format/time.rs", &["zip", "image-words"]),
+    ("format/verity.rs", &["gpt"]),
     ("disk/times.rs", &["fix-times"]),
     ("history", &[]), // our own database
     ("image/normalize", &["oci-archive", "oci-index", "oci-manifest", "oci-config"]),

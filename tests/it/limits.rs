@@ -237,10 +237,6 @@ fn worst_cases_take_what_the_page_says() {
         }
     }
     if std::env::var_os("REPROFIX_BLESS").is_some() {
-        fs::write(
-            &page,
-            format!("{before}{BEGIN}{new}{after_end}", after_end = format!("{END}{after}")),
-        )
-        .unwrap();
+        fs::write(&page, format!("{before}{BEGIN}{new}{END}{after}")).unwrap();
     }
 }

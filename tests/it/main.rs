@@ -16,6 +16,7 @@ mod config;
 mod confluence;
 mod crowded;
 mod digest;
+mod disk;
 mod dnf_history;
 mod docs;
 mod evidence;
@@ -31,6 +32,7 @@ mod layout;
 mod libostree;
 
 mod limits;
+mod machine_id;
 mod modes;
 mod mutations;
 mod oci;

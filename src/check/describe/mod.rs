@@ -2,6 +2,7 @@
 
 mod archive;
 mod binary;
+mod disk;
 mod elf;
 mod metadata;
 mod rpm;
@@ -100,6 +101,7 @@ fn inside(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Vec<String
         .or_else(|| rpm::explain(a, b, nesting, budget))
         .or_else(|| elf::explain(a, b))
         .or_else(|| sqlite::explain(a, b))
+        .or_else(|| disk::explain(a, b, nesting, budget))
         .or_else(|| superblock::explain(a, b))
         .or_else(|| text::explain(a, b))
         .unwrap_or_else(|| binary::explain(a, b, budget.secrets))

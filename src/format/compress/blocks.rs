@@ -159,7 +159,7 @@ mod tests {
     }
 
     fn content(length: usize) -> Vec<u8> {
-        (0..length as u64).map(|n| (n * n / 97 >> 7) as u8 & 0x3f).collect()
+        (0..length as u64).map(|n| ((n * n / 97) >> 7) as u8 & 0x3f).collect()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which compression a member has, and the parameters its header tells of.
 
-use super::{Bcj, Check, DICT_MAX, Packing, WINDOW_MAX, lz4};
+use super::{Bcj, Check, DICT_MAX, Packing, WINDOW_MAX, lz4, lzo};
 
 /// Bytes of a member that [`detect`] looks at, at most.
 pub const HEAD_LEN: usize = 64;
@@ -26,19 +26,21 @@ pub fn detect(head: &[u8]) -> Option<Packing> {
         [0x04, 0x22, 0x4d, 0x18, ..] => Some(Packing::Lz4),
         [0x5d, 0, 0, d2, d3, ..] => Some(Packing::Lzma(dict(u32::from_le_bytes([0, 0, *d2, *d3])))),
         _ if head.starts_with(&lz4::MAGIC) => Some(Packing::Lz4Legacy),
+        _ if head.starts_with(&lzo::MAGIC) => Some(Packing::Lzo),
         _ => None,
     }
 }
 
 /// Whether `bytes`, an image's last, are the beginning of a member that was cut off in its magic.
 pub fn is_cut_magic(bytes: &[u8]) -> bool {
-    const MAGICS: [&[u8]; 7] = [
+    const MAGICS: [&[u8]; 8] = [
         b"\x28\xb5\x2f\xfd",
         b"\xfd7zXZ\0",
         b"\x1f\x8b\x08",
         b"BZh",
         b"\x04\x22\x4d\x18",
         &lz4::MAGIC,
+        &lzo::MAGIC,
         b"\x5d\0\0",
     ];
     // A header that `detect` needs more of than its magic is at most nine bytes long.

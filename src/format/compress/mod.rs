@@ -7,6 +7,7 @@
 mod blocks;
 mod detect;
 mod lz4;
+mod lzo;
 mod source;
 
 use std::fmt;
@@ -53,6 +54,8 @@ pub enum Packing {
     Lz4Legacy,
     /// LZ4's frame format; level 9 of the high compressor.
     Lz4,
+    /// A file of lzop, which has one density.
+    Lzo,
 }
 
 /// The integrity check of an .xz stream. The kernel verifies only the first two.
@@ -137,6 +140,7 @@ impl Packing {
             Packing::Gzip(_) => "gzip",
             Packing::Bzip2(_) => "bzip2",
             Packing::Lz4Legacy | Packing::Lz4 => "lz4",
+            Packing::Lzo => "lzop",
         }
     }
 
@@ -165,6 +169,7 @@ impl Packing {
             Packing::Bzip2(_) => Box::new(bzip2::bufread::BzDecoder::new(source)),
             Packing::Lz4Legacy => Box::new(lz4::Decoder::new(source)),
             Packing::Lz4 => Box::new(lz4::FrameDecoder::new(source)?),
+            Packing::Lzo => Box::new(lzo::Decoder::new(source)),
         })
     }
 
@@ -213,6 +218,11 @@ impl Packing {
                     ::lz4::EncoderBuilder::new().level(lz4::LEVEL as u32).build(output)?;
                 fill(&mut encoder)?;
                 encoder.finish().1
+            }
+            Packing::Lzo => {
+                let mut encoder = lzo::Encoder::new(output)?;
+                fill(&mut encoder)?;
+                encoder.finish()
             }
         }
     }
@@ -310,6 +320,7 @@ impl fmt::Display for Packing {
             Packing::Bzip2(size) => write!(f, "bzip2 -{size}"),
             Packing::Lz4Legacy => write!(f, "lz4 -l -{}", lz4::LEVEL),
             Packing::Lz4 => write!(f, "lz4 -{}", lz4::LEVEL),
+            Packing::Lzo => f.write_str("lzop -9"),
         }
     }
 }
@@ -329,7 +340,7 @@ impl fmt::Display for Check {
 mod tests {
     use super::*;
 
-    const ALL: [Packing; 12] = [
+    const ALL: [Packing; 13] = [
         Packing::Zstd(3),
         Packing::Zstd(15),
         Packing::Zstd(19),
@@ -342,6 +353,7 @@ mod tests {
         Packing::Bzip2(9),
         Packing::Lz4Legacy,
         Packing::Lz4,
+        Packing::Lzo,
     ];
 
     /// Compressible, not trivial, and longer than one block of bzip2 and lz4.

@@ -10,9 +10,6 @@ use crate::format::Malformed;
 use crate::format::compress::{HEAD_LEN, Packing, Source, detect, is_cut_magic};
 use crate::format::cpio::{self, Header, bad_name, invalid};
 
-/// What begins a file of lzop.
-const LZOP: &[u8] = b"\x89LZO\0\r\n\x1a\n";
-
 /// Reads the image of `len` bytes that begins at the next byte of `input`; its unpacked archives
 /// are appended to `spool`, which is empty.
 ///
@@ -45,10 +42,6 @@ pub fn read<R: Read + Send, S: Write>(
         }
     }
     let start = source.offset();
-    if source.peek(HEAD_LEN)?.starts_with(LZOP) {
-        let what = "compressed with lzo, which is not read; have it compressed with zstd or xz";
-        return Err(Malformed::at(start, what).into());
-    }
     if is_cut_magic(source.peek(HEAD_LEN)?) {
         return Err(Malformed::at(start, "compressed member is truncated").into());
     }

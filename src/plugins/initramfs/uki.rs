@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::diff;
 use crate::format::initramfs::Error;
 use crate::format::pe::{self, Part, Pe};
+use crate::format::verity;
 use crate::normal::{Context, File, Verdict};
 use crate::tree::Seekable;
 
@@ -135,7 +136,11 @@ fn section(
     let is_text = TEXTS.iter().any(|text| name.starts_with(text)) && m.max(n) <= TEXT;
     let texts = if is_text { text(a, &x)?.zip(text(b, &y)?) } else { None };
     match texts {
-        Some((left, right)) => lines.extend(text_lines(name, &left, &right)),
+        Some((left, right)) => {
+            lines.extend(text_lines(name, &left, &right));
+            let follows = verity::follows_image(left.as_bytes(), right.as_bytes());
+            lines.extend(follows.map(|why| format!("{name}: {why}")));
+        }
         None => lines.push(plain()),
     }
     Ok(())

@@ -221,12 +221,22 @@ pub(in crate::plugins) struct Table {
     rows: &'static [Row],
     globs: OnceLock<Globs>,
     follows: Follower,
+    attributes: &'static [(&'static str, &'static str)],
 }
 
 impl Table {
     /// The plugin of this page and these rows. The first row whose glob and kind match decides.
     pub(in crate::plugins) const fn new(page: &'static Page, rows: &'static [Row]) -> Self {
-        Table { page, rows, globs: OnceLock::new(), follows: |_, _| None }
+        Table { page, rows, globs: OnceLock::new(), follows: |_, _| None, attributes: &[] }
+    }
+
+    /// The same plugin, which knows of extended attributes by the beginnings of their names.
+    pub(in crate::plugins) const fn attributes(
+        mut self,
+        attributes: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        self.attributes = attributes;
+        self
     }
 
     /// The same plugin, of whose paths this function says what their differences follow from.
@@ -295,6 +305,11 @@ impl Plugin for Table {
 
     fn about(&self, entry: &Entry) -> Option<&'static str> {
         self.row(entry).filter(|row| row.only.is_none()).map(|row| row.reason)
+    }
+
+    fn about_attribute(&self, name: &[u8]) -> Option<&'static str> {
+        let known = self.attributes.iter().find(|(start, _)| name.starts_with(start.as_bytes()));
+        known.map(|(_, reason)| *reason)
     }
 
     fn followers(&self, open: &[&Difference], around: &Around<'_>) -> Vec<Option<Follows>> {

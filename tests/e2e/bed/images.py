@@ -1,5 +1,6 @@
 """Boot images by their real makers, for a real Debian kernel, and what their readers say of them."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -21,6 +22,14 @@ install() {
 """
 
 
+# Packages that a kernel's own has its parts in, from Linux 7 of Debian on.
+PARTS = r"linux-(?:base|binary|modules)-[0-9]\S+"
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def kernel(cache, flavour):
     """Debian's kernel of a flavour ("cloud-amd64", "amd64"), unpacked once; gives its folder."""
     depends = output("apt-cache", "depends", f"linux-image-{flavour}")
@@ -30,9 +39,14 @@ def kernel(cache, flavour):
         new = cache / f"{package}.new.{os.getpid()}"
         remove(new)
         new.mkdir(parents=True)
+        parts = re.findall(PARTS, output("apt-cache", "depends", package))
         # apt drops privileges, and may not write where we may.
-        run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package, cwd=new)
-        run("dpkg", "-x", *new.glob("*.deb"), new)
+        asked = ("-qq", "-o", "APT::Sandbox::User=root", "download", package, *parts)
+        run("apt-get", *asked, cwd=new)
+        for deb in new.glob("*.deb"):
+            run("dpkg", "-x", deb, new)
+        if not (new / "lib").exists():  # Debian 13 and later
+            (new / "lib").symlink_to("usr/lib")
         version = next((new / "lib/modules").iterdir()).name
         run("depmod", "-b", new, version)
         for deb in new.glob("*.deb"):
@@ -46,8 +60,10 @@ class Kernel:
     def __init__(self, place):
         self.modules = next((place / "lib/modules").iterdir())
         self.version = self.modules.name
-        self.vmlinuz = place / "boot" / f"vmlinuz-{self.version}"
-        self.config = place / "boot" / f"config-{self.version}"
+        self.vmlinuz, self.config = self.modules / "vmlinuz", self.modules / "config"
+        if not self.vmlinuz.exists():
+            self.vmlinuz = place / "boot" / f"vmlinuz-{self.version}"
+            self.config = place / "boot" / f"config-{self.version}"
 
 
 def microcode(folder):
@@ -143,7 +159,7 @@ version=${modules##*/}
 mount -t tmpfs -o mode=0755 modules /mnt
 mkdir -p "/mnt/lib/modules/$version" /mnt/boot "$scratch/tmp"
 mount --bind "$modules" "/mnt/lib/modules/$version"
-cp "$config" /mnt/boot
+cp "$config" "/mnt/boot/config-$version"
 [ -d /lib/modules ] || mkdir /lib/modules
 mount --bind /mnt/lib/modules /lib/modules
 mount --bind /mnt/boot /boot
@@ -155,25 +171,3 @@ def mkinitramfs(which, scratch, image, kernel, arguments):
     words = ["bash", "-c", MKINITRAMFS, "mkinitramfs", scratch, kernel.modules, kernel.config]
     under(which, scratch, [*words, image, *arguments])
     remove(scratch)
-
-
-def lsinitrd(image):
-    """mode, owner and name of every entry that dracut's lsinitrd lists, sorted."""
-    text = output("lsinitrd", image, stderr=subprocess.DEVNULL)
-    found = []
-    for line in text.splitlines():
-        fields = line.split()
-        if re.match(r"[-dlcbps][-rwxsStT]{9}$", fields[0] if fields else ""):
-            device = fields[0][0] in "bc"
-            name = fields[9:] if device else fields[8:]
-            found.append((fields[0], fields[2], fields[3], fields[4] if device else "", *name))
-    return sorted(found)
-
-
-def cpio_names(image):
-    """What GNU cpio lists of an image that is one zstd member, sorted; it must not complain."""
-    with subprocess.Popen(["zstd", "-dcq", image], stdout=subprocess.PIPE) as unpack:
-        done = run("cpio", "-it", "--quiet", stdin=unpack.stdout, capture_output=True, text=True)
-    if done.stderr:
-        raise SystemExit(f"cpio -t {image}: {done.stderr}")
-    return sorted(done.stdout.splitlines())

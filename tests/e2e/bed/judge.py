@@ -25,7 +25,8 @@ LATE = 1_750_000_000
 def entry(number, name, mode, data=b"", align=4, at=0, links=1):
     """An entry of a newc archive at an offset, its content aligned by NULs behind the name."""
     name = name.encode() + b"\0"
-    name += b"\0" * (-(at + 110 + len(name)) % align)
+    if align > 4:
+        name += b"\0" * (-(at + 110 + len(name)) % align)
     fields = (number, mode, 0, 0, links, LATE, len(data), 0, 0, 0, 0, len(name), 0)
     head = b"070701" + b"".join(b"%08X" % field for field in fields) + name
     head += b"\0" * (-(at + len(head)) % 4)
@@ -178,6 +179,7 @@ PACKERS = {
     "lz4": "lz4 -l -c -9",
     "zstd": "zstd -q -3 -c",
     "zstd-long": "zstd -q -3 --long=27 -c",
+    "lzop": "lzop -9 -c",
 }
 
 

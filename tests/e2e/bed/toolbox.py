@@ -55,19 +55,21 @@ def mirror():
     raise Unavailable("apt has no mirror of Debian configured: name one in REPROFIX_MIRROR")
 
 
-def root(suite, packages, limit):
-    """A root with these packages, from the cache or made anew within `limit` seconds."""
+def root(suite, packages, limit, purpose=""):
+    """A root with these packages, from the cache or made anew within `limit` seconds. The cache has
+    one of each suite and purpose."""
     wanted = "\n".join(sorted(packages))
-    name = f"{suite}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
+    kind = f"{purpose}{suite}"
+    name = f"{kind}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     place = cache() / "roots" / name
     if (place / ".made").exists():
         return place
     if not shutil.which("mmdebstrap"):
         raise Unavailable("mmdebstrap is not installed (tests/e2e/deps)")
-    for old in place.parent.glob(f"{suite}-*"):
+    for old in place.parent.glob(f"{kind}-*"):
         remove(old)
     place.parent.mkdir(parents=True, exist_ok=True)
-    log = place.parent / f"{suite}.log"
+    log = place.parent / f"{kind}.log"
     policy = 'printf "#!/bin/sh\\nexit 101\\n" >"$1/usr/sbin/policy-rc.d"; chmod 755 "$1/usr/sbin/policy-rc.d"'
     command = [
         "mmdebstrap",
@@ -106,14 +108,21 @@ def date(suite, place):
     return "unknown"
 
 
-def inside(place, script, **env):
-    """What a script prints in a root; nothing of it stays mounted. A failure is the caller's."""
+def entering(place, script, **env):
+    """The words for `subprocess.run` with which a script runs in a root."""
     command = ["unshare", "--mount", "--pid", "--fork", "--ipc", "--kill-child", "sh", "-c", ENTER]
     command += ["sh", place, "sh", "-euc", script]
+    return {
+        "args": [str(word) for word in command],
+        "env": {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **env},
+        "stdin": subprocess.DEVNULL,
+    }
+
+
+def inside(place, script, **env):
+    """What a script prints in a root; nothing of it stays mounted. A failure is the caller's."""
     return subprocess.run(
-        [str(word) for word in command],
-        env={"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **env},
-        stdin=subprocess.DEVNULL,
+        **entering(place, script, **env),
         capture_output=True,
         text=True,
         errors="replace",

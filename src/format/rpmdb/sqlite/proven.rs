@@ -93,11 +93,11 @@ fn packages(
             || before.as_ref().is_some_and(|before| *before >= identity)
             || header.times()?.iter().any(|place| late(place.start))
         {
-            return Err(refused("not in normal order").into());
+            return Err(refused("not in normal order"));
         }
         before = Some(identity);
         tids.push(header.get(tag::INSTALLTID).and_then(|tid| tid.u32()).unwrap_or(0));
-        Ok(tree.row(hnum, &[Value::Null, Value::Blob(blob)])?)
+        tree.row(hnum, &[Value::Null, Value::Blob(blob)])
     })?;
     Ok((tree.end_table()?, tids))
 }
