@@ -58,6 +58,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("plugins/treefile.rs", &["treefile"]),
     ("record/meta.rs", &["meta-json"]),
     ("record/sidecar.rs", &["fix-report"]),
+    ("run/composefs.rs", &[]), // words, as source/spec.rs
     ("source/cosa.rs", &["cosa-meta", "cosa-builds"]),
     ("source/ostree/objects.rs", &["ostree-filez"]),
     ("source/oci/containers.rs", &["oci-storage"]),
