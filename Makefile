@@ -109,7 +109,8 @@ newest: deps build
 	$(AS_ROOT) tests/e2e/newest --all --write --suite sid
 
 demo-nightly: deps build
-	$(AS_ROOT) tests/e2e/nightly --demo
+	@work=$$(mktemp -d -t reprofix-nightly.XXXXXX) && $(AS_ROOT) tests/e2e/nightly --demo --workdir "$$work" && \
+		echo "The pages are kept; look at $$work/pages/index.html, and remove $$work when you are done."
 
 recipes: deps build
 	$(MAKE) static PROFILE=dev

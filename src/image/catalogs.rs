@@ -48,12 +48,14 @@ pub struct Platform {
     pub lacks: BTreeSet<String>,
 }
 
+/// Names of bundles by platform and manifest.
+type Bundles = BTreeMap<(String, Option<Digest>), BTreeSet<String>>;
+
 /// Reads the catalogs among the images that `images` selects; `None` if none is one.
 ///
 /// Fails if a catalog cannot be read.
 pub fn catalogs(name: &str, images: &Images) -> anyhow::Result<Option<Catalogs>> {
-    let mut groups: Vec<(&Image, BTreeMap<(String, Option<Digest>), BTreeSet<String>>)> =
-        Vec::new();
+    let mut groups: Vec<(&Image, Bundles)> = Vec::new();
     for image in images.selected().filter(|image| image.is_image()) {
         // What a sparse layout does not have is not asked about.
         if image.notes.iter().any(|note| note.starts_with("sparse")) {
@@ -88,7 +90,7 @@ pub fn catalogs(name: &str, images: &Images) -> anyhow::Result<Option<Catalogs>>
     }))
 }
 
-fn platforms(all: BTreeMap<(String, Option<Digest>), BTreeSet<String>>) -> Vec<Platform> {
+fn platforms(all: Bundles) -> Vec<Platform> {
     let counts: Vec<usize> = all.values().map(BTreeSet::len).collect();
     let lacks = lacking(all).into_iter().zip(counts);
     lacks

@@ -12,6 +12,7 @@
 mod accounts;
 mod ar;
 mod authselect;
+mod bootupd;
 mod build_ids;
 mod build_traces;
 mod cacerts;
@@ -84,6 +85,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &kernel_modules::KernelModules,
     &os_release::OS_RELEASE,
     &treefile::TREEFILE,
+    &bootupd::BOOTUPD,
     &build_ids::BUILD_IDS,
     &generated::GENERATED,
     &tmpfiles::Tmpfiles,

@@ -9,7 +9,7 @@ use crate::normal::{Page, Verdict};
 
 static PAGE: Page = Page {
     name: "tar",
-    summary: "clamps times in tar archives that lie in the tree, and sorts their members",
+    summary: "clamps times in tar archives in the tree, and sorts their members",
     default: false,
     paths: "*.tar that begin as archives do; compressed ones are left alone",
     varies: "A time of modification for each member; in extension headers times of access and \

@@ -9,7 +9,7 @@ use crate::normal::Page;
 
 /// The plugin.
 pub(super) static TREEFILE: Reader =
-    Reader::new(&PAGE, &["usr/share/rpm-ostree/treefile.json"], parse);
+    Reader::new(&PAGE, &["usr/share/rpm-ostree/treefile.json"], leaves);
 
 static PAGE: Page = Page {
     name: "treefile",
@@ -27,20 +27,20 @@ static PAGE: Page = Page {
 };
 
 /// Each leaf of the JSON by its pointer.
-fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+pub(super) fn leaves(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let value: Value = serde_json::from_slice(bytes)
         .map_err(|e| Malformed::at(e.column(), format!("line {}: not JSON", e.line())))?;
-    leaves(&value, &mut String::new(), &mut facts);
+    add_leaves(&value, &mut String::new(), &mut facts);
     facts.finish()
 }
 
 /// serde_json bounds the nesting at 128.
-fn leaves(value: &Value, pointer: &mut String, facts: &mut Facts) {
+fn add_leaves(value: &Value, pointer: &mut String, facts: &mut Facts) {
     let len = pointer.len();
     let mut below = |name: &str, value: &Value, facts: &mut Facts| {
         pointer.push('/');
         pointer.push_str(name);
-        leaves(value, pointer, facts);
+        add_leaves(value, pointer, facts);
         pointer.truncate(len);
     };
     match value {

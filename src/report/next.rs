@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::check::{CauseRow, Comparison, Row, Title, paths};
+use super::check::{COMPOSEFS, CauseRow, Comparison, Row, Title, paths};
 use crate::packages::split_nevra;
 
 /// The next actions to take, the one that removes most first; at most three.
@@ -130,7 +130,12 @@ fn unexplained(report: &Comparison) -> Option<String> {
 }
 
 fn metadata(report: &Comparison) -> Option<String> {
-    let keys: Vec<_> = report.metadata.iter().filter(|m| m.counts).map(|m| &*m.key).collect();
+    let keys: Vec<_> = report
+        .metadata
+        .iter()
+        .filter(|m| m.counts && m.key != COMPOSEFS)
+        .map(|m| &*m.key)
+        .collect();
     (!keys.is_empty())
         .then(|| format!("pass the same metadata to both commits: {}", keys.join(", ")))
 }

@@ -313,6 +313,16 @@ fn check_of_two_sealed_builds_compares_the_digest() {
     assert_eq!(crate::schema::violations("reprofix-check-1", &json), Vec::<String>::new());
     assert_eq!(json["composefs"]["same"], false);
     assert_eq!(json["composefs"]["deviations"][0]["plugin"], "mtime");
+    // The other forms of the report say it too.
+    for form in ["--markdown", "--html", "--sarif", "--junit"] {
+        let (code, text, _) = check(&[form, "-"]);
+        assert_eq!(code, Some(1));
+        let digest = json["composefs"]["a"]["digest"].as_str().unwrap();
+        assert!(
+            text.contains("composefs digest") && text.contains(&digest[..32]),
+            "{form}: {text}"
+        );
+    }
 
     for folder in &folders {
         let fix = ["fix", folder, "--source-date-epoch", "1700000000", "--profile", "composefs"];

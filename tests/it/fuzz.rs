@@ -10,6 +10,7 @@ use regex::Regex;
 /// Files and folders of `src` that turn bytes into something, and the targets of `fuzz/all` that try
 /// them. The longest that a path starts with counts.
 const TARGETS: &[(&str, &[&str])] = &[
+    ("check/budget.rs", &[]), // one number with its unit
     ("check/expect.rs", &["expectations"]),
     ("check/describe", &["check-archive", "check-elf", "check-rpm", "check-sqlite", "check-text"]),
     ("config/mod.rs", &["config", "config-treefile"]),
@@ -57,11 +58,13 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("plugins/treefile.rs", &["treefile"]),
     ("record/meta.rs", &["meta-json"]),
     ("record/sidecar.rs", &["fix-report"]),
+    ("run/composefs.rs", &[]), // words, as source/spec.rs
     ("source/cosa.rs", &["cosa-meta", "cosa-builds"]),
     ("source/ostree/objects.rs", &["ostree-filez"]),
     ("source/oci/containers.rs", &["oci-storage"]),
     ("source/oci/digest.rs", &["image-words"]),
     ("source/oci/docker.rs", &["oci-docker"]),
+    ("run/composefs.rs", &[]),     // words, divided at signs
     ("source/oci/images.rs", &[]), // words, divided at signs
     ("source/oci/layout.rs", &["oci-index", "oci-manifest", "oci-config", "oci-archive"]),
     ("source/oci/platform.rs", &["image-words"]),

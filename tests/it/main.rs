@@ -31,6 +31,7 @@ mod initramfs;
 mod layout;
 mod libostree;
 
+mod limit_table;
 mod limits;
 mod machine_id;
 mod modes;

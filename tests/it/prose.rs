@@ -1,6 +1,8 @@
 //! Words that no reader should stumble over: in first lines of documentation (which `--help` shows
 //! too), in errors and in reports. CONTRIBUTING.md lists what to write instead.
 
+use std::path::Path;
+
 use regex::Regex;
 
 /// A pattern, and what to write instead.
@@ -13,6 +15,36 @@ const WORDS: &[(&str, &str)] = &[
     (r"^The same, ", "what it is: a line is read alone"),
     (r"^As \[", "what it is: a line is read alone"),
 ];
+
+/// More of them, in what is written for people only.
+const IN_DOCUMENTS: &[(&str, &str)] = &[
+    (r"\b(?:is|was|be|not|were) told\b", "what it knows, or that it is reported"),
+    (r"\bstands? (?:at|beside|behind|below|under|in)\b", "is, has"),
+    (r"\blies? (?:in|on|beside|below|under|where)\b", "is, are"),
+    (r"\bis none\b", "is not one, has no …"),
+];
+
+/// The manuals, line by line; a table of what not to write may quote it.
+#[test]
+fn documents_are_plain() {
+    let all = WORDS.iter().chain(IN_DOCUMENTS);
+    let words: Vec<_> =
+        all.map(|(word, say)| (Regex::new(word).expect("a pattern"), *say)).collect();
+    let docs = crate::cases::names(Path::new("docs")).into_iter();
+    let docs = docs.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
+    let own = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(str::to_owned);
+    let mut wrong = Vec::new();
+    for path in own.into_iter().chain(docs) {
+        let text = std::fs::read_to_string(&path).expect("reads");
+        let text = text.split("## Style of texts").next().unwrap_or_default();
+        for (number, line) in (1..).zip(text.lines()) {
+            for (_, say) in words.iter().filter(|(word, _)| word.is_match(line)) {
+                wrong.push(format!("{path}:{number}: {line:?}: write {say}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
 
 #[test]
 fn texts_are_plain() {

@@ -198,6 +198,9 @@ pub struct Metadata {
     pub counts: bool,
 }
 
+/// The key under which composefs digests that differ are listed where no better place is.
+pub(in crate::report) const COMPOSEFS: &str = "(composefs digest)";
+
 /// Keys that differ between builds of one configuration, and why.
 const VARYING: &[(&str, &str)] = &[
     ("(body)", "free text"),
@@ -306,6 +309,11 @@ impl Comparison {
             row.is_some_and(|row| matches!(row.cause, CauseRow::Fixed { .. }))
         };
         pair.settle(&fixed);
+        if !pair.same {
+            let [a, b] = [&pair.a, &pair.b].map(|side| Some(side.digest.clone()));
+            let key = COMPOSEFS.to_owned();
+            self.metadata.push(Metadata { key, a, b, expected: None, counts: true });
+        }
         self.composefs = Some(pair);
         self.settle();
     }
@@ -313,8 +321,7 @@ impl Comparison {
     /// Settles whether the subjects are the same, once everything is added.
     pub fn settle(&mut self) {
         let unexpected = self.counts.paths - self.counts.expected;
-        let sealed = self.composefs.as_ref().is_none_or(|pair| pair.same);
-        self.same = unexpected == 0 && sealed && !self.metadata.iter().any(|m| m.counts);
+        self.same = unexpected == 0 && !self.metadata.iter().any(|m| m.counts);
     }
 }
 

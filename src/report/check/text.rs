@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{CauseRow, Comparison, ExpectedRow, Metadata, Row, SideRow, SubjectRow};
+use super::{COMPOSEFS, CauseRow, Comparison, ExpectedRow, Metadata, Row, SideRow, SubjectRow};
 use crate::check::Change;
 use crate::format::time::utc;
 use crate::normal::CommonCause;
@@ -43,9 +43,10 @@ impl Comparison {
             let _ = writeln!(out, "\nrpm databases ({} and {}):", packages.a, packages.b);
             packages.body(&mut out, limit);
         }
-        if !self.metadata.is_empty() {
+        let of_commit: Vec<_> = self.metadata.iter().filter(|m| m.key != COMPOSEFS).collect();
+        if !of_commit.is_empty() {
             let _ = writeln!(out, "\ncommit metadata, not part of the content checksum:");
-            for row in &self.metadata {
+            for row in of_commit {
                 let _ = writeln!(out, "  {}", row.line());
             }
         }
@@ -70,7 +71,8 @@ impl Comparison {
 
     /// One line: whether they are the same, and how many paths differ for which cause.
     pub fn verdict(&self) -> String {
-        let keys = self.metadata.iter().filter(|m| m.counts).count();
+        let of_commit = self.metadata.iter().filter(|m| m.key != COMPOSEFS);
+        let keys = of_commit.filter(|m| m.counts).count();
         match (self.same, self.differences.is_empty()) {
             (true, true) => "same".to_owned(),
             (true, false) => {

@@ -365,6 +365,7 @@ STAYS = {
 FIXED = {
     "boot/grub/grubenv": "generated",
     "etc/dconf/db/local": "dconf",
+    "etc/machine-id": "machine-state",
     "etc/shadow-": "machine-state",
     "etc/xml/catalog": "generated",
     "etc/xml/catalog.old": "build-traces",

@@ -76,6 +76,8 @@ def root(suite, packages, limit, purpose=""):
         "--mode=root",
         "--variant=minbase",
         "--dpkgopt=force-unsafe-io",
+        # They say of what day the archive is, and apt makes its caches of them.
+        "--skip=cleanup/apt/lists",
         f"--essential-hook={policy}",
     ]
     command += [f"--aptopt={option}" for option in OPTIONS]
