@@ -7,7 +7,8 @@ use std::process::Command;
 
 use libfuzzer_sys::fuzz_target;
 use reprofix::env::SourceDateEpoch;
-use reprofix::image::normalize::{Compression, Options, normalize};
+use reprofix::image::normalize::{Options, normalize};
+use reprofix::source::oci::Compression;
 
 #[path = "../../tests/it/layout.rs"]
 #[allow(dead_code)]

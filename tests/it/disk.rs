@@ -198,7 +198,7 @@ fn credentials_and_signed_variables_are_explained() {
         &[
             "2 paths explained by generated, not fixable",
             "db.auth",
-            "begins with the time of its signature; sign with SOURCE_DATE_EPOCH",
+            "begins with the time of its signature",
             "x.cred",
             "is random by design",
         ],

@@ -12,7 +12,7 @@ from .tools import output
 
 # How each maker says its version.
 VERSIONS = {
-    "dracut": "dracut --version",
+    "dracut": "dpkg-query -W -f '${Version}' dracut-core",  # 059 does not say it
     "initramfs-tools": "echo initramfs-tools $(dpkg-query -W -f '${Version}' initramfs-tools-core)",
     "cpio": "cpio --version | head -1",
     "mkinitcpio": "bsdtar --version",
