@@ -280,6 +280,7 @@ fn a_catalog_whose_platforms_hold_other_bundles_is_named() {
     let (code, said) = check(&["--json", "-"]);
     let json: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!((code, &json["schema"]), (1, &"reprofix-catalogs-1".into()));
+    assert_eq!(crate::schema::violations("reprofix-catalogs-1", &json), Vec::<String>::new());
     assert_eq!(json["catalogs"][0]["platforms"][1]["lacks"], serde_json::json!(["x.v2"]));
     let (code, said) = check(&["--platform", "linux/arm64"]);
     assert_eq!(code, 0, "{said}");
