@@ -105,6 +105,7 @@ fn a_stream_is_told_at_a_glance_and_to_programs() {
     let mut history = History::open(&dir.path().join("history.db")).unwrap();
     let verdicts =
         [Verdict::Reproducible, Verdict::Different, Verdict::Different, Verdict::BuildFailed];
+    let tags = regex::Regex::new("<[^>]*>").unwrap();
     for (n, verdict) in verdicts.into_iter().enumerate() {
         let mut run = Run::start("stable", "build");
         run.token = format!("token-{n}");
@@ -124,7 +125,6 @@ fn a_stream_is_told_at_a_glance_and_to_programs() {
         let site = dir.path().join("pages");
         write(&history, &site, None).unwrap();
         let page = std::fs::read_to_string(site.join("index.html")).unwrap();
-        let tags = regex::Regex::new("<[^>]*>").unwrap();
         let text = tags.replace_all(&page, "").into_owned();
         let wanted = match n {
             0 => "stable reproducible since run 1 (14 Oct).",
