@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use reprofix::disk::Root;
 use reprofix::engine::walk;
 use reprofix::env::SourceDateEpoch;
-use reprofix::normal::{Chain, Context};
+use reprofix::normal::Chain;
 use reprofix::normal::{Plugin, Want};
 use reprofix::plugins::{REGISTRY, default_context};
 use reprofix::tree::{Entry, Kind, Tree};
