@@ -106,7 +106,6 @@ fn a_stream_is_told_at_a_glance_and_to_programs() {
     let tags = regex::Regex::new("<[^>]*>").unwrap();
     let verdicts =
         [Verdict::Reproducible, Verdict::Different, Verdict::Different, Verdict::BuildFailed];
-    let tags = regex::Regex::new("<[^>]*>").unwrap();
     for (n, verdict) in verdicts.into_iter().enumerate() {
         let mut run = Run::start("stable", "build");
         run.token = format!("token-{n}");
