@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use reprofix::check::expect::{Day, Expectations};
-use reprofix::config::{self, Flags, TREEFILE};
+use reprofix::check::expect::Expectations;
+use reprofix::config::{self, Flags};
 use reprofix::env::SourceDateEpoch;
 use reprofix::disk::{self, Root};
+use reprofix::format::time::Date;
 use reprofix::image::opm::access::User;
 use reprofix::image::{lint, normalize, platforms, times, verify};
 use reprofix::nightly::config::Config;
@@ -18,6 +19,7 @@ use reprofix::source::ostree::objects::Objects;
 use reprofix::source::oci::{Compression, Digest, Platform, Images};
 use reprofix::source::ostree::Repository;
 use reprofix::source::{self, Spec, cosa};
+use reprofix::tree::TREEFILE;
 use sha2::{Digest as _, Sha256};
 
 use crate::{One, Row, other};
@@ -32,7 +34,7 @@ pub(crate) const DOCUMENTS: &[Row] = &[
     ("cosa-builds", cosa_builds),
     ("cosa-meta", |bytes| drop(cosa::Recorded::read(&at("meta.json", bytes)))),
     ("expectations", |bytes| {
-        text(bytes, |text| drop(Expectations::parse(text, Day(2026, 1, 1))));
+        text(bytes, |text| drop(Expectations::parse(text, Date::of_second(1_767_225_600))));
     }),
     ("fix-report", |bytes| drop(Runs::read(&[at("fix.json", bytes)]))),
     ("fix-times", fix_times),

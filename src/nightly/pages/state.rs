@@ -107,7 +107,7 @@ impl<'a> State<'a> {
 /// The day of a run: `14 Oct`.
 fn day(run: &Run) -> String {
     let Date(_, month, day) = Date::of_second(run.started);
-    let month = usize::from(month).checked_sub(1).and_then(|month| MONTHS.get(month));
+    let month = MONTHS.get(usize::from(month).wrapping_sub(1));
     format!("{day} {}", month.copied().unwrap_or_default())
 }
 

@@ -103,6 +103,7 @@ fn pages_of_forgotten_runs_go_and_what_is_not_ours_stays() {
 fn a_stream_is_told_at_a_glance_and_to_programs() {
     let dir = tempfile::tempdir().unwrap();
     let mut history = History::open(&dir.path().join("history.db")).unwrap();
+    let tags = regex::Regex::new("<[^>]*>").unwrap();
     let verdicts =
         [Verdict::Reproducible, Verdict::Different, Verdict::Different, Verdict::BuildFailed];
     let tags = regex::Regex::new("<[^>]*>").unwrap();
