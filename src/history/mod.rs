@@ -64,7 +64,7 @@ impl History {
     pub fn open_existing(path: &Path) -> Result<Self> {
         if !path.is_file() {
             bail!(
-                "{}: there is no history here; name it with --history or --config",
+                "{}: there is no history here; name it with --history or --nightly",
                 path.display()
             );
         }

@@ -101,10 +101,12 @@ fn known(report: &Comparison) -> Option<String> {
         }
     }
     let (plugin, n) = most(by).next()?;
-    Some(format!(
-        "read `reprofix explain {plugin}`: {} of its files differ in what it cannot remove",
-        if n == 1 { "one".to_owned() } else { n.to_string() }
-    ))
+    let files = if n == 1 {
+        "one of its files differs".to_owned()
+    } else {
+        format!("{n} of its files differ")
+    };
+    Some(format!("read `reprofix explain {plugin}`: {files} in what it cannot remove"))
 }
 
 /// Names ordered by count, the highest first.

@@ -51,7 +51,7 @@ def finalizers(path):
     """The scripts in finalize.d beside a treefile and beside all that it includes, by name.
 
     As in rpm-ostree, what is no regular file itself (a symbolic link) and what its owner may not
-    execute is left out without a word, and of two scripts of one name the included one counts.
+    execute is left out silently, and of two scripts of one name the included one counts.
     """
     path = Path(path).resolve()
     found = {}
@@ -63,7 +63,7 @@ def finalizers(path):
     includes = (yaml.safe_load(path.read_text()) or {}).get("include", [])
     for include in [includes] if isinstance(includes, str) else includes:
         found |= finalizers(path.parent / include)
-    return found
+    return dict(sorted(found.items()))
 
 
 def packages(tree):
