@@ -2,7 +2,7 @@
 //!
 //! [`config`] says what to build; [`preset`] has the steps of the known flows; [`vary`] is the
 //! table of conditions and [`launch`] puts them around a command; [`exec`] runs one command within
-//! its limits, or until we are told to [`stop`]; [`build`] makes the two subjects; [`compare`](mod@compare) compares them;
+//! its limits, or until we are told to stop; [`build`] makes the two subjects; [`compare`](mod@compare) compares them;
 //! [`night`] does all of it and writes the history. A failure of any part is recorded as what it
 //! is: only a finished comparison says "different".
 //!

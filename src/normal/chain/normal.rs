@@ -58,7 +58,7 @@ pub struct Normal {
     /// Whether a plugin asked for the content, in memory or piece by piece.
     pub read: bool,
     /// The path with which its form is decided, where a plugin said so: see
-    /// [`Chain::resolved_form`].
+    /// [`Chain::resolved_form`](super::Chain::resolved_form).
     pub with: Option<PathBuf>,
 }
 
