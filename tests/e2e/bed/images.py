@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .tools import E2E, output, remove, run
+from .tools import E2E, apt_lists, output, remove, run
 from .treefile import load
 
 # dracut's own files are generated one after another; with RACE set, the second turns between two.
@@ -32,6 +32,7 @@ def digest(path):
 
 def kernel(cache, flavour):
     """Debian's kernel of a flavour ("cloud-amd64", "amd64"), unpacked once; gives its folder."""
+    apt_lists()
     depends = output("apt-cache", "depends", f"linux-image-{flavour}")
     package = re.search(r"Depends: (linux-image-\d\S+)", depends).group(1)
     place = cache / package

@@ -11,7 +11,7 @@ import stat
 import subprocess
 from pathlib import Path
 
-from .tools import E2E, remove, run
+from .tools import E2E, apt_lists, remove, run
 
 # Dpkg starts no services, and a frozen mirror of sid is dated: its signature is checked all the same.
 OPTIONS = (
@@ -47,6 +47,7 @@ def mirror():
     """The mirror of Debian to ask: REPROFIX_MIRROR, else the one that apt is configured with."""
     if named := os.environ.get("REPROFIX_MIRROR"):
         return named
+    apt_lists()
     listing = ("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages")
     said = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
     for uri in said.splitlines():

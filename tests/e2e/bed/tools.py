@@ -21,6 +21,12 @@ def output(*command, **options):
     return run(*command, stdout=subprocess.PIPE, text=True, **options).stdout
 
 
+def apt_lists():
+    """Fetches the lists of packages where the machine has none, as images of containers are made."""
+    if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
+        run("apt-get", "update", "-qq", "-o", "DPkg::Lock::Timeout=300")
+
+
 def remove(path):
     """Remove a file, a link or a folder, whether or not it is there."""
     path = Path(path)
