@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use super::programs;
+
 /// Runs a line in a directory that has a root, a file and nothing else; gives what it said.
 fn error(line: &[&str]) -> String {
     let dir = tempfile::tempdir().expect("makes");
@@ -112,8 +114,7 @@ fn a_tree_of_roots_names_sudo_and_unshare() {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("sets");
     fs::set_permissions(root.join("usr/secret"), fs::Permissions::from_mode(0o700)).expect("sets");
-    let program = dir.path().join("reprofix");
-    fs::copy(env!("CARGO_BIN_EXE_reprofix"), &program).expect("copies");
+    let program = programs::copy_in(dir.path());
     let user = ["--reuid=65534", "--regid=65534", "--clear-groups"];
     let mut command = Command::new("setpriv");
     command.args(user).arg(&program).args(["fix", "--source-date-epoch=1"]).arg(&root);

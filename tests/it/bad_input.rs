@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use super::programs;
+
 const BIN: &str = env!("CARGO_BIN_EXE_reprofix");
 
 fn fix(root: &Path, more: &[&str]) -> Output {
@@ -328,8 +330,7 @@ fn without_room_for_private_files_nothing_is_in_normal_form() {
     let root = dir.path().join("root");
     busy_tree(&root);
     let before = snapshot(&root);
-    let bin = dir.path().join("reprofix");
-    fs::copy(BIN, &bin).unwrap();
+    let bin = programs::copy_in(dir.path());
     let script = "for place in /var/tmp /dev/shm /run; do
             test ! -d $place || mount -t tmpfs -o ro none $place || exit 77; done
         cd \"$(dirname \"$0\")\" && mkdir scratch && mount -t tmpfs -o ro none scratch || exit 77

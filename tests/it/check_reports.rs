@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::programs;
 use crate::check::{Pair, copy};
 use crate::repo::{commit, commit_with, noise, reprofix};
 
@@ -247,9 +248,7 @@ fn diffoscope_is_asked_within_its_time() {
     assert!(lines[0].contains("--- a/program"), "{lines:#?}");
     assert!(lines.len() > 3, "{lines:#?}");
     let script = pair.path().join("endless");
-    fs::write(&script, "#!/bin/sh\necho begun\nsleep 1000\n").unwrap();
-    std::os::unix::fs::chown(&script, None, None).unwrap();
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    programs::script(&script, "#!/bin/sh\necho begun\nsleep 1000\n");
     let program = format!("--diffoscope={}", script.display());
     let lines = asked(&[&program, "--diffoscope-timeout=1"]);
     assert_eq!(lines, ["diffoscope: stopped after 1 s"]);

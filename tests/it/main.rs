@@ -53,6 +53,7 @@ mod opm_users;
 mod oracle;
 mod pairs;
 mod places;
+mod programs;
 mod prose;
 mod pyc;
 mod record;

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
+use super::programs;
 use crate::check::Pair;
 use crate::repo::{commit, commit_with, init, reprofix, run, shown_checksum};
 
@@ -210,10 +211,9 @@ fn a_repository_of_somebody_else_asks_for_its_owner() {
     }
     let place = object(&pair.repo, &commit, "commit");
     let ask = || {
-        let (a, bin) = (pair.subject("left"), env!("CARGO_BIN_EXE_reprofix"));
+        let a = pair.subject("left");
         // The program may be where no other user looks.
-        let copy = pair.path().join("reprofix");
-        fs::copy(bin, &copy).unwrap();
+        let copy = programs::copy_in(pair.path());
         let args = ["--reuid=65534", "--clear-groups", copy.to_str().unwrap(), "check", &a, &a];
         let out = crate::repo::output("setpriv", &args);
         (out.status.code(), String::from_utf8(out.stderr).unwrap())
