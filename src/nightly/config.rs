@@ -295,6 +295,18 @@ impl Stream {
         vary::select(&self.vary)
     }
 
+    /// Fails where a night of it could not begin: no epoch, or a file that it names is not there.
+    pub fn is_ready(&self) -> Result<()> {
+        self.epoch()?;
+        let named = [("expect", &self.expect), ("config", &self.config)];
+        for (key, path) in named {
+            if let Some(path) = path {
+                ensure!(path.is_file(), "{key}: there is no file {}", path.display());
+            }
+        }
+        Ok(())
+    }
+
     /// The epoch of its builds.
     pub fn epoch(&self) -> Result<SourceDateEpoch> {
         if let Some(epoch) = self.source_date_epoch {
@@ -334,6 +346,10 @@ mod tests {
         assert_eq!(config.history, Path::new("/etc/reprofix/history.db"));
         let stream = &config.stream[0];
         assert_eq!(stream.epoch().unwrap().seconds(), 1_700_000_000);
+        let missing =
+            Stream { expect: Some("/nowhere/expectations.toml".into()), ..stream.clone() };
+        let error = missing.is_ready().unwrap_err().to_string();
+        assert_eq!(error, "expect: there is no file /nowhere/expectations.toml");
         let names: Vec<_> = stream.variations().unwrap().iter().map(|v| v.name).collect();
         assert_eq!(names, ["clock", "umask"]);
         assert_eq!(stream.time_limit, Seconds(14_400));

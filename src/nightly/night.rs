@@ -112,7 +112,7 @@ fn chosen<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Stream>> {
     let streams: Vec<&Stream> = config.stream.iter().filter(wanted).collect();
     ensure!(!streams.is_empty(), "the configuration has no [[stream]]");
     for stream in &streams {
-        stream.epoch().with_context(|| format!("stream {:?}", stream.name))?;
+        stream.is_ready().with_context(|| format!("stream {:?}", stream.name))?;
     }
     Ok(streams)
 }
