@@ -57,12 +57,17 @@ def listed(text):
             mode, _, owner, group, size, name = match.groups()
             device = size.replace(" ", "") if mode[0] in "bc" else ""
             name = name.split(" link to ")[0].removeprefix("./").removesuffix("/")
-            found.add((mode, owner, group, device, name))
+            if name not in REMOVED:
+                found.add((mode, owner, group, device, name))
     return sorted(found)
 
 
 # What reprofix changes inside of an image: its recorded paths, and the order of accounts.
 CHANGED = re.compile(r"(.*/)?((usr/)?lib/dracut/build-parameter\.txt|etc/g?(passwd|group|shadow))")
+
+
+# What it removes there: the building machine's identity.
+REMOVED = {"etc/machine-id"}
 
 
 def node(path):
@@ -79,7 +84,8 @@ def node(path):
 
 
 def extracted(folder):
-    return sorted((str(path.relative_to(folder)), node(path)) for path in folder.rglob("*"))
+    found = ((str(path.relative_to(folder)), node(path)) for path in folder.rglob("*"))
+    return sorted(entry for entry in found if entry[0] not in REMOVED)
 
 
 def reading(name, image):
