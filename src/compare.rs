@@ -71,7 +71,9 @@ impl Serialize for Compared {
 /// whether all platforms of each hold the same bundles. `None` where it is a commit, or no image is a
 /// catalog.
 ///
-/// Fails if an image cannot be read.
+/// # Errors
+///
+/// If an image cannot be read.
 pub fn alone(job: &Job, platforms: &[String]) -> Result<Option<Catalogs>> {
     let Spec::Oci(text) = Spec::parse(&job.a)? else {
         if platforms.is_empty() {
@@ -93,8 +95,10 @@ pub fn alone(job: &Job, platforms: &[String]) -> Result<Option<Catalogs>> {
 /// images that are encapsulated commits and nothing more compare as these commits, and by what the
 /// images say beside them.
 ///
-/// Fails if a subject is missing or cannot be read, is corrupt, or if they do not compare; the
-/// error says what to do.
+/// # Errors
+///
+/// If a subject is missing or cannot be read, is corrupt, or if they do not compare; the error says
+/// what to do.
 pub fn compare(job: &Job, platforms: &[String], progress: &Progress) -> Result<Compared> {
     let Some(b) = &job.b else { bail!("two subjects are compared, and there is one") };
     if job.meta.is_some() {

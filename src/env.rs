@@ -152,7 +152,9 @@ fn is_same(a: &Path, b: &Path) -> bool {
 
 /// Where file systems are mounted, as this process sees it; files can be mounts too.
 ///
-/// Fails where there is no `/proc` to ask.
+/// # Errors
+///
+/// Where there is no `/proc` to ask.
 pub fn mount_points() -> std::io::Result<Vec<PathBuf>> {
     let table = std::fs::read("/proc/self/mountinfo")?;
     let lines = table.split(|b| *b == b'\n');

@@ -24,8 +24,11 @@ pub struct Pair {
 /// Every path that differs between two trees, sorted by path component. What is only in one tree
 /// is listed whole.
 ///
-/// Opens as many dirtrees as hold a difference. Fails where one is missing or corrupt, and as
-/// [`PathBudget::add`] does on differing paths.
+/// Opens as many dirtrees as hold a difference.
+///
+/// # Errors
+///
+/// Where one is missing or corrupt, and as [`PathBudget::add`] does on differing paths.
 pub fn align(a: &dyn Merkle, b: &dyn Merkle) -> io::Result<Vec<Pair>> {
     let node = |m: &dyn Merkle| Node::Dir(m.root().dirtree, m.root().dirmeta);
     let mut walk = Walk { a, b, found: Vec::new(), todo: Vec::new(), paths: PathBudget::default() };

@@ -47,7 +47,9 @@ impl<'d> Runs<'d> {
 
     /// What it says of two contents of the file `name`, a line each; why not, if it cannot.
     ///
-    /// Fails if the program cannot be started, or if files cannot be written for it.
+    /// # Errors
+    ///
+    /// If the program cannot be started, or if files cannot be written for it.
     pub(crate) fn ask(&self, name: &Path, a: &[u8], b: &[u8]) -> Result<Vec<String>> {
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() {

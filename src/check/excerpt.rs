@@ -81,7 +81,9 @@ impl Excerpt {
 
 /// The excerpt of `difference`; `None` where no content differs.
 ///
-/// Fails where an object is missing or corrupt.
+/// # Errors
+///
+/// Where an object is missing or corrupt.
 pub fn excerpt(
     a: &dyn Merkle,
     b: &dyn Merkle,

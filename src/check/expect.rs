@@ -58,8 +58,10 @@ pub struct Expectations {
 impl Expectations {
     /// The entries in `text`; those whose day is before `today` match nothing.
     ///
-    /// Fails on an unknown key, a glob that is none, a plugin that is none, an empty reason, or a
-    /// time where a date belongs.
+    /// # Errors
+    ///
+    /// On an unknown key, a glob that is none, a plugin that is none, an empty reason, or a time
+    /// where a date belongs.
     pub fn parse(text: &str, today: Date) -> Result<Self> {
         let file: RawFile = toml::from_str(text)?;
         let entries: Result<Vec<_>> = (1..)

@@ -113,7 +113,9 @@ impl Explained {
 impl Explainer<'_> {
     /// Says why `difference` is there.
     ///
-    /// Fails where an object is missing or corrupt.
+    /// # Errors
+    ///
+    /// Where an object is missing or corrupt.
     pub fn explain(&self, difference: Difference) -> io::Result<Explained> {
         let path = &difference.path;
         let a = judge(self.a, path, difference.a.as_ref())?;

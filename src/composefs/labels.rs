@@ -29,7 +29,9 @@ impl Policy {
     /// The policy that `/etc/selinux/config` names, of a tree whose files `contents` gives; nothing
     /// where there is none.
     ///
-    /// Fails where the policy cannot be read or understood; the error names file and line.
+    /// # Errors
+    ///
+    /// Where the policy cannot be read or understood; the error names file and line.
     pub fn of(contents: &dyn Fn(&str) -> Result<Option<Vec<u8>>>) -> Result<Option<Self>> {
         let Some(config) = contents("etc/selinux/config")? else { return Ok(None) };
         let Some(name) = policy_type(&config) else { return Ok(None) };

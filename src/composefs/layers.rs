@@ -37,7 +37,9 @@ pub struct Unlisted {
 impl Layered {
     /// Reads the layers of `image`, and hashes what they hold.
     ///
-    /// Fails where a layer cannot be read.
+    /// # Errors
+    ///
+    /// Where a layer cannot be read.
     pub fn read(store: &Store, image: &Image) -> Result<Self> {
         let layers = layers(store, image, Keep::Spool)?;
         let (mut contents, mut made) = (Vec::new(), Vec::new());
@@ -60,8 +62,10 @@ impl Layered {
 
     /// The tree that the lowest `count` layers come to.
     ///
-    /// Fails where bootc refuses a layer: a member whose directory no member before it made, or is
-    /// a link.
+    /// # Errors
+    ///
+    /// Where bootc refuses a layer: a member whose directory no member before it made, or is a
+    /// link.
     pub fn lowest(&self, count: usize) -> Result<Tree> {
         let mut tree = Tree::default();
         let mut contents = self.contents.iter();

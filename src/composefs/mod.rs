@@ -93,7 +93,9 @@ pub enum View {
 /// Makes of a tree what bootc boots: the root has the metadata of `/usr`; `/run`, `/boot` and
 /// `/sysroot` are empty; attributes that do not count are gone; labels are those of the policy.
 ///
-/// Fails where `/usr`, `/boot` or `/sysroot` is missing, as bootc does.
+/// # Errors
+///
+/// Where `/usr`, `/boot` or `/sysroot` is missing, as bootc does.
 pub fn for_boot(
     tree: &mut Tree,
     generation: &Generation,

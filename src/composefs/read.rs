@@ -13,8 +13,11 @@ use crate::tree::{Entry, Kind, digest};
 
 /// The whole of `tree`. Files are hashed in parallel, each inode once; `done` is called after each.
 ///
-/// A source that has no times (a commit) has the time 0 everywhere. Fails where the tree cannot be
-/// read; the message names the path.
+/// A source that has no times (a commit) has the time 0 everywhere.
+///
+/// # Errors
+///
+/// Where the tree cannot be read; the message names the path.
 pub fn of_directory(tree: &dyn crate::tree::Tree, done: &(dyn Fn() + Sync)) -> io::Result<Tree> {
     let entries = digest::walk(tree)?;
     let (first, of_entry) = inodes(&entries);

@@ -68,7 +68,9 @@ pub fn is_uki(path: &str) -> bool {
 /// The unified kernel images of a tree: those in `/boot/EFI/Linux` and beside the kernels in
 /// `/usr/lib/modules`.
 ///
-/// Fails where one cannot be read.
+/// # Errors
+///
+/// Where one cannot be read.
 pub fn ukis(list: &List<'_>, open: &Open<'_>) -> Result<Vec<Uki>> {
     let text = |names: Vec<OsString>| names.into_iter().filter_map(|name| name.into_string().ok());
     let mut folders = vec![FOLDER.to_owned()];

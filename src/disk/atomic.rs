@@ -35,7 +35,9 @@ pub fn atomic_write_with<E: From<io::Error>>(
     Ok(())
 }
 
-/// Fails where [`atomic_write`] could not write `path`, as far as that is known beforehand.
+/// # Errors
+///
+/// Where [`atomic_write`] could not write `path`, as far as that is known beforehand.
 pub fn writable(path: &Path) -> io::Result<()> {
     match open_special(path)? {
         Some(_) => Ok(()),

@@ -32,7 +32,9 @@ pub struct Lock {
 impl Lock {
     /// Takes the lock at `path`, waiting up to `patience` for another holder.
     ///
-    /// Fails, with the holder's name, when that is over, and where the directory is not writable.
+    /// # Errors
+    ///
+    /// With the holder's name, when that is over, and where the directory is not writable.
     pub fn take(path: &Path, patience: Duration) -> io::Result<Lock> {
         let claim = write_claim(path)?;
         let lock = Lock { path: path.to_owned(), claim };

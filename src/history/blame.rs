@@ -114,7 +114,9 @@ pub fn by_stream(runs: &[Run]) -> Streams<'_> {
 impl History {
     /// Since when `path` differs, in every stream where it ever did.
     ///
-    /// Fails if it never did.
+    /// # Errors
+    ///
+    /// If it never did.
     pub fn blame(&self, path: &str) -> Result<Blame> {
         let runs = self.runs(None, u32::MAX)?;
         self.blame_among(path, &by_stream(&runs))

@@ -53,8 +53,10 @@ pub struct History {
 impl History {
     /// Opens the history at `path`, creating and migrating it as needed.
     ///
-    /// Fails on a file that is no history or that a newer reprofix wrote, and where the disk
-    /// refuses; the file is unchanged then.
+    /// # Errors
+    ///
+    /// On a file that is no history or that a newer reprofix wrote, and where the disk refuses; the
+    /// file is unchanged then.
     pub fn open(path: &Path) -> Result<Self> {
         Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
     }

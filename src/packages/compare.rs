@@ -41,7 +41,9 @@ impl Comparison {
 
     /// Compares two databases under the names that the report gives them. Backends may differ.
     ///
-    /// Fails, naming the database, on one that cannot be read.
+    /// # Errors
+    ///
+    /// Naming the database, on one that cannot be read.
     pub fn of(names: [String; 2], a: &Database, b: &Database) -> Result<Self> {
         let reading = |name: &String| format!("reading the database of {name}");
         let x = a.logical().with_context(|| reading(&names[0]))?;
@@ -110,7 +112,9 @@ impl Comparison {
 
 /// What the databases of two trees differ in; `None` if they do not differ or one has none.
 ///
-/// Fails as [`Comparison::of`] does.
+/// # Errors
+///
+/// As [`Comparison::of`] does.
 pub fn compare_trees(a: &dyn Tree, b: &dyn Tree) -> Result<Option<Comparison>> {
     let load = |tree| Database::of_tree(tree).context("reading an rpm database");
     let (Some(x), Some(y)) = (load(a)?, load(b)?) else { return Ok(None) };

@@ -193,7 +193,9 @@ impl Database {
     /// The database at `path` of the host: a file of packages under any name (the files beside it
     /// count if it has its usual name), a directory that holds one, or the root of a tree.
     ///
-    /// Fails, saying what was tried, if there is none.
+    /// # Errors
+    ///
+    /// Saying what was tried, if there is none.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let reading = || format!("reading {}", path.display());
         if path.is_dir() {
@@ -237,7 +239,9 @@ impl Database {
 
     /// Calls `each` with the hnum and the header blob of every package, one at a time.
     ///
-    /// Fails on a database that cannot be read, or as `each` does.
+    /// # Errors
+    ///
+    /// On a database that cannot be read, or as `each` does.
     pub fn packages(&self, each: &mut EachPackage<'_>) -> Result<(), Failure> {
         match self.backend {
             Backend::Sqlite => sqlite::packages(&self.files(), &Private, each),
@@ -255,7 +259,10 @@ impl Database {
     }
 
     /// All packages and index rows; of an ndb database whose index rpm would not trust, no rows.
-    /// Fails on a database that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// On a database that cannot be read.
     pub fn logical(&self) -> Result<Logical<'_>, Failure> {
         match self.backend {
             Backend::Sqlite => sqlite::read(&self.files(), &Private),

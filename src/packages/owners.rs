@@ -316,8 +316,10 @@ impl<'a> Installed<'a> {
         packages.as_ref().map_err(|e| io::Error::new(e.kind(), e.to_string()))
     }
 
-    /// Fails where the packages were asked for and the tree could not be read: what was said without
-    /// them counts for nothing.
+    /// # Errors
+    ///
+    /// Where the packages were asked for and the tree could not be read: what was said without them
+    /// counts for nothing.
     pub fn settle(&self) -> io::Result<()> {
         self.packages.get().map_or(Ok(()), |_| self.get().map(drop))
     }

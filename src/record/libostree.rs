@@ -13,8 +13,9 @@ const PROGRAM: &str = "reprofix-content-checksum";
 
 /// The content checksum of `commit` in the repository `repo`, as libostree computes it.
 ///
-/// Fails if the program that asks libostree is not installed, and if libostree finds no such
-/// commit.
+/// # Errors
+///
+/// If the program that asks libostree is not installed, and if libostree finds no such commit.
 pub fn content_checksum(repo: &Path, commit: &Checksum) -> Result<Checksum> {
     let program = env::companion(PROGRAM);
     let mut command = Command::new(&program);

@@ -31,7 +31,9 @@ pub struct Meta {
 impl Meta {
     /// Reads the file's bytes.
     ///
-    /// Fails if they are no JSON object, or lack a key that the schema requires.
+    /// # Errors
+    ///
+    /// If they are no JSON object, or lack a key that the schema requires.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let value: Value = serde_json::from_slice(bytes).context("it is no JSON")?;
         let Value::Object(object) = value else { bail!("it is no JSON object") };

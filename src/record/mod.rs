@@ -61,8 +61,10 @@ impl Job {
     /// Writes meta.json and the sidecar, under coreos-assembler's lock. A meta.json that holds the
     /// checksum already is not written.
     ///
-    /// Fails, with nothing written, if meta.json is none, is about another commit, holds another
-    /// content checksum, or stays locked.
+    /// # Errors
+    ///
+    /// With nothing written, if meta.json is none, is about another commit, holds another content
+    /// checksum, or stays locked.
     pub fn run(&self) -> Result<Done> {
         let runs = sidecar::Runs::read(&self.reports)?;
         let locking = || format!("locking {}", self.meta.display());

@@ -51,7 +51,9 @@ pub struct Runs {
 impl Runs {
     /// Reads reports that `fix --json` wrote, in the order of the runs.
     ///
-    /// Fails if one is none, was a dry run, or if two had different epochs.
+    /// # Errors
+    ///
+    /// If one is none, was a dry run, or if two had different epochs.
     pub fn read(reports: &[impl AsRef<Path>]) -> Result<Self> {
         let mut runs = Runs::default();
         for path in reports {

@@ -74,8 +74,10 @@ pub struct Job {
 
 /// Compares two open subjects: the job's own names are not looked at.
 ///
-/// Fails if one cannot be read, is corrupt, or if they do not compare; the error says what and
-/// what to do.
+/// # Errors
+///
+/// If one cannot be read, is corrupt, or if they do not compare; the error says what and what to
+/// do.
 pub fn compare_opened(
     job: &Job,
     a: &Subject,
@@ -129,7 +131,9 @@ pub fn compare_opened(
 
 /// Audits one subject: what `fix` would change, and whether its recorded checksum holds.
 ///
-/// Fails as [`compare_opened`] does, and where no SOURCE_DATE_EPOCH is known.
+/// # Errors
+///
+/// As [`compare_opened`] does, and where no SOURCE_DATE_EPOCH is known.
 pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
     let a = open(&job.a, progress)?;
     let made = a.commit.as_ref().and_then(|c| u32::try_from(c.timestamp()?).ok());

@@ -43,7 +43,9 @@ pub struct Sealed {
 impl Opened {
     /// Opens the subject `text`: a directory, an ostree commit, or an image, whose layers are read.
     ///
-    /// Fails where it cannot be read.
+    /// # Errors
+    ///
+    /// Where it cannot be read.
     pub fn parse(text: &OsStr) -> Result<Self> {
         Self::open(&Spec::parse(text)?)
     }
@@ -87,7 +89,11 @@ impl Opened {
         }
     }
 
-    /// What bootc of this generation boots. Fails where it would refuse to.
+    /// What bootc of this generation boots.
+    ///
+    /// # Errors
+    ///
+    /// Where it would refuse to.
     pub fn sealed(&self, generation: &Generation) -> Result<Sealed> {
         sealed(&self.name, self.tree.clone(), self.view(), self.policy.as_ref(), generation)
     }
@@ -110,7 +116,9 @@ impl Opened {
 
     /// The unified kernel images in it.
     ///
-    /// Fails where one cannot be read.
+    /// # Errors
+    ///
+    /// Where one cannot be read.
     pub fn ukis(&self) -> Result<Vec<Uki>> {
         let list = |path: &str| Ok(names(&self.tree, path));
         let open = |path: &str| self.source.open(&self.tree, path);
@@ -235,7 +243,9 @@ pub fn digest(spec: &Spec) -> Result<Option<String>> {
 
 /// The digests of two builds, where either is sealed.
 ///
-/// Fails where a digest cannot be computed.
+/// # Errors
+///
+/// Where a digest cannot be computed.
 pub fn pair(a: &Spec, b: &Spec) -> Result<Option<Pair>> {
     if !is_sealed(a)? && !is_sealed(b)? {
         return Ok(None);
@@ -277,7 +287,9 @@ fn is_sealed(spec: &Spec) -> Result<bool> {
 /// Checks whether all views of the subject `text` have one digest, and whether it is sealed with
 /// that one. `other` is another view: a directory that was extracted from it, or sealed.
 ///
-/// Fails where something cannot be read, and where bootc would refuse it.
+/// # Errors
+///
+/// Where something cannot be read, and where bootc would refuse it.
 pub fn check(text: &OsStr, other: Option<&OsStr>, generation: &Generation) -> Result<Report> {
     let opened = Opened::parse(text)?;
     let sealed = opened.sealed(generation)?;

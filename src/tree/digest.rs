@@ -33,7 +33,9 @@ pub struct Digested {
 }
 
 impl Digested {
-    /// Fails, with the path, where a commit cannot hold a name: ostree's names are UTF-8.
+    /// # Errors
+    ///
+    /// With the path, where a commit cannot hold a name: ostree's names are UTF-8.
     pub fn committable(&self) -> io::Result<()> {
         for (dir, tree) in &self.dirs {
             let mut names = tree.names().map(|(name, _)| name);
@@ -49,9 +51,12 @@ impl Digested {
 
 /// Computes every checksum of `tree`, calling `done` after each file and symbolic link.
 ///
-/// The result depends on names, owners, modes, xattrs and content only. Fails where the tree
-/// cannot be read, and on a FIFO, socket or device node, which ostree does not store either; the
-/// message names the path.
+/// The result depends on names, owners, modes, xattrs and content only.
+///
+/// # Errors
+///
+/// Where the tree cannot be read, and on a FIFO, socket or device node, which ostree does not store
+/// either; the message names the path.
 pub fn digest(tree: &dyn Tree, done: &(dyn Fn() + Sync)) -> io::Result<Digested> {
     let entries = walk(tree)?;
     let objects: Vec<Checksum> = try_map(entries.par_iter(), |entry| {
@@ -68,7 +73,9 @@ pub fn digest(tree: &dyn Tree, done: &(dyn Fn() + Sync)) -> io::Result<Digested>
 /// The checksums of a part of `tree`: of `entries`, sorted as [`walk`] sorts them, each with whether
 /// its own checksum is wanted; the others', of directories, are zero.
 ///
-/// Fails as [`digest`] does.
+/// # Errors
+///
+/// As [`digest`] does.
 pub fn of_part(tree: &dyn Tree, entries: &[(Entry, bool)]) -> io::Result<Digested> {
     let objects: Vec<Checksum> = try_map(entries.par_iter(), |(entry, wanted)| match wanted {
         true => object(tree, entry).map_err(|e| at(&entry.path, e)),
@@ -81,7 +88,9 @@ pub fn of_part(tree: &dyn Tree, entries: &[(Entry, bool)]) -> io::Result<Digeste
 /// Every entry of `tree`, the root first, each directory before what is in it, names sorted
 /// bytewise within a directory.
 ///
-/// Fails where the tree cannot be read, and as [`PathBudget::add`] does; the message names the path.
+/// # Errors
+///
+/// Where the tree cannot be read, and as [`PathBudget::add`] does; the message names the path.
 pub fn walk(tree: &dyn Tree) -> io::Result<Vec<Entry>> {
     match walk_from(tree, Path::new(""))? {
         entries if entries.is_empty() => Err(gone(Path::new(""))),
@@ -130,8 +139,10 @@ pub struct PathBudget {
 impl PathBudget {
     /// Counts `path`.
     ///
-    /// Fails on a path of more than 4096 bytes, and after four million paths or 512 MiB of them: no
-    /// tree that a system holds has so many, and each is kept in memory.
+    /// # Errors
+    ///
+    /// On a path of more than 4096 bytes, and after four million paths or 512 MiB of them: no tree
+    /// that a system holds has so many, and each is kept in memory.
     pub fn add(&mut self, path: &Path) -> io::Result<()> {
         let length = path.as_os_str().len();
         (self.names, self.bytes) = (self.names + 1, self.bytes + length);
