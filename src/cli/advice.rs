@@ -1,4 +1,4 @@
-//! What to do about a command line that cannot be understood, and about a run that was not allowed.
+//! Advice on command lines that do not parse, and on runs without permission.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,10 +7,10 @@ use clap::error::ErrorKind;
 
 use super::{COMMANDS, say};
 
-/// Says what is wrong with the words of a command line, and what was probably meant; exit code 2,
-/// or 0 where help was asked for.
+/// Says what is wrong with a command line, and what was probably meant. The exit code is 2, or 0 if
+/// help was requested.
 pub(super) fn exit(error: &clap::Error, words: &[OsString]) -> ! {
-    // What cannot be printed has an exit code all the same.
+    // Printing may fail: the exit code is the same.
     let _ = error.print();
     if let Some(hint) = hint(error.kind(), words) {
         say(&format!("\n  tip: {hint}"));
@@ -30,7 +30,7 @@ fn hint(kind: ErrorKind, words: &[OsString]) -> Option<String> {
     }
     match (kind, *first) {
         (ErrorKind::InvalidSubcommand, "history") if number(&words) => {
-            Some(format!("one run is shown by `reprofix history show {}`", words[1]))
+            Some(format!("`reprofix history show {}` shows one run", words[1]))
         }
         (ErrorKind::InvalidSubcommand, word) if names_subject(word) && !is_command(&word) => {
             Some(format!(
@@ -39,13 +39,14 @@ fn hint(kind: ErrorKind, words: &[OsString]) -> Option<String> {
             ))
         }
         (ErrorKind::UnknownArgument, "fix") => {
-            Some("`fix` takes one root filesystem; two builds are compared by `reprofix check A B`".into())
+            Some("`fix` takes one root filesystem; `reprofix check A B` compares two builds".into())
         }
-        (ErrorKind::UnknownArgument, "check") if bare(&words) > 2 => {
-            Some("`check` takes one subject or two; each night's builds are compared by `reprofix nightly`".into())
-        }
+        (ErrorKind::UnknownArgument, "check") if bare(&words) > 2 => Some(
+            "`check` takes one subject or two; `reprofix nightly` compares each night's builds"
+                .into(),
+        ),
         (ErrorKind::UnknownArgument, "record") if bare(&words) > 0 => {
-            Some("a work directory of coreos-assembler is given as `--workdir DIR`".into())
+            Some("give a work directory of coreos-assembler as `--workdir DIR`".into())
         }
         _ => None,
     }
@@ -55,24 +56,24 @@ fn number(words: &[&str]) -> bool {
     words.get(1).is_some_and(|word| word.parse::<i64>().is_ok())
 }
 
-/// How many words after the command are no options.
+/// The number of words after the command that are not options.
 fn bare(words: &[&str]) -> usize {
     words.iter().skip(1).filter(|word| !word.starts_with('-')).count()
 }
 
-/// Whether a word is what commands take: a path that is there, or a prefix of subjects.
+/// Whether a word names a subject: an existing path, or a prefix of subjects.
 fn names_subject(word: &str) -> bool {
     let prefixed = crate::source::prefixes().any(|(prefix, _)| word.starts_with(prefix));
     prefixed || word.contains('/') || Path::new(word).exists()
 }
 
-/// What to do where we were not allowed to, unless we are root.
+/// What to do if permission was denied, unless we are root.
 pub(super) fn not_allowed(error: &anyhow::Error) -> Option<&'static str> {
     let io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     let mut denied = io.filter(|io| io.kind() == std::io::ErrorKind::PermissionDenied);
     let root = rustix::process::geteuid().is_root();
     (denied.next().is_some() && !root).then_some(
-        "you are not root: run it with sudo, or, on what a rootless build owns, as `buildah \
+        "you are not root: run it with sudo, or, for files of a rootless build, as `buildah \
          unshare reprofix …`",
     )
 }

@@ -23,25 +23,26 @@ Subjects:
   cosa:WORKDIR[:BUILD[/ARCH]]   a build of coreos-assembler; without BUILD, the latest
   dir:PATH                      a directory, as a commit of it would be
   file:PATH                     a single file: an rpm, a boot image, a UKI, a jar, an ELF file, …
-  rpmdb:PATH                    an rpm database: its file of packages, or the directory of it
+  rpmdb:PATH                    an rpm database: its package file, or the directory with it
   oci:LAYOUT[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], dir:FOLDER of skopeo
                                 an ostree commit in an image; two images that are not both
-                                commits compare with one another, platform by platform
+                                commits are compared platform by platform
   registry:STORAGE[:REPOSITORY[:TAG]]
                                 the same in a registry's storage, or in oc-mirror's archives of it
   containers-storage:[ROOT]NAME the same in the storage of podman, buildah and CRI-O
-  PATH[:REF|:BUILD|:TAG]        whatever is there
-An image in a registry is copied first: skopeo copy --all docker://IMAGE oci:LAYOUT:TAG
+  PATH[:REF|:BUILD|:TAG]        any of these, recognised by what is there
+Copy an image in a registry first: skopeo copy --all docker://IMAGE oci:LAYOUT:TAG
 
-What is mounted in a directory is not part of it. Of one subject: whether it is in normal form (what `fix` would change), and whether it has the \
-content checksum that its meta.json records. What a plugin only reports is listed and does not \
-count. Of operator catalogs in images: whether all platforms hold the same bundles.
+Mounts in a directory are not part of it. With one subject, check says whether it is in normal \
+form (what `fix` would change), and whether it has the content checksum that its meta.json \
+records. What a plugin only reports is listed but does not count. For operator catalogs in images, \
+it says whether all platforms have the same bundles.
 
-Expectations (reprofix-expect.toml) are entries of a glob, a reason and a last day, and the plugin \
-that must be the cause, if any:
+Each expectation (reprofix-expect.toml) has a glob, a reason, a last day, and optionally the plugin \
+that must be the cause:
   [[expect]]
   path = \"usr/lib/modules/*/extra/**\"
-  reason = \"signed with a key of its own in every build\"
+  reason = \"signed with a new key in every build\"
   expires = 2027-03-01")]
 pub(super) struct Args {
     /// The first subject.
@@ -52,25 +53,26 @@ pub(super) struct Args {
     b: Option<OsString>,
     #[command(flatten)]
     choice: Choice,
-    /// A meta.json whose ostree-content-checksum the one subject must have.
+    /// A meta.json with the ostree-content-checksum that the only subject must have.
     #[arg(long, value_name = "FILE", conflicts_with = "b")]
     meta: Option<PathBuf>,
-    /// Of images: only this platform; it may be given several times.
+    /// For images: only this platform (may be repeated).
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     platform: Vec<String>,
-    /// Count every difference of commit metadata, legitimate ones too; of images: of times,
+    /// Count every difference of commit metadata, including legitimate ones; for images, of times,
     /// history, compression and shape.
     #[arg(long)]
     strict_metadata: bool,
-    /// Of two directories: compute their content checksums, too, which takes several times as long.
+    /// For two directories: also compute their content checksums, which takes several times as
+    /// long.
     #[arg(long, requires = "b")]
     checksums: bool,
-    /// Show the content of files that hold secrets (password hashes, private keys, credentials), on
-    /// a terminal only.
+    /// Show the content of secret files (password hashes, private keys, credentials), only on a
+    /// terminal.
     #[arg(long, requires = "b",
         conflicts_with_all = ["json", "html", "markdown", "sarif", "junit"])]
     show_secrets: bool,
-    /// Rewrite files that are as their package shipped them, too.
+    /// Also rewrite files that are as their package shipped them.
     #[arg(long)]
     deep: bool,
     #[command(flatten)]
@@ -87,26 +89,26 @@ pub(super) struct Args {
     /// Write JUnit XML, for a CI system's tests.
     #[arg(long, value_name = "FILE", requires = "b")]
     junit: Option<PathBuf>,
-    /// Differences that are accepted for a time. Default: reprofix-expect.toml in the current
-    /// directory, if it is there.
+    /// Differences that are accepted for some time. Default: reprofix-expect.toml in the current
+    /// directory, if it exists.
     #[arg(long, value_name = "FILE", requires = "b")]
     expect: Option<PathBuf>,
-    /// Ask diffoscope about up to 25 files that nothing explains, each for a minute at most.
+    /// Ask diffoscope about up to 25 unexplained files, each for at most a minute.
     #[arg(long, value_name = "PROGRAM", requires = "b", num_args = 0..=1, require_equals = true,
         default_missing_value = "diffoscope")]
     diffoscope: Option<PathBuf>,
-    /// Seconds that diffoscope may take for all of them.
+    /// Seconds that diffoscope may take for all files.
     #[arg(long, value_name = "SECONDS", requires = "diffoscope", default_value_t = 300)]
     diffoscope_timeout: u64,
-    /// What explaining differences may take: a time (600s, 10m, 1h), memory for the contents of files
-    /// (512MiB, 4GiB), or both. Every path that differs is listed whatever the budget; what was not
-    /// looked into is named. Default: 1h,4GiB.
+    /// Limits for explaining differences: a time (600s, 10m, 1h), memory for the contents of files
+    /// (512MiB, 4GiB), or both. Every path that differs is listed whatever the budget; the report
+    /// names what was not looked into. Default: 1h,4GiB.
     #[arg(long, value_name = "TIME,SIZE", requires = "b")]
     budget: Option<Budget>,
-    /// Paths listed for each cause, at most; 0 lists all.
+    /// The most paths to list for each cause; 0 lists all.
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
-    /// Threads to use. Default: one a processor.
+    /// Threads to use. Default: one per processor.
     #[arg(long, short, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
 }
@@ -159,7 +161,7 @@ impl Args {
         [&self.output.json, &self.html, &self.markdown, &self.sarif, &self.junit]
     }
 
-    /// Writes the forms that were asked for beside text and JSON.
+    /// Writes the requested formats other than text and JSON.
     fn files(&self, report: &Comparison, limit: usize) -> Result<()> {
         if let Some(file) = &self.html {
             super::write_text(file, &html::page(report))?;
@@ -176,7 +178,7 @@ impl Args {
         Ok(())
     }
 
-    /// Writes the forms that were asked for of a comparison that is not path by path.
+    /// Writes the requested formats of a comparison that is not path by path.
     fn forms(&self, outline: &Outline) -> Result<()> {
         if let Some(file) = &self.html {
             super::write_text(file, &outline.page())?;
@@ -193,7 +195,7 @@ impl Args {
         Ok(())
     }
 
-    /// Writes the report wherever it was asked for.
+    /// Writes the report in all requested formats.
     fn say(
         &self,
         report: &impl serde::Serialize,

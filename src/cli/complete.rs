@@ -1,4 +1,4 @@
-//! What a shell may complete: plugins, streams, runs, subjects, files.
+//! Shell completion: plugins, streams, runs, subjects, files.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -11,8 +11,8 @@ use clap_complete::engine::{
 use crate::plugins::REGISTRY;
 use crate::source::{oci, prefixes};
 
-/// Prints what may be at `index` of the words of a command line, each on one line: the word, and
-/// after a tab what it is. A shell that cannot be answered gets nothing.
+/// Prints the candidates for word `index` of a command line, one per line: the word, a tab and a
+/// description. On any error it prints nothing.
 pub(super) fn answer(words: Vec<OsString>, index: usize) -> Result<()> {
     let here = std::env::current_dir().ok();
     let mut command = super::command();
@@ -45,19 +45,19 @@ pub(super) fn plugins() -> ArgValueCandidates {
     })
 }
 
-/// What has a page: the plugins, and `vouchers`.
+/// Names of pages: the plugins, and `vouchers`.
 pub(super) fn pages() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let mut all: Vec<_> = REGISTRY
             .iter()
             .map(|plugin| candidate(plugin.page().name, plugin.page().summary))
             .collect();
-        all.push(candidate("vouchers", "who vouches for bytes, so that no plugin changes them"));
+        all.push(candidate("vouchers", "what vouches for bytes, so that no plugin changes them"));
         all
     })
 }
 
-/// `PLUGIN.OPTION=VALUE`, of each option that each plugin has.
+/// `PLUGIN.OPTION=VALUE`, for each option of each plugin.
 pub(super) fn settings() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         let pages = REGISTRY.iter().map(|plugin| plugin.page());
@@ -72,12 +72,12 @@ pub(super) fn settings() -> ArgValueCompleter {
     })
 }
 
-/// A subject: one of the prefixes, with a path behind it, or a bare path.
+/// A subject: a prefix followed by a path, or a bare path.
 pub(super) fn subject() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| subjects(typed, &prefixes().collect::<Vec<_>>()))
 }
 
-/// An image: one of the prefixes of images, with a path behind it, or a bare path.
+/// An image: a prefix of images followed by a path, or a bare path.
 pub(super) fn image() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         let images = prefixes().filter(|(prefix, _)| oci::PREFIXES.contains(prefix));
@@ -109,7 +109,7 @@ pub(super) fn streams() -> ArgValueCandidates {
     })
 }
 
-/// The runs of the history, the newest first.
+/// The runs in the history, the newest first.
 #[cfg(feature = "nightly")]
 pub(super) fn runs() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
@@ -126,17 +126,17 @@ pub(super) fn runs() -> ArgValueCandidates {
     })
 }
 
-/// Runs offered, at most.
+/// The most runs to offer.
 #[cfg(feature = "nightly")]
 const RUNS: u32 = 50;
 
-/// The nightly job's configuration, as the words so far name it.
+/// The nightly job's configuration, as named on the command line so far.
 #[cfg(feature = "nightly")]
 fn place() -> std::path::PathBuf {
     after(&["--nightly", "--config"]).unwrap_or_else(|| "nightly.toml".into()).into()
 }
 
-/// The value of the first of these options among our own words.
+/// The value of the first of these options on the command line to complete.
 #[cfg(feature = "nightly")]
 fn after(options: &[&str]) -> Option<OsString> {
     let words: Vec<OsString> = std::env::args_os().collect();
@@ -162,7 +162,7 @@ fn beginning_with(
     all.filter(|candidate| candidate.get_value().to_string_lossy().starts_with(&*typed)).collect()
 }
 
-/// The script with which a shell asks us; `None` for shells that take a fixed list.
+/// The script through which a shell asks us; `None` for shells with a fixed list.
 pub(super) fn script(shell: clap_complete::Shell) -> Option<&'static str> {
     use clap_complete::Shell;
     match shell {

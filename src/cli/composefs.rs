@@ -19,14 +19,13 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Question {
-    /// Print the composefs digest that bootc computes of a tree or an image.
-    #[command(after_help = "\
-Subjects: dir:PATH, ostree:REPO[:REF], cosa:WORKDIR[:BUILD], oci:LAYOUT[:TAG], \
-oci-archive:FILE[:TAG], or a bare path. Of an image its layers are read, as at an installation; \
-of a directory what it holds, as when an image is sealed.")]
+    /// Print the composefs digest that bootc computes for a tree or an image.
+    #[command(after_help = "Subjects: dir:PATH, ostree:REPO[:REF], cosa:WORKDIR[:BUILD], \
+oci:LAYOUT[:TAG], oci-archive:FILE[:TAG], or a bare path. For an image its layers are read, as \
+during installation; for a directory its files, as when an image is sealed.")]
     Digest(DigestArgs),
-    /// Say whether an image boots with the digest that is sealed in it, and whether a directory
-    /// extracted from it has the same one.
+    /// Check whether an image boots with the digest sealed in it, and whether a directory extracted
+    /// from it has the same digest.
     Check(CheckArgs),
 }
 
@@ -35,15 +34,16 @@ struct DigestArgs {
     /// The tree or image.
     #[arg(add = complete::subject())]
     subject: OsString,
-    /// The kind of bootc, by its first release; `reprofix composefs digest --help` lists them.
+    /// The generation of bootc, by its first release; `reprofix composefs digest --help` lists
+    /// them.
     #[arg(long, value_name = "RELEASE", default_value = GENERATIONS[0].name,
         value_parser = generation)]
     bootc: &'static Generation,
-    /// Which view of an image: `layers`, as at an installation, or `directory`, as of what is
-    /// extracted from them. A directory and a commit have one view.
+    /// The view of an image: `layers`, as during installation, or `directory`, as extracted from
+    /// them. A directory and a commit have only one view.
     #[arg(long, value_name = "VIEW", value_parser = ["layers", "directory"])]
     view: Option<String>,
-    /// Write what is hashed as composefs-dump(5) (`-`: standard output).
+    /// Write what is hashed, as composefs-dump(5) (`-`: standard output).
     #[arg(long, value_name = "FILE", add = complete::file())]
     dumpfile: Option<PathBuf>,
     #[command(flatten)]
@@ -52,13 +52,13 @@ struct DigestArgs {
 
 #[derive(Debug, clap::Args)]
 struct CheckArgs {
-    /// The image, or the tree, with the unified kernel image in it.
+    /// The image or tree with the unified kernel image in it.
     #[arg(add = complete::subject())]
     subject: OsString,
-    /// Another view of it: the directory that it was extracted to, or sealed from.
+    /// Another view of it: the directory to which it was extracted, or from which it was sealed.
     #[arg(add = complete::subject())]
     other: Option<OsString>,
-    /// The kind of bootc, by its first release.
+    /// The generation of bootc, by its first release.
     #[arg(long, value_name = "RELEASE", default_value = GENERATIONS[0].name,
         value_parser = generation)]
     bootc: &'static Generation,

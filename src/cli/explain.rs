@@ -12,7 +12,7 @@ use crate::{plugins, vouchers};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The plugin, as `reprofix plugins` lists it, or `vouchers`: who vouches for bytes, so that
+    /// The plugin, as `reprofix plugins` lists it, or `vouchers`: what vouches for bytes, so that
     /// no plugin changes them.
     #[arg(add = complete::pages())]
     name: String,
@@ -91,7 +91,7 @@ fn vouchers_json() -> Value {
 }
 
 fn vouchers() -> String {
-    let mut out = "vouchers\nwho vouches for bytes, so that no plugin changes them\n".to_owned();
+    let mut out = "vouchers\nwhat vouches for bytes, so that no plugin changes them\n".to_owned();
     for (title, body) in vouchers::PAGE {
         let _ = write!(out, "\n{title}\n{}", wrapped(body));
     }

@@ -20,7 +20,7 @@ pub(super) struct Args {
     rootfs: PathBuf,
     #[command(flatten)]
     choice: Choice,
-    /// Say what would change, and change nothing.
+    /// Say what would change, but change nothing.
     #[arg(long, short = 'n')]
     dry_run: bool,
     /// Change nothing; exit 1 if something would change.
@@ -28,17 +28,17 @@ pub(super) struct Args {
     check: bool,
     #[command(flatten)]
     output: Output,
-    /// List every change, and compute the ostree content checksum that a commit of the tree will
-    /// have, and the composefs digest that bootc seals (reads every file).
+    /// List every change, and compute the ostree content checksum of a commit of the tree and the
+    /// composefs digest that bootc seals (reads every file).
     #[arg(long, alias = "report")]
     checksums: bool,
-    /// Threads to use. Default: one a processor.
+    /// Threads to use. Default: one per processor.
     #[arg(long, short, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
     /// Fail, changing nothing, if some file cannot be parsed.
     #[arg(long)]
     strict: bool,
-    /// Rewrite files that are as their package shipped them, too.
+    /// Also rewrite files that are as their package shipped them.
     #[arg(long)]
     deep: bool,
     /// Work on the root of a running system.
@@ -74,13 +74,13 @@ impl Args {
         }
         let all = self.checksums || self.dry_run || self.check;
         self.output.report(&report, || report.human(all))?;
-        // For people only: what is kept of a run must not depend on how long it took.
+        // For people only: stored reports must not depend on how long a run took.
         if !self.output.quiet && std::io::stderr().is_terminal() {
             super::say(&format!("{:.1} s", took.as_secs_f64()));
         }
         if !report.raced.is_empty() {
             bail!(
-                "left alone, since they changed while we worked: {}; run again when nothing else \
+                "left alone, since they changed during the run: {}; run again when nothing else \
                  writes to {}",
                 counted(report.raced.len(), "path"),
                 report.root

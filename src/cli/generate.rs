@@ -1,4 +1,4 @@
-//! `reprofix completions` and `reprofix man`: both from the one definition of the command line.
+//! `reprofix completions` and `reprofix man`, both made from the definition of the command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::disk;
 pub(super) struct CompletionsArgs {
     /// The shell.
     shell: Shell,
-    /// What the script of a shell asks: complete the word of this number.
+    /// Complete the word with this number; for the shells' scripts.
     #[arg(long, hide = true, requires = "words")]
     at: Option<usize>,
     /// The words of the command line so far.
@@ -41,10 +41,10 @@ impl CompletionsArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArgs {
-    /// The directory to write them to; it is made if missing.
+    /// The directory to write them to; it is created if missing.
     #[arg(long, short, value_name = "DIR", required_unless_present = "dir")]
     out: Option<PathBuf>,
-    /// That directory, as it was spelled before --out.
+    /// The directory, in the spelling before --out.
     #[arg(hide = true, conflicts_with = "out")]
     dir: Option<PathBuf>,
 }

@@ -14,7 +14,7 @@ use crate::history::{Difference, Flaky, History, Run, Seen, Versions};
 use crate::nightly::config::Config;
 use crate::nightly::units::duration;
 
-/// Bytes of a difference's text, for people.
+/// The most bytes of a difference's text, for people.
 const TEXT: usize = 2000;
 
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// Only this stream.
     #[arg(long, value_name = "NAME", add = complete::streams())]
     stream: Option<String>,
-    /// Runs listed, at most; 0 lists all.
+    /// The most runs to list; 0 lists all.
     #[arg(long, value_name = "N", default_value_t = 30)]
     limit: u32,
 }
@@ -51,7 +51,7 @@ enum Action {
         /// Its number.
         #[arg(add = complete::runs())]
         run: i64,
-        /// The end of the builds' output as well.
+        /// Also show the end of the builds' output.
         #[arg(long)]
         log: bool,
     },
@@ -62,7 +62,7 @@ enum Action {
     },
     /// Streams in which equal inputs gave unequal verdicts.
     Flaky,
-    /// Rewrite the file without the space that forgotten runs left.
+    /// Rewrite the file without the space of removed runs.
     Vacuum,
 }
 
@@ -85,7 +85,7 @@ impl Args {
         }
     }
 
-    /// Runs looked at, at most.
+    /// The most runs to read.
     fn limit(&self) -> u32 {
         if self.limit == 0 { u32::MAX } else { self.limit }
     }
@@ -204,7 +204,7 @@ fn since(seen: &Seen) -> String {
         Some(good) => {
             let _ = writeln!(out, "  the same in run {} ({})", good.id, &utc(good.started)[..10]);
         }
-        None => out.push_str("  in no run before was it the same\n"),
+        None => out.push_str("  it was not the same in any run before\n"),
     }
     let runs = if seen.times == 1 { "run" } else { "runs" };
     let _ = writeln!(out, "  {} {runs}, the last {}", seen.times, seen.last);

@@ -25,20 +25,20 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List the archives and entries of images; of a unified kernel image, those of its initramfs.
+    /// List the archives and entries of boot images, or of the initramfs in a unified kernel image.
     Ls {
         /// The images.
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// Show what the kernel unpacks them to instead: a path a line, with the digest of its
+        /// Show the tree that the kernel unpacks instead: one path per line, with the digest of its
         /// content.
         #[arg(long)]
         unpacked: bool,
         #[command(flatten)]
         output: Output,
     },
-    /// Compare two images entry by entry, two unified kernel images section by section; exit 1 if
-    /// they differ.
+    /// Compare two boot images entry by entry, or two unified kernel images section by section;
+    /// exit 1 if they differ.
     Diff {
         /// The first image.
         a: PathBuf,
@@ -47,14 +47,14 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Write the canonical form of an image, and say what it cost.
+    /// Write the canonical form of a boot image, and say what it cost.
     Rewrite {
         /// The image.
         image: PathBuf,
-        /// Where to; it may be the image itself.
+        /// The output file; it may be the image itself.
         #[arg(long, short, value_name = "FILE", required_unless_present = "place")]
         out: Option<PathBuf>,
-        /// Where to, as it was spelled before --out.
+        /// The output file, in the spelling before --out.
         #[arg(hide = true, conflicts_with = "out")]
         place: Option<PathBuf>,
         #[command(flatten)]
@@ -106,12 +106,12 @@ fn open(file: &Path) -> Result<Box<dyn Seekable>> {
     Ok(Box::new(File::open(file).with_context(|| format!("reading {}", file.display()))?))
 }
 
-/// Times are shown as they are, so no epoch is asked for.
+/// Times are shown as they are, so no epoch is needed.
 fn context() -> Context {
     default_context(SourceDateEpoch::new(u32::MAX))
 }
 
-/// One image, for people and for machines.
+/// Lists one image, for people and for machines.
 fn ls(file: &Path, as_unpacked: bool) -> Result<(String, Value)> {
     let what = || format!("reading {} as an initramfs", file.display());
     let mut image = boot_image(open(file)?).with_context(what)?;

@@ -1,11 +1,11 @@
-//! Man pages: what clap knows of each command, and what [`super::pages`] says beside it.
+//! Man pages, from what clap knows about each command and from [`super::pages`].
 
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
 use super::pages::{COMMON, FAILED, Page, page};
 
-/// Every page: the name of its file, and its bytes, which are the same whenever it is made.
+/// Every page: its file name and its bytes, which are always the same.
 pub(super) fn pages(command: clap::Command) -> Vec<(String, Vec<u8>)> {
     let mut command = command.disable_help_subcommand(true);
     command.build();
@@ -16,7 +16,7 @@ pub(super) fn pages(command: clap::Command) -> Vec<(String, Vec<u8>)> {
 
 fn add(command: &clap::Command, words: &str, out: &mut Vec<(String, Vec<u8>)>) {
     let name = file(words);
-    // Writing to memory cannot fail; a page that is missing fails the tests.
+    // Writing to memory cannot fail; a missing page fails the tests.
     if let Ok(text) = render(command, words, &name) {
         out.push((format!("{name}.1"), text));
     }
@@ -26,7 +26,7 @@ fn add(command: &clap::Command, words: &str, out: &mut Vec<(String, Vec<u8>)>) {
     }
 }
 
-/// The page of a command's words: `oci verify` is `reprofix-oci-verify`.
+/// The page name of a command: `oci verify` is `reprofix-oci-verify`.
 fn file(words: &str) -> String {
     let dash = if words.is_empty() { "" } else { "-" };
     format!("reprofix{dash}{}", words.replace(' ', "-"))
@@ -60,7 +60,7 @@ fn render(command: &clap::Command, words: &str, name: &str) -> std::io::Result<V
     Ok(ascii(&String::from_utf8_lossy(&out)))
 }
 
-/// Every other character as the escape that any troff reads, whatever the locale.
+/// Writes other characters as escapes that any troff reads in any locale.
 fn ascii(text: &str) -> Vec<u8> {
     let escaped = text.chars().map(|c| match c.is_ascii() {
         true => c.to_string(),
@@ -77,7 +77,7 @@ const TOP: Page = Page {
         "SOURCE_DATE_EPOCH",
         "the time that no time in a tree may exceed: seconds since 1970-01-01 UTC",
     ]],
-    files: &[["reprofix.toml", "the configuration, in the current directory, if it is there"]],
+    files: &[["reprofix.toml", "the configuration, in the current directory, if it exists"]],
     schema: "",
     examples: &[
         ["reprofix check A B", "why do two builds differ"],
@@ -86,7 +86,7 @@ const TOP: Page = Page {
     see: &["fix", "check", "nightly", "record"],
 };
 
-/// What the command's help says below its options, line by line.
+/// Adds what the command's help says below its options, line by line.
 fn notes(roff: &mut Roff, text: &str) {
     let lines: Vec<&str> =
         text.lines().take_while(|line| !line.starts_with("Exit codes:")).collect();
@@ -152,7 +152,7 @@ fn sections(roff: &mut Roff, page: &Page) {
     roff.text(line);
 }
 
-/// A section of terms, or a sentence where there are none.
+/// Adds a section of terms, or a sentence if there are none.
 fn list(roff: &mut Roff, title: &str, rows: Vec<(&str, &str)>, none: &str) {
     roff.control("SH", [title]);
     if rows.is_empty() {

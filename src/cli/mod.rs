@@ -1,6 +1,6 @@
-//! One file a command: its arguments and their execution, no logic.
+//! The commands, one file each: arguments and their execution, without logic.
 //!
-//! Exit codes, everywhere: 0 the same, sound, done; 1 a finding; 2 it could not be done.
+//! Exit codes, everywhere: 0 the same, sound or done; 1 a finding; 2 it could not be done.
 
 mod advice;
 mod check;
@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args as _, FromArgMatches as _};
 
-/// A command: its name, its line in the help, its arguments, and how it runs on them.
+/// A command: its name, its line in the help, its arguments, and the function that runs it.
 struct Command {
     name: &'static str,
     about: &'static str,
@@ -46,7 +46,7 @@ macro_rules! commands {
         &[$($(#[$when])* Command {
             name: $name,
             about: $about,
-            // Options that commands share would bring their own words.
+            // Shared options would otherwise bring their own descriptions.
             arguments: |command| with_exit_codes(<$args>::augment_args(command).about($about), $name),
             run: |matches| match <$args>::from_arg_matches(matches) {
                 Ok(args) => args.exec(),
@@ -56,38 +56,38 @@ macro_rules! commands {
     };
 }
 
-/// All of them, in the help's order.
+/// All commands, in the order of the help.
 const COMMANDS: &[Command] = commands! {
     "fix", fix::Args, "Bring a root filesystem into normal form";
-    "oci", oci::Args, "Ask about images, platform by platform: which is which, is it whole, who unpacks it how";
-    "check", check::Args, "Say whether two builds are the same, and why they are not; or audit one";
+    "oci", oci::Args, "List, verify, lint and normalize images, platform by platform";
+    "check", check::Args, "Compare two builds and explain why they differ, or audit one";
     "record", record::Args, "Write a commit's content checksum into its build's meta.json";
     #[cfg(feature = "nightly")]
-    "nightly", nightly::Args, "Build every stream twice under varied conditions, compare, remember, show, tell";
+    "nightly", nightly::Args, "Build every stream twice under varied conditions, compare, record and notify";
     #[cfg(feature = "nightly")]
-    "history", history::Args, "Look at the record of the nightly job";
-    "composefs", composefs::Args, "Compute the composefs digest that a sealed image must carry, and say why it does not";
-    "opm", opm::Args, "Ask whether an operator catalog starts wherever it runs, and make one that does";
-    "stacker", stacker::Args, "Ask whether stacker's next build mounts the layers it should, and drop what misleads it";
+    "history", history::Args, "Show the history of the nightly job";
+    "composefs", composefs::Args, "Compute the composefs digest that a sealed image must carry, or explain a mismatch";
+    "opm", opm::Args, "Check whether an operator catalog starts under every runtime, or write one that does";
+    "stacker", stacker::Args, "Check whether stacker's next build mounts the right layers, or drop stale layer types";
     "plugins", plugins::Args, "List the plugins";
     "explain", explain::Args, "Print a plugin's page: what varies, why, what is done about it, what is lost";
-    "config", config::Args, "Print what is in force for a tree as TOML, and where each value came from";
-    "initramfs", initramfs::Args, "Look into boot images, compare them, write their canonical form";
-    "rpmdb", rpmdb::Args, "Show an rpm database as text, or compare two in packages";
-    "completions", generate::CompletionsArgs, "Print a shell's completions";
-    "man", generate::ManArgs, "Write the man pages, one a command";
+    "config", config::Args, "Print the configuration in force for a tree as TOML, with the origin of each value";
+    "initramfs", initramfs::Args, "List, compare and rewrite boot images";
+    "rpmdb", rpmdb::Args, "Print an rpm database as text, or compare two package by package";
+    "completions", generate::CompletionsArgs, "Print shell completions";
+    "man", generate::ManArgs, "Write the man pages, one per command";
 };
 
-/// What a command found, as an exit code.
+/// The result of a command, as an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// Both are the same, it is sound, it is done: 0.
+    /// The same, sound or done: 0.
     Same,
     /// A finding: 1.
     Finding,
 }
 
-/// Parses the command line, runs the command and gives its exit code.
+/// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
     let words = past::respelled(std::env::args_os().collect());
     let matches = command().try_get_matches_from(&words);
@@ -110,14 +110,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// `reprofix … | head` is no failure.
+/// Whether standard output was closed: `reprofix … | head` is not a failure.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let kind = error.root_cause().downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     kind == Some(std::io::ErrorKind::BrokenPipe)
 }
 
-/// The whole command line. A command's arguments are made when it is asked for: those of all of
-/// them take as long as a small comparison.
+/// The whole command line. A command's arguments are made only when needed: those of all commands
+/// take as long as a small comparison.
 fn command() -> clap::Command {
     let commands = COMMANDS.iter();
     clap::Command::new("reprofix")
@@ -130,7 +130,7 @@ fn command() -> clap::Command {
         .subcommands(commands.map(|c| clap::Command::new(c.name).about(c.about).defer(c.arguments)))
 }
 
-/// The exit codes of a command and of those below it, as the manual has them, under its help.
+/// Adds the exit codes of a command and its subcommands, from the manual, to their help.
 fn with_exit_codes(command: clap::Command, words: &str) -> clap::Command {
     let below: Vec<_> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
     let command = below.into_iter().fold(command, |command, name| {
@@ -152,7 +152,7 @@ fn print(text: &str) -> Result<()> {
     unless_closed(anstream::stdout().lock().write_all(text.as_bytes()))
 }
 
-/// A reader that has seen enough (`reprofix … | head`) changes no outcome.
+/// Ignores a closed standard output (`reprofix … | head`), which does not change the outcome.
 fn unless_closed(written: std::io::Result<()>) -> Result<()> {
     match written {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -160,12 +160,12 @@ fn unless_closed(written: std::io::Result<()>) -> Result<()> {
     }
 }
 
-/// Writes a line to standard error. Where that cannot be written, the exit code says it alone.
+/// Writes a line to standard error. If that fails, only the exit code remains.
 fn say(line: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");
 }
 
-/// Says a warning on standard error.
+/// Prints a warning on standard error.
 fn warn(text: &str) {
     let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
     say(&format!("{yellow}warning:{yellow:#} {text}"));
@@ -191,7 +191,7 @@ fn write_bytes(file: &Path, bytes: &[u8]) -> Result<()> {
         .with_context(|| format!("writing {}", file.display()))
 }
 
-/// Fails where one of these files could not be written in the end: before anything is done for it.
+/// Checks before any work that all of these files can be written.
 fn writable<'f>(files: impl IntoIterator<Item = &'f Option<PathBuf>>) -> Result<()> {
     let files = files.into_iter().flatten().filter(|file| *file != Path::new("-"));
     files.into_iter().try_for_each(|file| {
@@ -200,21 +200,21 @@ fn writable<'f>(files: impl IntoIterator<Item = &'f Option<PathBuf>>) -> Result<
     })
 }
 
-/// Threads for each processor, at most: more wait for one another, and thousands of them take a
-/// machine down.
+/// The most threads per processor: more only wait for one another, and thousands overload a
+/// machine.
 const THREADS: usize = 16;
 
-/// Uses `jobs` threads, where it is said how many.
+/// Uses `jobs` threads, if a number is given.
 fn use_threads(jobs: Option<std::num::NonZeroUsize>) -> Result<()> {
     let Some(jobs) = jobs else { return Ok(()) };
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let most = processors * THREADS;
     if jobs.get() > most {
-        warn(&format!("--jobs {jobs}: {most} threads are used, {THREADS} a processor"));
+        warn(&format!("--jobs {jobs}: only {most} threads are used, {THREADS} per processor"));
     }
     let jobs = jobs.get().min(most);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs);
-    // One thread is the one that is here: a run's calls are then in one order, from first to last.
+    // One thread means this thread: then all calls of a run are in a fixed order.
     let pool = if jobs == 1 { pool.use_current_thread() } else { pool };
     pool.build_global().context("starting threads")
 }
@@ -227,33 +227,33 @@ struct Choice {
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     source_date_epoch: Option<String>,
     /// Settings that belong together: `composefs` sets every time and removes what overlayfs left,
-    /// for sealed images. Everything else that is set wins over it.
+    /// for sealed images. All other settings override it.
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
     /// Run only this plugin (may be repeated).
     #[arg(long, value_name = "NAME", add = complete::plugins())]
     plugin: Vec<String>,
-    /// Run this plugin too, though it is off by default (may be repeated).
+    /// Also run this plugin, which is off by default (may be repeated).
     #[arg(long, value_name = "NAME", add = complete::plugins())]
     with: Vec<String>,
     /// Do not run this plugin (may be repeated).
     #[arg(long, value_name = "NAME", add = complete::plugins())]
     skip: Vec<String>,
-    /// Leave what this glob matches as it is, paths below the root (may be repeated).
+    /// Leave paths below the root that match this glob as they are (may be repeated).
     #[arg(long, value_name = "GLOB")]
     keep: Vec<String>,
-    /// Leave the bytes of what this glob matches as they are: something that `reprofix explain
-    /// vouchers` does not list vouches for them (may be repeated).
+    /// Leave the bytes of files that match this glob as they are, because something that `reprofix
+    /// explain vouchers` does not list vouches for them (may be repeated).
     #[arg(long, value_name = "GLOB")]
     vouched: Vec<String>,
-    /// Change what this glob matches whoever vouches for it, and say what does not verify any more
-    /// (may be repeated).
+    /// Change files that match this glob no matter what vouches for them, and say what no longer
+    /// verifies (may be repeated).
     #[arg(long, value_name = "GLOB")]
     overrule: Vec<String>,
     /// Set a plugin's option (may be repeated).
     #[arg(long, value_name = "PLUGIN.OPTION=VALUE", add = complete::settings())]
     set: Vec<String>,
-    /// Configuration file. Default: reprofix.toml in the current directory, if it is there.
+    /// Configuration file. Default: reprofix.toml in the current directory, if it exists.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

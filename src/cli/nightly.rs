@@ -19,9 +19,8 @@ use crate::source::{Spec, Subject};
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "\
-A stream that fails before it could tell, or a notification that fails, is exit code 2. \
-docs/nightly.md describes nightly.toml, the pages and the record."
+    after_help = "If a stream fails before there is a result, or a notification fails, the exit \
+code is 2. docs/nightly.md describes nightly.toml, the pages and the history."
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -34,14 +33,14 @@ pub(super) struct Args {
     /// Find which variations are enough to make the builds differ, for every stream that differs.
     #[arg(long)]
     bisect: bool,
-    /// Tell nobody: no webhook, no mail, no annotation.
+    /// Send no notifications: no webhook, no mail, no annotation.
     #[arg(long)]
     no_notify: bool,
     #[command(flatten)]
     output: Output,
 }
 
-/// Where the configuration is.
+/// The location of the configuration.
 #[derive(Clone, Debug, clap::Args)]
 struct Place {
     /// The nightly job's configuration.
@@ -51,9 +50,10 @@ struct Place {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Compare two finished builds and record that: last night's official one and a rebuild.
+    /// Compare two finished builds and record the result, for example last night's official one and
+    /// a rebuild.
     Compare(Box<CompareArgs>),
-    /// Publish what rebuilderd needs of coreos-assembler's builds, and print its package feed.
+    /// Publish what rebuilderd needs from coreos-assembler's builds, and print its package feed.
     Feed(FeedArgs),
     /// Print a subject's canonical manifest, which rebuilderd compares.
     Manifest {
@@ -61,9 +61,9 @@ enum Action {
         #[arg(add = complete::subject())]
         subject: OsString,
     },
-    /// Build once what a *.rebuild.json names, and write its manifest: rebuilderd's backend.
+    /// Build once what a *.rebuild.json names, and write its manifest, as a backend of rebuilderd.
     Rebuild(RebuildArgs),
-    /// Say why two manifests differ: in diffoscope's place.
+    /// Say why two manifests differ, instead of diffoscope.
     Explain {
         /// The published manifest.
         published: PathBuf,
@@ -74,7 +74,7 @@ enum Action {
     },
     /// Write the pages again from the history.
     Pages(Place),
-    /// List the variations, and which of them are possible here.
+    /// List the variations and which of them are possible here.
     Variations(Output),
 }
 
@@ -89,7 +89,7 @@ struct CompareArgs {
     /// The stream under which it is recorded.
     #[arg(long, value_name = "NAME", add = complete::streams())]
     stream: String,
-    /// The nightly job's configuration: where history, pages and notifications are.
+    /// The nightly job's configuration, with history, pages and notifications.
     #[arg(long, value_name = "FILE", default_value = "nightly.toml")]
     nightly: PathBuf,
     /// The expectations file of `check`.
@@ -97,7 +97,7 @@ struct CompareArgs {
     expect: Option<PathBuf>,
     #[command(flatten)]
     choice: Choice,
-    /// Tell nobody: no webhook, no mail, no annotation.
+    /// Send no notifications: no webhook, no mail, no annotation.
     #[arg(long)]
     no_notify: bool,
     #[command(flatten)]
@@ -109,16 +109,16 @@ struct FeedArgs {
     /// Work directories of coreos-assembler.
     #[arg(required = true)]
     workdir: Vec<PathBuf>,
-    /// Where manifests and recipes are written.
+    /// The directory for manifests and recipes.
     #[arg(long, short, value_name = "DIR", add = complete::directory())]
     out: PathBuf,
-    /// Where that directory is served.
+    /// The URL of that directory.
     #[arg(long, value_name = "URL")]
     url: String,
     /// rebuilderd's distribution: the name of the workers' backend.
     #[arg(long, value_name = "NAME", default_value = "reprofix")]
     distribution: String,
-    /// Only builds of this architecture: a feed has one.
+    /// Only builds of this architecture; a feed has only one.
     #[arg(long, value_name = "ARCH", alias = "architecture")]
     arch: Option<String>,
     /// The stream of the workers' nightly.toml that rebuilds. Default: the build's name.
@@ -130,7 +130,7 @@ struct FeedArgs {
 struct RebuildArgs {
     /// The recipe, as `nightly feed` published it.
     recipe: PathBuf,
-    /// Where the manifest goes; builds work below it.
+    /// The directory for the manifest; builds work below it.
     #[arg(long, short, value_name = "DIR", add = complete::directory())]
     out: PathBuf,
     #[command(flatten)]
@@ -163,7 +163,7 @@ impl Args {
             Some(Action::Pages(place)) => {
                 let config = Config::load(&place.nightly)?;
                 let dir = config.pages.as_deref();
-                let dir = dir.context("the configuration has no `pages`, their directory")?;
+                let dir = dir.context("the configuration has no directory `pages`")?;
                 let history = History::open_existing(&config.history)?;
                 pages::write(&history, dir, config.base_url.as_deref())?;
                 Ok(Outcome::Same)
@@ -222,14 +222,14 @@ impl FeedArgs {
     }
 }
 
-/// Writes the runs as JSON, if that was asked for.
+/// Writes the runs as JSON on request.
 fn write(output: &Output, ended: &[Ended]) -> Result<()> {
     let Some(file) = &output.json else { return Ok(()) };
     let runs: Vec<_> = ended.iter().map(|ended| &ended.run).collect();
     super::write_json(file, &json!({"schema": "reprofix-nightly-1", "runs": runs}))
 }
 
-/// What is done after the runs, and the exit code.
+/// Does what follows the runs, and returns the exit code.
 fn finish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Outcome> {
     let failed = publish::publish(config, ended, quiet)?;
     failed.iter().for_each(|what| super::warn(what));
@@ -238,12 +238,12 @@ fn finish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Outcome> {
         Class::Bad => Ok(Outcome::Finding),
         Class::Good if failed.is_empty() => Ok(Outcome::Same),
         Class::Good => {
-            anyhow::bail!("every stream reproduced, but not everything after that worked")
+            anyhow::bail!("every stream reproduced, but something after that failed")
         }
     }
 }
 
-/// One run on one line.
+/// Formats a run on one line.
 fn line(run: &Run) -> String {
     let detail = if run.detail.is_empty() { "" } else { ": " };
     let mut text = format!(
@@ -267,7 +267,7 @@ fn line(run: &Run) -> String {
 }
 
 fn variations(output: &Output) -> Result<Outcome> {
-    let scratch = crate::disk::private_dir().context("making a directory to try them in")?;
+    let scratch = crate::disk::private_dir().context("making a directory for trying them")?;
     let all = vary::VARIATIONS.iter().collect();
     let (_, skipped) = vary::possible(all, scratch.path());
     let mut text = String::new();

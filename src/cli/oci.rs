@@ -21,13 +21,13 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Which digest names which image: list, manifest, config and layers of each platform.
+    /// List the digests of each platform: list, manifest, config and layers.
     Platforms(Platforms),
-    /// Whether every blob has the size, digest and diff_id that it is said to have.
+    /// Check the size, digest and diff_id of every blob.
     Verify(One),
-    /// What unpacks differently under different runtimes, and which layer is to blame.
+    /// Find what unpacks differently under different runtimes, and the layer to blame.
     Lint(One),
-    /// Write an image that two builds of one input agree on.
+    /// Write an image that is the same for two builds of the same input.
     Normalize(Normalize),
 }
 
@@ -35,33 +35,34 @@ enum Command {
 struct Platforms {
     #[command(flatten)]
     one: One,
-    /// Which digests this program uses: skopeo, podman, buildah, oc-mirror, oras or umoci. Exit 1 if it takes
-    /// none for an image, or another one.
+    /// Show the digests that this program uses: skopeo, podman, buildah, oc-mirror, oras or umoci.
+    /// Exit 1 if it finds no image, or another one.
     #[arg(long = "as", value_name = "PROGRAM", value_parser = program)]
     program: Option<Program>,
 }
 
 fn program(name: &str) -> std::result::Result<Program, String> {
-    Program::parse(name)
-        .ok_or_else(|| "known are skopeo, podman, buildah, oc-mirror, oras and umoci".to_owned())
+    Program::parse(name).ok_or_else(|| {
+        "known programs: skopeo, podman, buildah, oc-mirror, oras and umoci".to_owned()
+    })
 }
 
 #[derive(Debug, clap::Args)]
 struct Normalize {
     #[command(flatten)]
     one: One,
-    /// Where to: oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or a directory; it must not exist.
+    /// The output: oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or a directory; it must not exist.
     #[arg(long, short, value_name = "OUT", add = complete::image())]
     out: String,
     #[command(flatten)]
     epoch: Epoch,
-    /// How layers are compressed that have to be written anew.
+    /// The compression of layers that must be rewritten.
     #[arg(long, value_enum, default_value_t)]
     compression: Packing,
-    /// Compress every layer anew, so that no other compressor's bytes are left.
+    /// Compress every layer again, so that no other compressor's bytes remain.
     #[arg(long)]
     recompress: bool,
-    /// Attestations and other artifacts beside the images.
+    /// What to do with attestations and other artifacts beside the images.
     #[arg(long, value_enum, default_value_t)]
     attestations: Attestations,
 }
@@ -75,14 +76,14 @@ enum Packing {
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum Attestations {
-    /// Leave them out: they are about the old digests.
+    /// Omit them, since they are about the old digests.
     #[default]
     Drop,
-    /// Copy them, their references set to the new digests.
+    /// Copy them, with their references set to the new digests.
     Keep,
 }
 
-/// The time that nothing exceeds.
+/// The time that no other time may exceed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Epoch {
     /// No time in the image may be later: seconds since 1970-01-01 UTC. Default: the environment's
@@ -121,7 +122,7 @@ struct One {
     /// containers-storage:[ROOT]NAME, or a path.
     #[arg(add = complete::image())]
     subject: String,
-    /// Only this platform; given several times, these (`normalize` joins them in one list).
+    /// Only this platform (may be repeated; `normalize` joins them in one list).
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     platform: Vec<String>,
     #[command(flatten)]

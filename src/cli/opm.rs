@@ -21,21 +21,21 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// The cache digest as stored, and as opm computes it under each container runtime.
+    /// Compare the stored cache digest with those that opm computes under each container runtime.
     Verify(Verify),
-    /// Write an image whose catalog starts everywhere and that two builds agree on.
+    /// Write an image whose catalog starts under every runtime and that is the same for two builds.
     Fix(Fix),
 }
 
 #[derive(Debug, clap::Args)]
 struct Fix {
-    /// An image, as `reprofix oci` takes it: oci:LAYOUT[:TAG], registry:STORAGE:REPOSITORY, …
+    /// An image, as for `reprofix oci`: oci:LAYOUT[:TAG], registry:STORAGE:REPOSITORY, …
     #[arg(add = complete::image())]
     subject: String,
-    /// Where to: oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or a directory; it must not exist.
+    /// The output: oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or a directory; it must not exist.
     #[arg(long, short, value_name = "OUT", add = complete::image())]
     out: String,
-    /// Only this platform; given several times, these, joined in one list.
+    /// Only this platform (may be repeated; they are joined in one list).
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     platform: Vec<String>,
     /// The catalog's directory in the image. Default: the image's label, then /configs.
@@ -44,7 +44,7 @@ struct Fix {
     /// The cache's directory in the image. Default: the image's --cache-dir, then /tmp/cache.
     #[arg(long, value_name = "DIR")]
     cache: Option<String>,
-    /// Take the cache out, and --cache-dir out of the command: opm makes one at every start.
+    /// Remove the cache, and --cache-dir from the command: opm then makes one at every start.
     #[arg(long)]
     drop_cache: bool,
     #[command(flatten)]
@@ -59,18 +59,18 @@ struct Verify {
     /// --configs and --cache are directories on disk.
     #[arg(required_unless_present_all = ["configs", "cache"], add = complete::image())]
     subject: Option<String>,
-    /// Only this platform; it may be given several times.
+    /// Only this platform (may be repeated).
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]", requires = "subject")]
     platform: Vec<String>,
-    /// The catalog's directory (in the image, if there is one).
+    /// The catalog's directory (in the image, if one is given).
     #[arg(long, value_name = "DIR")]
     configs: Option<String>,
-    /// The cache's directory (in the image, if there is one).
+    /// The cache's directory (in the image, if one is given).
     #[arg(long, value_name = "DIR")]
     cache: Option<String>,
-    /// A user who has to open it, with its group and supplementary groups; may be given several times.
-    /// Of an image, its own User and an arbitrary one of group 0 have to anyway; on disk the latter, if
-    /// none is given.
+    /// A user who must be able to open it, with group and supplementary groups (may be repeated).
+    /// For an image, its own User and an arbitrary one of group 0 always must; on disk the latter,
+    /// if none is given.
     #[arg(long, value_name = "UID[:GID[,GID]...]")]
     user: Vec<String>,
     #[command(flatten)]

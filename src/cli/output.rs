@@ -1,4 +1,4 @@
-//! Where a report goes, and how it looks there.
+//! The destination of a report, and its formatting there.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write};
@@ -10,19 +10,19 @@ use serde::Serialize;
 use super::{Outcome, complete};
 use crate::image::Findings;
 
-/// The options that every command with a report takes.
+/// The options of every command with a report.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Output {
-    /// Write the report as JSON (`-`: standard output, in place of the text).
+    /// Write the report as JSON (`-`: to standard output instead of the text).
     #[arg(long, value_name = "FILE", add = complete::file())]
     pub(super) json: Option<PathBuf>,
-    /// No progress, no report for people: the exit code says it.
+    /// Print no progress and no report for people; the exit code has the result.
     #[arg(long, short)]
     pub(super) quiet: bool,
 }
 
 impl Output {
-    /// Writes `report` as JSON if that was asked for, and `text` for people unless it was not.
+    /// Writes `report` as JSON if requested, and `text` for people unless suppressed.
     pub(super) fn report(
         &self,
         report: &impl Serialize,
@@ -34,7 +34,7 @@ impl Output {
         if self.speaks() { show(&text()) } else { Ok(()) }
     }
 
-    /// Prints `findings`, and says whether there were any.
+    /// Prints `findings`, and returns whether there were any.
     pub(super) fn emit(&self, findings: &impl Findings) -> Result<Outcome> {
         let mut text = Vec::new();
         findings.print(&mut text).context("writing the report")?;
@@ -48,7 +48,7 @@ impl Output {
     }
 }
 
-/// Writes a report for people to standard output: on a terminal in colour and no wider than it is.
+/// Writes a report for people to standard output, on a terminal in colour and wrapped to its width.
 pub(super) fn show(text: &str) -> Result<()> {
     let mut out = anstream::stdout().lock();
     let terminal = std::io::stdout().is_terminal();
@@ -58,14 +58,14 @@ pub(super) fn show(text: &str) -> Result<()> {
     let mut written = Ok(());
     while let (Some(line), Ok(())) = (lines.next(), &written) {
         let heads = lines.peek().is_some_and(|next| next.starts_with(' '));
-        // A file or a pipe takes none of the colours: `anstream` knows.
+        // `anstream` strips the colours for a file or a pipe.
         written = writeln!(out, "{}", painted(&wrapped(line, width), heads));
     }
     super::unless_closed(written.and_then(|()| out.flush()))
 }
 
-/// A line broken at blanks so that no part is wider than `width`; what goes on below is indented
-/// by two more. Words that are wider stay whole: a path can be copied.
+/// Wraps a line at blanks to `width`; continuation lines are indented by two more. Longer words
+/// stay whole, so that a path can be copied.
 fn wrapped(line: &str, width: usize) -> Cow<'_, str> {
     if line.chars().count() <= width {
         return line.into();
@@ -88,7 +88,7 @@ fn wrapped(line: &str, width: usize) -> Cow<'_, str> {
     out.into()
 }
 
-/// What has something indented below it is bold; lines of a text that one side has are in that
+/// Makes a line with indented lines below it bold; lines of a text that only one side has get that
 /// side's colour.
 fn painted(line: &str, heads: bool) -> Cow<'_, str> {
     use anstyle::AnsiColor::{Green, Red};

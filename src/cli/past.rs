@@ -1,5 +1,5 @@
-//! Spellings of former versions that clap's aliases cannot say. They keep working for a release, and
-//! no help shows them; `tests/it/spellings.rs` has all of them.
+//! Spellings of earlier versions that clap's aliases cannot express. They keep working for a
+//! release, and no help shows them; `tests/it/spellings.rs` has all of them.
 
 use std::ffi::OsString;
 
@@ -9,7 +9,7 @@ const FLAGS: [&str; 2] = ["history", "plugins"];
 /// What may follow that flag without being its file.
 const FOLLOWS: [&str; 4] = ["show", "blame", "flaky", "vacuum"];
 
-/// The words of a command line as they are spelled now.
+/// The command line in the present spelling.
 pub(super) fn respelled(mut words: Vec<OsString>) -> Vec<OsString> {
     let is = |word: Option<&OsString>, of: &[&str]| {
         word.is_some_and(|word| of.iter().any(|of| word == of))

@@ -13,12 +13,12 @@ use crate::source::merkle::Merkle as _;
 use crate::source::ostree::{Commit, Repository};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Adds ostree-content-checksum to the meta.json of coreos-assembler, and nothing else: any other key \
-would make cosa refuse the file. What more there is to say goes to reprofix.json beside it.
+#[command(after_help = "Adds ostree-content-checksum to the meta.json of coreos-assembler, and \
+nothing else: any other key would make cosa refuse the file. Epoch and plugins go into \
+reprofix.json beside it.
 
-Run it directly after `cosa build` or `cosa import`: a cosa process that has read the old meta.json \
-refuses to write it back.")]
+Run it directly after `cosa build` or `cosa import`: a cosa process that \
+has read the old meta.json refuses to write it back.")]
 #[command(override_usage = "\
 reprofix record --workdir <DIR> [--build <ID>] [--arch <ARCH>] [OPTIONS]
        reprofix record --meta <FILE> --repo <DIR> [OPTIONS]")]
@@ -36,7 +36,7 @@ pub(super) struct Args {
     /// Only builds of this architecture. Default: the build's only one.
     #[arg(long, value_name = "ARCH", requires = "workdir")]
     arch: Option<String>,
-    /// The repository that holds the commit. Default: tmp/repo in the work directory.
+    /// The repository with the commit. Default: tmp/repo in the work directory.
     #[arg(long, value_name = "DIR")]
     repo: Option<PathBuf>,
     /// The ref whose commit it is. Default: the commit that meta.json names.
@@ -45,8 +45,8 @@ pub(super) struct Args {
     /// The commit, instead of a ref.
     #[arg(long, conflicts_with = "branch")]
     commit: Option<String>,
-    /// Record although meta.json names another commit. One image imported twice has two merge
-    /// commits and one content: this records the content of the one for the build of the other.
+    /// Record even if meta.json names another commit. One image imported twice has two merge
+    /// commits with the same content: this records the content of one for the build of the other.
     #[arg(long)]
     other_commit: bool,
     /// A report that `fix --json` wrote for this build's tree (may be repeated): its epoch and its
@@ -76,7 +76,7 @@ impl Args {
         let ours = Commit::open(repository, id)?.root().content_checksum();
         ensure!(
             ours == content,
-            "commit {id} has content checksum {content} by libostree and {ours} by reprofix: report it"
+            "commit {id} has content checksum {content} according to libostree and {ours} according to reprofix: please report this"
         );
         let mut job = Job::new(&meta, id, content);
         job.other_commit = self.other_commit;

@@ -11,9 +11,8 @@ use crate::format::rpmdb::dump::{self, Times};
 use crate::packages::{Comparison, Database};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-A database is a file of packages (rpmdb.sqlite, Packages.db, Packages), a directory that holds \
-one, or the root of a tree. sqlite, ndb and Berkeley DB are read.")]
+#[command(after_help = "A database is a package file (rpmdb.sqlite, Packages.db, Packages), a \
+directory with one, or the root of a tree. The backends sqlite, ndb and Berkeley DB are supported.")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -21,10 +20,10 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Print a database: a block a package, tags by name, index rows by package.
+    /// Print a database: one block per package, tags by name, index rows by package.
     ///
-    /// Packages are sorted and their numbers left out: databases that hold the same print the same,
-    /// but for the times of installation.
+    /// Packages are sorted and their numbers omitted: databases with the same content print the
+    /// same, except for the times of installation.
     Dump {
         /// The database.
         database: PathBuf,

@@ -16,7 +16,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Whether all types of every layer lead to the same directories (rules E1 to E6).
+    /// Check whether all types of every layer lead to the same directories (rules E1 to E6).
     Check(Check),
     /// Drop layer types that an import left behind.
     Fix(Fix),
@@ -39,7 +39,7 @@ struct Fix {
     /// stacker's roots directory.
     #[arg(long, value_name = "DIR", default_value = "roots")]
     roots: PathBuf,
-    /// Say what would change, and change nothing.
+    /// Say what would change, but change nothing.
     #[arg(long, short = 'n')]
     dry_run: bool,
     #[command(flatten)]

@@ -1,8 +1,8 @@
-//! Unix archives, static libraries among them: GNU, BSD and thin.
+//! Unix archives such as static libraries: GNU, BSD and thin.
 //!
-//! Follows ar(5) and the binutils' `ar.h`: eight bytes of magic, then members, each a header of 60
-//! printable bytes, its content, and a newline where that is odd. Thin archives hold the content
-//! of their symbol and name tables only.
+//! Follows ar(5) and the binutils' `ar.h`: eight bytes of magic, then members, each with a header
+//! of 60 printable bytes, its content, and a newline if that is odd. Thin archives contain only the
+//! content of their symbol and name tables.
 
 use super::Malformed;
 use super::cursor::Cursor;
@@ -18,18 +18,18 @@ const GID: (usize, usize) = (34, 6);
 const MODE: (usize, usize) = (40, 8);
 const SIZE: (usize, usize) = (48, 10);
 
-/// A member, its header as it stands.
+/// A member with its original header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member<'a> {
     /// Where its header begins.
     pub offset: usize,
     /// The header's 60 bytes.
     header: &'a [u8],
-    /// The content; empty where a thin archive only names it.
+    /// The content; empty if a thin archive only names it.
     pub content: &'a [u8],
 }
 
-/// Whether `bytes` start as an archive does.
+/// Whether `bytes` start like an archive.
 pub fn is_ar(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC) || bytes.starts_with(THIN)
 }
@@ -37,7 +37,7 @@ pub fn is_ar(bytes: &[u8]) -> bool {
 /// Reads every member.
 ///
 /// # Errors
-/// [`Malformed`] unless every byte is accounted for, every number is one, and every symbol of a
+/// [`Malformed`] unless every byte is accounted for, every number is valid, and every symbol of a
 /// GNU symbol table points to a member.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Member<'_>>, Malformed> {
     let mut cursor = Cursor::new(bytes);
@@ -75,13 +75,13 @@ fn member<'a>(cursor: &mut Cursor<'a>, thin: bool) -> Result<Member<'a>, Malform
     if size % 2 == 1 {
         let pad = cursor.offset();
         if cursor.take(1, "padding")? != b"\n" {
-            return Err(Malformed::at(pad, "padding is no newline"));
+            return Err(Malformed::at(pad, "padding is not a newline"));
         }
     }
     Ok(member)
 }
 
-/// A header field: digits, then blanks; `None` where it is all blanks.
+/// A header field: digits, then blanks; `None` if it is all blanks.
 fn number(
     header: &[u8],
     (at, width): (usize, usize),
@@ -100,7 +100,7 @@ fn number(
     Ok(Some(value))
 }
 
-/// Every offset of a GNU symbol table is that of a member: what was cut off is noticed so.
+/// Checks that every offset of a GNU symbol table is that of a member, which reveals truncation.
 fn check_symbols(table: &Member<'_>, members: &[Member<'_>]) -> Result<(), Malformed> {
     let width = match table.raw_name() {
         b"/" => 4,
@@ -111,7 +111,7 @@ fn check_symbols(table: &Member<'_>, members: &[Member<'_>]) -> Result<(), Malfo
         let raw = table.content.get(n.checked_mul(width)?..)?.get(..width)?;
         Some(raw.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
     };
-    let broken = || Malformed::at(table.offset + HEADER, "symbol table does not fit its archive");
+    let broken = || Malformed::at(table.offset + HEADER, "symbol table does not match its archive");
     let count = usize::try_from(at(0).ok_or_else(broken)?).map_err(|_| broken())?;
     if count > table.content.len() / width {
         return Err(broken());
@@ -159,7 +159,7 @@ impl<'a> Member<'a> {
         self.raw_name() == b"//"
     }
 
-    /// The name, long names resolved in `members`, of which this is one.
+    /// The name of this member of `members`, with long names resolved.
     pub fn name(&self, members: &[Member<'a>]) -> &'a [u8] {
         let raw = self.raw_name();
         if self.is_symbols() || self.is_names() {
@@ -182,7 +182,7 @@ impl<'a> Member<'a> {
 }
 
 /// The archive as `ar D` and `ranlib -D` write it: time, owner and group 0, mode 644 (0 for a table
-/// of symbols). Names, order and content stay. `None` if it is so already.
+/// of symbols). Names, order and content stay. `None` if it needs no change.
 ///
 /// # Errors
 /// Those of [`parse`].

@@ -3,7 +3,7 @@
 use super::Malformed;
 use super::facts::{Facts, Image};
 
-/// What the parts are that compilers fill with more than code.
+/// Chunks that compilers fill with more than code.
 const MEANT: [(&[u8], &str); 4] = [
     (b"CInf", "CInf (options and the path of the source)"),
     (b"Dbgi", "Dbgi (debug information)"),
@@ -14,7 +14,7 @@ const MEANT: [(&[u8], &str); 4] = [
 /// Every chunk with its content.
 ///
 /// # Errors
-/// [`Malformed`] if it is no module, or a chunk leaves the file.
+/// [`Malformed`] if it is not a module, or a chunk leaves the file.
 pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let image = Image { bytes, big: true };
     if image.slice(0, 4usize, "header")? != b"FOR1" || image.slice(8, 4usize, "header")? != b"BEAM"

@@ -1,7 +1,7 @@
-//! Files that write down digests of other files: `sha256sum`'s two forms and BSD's, a lone digest,
-//! Debian's `Release`, `repomd.xml`, JSON.
+//! Files with digests of other files: `sha256sum`'s two forms and BSD's, a lone digest, Debian's
+//! `Release`, `repomd.xml`, JSON.
 //!
-//! What they have in common is enough to say whether one speaks of a file: it holds a digest of the
+//! What they have in common is enough to say whether one covers a file: it contains a digest of the
 //! file's bytes, and the last component of its name. So no form is parsed as such.
 
 use std::collections::BTreeSet;
@@ -13,9 +13,9 @@ use foldhash::fast::FixedState;
 
 use super::hashes::{Algorithm, unhex};
 
-/// Bytes at the beginning of a file in which a NUL says that it is no text.
+/// Bytes at the beginning of a file in which a NUL means that it is not a text.
 const LOOKED_AT: usize = 8 << 10;
-/// Words in a name: `is_sums` knows a file by them.
+/// Words in a name by which `is_sums` recognises a file.
 const WORDS: [&str; 10] = [
     "md5", "sha1", "sha224", "sha256", "sha384", "sha512", "b2sum", "blake2", "checksum", "digests",
 ];
@@ -34,10 +34,10 @@ const NAMES: [&str; 9] = [
 
 /// Endings of manifests that list files by their names.
 const ENDINGS: [&str; 5] = ["sums", "sums.txt", ".dsc", ".changes", ".buildinfo"];
-/// Endings of what is compressed.
+/// Endings of compressed files.
 const PACKED: [&str; 6] = [".gz", ".xz", ".zst", ".bz2", ".lz4", ".lzma"];
 
-/// Whether a file of that name may write down digests of others. A compressed one counts where it is
+/// Whether a file with that name may contain digests of others. A compressed one counts if it is
 /// the index of a repository.
 pub fn is_sums(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
@@ -51,12 +51,12 @@ pub fn is_sums(name: &[u8]) -> bool {
         || WORDS.iter().any(has)
 }
 
-/// Whether it is the list of packages of an rpm repository, in whose `repodata` it is.
+/// Whether it is the list of packages in an rpm repository's `repodata`.
 fn is_primary(name: &[u8]) -> bool {
     name.ends_with(b"primary.xml")
 }
 
-/// What a file writes down. Memory: 16 bytes a digest and 8 a word.
+/// The digests and names in a file. Memory: 16 bytes per digest and 8 per word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
     /// The first 16 bytes of each digest.
@@ -67,7 +67,8 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Reads the file called `name`. What is no text, or holds no digest, speaks of nothing.
+    /// Reads the file called `name`. If it is not a text or contains no digest, the result is
+    /// empty.
     pub fn parse(text: &[u8], name: &[u8]) -> Self {
         let mut sums = Sums::default();
         if text.iter().take(LOOKED_AT).any(|byte| *byte == 0) {
@@ -79,14 +80,14 @@ impl Sums {
         if sums.digests.is_empty() {
             return Sums::default();
         }
-        // `X.sha256` may hold nothing but the digest.
+        // `X.sha256` may contain only the digest.
         if let Some(dot) = memchr::memrchr(b'.', name) {
             sums.name(&name[..dot]);
         }
         sums
     }
 
-    /// The algorithms whose digests may be in it.
+    /// The algorithms of digests in it, by their lengths.
     pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
         self.algorithms.iter().copied()
     }
@@ -179,7 +180,7 @@ fn unescaped(name: &[u8]) -> Vec<u8> {
     out
 }
 
-/// For this program only.
+/// A hash for this process only.
 fn hash(name: &[u8]) -> u64 {
     FixedState::default().hash_one(name)
 }

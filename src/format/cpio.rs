@@ -1,4 +1,4 @@
-//! cpio archives as the kernel unpacks them: `newc` (magic 070701) and `crc` (070702).
+//! cpio archives that the kernel unpacks: `newc` (magic 070701) and `crc` (070702).
 //!
 //! The layout is the kernel's `Documentation/driver-api/early-userspace/buffer-format.rst`: a
 //! header of 110 ASCII bytes, the name with its NUL, the content; name and content each padded
@@ -14,20 +14,20 @@ pub const HEADER_LEN: usize = 110;
 /// The name of the entry that ends an archive.
 pub const TRAILER: &[u8] = b"TRAILER!!!";
 
-/// Longest name accepted, its NULs included: the kernel's `PATH_MAX`, beyond which it ignores an
-/// entry.
+/// The longest accepted name, including its NULs: the kernel's `PATH_MAX`, beyond which it ignores
+/// an entry.
 pub const NAME_MAX: u32 = 4096;
 
 /// Archives end on a multiple of this many bytes, as GNU cpio pads them.
 pub const BLOCK: u64 = 512;
 
-/// The fields of a header, in the order in which they stand.
+/// The fields of a header, in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
-    /// Whether the magic is 070702: `check` holds the sum of the content's bytes.
+    /// Whether the magic is 070702: then `check` is the sum of the content's bytes.
     pub crc: bool,
-    /// Inode number; entries of one archive that share it, and the device, are hard links if
-    /// `nlink` is two or more.
+    /// Inode number; entries of an archive with the same number and device are hard links if
+    /// `nlink` is at least two.
     pub ino: u32,
     /// `st_mode`: type and permission bits.
     pub mode: u32,
@@ -43,16 +43,16 @@ pub struct Header {
     pub size: u32,
     /// Device of the file system the entry came from: major, minor.
     pub dev: [u32; 2],
-    /// The device that a device node stands for: major, minor.
+    /// The device of a device node: major, minor.
     pub rdev: [u32; 2],
     /// Bytes of the name with its NUL.
     pub name_len: u32,
-    /// Sum of the content's bytes modulo 2^32, if `crc`; else zero.
+    /// Sum of the content's bytes modulo 2^32 if `crc`, otherwise zero.
     pub check: u32,
 }
 
 impl Header {
-    /// Parses a header that stands at `offset` of its archive (used in the error only).
+    /// Parses a header; `offset` in its archive is used only in the error.
     ///
     /// ```
     /// # use reprofix::format::cpio::*;
@@ -65,7 +65,7 @@ impl Header {
             b"070701" => false,
             b"070702" => true,
             b"070707" => return Err(Malformed::at(offset, "cpio of the old portable format")),
-            _ => return Err(Malformed::at(offset, "no cpio header (070701 or 070702)")),
+            _ => return Err(Malformed::at(offset, "not a cpio header (070701 or 070702)")),
         };
         let mut field = [0; 13];
         for (n, (value, digits)) in field.iter_mut().zip(bytes[6..].chunks(8)).enumerate() {
@@ -113,35 +113,35 @@ fn hex(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, digit)
 }
 
-/// The sum of a file's bytes as the crc format has it, `sum` being that of the bytes before.
+/// Adds bytes to the sum of the crc format; `sum` is that of the bytes before.
 pub fn add_sum(sum: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(sum, |sum, b| sum.wrapping_add((*b).into()))
 }
 
-/// Zero bytes that bring `offset` to a multiple of `align`.
+/// The number of zero bytes from `offset` to a multiple of `align`.
 pub const fn padding(offset: u64, align: u64) -> u64 {
     offset.wrapping_neg() % align
 }
 
 /// Reads the entries of one archive.
 ///
-/// The input stands at the archive's first header. Every error has the kind
+/// The input must be at the archive's first header. Every error has the kind
 /// [`io::ErrorKind::InvalidData`] and a [`Malformed`] inside, or comes from the input.
 pub struct Reader<R> {
     input: R,
     /// Bytes read.
     offset: u64,
-    /// Bytes of the current entry's content not yet read.
+    /// Unread bytes of the current entry's content.
     left: u64,
 }
 
 impl<R: Read> Reader<R> {
-    /// A reader of the archive that begins at the next byte of `input`.
+    /// Reads the archive that begins at the next byte of `input`.
     pub fn new(input: R) -> Self {
         Reader { input, offset: 0, left: 0 }
     }
 
-    /// What the archive is read from.
+    /// The input of the archive.
     pub fn get_mut(&mut self) -> &mut R {
         &mut self.input
     }
@@ -151,7 +151,7 @@ impl<R: Read> Reader<R> {
         self.offset
     }
 
-    /// Skips what is left of the current entry, to where the next one may begin.
+    /// Skips the rest of the current entry, to where the next one may begin.
     pub fn skip_rest(&mut self) -> io::Result<()> {
         io::copy(&mut self.content(), &mut io::sink())?;
         self.skip_padding()
@@ -159,7 +159,7 @@ impl<R: Read> Reader<R> {
 
     /// The next entry's header and its name without NULs, or `None` at the trailer.
     ///
-    /// What is left of the content before it is skipped.
+    /// The rest of the current entry's content is skipped.
     pub fn next_entry(&mut self) -> io::Result<Option<(Header, Vec<u8>)>> {
         self.skip_rest()?;
         let at = self.offset;
@@ -186,8 +186,8 @@ impl<R: Read> Reader<R> {
         Ok(None)
     }
 
-    /// The content of the current entry; it ends where the entry ends. An input that ends before
-    /// is an error.
+    /// A reader of the current entry's content, which ends with it. An earlier end of the input is
+    /// an error.
     pub fn content(&mut self) -> Content<'_, R> {
         Content(self)
     }
@@ -242,17 +242,17 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// A writer whose next byte is at `offset`, a multiple of four, of what holds the archive:
-    /// content and the archive's end are aligned relative to that.
+    /// A writer that begins at `offset`, a multiple of four, in the surrounding file, relative to
+    /// which content and the archive's end are aligned.
     pub fn new(output: W, offset: u64) -> Self {
         Writer { output, offset }
     }
 
     /// Writes an entry; `content` has `header.size` bytes. `header.name_len` is computed here so
-    /// that the content begins at a multiple of `align`, a multiple of four: names take more NULs
-    /// for that, as the kernel's documentation proposes. Not all readers take such names, so only
-    /// archives whose maker wrote them should have them. A name that would become longer than
-    /// [`NAME_MAX`] takes none.
+    /// that the content begins at a multiple of `align`, a multiple of four: names get more NULs
+    /// for that, as the kernel's documentation proposes. Not all readers accept such names, so use
+    /// them only for archives that already have them. A name that would exceed [`NAME_MAX`] gets
+    /// none.
     pub fn entry(
         &mut self,
         header: &Header,
@@ -278,8 +278,8 @@ impl<W: Write> Writer<W> {
         self.zeros(padding(self.offset, 4))
     }
 
-    /// Writes the trailer and zeros to a multiple of [`BLOCK`]; gives back the output and the
-    /// offset after the archive.
+    /// Writes the trailer and zeros to a multiple of [`BLOCK`]; returns the output and the offset
+    /// after the archive.
     pub fn finish(mut self, crc: bool) -> io::Result<(W, u64)> {
         let header = Header { crc, nlink: 1, ..Header::default() };
         self.entry(&header, TRAILER, &mut io::empty(), 4)?;

@@ -1,4 +1,4 @@
-//! Reading bytes forward, with the offset of whatever is wrong.
+//! Reads bytes forward and reports the offset of errors.
 
 use super::Malformed;
 
@@ -19,7 +19,7 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
-    /// What is left.
+    /// The remaining bytes.
     pub(crate) fn rest(&self) -> &'a [u8] {
         &self.bytes[self.at..]
     }

@@ -1,7 +1,7 @@
-//! A generated file as what it says: named facts, which two files compare by.
+//! The content of a generated file as named facts, by which two files are compared.
 //!
-//! Index and cache formats hold no field that may be changed without their generator, but what
-//! they say compares well: their readers here add facts to those of [`Facts::of`] or
+//! Index and cache formats have no field that may be changed without their generator, but their
+//! content can be compared: readers of such formats add facts to [`Facts::of`] or
 //! [`Facts::counted`], and [`Facts::compare`] names those that differ.
 
 use std::collections::BTreeMap;
@@ -11,53 +11,53 @@ use sha2::{Digest, Sha256};
 use super::Malformed;
 use crate::text::is_hidden;
 
-/// Names that one line lists at most.
+/// The most names in one line.
 const LISTED: usize = 5;
-/// Bytes of a string in a file, at most.
+/// The longest string in a file, in bytes.
 const STRING: usize = 64 << 10;
-/// Bytes of one name or value that a line shows at most.
+/// The most bytes of a name or value in a line.
 const SHOWN: usize = 80;
 
-/// Bytes of names and values for each byte of a file, at most: a file may name one string many
-/// times, and one that is made to do harm does little else.
+/// The most bytes of names and values per byte of a file: a hostile file may refer to one string
+/// many times.
 const EXPANSION: usize = 64;
 
-/// What a file says, in the order of the file.
+/// The facts of a file, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     list: Vec<Fact>,
-    /// Bytes that names and values may still take; `None` once they took more.
+    /// Bytes that names and values may still take; `None` once that is exceeded.
     room: Option<usize>,
     /// Whether they are kept, or only counted.
     kept: bool,
 }
 
-/// One thing that a file says.
+/// One fact of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fact {
     /// The kind of thing, as a plural: "libraries".
     pub kind: &'static str,
-    /// Its name. Several facts may have one name; then their order counts.
+    /// Its name. Several facts may have the same name; then their order counts.
     pub name: String,
-    /// What is said of it.
+    /// Its value.
     pub value: String,
     /// Whether the value may be shown, or only that it differs.
     pub shown: bool,
 }
 
 impl Facts {
-    /// No facts yet of the file `bytes`, whose size bounds what they may take.
+    /// Empty facts of the file `bytes`, whose size limits them.
     pub fn of(bytes: &[u8]) -> Self {
         Facts { kept: true, ..Self::counted(bytes) }
     }
 
-    /// Facts that are counted and not kept: whether the file `bytes` can be read is what is asked.
+    /// Facts that are counted but not kept, to check whether the file `bytes` can be read.
     pub fn counted(bytes: &[u8]) -> Self {
         let room = bytes.len().saturating_mul(EXPANSION).saturating_add(1 << 16);
         Facts { list: Vec::new(), room: Some(room), kept: false }
     }
 
-    /// The same for what the file unpacks to.
+    /// Empty facts of the same kind for what the file unpacks to.
     pub(crate) fn inside(&self, bytes: &[u8]) -> Self {
         Facts { kept: self.kept, ..Self::counted(bytes) }
     }
@@ -70,7 +70,7 @@ impl Facts {
         }
     }
 
-    /// Takes room for a fact; `false` if there is none.
+    /// Reserves room for a fact; `false` if there is none left.
     fn fits(&mut self, bytes: usize) -> bool {
         self.room = self.room.and_then(|room| room.checked_sub(bytes));
         self.room.is_some()
@@ -98,18 +98,18 @@ impl Facts {
         }
     }
 
-    /// How many there are.
+    /// The number of facts.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether the file says nothing.
+    /// Whether there are no facts.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// In what two files differ: a line for the facts of a kind that only one of them has, a line a
-    /// fact that differs up to five a kind, and a line where only the order differs.
+    /// How two files differ: one line for the facts of a kind that only one has, one line per
+    /// differing fact up to five per kind, and one line if only the order differs.
     pub fn compare(&self, other: &Facts) -> Vec<String> {
         let mut kinds: Vec<&str> = self.list.iter().chain(&other.list).map(|f| f.kind).collect();
         kinds.sort_unstable();
@@ -183,12 +183,12 @@ fn short(text: &str) -> String {
     if line.len() < text.len() && line.chars().count() == SHOWN { line + "…" } else { line }
 }
 
-/// Reading a memory image: numbers and strings at offsets that the file itself holds.
+/// A memory image: numbers and strings at offsets in the file itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Image<'a> {
     /// The whole file.
     pub(crate) bytes: &'a [u8],
-    /// Big-endian?
+    /// Whether numbers are big-endian.
     pub(crate) big: bool,
 }
 
@@ -235,7 +235,7 @@ impl<'a> Image<'a> {
         end.ok_or_else(|| Malformed::at(at, format!("{what} is out of bounds")))
     }
 
-    /// The same as text; bytes that are not UTF-8 are replaced.
+    /// The string at `at` as text; bytes that are not UTF-8 are replaced.
     pub(crate) fn text(self, at: u64, what: &str) -> Result<String, Malformed> {
         self.cstr(at, what).map(|s| String::from_utf8_lossy(s).into_owned())
     }

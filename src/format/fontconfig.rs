@@ -1,9 +1,9 @@
 //! The header of a fontconfig cache file (`*.cache-7` to `*.cache-11`).
 //!
-//! The file is a memory image, in the byte order and word size of its architecture: magic,
-//! version, size of the file, offsets of the directory's name, of the sub-directories and of the
-//! font set, then the modification time of the directory that was scanned, in seconds and
-//! nanoseconds. Follows `FcCache` of fontconfig 2.13 and later.
+//! The file is a memory image, in the byte order and word size of its architecture: magic, version,
+//! size of the file, offsets of the directory's name, of the sub-directories and of the font set,
+//! then the modification time of the scanned directory, in seconds and nanoseconds. Follows
+//! `FcCache` of fontconfig 2.13 and later.
 
 use super::Malformed;
 use super::time::Time;
@@ -12,7 +12,7 @@ const MAGIC: u32 = 0xFC02_FC04;
 /// Cache versions with this header: fontconfig 2.13 wrote 7, 2.18 writes 11.
 const VERSIONS: std::ops::RangeInclusive<u32> = 7..=11;
 
-/// Where the header of one architecture has its fields.
+/// The header layout of one architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
     big: bool,
@@ -25,16 +25,16 @@ pub struct Cache<'a> {
     layout: Layout,
     /// The cache format.
     pub version: u32,
-    /// The directory that was scanned, as an absolute path.
+    /// The scanned directory, as an absolute path.
     pub dir: &'a [u8],
-    /// How many sub-directories it had.
+    /// The number of its sub-directories.
     pub subdirs: u32,
     /// The directory's modification time when it was scanned.
     pub scanned: Time,
 }
 
 impl Layout {
-    /// Tells the layout by the magic and by the field that must equal the file's size.
+    /// Recognises the layout by the magic and the field that must equal the file's size.
     fn of(bytes: &[u8]) -> Option<Layout> {
         let size = bytes.len() as u64;
         [(false, 8), (false, 4), (true, 8), (true, 4)]
@@ -69,8 +69,8 @@ impl Layout {
         self.field(5)
     }
 
-    /// 64 bits, after the padding that the architecture asks for: both 32-bit layouts end up at
-    /// the same place.
+    /// The offset of the 64-bit nanoseconds after the architecture's padding, the same in both
+    /// 32-bit layouts.
     fn nanoseconds(self) -> usize {
         self.field(6)
     }
@@ -82,8 +82,9 @@ impl Layout {
 /// [`Malformed`] if magic, version, size or the directory's name do not fit the file.
 pub fn parse(bytes: &[u8]) -> Result<Cache<'_>, Malformed> {
     let truncated = || Malformed::at(bytes.len(), "header is truncated");
-    let layout = Layout::of(bytes)
-        .ok_or_else(|| Malformed::at(0, "no fontconfig cache of this size in any known layout"))?;
+    let layout = Layout::of(bytes).ok_or_else(|| {
+        Malformed::at(0, "not a fontconfig cache of this size in any known layout")
+    })?;
     let version = layout.int(bytes, 4).ok_or_else(truncated)?;
     if !VERSIONS.contains(&version) {
         return Err(Malformed::at(4, format!("unknown cache version {version}")));
@@ -115,7 +116,7 @@ fn string(bytes: &[u8], at: u64) -> Option<&[u8]> {
 }
 
 impl Cache<'_> {
-    /// The file `bytes`, from which this was parsed, with another time of scanning.
+    /// The file `bytes`, from which this was parsed, with another scan time.
     ///
     /// The padding around it becomes zero, as fontconfig has it.
     pub fn with_scanned(&self, bytes: &[u8], scanned: Time) -> Vec<u8> {

@@ -1,5 +1,5 @@
-//! GRUB's standalone images: a PE file whose section `mods` holds modules and a memory disk, which is
-//! a tar archive of `grub-mkstandalone`'s.
+//! GRUB's standalone images: a PE file whose section `mods` contains modules and a memory disk, a
+//! tar archive by `grub-mkstandalone`.
 //!
 //! Follows GRUB's include/grub/kernel.h: a header with the offset of the first object and the size of
 //! all, and objects with a type and a size each.
@@ -13,15 +13,15 @@ use super::{Malformed, pe, tar};
 
 /// The section of modules.
 const SECTION: &str = "mods";
-/// How that section begins.
+/// The magic of that section.
 const MAGIC: &[u8] = b"mimg";
 /// The type of a memory disk; the others are modules, a configuration, a prefix, keys.
 const DISK: u32 = 1;
 
-/// Whether two images differ in nothing but the times and the order of what is in their memory disk.
+/// Whether two images differ only in the times and the order of files in their memory disk.
 ///
 /// # Errors
-/// [`Malformed`] if one of them is no image with a memory disk.
+/// [`Malformed`] if one of them is not an image with a memory disk.
 pub fn is_same_but_for_disk(a: &[u8], b: &[u8]) -> Result<bool, Malformed> {
     let [x, y] = [disk(a)?, disk(b)?];
     Ok(x == y && a[x.start..x.end] != b[x.start..x.end] && {
@@ -30,16 +30,16 @@ pub fn is_same_but_for_disk(a: &[u8], b: &[u8]) -> Result<bool, Malformed> {
     })
 }
 
-/// Where the memory disk is.
+/// The range of the memory disk.
 fn disk(bytes: &[u8]) -> Result<Range<usize>, Malformed> {
     let bad = |why: &str| Malformed::at(0, why);
     let image = pe::read(&mut Cursor::new(bytes)).map_err(|e| bad(&e.to_string()))?;
     let section = image.and_then(|image| image.section(SECTION));
-    let section = section.ok_or_else(|| bad("not an image of GRUB's"))?;
+    let section = section.ok_or_else(|| bad("not a GRUB image"))?;
     let end = section.end;
     let image = Image { bytes, big: false };
     if image.slice(section.start, MAGIC.len(), "modules")? != MAGIC {
-        return Err(Malformed::at(section.start, "no modules of GRUB's"));
+        return Err(Malformed::at(section.start, "no GRUB modules"));
     }
     let mut at = section.start.saturating_add(image.u64(section.start + 8, "modules")?);
     let last = section.start.saturating_add(image.u64(section.start + 16, "modules")?).min(end);
@@ -76,7 +76,8 @@ fn files(disk: &[u8], start: usize) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Malfor
 mod tests {
     use super::*;
 
-    /// Two images of grub-mkstandalone 2.06 (Debian 12), made two seconds apart of the same files.
+    /// Two images of grub-mkstandalone 2.06 (Debian 12), made two seconds apart from the same
+    /// files.
     fn images() -> [Vec<u8>; 2] {
         let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/grub-standalone.tar.xz");
         ["a.efi", "b.efi"].map(|name| {

@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 
 use super::Malformed;
 
-/// Bytes of a type string, at most, and how deep types and variants may be nested.
+/// The most bytes of a type string.
 const TYPE_MAX: usize = 1024;
 const DEPTH_MAX: usize = 64;
 
-/// A value: its type and the bytes that stand for it.
+/// A value: its type and its bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'a> {
     kind: &'a [u8],
@@ -28,11 +28,11 @@ impl<'a> Value<'a> {
         Value { kind: &[], bytes, depth: 0 }.retyped(kind.as_bytes(), bytes)
     }
 
-    /// A value inside this one that brings its own type.
+    /// A value inside this one with its own type.
     fn retyped(&self, kind: &'a [u8], bytes: &'a [u8]) -> Result<Self, Malformed> {
         let depth = self.depth + 1;
         if kind.len() > TYPE_MAX || depth > DEPTH_MAX || first_type(kind, 0) != Some(kind.len()) {
-            return Err(self.bad("a type string is no type, too long or nested too deep"));
+            return Err(self.bad("a type string is not a type, too long or nested too deep"));
         }
         Ok(Value { kind, bytes, depth })
     }
@@ -41,7 +41,7 @@ impl<'a> Value<'a> {
         Value { kind, bytes, depth: self.depth }
     }
 
-    /// Offsets are of little use here: where a value stands in its object is not known.
+    /// An error without a useful offset, since the value's place in its object is not known.
     fn bad(&self, what: &str) -> Malformed {
         Malformed::at(0usize, what)
     }
@@ -50,8 +50,8 @@ impl<'a> Value<'a> {
         self.kind.first().copied().unwrap_or_default()
     }
 
-    /// What is in this value: an array's elements, the members of a tuple or of a dictionary's
-    /// entry, what a variant holds, what a maybe holds if anything; nothing for the rest.
+    /// The children of this value: an array's elements, the members of a tuple or dictionary entry,
+    /// the content of a variant or maybe; otherwise none.
     ///
     /// # Errors
     /// [`Malformed`] if the bytes are not a value of the type.
@@ -139,13 +139,13 @@ impl<'a> Value<'a> {
         std::str::from_utf8(text).map_err(|_| self.bad("a string is not UTF-8"))
     }
 
-    /// The bytes that stand for it.
+    /// The bytes of the value.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Its text with types, as `g_variant_print` gives it. Floating-point numbers have the fewest
-    /// digits that tell them apart, where GLib writes 17.
+    /// Its text with types, like `g_variant_print`. Floating-point numbers have the fewest digits
+    /// that identify them, where GLib writes 17.
     ///
     /// # Errors
     /// [`Malformed`] if the bytes are not a value of the type.
@@ -281,7 +281,7 @@ fn print_list(
     Ok(())
 }
 
-/// A string in the quotes that it does not hold.
+/// Quotes a string with quotes that it does not contain.
 fn quote(out: &mut String, text: &str) {
     let quote = if text.contains('\'') { '"' } else { '\'' };
     out.push(quote);
@@ -295,7 +295,7 @@ fn quote(out: &mut String, text: &str) {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             c if c == quote || c == '\\' => out.extend(['\\', c]),
-            // What `Debug` writes as an escape is not to be printed.
+            // Characters that `Debug` escapes are not printable.
             c if c.is_ascii_graphic() || c == ' ' || c.escape_debug().len() == 1 => out.push(c),
             c if u32::from(c) < 0x1_0000 => drop(write!(out, "\\u{:04x}", u32::from(c))),
             c => drop(write!(out, "\\U{:08x}", u32::from(c))),
@@ -324,7 +324,7 @@ fn print_bytes(out: &mut String, bytes: &[u8]) {
     out.push(quote);
 }
 
-/// How long the complete type is with which `kind` begins.
+/// The length of the complete type at the start of `kind`.
 fn first_type(kind: &[u8], depth: usize) -> Option<usize> {
     if depth > DEPTH_MAX {
         return None;

@@ -1,8 +1,8 @@
 //! GVariant database files: compiled GSettings schemas, dconf databases, GResource bundles.
 //!
 //! Follows `gvdb-format.h` of GLib: hash tables of items whose names are chained through parents. A
-//! table may hold tables. Numbers of the format are little-endian everywhere; a signature that reads
-//! backwards says that the values inside are of a machine of the other order.
+//! table may hold tables. Numbers of the format are little-endian everywhere; a reversed signature
+//! says that the values inside have the other byte order.
 
 use super::Malformed;
 use super::facts::{Facts, Image};
@@ -10,11 +10,12 @@ use super::facts::{Facts, Image};
 const SIGNATURE: &[u8] = b"GVariant";
 const SWAPPED: &[u8] = b"raVGtnai";
 const ITEM: u64 = 24;
-/// Tables within tables, and parents above a name, at most.
+/// The most nested tables, and parents above a name.
 const DEPTH: usize = 64;
 const NO_PARENT: u32 = u32::MAX;
 
-/// Every key with its value, in the order of the file, names of tables and keys joined by spaces.
+/// Every key with its value, in the order of the file; names of tables and keys are joined by
+/// spaces.
 ///
 /// # Errors
 /// [`Malformed`] if an offset leaves the file or tables are nested more than 64 deep.
@@ -36,7 +37,7 @@ fn open(bytes: &[u8]) -> Result<Image<'_>, Malformed> {
     }
 }
 
-/// The range that the pointer at `at` names.
+/// The range of the pointer at `at`.
 fn range(image: Image<'_>, at: u64) -> Result<(u64, u64), Malformed> {
     let (start, end) = (image.u32(at, "pointer")?, image.u32(at + 4, "pointer")?);
     let len = end.checked_sub(start).ok_or_else(|| Malformed::at(at, "a range ends early"))?;
@@ -44,18 +45,18 @@ fn range(image: Image<'_>, at: u64) -> Result<(u64, u64), Malformed> {
     Ok((start.into(), len.into()))
 }
 
-/// Where a hash table has what.
+/// The layout of a hash table.
 struct Items<'a> {
-    /// The word that counts those of its filter, and the filter.
+    /// The length word of its filter, and the filter.
     filter: &'a [u8],
     buckets: u32,
-    /// Where the first item is, and how many there are.
+    /// The offset of the first item.
     first: u64,
     count: u64,
 }
 
 impl<'a> Items<'a> {
-    /// Of the table that the pointer at `pointer` names.
+    /// The items of the table at the pointer at `pointer`.
     fn of(image: Image<'a>, pointer: u64) -> Result<Self, Malformed> {
         let (start, len) = range(image, pointer)?;
         let words = u64::from(image.u32(start, "hash table")? & 0x07FF_FFFF);
@@ -68,11 +69,11 @@ impl<'a> Items<'a> {
     }
 }
 
-/// Takes `size` bytes of what the file can hold.
+/// Takes `size` bytes from what the file can contain.
 fn take(left: &mut usize, size: u64, at: u64) -> Result<(), Malformed> {
     let rest = usize::try_from(size).ok().and_then(|size| left.checked_sub(size));
     *left = rest.ok_or_else(|| {
-        Malformed::at(at, "tables share items; the file holds more than its size")
+        Malformed::at(at, "tables share items; the content is larger than the file")
     })?;
     Ok(())
 }
@@ -104,7 +105,7 @@ fn table(
                 facts.opaque("keys", above.join(" "), image.slice(start, len, "value")?);
                 above.pop();
             }
-            // A list of children: what it holds are items of their own.
+            // A list of children, which are items themselves.
             _ => {}
         }
     }
@@ -130,12 +131,12 @@ fn name(image: Image<'_>, first: u64, items: u64, mut n: u64) -> Result<Vec<u8>,
     }
 }
 
-/// The same database with its items in one order: by bucket, as the format demands, then by hash and
-/// name. What is listed is listed by name.
+/// The database with its items sorted by bucket, as the format requires, then by hash and name.
+/// Lists are sorted by name.
 ///
 /// # Errors
-/// As [`parse`], and where an item is of no known type, is not where readers look for it, or shares
-/// its bytes with another.
+/// Those of [`parse`], and if an item has an unknown type, is not where readers look for it, or
+/// shares its bytes with another.
 pub fn sorted(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     let image = open(bytes)?;
     let mut left = bytes.len();
@@ -146,7 +147,7 @@ pub fn sorted(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     Ok(out)
 }
 
-/// An item as it is found.
+/// An item of the source.
 struct Item<'a> {
     name: Vec<u8>,
     hash: u32,
@@ -157,7 +158,7 @@ struct Item<'a> {
     pointer: u64,
 }
 
-/// Appends the table that the pointer at `pointer` names; gives the pointer to it.
+/// Appends the table at the pointer at `pointer`; returns the pointer to the copy.
 fn write(
     image: Image<'_>,
     pointer: u64,
@@ -176,7 +177,7 @@ fn write(
     let bucket = |item: &Item<'_>| item.hash % table.buckets.max(1);
     let mut order: Vec<usize> = (0..items.len()).collect();
     order.sort_by_key(|n| (bucket(&items[*n]), items[*n].hash, &items[*n].name));
-    // Where each item comes to be.
+    // The new place of each item.
     let mut place = vec![NO_PARENT; items.len()];
     for (to, from) in order.iter().enumerate() {
         place[*from] = to as u32;
@@ -230,7 +231,7 @@ fn item<'a>(image: Image<'a>, table: &Items<'_>, n: u64) -> Result<Item<'a>, Mal
         return Err(Malformed::at(at, "an item is not where its name is looked for"));
     }
     if !matches!(kind, b'H' | b'L' | b'v') {
-        return Err(Malformed::at(at + 14, format!("unknown type of an item {kind}")));
+        return Err(Malformed::at(at + 14, format!("unknown type of item {kind}")));
     }
     Ok(Item {
         name,
@@ -242,7 +243,7 @@ fn item<'a>(image: Image<'a>, table: &Items<'_>, n: u64) -> Result<Item<'a>, Mal
     })
 }
 
-/// Where a list's items come to be.
+/// The new places of a list's items.
 fn children(image: Image<'_>, pointer: u64, place: &[u32]) -> Result<Vec<u32>, Malformed> {
     let (start, len) = range(image, pointer)?;
     let child = |n: u64| {
@@ -262,14 +263,14 @@ fn hash_of(name: &[u8]) -> u32 {
     name.iter().fold(5381, step)
 }
 
-/// Appends `size` zeros at a multiple of `align`; gives where they begin.
+/// Appends `size` zeros at a multiple of `align`; returns where they begin.
 fn reserve(out: &mut Vec<u8>, align: usize, size: usize) -> usize {
     let start = out.len().next_multiple_of(align);
     out.resize(start + size, 0);
     start
 }
 
-/// Appends a chunk of bytes; gives the pointer to it.
+/// Appends a chunk of bytes; returns the pointer to it.
 fn chunk(
     out: &mut Vec<u8>,
     align: usize,
@@ -283,7 +284,7 @@ fn chunk(
     Ok(pair(start, start + bytes.len()))
 }
 
-/// A pointer. What is written is at most some times a file whose own pointers are of 32 bits.
+/// Encodes a pointer. The output is at most a few times the size of a file with 32-bit pointers.
 fn pair(start: usize, end: usize) -> [u8; 8] {
     let mut pair = [0; 8];
     pair[..4].copy_from_slice(&(start as u32).to_le_bytes());

@@ -1,7 +1,7 @@
 //! gzip files (RFC 1952): the headers of their members, and where each member ends.
 //!
-//! Limits: a file may inflate to [`INFLATED_MAX`] bytes; nothing is kept of what is inflated, so
-//! that memory is the size of the file.
+//! Limits: a file may inflate to [`INFLATED_MAX`] bytes; inflated data is not kept, so memory is
+//! the size of the file.
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 use memchr::memmem;
@@ -9,7 +9,7 @@ use memchr::memmem;
 use super::Malformed;
 use super::cursor::Cursor;
 
-/// What every member starts with: the magic and the only method there is, deflate.
+/// The start of every member: the magic and the only method, deflate.
 const START: [u8; 3] = [0x1F, 0x8B, 8];
 const FHCRC: u8 = 2;
 const FEXTRA: u8 = 4;
@@ -21,13 +21,13 @@ const UNIX: u8 = 3;
 /// The shortest member: header, an empty deflate stream, trailer.
 const MIN_MEMBER: usize = 10 + 2 + 8;
 
-/// Bytes that all members of one file may inflate to before it is given up: 16 GiB.
+/// The most bytes to which all members of a file may inflate: 16 GiB.
 pub const INFLATED_MAX: u64 = 16 << 30;
 
 /// A member's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
-    /// FTEXT and reserved bits are kept as they are; the other bits follow from the fields below.
+    /// FTEXT and reserved bits stay; the other bits follow from the fields below.
     flags: u8,
     /// When the content was last changed, in seconds since 1970; 0 for none.
     pub mtime: u32,
@@ -48,15 +48,15 @@ pub struct Header<'a> {
 pub struct Member<'a> {
     /// The header.
     pub header: Header<'a>,
-    /// The deflate stream and the trailer behind it.
+    /// The deflate stream and the trailer after it.
     pub body: &'a [u8],
-    /// CRC-32 of the content, which was checked.
+    /// The verified CRC-32 of the content.
     pub crc: u32,
     /// Bytes of content.
     pub len: u64,
 }
 
-/// Whether `bytes` start as a gzip file does.
+/// Whether `bytes` start like a gzip file.
 pub fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&START)
 }
@@ -72,7 +72,7 @@ pub fn header(bytes: &[u8]) -> Result<Header<'_>, Malformed> {
 fn read_header<'a>(cursor: &mut Cursor<'a>) -> Result<Header<'a>, Malformed> {
     let start = cursor.offset();
     if cursor.take(START.len(), "header")? != START {
-        return Err(Malformed::at(start, "no gzip member"));
+        return Err(Malformed::at(start, "not a gzip member"));
     }
     let flags = cursor.u8("header")?;
     if flags & RESERVED != 0 {
@@ -97,7 +97,7 @@ fn read_header<'a>(cursor: &mut Cursor<'a>) -> Result<Header<'a>, Malformed> {
 }
 
 impl Header<'_> {
-    /// Whether this is what [`Header::canonical`] gives.
+    /// Whether it equals [`Header::canonical`].
     fn is_canonical(&self) -> bool {
         self.mtime == 0 && self.name.is_none() && self.os == UNIX
     }
@@ -127,10 +127,10 @@ impl Header<'_> {
     }
 }
 
-/// The file with canonical headers, the compressed data untouched; `None` if it has them already.
+/// The file with canonical headers and unchanged compressed data; `None` if it needs no change.
 ///
-/// A file is inflated, and its checksums verified, only where a header is to change or where
-/// another member may follow.
+/// A file is inflated, and its checksums verified, only if a header is to change or another member
+/// may follow.
 ///
 /// # Errors
 /// [`Malformed`] if a member that had to be read is damaged, or anything but zeros follows the
@@ -155,7 +155,7 @@ pub fn canonical(bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
     Ok(Some(out))
 }
 
-/// Every member, its checksum verified, and the zeros behind the last.
+/// Every member with verified checksum, and the zeros after the last.
 ///
 /// # Errors
 /// [`Malformed`] if a member is damaged, anything but zeros follows the last, or the content
@@ -191,16 +191,19 @@ fn read_body<'a>(
     cursor.take(deflated, "compressed data")?;
     let stored = (cursor.u32_le("trailer")?, cursor.u32_le("trailer")?);
     if stored != (crc, len as u32) {
-        return Err(Malformed::at(start + deflated, "checksum or length does not fit the content"));
+        return Err(Malformed::at(
+            start + deflated,
+            "checksum or length does not match the content",
+        ));
     }
     Ok(Member { header, body: &input[..deflated + 8], crc, len })
 }
 
-/// Inflates the deflate stream (RFC 1951) at the start of `input` into `sink`, piece by piece:
-/// how many bytes it takes, the CRC-32 of its content and the content's length.
+/// Inflates the deflate stream (RFC 1951) at the start of `input` into `sink`; returns its length
+/// in bytes, and the CRC-32 and length of its content.
 ///
 /// # Errors
-/// What is wrong, where the stream is damaged or cut off, or gives more than `limit` bytes.
+/// If the stream is damaged or truncated, or inflates to more than `limit` bytes.
 pub(crate) fn inflate(
     input: &[u8],
     limit: u64,

@@ -1,14 +1,13 @@
-//! Digests as they are written down beside files: which algorithm a length stands for, and the
-//! digest of content in several algorithms at once.
+//! Digest algorithms: which one a length means, and digests of content with several at once.
 
 use std::io::{self, Read};
 
 use sha2::digest::DynDigest;
 
-/// Bytes hashed at a time.
+/// Bytes to hash at a time.
 const PIECE: usize = 64 << 10;
 
-/// An algorithm in which digests of files are written down.
+/// An algorithm for digests of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Algorithm {
     /// MD5.
@@ -56,7 +55,7 @@ impl Algorithm {
         Self::ALL.into_iter().filter(move |algorithm| algorithm.size() == len)
     }
 
-    /// The algorithm of that name, as Python's `hashlib` spells it.
+    /// The algorithm of that name in Python's `hashlib`.
     pub fn of_name(name: &[u8]) -> Option<Algorithm> {
         Some(match name.to_ascii_lowercase().as_slice() {
             b"md5" => Algorithm::Md5,
@@ -70,7 +69,7 @@ impl Algorithm {
         })
     }
 
-    /// What computes a digest.
+    /// A hasher for this algorithm.
     pub fn hasher(self) -> Box<dyn DynDigest> {
         match self {
             Algorithm::Md5 => Box::<md5::Md5>::default(),
@@ -84,7 +83,7 @@ impl Algorithm {
     }
 }
 
-/// The digests of what `content` gives, in the order of `algorithms`.
+/// The digests of `content`, in the order of `algorithms`.
 pub fn digests(content: &mut dyn Read, algorithms: &[Algorithm]) -> io::Result<Vec<Box<[u8]>>> {
     let mut hashers: Vec<_> = algorithms.iter().map(|algorithm| algorithm.hasher()).collect();
     let mut piece = vec![0; PIECE];
@@ -99,7 +98,7 @@ pub fn digests(content: &mut dyn Read, algorithms: &[Algorithm]) -> io::Result<V
     Ok(hashers.into_iter().map(|hasher| hasher.finalize()).collect())
 }
 
-/// The bytes that hexadecimal digits of either case stand for; `None` if they are no such digits.
+/// Decodes hexadecimal digits of either case; `None` if there are other characters.
 pub fn unhex(text: &[u8]) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let pair = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);

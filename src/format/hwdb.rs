@@ -13,7 +13,7 @@ const SIGNATURE: &[u8] = b"KSLPHHRH";
 const HEADER: u64 = 80;
 /// A value with the file that it came from.
 const VALUE2: u64 = 32;
-/// Folders of hwdb files, a folder before one whose path ends its own.
+/// Folders of hwdb files, a folder before those whose path is a suffix of its own.
 const FOLDERS: [&[u8]; 5] = [
     b"/usr/local/lib/udev/hwdb.d/",
     b"/usr/lib/udev/hwdb.d/",
@@ -21,10 +21,10 @@ const FOLDERS: [&[u8]; 5] = [
     b"/run/udev/hwdb.d/",
     b"/lib/udev/hwdb.d/",
 ];
-/// Keys are matched byte by byte: no key is longer.
+/// The longest key, in bytes.
 const DEPTH: usize = 4096;
 
-/// A database and where its parts are.
+/// A database and the places of its parts.
 #[derive(Clone, Debug)]
 pub struct Hwdb<'a> {
     image: Image<'a>,
@@ -33,14 +33,14 @@ pub struct Hwdb<'a> {
     root: u64,
     /// Where the strings begin.
     strings: u64,
-    /// The offsets of the names of files that values came from.
+    /// The offsets of the names of source files.
     files: BTreeSet<u64>,
 }
 
 /// Reads every node.
 ///
 /// # Errors
-/// [`Malformed`] unless the nodes fill the part that the header names and all offsets are of
+/// [`Malformed`] unless the nodes fill the part that the header names and all offsets point to
 /// strings in the file.
 pub fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
     if !bytes.starts_with(SIGNATURE) {
@@ -54,7 +54,7 @@ pub fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
     if (field(3)?, field(4)?) != (HEADER, 24)
         || !matches!((field(5)?, field(6)?), (16, 16 | VALUE2))
     {
-        return Err(Malformed::at(24, "sizes of records that are not known"));
+        return Err(Malformed::at(24, "unknown sizes of records"));
     }
     let (root, nodes) = (field(7)?, field(8)?);
     let strings = HEADER.checked_add(nodes).filter(|s| *s <= bytes.len() as u64);
@@ -62,7 +62,7 @@ pub fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
     if field(9)? != bytes.len() as u64 - strings {
         return Err(Malformed::at(72, "the strings do not fill the file"));
     }
-    // Where the last string ends, every one does.
+    // If the last string ends, all do.
     if bytes.last().is_some_and(|last| *last != 0) {
         return Err(Malformed::at(bytes.len(), "the last string does not end"));
     }
@@ -73,7 +73,7 @@ pub fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
         if !(strings..bytes.len() as u64).contains(&offset) {
             return Err(Malformed::at(at, "a string is not among the strings"));
         }
-        // Mostly it is the same again.
+        // It is mostly the same again.
         if is_file && last.replace(offset) != Some(offset) {
             files.insert(offset);
         }
@@ -84,8 +84,8 @@ pub fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
 }
 
 impl<'a> Hwdb<'a> {
-    /// Calls `each` with every number that is the offset of a string, in file order: where it
-    /// stands, the offset, and whether the string is the name of a file that a value came from.
+    /// Calls `each` for every offset of a string, in file order: with its place, the offset, and
+    /// whether the string is the name of a source file.
     fn each_pointer(
         &self,
         mut each: impl FnMut(u64, u64, bool) -> Result<(), Malformed>,
@@ -119,7 +119,7 @@ impl<'a> Hwdb<'a> {
         self.image.cstr(self.start(at)?, "string")
     }
 
-    /// Where that string begins.
+    /// The start of the string at the pointer at `at`.
     fn start(&self, at: u64) -> Result<u64, Malformed> {
         let offset = self.image.u64(at, "string")?;
         match (self.strings..self.image.bytes.len() as u64).contains(&offset) {
@@ -128,8 +128,8 @@ impl<'a> Hwdb<'a> {
         }
     }
 
-    /// The parts of the strings that name the root below which the database was built: the offset
-    /// of a name and how much of it comes before the folder.
+    /// The prefixes that name the root of the build: the offset of each name, and the length of the
+    /// part before the folder.
     fn prefixes(&self) -> Result<BTreeMap<u64, u64>, Malformed> {
         let mut found = BTreeMap::new();
         for offset in &self.files {
@@ -142,11 +142,11 @@ impl<'a> Hwdb<'a> {
         Ok(found)
     }
 
-    /// The database that systemd makes of the same files at `/`: without the path of the root in
-    /// the names of files, all later strings moved up. `None` if no name has such a path.
+    /// The database that systemd makes from the same files at `/`: without the path of the root in
+    /// the names of files, and with later strings moved up. `None` if no name has such a path.
     ///
     /// # Errors
-    /// [`Malformed`] if something else uses what would go.
+    /// [`Malformed`] if something else uses what would be removed.
     pub fn without_root(&self) -> Result<Option<Vec<u8>>, Malformed> {
         let cuts = self.prefixes()?;
         if cuts.is_empty() {
@@ -173,7 +173,7 @@ impl<'a> Hwdb<'a> {
         Ok(Some(out))
     }
 
-    /// The properties by match pattern; and the version of systemd that made the file.
+    /// The properties by match pattern, and the version of systemd that made the file.
     ///
     /// # Errors
     /// [`Malformed`] if the trie does not end.

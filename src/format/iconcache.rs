@@ -1,7 +1,7 @@
 //! `icon-theme.cache`, which `gtk-update-icon-cache` writes.
 //!
 //! Follows GTK's `docs/iconcache.txt`: big-endian, a list of directories, and a hash table of icon
-//! names with the directories that hold each.
+//! names with the directories of each.
 
 use super::Malformed;
 use super::facts::{Facts, Image};
@@ -17,7 +17,7 @@ pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     if (image.u16(0, "header")?, image.u16(2, "header")?) != (1, 0) {
         return Err(Malformed::at(0, "not an icon cache of version 1.0"));
     }
-    // Strings end on a multiple of four, and nothing else stands at the end.
+    // Strings are padded to a multiple of four, and nothing else is at the end.
     if !bytes.len().is_multiple_of(4) {
         return Err(Malformed::at(bytes.len(), "the last string's padding is truncated"));
     }
@@ -28,7 +28,7 @@ pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
         dirs.push(image.text(at, "directory")?);
     }
     let buckets = image.count(hash, 4, "buckets")?;
-    // A chain that turns back on itself would never end.
+    // A cyclic chain would never end.
     let mut left = bytes.len();
     for bucket in 0..buckets {
         let mut at = image.u32(hash + 4 + bucket * 4, "bucket")?;

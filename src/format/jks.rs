@@ -1,4 +1,4 @@
-//! Java's own keystore format, JKS: entries with a creation time each, and a keyed SHA-1 digest.
+//! Java's own keystore format, JKS: entries with creation times, and a keyed SHA-1 digest.
 //!
 //! There is no published specification; the format is what OpenJDK's `sun.security.provider`
 //! reads and writes: big-endian, magic, version 1 or 2, a count, the entries, then SHA-1 over the
@@ -12,7 +12,7 @@ use super::cursor::Cursor;
 const MAGIC: u32 = 0xFEED_FEED;
 const DIGEST_LEN: usize = 20;
 const SALT: &[u8] = b"Mighty Aphrodite";
-/// What an entry takes at least: tag, alias length, date, certificate length.
+/// The shortest entry: tag, alias length, date, certificate length.
 const MIN_ENTRY: usize = 4 + 2 + 8 + 4;
 
 /// A parsed keystore, in the order of the file.
@@ -35,7 +35,7 @@ pub struct KeystoreEntry<'a> {
     pub alias: &'a [u8],
     /// Creation time: milliseconds since 1970-01-01 UTC.
     pub created: u64,
-    /// What follows the time: key and chain, or certificate.
+    /// The bytes after the time: key and chain, or certificate.
     pub body: &'a [u8],
 }
 
@@ -104,12 +104,12 @@ fn blob(cursor: &mut Cursor<'_>, what: &str) -> Result<(), Malformed> {
 }
 
 impl Keystore<'_> {
-    /// The digest that this content has under `password`.
+    /// The digest of this content with `password`.
     pub fn digest_with(&self, password: &str) -> [u8; DIGEST_LEN] {
         digest(&self.content(), password)
     }
 
-    /// The file with this content, its digest made with `password`.
+    /// The file with this content and the digest for `password`.
     pub fn write(&self, password: &str) -> Vec<u8> {
         let mut out = self.content();
         let digest = digest(&out, password);
@@ -121,7 +121,7 @@ impl Keystore<'_> {
         let mut out = Vec::new();
         out.extend(MAGIC.to_be_bytes());
         out.extend(self.version.to_be_bytes());
-        // Parsed from 32 bits, and never added to.
+        // The count was parsed from 32 bits and never grows.
         out.extend(u32::try_from(self.entries.len()).unwrap_or(u32::MAX).to_be_bytes());
         for entry in &self.entries {
             out.extend(entry.tag.to_be_bytes());

@@ -11,10 +11,10 @@ const PREFIX: u32 = 0x8000_0000;
 const VALUES: u32 = 0x4000_0000;
 const CHILDREN: u32 = 0x2000_0000;
 const OFFSET: u32 = 0x0FFF_FFFF;
-/// Bytes of a key, at most.
+/// The most bytes of a key.
 const KEY: usize = 4096;
 
-/// What an index of either form says.
+/// The facts of an index of either form.
 ///
 /// # Errors
 /// [`Malformed`] for a binary index with an offset that leaves the file, or whose keys do not end,
@@ -23,7 +23,7 @@ pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let image = Image { bytes, big: true };
     if bytes.first() != Some(&MAGIC.to_be_bytes()[0]) {
         if !matches!(bytes.last(), None | Some(b'\n' | 0)) {
-            return Err(Malformed::at(bytes.len(), "the last line has no end"));
+            return Err(Malformed::at(bytes.len(), "the last line has no newline"));
         }
         lines(bytes, &mut facts);
         return facts.finish();
@@ -36,8 +36,8 @@ pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     facts.finish()
 }
 
-/// Lines by their first word (`modules.dep`, `.softdep`) or their first two (`alias X module`);
-/// records that end in NUL (`modules.builtin.modinfo`) alike.
+/// Adds lines by their first word (`modules.dep`, `.softdep`) or their first two (`alias X
+/// module`), and records that end in NUL (`modules.builtin.modinfo`).
 fn lines(bytes: &[u8], facts: &mut Facts) {
     for line in bytes.split(|b| matches!(b, b'\n' | 0)).filter(|l| !l.is_empty()) {
         let line = String::from_utf8_lossy(line);

@@ -1,7 +1,7 @@
-//! `ld.so.cache`: which library file stands for which name.
+//! `ld.so.cache`: library files by name.
 //!
-//! Follows glibc's `sysdeps/generic/dl-cache.h`. Since glibc 2.32 the file is the "new" format
-//! alone; before, an old table (`ld.so-1.7.0`) came first. Numbers are in the order of the
+//! Follows glibc's `sysdeps/generic/dl-cache.h`. Since glibc 2.32 the file has only the "new"
+//! format; before, an old table (`ld.so-1.7.0`) came first. Numbers are in the byte order of the
 //! architecture, which newer files state in their flags.
 
 use super::Malformed;
@@ -12,7 +12,7 @@ const NEW: &[u8] = b"glibc-ld.so.cache1.1";
 const HEADER: u64 = 48;
 const ENTRY: u64 = 24;
 const EXTENSION: u32 = 0xEAA4_2174;
-/// The tag of the section that names the program which wrote the file.
+/// The tag of the section that names the generating program.
 const GENERATOR: u32 = 0;
 
 /// The libraries by name, flags and hardware capability, each with its path, in the order in which
@@ -44,7 +44,7 @@ pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     facts.finish()
 }
 
-/// Where the new format starts.
+/// The start of the new format.
 fn start(bytes: &[u8]) -> Result<usize, Malformed> {
     if bytes.starts_with(NEW) {
         return Ok(0);

@@ -1,6 +1,6 @@
 //! `locale-archive`: glibc's locales in one file.
 //!
-//! Follows `locale/locarchive.h` of glibc: a header of fourteen numbers in the order of the
+//! Follows `locale/locarchive.h` of glibc: a header of fourteen numbers in the byte order of the
 //! architecture, a hash table of names, records with the place of each category.
 
 use sha2::{Digest, Sha256};
@@ -12,7 +12,7 @@ const MAGIC: u32 = 0xDE02_0109;
 /// Categories in a record (`__LC_LAST`).
 const CATEGORIES: u64 = 13;
 
-/// The locales by name with a digest of their data; and the order of their records.
+/// The locales by name with a digest of their data, and the order of their records.
 ///
 /// # Errors
 /// [`Malformed`] if an offset leaves the file.
@@ -33,7 +33,7 @@ pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     }
     // The order of the records is that in which locales were added.
     locales.sort();
-    // Locales share categories, so what is hashed is more than the file, within reason.
+    // Locales share categories, so more than the file is hashed, up to a limit.
     let mut left = bytes.len() as u64 * 64;
     for (record, name) in locales {
         facts.opaque("locales", name, &digest(image, record, &mut left)?);

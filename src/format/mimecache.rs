@@ -1,13 +1,13 @@
 //! `mime.cache`, which `update-mime-database` writes.
 //!
 //! Follows the shared MIME-info specification, section "The cache files": big-endian, a header of
-//! nine offsets, tables of records, strings; and a tenth offset that the specification does not
-//! have, of what `update-mime-database` writes last: the strings of all types.
+//! nine offsets, tables of records, strings; and a tenth offset, which is not in the specification,
+//! of what `update-mime-database` writes last: the strings of all types.
 
 use super::Malformed;
 use super::facts::{Facts, Image};
 
-/// Nesting of a tree in the file, at most: globs and magic rules are far shallower.
+/// The deepest nesting of a tree in the file; globs and magic rules are far shallower.
 const DEPTH: usize = 256;
 
 /// Aliases, parents, literals, globs, magic rules, namespaces and icons.
@@ -42,7 +42,7 @@ pub fn parse(bytes: &[u8], facts: Facts) -> Result<Facts, Malformed> {
 struct Reader<'a> {
     image: Image<'a>,
     facts: Facts,
-    /// Tree nodes that may still be visited: a file cannot hold more than bytes.
+    /// Tree nodes that may still be visited, at most as many as the file has bytes.
     left: usize,
 }
 
@@ -55,7 +55,7 @@ impl Reader<'_> {
         self.image.text(self.u32(at)?, "string")
     }
 
-    /// The records of the table whose offset stands at `field`.
+    /// The records of the table whose offset is at `field`.
     fn table(
         &self,
         field: u64,
@@ -102,7 +102,7 @@ impl Reader<'_> {
         self.branch(first, count, &mut Vec::new())
     }
 
-    /// The nodes from `first` on; `tail` holds the characters so far, last one first.
+    /// Adds the nodes from `first` on; `tail` has the characters so far, the last one first.
     fn branch(&mut self, first: u64, count: u64, tail: &mut Vec<char>) -> Result<(), Malformed> {
         for at in (0..count).map(|n| first + n * 12) {
             let room = self.left.checked_sub(1).filter(|_| tail.len() < DEPTH);
@@ -137,7 +137,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Appends what a list of match conditions says, without its offsets.
+    /// Appends a list of match conditions, without its offsets.
     fn matchlets(
         &mut self,
         first: u64,
@@ -162,8 +162,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The last table must be whole. Old files have strings where its offset stands, which read as a
-    /// number far beyond any file's size.
+    /// Checks that the last table is complete. Old files have strings in place of its offset, which
+    /// give a number far beyond any file's size.
     fn types(&mut self) -> Result<(), Malformed> {
         const NO_STRING: u64 = 1 << 24;
         if self.u32(40)? < NO_STRING {

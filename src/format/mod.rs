@@ -1,7 +1,7 @@
 //! Pure parsers and writers: bytes in, bytes out; no file system, no clock, no environment.
 //!
-//! A parser gives [`Malformed`] on any input it does not fully understand. It never panics and
-//! never allocates by a length that the input merely claims.
+//! A parser returns [`Malformed`] for any input that it does not fully understand. It never panics
+//! and never allocates by a length that the input merely claims.
 
 pub mod ar;
 pub mod beam;
@@ -48,36 +48,36 @@ pub mod zip;
 use std::io;
 use std::path::Path;
 
-/// An input that is not what its parser understands: where, and what was wrong there.
+/// An input that its parser does not understand: what is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {offset}")]
 pub struct Malformed {
-    /// Byte offset of the trouble in the input.
+    /// Byte offset of the error in the input.
     pub offset: u64,
     /// What is wrong, as a lower-case phrase: "header is truncated".
     pub what: String,
 }
 
 impl Malformed {
-    /// Trouble at `offset`.
+    /// An error at `offset`.
     pub fn at(offset: impl TryInto<u64>, what: impl Into<String>) -> Self {
         Malformed { offset: offset.try_into().unwrap_or(u64::MAX), what: what.into() }
     }
 }
 
-/// What ends work that takes private files: the input, or the machine.
+/// The failure of work with private files: of the input, or of the machine.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The input is not what it should be.
+    /// The input is malformed.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// A private file could not be made, written or read: nothing is said of the input.
+    /// A private file could not be made, written or read, which says nothing about the input.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl Failure {
-    /// Keeps apart what a machine could not do from what an input is.
+    /// Separates failures of the machine from those of the input.
     pub fn apart<T>(result: Result<T, Failure>) -> io::Result<Result<T, Malformed>> {
         match result {
             Ok(value) => Ok(Ok(value)),
@@ -87,9 +87,9 @@ impl Failure {
     }
 }
 
-/// Where private files may be for a moment. Whoever has a file system hands it in.
+/// Access to temporary private files, from a caller with a file system.
 pub trait Scratch: Sync {
-    /// Calls `make` with a new private directory, which is gone with all that is in it afterwards;
-    /// with one in another place where it fails.
+    /// Calls `make` with a new private directory, which is removed afterwards with all its content;
+    /// on failure with one in another place.
     fn in_private(&self, make: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()>;
 }

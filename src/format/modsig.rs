@@ -8,13 +8,13 @@ use super::Malformed;
 const MARKER: &[u8] = b"~Module signature appended~\n";
 const TRAILER: usize = 12;
 
-/// A module's code and the signature after it; the signature is `None` where none is appended.
+/// A module's code and the signature after it; `None` if there is no signature.
 ///
 /// # Errors
 /// [`Malformed`] if the trailer does not fit the file.
 pub fn split(bytes: &[u8]) -> Result<(&[u8], Option<&[u8]>), Malformed> {
     let Some(signed) = bytes.strip_suffix(MARKER) else { return Ok((bytes, None)) };
-    let bad = || Malformed::at(signed.len(), "the signature's length does not fit the module");
+    let bad = || Malformed::at(signed.len(), "the signature's length exceeds the module");
     let at = signed.len().checked_sub(TRAILER).ok_or_else(bad)?;
     let (before, trailer) = signed.split_at(at);
     let len = trailer[8..].iter().fold(0, |n: usize, b| n << 8 | usize::from(*b));

@@ -1,4 +1,4 @@
-//! PE files' section tables: what a unified kernel image is made of.
+//! The section tables of PE files, such as unified kernel images.
 //!
 //! Follows Microsoft's "PE Format": a DOS stub that has the header's offset, the COFF header, the
 //! optional header with the data directories, and the sections' headers.
@@ -8,25 +8,25 @@ use std::ops::Range;
 
 use super::Malformed;
 
-/// Bytes of headers that are read, at most.
+/// The most bytes of headers to read.
 const HEADERS: u64 = 256 << 10;
 const COFF: usize = 20;
 const SECTION: usize = 40;
-/// Which data directory is the certificate table.
+/// The number of the data directory of the certificate table.
 const CERTIFICATES: usize = 4;
 
-/// What the headers say.
+/// The headers of a PE file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pe {
     /// When it was linked, in seconds since 1970-01-01 UTC; a digest in reproducible builds.
     pub time: u32,
-    /// The checksum over the file, which firmware does not look at.
+    /// The checksum over the file, which firmware ignores.
     pub checksum: u32,
     /// The sections in the order of the table.
     pub sections: Vec<Section>,
-    /// Where the certificate table is; empty if the file is not signed.
+    /// The range of the certificate table; empty if the file is not signed.
     pub certificates: Range<u64>,
-    /// Bytes of the file.
+    /// The size of the file in bytes.
     pub size: u64,
 }
 
@@ -35,7 +35,7 @@ pub struct Pe {
 pub struct Section {
     /// Its name.
     pub name: String,
-    /// Where its content is in the file, without padding.
+    /// The range of its content in the file, without padding.
     pub content: Range<u64>,
 }
 
@@ -46,11 +46,11 @@ impl Pe {
     }
 }
 
-/// Reads the headers of a PE file; `None` if it is another.
+/// Reads the headers of a PE file; `None` if it is another kind of file.
 ///
 /// # Errors
-/// [`Malformed`] as an [`io::ErrorKind::InvalidData`] for headers that are cut off, and for a section
-/// or certificate table outside the file.
+/// [`Malformed`] as an [`io::ErrorKind::InvalidData`] for truncated headers, and for a section or
+/// certificate table outside the file.
 pub fn read<R: Read + Seek + ?Sized>(input: &mut R) -> io::Result<Option<Pe>> {
     let size = input.seek(SeekFrom::End(0))?;
     input.rewind()?;
@@ -70,7 +70,7 @@ fn parse(head: &[u8], size: u64) -> Result<Option<Pe>, Malformed> {
         return Ok(None);
     }
     let coff = start + 4;
-    let cut = |at: usize| move || Malformed::at(at, "the PE headers are cut off");
+    let cut = |at: usize| move || Malformed::at(at, "the PE headers are truncated");
     let short = |at: usize| half(head, at).ok_or_else(cut(at));
     let long = |at: usize| word(head, at).ok_or_else(cut(at));
     let (count, optional) = (short(coff + 2)?, usize::from(short(coff + 16)?));
@@ -120,7 +120,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes.get(at..at.checked_add(4)?)?.first_chunk()?))
 }
 
-/// A stretch of a file as a file of its own.
+/// A part of a file as a separate file.
 #[derive(Debug)]
 pub struct Part<R> {
     inner: R,

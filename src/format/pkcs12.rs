@@ -1,7 +1,7 @@
-//! PKCS#12 keystores (RFC 7292) as far as nothing in them is encrypted: Java's trust store since
-//! JDK 18 is one without a password.
+//! PKCS#12 keystores (RFC 7292) without encryption, such as Java's trust store since JDK 18, which
+//! has no password.
 //!
-//! DER is read with definite lengths only. What is salted is named and not looked into.
+//! DER is read only with definite lengths. Salted parts are named but not parsed.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -15,26 +15,26 @@ const OID: u8 = 0x06;
 const BMP_STRING: u8 = 0x1E;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
-/// A field of its own number, here the content of an object of a type.
+/// A field with its own number, here the content of an object of some type.
 const CONTENT: u8 = 0xA0;
-/// Lengths of lengths: a keystore has fewer than 2³² bytes.
+/// The longest length field: a keystore has fewer than 2³² bytes.
 const LENGTH_BYTES: u8 = 4;
 
 /// pkcs-7: 1 data, 6 encrypted data.
 const DATA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 7, 1];
 const ENCRYPTED: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 7, 6];
-/// pkcs-12 bags: a certificate, and a private key under a password.
+/// pkcs-12 bags: a certificate, and a private key with a password.
 const CERTIFICATE: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 12, 10, 1, 3];
 const SHROUDED: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 12, 10, 1, 2];
-/// pkcs-9: the name that people gave.
+/// pkcs-9: the friendly name.
 const FRIENDLY_NAME: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 9, 20];
 
 /// A keystore, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keystore<'a> {
-    /// What in it is salted at random, if anything is.
+    /// The part with a random salt, if any.
     pub salted: Option<&'static str>,
-    /// The lists of what is not encrypted: where each is in the file, and what it holds.
+    /// The unencrypted lists: the range of each in the file, and its bags.
     lists: Vec<(Range<usize>, Vec<Bag<'a>>)>,
 }
 
@@ -43,7 +43,7 @@ pub struct Keystore<'a> {
 struct Bag<'a> {
     /// Whether it is a certificate.
     certificate: bool,
-    /// Its name, where it has one.
+    /// Its name, if it has one.
     name: Option<String>,
     /// All of it.
     bytes: &'a [u8],
@@ -62,7 +62,7 @@ pub fn is_pkcs12(bytes: &[u8]) -> bool {
 /// Reads a keystore up to what is encrypted.
 ///
 /// # Errors
-/// [`Malformed`] where it is not DER, or not what RFC 7292 says.
+/// [`Malformed`] if it is not DER, or violates RFC 7292.
 pub fn parse(bytes: &[u8]) -> Result<Keystore<'_>, Malformed> {
     let mut file = Der { bytes, at: 0, end: bytes.len() };
     let mut store = file.enter(SEQUENCE, "keystore")?;
@@ -127,8 +127,8 @@ fn name(mut attributes: Der<'_>) -> Result<Option<String>, Malformed> {
 }
 
 impl Keystore<'_> {
-    /// The file `bytes`, from which this was read, with its certificates sorted by name. Lists in
-    /// which something else is, or of which two have one name, keep their order.
+    /// The file `bytes`, from which this was read, with its certificates sorted by name. Lists with
+    /// anything else, or with two of the same name, keep their order.
     pub fn sorted(&self, bytes: &[u8]) -> Vec<u8> {
         let mut out = bytes.to_vec();
         for (place, bags) in &self.lists {
@@ -148,11 +148,11 @@ impl Keystore<'_> {
 /// Every entry that is not encrypted, by its name, in the order of the file.
 ///
 /// # Errors
-/// As [`parse`].
+/// Those of [`parse`].
 pub fn facts(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let keystore = parse(bytes)?;
     if let Some(salted) = keystore.salted {
-        facts.opaque("salted at random", salted, bytes);
+        facts.opaque("randomly salted", salted, bytes);
     }
     for bag in keystore.lists.iter().flat_map(|(_, bags)| bags) {
         let kind = if bag.certificate { "certificates" } else { "keys" };
@@ -161,7 +161,7 @@ pub fn facts(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     facts.finish()
 }
 
-/// A place in a DER file, and the end of what it is in.
+/// A position in a DER file, and the end of the surrounding element.
 struct Der<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -169,12 +169,12 @@ struct Der<'a> {
 }
 
 impl<'a> Der<'a> {
-    /// The inside of the next element, which must have this tag; this moves behind it.
+    /// The inside of the next element, which must have this tag; moves past it.
     fn enter(&mut self, tag: u8, what: &str) -> Result<Der<'a>, Malformed> {
         let short = || Malformed::at(self.at, format!("{what} is truncated"));
         let head = self.bytes[..self.end].get(self.at..self.at + 2).ok_or_else(short)?;
         if head[0] != tag {
-            return Err(Malformed::at(self.at, format!("no {what}, but tag {:#x}", head[0])));
+            return Err(Malformed::at(self.at, format!("not {what}, but tag {:#x}", head[0])));
         }
         let (start, length) = match head[1] {
             length @ 0..=0x7F => (self.at + 2, usize::from(length)),

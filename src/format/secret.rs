@@ -2,13 +2,13 @@
 
 use sha2::{Digest as _, Sha256};
 
-/// Bytes at the beginning in which a private key's header is looked for.
+/// Bytes at the beginning in which a private key's header is searched.
 const HEAD: usize = 64 << 10;
 
-/// Bytes that are searched for password hashes to tell what a whole file is, at most.
+/// The most bytes to search for password hashes that make a whole file a secret.
 const TEXT: usize = 2 << 20;
 
-/// Whole paths below a root, with what they hold; `usr/etc` is written `etc`.
+/// Whole paths below a root, with their content; `usr/etc` is written `etc`.
 const PATHS: &[(&str, &str)] = &[
     ("etc/shadow", "password hashes"),
     ("etc/shadow-", "password hashes"),
@@ -22,7 +22,7 @@ const PATHS: &[(&str, &str)] = &[
     ("var/lib/systemd/credential.secret", "a credential"),
     ("var/lib/systemd/random-seed", "a random seed"),
 ];
-/// Folders of files that are secrets, wherever they are below `etc`, `usr/lib` and the like.
+/// Folders of secret files, wherever they are below `etc`, `usr/lib` and the like.
 const FOLDERS: &[(&str, &str)] = &[
     ("etc/credstore/", "a credential"),
     ("etc/credstore.encrypted/", "a credential"),
@@ -34,7 +34,7 @@ const FOLDERS: &[(&str, &str)] = &[
     ("etc/pki/tls/private/", "a private key"),
     ("etc/ssl/private/", "a private key"),
 ];
-/// Names, by their ends.
+/// Suffixes of names.
 const ENDS: &[(&str, &str)] = &[
     (".keytab", "a keytab"),
     (".p12", "a key store"),
@@ -48,8 +48,8 @@ const ENDS: &[(&str, &str)] = &[
     (".kubeconfig", "a credential"),
 ];
 
-/// What kind of secret the file `path` below a root holds, judged from its path and its content;
-/// `None` if it is none that is known.
+/// The kind of secret in the file `path` below a root, judged by path and content; `None` if it is
+/// not a known secret.
 ///
 /// ```
 /// # use reprofix::format::secret::kind;
@@ -62,13 +62,13 @@ pub fn kind(path: &[u8], content: &[u8]) -> Option<&'static str> {
     by_path(path).or_else(|| by_content(content)).or_else(old)
 }
 
-/// Whether the file's name is that of a list of accounts, in which any field may be a hash.
+/// Whether the file name is that of a list of accounts, in which any field may be a hash.
 fn is_accounts(path: &[u8]) -> bool {
     let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
     [&b"passwd"[..], b"group"].iter().any(|list| name.starts_with(list))
 }
 
-/// Whether the second field of a line is a hash of 13 characters, which old systems have.
+/// Whether the second field of a line is a hash of 13 characters, as in old systems.
 fn has_old_hash(content: &[u8]) -> bool {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/');
     content.split(|b| *b == b'\n').any(|line| {
@@ -116,8 +116,8 @@ fn by_content(content: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether a password hash of `crypt(5)`, `$ID$PARAMETERS$HASH`, is anywhere in a content, which may be
-/// an image or a database: its bytes may not be shown.
+/// Whether a password hash of `crypt(5)`, `$ID$PARAMETERS$HASH`, is anywhere in the content, for
+/// example of an image or a database, whose bytes must not be shown then.
 pub fn has_hash(content: &[u8]) -> bool {
     const IDS: &[&[u8]] =
         &[b"y", b"gy", b"7", b"6", b"5", b"2a", b"2b", b"2x", b"2y", b"1", b"sha1"];
@@ -144,7 +144,7 @@ pub fn has_hash(content: &[u8]) -> bool {
     memchr::memchr_iter(b'$', content).any(is_hash)
 }
 
-/// What may be said of two contents of which one is a secret of this kind.
+/// The description of two contents of which one is a secret of this kind.
 pub fn masked(kind: &str, a: &[u8], b: &[u8]) -> String {
     format!("{kind}, not shown: {} → {}", digest(a), digest(b))
 }
@@ -191,7 +191,7 @@ mod tests {
             assert_eq!(kind(path.as_bytes(), content.as_bytes()), wanted, "{path} {content}");
         }
         assert_eq!(kind(b"cacerts", b"\xfe\xed\xfe\xed\0\0\0\x02"), Some("a key store"));
-        // In what is no text, and far behind its beginning.
+        // In binary data, far from the beginning.
         let hash = b"$6$abcdefgh$0123456789012345678901234567890123456789\0";
         let binary = [vec![0xff; 5 << 20], hash.to_vec()].concat();
         assert!(has_hash(&binary) && !has_hash(&binary[..5 << 20]));

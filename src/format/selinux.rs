@@ -1,9 +1,10 @@
-//! What can be told of SELinux's compiled files without their compiler.
+//! SELinux's compiled files, as far as they can be read without their compiler.
 //!
 //! Binary policies follow libsepol's `policydb`, compiled file contexts libselinux's
 //! `label_file.h`. Both start with a magic number and a version. Policies are little-endian, file
-//! contexts in the order of the machine up to version 5, and big-endian since version 6. The rest
-//! of the policy store (libsemanage's `semanage_store.c`) is text, some of it packed with bzip2.
+//! contexts in the byte order of the machine up to version 5, and big-endian since version 6. The
+//! rest of the policy store (libsemanage's `semanage_store.c`) is text, some of it compressed with
+//! bzip2.
 
 use std::io::Read as _;
 
@@ -13,31 +14,30 @@ use super::facts::{Facts, Image};
 
 const POLICY: u32 = 0xF97C_FF8C;
 const CONTEXTS: u32 = 0xF97C_FF8A;
-/// The first versions of compiled file contexts that hold PCRE's version, the length of a path's
-/// fixed start, and PCRE's architecture.
+/// The first version of compiled file contexts with PCRE's version.
 const WITH_PCRE: u32 = 2;
 const WITH_PREFIX: u32 = 4;
 const WITH_ARCH: u32 = 5;
-/// The last version that is a list, and the one that is a tree.
+/// The last version that is a list.
 const LIST: u32 = 5;
 const TREE: u32 = 6;
-/// Nodes in one another; libselinux reads no more.
+/// The most nested nodes; libselinux reads no more.
 const DEPTH: usize = 32;
 /// Kinds of files by their number in a tree, as in the text: any, block device, …, regular file.
 const KINDS: [&str; 8] = ["", " -b", " -c", " -d", " -p", " -l", " -s", " --"];
-/// What `modules_checksum` starts with; 64 digits and a NUL follow.
+/// The start of `modules_checksum`; 64 digits and a NUL follow.
 const CHECKSUM: &[u8] = b"sha256:";
-/// What `lang_ext` holds, without a line feed.
+/// The possible content of `lang_ext`, without a newline.
 const LANGUAGES: &[&[u8]] = &[b"cil", b"pp"];
 const COMMIT_BYTES: usize = 32;
-/// Bytes that a packed module may unpack to.
+/// The most bytes to which a compressed module may unpack.
 const UNPACKED_MAX: u64 = 64 << 20;
 
-/// What a file of a policy or of its store says: version, compiler's parameters and size of a
+/// The facts of a file of a policy or of its store: version, compiler parameters and size of a
 /// policy, paths and contexts, statements or lines.
 ///
 /// # Errors
-/// [`Malformed`] if the header or a part is damaged, if what is packed does not unpack to at most
+/// [`Malformed`] if the header or a part is damaged, if compressed data does not unpack to at most
 /// 64 MiB, or if text ends within a line.
 pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let image = Image { bytes, big: false };
@@ -64,7 +64,7 @@ pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
             }
             return facts.finish();
         }
-        // A magic number that was cut, or that of another file.
+        // A truncated magic number, or that of another file.
         _ if bytes.iter().any(|b| matches!(b, 0..9 | 0x7f..)) => {
             return Err(Malformed::at(0, "neither a policy, nor file contexts, nor text"));
         }
@@ -95,7 +95,7 @@ fn is_numeric(byte: &u8) -> bool {
     byte.is_ascii_digit() || *byte == 0
 }
 
-/// `commit_num`: how often the store was changed, in a field of 32 bytes.
+/// `commit_num`: the number of changes to the store, in a field of 32 bytes.
 fn commits(bytes: &[u8], facts: &mut Facts) -> Result<(), Malformed> {
     if bytes.len() != COMMIT_BYTES {
         return Err(Malformed::at(bytes.len(), "the number of commits is not 32 bytes"));
@@ -108,7 +108,7 @@ fn commits(bytes: &[u8], facts: &mut Facts) -> Result<(), Malformed> {
 fn unpack(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     let mut source = Source::new(bytes);
     let packing = compress::detect(&bytes[..bytes.len().min(HEAD_LEN)])
-        .ok_or_else(|| Malformed::at(0, "not a file of bzip2"))?;
+        .ok_or_else(|| Malformed::at(0, "not a bzip2 file"))?;
     let mut unpacked = Vec::new();
     let decoder = packing.decoder(&mut source).map_err(|e| Malformed::at(0, e.to_string()))?;
     let read = decoder.take(UNPACKED_MAX + 1).read_to_end(&mut unpacked);
@@ -123,10 +123,10 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
 }
 
-/// Each line as a fact; a module's language (`lang_ext`) has no line feed.
+/// Adds each line as a fact; a module's language (`lang_ext`) has no newline.
 fn lines(kind: &'static str, bytes: &[u8], facts: &mut Facts) -> Result<(), Malformed> {
     if !LANGUAGES.contains(&bytes) && !bytes.ends_with(b"\n") {
-        return Err(Malformed::at(bytes.len(), "the last line has no end"));
+        return Err(Malformed::at(bytes.len(), "the last line has no newline"));
     }
     let text = String::from_utf8_lossy(bytes);
     let lines = text.lines().filter(|line| !line.is_empty());
@@ -162,7 +162,7 @@ fn contexts(image: Image<'_>, facts: &mut Facts) -> Result<(), Malformed> {
     }
 }
 
-/// Stems, then the paths in the order of the text.
+/// Reads stems, then the paths in the order of the text.
 fn list(
     reader: &mut Reader<'_>,
     version: u32,
@@ -178,9 +178,9 @@ fn list(
     Ok(())
 }
 
-/// The contexts once each, then the paths by their directories.
+/// Reads each context once, then the paths by their directories.
 fn tree(reader: &mut Reader<'_>, facts: &mut Facts) -> Result<(), Malformed> {
-    // The number of paths, of 64 bits, which only spares the reader some allocations.
+    // The number of paths, of 64 bits, which only saves the reader some allocations.
     reader.number("paths")?;
     reader.number("paths")?;
     let mut labels = Vec::new();
@@ -190,7 +190,8 @@ fn tree(reader: &mut Reader<'_>, facts: &mut Facts) -> Result<(), Malformed> {
     node(reader, &labels, 0, facts)
 }
 
-/// A directory: paths that are names, paths that are expressions, and the directories below it.
+/// Reads a directory: paths that are names, paths that are expressions, and the directories below
+/// it.
 fn node(
     reader: &mut Reader<'_>,
     labels: &[String],
@@ -223,7 +224,7 @@ fn node(
     Ok(())
 }
 
-/// The context that a number names, counted from 1.
+/// The context with a number, counted from 1.
 fn label<'l>(reader: &mut Reader<'_>, labels: &'l [String]) -> Result<&'l str, Malformed> {
     let at = reader.at;
     let number = reader.number("context")? as usize;
@@ -243,8 +244,8 @@ fn kind(reader: &mut Reader<'_>) -> Result<&'static str, Malformed> {
     kind.ok_or_else(|| Malformed::at(at, format!("unknown kind of file {number}")))
 }
 
-/// One path, as an expression: its context, the mode of the files that it is for, and what PCRE
-/// made of it.
+/// Reads one path as an expression: its context, the mode of its files, and the compiled form of
+/// PCRE.
 fn context(
     reader: &mut Reader<'_>,
     version: u32,
@@ -262,7 +263,7 @@ fn context(
     }
     facts.text("contexts", name.clone(), label);
     facts.opaque("compiled expressions", name.clone(), reader.counted(0, "expression")?);
-    // PCRE 8 keeps a study of the expression apart.
+    // PCRE 8 stores its study of the expression separately.
     if pcre.starts_with("8.") {
         facts.opaque("studied expressions", name, reader.counted(0, "study")?);
     }
@@ -282,7 +283,7 @@ impl<'a> Reader<'a> {
         Ok(number)
     }
 
-    /// A length, and as many bytes and `more`.
+    /// A length, and as many bytes plus `more`.
     fn counted(&mut self, more: u64, what: &str) -> Result<&'a [u8], Malformed> {
         let len = u64::from(self.number(what)?) + more;
         self.take(len, what)

@@ -1,15 +1,15 @@
-//! Files that a reader takes only if they are strictly newer than what they were compiled from.
+//! Compiled files that a reader uses only if they are strictly newer than their source.
 //!
-//! A time that becomes SOURCE_DATE_EPOCH together with another's turns "older than" into "as old
-//! as". Most readers do not mind; these do, so the source keeps its distance.
+//! If two times become SOURCE_DATE_EPOCH, "older than" turns into "as old as". Most readers accept
+//! that; these do not, so the source must stay older.
 
-/// Endings of sources, and what takes their place in the name of the compiled file.
+/// Endings of sources, and those of the compiled files.
 ///
 /// Clojure's `RT.load` loads `ns__init.class` only if it is later than `ns.clj`, in directories and
 /// in archives.
 const STRICT: [(&str, &str); 2] = [(".clj", "__init.class"), (".cljc", "__init.class")];
 
-/// Seconds that keep two times apart wherever they are written: a zip time is even.
+/// Seconds that keep two times apart in every format: a zip time is even.
 pub const APART: i64 = 2;
 
 /// The name of the file that has to stay newer than the source called `name`.

@@ -3,7 +3,7 @@
 /// Seconds in a day.
 pub const DAY: i64 = 86_400;
 
-/// A point in time, as `stat` gives it: seconds since the epoch and nanoseconds.
+/// A point in time, as in `stat`: seconds since the epoch and nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time {
     /// Seconds since 1970-01-01 UTC.
@@ -13,7 +13,7 @@ pub struct Time {
 }
 
 impl std::fmt::Display for Time {
-    /// In UTC, with a fraction where there is one: `2023-11-14T22:13:20.5Z`.
+    /// In UTC, with a fraction if it is not zero: `2023-11-14T22:13:20.5Z`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let whole = utc(self.sec);
         match self.nsec {
@@ -33,7 +33,7 @@ pub struct Date(pub i64, pub u8, pub u8);
 impl Date {
     /// The date of a day, counted from 1970-01-01.
     ///
-    /// By the method of Howard Hinnant's "chrono-compatible low-level date algorithms".
+    /// Uses the method of Howard Hinnant's "chrono-compatible low-level date algorithms".
     pub fn of_day(day: i64) -> Self {
         // Years begin in March here, so that the leap day is the last of its year.
         let shifted = day + 719_468;

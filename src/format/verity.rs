@@ -8,7 +8,7 @@ use super::Malformed;
 const MAGIC: &[u8; 8] = b"verity\0\0";
 const SUPERBLOCK: usize = 512;
 
-/// What a hash partition says of itself.
+/// The superblock of a hash partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verity {
     /// Its UUID, byte by byte.
@@ -17,9 +17,9 @@ pub struct Verity {
     pub algorithm: String,
     /// Bytes of a block of data.
     pub data_block: u32,
-    /// Blocks of data that are covered.
+    /// The number of covered data blocks.
     pub data_blocks: u64,
-    /// What each digest begins with.
+    /// The salt at the beginning of each hashed block.
     pub salt: Vec<u8>,
     /// The root hash, computed from the topmost block of the tree.
     pub root: Vec<u8>,
@@ -37,11 +37,11 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The words of a kernel command line that follow an image: the root hash of verity, and its
+/// Words of a kernel command line that depend on an image: the root hash of verity, and its
 /// signature.
 const FOLLOWS_IMAGE: [&[u8]; 4] = [b"roothash=", b"usrhash=", b"rootsignature=", b"usrsignature="];
 
-/// What is said of two texts, with kernel command lines in them, that differ only in root hashes.
+/// The remark on two texts with kernel command lines that differ only in root hashes.
 pub fn follows_image(a: &[u8], b: &[u8]) -> Option<String> {
     let is_blank = |byte: &u8| byte.is_ascii_whitespace();
     let start = |word: &[u8]| FOLLOWS_IMAGE.into_iter().find(|name| word.starts_with(name));
@@ -54,12 +54,12 @@ pub fn follows_image(a: &[u8], b: &[u8]) -> Option<String> {
     names.dedup();
     let whole = !names.is_empty() && x.count() == y.count();
     whole.then(|| {
-        format!("{} differs: it follows the image that it names the root hash of", names.join(", "))
+        format!("{} differs: it follows the image whose root hash it names", names.join(", "))
     })
 }
 
-/// Reads the superblock of a hash partition and the topmost block behind it; `None` where there is
-/// no superblock.
+/// Reads the superblock of a hash partition and the topmost block after it; `None` if there is no
+/// superblock.
 pub fn read(partition: &[u8]) -> Result<Option<Verity>, Malformed> {
     let Some(head) = partition.get(..SUPERBLOCK).filter(|head| head.starts_with(MAGIC)) else {
         return Ok(None);
@@ -72,36 +72,36 @@ pub fn read(partition: &[u8]) -> Result<Option<Verity>, Malformed> {
     let (data_block, hash_block) = (le32(64), le32(68));
     let is_block = |size: u32| (512..=65536).contains(&size) && size.is_power_of_two();
     if !is_block(data_block) || !is_block(hash_block) {
-        return Err(Malformed::at(64, "impossible block size of verity"));
+        return Err(Malformed::at(64, "invalid block size of verity"));
     }
     let data_blocks = u64::from(le32(72)) | u64::from(le32(76)) << 32;
     let salt_len = usize::from(u16::from_le_bytes([head[80], head[81]]));
     let salt = head[88..344].get(..salt_len);
-    let salt = salt.ok_or_else(|| Malformed::at(80, "impossible salt of verity"))?.to_vec();
+    let salt = salt.ok_or_else(|| Malformed::at(80, "invalid salt of verity"))?.to_vec();
     let name = head[32..64].split(|byte| *byte == 0).next().unwrap_or_default();
     let algorithm = String::from_utf8_lossy(name).into_owned();
-    // The superblock takes a whole block; behind it the tree begins with its topmost one.
+    // The superblock takes a whole block; after it the tree begins with its topmost block.
     let size = hash_block as usize;
     let top = partition.get(size..2 * size);
     let top = top.ok_or_else(|| Malformed::at(partition.len(), "verity tree is truncated"))?;
     let root = match &*algorithm {
         "sha256" => Sha256::new().chain_update(&salt).chain_update(top).finalize().to_vec(),
         "sha512" => Sha512::new().chain_update(&salt).chain_update(top).finalize().to_vec(),
-        _ => return Err(Malformed::at(32, "verity digest of an unknown kind")),
+        _ => return Err(Malformed::at(32, "unknown digest of verity")),
     };
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&head[16..32]);
     Ok(Some(Verity { uuid, algorithm, data_block, data_blocks, salt, root }))
 }
 
-/// What a partition with the signature of a root hash holds.
+/// The content of a partition with the signature of a root hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
-    /// The root hash that is signed, as it is written.
+    /// The signed root hash, as written.
     pub root_hash: String,
-    /// The SHA-256 of the certificate, as it is written.
+    /// The SHA-256 of the certificate, as written.
     pub certificate: String,
-    /// Whether the key is an elliptic curve's: such signatures are random.
+    /// Whether the key is for an elliptic curve, whose signatures are random.
     pub is_ecdsa: bool,
 }
 
@@ -114,11 +114,11 @@ struct Json {
     signature: String,
 }
 
-/// Reads a signature partition: JSON, and zeros behind it.
+/// Reads a signature partition: JSON, followed by zeros.
 pub fn signature(partition: &[u8]) -> Result<Signature, Malformed> {
     use base64::Engine as _;
     const JSON_MAX: usize = 4 << 20;
-    // ecdsa-with-SHA…, 1.2.840.10045.4, as DER writes the number.
+    // ecdsa-with-SHA…, 1.2.840.10045.4, as the number in DER.
     const ECDSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04];
     let end = partition.iter().take(JSON_MAX).position(|byte| *byte == 0);
     let text = &partition[..end.unwrap_or(partition.len().min(JSON_MAX))];

@@ -1,27 +1,27 @@
-//! Vim's compiled word lists (`.spl`) and their suggestions (`.sug`): the time that says which
-//! belong together.
+//! Vim's compiled word lists (`.spl`) and their suggestions (`.sug`): the time that links them.
 //!
 //! Follows the description in Vim's `spellfile.c`: a word list is a list of sections, one of which
-//! holds that time; suggestions begin with it. Numbers are big-endian.
+//! has that time; suggestions begin with it. Numbers are big-endian.
 
 use super::Malformed;
 use super::facts::Image;
 
 const WORDS: &[u8] = b"VIMspell2";
 const SUGGESTIONS: &[u8] = b"VIMsug\x01";
-/// The section that holds the time, and the one that ends the list of sections.
+/// The section with the time.
 const SUGGESTED: u8 = 11;
 const END: u8 = 255;
-/// Bytes in a node of a tree of words that are not letters.
+/// The end of a word in a tree of words; such bytes are not letters.
 const END_OF_WORD: u8 = 0;
 const SHARED: u8 = 1;
 const FLAGS: u8 = 2;
 const MORE_FLAGS: u8 = 3;
-/// Flags of a word that a byte more follows for.
+/// A flag of a word after which another byte follows.
 const REGION: u8 = 0x01;
 const AFFIX: u8 = 0x20;
 
-/// The file with its time at most `latest`. Both files of a pair hold one time, and come to one.
+/// The file with its time clamped to `latest`. Both files of a pair have the same time, before and
+/// after.
 ///
 /// # Errors
 /// [`Malformed`] if it is neither kind of file, or a section leaves it.
@@ -30,12 +30,13 @@ pub fn clamped(bytes: &[u8], latest: u32) -> Result<Vec<u8>, Malformed> {
     let Some(at) = place(image)? else { return Ok(bytes.to_vec()) };
     let time = image.u64(at, "time")?.min(latest.into());
     let mut out = bytes.to_vec();
-    // `u64` above has looked whether it is in the file.
+    // `u64` above has checked that it is in the file.
     out[at as usize..at as usize + 8].copy_from_slice(&time.to_be_bytes());
     Ok(out)
 }
 
-/// Where the time is; a word list without suggestions has none. Everything behind it must be there.
+/// The place of the time; `None` for a word list without suggestions. Everything after it must be
+/// complete.
 fn place(image: Image<'_>) -> Result<Option<u64>, Malformed> {
     if image.bytes.starts_with(SUGGESTIONS) {
         let at = SUGGESTIONS.len() as u64;
@@ -55,15 +56,15 @@ fn place(image: Image<'_>) -> Result<Option<u64>, Malformed> {
         }
         at += 6 + u64::from(image.u32(at + 2, "section")?);
     }
-    // Words, words with case folded, prefixes.
+    // Words, case-folded words, prefixes.
     let folded = tree(image, at + 1, false)?;
     let prefixes = tree(image, folded, false)?;
     end(image, tree(image, prefixes, true)?)?;
     Ok(time)
 }
 
-/// The end of the tree of words at `at`. A node is a number of bytes that may follow; the nodes of
-/// those that are letters come after it, one by one.
+/// The end of the tree of words at `at`. A node has a number of possible next bytes; the nodes of
+/// those that are letters follow one by one.
 fn tree(image: Image<'_>, at: u64, prefixes: bool) -> Result<u64, Malformed> {
     let byte = |at: u64| Ok::<u8, Malformed>(image.slice(at, 1usize, "tree")?[0]);
     let mut nodes = u64::from(image.u32(at, "tree")? > 0);
@@ -78,7 +79,7 @@ fn tree(image: Image<'_>, at: u64, prefixes: bool) -> Result<u64, Malformed> {
             at += match letter {
                 SHARED => 4,
                 END_OF_WORD if !prefixes => 0,
-                // An affix and a condition, after flags where there are some.
+                // An affix and a condition, after optional flags.
                 END_OF_WORD => 3,
                 FLAGS | MORE_FLAGS if prefixes => 4,
                 FLAGS | MORE_FLAGS => {
@@ -109,7 +110,7 @@ fn lines(image: Image<'_>, at: u64) -> Result<(), Malformed> {
     end(image, at)
 }
 
-/// Vim writes one zero more, to notice a full disk.
+/// Checks the end: Vim writes one more zero, to notice a full disk.
 fn end(image: Image<'_>, at: u64) -> Result<(), Malformed> {
     match image.bytes.get(at as usize..) {
         Some([0]) => Ok(()),

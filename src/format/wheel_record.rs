@@ -1,5 +1,4 @@
-//! `RECORD`: which files an installed wheel consists of, with digest and size of each, as a table of
-//! comma-separated values.
+//! `RECORD`: the files of an installed wheel with digest and size, as comma-separated values.
 
 use std::borrow::Cow;
 
@@ -11,12 +10,12 @@ use super::hashes::Algorithm;
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// The path, from the directory that the package was installed into; it may lead up.
+    /// The path, relative to the installation directory; it may contain `..`.
     pub path: Cow<'a, [u8]>,
-    /// The digest; `None` where the line has none (of bytecode, and of RECORD itself), or one that
-    /// cannot be read.
+    /// The digest; `None` if the line has none (for bytecode and RECORD itself) or an unreadable
+    /// one.
     pub digest: Option<(Algorithm, Vec<u8>)>,
-    /// The line as it is, with what ends it.
+    /// The original line, with its line end.
     pub text: &'a [u8],
 }
 
@@ -32,7 +31,7 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     all.filter_map(line)
 }
 
-/// The RECORD without the lines of the paths that `gone` names; `None` if there is none such.
+/// The RECORD without the lines of paths for which `gone` is true; `None` if there is no such line.
 pub fn without(text: &[u8], gone: &mut dyn FnMut(&[u8]) -> bool) -> Option<Vec<u8>> {
     let going: Vec<&[u8]> = lines(text).filter(|l| gone(&l.path)).map(|l| l.text).collect();
     let mut out = Vec::with_capacity(text.len());
@@ -46,7 +45,7 @@ pub fn without(text: &[u8], gone: &mut dyn FnMut(&[u8]) -> bool) -> Option<Vec<u
     (!going.is_empty()).then_some(out)
 }
 
-/// Where the first line ends, its newline included; a newline in quotes ends none.
+/// The end of the first line, including its newline; a quoted newline does not end a line.
 fn end_of_line(text: &[u8]) -> usize {
     let mut quoted = false;
     let ends = |(_, byte): &(usize, &u8)| {

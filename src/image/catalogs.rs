@@ -1,4 +1,4 @@
-//! `check X` of operator catalogs for several platforms: whether all platforms hold the same bundles.
+//! `check X` of operator catalogs: whether all platforms have the same bundles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ pub struct Catalogs {
     pub version: &'static str,
     /// The subject, as written.
     pub subject: String,
-    /// Whether in each catalog all platforms hold the same bundles.
+    /// Whether all platforms of each catalog have the same bundles.
     pub same: bool,
     /// The catalogs, in the order of the indexes.
     pub catalogs: Vec<Catalog>,
@@ -29,7 +29,7 @@ pub struct Catalogs {
 pub struct Catalog {
     /// Its tags.
     pub names: BTreeSet<String>,
-    /// The list that holds its platforms; none for a single image.
+    /// The list of its platforms; `None` for a single image.
     pub list: Option<Digest>,
     /// Its platforms, sorted.
     pub platforms: Vec<Platform>,
@@ -42,7 +42,7 @@ pub struct Platform {
     pub platform: String,
     /// Digest of its manifest.
     pub manifest: Option<Digest>,
-    /// How many bundles it holds.
+    /// The number of its bundles.
     pub bundles: usize,
     /// Names of the bundles that another platform has and this one lacks, sorted.
     pub lacks: BTreeSet<String>,
@@ -51,7 +51,7 @@ pub struct Platform {
 /// Names of bundles by platform and manifest.
 type Bundles = BTreeMap<(String, Option<Digest>), BTreeSet<String>>;
 
-/// Reads the catalogs among the images that `images` selects; `None` if none is one.
+/// Reads the catalogs among the images that `images` selects; `None` if there is no catalog.
 ///
 /// # Errors
 ///
@@ -59,7 +59,7 @@ type Bundles = BTreeMap<(String, Option<Digest>), BTreeSet<String>>;
 pub fn catalogs(name: &str, images: &Images) -> anyhow::Result<Option<Catalogs>> {
     let mut groups: Vec<(&Image, Bundles)> = Vec::new();
     for image in images.selected().filter(|image| image.is_image()) {
-        // What a sparse layout does not have is not asked about.
+        // Images missing from a sparse layout are skipped.
         if image.notes.iter().any(|note| note.starts_with("sparse")) {
             continue;
         }
@@ -106,7 +106,7 @@ fn platforms(all: Bundles) -> Vec<Platform> {
 }
 
 impl Catalogs {
-    /// The report for a terminal, at most `limit` bundles a platform.
+    /// The report for a terminal, with at most `limit` bundles per platform.
     pub fn human(&self, limit: usize) -> String {
         let mut out = String::new();
         for catalog in &self.catalogs {
@@ -125,8 +125,8 @@ impl Catalogs {
             }
         }
         let verdict = match self.same {
-            true => "the platforms of each catalog hold the same bundles",
-            false => "platforms of one catalog hold different bundles",
+            true => "the platforms of each catalog have the same bundles",
+            false => "platforms of a catalog have different bundles",
         };
         let _ = writeln!(out, "{verdict}");
         out

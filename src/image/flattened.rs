@@ -1,4 +1,4 @@
-//! An image's layers laid over one another: the tree that a container sees, read in place.
+//! The merged layers of an image: the tree that a container sees, read in place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -13,8 +13,8 @@ use crate::format::tar::{Type, parent};
 use crate::source::oci::{Image, Keep, Layer, Store, layers};
 use crate::tree::{Entry, Kind, Tree, show};
 
-/// The tree of one image. It has no times: a commit has none either, and rebuilt layers seldom
-/// agree on them.
+/// The tree of one image. It has no times: neither does a commit, and rebuilt layers seldom agree
+/// on them.
 pub struct Flattened {
     layers: Vec<Layer>,
     nodes: Nodes,
@@ -23,13 +23,12 @@ pub struct Flattened {
 }
 
 impl Flattened {
-    /// Reads the layers of `image` and lays them over one another the way containers-storage does
-    /// on vfs; where that refuses a layer, the way umoci does. What the lowest `settled` layers
-    /// have of an ostree repository is left out.
+    /// Reads the layers of `image` and merges them like containers-storage on vfs, or like umoci if
+    /// the former refuses a layer. An ostree repository in the lowest `settled` layers is left out.
     ///
     /// # Errors
     ///
-    /// If a layer cannot be read, or if neither unpacks them.
+    /// If a layer cannot be read, or neither of the two unpacks them.
     pub fn read(store: &Store, image: &Image, settled: usize) -> anyhow::Result<Self> {
         let layers = layers(store, image, Keep::Spool)?;
         let mut nodes = match unpack(&layers, Model::Vfs) {
@@ -43,7 +42,7 @@ impl Flattened {
         Ok(Self::new(layers, nodes))
     }
 
-    /// Groups of names that are one file.
+    /// Groups of names of the same file.
     pub fn hard_links(&self) -> BTreeSet<Vec<&[u8]>> {
         let mut groups: BTreeMap<(usize, usize), Vec<&[u8]>> = BTreeMap::new();
         for (path, node) in self.nodes.iter().filter(|(_, node)| node.kind == Type::File) {
@@ -54,7 +53,7 @@ impl Flattened {
         groups.into_values().filter(|names| names.len() > 1).collect()
     }
 
-    /// The first path that `other` has with another modification time, in words.
+    /// Describes the first path that has another modification time in `other`.
     pub fn first_other_time(&self, other: &Self) -> Option<String> {
         let time = |flat: &Self, node: &Node| {
             flat.member(node).map(|(layer, member)| layer.members[member].mtime)
@@ -85,7 +84,7 @@ impl Flattened {
         Flattened { layers, nodes, names, others }
     }
 
-    /// Device nodes and FIFOs, which are left out of the tree, each described in a line.
+    /// Device nodes and FIFOs, which are left out of the tree, each with a description.
     pub fn others(&self) -> &BTreeMap<Vec<u8>, String> {
         &self.others
     }
@@ -100,8 +99,8 @@ impl Flattened {
     }
 }
 
-/// Takes out the objects of an ostree repository that the lowest `settled` layers brought, and
-/// directories that only held those.
+/// Removes the objects of an ostree repository in the lowest `settled` layers, and directories with
+/// nothing else.
 fn drop_repository(nodes: &mut Nodes, settled: usize) {
     if settled == 0 {
         return;

@@ -11,19 +11,19 @@ use crate::format::tar::{Type, parent};
 use crate::source::oci::{Digest, Image, Images, Keep, Layer, Oddity, layers};
 use crate::text::counted;
 
-/// What in a layer leaves room to unpackers.
+/// Properties of a layer that unpackers interpret differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
-    /// Members in a directory that the layer has no entry for.
+    /// Members in a directory for which the layer has no entry.
     ImpliedDirectory,
-    /// A whiteout in a directory that the layer has no entry for.
+    /// A whiteout in a directory for which the layer has no entry.
     WhiteoutInMissingParent,
-    /// A whiteout and what it hides, in one layer.
+    /// A whiteout and what it hides, in the same layer.
     WhiteoutAndReadd,
-    /// Two entries of one name in one layer.
+    /// Two entries of the same name in a layer.
     DuplicateEntry,
-    /// A global PAX header, whose records only some readers give to the members after it.
+    /// A global PAX header, whose records only some readers apply to the members after it.
     GlobalHeader,
     /// Anything else: a path through a symbolic link, a file where a directory was.
     Other,
@@ -48,7 +48,7 @@ impl Rule {
                 "pack the layer without a global header (git archive and tar --format=pax write \
                  them); reprofix oci normalize gives each member its own"
             }
-            Rule::Other => "pack the layer with paths as they are on disk, through no link",
+            Rule::Other => "pack the layer with paths as they are on disk, not through links",
         }
     }
 
@@ -64,40 +64,40 @@ impl Rule {
     }
 }
 
-/// One path that runtimes disagree on.
+/// One path on which runtimes disagree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hit {
-    /// What is the matter.
+    /// The rule it breaks.
     pub rule: Rule,
     /// The path below the root.
     pub path: String,
-    /// Number of the layer, lowest 0.
+    /// Number of the layer, the lowest is 0.
     pub layer: usize,
     /// The layer's identity.
     pub diff_id: Digest,
-    /// What each unpacker makes of it: a mode, `absent`, or why it stops.
+    /// The result of each unpacker: a mode, `absent`, or why it stops.
     pub outcomes: BTreeMap<Model, String>,
     /// What to do.
     pub remedy: &'static str,
 }
 
-/// One image's answer.
+/// The result for one image.
 #[derive(Clone, Debug, Serialize)]
 pub struct Linted {
     /// The platform.
     pub platform: String,
     /// Digest of the manifest.
     pub manifest: Option<Digest>,
-    /// By layer and path.
+    /// The hits, by layer and path.
     pub hits: Vec<Hit>,
-    /// Shapes that programs refuse or read in different ways, in words.
+    /// Descriptions of shapes that programs refuse or interpret differently.
     pub oddities: Vec<String>,
 }
 
-/// The answers for all images asked about.
+/// The results for all selected images.
 #[derive(Clone, Debug, Serialize)]
 pub struct Lint {
-    /// In the order of the layout.
+    /// The images, in the order of the layout.
     pub images: Vec<Linted>,
 }
 
@@ -106,14 +106,14 @@ pub struct Lint {
 ///
 /// # Errors
 ///
-/// If a layer cannot be read or is not what its digests say.
+/// If a layer cannot be read or does not match its digests.
 pub fn lint(subject: &Images) -> anyhow::Result<Lint> {
     let mut images = Vec::new();
     for image in subject.selected().filter(|i| i.is_image()) {
         if let Some(fault) = image.faults.first() {
             anyhow::bail!("{}: {fault}", subject.store.path().display());
         }
-        // Filesystems have no members, and no two unpackers.
+        // Filesystem layers have no members, and nothing unpacks them.
         let layers = match image.oddities.contains(&Oddity::FilesystemLayer) {
             true => Vec::new(),
             false => layers(&subject.store, image, Keep::Members)?,
@@ -161,10 +161,10 @@ fn linted(image: &Image, layers: &[Layer]) -> Linted {
     }
 }
 
-/// What each unpacker makes of a global PAX header: by POSIX, and for tar, its records hold for all
-/// members after it.
+/// The results of unpackers for a global PAX header: by POSIX, and for tar, its records apply to
+/// all members after it.
 fn global_header(number: usize, layer: &Layer) -> Hit {
-    let ignored = "ignored: members go without what it says";
+    let ignored = "ignored: its records do not apply to members";
     let said = |model| match model {
         Model::Vfs | Model::Overlay => ignored.to_owned(),
         Model::Umoci => "error: unknown type of member".to_owned(),
@@ -179,7 +179,7 @@ fn global_header(number: usize, layer: &Layer) -> Hit {
     }
 }
 
-/// Paths of one layer that leave room to unpackers, each with the gravest rule.
+/// Paths of one layer that unpackers may interpret differently, each with the most severe rule.
 fn suspects(layer: &Layer) -> BTreeMap<Vec<u8>, Rule> {
     let mut suspects: BTreeMap<Vec<u8>, Rule> = BTreeMap::new();
     let mut add = |path: &[u8], rule: Rule| {
@@ -218,17 +218,17 @@ fn suspects(layer: &Layer) -> BTreeMap<Vec<u8>, Rule> {
     suspects
 }
 
-/// The three trees, or why there is none.
+/// The three trees, or why one is missing.
 struct Outcomes {
     all: BTreeMap<Model, Result<Tree, Refusal>>,
 }
 
 impl Outcomes {
-    /// What each unpacker makes of `path`, a suspect of layer `number`.
+    /// The result of each unpacker for `path`, a suspect of layer `number`.
     fn at(&self, rule: Rule, path: &[u8], number: usize) -> BTreeMap<Model, String> {
         let say = |(&model, outcome): (&Model, &Result<Tree, Refusal>)| {
             let said = match outcome {
-                // An unpacker that stops elsewhere says nothing about this path.
+                // An unpacker that stops elsewhere has no result for this path.
                 Err(refusal) if concerns(refusal, path, number) => {
                     format!("error: {}", refusal.why)
                 }
@@ -244,8 +244,8 @@ impl Outcomes {
         self.all.iter().filter_map(say).collect()
     }
 
-    /// Paths that differ for none of the reasons in `hits`: the topmost ones, and where an
-    /// unpacker stops.
+    /// The topmost paths that differ for other reasons than those in `hits`, and where an unpacker
+    /// stops.
     fn unexplained(
         &self,
         hits: &BTreeMap<(usize, Vec<u8>), Hit>,
@@ -290,7 +290,7 @@ impl Outcomes {
     }
 }
 
-/// Whether an unpacker stops at this path, at the whiteout of it, or below it.
+/// Whether an unpacker stops at this path, at its whiteout, or below it.
 fn concerns(refusal: &Refusal, path: &[u8], number: usize) -> bool {
     refusal.layer == number && names(&refusal.path, &String::from_utf8_lossy(path))
 }
@@ -305,7 +305,7 @@ fn names(refused: &str, path: &str) -> bool {
     hidden == path || hidden.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Whether anything that lower layers put below `path` is still there.
+/// Whether anything from lower layers below `path` is still there.
 fn kept(tree: &Tree, path: &[u8], number: usize) -> String {
     let below = [path, b"/"].concat();
     let inside = |p: &[u8]| p == path || p.starts_with(&below);
@@ -348,8 +348,8 @@ impl Findings for Lint {
         for image in &self.images {
             let manifest = image.manifest.as_ref().map_or("-", Digest::short);
             let verdict = match image.hits.len() {
-                0 if !image.oddities.is_empty() => "not taken everywhere".to_owned(),
-                0 => "unpacks to one tree everywhere".to_owned(),
+                0 if !image.oddities.is_empty() => "not accepted everywhere".to_owned(),
+                0 => "unpacks to the same tree everywhere".to_owned(),
                 1 => "1 path unpacks differently".to_owned(),
                 n => format!("{n} paths unpack differently"),
             };

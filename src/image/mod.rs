@@ -1,9 +1,8 @@
-//! What ships beside an ostree commit: questions asked of images, per platform.
+//! Commands for container images, platform by platform.
 //!
-//! Reading is [`crate::source::oci`]'s; here are the answers: which image is which
-//! ([`platforms`]), is every byte what it claims to be ([`verify`]), does every runtime unpack the
-//! same tree ([`lint`]), why do two images differ ([`compare`]), and one image two builds agree
-//! on ([`normalize`]).
+//! [`crate::source::oci`] reads them; these modules list the digests ([`platforms`]), verify every
+//! byte ([`verify`]), find what runtimes unpack differently ([`lint`]), explain why two images
+//! differ ([`compare`]), and write an image that is the same for two builds ([`normalize`]).
 
 use std::io::{self, Write};
 
@@ -22,16 +21,16 @@ pub mod times;
 pub mod unpack;
 pub mod verify;
 
-/// An answer that a command prints: for people, or as JSON with the same facts in stable order.
+/// A result that a command prints, for people or as JSON with the same facts in a stable order.
 pub trait Findings: Serialize {
     /// `true` for exit code 0, `false` for 1.
     fn sound(&self) -> bool;
 
-    /// Writes it for people.
+    /// Prints the result for people.
     ///
     /// # Errors
     ///
-    /// Only if `out` does.
+    /// Only if writing to `out` fails.
     fn print(&self, out: &mut dyn Write) -> io::Result<()>;
 }
 

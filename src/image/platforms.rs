@@ -1,4 +1,4 @@
-//! `oci platforms`: which digest names which image.
+//! `oci platforms`: lists the digests of images.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -14,24 +14,24 @@ use crate::source::oci::{Digest, Image, Images, Kind};
 pub struct Platforms {
     /// The entries, in the order of the indexes.
     pub images: Vec<Entry>,
-    /// The program that is asked about, if one is.
+    /// The selected program, if any.
     #[serde(skip)]
     program: Option<Program>,
 }
 
-/// One entry, and what programs make of it.
+/// One entry, and how programs interpret it.
 #[derive(Debug, Serialize)]
 pub struct Entry {
     /// The entry.
     #[serde(flatten)]
     pub image: Image,
-    /// Of an image: which digests each program uses.
+    /// For an image, the digests that each program uses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<Answer>,
 }
 
-/// Lists the entries that `subject` selects, and which digests programs use for them: all that are
-/// known, or `program`.
+/// Lists the entries that `subject` selects, and the digests that all known programs, or only
+/// `program`, use for them.
 pub fn platforms(subject: &Images, program: Option<Program>) -> Platforms {
     let asked =
         Program::ALL.into_iter().filter(|one| program.is_none_or(|program| *one == program));
@@ -45,7 +45,7 @@ pub fn platforms(subject: &Images, program: Option<Program>) -> Platforms {
 }
 
 impl Platforms {
-    /// What one program uses, image by image.
+    /// Prints the digests that one program uses, image by image.
     fn of_program(&self, out: &mut dyn Write) -> io::Result<()> {
         let head = ["PLATFORM", "NAMES", "DIGEST", "TAKES", "WHY"].map(str::to_owned);
         let whole = |digest: &Option<Digest>| {
@@ -62,16 +62,16 @@ impl Platforms {
         }
         let answers = self.images.iter().flat_map(|entry| &entry.programs);
         if let Some(answer) = answers.into_iter().next() {
-            writeln!(out, "{} (DIGEST is what it names by the tag):", answer.program)?;
+            writeln!(out, "{} (DIGEST is what the tag means to it):", answer.program)?;
         }
         table(out, &rows)
     }
 }
 
 impl Findings for Platforms {
-    /// Unsound: a fault on the way to an image, an ambiguous platform, or a shape that programs
-    /// refuse. Missing blobs of a sparse
-    /// layout are notes. Of one program: an image that it does not take.
+    /// `false` for a fault on the way to an image, an ambiguous platform, or a shape that programs
+    /// refuse; with one program, for an image that it does not find. Missing blobs of a sparse
+    /// layout are only notes.
     fn sound(&self) -> bool {
         if self.program.is_some() {
             let takes = |answer: &Answer, image: &Image| answer.takes.as_ref() == image.id();
@@ -120,8 +120,8 @@ impl Findings for Platforms {
         )?;
         writeln!(
             out,
-            "Content is the same where the diff_ids are; --json has every digest whole, and --as PROGRAM \
-             what skopeo, podman, oc-mirror, oras or umoci use."
+            "Content is the same if the diff_ids are; --json has every digest in full, and --as \
+             PROGRAM what skopeo, podman, oc-mirror, oras or umoci use."
         )
     }
 }
@@ -151,7 +151,7 @@ fn row(Entry { image, programs }: &Entry) -> Vec<String> {
     ]
 }
 
-/// What programs name by the tag, if those that name anything agree.
+/// The digest that programs resolve the tag to, if they agree.
 fn named(programs: &[Answer]) -> String {
     let names: BTreeSet<&Digest> = programs.iter().filter_map(|a| a.names.as_ref()).collect();
     match (names.first(), names.len()) {
@@ -161,7 +161,7 @@ fn named(programs: &[Answer]) -> String {
     }
 }
 
-/// The media type of a manifest, in short where it is a usual one.
+/// The media type of a manifest, abbreviated if it is a usual one.
 fn family(media_type: &str) -> String {
     match media_type {
         "" => "-".to_owned(),

@@ -1,24 +1,25 @@
-//! Which digest each program uses: what it names by a tag, and which manifest it takes for a platform.
+//! The digests that each program uses: what a tag means to it, and which manifest it takes for a
+//! platform.
 //!
-//! A model of programs, as [`super::unpack`] is one of unpackers. The tests hold it against what the
-//! programs themselves do with every shape (the columns of the table in docs/oci.md).
+//! This is a model of programs, as [`super::unpack`] is one of unpackers. Tests compare it with
+//! what the programs do with every shape (the columns of the table in docs/oci.md).
 
 use serde::Serialize;
 
 use crate::source::oci::{Digest, Image, Images, Oddity, Platform, Stored};
 
-/// A program that takes images out of layouts and registries.
+/// A program that reads images from layouts and registries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Program {
     /// skopeo 1.22: copies.
     Skopeo,
     /// podman 5.8, and buildah 1.43 with the same code: unpacks.
     Podman,
-    /// oc-mirror 4.17 to 4.22: reads images by the library that skopeo is made of.
+    /// oc-mirror 4.17 to 4.22: reads images with skopeo's library.
     OcMirror,
     /// oras 1.3.
     Oras,
-    /// umoci 0.6: unpacks, from a layout's directory alone.
+    /// umoci 0.6: unpacks, only from a layout's directory.
     Umoci,
 }
 
@@ -27,7 +28,8 @@ impl Program {
     pub const ALL: [Program; 5] =
         [Program::Skopeo, Program::Podman, Program::OcMirror, Program::Oras, Program::Umoci];
 
-    /// Reads the name of a program; buildah is podman's code. `None` for any other.
+    /// Parses the name of a program; buildah counts as podman, whose code it shares. `None` for any
+    /// other.
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "skopeo" => Program::Skopeo,
@@ -39,7 +41,7 @@ impl Program {
         })
     }
 
-    /// Its name and the version that is meant.
+    /// Its name and the modelled version.
     pub fn name(self) -> &'static str {
         match self {
             Program::Skopeo => "skopeo 1.22",
@@ -50,27 +52,27 @@ impl Program {
         }
     }
 
-    /// Whether it is made of containers/image.
+    /// Whether it uses containers/image.
     fn is_containers(self) -> bool {
         matches!(self, Program::Skopeo | Program::Podman | Program::OcMirror)
     }
 }
 
-/// What one program makes of a tag and a platform.
+/// How one program resolves a tag and a platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Answer {
-    /// The program, and the version that is meant.
+    /// The program and the modelled version.
     pub program: &'static str,
-    /// The digest that it names; none if it refuses.
+    /// The digest of the tag; `None` if the program refuses.
     pub names: Option<Digest>,
-    /// The manifest that it takes (the configuration of a docker-archive, which has no manifest); none if
-    /// it takes none.
+    /// The manifest that it takes (the configuration in a docker-archive, which has no manifest);
+    /// `None` if it finds none.
     pub takes: Option<Digest>,
-    /// Why it names or takes none, or another than that of the platform.
+    /// Why a digest is missing, or is not that of the platform.
     pub why: Option<&'static str>,
 }
 
-/// What `program` makes of the image that is called as `image` is, for its platform.
+/// How `program` resolves the tag and platform of `image`.
 pub fn answer(program: Program, images: &Images, image: &Image) -> Answer {
     let (names, takes, why) = match asked(program, images, image) {
         Err(why) => (None, None, Some(why)),
@@ -87,7 +89,7 @@ pub fn answer(program: Program, images: &Images, image: &Image) -> Answer {
 
 const OTHER: &str = "it takes another entry for this platform";
 
-/// What a tag leads to.
+/// What a tag refers to.
 struct Named<'a> {
     digest: Digest,
     /// The images below, in the order of the indexes.
@@ -108,7 +110,7 @@ fn asked<'a>(
     if !reads
         || (program == Program::Umoci && (stored != Stored::Layout || images.store.is_archive()))
     {
-        return Err("it does not read images that are kept so");
+        return Err("it does not read this form of storage");
     }
     if !program.is_containers() && image.oddities.contains(&Oddity::NoLayoutFile) {
         return Err("there is no file oci-layout");
@@ -131,7 +133,7 @@ fn asked<'a>(
     let digest = match (&tops[..], program) {
         ([one], _) => one.clone(),
         ([], _) => return Err("it has no digest"),
-        _ if tag.is_none() => return Err("without a tag there are several"),
+        _ if tag.is_none() => return Err("there are several without a tag"),
         ([.., last], Program::Oras) => last.clone(),
         (_, Program::Umoci) => return Err("its tag names several entries"),
         ([first, ..], _) => first.clone(),
@@ -151,10 +153,10 @@ fn taken<'a>(
     let chosen = match first.path.len() {
         0 | 1 => first,
         2 => instance(program, &named.below, image.platform.as_ref())?,
-        _ => return Err("a list in a list is followed to no image"),
+        _ => return Err("it does not follow a list in a list"),
     };
     if chosen.notes.iter().any(|note| note.starts_with("sparse")) {
-        return Err("its blobs are not there");
+        return Err("its blobs are missing");
     }
     let odd = |oddity| chosen.oddities.contains(&oddity);
     let own = chosen.platform.as_ref();
@@ -163,14 +165,14 @@ fn taken<'a>(
             Err("a layer is a filesystem")
         }
         Program::Umoci if chosen.media_type.contains("vnd.docker.") => {
-            Err("it takes OCI's media types alone")
+            Err("it accepts only OCI's media types")
         }
-        Program::Umoci if own.is_none() => Err("the configuration says no platform"),
+        Program::Umoci if own.is_none() => Err("the configuration has no platform"),
         Program::Podman if odd(Oddity::DockerZstd) => Err("Docker's media types have no zstd"),
         Program::Oras if own.is_none() || own != image.platform.as_ref() => {
-            Err("the configuration is for another platform, or for none")
+            Err("the configuration is for another platform, or has none")
         }
-        _ if stored == Stored::Docker && own.is_none() => Err("the configuration says no platform"),
+        _ if stored == Stored::Docker && own.is_none() => Err("the configuration has no platform"),
         _ => Ok(chosen),
     }
 }
@@ -184,10 +186,10 @@ fn instance<'a>(
     if program == Program::Umoci {
         return match below {
             [one] => Ok(*one),
-            _ => Err("it takes no list of several"),
+            _ => Err("it does not accept a list of several"),
         };
     }
-    // An entry says its platform, or only its configuration does.
+    // The platform is in an entry, or only in its configuration.
     let says = |image: &&&Image| !image.oddities.contains(&Oddity::NoPlatform);
     let of = |image: &&&Image| image.platform.as_ref() == platform;
     let matching = below.iter().filter(says).find(of);

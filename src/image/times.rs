@@ -1,13 +1,13 @@
-//! Times as image documents write them: RFC 3339.
+//! Times in image documents: RFC 3339.
 
 use crate::format::time::{DAY, Date, utc};
 
-/// Labels and annotations that hold the time of a build.
+/// Labels and annotations that contain the time of a build.
 pub const KEYS: &[&str] =
     &["org.opencontainers.image.created", "org.label-schema.build-date", "build-date"];
 
-/// `text`, or `epoch` (seconds since 1970-01-01 UTC) in its place if that is earlier. `None` if
-/// `text` is no RFC 3339 time.
+/// `text`, or `epoch` (seconds since 1970-01-01 UTC) if that is earlier. `None` if `text` is not an
+/// RFC 3339 time.
 pub fn clamp(text: &str, epoch: u32) -> Option<String> {
     let (seconds, fraction) = parse(text)?;
     let limit = i64::from(epoch);
@@ -15,7 +15,7 @@ pub fn clamp(text: &str, epoch: u32) -> Option<String> {
     Some(if later { utc(epoch.into()) } else { text.to_owned() })
 }
 
-/// Whole seconds since 1970-01-01 UTC, and whether there is a fraction beyond them.
+/// Whole seconds since 1970-01-01 UTC, and whether there is a fraction.
 fn parse(text: &str) -> Option<(i64, bool)> {
     let (date, rest) = text.split_once(['T', 't', ' '])?;
     let number = |text: &str, digits: usize| -> Option<i64> {

@@ -1,9 +1,9 @@
-//! What runtimes make of an image's layers: the same tree, or not.
+//! Models of how runtimes unpack an image's layers.
 //!
-//! Three unpackers stand for all: containers-storage on its vfs and on its overlay driver (podman,
-//! buildah, CRI-O) and umoci. The OCI layer specification leaves to them what happens to a
-//! directory that a layer uses without an entry of its own, and in which order whiteouts of a layer
-//! count. Nothing is written: the trees are models, checked in the tests against the real tools.
+//! Three unpackers represent all: containers-storage with its vfs and overlay drivers (podman,
+//! buildah, CRI-O) and umoci. The OCI layer specification does not say what happens to a directory
+//! that a layer uses without an entry, and in which order a layer's whiteouts act. Nothing is
+//! written: the trees are models, which tests compare with the real tools.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,10 +20,10 @@ use crate::source::oci::Layer;
 pub enum Model {
     /// containers-storage, driver vfs: every layer applied to a copy of the tree below it.
     Vfs,
-    /// containers-storage, driver overlay: every layer in a directory of its own, merged by the
+    /// containers-storage, driver overlay: every layer in a separate directory, merged by the
     /// kernel.
     Overlay,
-    /// umoci: like vfs, whiteouts acting on lower layers only.
+    /// umoci: like vfs, but whiteouts act only on lower layers.
     Umoci,
 }
 
@@ -42,10 +42,10 @@ impl fmt::Display for Model {
     }
 }
 
-/// What stands at a path of an unpacked tree.
+/// What is at a path of an unpacked tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// What it is; never a hard link.
+    /// Its type, never a hard link.
     pub kind: Type,
     /// The twelve permission bits.
     pub mode: u32,
@@ -73,15 +73,15 @@ pub struct Refusal {
     pub why: &'static str,
 }
 
-/// What a global PAX header is called where it shows.
+/// The name of a global PAX header that is unpacked as a file.
 pub(super) const GLOBAL_HEADER: &str = "pax_global_header";
 const NO_DIRECTORY: &str = "its parent is not a directory";
 pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
 const WHITEOUT: &[u8] = b".wh.";
 
-/// What a member's name makes of it.
+/// The role of a member by its name.
 pub(super) enum Role {
-    /// A member like any other.
+    /// An ordinary member.
     Plain,
     /// Hides what lower layers have at this path.
     Whiteout(Vec<u8>),
@@ -101,8 +101,8 @@ pub(super) fn role(path: &[u8]) -> Role {
     }
 }
 
-/// The tree that `layers` make by the image specification, lowest first: what all unpackers agree on
-/// where they do.
+/// The tree of `layers`, lowest first, by the image specification, on which all unpackers mostly
+/// agree.
 pub fn flatten(layers: &[Layer]) -> Result<Tree, Refusal> {
     let mut tree = Disk::new(layers);
     for (number, layer) in layers.iter().enumerate() {
@@ -111,12 +111,12 @@ pub fn flatten(layers: &[Layer]) -> Result<Tree, Refusal> {
     Ok(tree.nodes)
 }
 
-/// The tree that `model` makes of `layers`, lowest first.
+/// The tree to which `model` unpacks `layers`, lowest first.
 pub fn unpack(layers: &[Layer], model: Model) -> Result<Tree, Refusal> {
     let mut tree = Disk::new(layers);
     for (number, layer) in layers.iter().enumerate() {
         if model == Model::Umoci && layer.has_globals {
-            let (path, why) = (GLOBAL_HEADER.to_owned(), "it knows no global PAX headers");
+            let (path, why) = (GLOBAL_HEADER.to_owned(), "it does not support global PAX headers");
             return Err(Refusal { layer: number, path, why });
         }
         if model != Model::Umoci {
@@ -130,7 +130,8 @@ pub fn unpack(layers: &[Layer], model: Model) -> Result<Tree, Refusal> {
     Ok(tree.nodes)
 }
 
-/// containers-storage keeps a list of each layer's names (tar-split), which takes none twice.
+/// Refuses duplicate names, like containers-storage, whose list of each layer's names (tar-split)
+/// does not allow them.
 fn refuse_duplicates(number: usize, layer: &Layer) -> Result<(), Refusal> {
     let mut seen = BTreeSet::new();
     match layer.members.iter().find(|m| !seen.insert(&m.path)) {
@@ -147,7 +148,7 @@ pub(super) fn apply(
     model: Model,
 ) -> Result<(), Refusal> {
     let umoci = model == Model::Umoci;
-    // What this layer made; umoci counts the directories on the way too.
+    // What this layer made; for umoci including the directories on the way.
     let mut made: BTreeSet<Arc<[u8]>> = BTreeSet::new();
     for (index, member) in layer.members.iter().enumerate() {
         let fail = |why| refusal(number, member, why);
@@ -191,7 +192,7 @@ pub(super) fn apply(
     }
 }
 
-/// A layer in a directory of its own, as the overlay driver unpacks it.
+/// A layer in a separate directory, as the overlay driver unpacks it.
 struct Diff<'a> {
     disk: Disk<'a>,
     whiteouts: BTreeSet<Vec<u8>>,
@@ -229,7 +230,7 @@ fn diff<'a>(layers: &'a [Layer], number: usize, layer: &Layer) -> Result<Diff<'a
                 diff.disk.nodes.insert(hidden.clone().into(), whiteout(number, index));
                 diff.whiteouts.insert(hidden);
             }
-            // The layer's own entry for the root is passed over.
+            // The layer's own entry for the root is skipped.
             Role::Plain if path.is_empty() => {}
             Role::Plain => {
                 diff.whiteouts.remove(&path);
@@ -240,7 +241,7 @@ fn diff<'a>(layers: &'a [Layer], number: usize, layer: &Layer) -> Result<Diff<'a
     Ok(diff)
 }
 
-/// What overlayfs shows of `upper` over `tree`.
+/// Merges `upper` over `tree` like overlayfs.
 fn merge(tree: &mut Disk<'_>, upper: Diff<'_>) {
     for (path, node) in upper.disk.nodes {
         if upper.whiteouts.contains(&*path) {
@@ -262,7 +263,7 @@ pub(super) struct Disk<'a> {
 }
 
 impl<'a> Disk<'a> {
-    /// A root directory, 0755 and root's, as storage drivers make it.
+    /// A root directory, owned by root with mode 0755, as storage drivers make it.
     pub(super) fn new(layers: &'a [Layer]) -> Self {
         let mut nodes = Tree::new();
         nodes.insert(Arc::from(&b""[..]), implied(0));
@@ -273,7 +274,7 @@ impl<'a> Disk<'a> {
         self.nodes.get(path).is_some_and(|n| n.kind == Type::Dir)
     }
 
-    /// Removes `path` and all below it. The root only loses its children.
+    /// Removes `path` and all below it; of the root only its children.
     fn remove(&mut self, path: &[u8]) {
         let below: Vec<Arc<[u8]>> = self.below(path).cloned().collect();
         for path in below {
@@ -291,8 +292,8 @@ impl<'a> Disk<'a> {
         below.take_while(move |p| p.starts_with(&prefix)).filter(|p| !p.is_empty())
     }
 
-    /// Removes what is below `path` (and `path` itself if `whole`) and is not in `made`, each with
-    /// all below it.
+    /// Removes what is below `path` (and `path` itself if `whole`) but not in `made`, each with all
+    /// below it.
     fn remove_unless(&mut self, path: &[u8], made: &BTreeSet<Arc<[u8]>>, whole: bool) {
         let mut doomed: Vec<Arc<[u8]>> = self.below(path).cloned().collect();
         doomed.retain(|p| !made.contains(p));
@@ -304,7 +305,7 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// `path` with the links in its directories followed, inside the root.
+    /// `path` with the links in its directories resolved, inside the root.
     pub(super) fn resolve(&self, path: &[u8]) -> Result<Vec<u8>, &'static str> {
         let dir = parent(path);
         if dir.is_empty() || self.is_dir(dir) {
@@ -314,14 +315,14 @@ impl<'a> Disk<'a> {
         Ok(join(&real(&self.nodes, self.layers, dir)?, name))
     }
 
-    /// The entry that made the directory at `path`; `None` if none did.
+    /// The entry that made the directory at `path`; `None` if there is no entry.
     pub(super) fn directory(&self, path: &[u8]) -> Option<Member> {
         let node = self.nodes.get(path).filter(|n| n.kind == Type::Dir)?;
         let member = self.layers.get(node.layer)?.members.get(node.member?)?;
         Some(Member { path: path.into(), ..member.clone() })
     }
 
-    /// Whether `member` is a directory that is there already, its owner and mode the same.
+    /// Whether `member` is an existing directory with the same owner and mode.
     pub(super) fn has_directory(&self, member: &Member) -> bool {
         let same = |n: &Node| {
             n.kind == Type::Dir && (n.mode, n.uid, n.gid) == (member.mode, member.uid, member.gid)
@@ -329,7 +330,7 @@ impl<'a> Disk<'a> {
         member.kind == Type::Dir && self.nodes.get(&member.path).is_some_and(same)
     }
 
-    /// Makes the directories above `path` that are not there, and gives where `path` really is.
+    /// Makes the missing directories above `path`, and returns its real path.
     fn make_parents(&mut self, path: &[u8], layer: usize) -> Result<Vec<u8>, &'static str> {
         let path = self.resolve(path)?;
         let mut missing = Vec::new();
@@ -347,7 +348,7 @@ impl<'a> Disk<'a> {
         Ok(path)
     }
 
-    /// Puts a member at `path`, in place of what is there unless both are directories.
+    /// Puts a member at `path`, replacing what is there unless both are directories.
     fn put(
         &mut self,
         path: &Arc<[u8]>,
@@ -376,8 +377,8 @@ impl<'a> Disk<'a> {
     }
 }
 
-/// Where a directory really is in a tree that `layers` made, symbolic links followed below its root.
-/// What is not there is taken for a directory to be made.
+/// The real path of a directory in a tree of `layers`, with symbolic links resolved below its root.
+/// What is missing counts as a directory to make.
 pub fn real(nodes: &Tree, layers: &[Layer], dir: &[u8]) -> Result<Vec<u8>, &'static str> {
     let target = |node: &Node| -> &[u8] {
         let member = node.member.and_then(|m| layers.get(node.layer)?.members.get(m));

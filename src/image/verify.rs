@@ -1,4 +1,4 @@
-//! `oci verify`: is every blob what its digest, size and diff_id say.
+//! `oci verify`: whether every blob matches its digest, size and diff_id.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,18 +12,18 @@ use crate::format::tar::Reader;
 use crate::source::oci::{Descriptor, Digest, Fault, Hasher, Images, Plain, Store, for_each_chunk};
 use crate::text::counted;
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Debug, Default, Serialize)]
 pub struct Verification {
-    /// Manifests, configurations and layers looked at, each once.
+    /// The number of manifests, configurations and layers, each counted once.
     pub blobs: usize,
     /// Bytes of layers as stored.
     pub stored: u64,
-    /// Bytes of layers unpacked.
+    /// Bytes of unpacked layers.
     pub plain: u64,
     /// What is wrong, sorted, each fault once.
     pub faults: BTreeSet<Fault>,
-    /// Shapes that programs refuse or read in different ways, in words, each once.
+    /// Descriptions of shapes that programs refuse or interpret differently, each once.
     pub oddities: BTreeSet<String>,
 }
 
@@ -32,7 +32,7 @@ pub struct Verification {
 ///
 /// # Errors
 ///
-/// On what no tool should read on: members that leave the root, decompression bombs.
+/// For input that no tool should read further: members that leave the root, decompression bombs.
 pub fn verify(subject: &Images) -> anyhow::Result<Verification> {
     let mut report = Verification::default();
     let mut seen = BTreeSet::new();
@@ -53,7 +53,7 @@ pub fn verify(subject: &Images) -> anyhow::Result<Verification> {
     Ok(report)
 }
 
-/// One layer. `Err` for what is fatal, `Ok(Some)` for a fault.
+/// Checks one layer. `Err` if it is fatal, `Ok(Some)` for a fault.
 fn check(
     store: &Store,
     layer: &Descriptor,
@@ -63,7 +63,7 @@ fn check(
     let digest = || layer.digest.to_string();
     let missing = || Ok(Some(Fault::Missing { what: "layer", digest: digest() }));
     let stored = layer.digest.hasher();
-    // A docker-archive and container storage give no size, and no digest but the diff_id.
+    // A docker-archive and container storage have no size, and no digest but the diff_id.
     let named = layer.size >= 0;
     if named || diff_id.is_none() {
         let Some(part) = store.open_file(&layer.name)? else { return missing() };
@@ -73,7 +73,7 @@ fn check(
             return Ok(Some(Fault::Size { what: "layer", digest: digest(), expected, found }));
         }
         if diff_id.is_none() {
-            // Not an image's: bytes only.
+            // Not a layer of an image: only the bytes are checked.
             report.stored += found;
             return Ok(corrupt(layer, hash(part, stored)?));
         }
@@ -108,7 +108,7 @@ fn check(
     }
 }
 
-/// Bombs and escapes: input that is not damaged but hostile.
+/// Whether the input is hostile, not merely damaged: bombs and escapes.
 fn is_fatal(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::FileTooLarge | ErrorKind::InvalidFilename)
 }

@@ -1,10 +1,10 @@
-//! An in-toto statement a run, signed.
+//! Signed in-toto statements, one per run.
 //!
 //! The file is a [DSSE] envelope, `application/vnd.in-toto+json`, around an [in-toto statement]
-//! (v1) with the predicate [test-result] (v0.1): its subject is what the first build gave, named by
-//! the stream, with the ostree content checksum as digest `ostreeContentSha256`; what it was built
-//! from is in `configuration`. The signature is Ed25519; `keyid` is the SHA-256 of the public key
-//! (32 bytes).
+//! (v1) with the predicate [test-result] (v0.1): its subject is the result of the first build,
+//! named after the stream, with the ostree content checksum as digest `ostreeContentSha256`; the
+//! inputs are in `configuration`. The signature is Ed25519; `keyid` is the SHA-256 of the public
+//! key (32 bytes).
 //!
 //! [DSSE]: https://github.com/secure-systems-lab/dsse/blob/master/envelope.md
 //! [in-toto statement]: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
@@ -24,15 +24,15 @@ use crate::format::ostree::Checksum;
 use crate::format::time::utc;
 use crate::history::{Class, Run};
 
-/// What the envelope says that it holds.
+/// The type of the envelope's payload.
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
-/// Writes the statement on `run`; gives the file. Nothing is written, and nothing given, for a run
-/// that did not get as far as a comparison: it has no subject.
+/// Writes the statement on `run` and returns its file. A run that did not get as far as a
+/// comparison has no subject: nothing is written, and the result is `None`.
 ///
 /// # Errors
 ///
-/// If the key cannot be read or is none, or the file not be written.
+/// If the key cannot be read or is invalid, or the file cannot be written.
 pub fn write(to: &Attestation, run: &Run, page: Option<&str>) -> Result<Option<PathBuf>> {
     let Some(statement) = statement(run, page) else { return Ok(None) };
     let key = key(&to.key).with_context(|| format!("attestation key {}", to.key.display()))?;
@@ -76,7 +76,7 @@ fn statement(run: &Run, page: Option<&str>) -> Option<Value> {
         },
     });
     if run.inputs.is_empty() {
-        // A comparison of two finished builds has no inputs of its own.
+        // A comparison of two finished builds has no inputs.
         predicate["configuration"] = json!([{"name": run.subject_a}, {"name": run.subject_b}]);
     }
     if let Some(page) = page {
@@ -96,14 +96,14 @@ fn key(path: &Path) -> Result<Ed25519KeyPair> {
     let body = text.lines().skip_while(|line| *line != "-----BEGIN PRIVATE KEY-----").skip(1);
     let body: String = body.take_while(|line| !line.starts_with("-----END")).collect();
     if body.is_empty() {
-        bail!("it is no PEM of a private key; `openssl genpkey -algorithm ed25519` makes one");
+        bail!("it is not a private key in PEM; `openssl genpkey -algorithm ed25519` makes one");
     }
     let der = BASE64.decode(body.as_bytes()).context("its PEM is damaged")?;
     Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der)
-        .map_err(|why| anyhow::anyhow!("it is no Ed25519 key: {why}"))
+        .map_err(|why| anyhow::anyhow!("it is not an Ed25519 key: {why}"))
 }
 
-/// The envelope.
+/// Signs `payload` and returns the envelope.
 fn sign(key: &Ed25519KeyPair, payload: &[u8]) -> Value {
     let signature = key.sign(&pre_authentication(payload));
     json!({
@@ -116,7 +116,7 @@ fn sign(key: &Ed25519KeyPair, payload: &[u8]) -> Value {
     })
 }
 
-/// What is signed: DSSE's pre-authentication encoding.
+/// DSSE's pre-authentication encoding, which is signed.
 fn pre_authentication(payload: &[u8]) -> Vec<u8> {
     let head = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len());
     [head.as_bytes(), payload].concat()

@@ -1,21 +1,21 @@
 //! Which variations are enough to make two builds differ: delta debugging.
 
-/// What one trial showed.
+/// The result of one trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trial {
     /// The builds are the same.
     Same,
     /// They differ.
     Differs,
-    /// It could not be found out.
+    /// It could not be determined.
     Unknown,
 }
 
-/// The smallest subset of `items` under which `trial` still differs, so that leaving out any one
-/// of it does not; empty if it differs without any. `items` as a whole is known to differ.
+/// A minimal subset of `items` under which `trial` still differs: without any one of them it does
+/// not. Empty if it differs without any. It must differ under all `items`.
 ///
-/// Ddmin of Zeller and Hildebrandt: at most quadratic in the number of items, about two trials a
-/// halving where one item is to blame. What cannot be found out counts as the same.
+/// This is ddmin of Zeller and Hildebrandt: at most quadratic in the number of items, about two
+/// trials per halving if one item is to blame. An unknown result counts as the same.
 pub fn smallest<T: Copy>(items: &[T], mut trial: impl FnMut(&[T]) -> Trial) -> Vec<T> {
     let mut differs = |items: &[T]| trial(items) == Trial::Differs;
     if differs(&[]) {
@@ -51,8 +51,8 @@ pub fn smallest<T: Copy>(items: &[T], mut trial: impl FnMut(&[T]) -> Trial) -> V
     current
 }
 
-/// Sets of `items`, each the smallest that differs among what the sets before it leave: a set of one
-/// is enough alone. One empty set if no item is needed; what is left in the end does not differ.
+/// Disjoint minimal sets of `items` that each suffice to differ: a set of one is enough alone. One
+/// empty set if no item is needed. The remaining items do not differ.
 pub fn enough<T: Copy + PartialEq>(
     items: &[T],
     mut trial: impl FnMut(&[T]) -> Trial,
@@ -74,7 +74,8 @@ pub fn enough<T: Copy + PartialEq>(
 mod tests {
     use super::*;
 
-    /// Bisects `0..n` where all of `guilty` together are to blame; gives it and the trials used.
+    /// Bisects `0..n` if all of `guilty` together are to blame; returns the result and the number
+    /// of trials.
     fn bisect(n: u32, guilty: &[u32]) -> (Vec<u32>, usize) {
         let items: Vec<u32> = (0..n).collect();
         let mut trials = 0;

@@ -14,7 +14,7 @@ use crate::disk;
 use crate::env::SourceDateEpoch;
 use crate::history::Verdict;
 
-/// What both builds of a run have in common.
+/// What the two builds of a run have in common.
 pub struct Plan<'a> {
     /// The stream.
     pub stream: &'a Stream,
@@ -22,27 +22,27 @@ pub struct Plan<'a> {
     pub recipe: &'a Recipe,
     /// The run's own directory.
     pub run: &'a Path,
-    /// Marks the processes.
+    /// The mark of its processes.
     pub token: &'a str,
     /// For SOURCE_DATE_EPOCH.
     pub epoch: SourceDateEpoch,
 }
 
-/// A build that ended well.
+/// A successful build.
 #[derive(Clone, Debug)]
 pub struct Built {
     /// Its subject.
     pub subject: String,
-    /// Its directory, where it was put after the build.
+    /// Its directory after the build.
     pub dir: PathBuf,
     /// Names of processes that it left running.
     pub left: Vec<String>,
 }
 
-/// A build that did not.
+/// A failed build.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// What it is.
+    /// The kind of failure.
     pub verdict: Verdict,
     /// One line on what happened.
     pub detail: String,
@@ -54,12 +54,12 @@ impl Failure {
         Failure { verdict, detail: detail.into() }
     }
 
-    /// What a stream needs is not as it should be.
+    /// A failure because something that the stream needs is missing or wrong.
     pub(super) fn of_setup(error: &anyhow::Error) -> Self {
         Failure::new(Verdict::BuildFailed, format!("before the builds: {error:#}"))
     }
 
-    /// A failure of our own, in building `name`.
+    /// A failure of reprofix itself while building `name`.
     pub(super) fn of_io(name: &str, error: &io::Error) -> Self {
         let verdict = if is_full(error) { Verdict::DiskFull } else { Verdict::BuildFailed };
         Failure::new(verdict, format!("build {name}: {error}"))
@@ -71,11 +71,11 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Builds once. `name` is the name of the build's directory after it; its output goes to
+/// Builds once. `name` is the name of the build's directory afterwards; its output goes to
 /// `NAME.log` beside it.
 ///
-/// Every build is made in the same directory, unless its path is varied, and moved away
-/// afterwards: two builds share nothing, and yet have the same path.
+/// Every build is made in the same directory, unless its path is varied, and moved away afterwards:
+/// two builds share nothing, but have the same path.
 pub fn build(plan: &Plan<'_>, name: &str, launch: &Launch) -> Result<Built, Failure> {
     let failed = |error: io::Error| Failure::of_io(name, &error);
     let places = Places::create(plan.run, name, launch).map_err(failed)?;
@@ -85,7 +85,7 @@ pub fn build(plan: &Plan<'_>, name: &str, launch: &Launch) -> Result<Built, Fail
         free: plan.stream.min_free.0,
     };
     if exec::is_full(&limits, plan.run) {
-        let detail = format!("build {name}: less than min-free is left before it began");
+        let detail = format!("build {name}: less than min-free was left before it began");
         return Err(Failure::new(Verdict::DiskFull, detail));
     }
     let mounted = match launch.disorder {
@@ -104,7 +104,7 @@ pub fn build(plan: &Plan<'_>, name: &str, launch: &Launch) -> Result<Built, Fail
     Ok(Built { subject, dir, left })
 }
 
-/// Runs every step; gives the names of processes that they left.
+/// Runs every step; returns the names of processes that they left running.
 fn steps(
     plan: &Plan<'_>,
     name: &str,
@@ -128,7 +128,7 @@ fn steps(
             .env("REPROFIX_WORK", &places.work)
             .env("SOURCE_DATE_EPOCH", plan.epoch.to_string())
             .env("TMPDIR", &places.tmp)
-            // What a variation sets wins over what the stream sets.
+            // A variation overrides the stream's settings.
             .envs(&launch.env);
         let ended = exec::run(command, &log, limits, &places.work).map_err(failed)?;
         left.extend(ended.left);
@@ -145,7 +145,9 @@ fn steps(
                 (Verdict::LogLimit, format!("more than {limit} bytes of output"))
             }
             End::DiskFull => (Verdict::DiskFull, "no space left".to_owned()),
-            End::Interrupted => (Verdict::Interrupted, "we were told to stop".to_owned()),
+            End::Interrupted => {
+                (Verdict::Interrupted, "reprofix received a signal to stop".to_owned())
+            }
         };
         return Err(Failure::new(verdict, format!("build {name}, step {n} of {count}: {what}")));
     }
@@ -161,13 +163,13 @@ fn words(step: &Step, work: &Path) -> Vec<OsString> {
 
 /// The directories of one build.
 struct Places {
-    /// Where its files are.
+    /// The directory of its files.
     below: PathBuf,
-    /// Where it sees them: another directory only under disorderfs.
+    /// The directory in which it sees them, which differs only under disorderfs.
     work: PathBuf,
     /// TMPDIR.
     tmp: PathBuf,
-    /// For files that the launch needs.
+    /// A directory for files that the launch needs.
     scratch: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! Two finished subjects: `check`'s comparison, and what of it goes into the record.
+//! Compares two finished subjects like `check`, for the history.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -34,34 +34,34 @@ pub struct Request {
     pub excerpts: bool,
 }
 
-/// What came of it.
+/// The result of a comparison.
 #[derive(Clone, Debug)]
 pub struct Compared {
-    /// The whole report; of images only where their files differ.
+    /// The whole report; for images only if their files differ.
     pub report: Option<Comparison>,
     /// Reproducible, expected or different.
     pub verdict: Verdict,
-    /// One line on it.
+    /// The result in one line.
     pub detail: String,
     /// Names of the plugins in force, comma-separated.
     pub plugins: String,
-    /// One row a path, and one a key of commit metadata that counts.
+    /// One row per path, and one per key of commit metadata that counts.
     pub differences: Vec<Difference>,
     /// The first subject's packages: name, and versions separated by blanks.
     pub packages: BTreeMap<String, String>,
-    /// Both content checksums; `None` where it was not needed to know.
+    /// Both content checksums; `None` if they were not needed.
     pub checksums: [Option<String>; 2],
-    /// Both composefs digests; `None` of what bootc does not boot.
+    /// Both composefs digests; `None` if bootc does not boot the subject.
     pub composefs: [Option<String>; 2],
-    /// Other things worth saying.
+    /// Warnings.
     pub warnings: Vec<String>,
 }
 
-/// Compares.
+/// Compares two subjects.
 ///
 /// # Errors
 ///
-/// If a subject cannot be read, is corrupt, or if they do not compare.
+/// If a subject is unreadable or corrupt, or if the two cannot be compared.
 pub fn compare(request: &Request) -> Result<Compared> {
     let job = Job {
         a: request.a.clone(),
@@ -169,8 +169,8 @@ fn of_metadata(metadata: &Metadata) -> Difference {
     }
 }
 
-/// A database that cannot be parsed names no packages: the comparison says so already. One that
-/// cannot be read is an error.
+/// The packages of a tree. A database that cannot be parsed has none, since the comparison reports
+/// it already; one that cannot be read is an error.
 pub(super) fn packages(tree: &dyn Tree) -> Result<BTreeMap<String, String>> {
     let packages = Packages::load(tree).context("reading the package database")?;
     let packages = packages.unwrap_or_default();
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::tree::{Entry, Kind};
 
-    /// A tree of a package database and what its directories' names lead to, one of which fails.
+    /// A tree with a package database, in which reading one of its directories fails.
     struct Failing(&'static str);
 
     impl Failing {

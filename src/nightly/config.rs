@@ -1,4 +1,4 @@
-//! `nightly.toml`: streams, limits, where the record goes, who is told.
+//! `nightly.toml`: streams, limits, history, notifications.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,29 +12,29 @@ use super::vary::{self, Variation};
 use crate::env::SourceDateEpoch;
 use crate::history::Retention;
 
-/// The whole file. Relative paths are taken from the directory it is in.
+/// The whole file. Paths are relative to its directory.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
     /// The history's file.
     #[serde(default = "history")]
     pub history: PathBuf,
-    /// Where builds work: a directory below it a run.
+    /// The work directory of builds, with one directory per run.
     #[serde(default = "work")]
     pub work: PathBuf,
-    /// Where the pages are written; no pages if it is not set.
+    /// The directory of the pages; without it no pages are written.
     pub pages: Option<PathBuf>,
-    /// Where the pages will be seen: the start of links in the feed and in notifications.
+    /// The URL of the pages, for links in the feed and in notifications.
     pub base_url: Option<String>,
     /// How much of the history is kept.
     #[serde(default)]
     pub retention: Retention,
-    /// Who is told.
+    /// The notifications.
     #[serde(default)]
     pub notify: Notify,
-    /// An in-toto statement a run.
+    /// An in-toto statement for each run.
     pub attestation: Option<Attestation>,
-    /// What is built.
+    /// The streams to build.
     #[serde(default)]
     pub stream: Vec<Stream>,
     /// The directory of the file.
@@ -42,17 +42,17 @@ pub struct Config {
     pub dir: PathBuf,
 }
 
-/// Who is told, and when.
+/// Who is notified, and when.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Notify {
-    /// Tell of every run, not only of a change of verdict.
+    /// Notify about every run, not only about a change of verdict.
     pub always: bool,
     /// A webhook.
     pub webhook: Option<Webhook>,
     /// Mail.
     pub mail: Option<Mail>,
-    /// Workflow annotations on standard output; by default where GitHub Actions runs us.
+    /// Workflow annotations on standard output; by default if run by GitHub Actions.
     pub github: Option<bool>,
     /// A file for the Prometheus node exporter's textfile collector; always written.
     pub prometheus: Option<PathBuf>,
@@ -62,11 +62,11 @@ pub struct Notify {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Webhook {
-    /// Where to; `http` or `https`.
+    /// The URL; `http` or `https`.
     pub url: String,
-    /// A file whose content, without the newline at its end, keys the HMAC-SHA-256 signature.
+    /// A file with the key of the HMAC-SHA-256 signature; a newline at its end is ignored.
     pub secret_file: Option<PathBuf>,
-    /// Tries in all, each waiting longer than the one before.
+    /// The number of attempts, each after a longer pause.
     #[serde(default = "tries")]
     pub tries: u32,
 }
@@ -84,23 +84,23 @@ pub struct Mail {
     pub sendmail: PathBuf,
 }
 
-/// A signed in-toto statement a run.
+/// A signed in-toto statement for each run.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Attestation {
     /// An Ed25519 private key, PKCS #8 in PEM, as `openssl genpkey -algorithm ed25519` makes it.
     pub key: PathBuf,
-    /// Where the statements go.
+    /// The directory for the statements.
     pub dir: PathBuf,
 }
 
-/// What is built and compared.
+/// A stream that is built and compared.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Stream {
     /// Its name: letters, digits, `.`, `_`, `-`, at most 64.
     pub name: String,
-    /// As `uname -m` names it; by default this machine's.
+    /// The architecture, as in `uname -m`; by default this machine's.
     pub architecture: Option<String>,
     /// A known flow, see [`preset::PRESETS`].
     pub preset: Option<String>,
@@ -110,19 +110,19 @@ pub struct Stream {
     /// The steps, instead of a preset's: each a shell script, or a command and its arguments.
     #[serde(default)]
     pub build: Vec<Step>,
-    /// The subject that a build leaves; `{work}` is its directory. By default the preset's.
+    /// The subject that a build produces; `{work}` is its directory. By default the preset's.
     pub subject: Option<String>,
     /// Seconds since 1970-01-01 UTC for SOURCE_DATE_EPOCH; by default the environment's.
     pub source_date_epoch: Option<u32>,
-    /// More of the builds' environment.
+    /// Additional environment variables of the builds.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Files whose content decides the result: treefiles, lock files, the configuration.
+    /// Files whose content determines the result: treefiles, lock files, the configuration.
     #[serde(default)]
     pub inputs: Vec<PathBuf>,
     /// The expectations file of `check`.
     pub expect: Option<PathBuf>,
-    /// The configuration of the plugins for `check`, as `reprofix.toml`.
+    /// The configuration of the plugins for `check`, like `reprofix.toml`.
     pub config: Option<PathBuf>,
     /// Plugins that `check` runs without.
     #[serde(default)]
@@ -130,7 +130,7 @@ pub struct Stream {
     /// Variations of the second build, or `["all"]`.
     #[serde(default)]
     pub vary: Vec<String>,
-    /// Find the smallest set of variations that breaks reproducibility, when it is broken.
+    /// If the builds differ, find the smallest set of variations that causes it.
     #[serde(default)]
     pub bisect: bool,
     /// Time limit of one build.
@@ -153,7 +153,7 @@ pub struct Stream {
 pub enum Step {
     /// For `/bin/sh -euc`.
     Script(String),
-    /// A program and its arguments, in which `{work}` is the build's directory.
+    /// A program and its arguments; `{work}` in them is the build's directory.
     Command(Vec<String>),
 }
 
@@ -193,7 +193,9 @@ fn min_free() -> Bytes {
 impl Config {
     /// Reads and checks the file at `path`.
     ///
-    /// Errors name the file, the stream and the key, and say what would be right; nothing has been
+    /// # Errors
+    ///
+    /// Naming the file, the stream and the key, and saying what would be right; nothing has been
     /// done then.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
@@ -211,7 +213,7 @@ impl Config {
         let mut names = std::collections::BTreeSet::new();
         for stream in &config.stream {
             stream.check().with_context(|| format!("stream {:?}", stream.name))?;
-            ensure!(names.insert(&stream.name), "stream {:?}: there are two of it", stream.name);
+            ensure!(names.insert(&stream.name), "stream {:?} is defined twice", stream.name);
         }
         Ok(config)
     }
@@ -248,7 +250,7 @@ impl Stream {
         ensure!(self.time_limit.0 > 0, "time-limit is 0; no build is that fast");
         for name in self.env.keys() {
             let bad = name.is_empty() || name.contains(['=', '\0']);
-            ensure!(!bad, "env: {name:?} is no name of a variable");
+            ensure!(!bad, "env: {name:?} is not a name of a variable");
         }
         Ok(())
     }
@@ -284,20 +286,20 @@ impl Stream {
         Ok(recipe)
     }
 
-    /// Variations that its preset's tool cannot bear, and why.
+    /// Variations that do not work with the preset's tool, and why.
     pub fn spares(&self) -> &'static [(&'static str, &'static str)] {
         let preset = self.preset.as_deref().and_then(|name| preset::find(name).ok());
         preset.map_or(&[], |preset| preset.spares)
     }
 
-    /// The variations asked for, in the table's order.
+    /// The requested variations, in the order of the table.
     pub fn variations(&self) -> Result<Vec<&'static Variation>> {
         vary::select(&self.vary)
     }
 
     /// # Errors
     ///
-    /// Where a night of it could not begin: no epoch, or a file that it names is not there.
+    /// If a run of it could not begin: without an epoch, or if a file that it names is missing.
     pub fn is_ready(&self) -> Result<()> {
         self.epoch()?;
         let named = [("expect", &self.expect), ("config", &self.config)];
@@ -322,7 +324,7 @@ impl Stream {
     }
 }
 
-/// Whether `name` can be a stream's name, and so a part of file names and addresses.
+/// Whether `name` can be a stream's name, and therefore a part of file names and URLs.
 pub fn is_name(name: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     name.len() <= 64

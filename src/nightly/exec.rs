@@ -1,4 +1,5 @@
-//! One command within its limits: time, output, disk; and nothing of it left afterwards.
+//! Runs one command within limits of time, output and disk space, and leaves none of its processes
+//! behind.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -14,17 +15,17 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{procs, signals};
 
-/// How long a command may take to end by itself after SIGTERM.
+/// How long a command may take to exit after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Limits of one build, over all its steps.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// When it must have ended.
+    /// The time at which it must have ended.
     pub deadline: Instant,
     /// Bytes of output.
     pub log: u64,
-    /// Bytes that the file system must keep free.
+    /// Free bytes that the file system must keep.
     pub free: u64,
 }
 
@@ -37,24 +38,24 @@ pub enum End {
     TimedOut,
     /// Killed: too much output.
     LogLimit,
-    /// The file system is full: it was killed, or failed of it.
+    /// The file system is full: it was killed, or failed because of that.
     DiskFull,
-    /// Killed: we were told to stop.
+    /// Killed: reprofix received a signal to stop.
     Interrupted,
     /// It did not start.
     NotStarted(String),
 }
 
-/// The end of a command and of what it started.
+/// The end of a command and of the processes it started.
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// How it ended.
     pub end: End,
-    /// Names of processes that it left running, sorted; they were killed.
+    /// Names of processes that it left running, which were killed, sorted.
     pub left: Vec<String>,
 }
 
-/// Where a build's output goes: a file, counted.
+/// A file for a build's output, whose size is counted.
 pub struct Log {
     file: File,
     written: Arc<AtomicU64>,
@@ -66,15 +67,15 @@ impl Log {
         Ok(Log { file: crate::disk::create_new(path)?, written: Arc::default() })
     }
 
-    /// Writes a line of our own.
+    /// Writes a line by reprofix itself.
     pub fn say(&mut self, line: &str) -> io::Result<()> {
         self.file.write_all(format!("{line}\n").as_bytes())
     }
 }
 
-/// Runs `command`, its standard output and error into `log`, on the file system of `place`.
+/// Runs `command` on the file system of `place`, with standard output and error in `log`.
 ///
-/// Only one at a time in a process: every descendant that is new afterwards counts as left behind.
+/// Only one call at a time in a process: every new descendant counts as left behind afterwards.
 pub fn run(mut command: Command, log: &Log, limits: &Limits, place: &Path) -> io::Result<Ended> {
     let before = procs::descendants()?;
     let (reader, writer) = io::pipe()?;
@@ -87,7 +88,7 @@ pub fn run(mut command: Command, log: &Log, limits: &Limits, place: &Path) -> io
             return Ok(Ended { end, left: Vec::new() });
         }
     };
-    // Our ends of the pipe must close, or reading it would never end.
+    // Our copies of the pipe must close, or reading it would never end.
     drop(command);
     let copier = copy(reader, log, limits.log)?;
     let end = watch(&mut child, log, limits, place)?;
@@ -137,7 +138,7 @@ fn watch(child: &mut Child, log: &Log, limits: &Limits, place: &Path) -> io::Res
 fn terminate(child: &mut Child) -> io::Result<()> {
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let signal = |signal| group.map(|group| kill_process_group(group, signal));
-    // ESRCH: it ended by itself meanwhile.
+    // ESRCH: it exited meanwhile.
     let _ = signal(Signal::TERM);
     let deadline = Instant::now() + GRACE;
     while child.try_wait()?.is_none() {
@@ -151,7 +152,7 @@ fn terminate(child: &mut Child) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies output into the log up to `limit`; what is more is read and dropped.
+/// Copies output into the log up to `limit`; the rest is read and discarded.
 fn copy(
     mut from: impl Read + Send + 'static,
     log: &Log,
@@ -190,7 +191,7 @@ pub fn is_full(limits: &Limits, place: &Path) -> bool {
     })
 }
 
-/// A status in words.
+/// Describes an exit status.
 pub fn ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),

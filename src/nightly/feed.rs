@@ -1,9 +1,9 @@
-//! What rebuilderd is given: its package feed, and the files that the feed names.
+//! rebuilderd's package feed, and the files that the feed names.
 //!
 //! For every build of a work directory of coreos-assembler two files are published, in
 //! `OUT/NAME/VERSION/ARCH/`: `NAME-VERSION-ARCH.manifest` ([`super::manifest`]), which a rebuild
-//! must give again byte for byte, and `NAME-VERSION-ARCH.rebuild.json` ([`Recipe`]), which says
-//! what to rebuild. The feed is the JSON that `rebuildctl pkgs sync-stdin` reads.
+//! must reproduce byte for byte, and `NAME-VERSION-ARCH.rebuild.json` ([`Recipe`]), which says what
+//! to rebuild. The feed is the JSON that `rebuildctl pkgs sync-stdin` reads.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,9 +34,9 @@ pub struct Recipe {
     pub architecture: String,
     /// Seconds since 1970-01-01 UTC for SOURCE_DATE_EPOCH.
     pub source_date_epoch: u32,
-    /// The file that the rebuild must give.
+    /// The file that the rebuild must reproduce.
     pub manifest: String,
-    /// The published subject, for a report where the worker can reach it.
+    /// The published subject, for a report if the worker can reach it.
     pub subject: String,
 }
 
@@ -44,7 +44,7 @@ impl Recipe {
     /// Name and version of the schema.
     pub const SCHEMA: &'static str = "reprofix-rebuild-1";
 
-    /// Reads a recipe that was downloaded from somewhere: its names become parts of paths.
+    /// Reads a downloaded recipe, and checks its names, which become parts of paths.
     pub fn read(path: &Path) -> Result<Self> {
         let reading = || format!("reading {}", path.display());
         let recipe: Recipe = serde_json::from_slice(&read_meta(path)?).with_context(reading)?;
@@ -55,27 +55,27 @@ impl Recipe {
             recipe.schema
         );
         for name in [&recipe.stream, &recipe.architecture] {
-            ensure!(is_name(name), "{}: {name:?} is no name", path.display());
+            ensure!(is_name(name), "{}: {name:?} is not a name", path.display());
         }
         ensure!(is_file_name(&recipe.manifest), "{}: bad name of a manifest", path.display());
         Ok(recipe)
     }
 }
 
-/// Whether `name` can be a file's name below a directory of ours.
+/// Whether `name` can be a file's name below one of our directories.
 fn is_file_name(name: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || "._-+~".contains(c);
     (1..=255).contains(&name.len()) && !name.starts_with('.') && name.chars().all(good)
 }
 
-/// What is asked for.
+/// The parameters of a feed.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// Work directories of coreos-assembler.
     pub workdirs: Vec<PathBuf>,
-    /// Where the published files go.
+    /// The directory for the published files.
     pub out: PathBuf,
-    /// Where `out` will be seen: `http`, `https`.
+    /// The URL of `out`: `http` or `https`.
     pub url: String,
     /// rebuilderd's distribution: the name of the worker's backend.
     pub distribution: String,
@@ -111,14 +111,14 @@ struct Artifact {
     url: String,
 }
 
-/// Publishes every build of the work directories; gives the report.
+/// Publishes every build of the work directories and returns the report.
 ///
-/// Files of builds that are gone stay.
+/// Files of removed builds stay.
 ///
 /// # Errors
 ///
-/// Naming the build, if one cannot be read, and if builds of several architectures are there and
-/// none was asked for.
+/// If a build cannot be read, which the error names, or if there are builds for several
+/// architectures and none was selected.
 pub fn publish(job: &Job) -> Result<Report> {
     let mut all = Vec::new();
     for workdir in &job.workdirs {
@@ -147,7 +147,7 @@ pub fn publish(job: &Job) -> Result<Report> {
 fn builds(workdir: &Path) -> Result<Vec<Build>> {
     let list = workdir.join("builds/builds.json");
     let json: Value = serde_json::from_slice(&read_meta(&list)?)
-        .with_context(|| format!("{} is no JSON", list.display()))?;
+        .with_context(|| format!("{} is not JSON", list.display()))?;
     let rows = json["builds"].as_array();
     let rows = rows.with_context(|| format!("{} has no builds", list.display()))?;
     let mut found = Vec::new();
@@ -208,7 +208,7 @@ fn package(job: &Job, build: &Build) -> Result<Package> {
     })
 }
 
-/// The epoch of a build: what `record` noted beside its meta.json, otherwise the commit's own time.
+/// The epoch of a build: what `record` wrote beside its meta.json, otherwise the commit's own time.
 fn epoch(build: &Build, subject: &Subject) -> Result<u32> {
     let sidecar = build.dir().join("reprofix.json");
     let noted = match sidecar.exists() {

@@ -1,4 +1,4 @@
-//! Two images, as `check oci:A oci:B` compares them, for the record.
+//! Compares two images like `check oci:A oci:B`, for the history.
 
 use anyhow::Result;
 
@@ -11,12 +11,12 @@ use crate::source::hashed::Hashed;
 use crate::source::merkle::Merkle as _;
 use crate::source::oci::Images;
 
-/// What goes into the record of two images. The first one's tree gives content checksum and
-/// packages.
+/// The entry in the history for two images. Content checksum and packages are from the first one's
+/// tree.
 ///
 /// # Errors
 ///
-/// If A cannot be read, or is not one image where it is laid out as a tree.
+/// If A cannot be read, or is not a single image where its tree is needed.
 pub(super) fn compared(report: Report, a: &Images, job: &Job) -> Result<Compared> {
     let tree = Hashed::new(Flattened::read(&a.store, a.one()?, 0)?, &|| ())?;
     let ours = tree.root().content_checksum();
@@ -51,7 +51,7 @@ fn detail(report: &Report) -> String {
     pairs.chain(lone.into_iter().flatten()).collect::<Vec<_>>().join("; ")
 }
 
-/// Path by path, and a row for what each image says of itself.
+/// The differences path by path, and one row for the metadata of each image.
 fn differences(report: &Report) -> Vec<Difference> {
     let mut found = Vec::new();
     for pair in report.pairs.iter().filter(|pair| !pair.same) {

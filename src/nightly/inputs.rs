@@ -1,5 +1,5 @@
-//! The digest of all that should decide a run's result: runs with equal digests and unequal
-//! verdicts are flaky.
+//! The digest of everything that should determine a run's result: runs with equal digests and
+//! unequal verdicts are flaky.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,7 +18,7 @@ use crate::format::ostree::Checksum;
 ///
 /// # Errors
 ///
-/// Naming the file, if an input cannot be read.
+/// If an input cannot be read; the error names the file.
 pub fn digest(
     stream: &Stream,
     recipe: &Recipe,
@@ -51,7 +51,7 @@ pub fn digest(
 struct Sum(Sha256);
 
 impl Sum {
-    /// Lengths go before contents, so that no two lists of fields run together to the same bytes.
+    /// Hashes a field with its length, so that different lists of fields never give the same bytes.
     fn field(&mut self, name: &str, value: &[u8]) {
         for part in [name.as_bytes(), value] {
             self.0.update((part.len() as u64).to_be_bytes());
@@ -59,7 +59,7 @@ impl Sum {
         }
     }
 
-    /// A file, or a directory with all in it but `.git`, whose packing is not reproducible.
+    /// Hashes a file, or a directory without `.git`, whose packing is not reproducible.
     fn tree(&mut self, path: &Path) -> io::Result<()> {
         let walk = walkdir::WalkDir::new(path).sort_by_file_name().into_iter();
         for entry in walk.filter_entry(|entry| entry.file_name() != ".git") {
@@ -86,7 +86,7 @@ impl Sum {
     }
 }
 
-/// The digest of a file, read piece by piece.
+/// The digest of a file, which is streamed.
 fn content(path: &Path) -> io::Result<[u8; 32]> {
     let (mut file, mut sum) = (File::open(path)?, Sha256::new());
     let mut buffer = vec![0; 64 << 10];

@@ -1,4 +1,4 @@
-//! What stands around a build step: clock, name spaces, processors, umask, environment.
+//! The conditions of a build step: clock, name spaces, processors, umask, environment.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use crate::disk;
 /// Conditions of one build, as [`super::vary`] sets them. The default changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Launch {
-    /// Variables beside the inherited ones.
+    /// Variables in addition to the inherited ones.
     pub env: BTreeMap<String, String>,
     /// An offset for libfaketime, in seconds.
     pub clock: Option<&'static str>,
@@ -20,11 +20,11 @@ pub struct Launch {
     pub umask: Option<&'static str>,
     /// Host name.
     pub host: Option<&'static str>,
-    /// What the user is called.
+    /// The user's name.
     pub user: Option<&'static str>,
-    /// Where process numbers begin.
+    /// The first process number.
     pub first_pid: Option<&'static str>,
-    /// Processors, as taskset takes them.
+    /// Processors, in the syntax of taskset.
     pub cpus: Option<String>,
     /// Whether the kernel calls itself 2.6.
     pub old_kernel: bool,
@@ -43,8 +43,8 @@ pub struct Directories {
     pub tmp_elsewhere: bool,
 }
 
-/// Sets up the name spaces from the inside. A user's second name stands before the first in the
-/// password file, so that looking up the number gives the new name and the old name still works.
+/// Sets up the name spaces from the inside. The user's new name comes before the old one in the
+/// password file, so that the number has the new name but the old name still works.
 const INSIDE: &str = r#"host=$1 passwd=$2 pid=$3; shift 3
 [ -z "$host" ] || hostname "$host"
 [ -z "$passwd" ] || mount --bind "$passwd" /etc/passwd
@@ -52,8 +52,8 @@ const INSIDE: &str = r#"host=$1 passwd=$2 pid=$3; shift 3
 exec "$@""#;
 
 impl Launch {
-    /// The command that runs `words` under these conditions. `scratch` is a directory for the
-    /// files that they need.
+    /// The command that runs `words` under these conditions. `scratch` is a directory for files
+    /// that these need.
     ///
     /// # Errors
     ///
@@ -104,7 +104,8 @@ impl Launch {
         Ok(argv)
     }
 
-    /// Tries these conditions with `true`; the error is what the tool said, or which is missing.
+    /// Tries these conditions with `true`; the error is the tool's message, or says which tool is
+    /// missing.
     pub fn probe(&self, scratch: &Path) -> Result<(), String> {
         if let Some(reverse) = self.disorder {
             let (below, above) = (scratch.join("probe.below"), scratch.join("probe"));
@@ -131,7 +132,7 @@ impl Launch {
     }
 }
 
-/// The password file with another name for us in front.
+/// The password file with another name for the present user at the front.
 fn password_file(user: &str) -> std::io::Result<Vec<u8>> {
     let uid = rustix::process::getuid().as_raw();
     let gid = rustix::process::getgid().as_raw();

@@ -1,7 +1,7 @@
-//! A tree as one small text: what is published for an independent rebuilder to compare with.
+//! Manifests: a tree as one small text, published for comparison by an independent rebuilder.
 //!
-//! A commit's bytes may differ between two builds of one content (its time, its metadata); the
-//! manifest's do not. It is UTF-8 with one line an object, sorted bytewise by path component:
+//! A commit's bytes may differ between two builds of the same content (its time, its metadata); the
+//! manifest's do not. It is UTF-8 with one line per object, sorted bytewise by path component:
 //!
 //! ```text
 //! reprofix-manifest-1
@@ -13,7 +13,7 @@
 //! Fields are separated by one tab: path, type (`file`, `directory`, `symlink`), mode in octal,
 //! uid, gid, SHA-256 of the xattrs as ostree encodes them (`-` for none), and the object's
 //! checksum, which covers all of these and the content. In a path, bytes that are not UTF-8,
-//! control characters and the backslash come as `\xNN`.
+//! control characters and the backslash are written `\xNN`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -36,7 +36,7 @@ const HEAD: &str = "reprofix-manifest-1";
 ///
 /// # Errors
 ///
-/// If an object of it cannot be read or is corrupt, and as [`PathBudget::add`] does.
+/// If an object cannot be read or is corrupt, and those of [`PathBudget::add`].
 pub fn of(subject: &Subject) -> Result<String> {
     let root = subject.merkle.root();
     let mut out = format!("{HEAD}\ncontent-checksum\t{}\n", root.content_checksum());
@@ -60,7 +60,7 @@ fn lines(merkle: &dyn Merkle, out: &mut String) -> Result<()> {
                     paths.add(&below)?;
                     todo.push((below, node));
                 }
-                // The last is taken first.
+                // The last one is taken first.
                 todo[from..].reverse();
             }
             Node::Leaf(object) => {
@@ -93,14 +93,15 @@ fn line(out: &mut String, path: &Path, kind: &str, attrs: &Attrs, object: &Check
 /// One line's fields after the path.
 type Fields<'a> = [&'a str; 6];
 
-/// What the fields are called, in reports.
+/// The names of the fields in reports.
 const FIELDS: [&str; 6] = ["type", "mode", "uid", "gid", "xattrs", "content"];
 
-/// What differs between two manifests, as text for people: one line a path. Empty if nothing does.
+/// What differs between two manifests, as text for people: one line per path. Empty if nothing
+/// differs.
 ///
 /// # Errors
 ///
-/// If one is no manifest.
+/// If one is not a manifest.
 pub fn diff(a: &str, b: &str) -> Result<String> {
     let (a, b) = (parse(a).context("the first")?, parse(b).context("the second")?);
     let paths: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
@@ -121,7 +122,8 @@ fn changed(x: &Fields<'_>, y: &Fields<'_>) -> String {
     let all = FIELDS.iter().zip(x.iter().zip(y));
     let differing: Vec<_> = all.filter(|(_, (x, y))| x != y).collect();
     let other: Vec<_> = differing.iter().filter(|(name, _)| **name != "content").collect();
-    // The object's checksum covers the rest: only alone does it speak of the content.
+    // The object's checksum also covers the other fields: only if it alone differs, the content
+    // does.
     match other.is_empty() {
         true => "content".to_owned(),
         false => {
@@ -137,7 +139,7 @@ fn changed(x: &Fields<'_>, y: &Fields<'_>) -> String {
 fn parse(text: &str) -> Result<BTreeMap<&str, Fields<'_>>> {
     let mut lines = text.lines();
     if lines.next() != Some(HEAD) {
-        bail!("its first line is not {HEAD}: it is no manifest, or a newer reprofix wrote it");
+        bail!("its first line is not {HEAD}: it is not a manifest, or a newer reprofix wrote it");
     }
     let sum = lines.next().and_then(|line| line.strip_prefix("content-checksum\t"));
     sum.context("it has no content-checksum")?;
@@ -147,7 +149,7 @@ fn parse(text: &str) -> Result<BTreeMap<&str, Fields<'_>>> {
         let fields =
             fields.split_first().and_then(|(path, rest)| Some((*path, rest.try_into().ok()?)));
         let (path, fields) =
-            fields.with_context(|| format!("line {} has not seven fields", number + 3))?;
+            fields.with_context(|| format!("line {} does not have seven fields", number + 3))?;
         found.insert(path, fields);
     }
     Ok(found)

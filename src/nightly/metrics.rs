@@ -1,7 +1,7 @@
 //! A file for the Prometheus node exporter's textfile collector.
 //!
-//! The format is Prometheus' text exposition format 0.0.4. Every stream that the history knows is
-//! in it, by its last ended run.
+//! The format is Prometheus' text exposition format 0.0.4. It has every stream in the history, with
+//! its last ended run.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::history::{Class, History, Run};
 /// A gauge: its name, its help, and its value for a stream.
 type Gauge = (&'static str, &'static str, fn(&Last) -> Option<f64>);
 
-/// What is known of a stream.
+/// The last runs of a stream.
 struct Last {
     run: Run,
     good: Option<i64>,
@@ -23,14 +23,14 @@ struct Last {
 const GAUGES: &[Gauge] = &[
     (
         "reproducible",
-        "1 if the last run reproduced, 0 if it did not; absent if that was not found out.",
+        "1 if the last run reproduced, 0 if it did not; absent if that is not known.",
         |last| match last.run.verdict.class() {
             Class::Good => Some(1.0),
             Class::Bad => Some(0.0),
             Class::Failed | Class::Open => None,
         },
     ),
-    ("failed", "1 if the last run failed before it could tell.", |last| {
+    ("failed", "1 if the last run failed before there was a result.", |last| {
         Some(f64::from(u8::from(last.run.verdict.class() == Class::Failed)))
     }),
     ("flaky", "1 if equal inputs gave unequal verdicts among the last 30 runs.", |last| {
@@ -43,7 +43,7 @@ const GAUGES: &[Gauge] = &[
     ("last_run_timestamp_seconds", "When the last run began.", |last| {
         Some(last.run.started as f64)
     }),
-    ("last_good_timestamp_seconds", "When the last run began that reproduced.", |last| {
+    ("last_good_timestamp_seconds", "When the last run that reproduced began.", |last| {
         last.good.map(|time| time as f64)
     }),
 ];

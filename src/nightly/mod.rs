@@ -1,12 +1,12 @@
-//! The nightly job: build twice under varied conditions, compare, remember, show, tell.
+//! The nightly job: builds twice under varied conditions, compares, records and notifies.
 //!
 //! [`config`] says what to build; [`preset`] has the steps of the known flows; [`vary`] is the
 //! table of conditions and [`launch`] puts them around a command; [`exec`] runs one command within
-//! its limits, or until we are told to stop; [`build`] makes the two subjects; [`compare`](mod@compare) compares them;
-//! [`night`] does all of it and writes the history. A failure of any part is recorded as what it
-//! is: only a finished comparison says "different".
+//! its limits, or until a signal to stop; [`build`] makes the two subjects;
+//! [`compare`](mod@compare) compares them; [`night`] does all of it and writes the history. A
+//! failure of any part is recorded as such: only a finished comparison can say "different".
 //!
-//! What the record is made into: [`pages`], [`notify`], [`metrics`], [`attest`]; [`publish`] does
+//! The outputs of the history are [`pages`], [`notify`], [`metrics`], [`attest`]; [`publish`] makes
 //! all of them. [`feed`] and [`manifest`] are what rebuilderd needs to take over the scheduling.
 
 pub mod attest;
@@ -46,7 +46,7 @@ fn tail(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The first link of every page and feed: `base-url` without a slash at its end.
+/// `base-url` without a slash at its end, the prefix of all links.
 fn trimmed(url: &str) -> &str {
     url.trim_end_matches('/')
 }

@@ -1,4 +1,4 @@
-//! Mounts below a build's directory: our disorderfs, and what a build forgot.
+//! Mounts below a build's directory: our disorderfs, and those that a build left behind.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::env;
 
-/// A mounted disorderfs; unmounted when dropped.
+/// A mounted disorderfs, which is unmounted when dropped.
 #[derive(Debug)]
 pub struct Mounted {
     above: PathBuf,
@@ -18,7 +18,7 @@ pub struct Mounted {
 ///
 /// # Errors
 ///
-/// If the program is missing or FUSE does not work here; with what it said.
+/// If the program is missing or FUSE does not work here, with the program's message.
 pub fn disorderfs(below: &Path, above: &Path, reverse: &str) -> io::Result<Mounted> {
     let mut command = Command::new("disorderfs");
     command.args(["--shuffle-dirents=no", "--sort-dirents=yes"]);
@@ -41,13 +41,13 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         if !self.done {
-            // The directory is looked at again before anything below it is removed.
+            // The directory is checked again before anything below it is removed.
             let _ = unmount(&self.above);
         }
     }
 }
 
-/// Unmounts what stands at `point`; as root also where it is busy, once that ends.
+/// Unmounts what is at `point`; for root even if it is busy, once that ends.
 fn unmount(point: &Path) -> io::Result<()> {
     match rustix::process::getuid().is_root() {
         true => run(Command::new("umount").arg("--lazy").arg(point)),
@@ -66,7 +66,7 @@ fn run(command: &mut Command) -> io::Result<()> {
     }
 }
 
-/// Where something is mounted at or below `dir`, deepest first.
+/// The mount points at or below `dir`, deepest first.
 pub fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> = env::mount_points()?;
     found.retain(|point| point.starts_with(dir));
@@ -74,12 +74,12 @@ pub fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Removes `dir` and all in it, unmounting first what a build left mounted there, so that no bind
-/// mount leads the removal elsewhere. Gives what was unmounted.
+/// Removes `dir` and everything in it, after unmounting what a build left mounted there, so that no
+/// bind mount leads the removal elsewhere. Returns what was unmounted.
 ///
 /// # Errors
 ///
-/// Removing nothing, if something stays mounted.
+/// If something stays mounted; nothing is removed then.
 pub fn remove(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let Ok(dir) = dir.canonicalize() else { return Ok(Vec::new()) };
     let found = below(&dir)?;

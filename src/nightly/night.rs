@@ -1,8 +1,8 @@
-//! One night: every stream built twice, compared, recorded.
+//! One night: builds every stream twice, compares and records.
 //!
 //! A run is a row that says `running` from before its first file exists until its end, and a lock
-//! file that its process holds meanwhile. Whoever finds such a row whose lock is free knows that
-//! the process is gone: it ends what is left of the run, clears its directory and closes the row.
+//! file that its process holds meanwhile. If the lock of such a row is free, its process is gone:
+//! the next run ends what is left of it, clears its directory and closes the row.
 
 use std::ffi::OsString;
 use std::io;
@@ -25,36 +25,36 @@ use crate::env;
 use crate::history::{Class, Finish, History, Run, Verdict};
 use crate::report::check::Comparison;
 
-/// What the record keeps of each build's output: its end.
+/// Bytes at the end of each build's output that the history keeps.
 const LOG_TAIL: u64 = 64 << 10;
 
-/// A row of another machine that has been running for so long is taken for dead.
+/// Seconds after which a running row of another machine counts as dead.
 const FORGOTTEN: i64 = 7 * 86_400;
 
 /// What the command line adds to the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Only these streams; all, if there are none.
+    /// Only these streams; all if empty.
     pub streams: Vec<String>,
     /// Bisect every stream that differs.
     pub bisect: bool,
 }
 
-/// A run that has ended, and the comparison it made.
+/// A run that has ended, with its comparison.
 pub struct Ended {
-    /// The record.
+    /// Its row in the history.
     pub run: Run,
     /// The whole report, if the comparison was made.
     pub report: Option<Comparison>,
 }
 
-/// Runs the streams one after another; `say` is given each as it ends. A signal to stop ends the
-/// one that is going on, and no other is begun.
+/// Runs the streams one after another and calls `say` after each. A signal to stop ends the current
+/// one, and no other is begun.
 ///
 /// # Errors
 ///
-/// Where nothing can be recorded or a stream's configuration cannot work; what goes wrong in a
-/// build is a verdict.
+/// If nothing can be recorded or a stream's configuration cannot work; a failure in a build is a
+/// verdict.
 pub fn run(config: &Config, options: &Options, say: &mut dyn FnMut(&Run)) -> Result<Vec<Ended>> {
     let streams = chosen(config, &options.streams)?;
     procs::become_reaper().context("becoming the reaper of the builds' processes")?;
@@ -78,7 +78,7 @@ pub fn run(config: &Config, options: &Options, say: &mut dyn FnMut(&Run)) -> Res
     Ok(ended)
 }
 
-/// Records the comparison of two subjects that exist already.
+/// Records the comparison of two existing subjects.
 pub fn compare(history: &Path, stream: &str, request: &Request) -> Result<Ended> {
     ensure!(is_name(stream), "{stream:?} cannot be a stream's name");
     let mut history = History::open(history)?;
@@ -90,13 +90,13 @@ pub fn compare(history: &Path, stream: &str, request: &Request) -> Result<Ended>
     let compared = compare::compare(request);
     let report = note(&mut run, &mut finish, request, compared);
     run.seconds = started.elapsed().as_secs_f64();
-    // Only now: it leaves nothing behind that somebody would have to find and close.
+    // The row is written only now, so that no row must be closed if this run is killed.
     history.begin(&mut run)?;
     history.finish(&run, &finish)?;
     Ok(Ended { run, report })
 }
 
-/// The exit code that these runs ask for: the worst of theirs.
+/// The class of all these runs: the worst one.
 pub fn class(ended: &[Ended]) -> Class {
     ended.iter().map(|one| one.run.verdict.class()).max().unwrap_or(Class::Good)
 }
@@ -119,7 +119,7 @@ fn chosen<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Stream>> {
     Ok(streams)
 }
 
-/// Closes every run whose process is gone; gives them.
+/// Closes and returns every run whose process is gone.
 fn recover(history: &mut History) -> Result<Vec<Run>> {
     let (host, now) = (env::host_name(), env::unix_time());
     let mut closed = Vec::new();
@@ -156,7 +156,7 @@ fn lock_of(work: &Path) -> PathBuf {
     name.into()
 }
 
-/// Marks a run and its processes: unique, and without a meaning.
+/// A unique mark for a run and its processes.
 pub(super) fn token() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let now = env::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
@@ -182,7 +182,7 @@ impl Night<'_> {
             run.architecture.clone_from(architecture);
         }
         self.forget(history)?;
-        // The lock is held before the row says that somebody holds it.
+        // The lock is held before the row says so.
         let lock = disk::flock(&lock_of(&work)).context("locking the run's directory")?;
         history.begin(&mut run)?;
         let started = Instant::now();
@@ -204,7 +204,7 @@ impl Night<'_> {
         Ok(Ended { run, report })
     }
 
-    /// Removes what earlier runs of the stream on this machine left for looking at.
+    /// Removes builds that earlier runs of the stream on this machine kept for inspection.
     fn forget(&self, history: &mut History) -> Result<()> {
         for run in history.runs(Some(&self.stream.name), 30)? {
             let here = run.host == env::host_name() && !run.work.is_empty();
@@ -270,7 +270,7 @@ impl Night<'_> {
     }
 
     /// The sets of variations that are enough to make two more builds differ, separated by
-    /// semicolons; `None` if we are told to stop before they are found.
+    /// semicolons; `None` if a signal to stop comes before they are found.
     fn enough(&self, plan: &Plan<'_>, variations: &[&'static Variation]) -> Option<String> {
         let mut count = 0;
         let all: Vec<usize> = (0..variations.len()).collect();
@@ -280,7 +280,7 @@ impl Night<'_> {
             let (a, b) = (format!("trial-{count}-a"), format!("trial-{count}-b"));
             let trial = self.trial(plan, &pick(set), &a, &b);
             for dir in [a.as_str(), b.as_str(), "build", "another-and-longer-path"] {
-                // What stays takes space, and the run's end removes it or says why not.
+                // Remaining files take space; the end of the run removes them or says why not.
                 let _ = mounts::remove(&plan.run.join(dir));
             }
             trial
@@ -298,8 +298,8 @@ impl Night<'_> {
         }
     }
 
-    /// Keeps or removes the run's directory. After a full disk it always goes: the record needs
-    /// the space.
+    /// Keeps or removes the run's directory. If the disk was full it is always removed: the history
+    /// needs the space.
     fn tidy(&self, work: &Path, run: &mut Run) -> Result<()> {
         let worth_a_look = run.verdict.class() != Class::Good
             && !matches!(run.verdict, Verdict::DiskFull | Verdict::Interrupted);
@@ -329,7 +329,7 @@ fn both(
     Ok([one(a, Side::A)?, one(b, Side::B)?])
 }
 
-/// Puts what a comparison found into the record.
+/// Adds the result of a comparison to the run.
 fn note(
     run: &mut Run,
     finish: &mut Finish,
@@ -359,7 +359,8 @@ fn note(
     }
 }
 
-/// A build that was still writing when it "ended" proves nothing by a difference.
+/// Changes the verdict if a build was still writing when it "ended", since a difference then proves
+/// nothing.
 fn blame_processes(run: &mut Run, built: &[Built; 2]) {
     for (side, built) in ["a", "b"].iter().zip(built) {
         if !built.left.is_empty() {
@@ -369,7 +370,8 @@ fn blame_processes(run: &mut Run, built: &[Built; 2]) {
     }
     if run.verdict == Verdict::Different && built.iter().any(|b| !b.left.is_empty()) {
         run.verdict = Verdict::LeftProcesses;
-        run.detail = format!("{}; processes that a build left may have done it", run.detail);
+        run.detail =
+            format!("{}; processes that a build left running may be the cause", run.detail);
     }
 }
 
@@ -382,7 +384,7 @@ fn logs(work: &Path) -> String {
     ["a", "b"].map(one).concat()
 }
 
-/// Waits before something is tried again: 1 s, 2 s, 4 s, …
+/// Waits before another attempt: 1 s, 2 s, 4 s, …
 pub(super) fn pause(attempt: u32) {
     std::thread::sleep(Duration::from_secs(1 << attempt.min(6)));
 }

@@ -1,13 +1,13 @@
 //! Notifications: a webhook, mail, workflow annotations; only when a stream's state changes.
 //!
-//! A stream's *state* is its last run's verdict, or `flaky` where equal inputs gave unequal
-//! verdicts: a stream that flips every night is news once. What each channel was told last is in
+//! A stream's *state* is its last run's verdict, or `flaky` if equal inputs gave unequal verdicts,
+//! so a stream that flips every night is reported once. The state last sent to each channel is in
 //! the history, so a message that could not be sent is tried again after the next run.
 //!
 //! The webhook gets a POST of JSON ([`Message`]), signed over the body's bytes:
 //! `X-Reprofix-Signature: sha256=HEX`, HMAC-SHA-256 keyed by the secret file's content without the
-//! newline at its end. It is tried again after 1, 2, 4, … seconds where the connection fails or the
-//! answer is 429 or 5xx; `X-Reprofix-Delivery` is the same for all tries of one message.
+//! newline at its end. It is tried again after 1, 2, 4, … seconds if the connection fails or the
+//! response is 429 or 5xx; `X-Reprofix-Delivery` is the same for all attempts to send one message.
 
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -23,13 +23,13 @@ use crate::env;
 use crate::history::{Class, History, Run};
 use crate::text::counted;
 
-/// The program that posts, which stands beside this one or in the search path.
+/// The program that posts; it is beside this one or in the search path.
 const POST: &str = "reprofix-post";
 
-/// Paths named in a message.
+/// The most paths in a message.
 const PATHS: usize = 10;
 
-/// What is told of one run.
+/// A message about one run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Message {
     /// Name and version of this schema.
@@ -38,15 +38,15 @@ pub struct Message {
     pub stream: String,
     /// A verdict, or `flaky`.
     pub state: String,
-    /// The state that this channel was told before; `null` the first time.
+    /// The state last sent to this channel; `null` the first time.
     pub before: Option<String>,
     /// The run, without its differences.
     pub run: Run,
-    /// How many paths differ.
+    /// The number of differing paths.
     pub differences: usize,
-    /// The first ten of them.
+    /// The first ten paths.
     pub paths: Vec<String>,
-    /// The packages that own them, sorted.
+    /// The packages that own these paths, sorted.
     pub packages: Vec<String>,
     /// The run's page.
     pub url: Option<String>,
@@ -74,7 +74,7 @@ impl Message {
         })
     }
 
-    /// One line on it.
+    /// The message in one line.
     fn line(&self) -> String {
         let was = self.before.as_deref().map(|s| format!(" (was {s})")).unwrap_or_default();
         let detail = match self.run.detail.is_empty() {
@@ -103,13 +103,13 @@ impl Message {
     }
 }
 
-/// The address of a run's page, if the configuration says where the pages are seen.
+/// The URL of a run's page, if the configuration has that of the pages.
 pub(super) fn page(config: &Config, run: i64) -> Option<String> {
     let base = config.base_url.as_deref().filter(|_| config.pages.is_some())?;
     Some(format!("{}/run/{run}.html", trimmed(base)))
 }
 
-/// One way of telling.
+/// A channel for notifications.
 struct Channel<'a> {
     name: &'static str,
     send: Box<Send<'a>>,
@@ -131,13 +131,13 @@ fn channels(notify: &Notify) -> Vec<Channel<'_>> {
     all
 }
 
-/// Tells every channel of what is new; gives what could not be told.
+/// Sends what is new to every channel; returns the failures.
 ///
-/// A first good run is no news.
+/// A first good run is not reported.
 ///
 /// # Errors
 ///
-/// Only where the history does.
+/// Only if the history fails.
 pub fn tell(config: &Config, history: &mut History, runs: &[&Run]) -> Result<Vec<String>> {
     let flaky = history.flaky(super::pages::NIGHTS)?;
     let mut failed = Vec::new();
@@ -165,10 +165,10 @@ pub fn tell(config: &Config, history: &mut History, runs: &[&Run]) -> Result<Vec
     Ok(failed)
 }
 
-/// Posts a message. No error holds the address: it may be a secret itself.
+/// Posts a message. No error contains the URL, which may be a secret itself.
 fn post(hook: &Webhook, message: &Message) -> Result<()> {
     let body = serde_json::to_string(message)?;
-    ensure!(!hook.url.contains(['\r', '\n']), "`url` holds a line break");
+    ensure!(!hook.url.contains(['\r', '\n']), "`url` contains a line break");
     let mut head = format!("{}\nContent-Type: application/json\n", hook.url);
     head.push_str(&format!("X-Reprofix-Delivery: {}\n", message.run.token));
     if let Some(file) = &hook.secret_file {
@@ -193,11 +193,11 @@ fn post(hook: &Webhook, message: &Message) -> Result<()> {
     bail!("{said}, {}", counted(hook.tries.max(1), "time"))
 }
 
-/// The status that one post was answered with, or why there was no answer.
+/// The status of the response to one post, or why there was none.
 fn answer(request: &str) -> Result<Result<u16, String>> {
     let program = env::companion(POST);
     let mut command = Command::new(&program);
-    // A job that is interrupted is still told of.
+    // Notifications are still sent if the job is interrupted.
     command.stdout(Stdio::piped()).process_group(0);
     let starting = || {
         let program = program.display();
@@ -210,14 +210,14 @@ fn answer(request: &str) -> Result<Result<u16, String>> {
         let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Ok(Err(if why.is_empty() { output.status.to_string() } else { why }));
     }
-    wrote.with_context(|| format!("handing {} the message", program.display()))?;
+    wrote.with_context(|| format!("passing the message to {}", program.display()))?;
     let status = String::from_utf8_lossy(&output.stdout);
     let status = status.trim().parse();
     Ok(Ok(status.with_context(|| format!("{} printed no status", program.display()))?))
 }
 
-/// Starts a program and hands it `text`: what it said, and whether it took all. It may end without
-/// reading all; its status says why.
+/// Starts a program and writes `text` to it; returns its output, and whether it read everything. It
+/// may exit before that; its status says why.
 fn feed(command: &mut Command, text: &str) -> Result<(Output, io::Result<()>)> {
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let wrote = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(text.as_bytes()));
@@ -241,14 +241,14 @@ fn signature(secret: &[u8], body: &[u8]) -> String {
     format!("sha256={hex}")
 }
 
-/// Hands a mail to sendmail.
+/// Sends a mail through sendmail.
 fn send(mail: &Mail, message: &Message) -> Result<()> {
     let mut text = String::new();
     for (name, value) in [("From", mail.from.clone()), ("To", mail.to.join(", "))] {
-        ensure!(!value.contains(['\r', '\n']), "`{name}` holds a line break");
+        ensure!(!value.contains(['\r', '\n']), "`{name}` contains a line break");
         text.push_str(&format!("{name}: {value}\n"));
     }
-    // A stream's name and a state are plain ASCII; nothing else stands in a header.
+    // A stream's name and a state are plain ASCII, and nothing else is in a header.
     text.push_str(&format!("Subject: [reprofix] {} is {}\n", message.stream, message.state));
     text.push_str("MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n");
     text.push_str("Content-Transfer-Encoding: 8bit\nAuto-Submitted: auto-generated\n\n");

@@ -1,8 +1,8 @@
-//! The known flows: which steps, and what they must not share.
+//! Presets: the steps of known flows.
 //!
 //! Every parameter reaches the steps as a variable, `WITH_` and its name in capitals, so that no
-//! value is ever read as shell. Two builds share nothing: each has its own work directory, and
-//! caches, repositories and container storage are below it.
+//! value is ever interpreted by the shell. Two builds share nothing: each has its own work
+//! directory, with caches, repositories and container storage below it.
 
 use std::collections::BTreeMap;
 
@@ -17,22 +17,22 @@ pub struct Preset {
     pub name: &'static str,
     /// What it builds, in one line.
     pub help: &'static str,
-    /// Parameters, their defaults (`None`: required) and meanings.
+    /// Parameters, their defaults (`None` if required) and meanings.
     pub parameters: &'static [(&'static str, Option<&'static str>, &'static str)],
     /// Shell scripts, run in the build's directory.
     pub steps: &'static [&'static str],
     /// The subject; `{work}` and `{PARAMETER}` are replaced.
     pub subject: &'static str,
-    /// Variations that the tool cannot bear, and why; the record has both.
+    /// Variations that do not work with the tool, and why; the history records both.
     pub spares: &'static [(&'static str, &'static str)],
 }
 
-/// What rpm-ostree cannot bear: seen in composes with v2025.1.
+/// Variations that do not work with rpm-ostree, as seen in composes with v2025.1.
 const RPM_OSTREE: &[(&str, &str)] = &[
     (
         "umask",
-        "rpm-ostree sets none, so every mode would follow it: its steps are under umask 022 \
-         (docs/flows.md)",
+        "rpm-ostree does not set a umask, so every mode would follow it: its steps run under umask \
+         022 (docs/flows.md)",
     ),
     (
         "directory-order",
@@ -40,12 +40,12 @@ const RPM_OSTREE: &[(&str, &str)] = &[
     ),
 ];
 
-/// What to run and what comes of it.
+/// The steps of a build and its subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recipe {
-    /// In order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
-    /// The subject, with `{work}` still in it.
+    /// The subject, with `{work}` not yet replaced.
     pub subject: String,
     /// Variables of the steps.
     pub env: BTreeMap<String, String>,
@@ -55,7 +55,7 @@ pub struct Recipe {
 pub const PRESETS: &[Preset] = &[
     Preset {
         name: "rootfs",
-        help: "any program that fills the directory it is given",
+        help: "any program that fills a given directory",
         parameters: &[("script", None, "the program; its argument is the directory to fill")],
         steps: &["\"$WITH_SCRIPT\" \"$REPROFIX_WORK/rootfs\""],
         subject: "dir:{work}/rootfs",
@@ -66,7 +66,7 @@ pub const PRESETS: &[Preset] = &[
         help: "rpm-ostree compose tree, with its own repository and package cache",
         parameters: &[
             ("treefile", None, "the treefile"),
-            ("ref", None, "the ref that it names"),
+            ("ref", None, "the ref in the treefile"),
             ("arguments", Some(""), "more arguments, separated by blanks"),
         ],
         steps: &[
@@ -101,7 +101,7 @@ pub const PRESETS: &[Preset] = &[
             ("arguments", Some(""), "more arguments of buildah build, separated by blanks"),
         ],
         steps: &[
-            // Own storage and no layer cache: a cached layer was never built.
+            // Separate storage and no layer cache: a cached layer would not be built.
             "buildah --root \"$REPROFIX_WORK/storage\" --runroot \"$REPROFIX_WORK/run\" build \
              --no-cache --layers=false --timestamp \"$SOURCE_DATE_EPOCH\" \
              --build-arg SOURCE_DATE_EPOCH=\"$SOURCE_DATE_EPOCH\" $WITH_ARGUMENTS \
@@ -120,9 +120,9 @@ pub const PRESETS: &[Preset] = &[
             ("arguments", Some(""), "more arguments of buildah build, separated by blanks"),
         ],
         steps: &[
-            // --map-auto: the ids that /etc/subuid and /etc/subgid give the user, root too.
-            // From buildah 1.41 on the task's parameters SOURCE_DATE_EPOCH and REWRITE_TIMESTAMP are
-            // options of buildah; before, --timestamp is all there is.
+            // --map-auto maps the ids that /etc/subuid and /etc/subgid assign to the user, which
+            // may be root. From buildah 1.41 on the task's parameters SOURCE_DATE_EPOCH and
+            // REWRITE_TIMESTAMP are options of buildah; earlier versions have only --timestamp.
             "set -- --timestamp \"$SOURCE_DATE_EPOCH\" \
                  --build-arg SOURCE_DATE_EPOCH=\"$SOURCE_DATE_EPOCH\"; \
              if buildah build --help | grep -q -e --source-date-epoch; then \
@@ -142,7 +142,7 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "osbuild",
-        help: "osbuild of a manifest, up to the pipeline whose tree holds the repository",
+        help: "osbuild of a manifest, up to the pipeline whose tree contains the repository",
         parameters: &[
             ("manifest", None, "the manifest, of version 2"),
             ("export", Some("ostree-commit"), "the pipeline with org.osbuild.ostree.commit"),
@@ -153,7 +153,7 @@ pub const PRESETS: &[Preset] = &[
             // The epoch of a pipeline is in the manifest, not in the environment.
             "jq --argjson epoch \"$SOURCE_DATE_EPOCH\" '.pipelines[][\"source-epoch\"] = $epoch' \
              \"$WITH_MANIFEST\" >manifest.json",
-            // Own store: what is in one was never built again.
+            // A separate store: what is already in one would not be built again.
             "umask 022 && osbuild --store \"$REPROFIX_WORK/store\" --output-directory \
              \"$REPROFIX_WORK/out\" --export \"$WITH_EXPORT\" $WITH_ARGUMENTS manifest.json",
         ],
@@ -162,20 +162,20 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "cosa",
-        help: "coreos-assembler: init, fetch, build, in a directory of its own",
+        help: "coreos-assembler: init, fetch, build, in a separate directory",
         parameters: &[
             ("config", None, "the configuration repository: a git URL or a directory"),
-            ("version", None, "the version to build; a clock in it never reproduces"),
+            ("version", None, "the version to build; one with a time in it never reproduces"),
             ("init", Some(""), "more arguments of cosa init, separated by blanks"),
             ("build", Some(""), "more arguments of cosa build, separated by blanks"),
         ],
         steps: &[
             // A fresh directory: in a used one an existing version would not be built again, and
-            // the layer cache in cache/ would stand in for a build.
+            // the layer cache in cache/ would replace a build.
             "mkdir cosa",
             "cd cosa && cosa init $WITH_INIT \"$WITH_CONFIG\"",
             "cd cosa && cosa fetch",
-            // --direct: only so does SOURCE_DATE_EPOCH reach the build.
+            // SOURCE_DATE_EPOCH reaches the build only with --direct.
             "cd cosa && cosa build --direct --version \"$WITH_VERSION\" $WITH_BUILD",
         ],
         subject: "cosa:{work}/cosa",
@@ -196,7 +196,7 @@ impl Preset {
     ///
     /// # Errors
     ///
-    /// On a parameter that is unknown, or missing.
+    /// If a parameter is unknown or missing.
     pub fn recipe(&self, with: &BTreeMap<String, String>) -> Result<Recipe> {
         for name in with.keys() {
             if !self.parameters.iter().any(|p| p.0 == name) {
@@ -232,7 +232,7 @@ mod tests {
         assert!(recipe.steps.iter().all(|s| !format!("{s:?}").contains("reboot")));
     }
 
-    /// What no machine of ours has cannot be run here, but a shell can read it.
+    /// Steps whose tools are not available cannot run here, but a shell can parse them.
     #[test]
     fn every_step_is_shell_and_uses_the_parameters_that_there_are() {
         let variable = regex::Regex::new(r"\$WITH_([A-Z]+)").unwrap();

@@ -1,8 +1,8 @@
 //! Processes that a build left behind.
 //!
-//! We are the reaper of our orphaned descendants (prctl PR_SET_CHILD_SUBREAPER), so whatever a
-//! step starts stays below us in the process tree, however it detaches itself. After a kill of
-//! ourselves, what still runs is found by the variable `REPROFIX_RUN` in its environment.
+//! This process reaps its orphaned descendants (prctl PR_SET_CHILD_SUBREAPER), so whatever a step
+//! starts stays below it in the process tree, however it detaches itself. If this process is
+//! killed, the remaining ones are found by the variable `REPROFIX_RUN` in their environment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,12 +19,12 @@ struct Process {
     zombie: bool,
 }
 
-/// Makes us the reaper of our descendants.
+/// Makes this process the reaper of its descendants.
 pub fn become_reaper() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
-/// Our descendants now.
+/// The present descendants of this process.
 pub fn descendants() -> io::Result<BTreeSet<i32>> {
     let all = processes()?;
     let mut found = BTreeSet::new();
@@ -36,12 +36,12 @@ pub fn descendants() -> io::Result<BTreeSet<i32>> {
     Ok(found)
 }
 
-/// Kills our descendants but those in `keep`, and theirs, until there are none; gives the names of
-/// those that were alive, sorted.
+/// Kills all descendants except those in `keep` until none is left; returns the names of those that
+/// were alive, sorted.
 ///
 /// # Errors
 ///
-/// If some are still there after ten seconds (blocked in the kernel).
+/// If some are still alive after ten seconds (blocked in the kernel).
 pub fn kill_descendants(keep: &BTreeSet<i32>) -> io::Result<Vec<String>> {
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut names: BTreeMap<i32, String> = BTreeMap::new();
@@ -80,21 +80,21 @@ pub fn kill_marked(token: &str) -> io::Result<usize> {
     Ok(found.len())
 }
 
-/// Kills a process and takes its status if it is our child.
+/// Kills a process and reaps it if it is a child.
 fn end(pid: i32) {
     let Some(pid) = Pid::from_raw(pid) else { return };
-    // It may be gone already, or belong to another reaper: the caller looks again.
+    // It may be gone already, or belong to another reaper: the caller checks again.
     let _ = kill_process(pid, Signal::KILL);
     let _ = waitpid(Some(pid), WaitOptions::NOHANG);
 }
 
-/// Every process that /proc shows.
+/// Every process in /proc.
 fn processes() -> io::Result<BTreeMap<i32, Process>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        // It may have ended since.
+        // It may have exited meanwhile.
         let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
         if let Some(process) = parse(&String::from_utf8_lossy(&stat)) {
             found.insert(pid, process);
@@ -103,7 +103,7 @@ fn processes() -> io::Result<BTreeMap<i32, Process>> {
     Ok(found)
 }
 
-/// proc_pid_stat(5): `PID (NAME) STATE PARENT …`; the name may hold blanks and parentheses.
+/// proc_pid_stat(5): `PID (NAME) STATE PARENT …`; the name may contain blanks and parentheses.
 fn parse(stat: &str) -> Option<Process> {
     let (head, tail) = stat.rsplit_once(')')?;
     let (_, name) = head.split_once('(')?;

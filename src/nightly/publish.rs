@@ -1,4 +1,4 @@
-//! After the runs: statements, pages, metrics, messages, and forgetting.
+//! After the runs: statements, pages, metrics, notifications, and retention.
 
 use anyhow::{Context, Result};
 
@@ -8,12 +8,12 @@ use super::{attest, metrics, notify, pages};
 use crate::history::{History, Run, Verdict};
 use crate::{disk, env};
 
-/// Makes of the record what the configuration asks for; gives what could not be done. A failure of
-/// one part keeps no other from being tried.
+/// Makes all outputs in the configuration; returns the failures. A failure of one part does not
+/// prevent the others.
 ///
 /// # Errors
 ///
-/// Where the history cannot be opened.
+/// If the history cannot be opened.
 pub fn publish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Vec<String>> {
     let mut history = History::open(&config.history)?;
     let mut failed = Vec::new();
@@ -30,7 +30,7 @@ pub fn publish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Vec<Stri
     note("pages", write_pages(config, &history));
     note("metrics", write_metrics(config, &history));
     if !quiet {
-        // Whoever interrupts a run knows.
+        // The person who interrupts a run knows.
         let news = ended.iter().map(|one| &one.run);
         let runs: Vec<&Run> = news.filter(|run| run.verdict != Verdict::Interrupted).collect();
         failed.extend(notify::tell(config, &mut history, &runs)?);
@@ -38,7 +38,7 @@ pub fn publish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Vec<Stri
     Ok(failed)
 }
 
-/// The whole report of a run beside its page: what the history keeps of it is shorter.
+/// Writes the whole report of a run beside its page; the history keeps only a part.
 fn reports(config: &Config, one: &Ended) -> Result<()> {
     let (Some(pages), Some(report)) = (&config.pages, &one.report) else { return Ok(()) };
     pages::write_report(pages, one.run.id, report)

@@ -1,8 +1,8 @@
-//! One build for an independent rebuilder, and what it says when the result is another.
+//! One build for an independent rebuilder, and the explanation if the result differs.
 //!
 //! `hooks/rebuilderd/backend` calls [`rebuild`] with what the worker downloaded;
-//! `hooks/rebuilderd/diffoscope` calls [`explain`]. Both know of each other only through
-//! [`NOTE`], a file beside the rebuilt manifest.
+//! `hooks/rebuilderd/diffoscope` calls [`explain`]. They communicate only through [`NOTE`], a file
+//! beside the rebuilt manifest.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -21,10 +21,10 @@ use crate::disk;
 use crate::env::SourceDateEpoch;
 use crate::source::{Spec, Subject};
 
-/// Where [`rebuild`] leaves word for [`explain`], beside the manifest.
+/// The file beside the manifest in which [`rebuild`] names the subjects for [`explain`].
 pub const NOTE: &str = "reprofix-subjects.json";
 
-/// Of a build's output, its end is what the worker sends home.
+/// Bytes at the end of a build's output that the worker reports.
 const LOG_TAIL: u64 = 256 << 10;
 
 #[derive(Serialize, Deserialize)]
@@ -34,14 +34,13 @@ struct Note {
     epoch: u32,
 }
 
-/// Rebuilds what the recipe at `input` names, by the stream of that name in `config`, and writes
-/// the manifest into `out`; gives the end of the build's output. The rebuilt subject is left in
-/// `out/work`, for [`explain`].
+/// Rebuilds what the recipe at `input` names, with the stream of that name in `config`, writes the
+/// manifest into `out` and returns the end of the build's output. The rebuilt subject stays in
+/// `out/work` for [`explain`].
 ///
 /// # Errors
 ///
-/// If the recipe or the stream cannot work, and if a step fails: the end of its output is in the
-/// error then.
+/// If the recipe or the stream cannot work, or a step fails, with the end of its output.
 pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
     let recipe = Recipe::read(input)?;
     let stream = config.stream.iter().find(|s| s.name == recipe.stream);
@@ -88,12 +87,12 @@ pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
     Ok(log)
 }
 
-/// Why two manifests differ: `check`'s report where both subjects can be read, or which paths do
-/// and how.
+/// Why two manifests differ: `check`'s report if both subjects can be read, otherwise which paths
+/// differ and how.
 ///
 /// # Errors
 ///
-/// If one is no manifest.
+/// If one is not a manifest.
 pub fn explain(published: &Path, rebuilt: &Path) -> Result<String> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))

@@ -1,8 +1,8 @@
 //! SIGINT, SIGTERM and SIGHUP: the builds end with us, and their run is recorded as interrupted.
 //!
-//! Builds are in process groups of their own, so a terminal's Ctrl-C does not reach them. Whoever
-//! waits for one asks [`asked`]. A second signal ends us at once; then the next run closes what is
-//! left, as after SIGKILL.
+//! Builds are in their own process groups, so a terminal's Ctrl-C does not reach them. Code that
+//! waits for a build checks [`asked`]. A second signal ends this process at once; then the next run
+//! closes what is left, as after SIGKILL.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +13,7 @@ use signal_hook::flag;
 
 static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// From now on a signal is noted. Exit code 2, as for any night that was not finished, is what a
-/// second one leads to.
+/// Starts to record signals. A second one exits with code 2, as for any unfinished night.
 pub fn listen() -> io::Result<()> {
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         flag::register_conditional_shutdown(signal, 2, Arc::clone(&ASKED))?;
@@ -23,7 +22,7 @@ pub fn listen() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether we have been told to stop.
+/// Whether a signal to stop was received.
 pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }

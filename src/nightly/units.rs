@@ -42,11 +42,11 @@ fn read(written: Written, units: &[(&str, u64)]) -> Result<u64, String> {
     let number = digits.parse::<u64>().ok().filter(|_| !digits.starts_with('+'));
     number.and_then(|n| n.checked_mul(factor)).ok_or_else(|| {
         let names: Vec<&str> = units.iter().map(|u| u.0).collect();
-        format!("{text:?} is no whole number with one of the units {}", names.join(", "))
+        format!("{text:?} is not a whole number with one of the units {}", names.join(", "))
     })
 }
 
-/// A duration as a person reads it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+/// A duration for people: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {

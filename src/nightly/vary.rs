@@ -1,7 +1,7 @@
 //! The table of conditions under which the second build differs from the first.
 //!
-//! Under a variation both sides are set, so that they differ wherever the builder happens to be;
-//! without it both sides are as the scheduler started us. The set follows reprotest's.
+//! A variation sets both sides, so that they differ whatever the builder's conditions are; without
+//! it both sides have the conditions of this process. The set is based on reprotest's.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -29,7 +29,7 @@ pub struct Variation {
     apply: fn(&mut Launch, Side) -> Result<(), String>,
 }
 
-/// Every condition, in the order that reports have.
+/// Every condition, in the order of reports.
 pub const VARIATIONS: &[Variation] = &[
     Variation {
         name: "clock",
@@ -116,7 +116,7 @@ pub const VARIATIONS: &[Variation] = &[
     },
     Variation {
         name: "environment",
-        help: "a variable more, with odd bytes",
+        help: "an additional variable with unusual bytes",
         apply: |launch, side| {
             if side == Side::B {
                 launch.env.insert("REPROFIX_JUNK".into(), "it's \"junk\" \u{e9}\n;$(false)".into());
@@ -148,7 +148,7 @@ fn locale(launch: &mut Launch, side: Side) -> Result<(), String> {
     let output = Command::new("locale").arg("-a").stdin(Stdio::null()).output();
     let output = output.map_err(|e| format!("locale -a: {e}"))?;
     let installed = String::from_utf8_lossy(&output.stdout).into_owned();
-    // C.UTF-8 and POSIX sort and print alike; a real locale is better where there is one.
+    // C.UTF-8 and POSIX sort and print alike; a real locale is better if one is installed.
     let real =
         |name: &&str| !["C", "POSIX"].contains(name) && !name.to_lowercase().starts_with("c.utf");
     let other = installed.lines().find(real).unwrap_or("C");
@@ -171,8 +171,8 @@ fn cpus(launch: &mut Launch, side: Side) -> Result<(), String> {
     Ok(())
 }
 
-/// The variations called `names`, in the table's order; `all` stands for all, and `-NAME` takes one
-/// away again.
+/// The variations called `names`, in the order of the table; `all` selects all, and `-NAME` removes
+/// one.
 pub fn select(names: &[String]) -> Result<Vec<&'static Variation>> {
     let bare = |name: &'_ str| name.strip_prefix('-').unwrap_or(name).to_owned();
     for name in names.iter().filter(|name| *name != "all").map(|name| bare(name)) {
@@ -190,7 +190,7 @@ pub fn select(names: &[String]) -> Result<Vec<&'static Variation>> {
     Ok(VARIATIONS.iter().filter(|v| named(v) && !taken(v)).collect())
 }
 
-/// Those of `variations` that a preset does not spare, and the others with its reason.
+/// The variations that the preset supports, and the others with the reason.
 pub fn spare(
     variations: Vec<&'static Variation>,
     spares: &[(&str, &str)],
@@ -211,8 +211,8 @@ pub fn launch(variations: &[&'static Variation], side: Side) -> Result<Launch, S
     Ok(launch)
 }
 
-/// Those of `variations` that work on this machine, and the others with the reason. Each is tried
-/// by running `true` under it. `scratch` is a directory that may be written to.
+/// The variations that work on this machine, and the others with the reason. Each is tried by
+/// running `true` under it. `scratch` is a writable directory.
 pub fn possible(
     variations: Vec<&'static Variation>,
     scratch: &Path,

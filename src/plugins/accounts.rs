@@ -18,34 +18,34 @@ static PAGE: Page = Page {
     summary: "orders accounts, clamps the days of password changes; explains drifting uids and gids",
     default: true,
     paths: "etc/passwd, etc/group, etc/shadow, etc/gshadow; usr/lib/passwd, usr/lib/group",
-    varies: "The order of the lines, which is that in which scriptlets ran. The third field of each \
-             line of etc/shadow: the day of the last change. The numbers that sysusers or useradd \
-             picked, by the order in which scriptlets ran. The hash of a password, which is salted \
-             at random, so that one password gives another hash each time.",
-    why: "useradd appends a line and writes today's day; chpasswd and passwd take a new salt. A \
+    varies: "The order of the lines, which is that in which scriptlets ran. The third field of \
+             each line of etc/shadow: the day of the last change. The numbers that sysusers or \
+             useradd picked, which depend on the order of scriptlets. The hash of a password, \
+             which has a random salt, so that the same password has another hash each time.",
+    why: "useradd appends a line and writes today's day; chpasswd and passwd use a new salt. A \
           number that is not fixed in a sysusers.d \
           file is the next free one.",
-    done: "passwd and group are sorted by number, shadow and gshadow by name. Lines of one number \
-           keep their order, since the first of them names it; a file with lines for name services \
-           (+, -) or comments keeps its order, since there it means something. A day later than \
-           that of SOURCE_DATE_EPOCH becomes that day, for every account; earlier days, 0 (change \
-           at next login) and an empty field (no ageing) stay. Numbers are never changed, since \
-           files in the tree carry them: what differs is named. Hashes stay, and are never shown: \
-           set a password by a hash that is made once (`chpasswd -e`, `usermod -p`).",
-    lost: "The order in which accounts were added; the day of the build: a password that expires \
-           does so a little earlier.",
+    done: "passwd and group are sorted by number, shadow and gshadow by name. Lines with the same \
+           number keep their order, since the first of them names it; a file with lines for name \
+           services (+, -) or comments keeps its order, which matters there. A day later than that \
+           of SOURCE_DATE_EPOCH becomes that day, for every account; earlier days, 0 (change at \
+           next login) and an empty field (no ageing) stay. Numbers are never changed, since files \
+           in the tree use them: `check` names those that differ. Hashes stay, and are never \
+           shown: set a password by a hash that is made once (`chpasswd -e`, `usermod -p`).",
+    lost: "The order in which accounts were added, and the day of the build: a password expires a \
+           little earlier.",
     upstream: "Locked accounts: fixed in rpm-ostree (issue 3174); shadow-utils honours \
-               SOURCE_DATE_EPOCH where it is set in scriptlets. Drift: rpm-ostree issue 4792; fix \
-               the numbers with sysusers.d, or with check-passwd and check-groups files.",
+               SOURCE_DATE_EPOCH if it is set in scriptlets. Drift: rpm-ostree issue 4792; fix the \
+               numbers with sysusers.d, or with check-passwd and check-groups files.",
     payload: false,
     options: &[],
 };
 
 const SECONDS_A_DAY: u32 = 86_400;
-/// The field of a password, or of `x` where it is in the shadow file.
+/// The field of the password, or of `x` if that is in the shadow file.
 const PASSWORD: usize = 1;
 
-/// What a path is to this plugin.
+/// The kind of account file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kin {
     Shadow,
@@ -54,7 +54,7 @@ enum Kin {
 }
 
 impl Kin {
-    /// Fields of a line, by the manual pages passwd(5), group(5), shadow(5), gshadow(5).
+    /// The number of fields of a line, see passwd(5), group(5), shadow(5), gshadow(5).
     fn fields(self) -> usize {
         match self {
             Kin::Shadow => 9,
@@ -140,7 +140,7 @@ impl Names {
         let read = |file: &str| {
             let mut map = BTreeMap::new();
             for folder in ["etc", "usr/etc", "usr/lib"] {
-                // A file that cannot be read names nobody.
+                // An unreadable file has no names.
                 let bytes = tree.read(&Path::new(folder).join(file)).ok().flatten();
                 for line in String::from_utf8_lossy(&bytes.unwrap_or_default()).lines() {
                     let fields: Vec<&str> = line.split(':').collect();
@@ -155,14 +155,14 @@ impl Names {
     }
 }
 
-/// The files that give accounts other numbers, where they differ.
+/// The files that number accounts, if they differ.
 struct Drifted<'a> {
     users: Option<&'a PathBuf>,
     groups: Option<&'a PathBuf>,
 }
 
 impl Drifted<'_> {
-    /// An owner that has one name and two numbers, where nothing else differs.
+    /// Whether only the owner differs, which has one name and two numbers.
     fn follower(&self, difference: &Difference, names: &[Names; 2]) -> Option<Follows> {
         let (a, b) = (difference.a.as_ref()?, difference.b.as_ref()?);
         let drifted = |x: u32, y: u32, of: fn(&Names) -> &BTreeMap<u32, String>| {
@@ -197,12 +197,13 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// A line for a name service (`+name`) or a comment: it may be short, and its place matters.
+    /// Whether it is a line for a name service (`+name`) or a comment, which may be short and whose
+    /// place matters.
     fn is_special(&self) -> bool {
         matches!(self.fields[0].first(), None | Some(b'+' | b'-' | b'#'))
     }
 
-    /// The third field as a number; `None` where it is empty.
+    /// The third field as a number; `None` if it is empty.
     fn number(&self, what: &'static str) -> Result<Option<u32>, Malformed> {
         let Some(field) = self.fields.get(2).filter(|field| !field.is_empty()) else {
             return Ok(None);
@@ -217,7 +218,7 @@ fn lines(bytes: &[u8], kin: Kin) -> Result<Vec<Line<'_>>, Malformed> {
     let mut start = 0;
     for line in bytes.split_inclusive(|b| *b == b'\n') {
         let Some(text) = line.strip_suffix(b"\n") else {
-            return Err(Malformed::at(bytes.len(), "the last line is not ended"));
+            return Err(Malformed::at(bytes.len(), "the last line has no newline"));
         };
         let fields = text.split(|b| *b == b':').map(Cow::Borrowed).collect();
         let line = Line { start, fields };
@@ -238,7 +239,7 @@ fn lines(bytes: &[u8], kin: Kin) -> Result<Vec<Line<'_>>, Malformed> {
     Ok(out)
 }
 
-/// No day later than `latest`.
+/// Clamps the day to `latest`.
 fn clamp(line: &mut Line<'_>, latest: u32) -> Result<(), Malformed> {
     if line.number("the day is not a number")?.is_some_and(|day| day > latest) {
         line.fields[2] = Cow::Owned(latest.to_string().into_bytes());
@@ -246,7 +247,7 @@ fn clamp(line: &mut Line<'_>, latest: u32) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// By number or by name; what is equal keeps its order, and so does all where one is special.
+/// Sorts by number or by name. Equal lines keep their order, and all lines do if one is special.
 fn order(lines: &mut [Line<'_>], kin: Kin) -> Result<(), Malformed> {
     if let Kin::Numbered(_) = kin {
         let numbers = lines.iter().filter(|line| !line.is_special());

@@ -11,15 +11,15 @@ static PAGE: Page = Page {
     name: "ar",
     summary: "removes times and owners from static libraries",
     default: true,
-    paths: "*.a, *.rlib that begin as archives do (a linker script called libm.a does not)",
+    paths: "*.a, *.rlib that begin like archives (a linker script called libm.a does not)",
     varies: "A time, an owner, a group and a mode for each member; the time of the symbol table.",
-    why: "`ar` without D, and `ranlib` without -D, record the object files as they lay in the \
+    why: "`ar` without D, and `ranlib` without -D, record the object files as they were in the \
           build directory.",
     done: "Time, owner and group become 0 and the mode 644, as `ar D` writes them. Names, order \
            and content stay; thin archives are treated the same.",
-    lost: "When each object was made: make's `lib.a(member.o)` rules would build it again.",
-    upstream: "binutils configured with --enable-deterministic-archives, as most distributions \
-               do, write it so by default.",
+    lost: "When each object was made: make's `lib.a(member.o)` rules would build them again.",
+    upstream: "binutils configured with --enable-deterministic-archives, as in most distributions, \
+               does this by default.",
     payload: false,
     options: &[],
 };
@@ -37,7 +37,7 @@ pub(super) static AR: Rewriter = Rewriter {
     },
 };
 
-/// A member's name, and how many before it have the same.
+/// A member's name, and the number of earlier members with the same name.
 type Key = (Vec<u8>, usize);
 
 fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {

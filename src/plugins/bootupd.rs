@@ -1,4 +1,4 @@
-//! `bootupd`: what is installed as boot loader, and what it may be updated to.
+//! `bootupd`: the installed boot loader, and its available updates.
 
 use super::kinds::reader::Reader;
 use super::treefile::leaves;
@@ -14,10 +14,10 @@ static PAGE: Page = Page {
     default: true,
     paths: "usr/lib/bootupd/updates/*.json, boot/bootupd-state.json",
     varies: "`timestamp` and `version` of a component (EFI, BIOS), and the digests of its files.",
-    why: "bootupd takes the time of the youngest package that has boot loader files, and the \
-          names of all of them; `static-configs` has the time of the bootupd program itself.",
-    done: "Nothing: bootupd compares the time with that of what is installed, and would refuse or \
-           repeat an update if it were another. `check` names the fields.",
+    why: "bootupd records the time of the newest package with boot loader files, and the names of \
+          all of them; `static-configs` has the time of the bootupd program itself.",
+    done: "Nothing: bootupd compares the time with the installed one, and would refuse or repeat \
+           an update if it were changed. `check` names the fields.",
     lost: "Nothing.",
     upstream: "By design. The same packages give the same metadata: lock their versions. \
                `static-configs` follows the program's time, which `mtime` clamps before \

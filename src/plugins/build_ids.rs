@@ -1,4 +1,4 @@
-//! `build-ids`: links named after what is in a binary.
+//! `build-ids`: links named after the content of a binary.
 
 use super::kinds::table::{Action, Row, Table};
 use crate::normal::{Around, Consequence, Follows, Page};
@@ -13,11 +13,11 @@ static PAGE: Page = Page {
     default: true,
     paths: "usr/lib/.build-id/**, usr/lib/debug/.build-id/**",
     varies: "The names of the links, and which of two equal binaries a link points to.",
-    why: "A link is named after the build-id of a binary, a hash of what was linked: another binary \
-          has another name here.",
-    done: "Nothing: the cause is the binary. Links are payload of its package.",
+    why: "A link is named after the build-id of a binary, a hash of what was linked: a different \
+          binary has another name here.",
+    done: "Nothing: the cause is the binary. The links are payload of its package.",
     lost: "Nothing.",
-    upstream: "A consequence, not a cause; a package built twice in one build root has one build-id.",
+    upstream: "A consequence, not a cause; a package built twice in one build root has the same build-id.",
     payload: false,
     options: &[],
 };
@@ -26,10 +26,10 @@ static ROWS: &[Row] = &[Row::new(
     "usr/lib/{debug/,}.build-id{,/**}",
     &[Kind::Symlink, Kind::Dir, Kind::File],
     Action::Explain,
-    "named after the build-id of a binary: look at the binary that the link leads to",
+    "named after the build-id of a binary: look at the binary that the link points to",
 )];
 
-/// A link follows the binary that it leads to, where that differs too.
+/// A link follows the binary that it points to, if that differs too.
 fn binary(difference: &Difference, around: &Around<'_>) -> Option<Follows> {
     let of = around.target(difference)?;
     Some(Follows {

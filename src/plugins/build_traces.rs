@@ -12,11 +12,11 @@ static PAGE: Page = Page {
     default: true,
     paths: "tmp, var/tmp, .updated stamps, root's caches and histories, ldconfig's aux-cache, JVM \
             class-data archives, man-db's index, logs and earlier states that apt, dpkg, debconf, \
-            doc-base, TeX, Emacs, Perl and PHP leave beside their own",
+            doc-base, TeX, Emacs, Perl and PHP leave beside their files",
     varies: "Names with process numbers, inode numbers and change times, heap dumps whose layout \
              depends on the number of processors.",
     why: "Programs that scriptlets run leave their temporary and cache files in the root.",
-    done: "Each path of the table goes; a cache that a package ships stays as it is.",
+    done: "Each path of the table is removed; a cache that a package ships stays as it is.",
     lost: "The first run of ldconfig, java and man after boot is slower: a JVM without its \
            class-data archive starts some tenths of a second later.",
     upstream: "aux-cache: mkosi issue 2958, apko issue 387, removed by rpm-ostree; the JVM's \
@@ -32,13 +32,13 @@ static ROWS: &[Row] = &[
         FILE,
         Action::Remove,
         "our own program, which treefiles/reprofix.yaml adds and hooks/postprocess removes: still \
-         there if another postprocess-script ran in its place (docs/flows.md)",
+         there if another postprocess-script ran instead (docs/flows.md)",
     ),
     Row::new(
         "{etc,var}/.updated",
         FILE,
         Action::Remove,
-        "the time of an update; an image that never booted has none: systemd-update-done(8)",
+        "the time of an update, which an image that never booted does not have: systemd-update-done(8)",
     ),
     Row::new(
         "{root,var/roothome}/.cache/**",
@@ -50,44 +50,44 @@ static ROWS: &[Row] = &[
         "{root,var/roothome}/.{npm/{_cacache,_logs,_npx},cargo/{registry,git},m2/repository,gem/specs}/**",
         ANY,
         Action::Remove,
-        "a cache of packages that a build fetched; npm, cargo, Maven and gem fetch what they need",
+        "a cache of packages that a build downloaded; npm, cargo, Maven and gem download what they need",
     ),
     Row::new(
         "{root,var/roothome}/.{cargo/.global-cache,cargo/.package-cache*,gnupg/random_seed,gnupg/pubring.kbx~}",
         FILE,
         Action::Remove,
-        "a cache, a seed or a backup that cargo or gpg makes anew",
+        "a cache, a seed or a backup that cargo or gpg creates again",
     ),
     Row::new(
         "{root,var/roothome}/.{bash_history,lesshst,python_history,rnd,wget-hsts,viminfo}",
         FILE,
         Action::Remove,
-        "what was typed or fetched during the build",
+        "what was typed or downloaded during the build",
     ),
     Row::new(
         "var/cache/ldconfig/aux-cache",
         FILE,
         Action::Remove,
-        "inode numbers and change times of libraries, which spare the next ldconfig some work",
+        "inode numbers and change times of libraries, which save the next ldconfig some work",
     ),
     Row::new(
         "usr/lib/jvm/**/classes*.jsa",
         FILE,
         Action::RemoveMade,
         "a heap dump whose size and layout depend on the number of processors; the JVM runs \
-         without, and `java -Xshare:dump` makes it anew",
+         without it, and `java -Xshare:dump` creates it again",
     ),
     Row::new(
         "var/cache/apt/{pkgcache,srcpkgcache}.bin",
         FILE,
         Action::Remove,
-        "apt's index of its lists, with their times; apt makes it anew: apt-cache(8), gencaches",
+        "apt's index of its lists, with their times; apt creates it again: apt-cache(8), gencaches",
     ),
     Row::new(
         "var/cache/apt/archives/*.deb",
         FILE,
         Action::Remove,
-        "a package that was fetched for this build: apt-get(8), clean",
+        "a package that was downloaded for this build: apt-get(8), clean",
     ),
     Row::new(
         "var/cache/debconf/{config,passwords,templates}.dat-old",
@@ -105,7 +105,7 @@ static ROWS: &[Row] = &[
         "var/lib/doc-base/info/{files,status}-old.yml",
         FILE,
         Action::Remove,
-        "the state before the last document, which doc-base keeps beside its own",
+        "the state before the last document, which doc-base keeps beside the present one",
     ),
     Row::new(
         "etc/{xml,sgml}/{,**/}*.old",
@@ -123,7 +123,7 @@ static ROWS: &[Row] = &[
         "{var/lib,usr/share,usr/local/share}/tex{mf,mf-dist,live}/{,**/}web2c/**/*.log",
         FILE,
         Action::RemoveMade,
-        "the log of a format that fmtutil made, with its time; TeX reads the format only",
+        "the log of a format that fmtutil made, with its time; TeX reads only the format",
     ),
     Row::new(
         "usr/share/emacs{,/**}/{Install.log,CompilationLog}{,.gz}",
@@ -142,13 +142,13 @@ static ROWS: &[Row] = &[
         FILE,
         Action::RemoveMade,
         "a script that PHP compiled, with addresses in memory and a checksum over them; PHP \
-         compiles it anew: opcache.file_cache",
+         compiles it again: opcache.file_cache",
     ),
     Row::new(
         "var/lib/{plocate/plocate,mlocate/mlocate}.db",
         FILE,
         Action::Remove,
-        "every path of the building machine with its directory's time; a timer makes it anew",
+        "every path of the building machine with its directory's time; a timer creates it again",
     )
     .needs(&[
         "usr/lib/systemd/system/plocate-updatedb.timer",
@@ -162,7 +162,7 @@ static ROWS: &[Row] = &[
         "var/cache/man/**",
         FILE,
         Action::Remove,
-        "times of the manual pages in a database with free blocks; the unit makes it anew",
+        "times of the manual pages in a database with free blocks; the unit creates it again",
     )
     .needs(&[
         "usr/lib/systemd/system/man-db-cache-update.service",

@@ -1,4 +1,4 @@
-//! `cacerts`: Java's trust store, and keystores like it.
+//! `cacerts`: Java's trust store and other keystores.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,25 +12,25 @@ use crate::normal::{Opt, Page, Verdict};
 
 static PAGE: Page = Page {
     name: "cacerts",
-    summary: "clamps the creation times in Java's trust stores, sorts their certificates and renews \
-              their digests",
+    summary: "clamps the creation times in Java's trust stores, sorts their certificates and \
+              updates their digests",
     default: true,
     paths: "etc/pki/ca-trust/extracted/java/cacerts and every other file called cacerts, *.jks, \
             *.p12 or *.pfx that is a keystore",
-    varies: "In a JKS store a creation time for each certificate, in milliseconds, and with them the \
-             SHA-1 digest at the end. The order of the entries. In a PKCS#12 store with a password \
-             the salts.",
+    varies: "In a JKS store, a creation time for each certificate, in milliseconds, and therefore \
+             the SHA-1 digest at the end. The order of the entries. In a PKCS#12 store with a \
+             password, the salts.",
     why: "`trust extract --format=java-cacerts` and `keytool -importcert` write the time of the \
           build into every entry; update-ca-trust runs in a scriptlet. Certificates are kept in \
           the order in which they were imported.",
     done: "Times later than SOURCE_DATE_EPOCH become SOURCE_DATE_EPOCH, entries are sorted by \
-           alias (Java looks them up by name), and the digest is made anew with the store's \
-           password. A PKCS#12 store without a password, as the JDK's own since 18, has neither \
-           times nor salts: its certificates are sorted by their friendlyName. Left alone and \
-           reported are: a store whose digest the password does not open; a PKCS#12 store with \
-           encrypted entries or a MAC, which are salted at random; and JCEKS stores. A file of such \
-           a name that is no keystore is none of this plugin's.",
-    lost: "When each certificate was put in.",
+           alias (Java looks them up by name), and the digest is computed again with the store's \
+           password. A PKCS#12 store without a password, like the JDK's own since 18, has neither \
+           times nor salts: its certificates are sorted by their friendlyName. The plugin leaves \
+           alone and reports: a store whose digest does not match the password; a PKCS#12 store \
+           with encrypted entries or a MAC, which have random salts; and JCEKS stores. It ignores \
+           a file of such a name that is not a keystore.",
+    lost: "When each certificate was added.",
     upstream: "Seen in a published double build: rpm-ostree issue 4305. p11-kit honours \
                SOURCE_DATE_EPOCH since its pull request 418 of 2022, OpenJDK's keytool does not.",
     payload: false,
@@ -38,7 +38,7 @@ static PAGE: Page = Page {
         name: "password",
         values: &[],
         default: "changeit",
-        help: "the store's password, with which its digest is checked and made anew",
+        help: "the store's password, which its digest depends on",
     }],
 };
 
@@ -76,11 +76,11 @@ pub(super) static CACERTS: Rewriter = Rewriter {
     },
 };
 
-const JCEKS: &str = "a JCEKS keystore is salted at random; have it made as JKS \
-                     (keytool -storetype JKS, trust extract --format=java-cacerts)";
-const PASSWORD: &str = "the password does not fit the store's digest; set cacerts.password";
+const JCEKS: &str = "a JCEKS keystore has random salts; create it as JKS (keytool -storetype JKS, \
+                     trust extract --format=java-cacerts)";
+const PASSWORD: &str = "the password does not match the store's digest; set cacerts.password";
 
-/// A normal form, or why there is none.
+/// A normal form, or the reason why there is none.
 type Normal = Result<Result<Vec<u8>, String>, Malformed>;
 
 /// A PKCS#12 store with its certificates sorted.
@@ -89,7 +89,7 @@ fn pkcs12_normal(bytes: &[u8]) -> Normal {
     Ok(match store.salted {
         None => Ok(store.sorted(bytes)),
         Some(what) => Err(format!(
-            "a PKCS#12 keystore with {what} is salted at random; have it made without a password \
+            "a PKCS#12 keystore with {what} has random salts; create it without a password \
              (keytool -J-Dkeystore.pkcs12.certProtectionAlgorithm=NONE \
              -J-Dkeystore.pkcs12.macAlgorithm=NONE) or as JKS (keytool -storetype JKS)"
         )),
@@ -107,7 +107,7 @@ fn jks_normal(bytes: &[u8], cx: &Context) -> Normal {
     for entry in &mut store.entries {
         entry.created = entry.created.min(latest);
     }
-    // Where a name is used twice Java takes the last, so that order has a meaning.
+    // If a name occurs twice, Java uses the last one, so the order matters.
     let names: BTreeSet<_> = store.entries.iter().map(|e| e.alias).collect();
     if names.len() == store.entries.len() {
         store.entries.sort_by_key(|e| e.alias);

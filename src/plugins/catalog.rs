@@ -19,7 +19,7 @@ static PAGE: Page = Page {
            language, or says that only the layout differs.",
     lost: "Nothing.",
     upstream: "Not seen to vary with systemd 252; rpm-ostree wipes /var, and \
-               systemd-journal-catalog-update.service makes the file where it is missing.",
+               systemd-journal-catalog-update.service creates the file if it is missing.",
     payload: false,
     options: &[],
 };

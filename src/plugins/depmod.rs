@@ -27,9 +27,10 @@ static PAGE: Page = Page {
     varies: "The set of modules and their dependencies; the order of modules outside modules.order.",
     why: "depmod indexes what it finds. With the same modules and the same kmod it writes the same \
           files, so a difference follows another one: a module that only one build has, or that \
-          was compiled otherwise.",
-    done: "Nothing. `check` names the entries, or says that only their order differs. An index that \
-           was cut is noticed, except a text file cut after a line: it holds no count of them.",
+          was compiled differently.",
+    done: "Nothing. `check` names the entries, or says that only their order differs. A truncated \
+           index is noticed, except a text file cut after a line: it does not contain the number \
+           of lines.",
     lost: "Nothing.",
     upstream: "Not seen to vary with kmod 30; rpm-ostree runs depmod itself, late.",
     payload: false,

@@ -1,5 +1,4 @@
-//! The `dnf-history` plugin: the transactions that dnf remembers, without when and in which order
-//! their packages came.
+//! `dnf-history`: the transactions that dnf remembers, without the times and the order of packages.
 
 use std::io;
 use std::path::Path;
@@ -16,9 +15,9 @@ use crate::tree::{Entry, Kind, Tree};
 /// The histories, in logical paths.
 pub(super) const HISTORIES: [&str; 2] =
     ["usr/lib/sysimage/libdnf5/transaction_history.sqlite", "var/lib/dnf/history.sqlite"];
-/// What dnf 5 knows of the system as a whole.
+/// dnf 5's state of the whole system.
 const STATE: &str = "usr/lib/sysimage/libdnf5/system.toml";
-/// What SQLite keeps beside one.
+/// Suffixes of the files that SQLite keeps beside a history.
 const SIDES: [&str; 3] = ["-wal", "-journal", "-shm"];
 
 /// The plugin.
@@ -26,39 +25,40 @@ pub(super) struct DnfHistory;
 
 static PAGE: Page = Page {
     name: "dnf-history",
-    summary: "gives dnf's transaction history one form for the same transactions",
+    summary: "gives dnf's transaction history the same form for the same transactions",
     default: true,
     paths: "usr/lib/sysimage/libdnf5/transaction_history.sqlite (dnf 5), \
             var/lib/dnf/history.sqlite (dnf 4), and their -wal, -journal, -shm; \
             usr/lib/sysimage/libdnf5/system.toml",
-    varies: "Times of transactions; the numbers of items, packages and repositories, in order of \
-             appearance; cookies of the rpm database before and after each transaction, which \
-             follow package numbers; SQLite's page layout, counters and unused bytes.",
-    why: "dnf writes its history into the root that it installs, while it installs.",
-    done: "Transactions keep their order. All else is sorted by what it says, numbered from 1 and \
-           written to a new file, as the rpmdb plugin does. Times later than SOURCE_DATE_EPOCH \
-           become SOURCE_DATE_EPOCH. The cookie of the rpm database as it is becomes that of its \
-           canonical form, so that dnf does not take it for altered behind its back; other \
-           cookies, of states that are gone, become placeholders: equal ones stay equal. The \
+    varies: "Times of transactions; the numbers of items, packages and repositories, which follow \
+             the order of appearance; cookies of the rpm database before and after each \
+             transaction, which follow package numbers; SQLite's page layout, counters and unused \
+             bytes.",
+    why: "dnf writes its history into the root while it installs it.",
+    done: "Transactions keep their order. Everything else is sorted by content, numbered from 1 \
+           and written to a new file, as in the rpmdb plugin. Times later than SOURCE_DATE_EPOCH \
+           become SOURCE_DATE_EPOCH. The cookie of the present rpm database becomes that of its \
+           canonical form, so that dnf does not consider it modified by another program; the \
+           cookies of earlier states become placeholders, of which equal ones stay equal. The \
            --installroot of a command line becomes /; the rest of it, the user and the reasons \
-           stay. A log or journal is applied first, and goes. The cookie in system.toml follows in \
-           the same way; one of a state that is gone becomes zeros. mode=remove removes the history, \
-           and leaves system.toml in that form.",
-    lost: "When transactions ran. With mode=remove, `dnf history`; and dnf 4 keeps why a package \
-           is installed only there: without it every package counts as asked for, so that \
+           stay. A log or journal is applied first and then removed. The cookie in system.toml is \
+           treated in the same way; one of an earlier state becomes zeros. mode=remove removes the \
+           history, and leaves system.toml in that form.",
+    lost: "When transactions ran. With mode=remove, `dnf history`; and only there dnf 4 keeps why \
+           a package is installed: without it every package counts as explicitly installed, so \
            `dnf autoremove` removes nothing (dnf 5 keeps it in packages.toml).",
     upstream: "dnf5 honours SOURCE_DATE_EPOCH since 2026 (issue 2326); dnf 4 is open; rpm-ostree \
-               wipes /var, so that only other flows meet dnf 4's.",
+               wipes /var, so only other flows have dnf 4's history.",
     payload: true,
     options: &[Opt {
         name: "mode",
         values: &["canonical", "remove"],
         default: "canonical",
-        help: "what becomes of a history",
+        help: "what happens to a history",
     }],
 };
 
-/// What a path is to this plugin.
+/// The role of a path for this plugin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Main,
@@ -122,7 +122,7 @@ fn removes(cx: &Context) -> bool {
     cx.option(&PAGE, "mode") == "remove"
 }
 
-/// The path with a suffix behind it.
+/// The path with a suffix appended.
 fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -146,15 +146,15 @@ fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         let same = new.bytes == *file.bytes;
         return Ok(if same { Verdict::Keep } else { Verdict::Rewrite(new.bytes) });
     }
-    // As the rpmdb plugin does: the log's contents come into the database, then it goes, then the
-    // canonical file comes.
+    // As in the rpmdb plugin: the log's contents are written into the database, the log is removed,
+    // then the canonical file is written.
     let write = |bytes: Vec<u8>| Step::Write(path.clone(), bytes.into());
     let sides = SIDES.map(|suffix| Step::Remove(beside(path, suffix)));
     let steps = new.recovered.map(write).into_iter().chain(sides).chain([write(new.bytes)]);
     Ok(Verdict::Steps(steps.collect()))
 }
 
-/// A side file goes with the log that it is, once the history was understood.
+/// The verdict on a side file, which is removed once the history was understood.
 fn side(file: &File<'_>, suffix: &str, cx: &Context) -> io::Result<Verdict> {
     let text = file.entry.path.to_string_lossy();
     let path = Path::new(text.strip_suffix(suffix).unwrap_or(&text));
@@ -177,21 +177,21 @@ fn form(
 ) -> io::Result<Result<history::Canonical, Malformed>> {
     let side = |suffix| tree.read(&beside(path, suffix)).map(Option::unwrap_or_default);
     let (wal, journal) = (side("-wal")?, side("-journal")?);
-    // Without a database that can be read there is no cookie that dnf could compare with.
+    // Without a readable database there is no cookie for dnf to compare with.
     let cookies = cookies(tree, cx)?.unwrap_or_default();
     let files = Files { db, wal: &wal, journal: &journal };
     let epoch = cx.epoch.seconds();
     Failure::apart(history::canonical(&files, epoch, &cookies, &disk::Private))
 }
 
-/// The cookies of the rpm database; `None` if there is none that can be understood.
+/// The cookies of the rpm database; `None` without a readable database.
 fn cookies(tree: &dyn Tree, cx: &Context) -> io::Result<Option<Cookies>> {
     let Some(database) = Database::of_tree(tree)? else { return Ok(None) };
     let database = Failure::apart(database.logical())?;
     Ok(database.and_then(|db| Cookies::of(&db, cx.epoch.seconds())).ok())
 }
 
-/// dnf 5's state follows the database that it quotes.
+/// The verdict on dnf 5's state, which quotes the database.
 fn state(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
     Ok(match cookies(file.tree, cx)? {
         Some(cookies) => Verdict::of(cookies.follow(&file.bytes), &file.bytes),

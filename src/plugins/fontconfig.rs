@@ -11,13 +11,13 @@ static PAGE: Page = Page {
     default: true,
     paths: "usr/lib/fontconfig/cache/ and var/cache/fontconfig/: *.cache-7 to *.cache-11",
     varies: "The modification time of the font directory, in seconds and nanoseconds.",
-    why: "fc-cache records it so as to notice a changed directory; a directory that the build \
-          itself made or added to has the time of the build.",
-    done: "A time later than SOURCE_DATE_EPOCH becomes SOURCE_DATE_EPOCH, with no nanoseconds: \
-           what the plugin mtime makes of the directory itself, so the cache stays valid. After \
-           an ostree checkout the directory's time is 0, which fontconfig takes as valid whatever \
-           the cache records.",
-    lost: "Nothing while the plugin mtime is on too. Without it fontconfig scans such a directory \
+    why: "fc-cache records it to notice a changed directory; a directory that the build itself \
+          made or changed has the time of the build.",
+    done: "A time later than SOURCE_DATE_EPOCH becomes SOURCE_DATE_EPOCH, with no nanoseconds, \
+           like the directory itself in the plugin mtime, so the cache stays valid. After an \
+           ostree checkout the directory's time is 0, which fontconfig accepts whatever the cache \
+           records.",
+    lost: "Nothing if the plugin mtime is on too. Without it fontconfig scans such a directory \
            again, except under ostree.",
     upstream: "Open. Do not set SOURCE_DATE_EPOCH for fc-cache itself: 2.14.1 then clamps the \
                seconds, finds its new cache invalid for the nanoseconds, and removes it.",

@@ -1,4 +1,4 @@
-//! `generated`: what compilers and installers of languages, editors and services write.
+//! `generated`: files that language tools, editors and services generate.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,22 +15,23 @@ pub(super) static GENERATED: Table =
 
 static PAGE: Page = Page {
     name: "generated",
-    summary: "explains what language tools, editors and services generate; sorts and clamps where \
-              their readers allow it",
+    summary: "explains files that language tools, editors and services generate; sorts and clamps \
+              if their readers allow it",
     default: true,
     paths: "TeX, R, GHC, Erlang, Lua, Emacs, Vim and JVM files; alias databases, XML catalogs, \
             grubenv and GRUB's standalone images, links of update-ca-certificates; files of systemd's \
             image tools",
     varies: "Times, paths of the building machine, random ids, and the order in which scriptlets ran.",
-    why: "These programs write down where and when they ran, or keep entries in the order in which \
-          they came.",
-    done: "XML catalogs and GRUB's variables are sorted, times of Vim's word lists are clamped: their \
-           readers look entries up by name, and the two files of a word list keep one time. All else \
-           stays: the reason of each row says with which option or variable the program writes the \
-           same file twice, as tests/e2e/newest tries with the versions of docs/newest.md.",
+    why: "These programs record where and when they ran, or keep entries in the order of their \
+          arrival.",
+    done: "XML catalogs and GRUB's variables are sorted, times of Vim's word lists are clamped: \
+           their readers look entries up by name, and the two files of a word list keep the same \
+           time. Everything else stays: the reason in each row says with which option or variable \
+           the program writes the same file twice, which tests/e2e/newest tests with the versions \
+           of docs/newest.md.",
     lost: "When a word list was compiled; the order of entries in catalogs.",
-    upstream: "The reasons name what each program offers: TeX, R, Erlang, Lua, slapd and ukify can be \
-               made to write one file; the others cannot.",
+    upstream: "The reasons name what each program offers: TeX, R, Erlang, Lua, slapd and ukify can \
+               write reproducible files; the others cannot.",
     payload: false,
     options: &[],
 };
@@ -41,7 +42,7 @@ static ROWS: &[Row] = &[
         "{var/lib,usr/share,usr/local/share}/tex{mf,mf-dist,live}/{,**/}*.{fmt,base,mem}",
         FILE,
         Action::Explain,
-        "a format of TeX remembers the day and minute on which it was made; run fmtutil with \
+        "a TeX format contains the day and minute on which it was made; run fmtutil with \
          SOURCE_DATE_EPOCH and FORCE_SOURCE_DATE=1",
     ),
     Row::new(
@@ -67,8 +68,8 @@ static ROWS: &[Row] = &[
         "{usr,var}/lib{,64}/{,**/}package.conf.d/package.cache{,.lock}",
         FILE,
         Action::Explain,
-        "ghc-pkg writes packages in the order in which the disk lists the folder, at each recache: run \
-         it on a copy that was made in sorted order on a tmpfs, and copy package.cache back",
+        "ghc-pkg writes packages in the order in which the disk lists the folder, on each recache: \
+         run it on a copy that was made in sorted order on a tmpfs, and copy package.cache back",
     ),
     Row::new(
         "usr/**/*.beam",
@@ -82,7 +83,7 @@ static ROWS: &[Row] = &[
         "usr/**/*.luac",
         FILE,
         Action::Explain,
-        "luac writes the path of the source as it was given; give a relative path, or strip it with -s",
+        "luac writes the path of the source as given; give a relative path, or strip it with -s",
     ),
     Row::new(
         "usr/**/*.{elc,eln}",
@@ -96,21 +97,21 @@ static ROWS: &[Row] = &[
         "usr/**/.packlist",
         FILE,
         Action::Explain,
-        "ExtUtils::MakeMaker lists the paths that it wrote to, with DESTDIR's folder in front where that \
-         is set; only uninstalling reads it: `perl Makefile.PL NO_PACKLIST=1` writes none",
+        "ExtUtils::MakeMaker lists the paths that it wrote to, including DESTDIR if that is set; \
+         only uninstalling reads it: `perl Makefile.PL NO_PACKLIST=1` writes none",
     ),
     Row::new(
         "usr/**/spell/*.{spl,sug}",
         FILE,
         Action::Clamp(vimspell::clamped),
-        "Vim takes suggestions only with the word list of the same time; both get the same one",
+        "Vim uses suggestions only if their word list has the same time; both get the same one",
     ),
     Row::new(
         "usr/**/*.{aot,jsa}",
         FILE,
         Action::Explain,
-        "a JVM archive is a heap dump with addresses, whose size depends on the number of processors, \
-         and holds size and time of each jar: make it after `fix`, or not at all",
+        "a JVM archive is a heap dump with addresses, whose size depends on the number of \
+         processors, and contains size and time of each jar: create it after `fix`, or not at all",
     ),
     Row::new(
         "**/*.dist-info/uv_cache.json",
@@ -124,7 +125,7 @@ static ROWS: &[Row] = &[
         FILE,
         Action::Explain,
         "pnpm writes when it last pruned and where its store is; remove it from an image in which \
-         pnpm is not run again",
+         pnpm does not run again",
     ),
     // Services.
     Row::new(
@@ -132,43 +133,43 @@ static ROWS: &[Row] = &[
         FILE,
         Action::Explain,
         "postalias writes its time and its host name (YP_LAST_MODIFIED, YP_MASTER_NAME) beside the \
-         entries, which are in the order of etc/aliases: run `newaliases` in a unit; or once, with \
+         entries, which are in the order of etc/aliases: run `newaliases` in a unit, or once with \
          etc/aliases sorted, myhostname set and the clock stopped (faketime)",
     ),
     Row::new(
         "etc/aliases",
         FILE,
         Action::Explain,
-        "scriptlets append aliases in the order in which they run; ship the file whole",
+        "scriptlets append aliases in the order in which they run; ship the complete file",
     ),
     Row::new(
         "{etc,root,var/roothome}/{,.}pki/nssdb/pkcs11.txt",
         FILE,
         Action::Explain,
-        "NSS writes the folder as it was given to certutil; give the one of the installed system",
+        "NSS writes the folder as given to certutil; give that of the installed system",
     ),
     Row::new(
         "var/lib/doc-base/info/*.yml",
         FILE,
         Action::Explain,
         "doc-base keeps the change time of each control file, and writes numbers with quotes or \
-         without; remove var/lib/doc-base/info in a postprocess step where no document is installed \
+         without; remove var/lib/doc-base/info in a postprocess step if no document is installed \
          later",
     ),
     Row::new(
         "usr/share/info/dir",
         FILE,
         Action::Explain,
-        "install-info sorts sections and entries without regard to case, and those that differ in it \
-         stay in the order in which they came (update-info-dir takes the disk's); make it anew at the \
-         end with install-info over sorted pages",
+        "install-info sorts sections and entries without regard to case, and those that differ \
+         only in case stay in the order of installation (update-info-dir uses that of the disk); \
+         create it again at the end with install-info over sorted pages",
     ),
     Row::new(
         "etc/xml/catalog",
         FILE,
         Action::Rewrite(xml_catalog),
-        "entries follow each other in no order (xml-core's are those of a hash table); readers look \
-         for the longest that fits",
+        "entries are in no fixed order (xml-core's are those of a hash table); readers look for \
+         the longest match",
     ),
     Row::new(
         "{var/lib/{xml-core,sgml-base},etc/sgml}/{,**/}*{catalog,.cat}",
@@ -187,8 +188,9 @@ static ROWS: &[Row] = &[
         "{boot,boot/efi,efi,usr/lib/{efi,bootupd}/**}/EFI/**/*.{efi,EFI}",
         FILE,
         Action::Explain,
-        "grub-mkstandalone 2.06 writes files into the memory disk with the times of their copies, in the \
-         order of a folder; 2.12 and later sort them and give them one time: make the image with one",
+        "grub-mkstandalone 2.06 writes files into the memory disk with the times of their copies, \
+         in the order of a folder; 2.12 and later sort them and give them the same time: create \
+         the image with one of these",
     )
     .only(grub::is_same_but_for_disk),
     // Certificates.
@@ -203,28 +205,28 @@ static ROWS: &[Row] = &[
         "**/*.auth",
         FILE,
         Action::Explain,
-        "a signed variable of UEFI begins with the time of its signature; give it with \
-         `sign-efi-sig-list -t DATE`, or have systemd's bootctl sign, which takes SOURCE_DATE_EPOCH \
-         (sign-efi-sig-list and sbvarsign do not)",
+        "a signed UEFI variable begins with the time of its signature; set it with \
+         `sign-efi-sig-list -t DATE`, or sign with systemd's bootctl, which honours \
+         SOURCE_DATE_EPOCH (sign-efi-sig-list and sbvarsign do not)",
     ),
     Row::new(
         "{**/credstore.encrypted/*,**/loader/credentials/*.cred,**/*.cred}",
         FILE,
         Action::Explain,
-        "an encrypted credential is random by design (its IV, with the null key and a given time too): \
-         ship it as a file that was made once, or make it on the machine (systemd-creds)",
+        "an encrypted credential is random by design (its IV, even with the null key and a given \
+         time): ship it as a file that was made once, or make it on the machine (systemd-creds)",
     ),
 ];
 
-/// Attributes that tools write, by the beginnings of their names.
+/// Attributes that tools write, by the prefixes of their names.
 static ATTRIBUTES: &[(&str, &str)] = &[(
     "user.validatefs.",
-    "systemd-repart writes label, type and mount point of a partition into the root directory of its \
-     file system (since systemd 258), so a version in Label= changes the root hash of verity: \
-     AddValidateFS=no leaves them out",
+    "systemd-repart writes label, type and mount point of a partition into the root directory of \
+     its file system (since systemd 258), so a version in Label= changes the root hash of verity: \
+     AddValidateFS=no omits them",
 )];
 
-/// A link with the path of a build in it, which leads nowhere on the installed system.
+/// Reports a link with the path of a build in it, which is broken on the installed system.
 fn leads_out(file: &File<'_>) -> io::Result<Option<String>> {
     let target = file.tree.readlink(&file.entry.path)?;
     let Some(target) = target.filter(|target| target.is_absolute()) else { return Ok(None) };
@@ -237,13 +239,13 @@ fn leads_out(file: &File<'_>) -> io::Result<Option<String>> {
         return Ok(None);
     }
     Ok(Some(format!(
-        "leads to {}, which is not in the tree: `update-ca-certificates --sysroot` writes the path of \
-         the build into its links, so that no program finds the certificate; run it in a chroot",
+        "points to {}, which is not in the tree: `update-ca-certificates --sysroot` writes the \
+         path of the build into its links, so no program finds the certificate; run it in a chroot",
         show(&target)
     )))
 }
 
-/// A catalog whose lines that delegate are sorted; others keep their places.
+/// Sorts the delegating lines of a catalog; others keep their places.
 fn xml_catalog(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     const DELEGATES: [&[u8]; 3] = [b"<delegatePublic ", b"<delegateSystem ", b"<delegateURI "];
     let mut lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
@@ -256,7 +258,7 @@ fn xml_catalog(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     };
     let places: Vec<usize> = (0..lines.len()).filter(|n| delegates(&lines[*n])).collect();
     let mut sorted: Vec<&[u8]> = places.iter().map(|n| lines[*n]).collect();
-    // Of two for one identifier the first is asked first.
+    // Of two lines for the same identifier, readers use the first.
     let wanted = |line: &[u8]| line.split(|b| *b == b'"').nth(1).unwrap_or_default().to_vec();
     let unique: BTreeSet<Vec<u8>> = sorted.iter().map(|line| wanted(line)).collect();
     if unique.len() == sorted.len() {
@@ -268,7 +270,7 @@ fn xml_catalog(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     Ok(lines.concat())
 }
 
-/// GRUB's variables by name. The block keeps its size: GRUB writes into it where it is.
+/// Sorts GRUB's variables by name. The block keeps its size: GRUB writes into it in place.
 fn grubenv(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     const HEADER: &[u8] = b"# GRUB Environment Block\n";
     const SIZE: usize = 1024;
@@ -285,7 +287,7 @@ fn grubenv(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     Ok([&lines.concat()[..], &bytes[end..]].concat())
 }
 
-/// A link named after the hash of a certificate follows it, where that differs too.
+/// A link named after the hash of a certificate follows it, if that differs too.
 fn certificate(difference: &Difference, around: &Around<'_>) -> Option<Follows> {
     let name = difference.path.file_name().and_then(|name| name.to_str()?.split_once('.'));
     let is_hash = name.is_some_and(|(hash, number)| {

@@ -11,13 +11,14 @@ static PAGE: Page = Page {
     summary: "sorts the lines of GIO's module cache",
     default: true,
     paths: "usr/lib*/**/gio/modules/giomodule.cache",
-    varies: "The order of the lines, one a module.",
-    why: "gio-querymodules writes modules in the order of the disk's folder.",
+    varies: "The order of the lines, one per module.",
+    why: "gio-querymodules writes modules in the order in which the disk lists them.",
     done: "The lines are sorted; GIO looks modules up by name. Lines that start with # come first, \
-           in their order.",
+           in their present order.",
     lost: "Nothing.",
-    upstream: "Open: gio-querymodules of GLib 2.74 does not sort. GIO ignores a cache older than a \
-               module beside it; plugin mtime never makes it older than those that packages carry.",
+    upstream: "Open: gio-querymodules of GLib 2.74 does not sort. GIO ignores a cache that is \
+               older than a module beside it; the plugin mtime never makes it older than packaged \
+               ones.",
     payload: false,
     options: &[],
 };

@@ -11,15 +11,15 @@ static PAGE: Page = Page {
     name: "gzip",
     summary: "removes time and name from the headers of gzip files",
     default: true,
-    paths: "*.gz, *.tgz, *.taz, *.svgz, *.dz that begin as gzip files do",
+    paths: "*.gz, *.tgz, *.taz, *.svgz, *.dz that begin like gzip files",
     varies: "In each member's header: a modification time, a file name, the operating system.",
     why: "`gzip FILE` without -n stores the time and name of FILE; libraries store the time of \
           compression, or a temporary name, or an unknown operating system.",
-    done: "Time becomes 0, the name goes, the system becomes Unix: the header of `gzip -n`. \
+    done: "The time becomes 0, the name is removed, the system becomes Unix: the header of `gzip -n`. \
            Compressed data, comment and extra field stay. The file is inflated and its checksum \
            verified before anything changes; one that inflates to more than 16 GiB is left alone.",
-    lost: "`gunzip -N` cannot give back name and time.",
-    upstream: "gzip -n since 1.2 and by default nowhere; rpm's brp-compress uses -n.",
+    lost: "`gunzip -N` cannot restore name and time.",
+    upstream: "gzip has -n since 1.2, nowhere by default; rpm's brp-compress uses it.",
     payload: false,
     options: &[],
 };
@@ -65,7 +65,7 @@ fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {
     if let Some((x, y)) = any(|x, y| (x.crc, x.len) != (y.crc, y.len)) {
         out.push(format!("compressed contents differ: {} and {} bytes", x.len, y.len));
     } else if any(|x, y| x.body != y.body).is_some() {
-        out.push("one content, compressed by another program or level".to_owned());
+        out.push("the same content, compressed by another program or level".to_owned());
     }
     out
 }

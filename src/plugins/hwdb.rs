@@ -7,14 +7,14 @@ use crate::normal::{Page, Verdict};
 
 static PAGE: Page = Page {
     name: "hwdb",
-    summary: "takes the path of the build's root out of udev's hardware database",
+    summary: "removes the path of the build's root from udev's hardware database",
     default: true,
     paths: "usr/lib/udev/hwdb.bin, etc/udev/hwdb.bin",
-    varies: "The path of each source file, with the folder of the target root before it.",
+    varies: "The path of each source file, prefixed with that of the target root.",
     why: "`systemd-hwdb --root=DIR` and `udevadm hwdb --root` record the files as DIR/usr/lib/….",
-    done: "The part before usr/lib/udev/hwdb.d, etc/udev/hwdb.d and their like goes, and later \
-           strings move up: the bytes that the same version writes at the root /.",
-    lost: "Nothing: the names are for messages, priorities are stored beside them.",
+    done: "The part before usr/lib/udev/hwdb.d, etc/udev/hwdb.d and the like is removed, and later \
+           strings move up: the bytes that the same version writes for the root /.",
+    lost: "Nothing: the names are for messages, priorities are stored separately.",
     upstream: "systemd issue 43062: systemd 262 no longer records the root's path.",
     payload: false,
     options: &[],

@@ -14,14 +14,13 @@ static PAGE: Page = Page {
     default: true,
     paths: "usr/share/icons/*/icon-theme.cache",
     varies: "The set of icons; in old versions the order of folders, by which icons are numbered.",
-    why: "gtk-update-icon-cache walks the theme. Versions before GTK 3.22 did so in the order of \
-          the disk.",
+    why: "gtk-update-icon-cache walks the theme, before GTK 3.22 in the order of the disk.",
     done: "Nothing: current versions sort. `check` names the icons, or says that only the order of \
            folders or icons differs.",
     lost: "Nothing.",
-    upstream: "Not seen to vary with GTK 3.24, between a disk's and a tmpfs's order of folders. \
-               GTK takes a cache older than its folder as stale, which plugin mtime does not make \
-               it.",
+    upstream: "Not seen to vary with GTK 3.24 between the directory orders of a disk and a tmpfs. \
+               GTK considers a cache stale that is older than its folder, which the plugin mtime \
+               does not cause.",
     payload: false,
     options: &[],
 };

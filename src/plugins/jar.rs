@@ -19,22 +19,22 @@ static PAGE: Page = Page {
     paths: "*.jar, *.war, *.ear, *.rar, *.sar, *.jpi, *.hpi that are zip archives; *.jsa and *.aot \
             that a JVM made are reported",
     varies: "A time for each entry, in the local time of the build, and the order of entries.",
-    why: "`jar` stores the time of each class file, which is the time of its compilation, in the \
-          order in which a directory lists them.",
-    done: "As the zip plugin does it. The order is: META-INF/, the manifest, what signs it, the \
-           index, then all by name. No content changes, so signatures stay valid.",
-    lost: "When classes were compiled. A class-data archive of an application (*.jsa) and an AOT cache \
-           (*.aot) record size and time of each jar, so one that was made before does not fit \
-           afterwards: with -Xshare:on or -XX:AOTMode=on the JVM does not start, and otherwise it \
-           starts without. Each is reported: make it after `fix`.",
+    why: "`jar` stores the time of each class file, which is that of its compilation, in the order \
+          of the directory.",
+    done: "The same as in the zip plugin. The order is: META-INF/, the manifest, its signatures, \
+           the index, then everything else by name. No content changes, so signatures stay valid.",
+    lost: "When classes were compiled. A class-data archive of an application (*.jsa) and an AOT \
+           cache (*.aot) record size and time of each jar, so one that was made before no longer \
+           matches: with -Xshare:on or -XX:AOTMode=on the JVM does not start, otherwise it starts \
+           without it. Each is reported: make it after `fix`.",
     upstream: "`jar --date` since JDK 17, sorted since 11; Maven and Gradle have \
                outputTimestamp and preserveFileTimestamps.",
     payload: false,
     options: &[],
 };
 
-/// What the JVM's archives begin with, in the order of the processor's bytes: static ones and AOT
-/// caches, dynamic ones.
+/// The magic numbers of the JVM's archives, in native byte order: static ones and AOT caches,
+/// dynamic ones.
 const MAGICS: [u32; 2] = [0xf00b_aba2, 0xf00b_aba8];
 
 impl Plugin for Jar {
@@ -59,7 +59,7 @@ impl Plugin for Jar {
         Ok(verdict(&file.bytes, cx, Order::Jar))
     }
 
-    // A JVM's archive is no `Want::Bytes`.
+    // The plugin does not ask for the bytes of a JVM's archive.
     fn judges_bytes_alone(&self) -> bool {
         true
     }
@@ -69,14 +69,14 @@ impl Plugin for Jar {
     }
 }
 
-/// Whether it is called like a class-data archive of an application, or an AOT cache. Those of a JDK
-/// describe the JDK alone.
+/// Whether it is named like a class-data archive of an application, or an AOT cache. Those of a JDK
+/// describe only the JDK.
 fn is_cache(entry: &Entry) -> bool {
     let of_jdk = || entry.path.starts_with("usr/lib/jvm") && entry.name().starts_with(b"classes");
     ends_with_any(entry.name(), &["jsa", "aot"]) && !of_jdk()
 }
 
-/// What is said of such a file, if a JVM made it.
+/// The verdict on such a file, if a JVM made it.
 fn cache(file: &File<'_>) -> io::Result<Verdict> {
     let mut magic = [0; 4];
     let read = file.open()?.read_exact(&mut magic);

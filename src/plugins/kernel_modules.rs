@@ -16,17 +16,17 @@ pub(super) struct KernelModules;
 
 static PAGE: Page = Page {
     name: "kernel-modules",
-    summary: "tells modules that differ only in their signature from those whose code differs",
+    summary: "distinguishes modules that differ only in their signature from those whose code differs",
     default: true,
     paths: "usr/lib/modules/*/**/*.ko, also compressed with xz, zstd or gzip",
-    varies: "The PKCS#7 signature that the build appends, and with it the compressed file.",
+    varies: "The PKCS#7 signature that the build appends, and therefore the compressed file.",
     why: "A kernel or akmod build makes a key, signs with it and throws it away: the next build \
           cannot make the same signature.",
-    done: "Nothing: a module without its signature does not load under lockdown, and nobody else \
-           has the key. `check` says whether the code is equal, and the compression. \
-           Modules are read only where two builds differ, so `fix` does not notice a damaged one.",
+    done: "Nothing: a module without its signature does not load under lockdown, and the key is \
+           gone. `check` says whether the code and the compression are equal. Modules are read \
+           only if two builds differ, so `fix` does not notice a damaged one.",
     lost: "Nothing.",
-    upstream: "Open by design: aurora issue 2579. Sign with a kept key, or build out-of-tree \
+    upstream: "Open by design: aurora issue 2579. Sign with a permanent key, or build out-of-tree \
                modules once, as a package.",
     payload: false,
     options: &[],
@@ -44,7 +44,7 @@ impl Plugin for KernelModules {
     }
 
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        // There are thousands, and nothing is ever changed: they are read only to be explained.
+        // There are thousands, and none is ever changed: they are read only to explain differences.
         let ours = entry.kind == Kind::File && PATHS.all(&entry.logical()).next().is_some();
         if ours { Want::Entry } else { Want::No }
     }
@@ -75,7 +75,7 @@ impl Plugin for KernelModules {
     }
 }
 
-/// The module without its compression; `None` if it is damaged or too big.
+/// Decompresses the module; `None` if it is damaged or too big.
 fn unpacked(bytes: &[u8]) -> Option<Vec<u8>> {
     let head = &bytes[..bytes.len().min(compress::HEAD_LEN)];
     let Some(packing) = compress::detect(head) else { return Some(bytes.to_vec()) };

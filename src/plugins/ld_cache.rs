@@ -20,7 +20,7 @@ static PAGE: Page = Page {
     done: "Nothing: the order of entries is the loader's order of search. `check` names the \
            libraries.",
     lost: "Nothing.",
-    upstream: "Deterministic in every glibc that was run; ldconfig's own aux-cache is not, and \
+    upstream: "Deterministic in every tested glibc; ldconfig's own aux-cache is not, and \
                build-traces removes it.",
     payload: false,
     options: &[],

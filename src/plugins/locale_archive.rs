@@ -14,12 +14,12 @@ static PAGE: Page = Page {
     default: true,
     paths: "usr/lib/locale/locale-archive",
     varies: "The order in which locales were added, and with it every offset in the file.",
-    why: "localedef adds a locale at the end; scriptlets that add several do so in the order of a \
-          folder or of their installation.",
+    why: "localedef appends locales; scriptlets that add several do so in the order of a directory \
+          or of their installation.",
     done: "Nothing: the archive is mapped by every program, and only localedef knows what else \
            depends on an offset. `check` names the locales, or says that only the order differs. \
-           Have it made in one run with a sorted list, or install locales as folders. The \
-           archive is read only where two builds differ, so `fix` does not notice a damaged one.",
+           Create it in one run with a sorted list, or install locales as directories. The archive \
+           is read only if two builds differ, so `fix` does not notice a damaged one.",
     lost: "Nothing.",
     upstream: "Open in glibc; Fedora packages the archive ready-made, Debian's locales-all too.",
     payload: false,

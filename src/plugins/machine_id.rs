@@ -1,4 +1,4 @@
-//! `machine-id`: the machine id outside of etc/machine-id, where boot entries have it.
+//! `machine-id`: machine ids in boot entries and elsewhere outside of etc/machine-id.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,46 +14,47 @@ pub(super) struct MachineId;
 
 static PAGE: Page = Page {
     name: "machine-id",
-    summary: "removes the machine id from boot entries and kernel command lines, reports names with it",
+    summary: "removes the machine id from boot entries and kernel command lines, reports names that contain it",
     default: true,
     paths: "etc/kernel/{entry-token,cmdline}, etc/machine-info; of boot, boot/efi and efi: \
             loader/entries/*.conf, EFI/Linux/ID-*.efi, ID/",
     varies: "The random id of the machine that made the image, in files, in names of files, and in the \
              name of a directory.",
-    why: "kernel-install names entries after the machine id unless it is given another token, and \
+    why: "kernel-install names entries after the machine id unless it has another token, and \
           writes systemd.machine_id= into their options. machine-state empties etc/machine-id, but a \
           machine that boots such an entry takes its id from there: all machines of the image share it.",
     done: "The field machine-id of an entry, systemd.machine_id= in options and command lines, \
-           KERNEL_INSTALL_MACHINE_ID= in etc/machine-info, and an entry-token that is a machine id go: \
-           systemd then makes or reads an id of the machine's own. Names stay, since the entry, the \
-           boot loader's counters and the files below ID/ refer to each other: the directory is \
-           reported once, with the way out. `check` pairs the names of two builds and compares what \
-           they name; roothash= and usrhash= in the same lines follow an image, and it says so.",
-    lost: "Which machine made the entry; kernel-install on the machine itself will use another name, \
-           so that an old entry is not replaced by a new one of the same version.",
+           KERNEL_INSTALL_MACHINE_ID= in etc/machine-info, and an entry-token that is a machine id \
+           are removed: systemd then creates or reads the machine's own id. Names stay, since the \
+           entry, the boot loader's counters and the files below ID/ refer to each other: the \
+           directory is reported once, with the remedy. `check` pairs the names of two builds and \
+           compares their content; it also says that roothash= and usrhash= in the same lines \
+           follow an image.",
+    lost: "Which machine made the entry; kernel-install on the machine itself will use another \
+           name, so a new entry of the same version does not replace the old one.",
     upstream: "By design: kernel-install --entry-token=os-id (systemd 252), or a token in \
-               etc/kernel/entry-token before the first kernel is installed; `bootctl install` writes \
-               IMAGE_ID or ID there where os-release has one (systemd 257).",
+               etc/kernel/entry-token before the first kernel is installed; `bootctl install` \
+               writes IMAGE_ID or ID there if os-release has one (systemd 257).",
     payload: false,
     options: &[],
 };
 
 const FINDING: &str = "named after the machine id of the build; install the kernel with \
-                       `kernel-install --entry-token=os-id`, or with a token in etc/kernel/entry-token, \
-                       and the names are the system's";
+                       `kernel-install --entry-token=os-id`, or with a token in \
+                       etc/kernel/entry-token, to name it after the system";
 const WORD: &[u8] = b"systemd.machine_id=";
 const ID_LEN: usize = 32;
 
-/// What a path is to this plugin.
+/// The role of a path for this plugin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// A token alone.
     Token,
     /// Words of a kernel command line.
     Words,
-    /// Lines, some of which are of an id.
+    /// Lines, some of which contain an id.
     Lines,
-    /// The directory of entries, or a kernel, that is named after the id.
+    /// A directory of entries, or a kernel, named after the id.
     Named,
     /// What is below that directory.
     Below,
@@ -142,7 +143,7 @@ impl Plugin for MachineId {
     }
 }
 
-/// Paths of this plugin that only one build has, by their names without machine ids.
+/// Paths of this plugin that only one build has, keyed by their names without machine ids.
 struct Twins<'d> {
     a: BTreeMap<Vec<u8>, (&'d Path, &'d Side)>,
     b: BTreeMap<Vec<u8>, (&'d Path, &'d Side)>,
@@ -160,7 +161,7 @@ impl<'d> Twins<'d> {
         Twins { a: only(Change::OnlyA), b: only(Change::OnlyB) }
     }
 
-    /// A path that stands under the other id in the other build, and is the same, follows the ids.
+    /// A path that is the same under the other id in the other build follows the ids.
     fn follows(&self, difference: &Difference, around: &Around<'_>) -> Option<Follows> {
         let name = without_ids(difference.path.as_os_str().as_bytes());
         let pair = [self.a.get(&name)?, self.b.get(&name)?];
@@ -169,17 +170,20 @@ impl<'d> Twins<'d> {
             [Change::OnlyB] => pair[0],
             _ => return None,
         };
-        // The directory itself has the finding.
+        // The directory itself is reported.
         let named = place(&side.entry(other)) == Some(Place::Named);
         (!named && is_same(pair, around)).then(|| Follows {
             of: around.own.first().cloned().unwrap_or_else(|| other.to_path_buf()),
             how: Consequence::MachineId,
-            why: format!("the same but for the machine id is {} in the other build", show(other)),
+            why: format!(
+                "except for the machine id, {} in the other build is the same",
+                show(other)
+            ),
         })
     }
 }
 
-/// Whether two paths of two builds are one but for machine ids.
+/// Whether two paths of two builds are the same except for machine ids.
 fn is_same([a, b]: [&(&Path, &Side); 2], around: &Around<'_>) -> bool {
     if a.1.attrs != b.1.attrs || a.1.target != b.1.target {
         return false;
@@ -190,14 +194,14 @@ fn is_same([a, b]: [&(&Path, &Side); 2], around: &Around<'_>) -> bool {
         || matches!((read(0, a.0), read(1, b.0)), (Some(x), Some(y)) if without_ids(&x) == without_ids(&y))
 }
 
-/// Bytes with a star for each machine id.
+/// Replaces each machine id by a star.
 fn without_ids(bytes: &[u8]) -> Vec<u8> {
     let digit = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     let pieces = bytes.chunk_by(|x, y| digit(x) == digit(y));
     pieces.flat_map(|piece| if is_id(piece) { b"*" } else { piece }).copied().collect()
 }
 
-/// Whether a line of an entry or of machine-info says nothing but an id.
+/// Whether a line of an entry or of machine-info contains only an id.
 fn is_of_id(line: &[u8]) -> bool {
     let value = line
         .strip_prefix(b"machine-id")
@@ -206,7 +210,7 @@ fn is_of_id(line: &[u8]) -> bool {
     value.is_some_and(|value| is_id(value.trim_ascii()))
 }
 
-/// A command line without the word that sets the id, and without the blank before it.
+/// Removes the word that sets the id, and the blank before it, from a command line.
 fn without_word(line: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(line.len());
     for word in line.split_inclusive(|b| b.is_ascii_whitespace()) {
@@ -216,7 +220,7 @@ fn without_word(line: &[u8]) -> Vec<u8> {
         };
         match text.strip_prefix(WORD).is_some_and(is_id) {
             false => out.extend(word),
-            // The blank before the word goes, the one behind it ends what is before.
+            // The blank before the word is removed, the one after it ends the preceding word.
             true => {
                 out.pop_if(|last| *last == b' ' || *last == b'\t');
                 out.extend(blank);

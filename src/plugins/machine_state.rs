@@ -1,4 +1,4 @@
-//! `machine-state`: what belongs to the machine that ran the build.
+//! `machine-state`: state of the machine that ran the build.
 
 use super::kinds::table::{ANY, Action, DIR, FILE, LEAF, Row, Table};
 use crate::normal::Page;
@@ -13,11 +13,11 @@ static PAGE: Page = Page {
     paths: "machine-id, random seeds, lock files, backups of account files, var/log, dnf's caches",
     varies: "Random identities and seeds, logs with times and process numbers, backups and locks \
              whose presence depends on the order of scriptlets.",
-    why: "Scriptlets, the package manager and the account tools run on the building machine as \
-          if it were the installed one.",
-    done: "Each path of the table goes, except etc/machine-id, which is emptied (the literal \
-           `uninitialized` stays). In var/log files go and directories stay, since services \
-           expect theirs; journald's directory named after the machine goes. \
+    why: "Scriptlets, the package manager and the account tools run on the building machine as if \
+          it were the installed system.",
+    done: "Each path of the table is removed, except etc/machine-id, which is emptied (the literal \
+           `uninitialized` stays). In var/log files are removed and directories stay, since \
+           services expect theirs; journald's directory named after the machine is removed. \
            `reprofix explain machine-state` prints the table with the reason of each row.",
     lost: "The logs of the build, and dnf's metadata cache.",
     upstream: "rpm-ostree does the same for /etc and wipes /var (issues 4792, 1211, 3174); other \
@@ -42,26 +42,26 @@ static ROWS: &[Row] = &[
         "etc/machine-id",
         FILE,
         Action::Empty(b"uninitialized\n"),
-        "systemd makes a new machine-id where the file is empty: machine-id(5)",
+        "systemd creates a new machine-id if the file is empty: machine-id(5)",
     ),
     Row::new(
         "var/lib/dbus/machine-id",
         FILE,
         Action::Remove,
-        "dbus reads etc/machine-id where it has none: dbus-uuidgen(1)",
+        "dbus reads etc/machine-id if this file is missing: dbus-uuidgen(1)",
     ),
     Row::new(
         "var/lib/systemd/random-seed",
         FILE,
         Action::Remove,
-        "made anew at shutdown, and a shared seed is a weakness: \
+        "created again at shutdown, and a shared seed is a weakness: \
                  systemd-random-seed.service(8)",
     ),
     Row::new(
         "var/lib/systemd/credential.secret",
         FILE,
         Action::Remove,
-        "made anew when first needed, and a shared secret is not one: systemd-creds(1)",
+        "created again when first needed, and a shared secret is not secret: systemd-creds(1)",
     ),
     Row::new(
         "{boot,boot/efi,efi}/loader/random-seed",
@@ -74,19 +74,19 @@ static ROWS: &[Row] = &[
         rpmdb!("{.rpm.lock,.dbenv.lock,.keyring.lock,.migratedb,__db.[0-9]*}"),
         FILE,
         Action::Remove,
-        "lock or environment of a database that nothing holds open; rpm makes it anew",
+        "lock or environment of a database that no process has open; rpm creates it again",
     ),
     Row::new(
         "{etc/selinux,var/lib/selinux}/*/semanage.{read,trans}.LOCK",
         FILE,
         Action::Remove,
-        "lock of the policy store; libsemanage makes it anew",
+        "lock of the policy store; libsemanage creates it again",
     ),
     Row::new(
         "etc/{.pwd,passwd,group,shadow,gshadow,subuid,subgid}.lock",
         FILE,
         Action::Remove,
-        "lock of an account tool; made anew by the next one",
+        "lock of an account tool; the next one creates it again",
     ),
     Row::new(
         "etc/{passwd,group,shadow,gshadow,subuid,subgid}-",
@@ -105,19 +105,19 @@ static ROWS: &[Row] = &[
         "var/log/**",
         FILE,
         Action::Remove,
-        "a log of the build; services make theirs anew, and directories stay for them",
+        "a log of the build; services create theirs again, and directories stay for them",
     ),
     // Caches of package managers.
     Row::new(
         "var/cache/{dnf,libdnf5,yum,PackageKit,zypp}/**",
         ANY,
         Action::Remove,
-        "repository metadata and packages; dnf fetches what it needs",
+        "repository metadata and packages; dnf downloads what it needs",
     ),
     Row::new(
         "var/lib/systemd/timers/stamp-*",
         LEAF,
         Action::Remove,
-        "when a timer ran last, by modification time: systemd.timer(5), Persistent",
+        "the last run of a timer, as modification time: systemd.timer(5), Persistent",
     ),
 ];

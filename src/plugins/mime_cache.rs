@@ -14,13 +14,13 @@ static PAGE: Page = Page {
     default: true,
     paths: "usr/share/mime/mime.cache",
     varies: "The set of types, globs, suffixes and magic rules; in old versions their order.",
-    why: "update-mime-database merges the XML files of all packages. Old versions read folders in \
-          the order of the disk and wrote hash tables in the order of the heap.",
+    why: "update-mime-database merges the XML files of all packages. Old versions read directories \
+          in the order of the disk and wrote hash tables in the order of addresses.",
     done: "Nothing: current versions sort. `check` names the entries, or says that only the order \
            differs.",
     lost: "Nothing.",
-    upstream: "Not seen to vary with shared-mime-info 2.2, between a disk's and a tmpfs's order \
-               of folders.",
+    upstream: "Not seen to vary with shared-mime-info 2.2 between the directory orders of a disk \
+               and a tmpfs.",
     payload: false,
     options: &[],
 };

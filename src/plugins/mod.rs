@@ -1,12 +1,12 @@
-//! One file or folder a plugin, and the ordered table of them.
+//! The plugins, one file or folder each, and their registry.
 //!
-//! `CONTRIBUTING.md` has the steps to add one. What shows that it is right is in
+//! `CONTRIBUTING.md` has the steps to add one. The evidence that a plugin is right is in
 //! `tests/plugins/NAME/`.
 //!
 //! There are two lists here, since they have two orders: the modules are sorted, as rustfmt wants
-//! them, and `REGISTRY` is the order in which plugins act. A macro could make the first of the
-//! second, but rustfmt formats no file whose `mod` is in a macro. They cannot differ: an unknown
-//! module does not compile, one that is not registered is dead code, and a test
+//! them, and `REGISTRY` is the order in which plugins act. A macro could derive the first from the
+//! second, but rustfmt does not format files whose `mod` is in a macro. They cannot differ: an
+//! unknown module does not compile, an unregistered one is dead code, and a test
 //! (`tests/it/evidence.rs`) compares both with the files.
 
 mod accounts;
@@ -102,7 +102,7 @@ pub static REGISTRY: &[&dyn Plugin] = &[
     &mtime::Mtime,
 ];
 
-/// A context in which the plugins run that are on by default.
+/// A context with the plugins that are on by default.
 pub fn default_context(epoch: SourceDateEpoch) -> Context {
     let plugins = REGISTRY.iter().copied().filter(|plugin| plugin.page().default).collect();
     let mut cx = Context::new(epoch);

@@ -1,4 +1,4 @@
-//! `modes`: permission bits as their package has them.
+//! `modes`: permission bits of packaged files.
 
 use std::io;
 use std::path::Path;
@@ -14,25 +14,24 @@ static PAGE: Page = Page {
     summary: "gives packaged files and directories the permission bits that the rpmdb has for them",
     default: false,
     paths: "every file and directory that the rpm database of the tree knows",
-    varies: "Permission bits of what the build itself wrote: under umask 077 a directory is 0700 \
-             that is 0755 under umask 022.",
-    why: "rpm-ostree sets no umask of its own: that of the shell which started the compose \
-          decides, and modes are content of the commit.",
-    done: "A path that a package owns, and that is of the kind the package says, gets the \
-           package's permission bits, set-user-ID and sticky bit among them. Where several \
-           packages own a path and disagree, and where no package owns it, nothing changes: \
-           nobody knows what was meant. A file that is hard-linked outside the tree gets a new \
-           inode first.",
+    varies: "Permission bits of what the build itself wrote: a directory that is 0755 under umask \
+             022 is 0700 under umask 077.",
+    why: "rpm-ostree does not set a umask: that of the shell which started the compose applies, \
+          and modes are part of the commit.",
+    done: "A path that a package owns, and that has the type it has in the package, gets the \
+           package's permission bits, including set-user-ID and sticky bits. If several packages \
+           own a path and disagree, or no package owns it, nothing changes, since the intended \
+           mode is not known. A file that is hard-linked outside the tree gets a new inode first.",
     lost: "A mode that a script changed on purpose (chmod of a packaged file). Paths that no \
-           package owns still differ: `umask 022` before the compose is the remedy for those.",
-    upstream: "rpm-ostree v2025.1 sets no umask; coreos-assembler does for its checkout of the \
+           package owns still differ; `umask 022` before the compose fixes those.",
+    upstream: "rpm-ostree v2025.1 does not set a umask; coreos-assembler does for its checkout of the \
                configuration (fedora-coreos-tracker issue 1003). Off by default, since it \
                overrules scripts: `--with modes`, or `[plugins.modes] enabled = true`.",
     payload: true,
     options: &[],
 };
 
-/// What another umask of one build does to many paths.
+/// The effect on many paths if one build has another umask.
 static UMASK: CommonCause = CommonCause {
     name: "another umask",
     changes: "mode",
@@ -82,7 +81,7 @@ impl Plugin for Modes {
     }
 }
 
-/// The modes of a path that is of one kind in both builds, where they differ.
+/// The modes of a path with the same type in both builds, if they differ.
 fn modes(difference: &Difference) -> Option<(u32, u32)> {
     let (a, b) = (difference.a.as_ref()?, difference.b.as_ref()?);
     let of_one_kind = a.kind() == b.kind() && difference.changes.contains(&Change::Mode);

@@ -16,23 +16,24 @@ static PAGE: Page = Page {
     name: "mtime",
     summary: "clamps modification times later than SOURCE_DATE_EPOCH",
     default: true,
-    paths: "every file, symbolic link and directory, the root itself included",
+    paths: "every file, symbolic link and directory, including the root itself",
     varies: "The modification times of everything that the build itself made or touched.",
-    why: "Scriptlets, generators and the package manager's own directories are written at the \
-          time of the build; what packages carry keeps the time of the package.",
+    why: "Scriptlets, generators and the package manager's own directories are written at the time \
+          of the build; packaged files keep the time in the package.",
     done: "A time later than SOURCE_DATE_EPOCH becomes SOURCE_DATE_EPOCH, with no nanoseconds; \
-           earlier times stay. With set=all every time becomes SOURCE_DATE_EPOCH, those of device \
-           nodes, FIFOs and sockets too, as a composefs digest wants it (`--profile composefs`). A Clojure \
-           source that was older than the class compiled from it stays two seconds older, since \
-           Clojure takes only a newer class; a Python source keeps the time that its bytecode \
-           records, where that bytecode stays with it (pycache is off, its option keep or the \
-           configuration keeps it, or somebody vouches for it). Directories come last, deepest first, the root after all of them.",
+           earlier times stay. With set=all every time becomes SOURCE_DATE_EPOCH, including those \
+           of device nodes, FIFOs and sockets, as a composefs digest needs it (`--profile \
+           composefs`). A Clojure source that was older than the class compiled from it stays two \
+           seconds older, since Clojure uses only a newer class; a Python source keeps the time \
+           that its bytecode records, if that bytecode stays (pycache is off, its option keep or \
+           the configuration keeps it, or something vouches for it). Directories come last, \
+           deepest first, the root after all others.",
     lost: "The time of the build. With set=all also the times of packaged files: `rpm -V` then \
-           reports T for them, and bytecode that records the time of its source is stale. \
-           An ostree commit holds no modification times, and a checkout sets 0, so this plugin \
-           never changes a content checksum. Times do matter in OCI layers, cpio archives, \
-           composefs images of bootc's native storage, and for `compose build-chunked-oci \
-           --rootfs DIR`, which dates the commit by the time of DIR itself.",
+           reports T for them, and bytecode that records the time of its source is stale. An \
+           ostree commit has no modification times, and a checkout sets 0, so this plugin never \
+           changes a content checksum. Times do matter in OCI layers, cpio archives, composefs \
+           images of bootc's native storage, and for `compose build-chunked-oci --rootfs DIR`, \
+           which dates the commit by the time of DIR itself.",
     upstream: "OCI layers: rpm-ostree issue 5544, chunkah issue 160; composefs: bootc issue 2194; \
                ostree's zero: issue 1469.",
     payload: true,
@@ -53,7 +54,7 @@ impl Plugin for Mtime {
         false
     }
 
-    /// The header of each entry has a rule of its own for times.
+    /// No: the initramfs plugin clamps the times in the entries' headers itself.
     fn acts_inside_images(&self) -> bool {
         false
     }
@@ -81,7 +82,7 @@ impl Plugin for Mtime {
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
         match (a.entry.mtime, b.entry.mtime) {
             (Some(a), Some(b)) if a != b => vec![format!(
-                "modification times {}.{:09} and {}.{:09}, both allowed by SOURCE_DATE_EPOCH",
+                "modification times {}.{:09} and {}.{:09}, neither later than SOURCE_DATE_EPOCH",
                 a.sec, a.nsec, b.sec, b.nsec
             )],
             _ => Vec::new(),
@@ -89,7 +90,7 @@ impl Plugin for Mtime {
     }
 }
 
-/// Whether a source could become as old as what was compiled from it, which a reader wants newer.
+/// Whether a source could get the same time as its compiled file, which a reader needs to be newer.
 fn may_tie(entry: &Entry, cx: &Context) -> bool {
     let nearly = i64::from(cx.epoch.seconds()) - strictly_newer::APART;
     entry.kind == Kind::File
@@ -97,7 +98,7 @@ fn may_tie(entry: &Entry, cx: &Context) -> bool {
         && strictly_newer::of_source(entry.name()).is_some()
 }
 
-/// The file that was compiled from this source, if its reader wants it newer and it is.
+/// The file that was compiled from this source, if its reader needs it to be newer and it is.
 fn newer(file: &File<'_>) -> io::Result<Option<Entry>> {
     let Some(name) = strictly_newer::of_source(file.entry.name()) else { return Ok(None) };
     let path = file.entry.path.with_file_name(OsStr::from_bytes(&name));
@@ -105,7 +106,7 @@ fn newer(file: &File<'_>) -> io::Result<Option<Entry>> {
     Ok(compiled.filter(|compiled| compiled.mtime > file.entry.mtime))
 }
 
-/// The time of a source, older than that of what was compiled from it.
+/// The time of a source, kept older than its compiled file.
 fn apart(time: Time, now: Time, compiled: Option<Time>) -> Time {
     match compiled {
         Some(compiled) if time >= compiled => {
@@ -115,11 +116,11 @@ fn apart(time: Time, now: Time, compiled: Option<Time>) -> Time {
     }
 }
 
-/// The time that `entry` should have; `None` where it has none or must not be touched.
+/// The time that `entry` should have; `None` if it has no time or must not be touched.
 fn normal(entry: &Entry, cx: &Context) -> Option<Time> {
     let epoch = Time { sec: i64::from(cx.epoch.seconds()), nsec: 0 };
     let all = cx.option(&PAGE, "set") == "all";
-    // No commit, archive or cpio of a compose holds a device, but a composefs image does.
+    // No commit, archive or cpio of a compose contains a device, but a composefs image does.
     if entry.kind == Kind::Other && !all {
         return None;
     }

@@ -27,21 +27,21 @@ static PAGE: Page = Page {
     name: "os-release",
     summary: "names the fields of os-release that differ",
     default: true,
-    paths: "usr/lib/os-release and its kin, issue and release files",
+    paths: "usr/lib/os-release and related files, issue and release files",
     varies: "VERSION, OSTREE_VERSION, BUILD_ID, RELEASE_TYPE: the version of the build as text.",
     why: "rpm-ostree's mutate-os-release and many configurations write the version into the tree, \
-          and the version often holds a date or a counter.",
-    done: "Nothing: the field says what was built. People write these files, and one that is cut is \
-           as good as any shorter one: nobody could tell, unless it is empty. dracut copies the file into the initramfs, which \
-           then differs too.",
+          and the version often contains a date or a counter.",
+    done: "Nothing: the field says what was built. People write these files, so a truncated one \
+           cannot be recognised unless it is empty. dracut copies the file into the initramfs, \
+           which then differs too.",
     lost: "Nothing.",
-    upstream: "By design: rpm-ostree issue 4305. Give both builds one version (`--version`, \
+    upstream: "By design: rpm-ostree issue 4305. Give both builds the same version (`--version`, \
                automatic-version-prefix without <date:…>), or leave it to the commit's metadata.",
     payload: false,
     options: &[],
 };
 
-/// `NAME=VALUE` lines; other text is a line by its number.
+/// Parses `NAME=VALUE` lines; other lines are identified by their number.
 fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     for (n, line) in String::from_utf8_lossy(bytes).lines().enumerate() {
         match line.split_once('=') {

@@ -12,7 +12,7 @@ pub(super) static SELINUX: Reader = Reader::new(
         "{etc,var/lib}/selinux/*/active/policy.{kern,linked}",
         "{etc/selinux/*/contexts/files,{etc,var/lib}/selinux/*/active}/file_contexts{,.homedirs,.local}.bin",
         "usr/share/selinux/*/default/policy.[0-9]*",
-        // The policy store, and what is made of it.
+        // The policy store, and what is compiled from it.
         "{etc,var/lib}/selinux/*/active/{commit_num,modules_checksum,homedir_template,*.local}",
         "{etc,var/lib}/selinux/*/active/{seusers,users_extra}{,.linked}",
         "{etc,var/lib}/selinux/*/active/file_contexts{,.homedirs}",
@@ -35,24 +35,26 @@ static PAGE: Page = Page {
     default: true,
     paths: "etc/selinux/*/policy/policy.NN, etc/selinux/*/contexts/files, the policy store \
             (active/* below etc/selinux or var/lib/selinux)",
-    varies: "The order of rules in a policy that was rebuilt against one that was shipped; PCRE's \
+    varies: "The order of rules, which differs between a rebuilt and a shipped policy; PCRE's \
              version and architecture, and its compiled expressions, in file_contexts.bin; in the \
-             store the number of commits, and modules that one build has or compiled otherwise.",
+             store the number of commits, and modules that only one build has or that were \
+             compiled differently.",
     why: "semodule rebuilds the policy or leaves it, depending on whether its inputs changed, and \
           counts its runs. sefcontext_compile writes PCRE's memory image.",
     done: "Nothing: only libsepol can say that two policies mean the same. `check` names the \
-           header's fields of a policy and whether its rules differ; the paths whose context or \
-           compiled expression differs; of the store the statements of a module (unpacked, where \
-           it is compressed with bzip2), the lines of the other files, the number of the commit. \
-           A file_contexts.bin may be removed in a postprocess step: libselinux then reads the \
-           text beside it, some milliseconds slower a program. Cut files are noticed, except: a \
-           policy behind its header, since it holds no size and only libsepol reads all of it; \
-           text cut after a line; and modules, which are only read where two builds differ.",
+           header fields of a policy and says whether its rules differ; the paths whose context or \
+           compiled expression differs; in the store the statements of a module (even if \
+           compressed with bzip2), the lines of the other files, the number of the commit. A \
+           file_contexts.bin may be removed in a postprocess step: libselinux then reads the text \
+           beside it, which costs each program some milliseconds. Truncated files are noticed, \
+           except: a policy cut after its header, since it contains no size and only libsepol \
+           reads all of it; text cut after a line; and modules, which are read only if two builds \
+           differ.",
     lost: "Nothing.",
-    upstream: "Policy: rpm-ostree issue 4122, worked round there; contexts: ostree issue 2569, since \
-               libselinux 3.8 (version 6, big-endian on every machine) the file is a tree that holds \
-               each context once; it still holds compiled expressions with PCRE's version and \
-               architecture, unless `sefcontext_compile -r` leaves them out.",
+    upstream: "Policy: rpm-ostree issue 4122, with a workaround there; contexts: ostree issue \
+               2569, since libselinux 3.8 (version 6, big-endian on every machine) the file is a \
+               tree with each context once; it still contains compiled expressions with PCRE's \
+               version and architecture, unless `sefcontext_compile -r` omits them.",
     payload: false,
     options: &[],
 };

@@ -1,4 +1,4 @@
-//! `tar`: archives that lie in the tree as files.
+//! `tar`: archives that are files in the tree.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ static PAGE: Page = Page {
     name: "tar",
     summary: "clamps times in tar archives in the tree, and sorts their members",
     default: false,
-    paths: "*.tar that begin as archives do; compressed ones are left alone",
-    varies: "A time of modification for each member; in extension headers times of access and \
-             change, and the number of the process that made the archive. The order of members and \
-             of their attributes, and which name of a hard-link group holds the content.",
-    why: "tar stores what `stat` says of each file, in the order of the disk: mkosi's archives too.",
+    paths: "*.tar that begin like archives; compressed ones are left alone",
+    varies: "A modification time for each member; in extension headers times of access and change, \
+             and the process number of the tool. The order of members and of their attributes, and \
+             which name of a hard-link group has the content.",
+    why: "tar stores what `stat` says about each file, in the order of the disk; so do mkosi's archives.",
     done: "Times later than SOURCE_DATE_EPOCH become SOURCE_DATE_EPOCH, records of access and \
-           change go, GNU tar's PaxHeaders.NUMBER becomes PaxHeaders. Members are sorted by name and \
-           records by key; the first name of a hard-link group holds its content, and the others \
-           lead there. An archive keeps its order where a name occurs twice, a header is for all \
-           that follows, or a name that would have to change is not in its header alone. Content \
-           and owners stay. Off by default: an archive in an image is a payload that somebody made on \
-           purpose and may have signed, or whose digest is known elsewhere.",
+           change are removed, GNU tar's PaxHeaders.NUMBER becomes PaxHeaders. Members are sorted \
+           by name and records by key; the first name of a hard-link group has its content, and \
+           the others link to it. An archive keeps its order if a name occurs twice, a header \
+           applies to everything after it, or a name that would have to change is not only in its \
+           header. Content and owners stay. Off by default: an archive in an image was made on \
+           purpose, and may be signed or have its digest recorded elsewhere.",
     lost: "The archive's digest changes.",
     upstream: "GNU tar: --mtime, --clamp-mtime, --sort=name, --pax-option=delete=atime,delete=ctime.",
     payload: false,
@@ -42,7 +42,7 @@ pub(super) static TAR: Rewriter = Rewriter {
     },
 };
 
-/// What differs by name, and the order where nothing else does.
+/// What differs by name, or the order if nothing else does.
 fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {
     let (left, right) = (tar::items(a), tar::items(b));
     let map = |items: &'_ [Item<'_>]| -> BTreeMap<Vec<u8>, usize> {
@@ -94,7 +94,7 @@ fn compare(a: &[Member<'_>], b: &[Member<'_>]) -> Vec<String> {
     }
     said.extend(differ(
         &|p, q| linked(p, q) && p.link.is_none() != q.link.is_none(),
-        "names of hard-link groups hold the content on one side and are links on the other",
+        "names of hard-link groups have the content on one side and are links on the other",
     ));
     said
 }

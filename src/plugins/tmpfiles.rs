@@ -1,4 +1,4 @@
-//! `tmpfiles`: what a line of tmpfiles.d made with what only its builder has.
+//! `tmpfiles`: what lines of tmpfiles.d made from properties of the build machine.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,23 +17,23 @@ static PAGE: Page = Page {
     default: true,
     paths: "what lines of {etc,usr/lib}/tmpfiles.d/*.conf name or write with %b, %H, %l, %m, %q or %v",
     varies: "Content and names of files, targets of links, names of directories.",
-    why: "systemd-tmpfiles replaces %H by the host name of whoever runs it, %l by its short form, %q by \
-          its pretty form, %b by the boot id, %m by the machine id and %v by the kernel's release. Run \
-          during a compose (`systemd-tmpfiles --create --root`, or in a scriptlet) those are the \
-          builder's.",
-    done: "Nothing: which text an image should have instead, nobody can know. `check` names the line.",
+    why: "systemd-tmpfiles replaces %H by the host name of the machine it runs on, %l by its short \
+          form, %q by its pretty form, %b by the boot id, %m by the machine id and %v by the \
+          kernel's release. Run during a compose (`systemd-tmpfiles --create --root`, or in a \
+          scriptlet) those are the builder's.",
+    done: "Nothing: the right text for an image is not known. `check` names the line.",
     lost: "Nothing.",
-    upstream: "By design: tmpfiles.d(5), specifiers. Use literal text in an image's lines, or leave such \
-               a line to the first boot.",
+    upstream: "By design: tmpfiles.d(5), specifiers. Use literal text in an image's lines, or let \
+               such a line run at the first boot.",
     payload: false,
     options: &[],
 };
 
-/// Where lines are, in either form of a root.
+/// The directories of tmpfiles.d, with /etc or with /usr/etc.
 const DIRS: [&str; 3] = ["usr/lib/tmpfiles.d", "etc/tmpfiles.d", "usr/etc/tmpfiles.d"];
-/// Bytes of one file of lines that are read, at most.
+/// The most bytes to read of one file.
 const BYTES: u64 = 1 << 20;
-/// The specifiers whose value is the builder's, and what that is.
+/// The specifiers whose value depends on the builder, and what each means.
 const BUILDERS: [(u8, &str); 6] = [
     (b'b', "the builder's boot id"),
     (b'H', "the builder's host name"),
@@ -48,7 +48,7 @@ impl Plugin for Tmpfiles {
         &PAGE
     }
 
-    /// The lines themselves; what they made may be anywhere.
+    /// Wants the lines themselves; what they made may be anywhere.
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
         let dir = entry.path.parent();
         let lines = entry.kind == Kind::File && entry.path.extension().is_some_and(|e| e == "conf");
@@ -68,7 +68,7 @@ impl Plugin for Tmpfiles {
     }
 }
 
-/// A line with a specifier of the builder's.
+/// A line with a specifier that depends on the builder.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Line {
     file: PathBuf,
@@ -78,16 +78,16 @@ struct Line {
     argument: Pattern,
 }
 
-/// A text with specifiers: what is fixed in it, and what stands between.
+/// A text with specifiers: its fixed pieces and the specifiers between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Pattern {
     /// The text before the first specifier and after each.
     pieces: Vec<Vec<u8>>,
-    /// Those of [`BUILDERS`] in it.
+    /// The specifiers of [`BUILDERS`] in it.
     builders: Vec<u8>,
 }
 
-/// All such lines of a tree. What cannot be read has none.
+/// All such lines of a tree. Unreadable files are skipped.
 fn lines(tree: &dyn Tree) -> Vec<Line> {
     let mut found = Vec::new();
     for dir in DIRS.map(Path::new) {
@@ -107,7 +107,7 @@ fn lines(tree: &dyn Tree) -> Vec<Line> {
 }
 
 impl Line {
-    /// A line of `file`; `None` if nothing in it is the builder's.
+    /// Parses a line of `file`; `None` if nothing in it depends on the builder.
     fn of(file: &Path, number: usize, line: &[u8]) -> Option<Self> {
         let mut fields = Fields(line);
         let kind = *fields.next()?.first()?;
@@ -116,7 +116,7 @@ impl Line {
             fields.next();
         }
         let mut argument = unescaped(fields.0.trim_ascii());
-        // What is written into a file that has more is looked for line by line.
+        // Text written into a file with more content is looked for line by line.
         if kind == b'w' {
             argument.truncate(argument.trim_ascii_end().len());
         }
@@ -126,7 +126,7 @@ impl Line {
         theirs.then(|| Line { file: file.to_owned(), number, kind, path, argument })
     }
 
-    /// Whether this line made what differs, and why that is so.
+    /// Why `difference` follows from this line, if the line made it.
     fn made(&self, difference: &Difference, around: &Around<'_>) -> Option<Follows> {
         let path = difference.path.as_os_str().as_bytes();
         let logical = path.strip_prefix(b"usr/").filter(|rest| rest.starts_with(b"etc/"));
@@ -155,7 +155,7 @@ impl Line {
         })
     }
 
-    /// Whether both sides hold what the line writes.
+    /// Whether both sides contain what the line writes.
     fn wrote(&self, difference: &Difference, around: &Around<'_>) -> bool {
         let sides = [&difference.a, &difference.b];
         let text = |n: usize, side: &Option<Side>| -> Option<Vec<u8>> {
@@ -167,7 +167,7 @@ impl Line {
         let mut texts = sides.iter().enumerate().map(|(n, side)| text(n, side));
         let fits = |text: Option<Vec<u8>>| match (self.kind, text) {
             (b'f' | b'F' | b'L', Some(text)) => self.argument.fits(&text, true),
-            // It may be one of many things that were written there.
+            // It may be one of several texts in that file.
             (b'w', Some(text)) => {
                 text.split(|b| *b == b'\n').any(|line| self.argument.fits(line, true))
             }
@@ -195,7 +195,8 @@ impl Pattern {
         pattern
     }
 
-    /// Whether a text is this with something in place of each specifier; a path's have no slash.
+    /// Whether a text matches the pattern with any value for each specifier; in a path, values
+    /// contain no slash.
     fn fits(&self, text: &[u8], slashes: bool) -> bool {
         let Some((first, rest)) = self.pieces.split_first() else { return text.is_empty() };
         let Some(mut text) = text.strip_prefix(&first[..]) else { return false };
@@ -211,7 +212,7 @@ impl Pattern {
     }
 }
 
-/// The fields of a line: words, which may be in quotes.
+/// The fields of a line: words, which may be quoted.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
@@ -228,7 +229,7 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// What a line writes, its escapes replaced: those of C for a line's end, a tab, a backslash.
+/// Replaces the C escapes for a newline, a tab and a backslash.
 fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.iter().copied().peekable();

@@ -17,16 +17,16 @@ static PAGE: Page = Page {
     default: true,
     paths: "usr/share/rpm-ostree/treefile.json",
     varies: "The version (automatic-version-prefix, mutate-os-release), the text of postprocess \
-             scripts, repositories, and whatever an include brought.",
-    why: "rpm-ostree embeds the flattened treefile, the text of inline scripts included.",
-    done: "Nothing: it records what was asked for. `check` names the keys.",
+             scripts, repositories, and everything from includes.",
+    why: "rpm-ostree embeds the flattened treefile, including the text of inline scripts.",
+    done: "Nothing: it records the configuration. `check` names the keys.",
     lost: "Nothing.",
     upstream: "By design. Keep dates, temporary paths and revisions out of treefiles and scripts.",
     payload: false,
     options: &[],
 };
 
-/// Each leaf of the JSON by its pointer.
+/// The leaves of the JSON by their pointers.
 pub(super) fn leaves(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let value: Value = serde_json::from_slice(bytes)
         .map_err(|e| Malformed::at(e.column(), format!("line {}: not JSON", e.line())))?;

@@ -1,4 +1,4 @@
-//! `xattrs`: extended attributes that tools of the build left for themselves.
+//! `xattrs`: extended attributes that build tools left behind.
 
 use std::io;
 use std::sync::LazyLock;
@@ -15,23 +15,23 @@ static PAGE: Page = Page {
     name: "xattrs",
     summary: "removes attributes that overlayfs and download tools left on files",
     default: false,
-    paths: "every file, directory and symbolic link, but for container storage and ostree's own",
+    paths: "every file, directory and symbolic link, except in container storage and ostree's directories",
     varies: "user.overlay.* and trusted.overlay.* (origin, redirect, opaque, impure, uuid: handles \
              and inode numbers of the building machine's file system); user.Librepo.checksum.* \
              (times and digests); user.xdg.origin.url and user.xdg.referrer.url.",
-    why: "A rootless or layered build works on an overlay and copies its attributes with the files. \
-          librepo and download tools note what they fetched.",
-    done: "Attributes of these names go, all others stay: ACLs, capabilities, labels, IMA. A file \
+    why: "A rootless or layered build works on an overlay and copies its attributes with the \
+          files. librepo and download tools record what they downloaded.",
+    done: "Attributes with these names are removed, all others stay: ACLs, capabilities, labels, IMA. A file \
            that is hard-linked outside the tree gets a new inode first.",
     lost: "Nothing that a finished tree uses. In storage of container layers overlay attributes \
-           mean something: paths below containers/storage, docker and ostree are left alone.",
+           have a meaning: paths below containers/storage, docker and ostree are left alone.",
     upstream: "rpm-ostree's commit drops them itself; other flows do not. Off by default, since it \
-               asks the file system once for each path: turn it on for OCI and bootc builds.",
+               queries the file system once for each path: turn it on for OCI and bootc builds.",
     payload: true,
     options: &[],
 };
 
-/// Beginnings of the names that go.
+/// Prefixes of the names to remove.
 const NAMES: [&[u8]; 5] = [
     b"user.overlay.",
     b"trusted.overlay.",

@@ -1,4 +1,4 @@
-//! `zip`: zip archives with the times and the order of the build.
+//! `zip`: times and order in zip archives.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -20,30 +20,31 @@ static PAGE: Page = Page {
     summary: "clamps times in zip archives, removes owners, sorts .zip",
     default: true,
     paths: "*.zip, *.whl, *.egg, *.pyz, *.epub, *.xpi, *.oxt, *.odt, *.ods, *.odp, *.docx, *.xlsx, \
-            *.pptx that are zip archives, and files of other names (*.pk3, *.apk, …) that begin as one; \
-            only programs without an ending and some ninety endings that mean something else (*.py, \
-            *.png, *.so, …) are not opened for their first four bytes",
-    varies: "For each entry a time of modification in the local time of the build; in extra \
+            *.pptx that are zip archives, and files of other names (*.pk3, *.apk, …) that begin \
+            like one; the first four bytes of every file are read, except of programs without an \
+            ending and of some ninety endings of other formats (*.py, *.png, *.so, …)",
+    varies: "For each entry a modification time in the local time of the build; in extra \
              fields times of modification, access and creation, uid and gid. The order of entries.",
-    why: "`zip` and the libraries that write zip archives store what `stat` says of each file, in \
-          the order in which a directory lists them.",
+    why: "`zip` and the libraries that write zip archives store what `stat` says about each file, \
+          in the order of the directory.",
     done: "Times later than SOURCE_DATE_EPOCH become SOURCE_DATE_EPOCH. A zip time has no time \
-           zone: where no extra field gives it in UTC, one that could be later in the westmost \
+           zone: if no extra field gives it in UTC, one that could be later in the westernmost \
            zone (12 hours) counts as later. Times of access and creation become that of \
-           modification, uid and gid 0. The entries of *.zip are sorted by name, if they lie one \
-           behind the other and no name is used twice; those of other kinds stay in their order. \
-           No content is unpacked and no length changes. Archives with encrypted entries, whose \
-           key is checked with the time, and those with bytecode that records the time of its \
-           source, which Python would compile again at every import, are reported and left alone, as are \
-           those that a signature describes byte by byte (APK, MSIX, NuGet). A Clojure source that was older than the class compiled from it stays two seconds older.",
+           modification, uid and gid 0. The entries of *.zip are sorted by name, if they are \
+           contiguous and no name occurs twice; those of other kinds stay in their order. No \
+           content is unpacked and no length changes. Archives with encrypted entries, whose key \
+           is checked with the time, and those with bytecode that records the time of its source, \
+           which Python would compile again on every import, are reported and left alone, as are \
+           those with a signature over all bytes (APK, MSIX, NuGet). A Clojure source that was \
+           older than the class compiled from it stays two seconds older.",
     lost: "Times of access, owners, and when entries were modified during the build.",
-    upstream: "`zip -X` leaves extra fields out; times need a touch of every file before. Python's \
-               zipfile has honoured SOURCE_DATE_EPOCH in no version, wheel and setuptools do.",
+    upstream: "`zip -X` omits extra fields; for the times, touch every file first. Python's \
+               zipfile does not honour SOURCE_DATE_EPOCH in any version, wheel and setuptools do.",
     payload: false,
     options: &[],
 };
 
-/// Seconds by which time zones differ, and the most that one is away from UTC.
+/// The granularity of time zones in seconds.
 const ZONE: i64 = 15 * 60;
 const EASTMOST: i64 = 14 * 3600;
 
@@ -51,10 +52,10 @@ const KINDS: &[&str] = &[
     "zip", "whl", "egg", "pyz", "epub", "xpi", "oxt", "odt", "ods", "odp", "docx", "xlsx", "pptx",
 ];
 
-/// Endings of files that are not opened to see whether they are archives: those of most files of a
-/// system, and those of the plugin `jar`.
+/// Endings of files that are not opened to check for archives: those of most files of a system, and
+/// those of the plugin `jar`.
 const OTHERS: &[&str] = &[
-    // Programs and what they are made of.
+    // Programs and their parts.
     "a", "bc", "bin", "c", "cc", "cmake", "cpp", "debug", "efi", "elc", "exe", "fish", "go", "h",
     "hh", "hpp", "js", "ko", "la", "lua", "m4", "mjs", "mod", "o", "pc", "php", "pl", "pm", "ps1",
     "py", "pyc", "pyi", "rb", "rs", "sh", "so", "sql", "tcl", "vim",
@@ -68,8 +69,8 @@ const OTHERS: &[&str] = &[
     "ear", "hpi", "jar", "jpi", "rar", "sar", "war",
 ];
 
-/// Whether a file may be an archive, whatever it is called: any but one of another ending, with a
-/// number for one (a manual page, a library's version), or a program without any.
+/// Whether a file may be an archive, judged by its name: not if it has one of the endings above or
+/// a number (a manual page, a library's version), or is a program without an ending.
 fn may_be(entry: &Entry) -> bool {
     let name = entry.name();
     match memchr::memrchr(b'.', name) {
@@ -108,7 +109,7 @@ impl Plugin for Zip {
     }
 }
 
-/// The verdict on an archive whose entries may be put in `order`.
+/// The verdict on an archive whose entries may be sorted as `order` says.
 pub(super) fn verdict(bytes: &[u8], cx: &Context, order: Order) -> Verdict {
     if !zip::is_zip(bytes) {
         return Verdict::Keep;
@@ -117,16 +118,16 @@ pub(super) fn verdict(bytes: &[u8], cx: &Context, order: Order) -> Verdict {
     match zip::canonical(bytes, &rules) {
         Ok(None) => Verdict::Keep,
         Ok(Some(_)) if has_encrypted(bytes) => Verdict::Report(
-            "holds encrypted entries, whose key is checked with the time: have it made with \
-             fixed times"
+            "contains encrypted entries, whose key is checked with the time: create it with fixed \
+             times"
                 .to_owned(),
         ),
         Ok(Some(_)) if zip::is_sealed(bytes) => Verdict::Report(
-            "is signed as it is, times included: sign it after its times are fixed".to_owned(),
+            "is signed including its times: sign it after its times are fixed".to_owned(),
         ),
         Ok(Some(new)) if bytecode_goes_stale(bytes, &new) => Verdict::Report(
-            "holds bytecode that records the times of its sources, and is left with them: build it \
-             with SOURCE_DATE_EPOCH set, or without bytecode"
+            "contains bytecode that records the times of its sources, so these stay: build it with \
+             SOURCE_DATE_EPOCH set, or without bytecode"
                 .to_owned(),
         ),
         Ok(Some(bytes)) => Verdict::Rewrite(bytes),
@@ -138,7 +139,7 @@ fn has_encrypted(bytes: &[u8]) -> bool {
     zip::parse(bytes).is_ok_and(|a| a.entries.iter().any(zip::Entry::is_encrypted))
 }
 
-/// Whether bytecode fits the time of its source before, and does not afterwards.
+/// Whether bytecode matches the time of its source before, but not afterwards.
 fn bytecode_goes_stale(before: &[u8], after: &[u8]) -> bool {
     let (Ok(before), Ok(after)) = (zip::parse(before), zip::parse(after)) else { return false };
     let (sources, clamped) = (by_name(&before), by_name(&after));
@@ -147,7 +148,7 @@ fn bytecode_goes_stale(before: &[u8], after: &[u8]) -> bool {
         let times = source
             .and_then(|name| Some((sources.get(name)?.modified, clamped.get(name)?.modified)));
         let Some((then, _)) = times.filter(|(then, now)| then != now) else { return false };
-        // Python reads the zip time in its own time zone, and takes a second for none.
+        // Python reads the zip time in its local time zone, and tolerates a second.
         let recorded = pyc::source_time(&head(bytecode)).map(i64::from);
         recorded
             .map(|time| time - then.to_unix())
@@ -155,14 +156,14 @@ fn bytecode_goes_stale(before: &[u8], after: &[u8]) -> bool {
     })
 }
 
-/// The beginning of an entry's content, as much as bytecode has of a header.
+/// The beginning of an entry's content, as long as a header of bytecode.
 fn head(entry: &zip::Entry<'_>) -> Vec<u8> {
     let mut head = Vec::new();
     let content: Box<dyn Read> = match entry.method {
         8 => Box::new(DeflateDecoder::new(entry.packed)),
         _ => Box::new(entry.packed),
     };
-    // What cannot be unpacked is no bytecode that anything loads.
+    // What cannot be unpacked is not loadable bytecode.
     let _ = content.take(pyc::HEADER as u64).read_to_end(&mut head);
     head
 }

@@ -35,7 +35,7 @@ impl Meta {
     ///
     /// If they are not a JSON object, or lack a key that the schema requires.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let value: Value = serde_json::from_slice(bytes).context("it is no JSON")?;
+        let value: Value = serde_json::from_slice(bytes).context("it is not JSON")?;
         let Value::Object(object) = value else { bail!("it is not a JSON object") };
         for key in REQUIRED {
             if !object.get(key).is_some_and(Value::is_string) {

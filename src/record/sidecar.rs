@@ -64,7 +64,7 @@ impl Runs {
     }
 
     fn add(&mut self, path: &Path) -> Result<()> {
-        let report: Value = serde_json::from_slice(&read_meta(path)?).context("it is no JSON")?;
+        let report: Value = serde_json::from_slice(&read_meta(path)?).context("it is not JSON")?;
         if report.get("schema").and_then(Value::as_str) != Some(Report::SCHEMA) {
             bail!("it is not a report of this version of `reprofix fix --json`");
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::format::ostree::Checksum;
 
-/// Bytes of a meta.json, at most; real ones have some kilobytes.
+/// The largest meta.json, in bytes; real ones have some kilobytes.
 const META_MAX: u64 = 64 << 20;
 
 /// One build for one architecture.
@@ -33,11 +33,11 @@ impl Build {
     ///
     /// # Errors
     ///
-    /// If there is no such build; the error lists those that are there.
+    /// If there is no such build; the error lists the existing ones.
     pub fn find(workdir: &Path, id: Option<&str>, arch: Option<&str>) -> Result<Self> {
         let builds = workdir.join("builds");
         if !builds.is_dir() {
-            bail!("{} is no work directory of coreos-assembler: no builds/", workdir.display());
+            bail!("{} is not a work directory of coreos-assembler: no builds/", workdir.display());
         }
         let id = match id {
             Some(id) => id.to_owned(),
@@ -66,16 +66,16 @@ impl Build {
         self.dir().join("meta.json")
     }
 
-    /// The repository that coreos-assembler keeps its commits in, a cache that may be missing.
+    /// coreos-assembler's repository of commits, a cache that may be missing.
     pub fn repo(&self) -> PathBuf {
         self.workdir.join("tmp/repo")
     }
 }
 
-/// A name from a person or a file becomes a path component.
+/// Checks a name from a person or a file before it becomes a path component.
 fn check_name(what: &str, name: &str) -> Result<()> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-        bail!("{name:?} is no name of a {what}");
+        bail!("{name:?} is not a name of a {what}");
     }
     Ok(())
 }
@@ -90,7 +90,7 @@ fn latest(builds: &Path) -> Result<String> {
     Ok(id.with_context(|| format!("{} names no build", list.display()))?.to_owned())
 }
 
-/// The directories in `dir` that hold a file of this name, sorted.
+/// The directories in `dir` that contain a file of this name, sorted.
 fn holding(dir: &Path, name: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in dir.read_dir()? {
@@ -105,29 +105,29 @@ fn holding(dir: &Path, name: &str) -> Result<Vec<String>> {
 
 fn read_json(path: &Path) -> Result<Value> {
     let bytes = read_meta(path)?;
-    serde_json::from_slice(&bytes).with_context(|| format!("{} is no JSON", path.display()))
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))
 }
 
-/// The bytes of a meta.json or another small file of cosa's.
+/// The bytes of a meta.json or another small file of cosa.
 ///
 /// # Errors
 ///
-/// If it is missing, no regular file, or larger than 64 MiB.
+/// If it is missing, not a regular file, or larger than 64 MiB.
 pub fn read_meta(path: &Path) -> Result<Vec<u8>> {
     let reading = || format!("reading {}", path.display());
     if !path.metadata().with_context(reading)?.is_file() {
-        bail!("{} is no regular file", path.display());
+        bail!("{} is not a regular file", path.display());
     }
     let file = std::fs::File::open(path).with_context(reading)?;
     let mut bytes = Vec::new();
     file.take(META_MAX + 1).read_to_end(&mut bytes).with_context(reading)?;
     if bytes.len() as u64 > META_MAX {
-        bail!("{} is larger than 64 MiB; that is no meta.json", path.display());
+        bail!("{} is larger than 64 MiB, so it is not a meta.json", path.display());
     }
     Ok(bytes)
 }
 
-/// What a meta.json says that `check` and `record` need.
+/// The part of a meta.json that `check` and `record` need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
     /// `ostree-commit`.
@@ -136,8 +136,7 @@ pub struct Recorded {
     pub content_checksum: Option<Checksum>,
     /// `images.ostree.path`: the commit as an archive, beside the meta.json.
     pub archive: Option<String>,
-    /// `coreos-assembler.oci-imported`: the build is an image, and its commit one that the import
-    /// made.
+    /// `coreos-assembler.oci-imported`: the build is an image, and the import made its commit.
     pub imported: bool,
 }
 
@@ -146,12 +145,12 @@ impl Recorded {
     ///
     /// # Errors
     ///
-    /// If it is no JSON object, or if a checksum in it is none.
+    /// If it is not a JSON object, or a checksum in it is invalid.
     pub fn read(path: &Path) -> Result<Self> {
         let json = read_json(path)?;
         let named = || format!("in {}", path.display());
         if !json.is_object() {
-            bail!("{} is no JSON object", path.display());
+            bail!("{} is not a JSON object", path.display());
         }
         let archive = json.pointer("/images/ostree/path").and_then(Value::as_str);
         if let Some(archive) = archive {
@@ -168,6 +167,6 @@ impl Recorded {
 
 fn checksum(json: &Value, key: &str) -> Result<Option<Checksum>> {
     let Some(value) = json.get(key) else { return Ok(None) };
-    let text = value.as_str().with_context(|| format!("{key} is no string"))?;
+    let text = value.as_str().with_context(|| format!("{key} is not a string"))?;
     text.parse().map(Some).with_context(|| format!("{key} is {text:?}"))
 }

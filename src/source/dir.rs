@@ -13,12 +13,12 @@ use crate::tree::{Entry, Seekable, Tree, show};
 #[derive(Debug)]
 pub struct Directory {
     root: Root,
-    /// Names of mount points by the directory that holds them.
+    /// Names of mount points by their directory.
     mounted: BTreeMap<PathBuf, BTreeSet<OsString>>,
 }
 
 impl Directory {
-    /// What of `root` is its own.
+    /// The part of `root` that is not on mounts.
     pub fn new(root: Root) -> Self {
         let mut mounted: BTreeMap<PathBuf, BTreeSet<OsString>> = BTreeMap::new();
         for point in env::mounts_below(root.path()) {
@@ -35,18 +35,18 @@ impl Directory {
         self.mounted.get(parent).is_some_and(|names| names.contains(name))
     }
 
-    /// The root with all that is mounted in it.
+    /// The root including its mounts.
     pub fn root(&self) -> &Root {
         &self.root
     }
 
-    /// One line on what is left out; none if nothing is mounted.
+    /// One line on what is left out; empty if nothing is mounted.
     pub fn remarks(&self) -> Vec<String> {
         let points = self
             .mounted
             .iter()
             .flat_map(|(parent, names)| names.iter().map(move |name| (parent, parent.join(name))));
-        // A mount in a mount goes with it.
+        // A mount inside another is left out with it.
         let top = points.filter(|(parent, _)| {
             let mut above = parent.ancestors().filter_map(|p| Some((p.parent()?, p.file_name()?)));
             !above.any(|(parent, name)| self.is_mounted(parent, name))
@@ -54,7 +54,7 @@ impl Directory {
         let all: Vec<String> = top.map(|(_, path)| format!("/{}", show(&path))).collect();
         match all.len() {
             0 => Vec::new(),
-            _ => vec![format!("left out, since they are mounted there: {}", all.join(", "))],
+            _ => vec![format!("left out, since they are mounts: {}", all.join(", "))],
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Two directories side by side: where they differ is found without hashing either.
+//! Compares two directories side by side, without hashing what is equal.
 //!
-//! What is one inode is the same; sizes, owners, modes and attributes come before bytes, and bytes
-//! are compared as they are read. Only what differs is hashed, so that both come out as trees of
-//! nothing but their differences.
+//! The same inode is equal to itself; sizes, owners, modes and attributes are compared before
+//! bytes, and bytes as they are read. Only what differs is hashed, so that both results are trees
+//! of their differences alone.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -22,21 +22,22 @@ use crate::disk::read_xattrs;
 use crate::tree::digest::{self, PathBudget, at};
 use crate::tree::{Tree as _, order};
 
-/// Bytes of each side that are compared at once.
+/// Bytes of each side to compare at once.
 const PIECE: usize = 128 << 10;
 
 /// A path at which the directories differ.
 struct Found {
     path: PathBuf,
-    /// With all that is below it: one side has it alone, or as something of another kind.
+    /// Whether everything below differs: only one side has it, or the kinds differ.
     whole: bool,
 }
 
-/// Both directories as trees of the paths at which they differ, with the directories above these.
+/// Both directories as trees of the paths at which they differ and the directories above them.
 ///
 /// # Errors
 ///
-/// Where one cannot be read, as [`PathBudget::add`] does, and on what ostree does not store.
+/// If one cannot be read or has something that ostree does not store, and those of
+/// [`PathBudget::add`].
 pub(super) fn differing(
     a: Directory,
     b: Directory,
@@ -55,7 +56,7 @@ pub(super) fn differing(
     Ok([part(a, &found)?, part(b, &found)?])
 }
 
-/// What `own` has at the paths `found` (sorted) and the directories above them.
+/// The part of `own` at the paths `found` (sorted) and the directories above them.
 fn part(own: Directory, found: &[Found]) -> io::Result<Hashed<Directory>> {
     let mut entries = Vec::new();
     let mut last: Option<&Path> = None;
@@ -91,7 +92,7 @@ fn part(own: Directory, found: &[Found]) -> io::Result<Hashed<Directory>> {
 struct State {
     found: Vec<Found>,
     paths: PathBudget,
-    /// The first in the order of paths, whatever the threads.
+    /// The first error in the order of paths, whatever the threads.
     error: Option<(PathBuf, io::Error)>,
 }
 
@@ -101,7 +102,7 @@ struct Walk<'w> {
     state: Mutex<State>,
 }
 
-/// A name in a directory and what the directory says it is.
+/// A name in a directory and its type there.
 type Name = (OsString, FileType);
 
 impl<'w> Walk<'w> {
@@ -113,7 +114,7 @@ impl<'w> Walk<'w> {
         self.directory(scope, PathBuf::new());
     }
 
-    /// Compares two directories, and hands what is in them to whoever has time.
+    /// Compares two directories, and hands their content to free threads.
     fn directory<'s>(&'s self, scope: &Scope<'s>, path: PathBuf) {
         if let Err((path, error)) = self.compare(scope, &path) {
             let mut state = self.state();
@@ -157,7 +158,7 @@ impl<'w> Walk<'w> {
                         (FileType::Symlink, _) => {
                             self.links(&a, &b, &below).map_err(named)?.then_some(false)
                         }
-                        // What ostree does not store is an error when it is hashed.
+                        // What ostree does not store causes an error when it is hashed.
                         _ => Some(true),
                     }
                 }
@@ -211,7 +212,7 @@ fn attrs(stat: &Stat) -> (u32, u32, u32) {
     (stat.st_mode, stat.st_uid, stat.st_gid)
 }
 
-/// What is in an open directory, sorted bytewise, mount points left out.
+/// The names in an open directory without mount points, sorted bytewise.
 fn names(own: &Directory, fd: &OwnedFd, path: &Path) -> io::Result<Vec<Name>> {
     let mut names = Vec::new();
     for entry in rustix::fs::Dir::read_from(fd)? {
@@ -228,7 +229,7 @@ fn names(own: &Directory, fd: &OwnedFd, path: &Path) -> io::Result<Vec<Name>> {
     Ok(names)
 }
 
-/// Names of either side in order, with what each side says they are.
+/// Names of either side in order, with their type on each side.
 fn merged<'n>(
     mut a: &'n [Name],
     mut b: &'n [Name],
@@ -252,7 +253,7 @@ fn merged<'n>(
     })
 }
 
-/// What a name is, which not every file system says in its directories.
+/// The type of a name, which not every file system stores in its directories.
 fn kind(dir: &OwnedFd, name: &OsStr, said: FileType) -> io::Result<FileType> {
     match said {
         FileType::Unknown => {
@@ -263,7 +264,7 @@ fn kind(dir: &OwnedFd, name: &OsStr, said: FileType) -> io::Result<FileType> {
     }
 }
 
-/// Whether two files of `size` bytes have other bytes.
+/// Whether two files of `size` bytes differ.
 fn contents(mut a: File, mut b: File, size: i64) -> io::Result<bool> {
     thread_local! {
         static PIECES: RefCell<[Vec<u8>; 2]> = RefCell::new([vec![0; PIECE], vec![0; PIECE]]);

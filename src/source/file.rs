@@ -1,5 +1,5 @@
-//! A single file as a subject: a tree that holds it and nothing else, at a path where the plugins
-//! for its kind look.
+//! A single file as a subject: a tree with only this file, at a path where the plugins for its kind
+//! look.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,10 +13,10 @@ use super::hashed::Hashed;
 use crate::format::compress::{self, HEAD_LEN, Source};
 use crate::tree::{Entry, Kind, Seekable, Tree};
 
-/// Bytes read at a time.
+/// Bytes to read at a time.
 const PIECE: usize = 64 << 10;
 
-/// Opens the file at `path` as a file called `name`.
+/// Opens the file at `path` under the name `name`.
 pub(super) fn open(path: &Path, name: &OsStr, done: &(dyn Fn() + Sync)) -> Result<Subject> {
     let reading = || format!("reading {}", path.display());
     let file = Lone::open(path, name).with_context(reading)?;
@@ -24,7 +24,7 @@ pub(super) fn open(path: &Path, name: &OsStr, done: &(dyn Fn() + Sync)) -> Resul
     Ok(Subject::new(format!("file:{}", path.display()), Box::new(merkle)))
 }
 
-/// The tree of one file, owned by root: neither its owner nor its mode is compared.
+/// The tree of one file, owned by root: its owner and mode are not compared.
 #[derive(Debug)]
 struct Lone {
     at: PathBuf,

@@ -1,4 +1,4 @@
-//! A tree with all its checksums, as a commit of it would have them.
+//! A tree with all the checksums that its commit would have.
 
 use std::io;
 use std::path::Path;
@@ -21,17 +21,17 @@ pub struct Hashed<T = Root> {
 }
 
 impl<T: Tree> Hashed<T> {
-    /// Hashes the whole of `tree`, calling `done` after each file.
+    /// Hashes all of `tree`, calling `done` after each file.
     ///
     /// # Errors
     ///
-    /// As [`digest::digest`] does.
+    /// Those of [`digest::digest`].
     pub fn new(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
         let digested = digest::digest(&tree, done)?;
         Ok(Hashed { tree, digested })
     }
 
-    /// The same of a tree that may become a commit: fails where it cannot.
+    /// Hashes all of a tree that must be committable, calling `done` after each file.
     pub fn committable(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
         let dir = Self::new(tree, done)?;
         dir.digested.committable().map(|()| dir)
@@ -39,7 +39,7 @@ impl<T: Tree> Hashed<T> {
 }
 
 impl Hashed<Directory> {
-    /// A part of a directory, with the checksums of that part.
+    /// A part of a directory, with its checksums.
     pub(super) fn of_part(tree: Directory, digested: Digested) -> Self {
         Hashed { tree, digested }
     }

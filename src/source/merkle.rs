@@ -1,5 +1,4 @@
-//! A tree whose every part has a checksum, so that two of them compare in time proportional to
-//! what differs.
+//! Merkle trees, which are compared in time proportional to their differences.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +7,7 @@ use std::sync::Arc;
 use crate::format::ostree::{Attrs, Checksum, Dirtree, Root};
 use crate::tree::Tree;
 
-/// Where an object stands and what it is called: a source addresses by either.
+/// The path and the checksum of an object: a source may use either as its address.
 #[derive(Clone, Copy, Debug)]
 pub struct At<'a> {
     /// The path below the root; empty for the root.
@@ -17,7 +16,7 @@ pub struct At<'a> {
     pub object: &'a Checksum,
 }
 
-/// What a file object says beside its content.
+/// A file object without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
     /// Owner, mode and xattrs.
@@ -28,11 +27,11 @@ pub struct Leaf {
     pub size: u64,
 }
 
-/// A tree addressed by ostree's checksums. Equal checksums mean equal objects: a caller opens only
-/// what differs.
+/// A tree addressed by ostree's checksums. Equal checksums mean equal objects, so a caller opens
+/// only what differs.
 ///
-/// Every object that is opened whole is verified against its checksum. Errors name the object and
-/// what to do.
+/// Every object that is read completely is verified against its checksum. Errors name the object
+/// and what to do.
 pub trait Merkle: Send + Sync {
     /// The root's dirtree and dirmeta.
     fn root(&self) -> Root;
@@ -49,6 +48,6 @@ pub trait Merkle: Send + Sync {
     /// Content of a file object that is a regular file.
     fn content(&self, at: At<'_>) -> io::Result<Vec<u8>>;
 
-    /// The same tree by path, for plugins.
+    /// The tree by path, for plugins.
     fn tree(&self) -> &dyn Tree;
 }

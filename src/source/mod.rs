@@ -3,8 +3,9 @@
 //!
 //! A *subject* is written `dir:PATH`, `file:PATH`, `rpmdb:PATH`, `ostree:REPO[:REF|COMMIT]`,
 //! `cosa:WORKDIR[:BUILD[/ARCH]]`, `oci:LAYOUT[:TAG]`, `oci-archive:FILE[:TAG]` or
-//! `docker-archive:FILE[:TAG]`, `registry:STORAGE[:REPOSITORY[:TAG]]` or `containers-storage:[ROOT]NAME`; a bare
-//! path is recognised by what is there. [`Spec`] is the table.
+//! `docker-archive:FILE[:TAG]`, `registry:STORAGE[:REPOSITORY[:TAG]]` or
+//! `containers-storage:[ROOT]NAME`; a bare path is recognised by what it leads to. [`Spec`] is the
+//! table.
 
 pub mod cosa;
 pub mod dir;
@@ -29,13 +30,13 @@ use crate::disk::Root;
 use crate::format::ostree::Checksum;
 use merkle::Merkle;
 
-/// What a commit says beside its tree. None of it is in the content checksum.
+/// The metadata of a commit, which is not in the content checksum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitInfo {
     /// The commit's checksum, which is its name.
     pub id: Checksum,
-    /// Its metadata as GVariant text, by key; the commit's own fields have theirs in parentheses:
-    /// `(subject)`, `(body)`, `(timestamp)`, `(parent)`.
+    /// Its metadata as GVariant text, by key; the keys of the commit's own fields are in
+    /// parentheses: `(subject)`, `(body)`, `(timestamp)`, `(parent)`.
     pub fields: BTreeMap<String, String>,
 }
 
@@ -46,7 +47,7 @@ impl CommitInfo {
     }
 }
 
-/// A tree to be checked.
+/// A tree to check.
 pub struct Subject {
     /// What it is, resolved: `ostree:/srv/repo:COMMIT`.
     pub name: String,
@@ -54,28 +55,28 @@ pub struct Subject {
     pub merkle: Box<dyn Merkle>,
     /// The commit it is, if it is one.
     pub commit: Option<CommitInfo>,
-    /// The content checksum that its build's meta.json holds, and that file's name.
+    /// The content checksum in its build's meta.json, and that file's name.
     pub recorded: Option<(Checksum, String)>,
-    /// What is to be said of it in a report.
+    /// Remarks on it for the report.
     pub remarks: Vec<String>,
-    /// Whether its content is only what differs from another directory: no content checksum of it
-    /// is known.
+    /// Whether it contains only what differs from another directory, so that its content checksum
+    /// is not known.
     pub partial: bool,
 }
 
 impl Subject {
-    /// A tree that is no commit, called `name`.
+    /// A tree called `name` that is not a commit.
     pub fn new(name: String, merkle: Box<dyn Merkle>) -> Self {
         Subject { name, merkle, commit: None, recorded: None, remarks: Vec::new(), partial: false }
     }
 
-    /// Opens two subjects that are to be compared. Two single files are one path of two trees,
-    /// called as the first. Two directories are compared while they are read, and hold nothing but
-    /// their differences, unless they are wanted `whole`, with their checksums.
+    /// Opens two subjects to compare. Two single files become the same path in two trees, named
+    /// after the first. Two directories are compared while they are read and contain only their
+    /// differences, unless they are wanted `whole`, with their checksums.
     ///
     /// # Errors
     ///
-    /// As [`Subject::open`] does.
+    /// Those of [`Subject::open`].
     pub fn open_both(
         a: &Spec,
         b: &Spec,
@@ -92,19 +93,20 @@ impl Subject {
         Ok([Self::open(a, done)?, Self::open(b, done)?])
     }
 
-    /// Opens what `spec` names. A directory is hashed whole, and `done` called after each file.
+    /// Opens what `spec` names. A directory is hashed completely, and `done` is called after each
+    /// file.
     ///
     /// # Errors
     ///
-    /// If it is not there, cannot be read, or is corrupt; the error says what was tried.
+    /// If it does not exist, cannot be read, or is corrupt; the error says what was tried.
     pub fn open(spec: &Spec, done: &(dyn Fn() + Sync)) -> Result<Self> {
         match spec {
             Spec::Dir(path) => open_dir(path, done),
             Spec::File(path) if spec::is_bundle(path) => {
                 let path = path.display();
                 bail!(
-                    "{path} is a bundle of flatpak: `flatpak build-import-bundle REPO {path}` puts \
-                     it into a repository, of which ostree:REPO:REF is a subject"
+                    "{path} is a flatpak bundle: `flatpak build-import-bundle REPO {path}` puts it \
+                     into a repository; then check ostree:REPO:REF"
                 )
             }
             Spec::File(path) => {
@@ -162,7 +164,7 @@ fn open_commit(repo: &Path, rev: Option<&str>) -> Result<Subject> {
     Ok(Subject { commit: Some(info), ..Subject::new(name, Box::new(commit)) })
 }
 
-/// Whether `text` names one image that is an ostree commit and nothing more: it compares as a
+/// Whether `text` names one image that is nothing but an ostree commit, which is compared as a
 /// commit, object by object.
 pub fn is_commit(text: &str) -> bool {
     let whole = |images: &oci::Images| -> Result<bool> {
@@ -190,8 +192,8 @@ fn tarred_commit(repo: ostree::TarRepository, id: Checksum, name: String) -> Res
     Ok(Subject { commit: Some(info), ..Subject::new(name, Box::new(commit)) })
 }
 
-/// A build's commit: from the repository that coreos-assembler keeps, where that has it, or from
-/// the archive beside meta.json.
+/// Opens a build's commit from coreos-assembler's repository if that has it, otherwise from the
+/// archive beside meta.json.
 fn open_build(build: &cosa::Build) -> Result<Subject> {
     let meta = build.meta();
     let recorded = cosa::Recorded::read(&meta)?;
@@ -200,13 +202,13 @@ fn open_build(build: &cosa::Build) -> Result<Subject> {
     let repo = build.repo();
     let cached = match repo.join("config").is_file() {
         true => open_commit(&repo, Some(&commit.to_string())),
-        false => Err(anyhow::anyhow!("{} is no repository", repo.display())),
+        false => Err(anyhow::anyhow!("{} is not a repository", repo.display())),
     };
     let opened = match (cached, &recorded.archive) {
         (Ok(subject), _) => Ok(subject),
         (Err(why), None) => Err(why.context("meta.json names no archive (images.ostree.path)")),
         (Err(why), Some(archive)) => open_archive(&build.dir().join(archive), &commit, &recorded)
-            .map_err(|e| anyhow::anyhow!("{e:#}; nor is it in the cache: {why:#}")),
+            .map_err(|e| anyhow::anyhow!("{e:#}; the cache does not have it either: {why:#}")),
     };
     let mut subject =
         opened.with_context(|| format!("build {} in {}", build.id, build.workdir.display()))?;
@@ -215,7 +217,8 @@ fn open_build(build: &cosa::Build) -> Result<Subject> {
     Ok(subject)
 }
 
-/// The commit in a build's archive: an image, or in older builds a repository in a tar archive.
+/// Opens the commit in a build's archive: an image, or in older builds a repository in a tar
+/// archive.
 fn open_archive(path: &Path, commit: &Checksum, recorded: &cosa::Recorded) -> Result<Subject> {
     if path.extension().is_none_or(|e| e != "ociarchive") {
         let repo = ostree::TarRepository::archive(path, commit)?;
@@ -224,10 +227,10 @@ fn open_archive(path: &Path, commit: &Checksum, recorded: &cosa::Recorded) -> Re
     let path = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
     let subject = open_image(&format!("oci-archive:{path}"))?;
     let id = subject.commit.as_ref().map(|c| c.id);
-    // What an import makes of an image is a commit of its own, with the same content.
+    // An import makes a new commit from an image, with the same content.
     if id != Some(*commit) && !recorded.imported {
         let found = id.map_or("none".to_owned(), |id| id.to_string());
-        bail!("{path} holds commit {found} where meta.json says {commit}; fetch the build again");
+        bail!("{path} contains commit {found} but meta.json names {commit}; fetch the build again");
     }
     Ok(subject)
 }

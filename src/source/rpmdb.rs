@@ -1,4 +1,4 @@
-//! A bare rpm database as a subject: the tree that holds it and nothing else.
+//! A bare rpm database as a subject: a tree with only its files.
 
 use std::io;
 use std::path::Path;
@@ -10,10 +10,10 @@ use super::hashed::Hashed;
 use crate::packages::{Backend, Database};
 use crate::tree::Memory;
 
-/// Where the database stands in its tree: one of the places in which plugins look for it.
+/// The directory of the database in its tree: one of those in which plugins look for it.
 const PLACE: &str = "usr/lib/sysimage/rpm";
 
-/// Whether a database's file of packages is at `path`, judged from its first bytes.
+/// Whether a database's package file is at `path`, judged by its first bytes.
 pub(super) fn is_database(path: &Path) -> bool {
     let begin = || -> io::Result<Vec<u8>> {
         use std::io::Read as _;
@@ -24,7 +24,7 @@ pub(super) fn is_database(path: &Path) -> bool {
     path.is_file() && begin().is_ok_and(|bytes| Backend::of_bytes(&bytes).is_some())
 }
 
-/// Opens the database at `path` as [`Database::open`] does.
+/// Opens the database at `path` like [`Database::open`].
 pub(super) fn open(path: &Path, done: &(dyn Fn() + Sync)) -> Result<Subject> {
     let tree = tree_of(Database::open(path)?);
     let merkle = Hashed::new(tree, done).with_context(|| format!("hashing {}", path.display()))?;

@@ -1,4 +1,4 @@
-//! How a subject is written: one table of prefixes, and of the marks by which a bare path is
+//! The syntax of subjects: one table of prefixes, and of the marks by which a bare path is
 //! recognised.
 
 use std::ffi::OsStr;
@@ -9,10 +9,10 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{cosa, oci, rpmdb};
 
-/// Where a sysroot has its repository.
+/// The repository in a sysroot.
 const SYSROOT: &str = "ostree/repo";
 
-/// A subject as it was written, not yet opened.
+/// A parsed subject, not yet opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Spec {
     /// `dir:PATH`
@@ -38,17 +38,17 @@ pub enum Spec {
         arch: Option<String>,
     },
     /// An image: `oci:LAYOUT[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]`,
-    /// `registry:STORAGE[:REPOSITORY[:TAG]]`, `containers-storage:[ROOT]NAME` or `dir:FOLDER` of skopeo, as
-    /// written.
+    /// `registry:STORAGE[:REPOSITORY[:TAG]]`, `containers-storage:[ROOT]NAME` or `dir:FOLDER` of
+    /// skopeo, unparsed.
     Oci(String),
 }
 
-/// One kind of subject: how it is written, and what a bare path must be to be one.
+/// One kind of subject: its syntax, and how a bare path is recognised as one.
 struct Kind {
     prefixes: &'static [&'static str],
-    /// How it is written, for messages.
+    /// Its syntax, for messages.
     form: &'static str,
-    /// What it is and its marks, for messages.
+    /// Its description with its marks, for messages.
     what: &'static str,
     is: fn(&Path) -> bool,
     /// Whether a ref, build or tag may follow the path after a colon.
@@ -85,7 +85,7 @@ const KINDS: [Kind; 9] = [
     Kind {
         prefixes: &["rpmdb:"],
         form: "rpmdb:PATH",
-        what: "an rpm database's file of packages",
+        what: "an rpm database's package file",
         is: rpmdb::is_database,
         selects: false,
         make: |_, path, _| Ok(Spec::Rpmdb(path)),
@@ -125,10 +125,10 @@ const KINDS: [Kind; 9] = [
     Kind {
         prefixes: &["dir:"],
         form: "dir:PATH",
-        what: "a directory, or what skopeo writes for dir:",
+        what: "a directory, or a dir: of skopeo",
         is: |path| path.is_dir(),
         selects: false,
-        // skopeo calls the folder of an image so, too: what is there tells.
+        // skopeo uses this prefix for the folder of an image: the content decides.
         make: |text, path, _| match oci::is_folder(&path) {
             true => image(text),
             false => Ok(Spec::Dir(path)),
@@ -136,24 +136,24 @@ const KINDS: [Kind; 9] = [
     },
 ];
 
-/// Each prefix of a subject, and what is behind it.
+/// Each prefix of a subject, and its description.
 pub fn prefixes() -> impl Iterator<Item = (&'static str, &'static str)> {
     KINDS.iter().flat_map(|kind| kind.prefixes.iter().map(|prefix| (*prefix, kind.what)))
 }
 
 impl Spec {
-    /// Reads a subject. A bare path becomes what is there, by the marks in the table of kinds; a ref, a build
-    /// or a tag may follow it after a colon.
+    /// Parses a subject. A bare path is recognised by the marks in the table of kinds; a ref, a
+    /// build or a tag may follow it after a colon.
     ///
     /// # Errors
     ///
-    /// If a bare path is none of them; the error says what was tried.
+    /// If a bare path is not a subject; the error says what was tried.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
         if let Some(what) = text.to_str().and_then(oci::to_copy) {
             bail!(what);
         }
-        // A repository as ostree and flatpak write it in their configuration.
+        // A repository URL, as in the configuration of ostree and flatpak.
         let url = bytes.strip_prefix(b"ostree:").unwrap_or(bytes).strip_prefix(b"file://");
         if let Some((repo, rev)) = url.map(split).filter(|(place, _)| is_repository(place)) {
             return Ok(Spec::Ostree { repo, rev });
@@ -177,7 +177,7 @@ impl Spec {
         let what = match (place.symlink_metadata(), &select) {
             (Err(e), _) => format!("{}: {e}", place.display()),
             (Ok(_), Some(rest)) => {
-                format!("{} takes no {rest:?} after a colon", place.display())
+                format!("{} does not take {rest:?} after a colon", place.display())
             }
             (Ok(_), None) => format!("{} is a special file", place.display()),
         };
@@ -185,7 +185,7 @@ impl Spec {
             KINDS.iter().filter(|k| k.prefixes != ["sys:"]).map(|kind| kind.what).collect();
         let forms: Vec<_> = KINDS.iter().map(|kind| kind.form).collect();
         bail!(
-            "{:?} is no subject: tried {}: {what}; write {}",
+            "{:?} is not a subject: tried {}: {what}; write {}",
             text.to_string_lossy(),
             tried.join(", "),
             forms.join(", ")
@@ -211,13 +211,13 @@ fn of_build(workdir: PathBuf, build: Option<String>) -> Spec {
     Spec::Cosa { workdir, build, arch }
 }
 
-/// The repository of a sysroot where that was named, or the path as it is.
+/// The repository of a sysroot if the path is one, otherwise the path itself.
 fn of_sysroot(path: PathBuf) -> PathBuf {
     let inside = path.join(SYSROOT);
     if !is_repository(&path) && is_repository(&inside) { inside } else { path }
 }
 
-/// The repository that a booted system runs from.
+/// The repository of the booted system.
 fn of_this_system(rev: &Path) -> Result<Spec> {
     let places = ["/", "/sysroot"].map(|root| Path::new(root).join(SYSROOT));
     let repo = places.into_iter().find(|place| is_repository(place));
@@ -226,7 +226,7 @@ fn of_this_system(rev: &Path) -> Result<Spec> {
     Ok(Spec::Ostree { repo, rev: (!rev.is_empty()).then(|| rev.to_owned()) })
 }
 
-/// Whether `path` is a bundle of flatpak: one static delta in a file, whose metadata is its start.
+/// Whether `path` is a flatpak bundle: a static delta in one file, with its metadata at the start.
 pub(super) fn is_bundle(path: &Path) -> bool {
     use std::io::Read as _;
     let mut start = Vec::new();
@@ -240,8 +240,8 @@ fn is_repository(path: &Path) -> bool {
     path.join("config").is_file() && path.join("objects").is_dir() && path.join("refs").is_dir()
 }
 
-/// A path, and what follows it after a colon. Both may hold colons: the path is the longest that
-/// exists, else all up to the first.
+/// Splits a path from what follows after a colon. Both may contain colons: the path is the longest
+/// one that exists, otherwise everything before the first colon.
 fn split(text: &[u8]) -> (PathBuf, Option<String>) {
     if path(text).exists() {
         return (path(text), None);
@@ -310,12 +310,12 @@ mod tests {
         std::fs::write(&file, "x").expect("writes");
         assert_eq!(parse(&file).expect("parses"), Spec::File(file.clone()));
         assert_eq!(parse(dir.path()).expect("parses"), Spec::Dir(dir.path().to_owned()));
-        // A layout is known by its index: the marker file may be missing.
+        // A layout is recognised by its index, since the marker file may be missing.
         std::fs::create_dir(dir.path().join("blobs")).expect("makes");
         std::fs::write(dir.path().join("index.json"), "{}").expect("writes");
         let text = dir.path().display().to_string();
         assert_eq!(parse(&text).expect("parses"), Spec::Oci(text.clone()));
         let error = parse(format!("{}:x", file.display())).expect_err("no tags").to_string();
-        assert!(error.contains("takes no \"x\" after a colon"), "{error}");
+        assert!(error.contains("does not take \"x\" after a colon"), "{error}");
     }
 }

@@ -255,7 +255,7 @@ fn a_bare_repository_needs_one_ref() {
     commit(&pair.repo, "second", &pair.a);
     let (code, _, err) = reprofix(&["check", repo, dir]);
     assert_eq!(code, 2);
-    assert!(err.contains("holds 2 refs, name one of them: only, second"), "{err}");
+    assert!(err.contains("has 2 refs, name one of them: only, second"), "{err}");
     assert_eq!(reprofix(&["check", &format!("{repo}:second"), dir]).0, 0);
     let (code, _, err) = reprofix(&["check", &format!("{repo}:third"), dir]);
     assert_eq!(code, 2);

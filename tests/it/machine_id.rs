@@ -94,7 +94,7 @@ fn a_root_hash_in_a_command_line_follows_an_image() {
     let report = check(base.path());
     assert_eq!(causes(&report), [("etc/kernel/cmdline".to_owned(), "known machine-id".to_owned())]);
     let said = report["differences"][0]["cause"]["lines"][0].as_str().unwrap();
-    assert_eq!(said, "usrhash= differs: it follows the image that it names the root hash of");
+    assert_eq!(said, "usrhash= differs: it follows the image whose root hash it names");
     // What differs beside it is no image's.
     put(&base.path().join("b/etc/kernel/cmdline"), "quiet usrhash=bb22 rw\n");
     assert_eq!(causes(&check(base.path()))[0].1, "unexplained -");
@@ -111,7 +111,7 @@ fn attributes_of_a_partition_are_named_with_the_remedy() {
     let report = check(base.path());
     assert_eq!(causes(&report), [("usr/bin".to_owned(), "known generated".to_owned())]);
     let said = report["differences"][0]["cause"]["lines"][0].as_str().unwrap();
-    assert!(said.ends_with("AddValidateFS=no leaves them out"), "{said}");
+    assert!(said.ends_with("AddValidateFS=no omits them"), "{said}");
 }
 
 /// One finding for all names, with the way out; what is safe goes.

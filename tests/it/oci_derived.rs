@@ -173,8 +173,8 @@ fn a_stale_label_is_a_warning_and_no_refusal() {
     let commit = "1".repeat(64);
     for (labels, why) in [
         (json!({"ostree.commit": commit}), "no label ostree.final-diffid"),
-        (json!({"ostree.commit": commit, "ostree.final-diffid": "sha256:x"}), "is not there"),
-        (json!({"ostree.commit": commit, "ostree.final-diffid": layer}), "hold no commit"),
+        (json!({"ostree.commit": commit, "ostree.final-diffid": "sha256:x"}), "is missing"),
+        (json!({"ostree.commit": commit, "ostree.final-diffid": layer}), "contain no commit"),
     ] {
         let (a, b) = (with(labels.clone()), with(labels));
         let (code, said, warned) = check(a.path(), b.path());
@@ -296,7 +296,7 @@ fn one_tree_packed_otherwise_is_a_division_into_layers() {
     let (code, said, _) = check(a.path(), b.path());
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("linux/amd64: division into layers only (differs)"), "{said}");
-    assert!(said.contains("division into layers: build with one tool and version"), "{said}");
+    assert!(said.contains("division into layers: build with the same tool and version"), "{said}");
     // Another tree is content, also if only its hard links are.
     let link = Made::link("b/z", Type::Hardlink, "b/y");
     let c = of(&[dir("b/"), y.clone(), link, dir("a/")], &[dir("a/"), x.clone()]);

@@ -125,9 +125,13 @@ fn layers() -> String {
 fn lists_of_container_storage_are_bounded() {
     for (images, layers, said) in [
         (&*"[".repeat(100_000), "[]", "parsing vfs-images/images.json"),
-        (r#"[{"id": "../../etc"}]"#, "[]", "is no id of an image or a layer"),
+        (r#"[{"id": "../../etc"}]"#, "[]", "is not an id of an image or a layer"),
         ("[]", "[]", "lists no image"),
-        (&images(), r#"[{"id": "../b", "diff-digest": ""}]"#, "is no id of an image or a layer"),
+        (
+            &images(),
+            r#"[{"id": "../b", "diff-digest": ""}]"#,
+            "is not an id of an image or a layer",
+        ),
         (&images(), "{", "parsing vfs-layers/layers.json"),
     ] {
         all_refuse(storage(images, layers, b"").path(), said);

@@ -349,8 +349,8 @@ fn places_that_are_not_there_are_named() {
         (&["--workdir", path, "--repo", "/nowhere"], "opening the ostree repository /nowhere"),
         (&["--workdir", path, "--ref", "no/such"], "holds fedora/x86_64/coreos"),
         (&["--meta", "/nowhere/meta.json", "--repo", repo], "/nowhere/meta.json"),
-        (&["--meta", "/dev/null", "--repo", repo], "no regular file"),
-        (&["--meta", path, "--repo", repo], "no regular file"),
+        (&["--meta", "/dev/null", "--repo", repo], "not a regular file"),
+        (&["--meta", path, "--repo", repo], "not a regular file"),
         (&["--meta", "meta.json"], "--repo"),
         (&[], "--meta"),
     ] {

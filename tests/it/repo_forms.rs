@@ -147,7 +147,7 @@ fn what_is_missing_is_said_with_its_reason() {
         &subject(&part, "origin:left"),
         &format!("dir:{}", pair.b.join("usr").display()),
     ]);
-    assert!(err.contains("in part only") && err.contains(&commit), "{err}");
+    assert!(err.contains("only a part") && err.contains(&commit), "{err}");
     // The commit alone.
     let alone = pair.path().join("alone");
     init(&alone, "archive");

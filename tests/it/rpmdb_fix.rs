@@ -202,7 +202,7 @@ fn an_index_that_rpm_would_not_trust_goes_with_a_word() {
 fn backends_side_by_side_are_all_done_with_a_word() {
     let both = tree(&[(PLACE, "sqlite/rev"), (PLACE, "bdb/rev"), (PLACE, "ndb/rev")]);
     let (code, text) = fix(both.path(), &[]);
-    assert!(code == Some(0) && text.contains("several backends lie side by side"), "{text}");
+    assert!(code == Some(0) && text.contains("several backends are side by side"), "{text}");
     let found = files(both.path());
     for backend in ["sqlite", "ndb", "bdb"] {
         for (path, bytes) in fixed(tree(&[(PLACE, &format!("{backend}/one"))]).path()) {

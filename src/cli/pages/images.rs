@@ -1,4 +1,4 @@
-//! The manual of what works on images: OCI, opm catalogs, stacker, composefs.
+//! The manual of the commands for images: OCI, opm catalogs, stacker, composefs.
 
 use super::{
     IMAGES_FILES, NO_ENVIRONMENT, NO_FILES, Page, RUN, SCRATCH, STACKER_FILES, SUBJECTS_FILES,
@@ -22,13 +22,13 @@ pub(super) const PAGES: &[Page] = &[
         schema: "reprofix-platforms-1",
         examples: &[[
             "reprofix oci platforms oci:layout:latest",
-            "list which digest names which image",
+            "list the digests of each platform's image",
         ]],
         see: &["oci verify", "check"],
     },
     Page {
         name: "oci verify",
-        exit: ["every blob is whole", "one is not"],
+        exit: ["every blob is intact", "one is not"],
         environment: NO_ENVIRONMENT,
         files: IMAGES_FILES,
         schema: "reprofix-verify-1",
@@ -58,7 +58,7 @@ pub(super) const PAGES: &[Page] = &[
         schema: "reprofix-normalize-1",
         examples: &[[
             "reprofix oci normalize --out oci:normal:latest oci:layout:latest",
-            "write an image that two builds agree on",
+            "write an image that is the same for two builds",
         ]],
         see: &["oci lint", "check", "opm fix"],
     },
@@ -78,7 +78,10 @@ pub(super) const PAGES: &[Page] = &[
         files: IMAGES_FILES,
         schema: "reprofix-opm-verify-1",
         examples: &[
-            ["reprofix opm verify oci:catalog:latest", "ask whether a catalog starts everywhere"],
+            [
+                "reprofix opm verify oci:catalog:latest",
+                "check whether a catalog starts under every runtime",
+            ],
             ["reprofix opm verify --configs configs --cache cache", "two directories on disk"],
         ],
         see: &["opm fix", "oci lint"],
@@ -92,7 +95,7 @@ pub(super) const PAGES: &[Page] = &[
         examples: &[
             [
                 "reprofix opm fix --out oci:fixed:latest oci:catalog:latest",
-                "write a catalog that starts everywhere",
+                "write a catalog that starts under every runtime",
             ],
             ["reprofix opm fix --drop-cache --out oci:fixed oci:catalog", "without its cache"],
         ],
@@ -109,7 +112,7 @@ pub(super) const PAGES: &[Page] = &[
     },
     Page {
         name: "stacker check",
-        exit: ["all types of every layer lead to one root", "they do not"],
+        exit: ["all types of every layer lead to the same root", "they do not"],
         environment: NO_ENVIRONMENT,
         files: STACKER_FILES,
         schema: "reprofix-stacker-1",
@@ -121,7 +124,7 @@ pub(super) const PAGES: &[Page] = &[
     },
     Page {
         name: "stacker fix",
-        exit: ["nothing misleads it any more", "something is left that only a build repairs"],
+        exit: ["nothing misleads it any more", "only a new build can repair the rest"],
         environment: NO_ENVIRONMENT,
         files: STACKER_FILES,
         schema: "reprofix-stacker-fix-1",
@@ -160,12 +163,15 @@ pub(super) const PAGES: &[Page] = &[
     },
     Page {
         name: "composefs check",
-        exit: ["every view and every unified kernel image has one digest", "they do not agree"],
+        exit: [
+            "every view and every unified kernel image has the same digest",
+            "they do not agree",
+        ],
         environment: SCRATCH,
         files: SUBJECTS_FILES,
         schema: "reprofix-composefs-1",
         examples: &[
-            ["reprofix composefs check oci:image:latest", "ask whether a sealed image boots"],
+            ["reprofix composefs check oci:image:latest", "check whether a sealed image boots"],
             [
                 "reprofix composefs check oci:image:latest dir:root",
                 "and compare it with the directory that it was sealed from",

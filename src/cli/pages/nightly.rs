@@ -1,4 +1,4 @@
-//! The manual of the nightly job and its record.
+//! The manual of the nightly job and its history.
 
 use super::{
     FEED_FILES, NIGHTLY, NIGHTLY_FILES, NO_ENVIRONMENT, Page, RUN, SCRATCH, SCRATCH_FILES,
@@ -16,9 +16,12 @@ pub(super) const PAGES: &[Page] = &[
             ["reprofix nightly --nightly /etc/reprofix/nightly.toml", "the night: every stream"],
             [
                 "reprofix nightly --stream fcos --bisect",
-                "one stream, and which variation makes it differ",
+                "one stream, and the variation that makes it differ",
             ],
-            ["reprofix nightly --no-notify --json runs.json", "tell nobody, and keep the report"],
+            [
+                "reprofix nightly --no-notify --json runs.json",
+                "send no notifications, and keep the report",
+            ],
         ],
         see: &["nightly compare", "nightly pages", "nightly variations", "history"],
     },
@@ -114,7 +117,10 @@ pub(super) const PAGES: &[Page] = &[
         schema: "reprofix-history-1",
         examples: &[
             ["reprofix history --stream fcos --limit 10", "the last ten runs of a stream"],
-            ["reprofix history --history /var/lib/reprofix/history.db", "name the record itself"],
+            [
+                "reprofix history --history /var/lib/reprofix/history.db",
+                "name the history file itself",
+            ],
         ],
         see: &["history show", "history blame", "history flaky", "nightly"],
     },
@@ -160,7 +166,7 @@ pub(super) const PAGES: &[Page] = &[
         environment: NO_ENVIRONMENT,
         files: NIGHTLY_FILES,
         schema: "",
-        examples: &[["reprofix history vacuum", "give back the space of forgotten runs"]],
+        examples: &[["reprofix history vacuum", "return the space of removed runs"]],
         see: &["history", "nightly"],
     },
 ];

@@ -1,4 +1,5 @@
-//! The manual of what works on trees, commits, databases and boot images, and of reprofix itself.
+//! The manual of the commands for trees, commits, databases and boot images, and for reprofix
+//! itself.
 
 use super::{
     COMPLETIONS_FILES, COSA_FILES, DOCS_FILES, MAN_FILES, NO_ENVIRONMENT, NO_FILES, Page, RECORD,
@@ -19,16 +20,19 @@ pub(super) const PAGES: &[Page] = &[
             ],
             [
                 "reprofix fix --dry-run target-rootfs",
-                "see what that would change, and change nothing",
+                "see what that would change, but change nothing",
             ],
-            ["reprofix fix --check --quiet target-rootfs", "ask whether a tree is in normal form"],
+            [
+                "reprofix fix --check --quiet target-rootfs",
+                "check whether a tree is in normal form",
+            ],
             [
                 "reprofix fix --set pycache.mode=unowned --skip mtime target-rootfs",
                 "with an option of a plugin, and without a plugin",
             ],
             [
                 "buildah unshare reprofix fix target-rootfs",
-                "without being root, on a tree that a rootless build owns",
+                "without being root, on a tree of a rootless build",
             ],
         ],
         see: &["check", "explain", "config"],
@@ -36,8 +40,8 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         name: "check",
         exit: [
-            "both are the same; the one is sound",
-            "they differ; the one is not in normal form or does not match its record",
+            "both are the same, or the only one is sound",
+            "they differ, or the only one is not in normal form or does not match its record",
         ],
         environment: RUN,
         files: SUBJECTS_FILES,
@@ -55,7 +59,7 @@ pub(super) const PAGES: &[Page] = &[
                 "reprofix check oci:a:latest oci:b:latest",
                 "compare two images, platform by platform",
             ],
-            ["reprofix check target-rootfs", "ask whether one tree is in normal form"],
+            ["reprofix check target-rootfs", "check whether a tree is in normal form"],
         ],
         see: &["fix", "explain", "oci platforms", "nightly compare"],
     },
@@ -72,7 +76,7 @@ pub(super) const PAGES: &[Page] = &[
             ],
             [
                 "reprofix record --meta builds/39.1/x86_64/meta.json --repo tmp/repo",
-                "say where both are",
+                "name meta.json and repository",
             ],
         ],
         see: &["check"],
@@ -84,8 +88,8 @@ pub(super) const PAGES: &[Page] = &[
         files: DOCS_FILES,
         schema: "reprofix-plugins-1",
         examples: &[
-            ["reprofix plugins", "one line a plugin"],
-            ["reprofix plugins --json plugins.json", "their pages, for a program"],
+            ["reprofix plugins", "one line per plugin"],
+            ["reprofix plugins --json plugins.json", "the pages, for a program"],
         ],
         see: &["explain", "config"],
     },
@@ -100,7 +104,7 @@ pub(super) const PAGES: &[Page] = &[
                 "reprofix explain pycache",
                 "what varies, why, what is done, what is lost, and the options",
             ],
-            ["reprofix explain vouchers", "who vouches for bytes, so that no plugin changes them"],
+            ["reprofix explain vouchers", "what vouches for bytes, so that no plugin changes them"],
         ],
         see: &["plugins", "fix"],
     },
@@ -113,7 +117,7 @@ pub(super) const PAGES: &[Page] = &[
         examples: &[
             [
                 "reprofix config target-rootfs",
-                "what is in force for a tree, and where each value came from",
+                "the configuration in force for a tree, with the origin of each value",
             ],
             ["reprofix config --schema", "the JSON schema of reprofix.toml"],
         ],
@@ -139,7 +143,7 @@ pub(super) const PAGES: &[Page] = &[
                 "reprofix initramfs ls initramfs.img",
                 "archives and entries, as they are in the file",
             ],
-            ["reprofix initramfs ls --unpacked initramfs.img", "what the kernel unpacks it to"],
+            ["reprofix initramfs ls --unpacked initramfs.img", "the tree that the kernel unpacks"],
         ],
         see: &["initramfs diff", "initramfs rewrite"],
     },
@@ -160,7 +164,7 @@ pub(super) const PAGES: &[Page] = &[
         schema: "reprofix-initramfs-rewrite-1",
         examples: &[[
             "reprofix initramfs rewrite --out initramfs.img initramfs.img",
-            "bring an image into canonical form in place",
+            "bring a boot image into canonical form in place",
         ]],
         see: &["initramfs diff", "fix"],
     },
@@ -183,7 +187,7 @@ pub(super) const PAGES: &[Page] = &[
             ["reprofix rpmdb dump target-rootfs", "the database of a tree as text"],
             [
                 "reprofix rpmdb dump --no-times rpmdb.sqlite",
-                "a file of packages, without the times of installation",
+                "a package file, without the times of installation",
             ],
         ],
         see: &["rpmdb diff"],
@@ -196,7 +200,7 @@ pub(super) const PAGES: &[Page] = &[
         schema: "reprofix-rpmdb-1",
         examples: &[[
             "reprofix rpmdb diff a/rpmdb.sqlite b/Packages",
-            "compare two databases, of two kinds",
+            "compare two databases with different backends",
         ]],
         see: &["rpmdb dump", "check"],
     },

@@ -1,17 +1,17 @@
-//! In which ways two images differ.
+//! The ways in which two images differ.
 
 use serde::Serialize;
 
-/// One way in which two images of one platform differ. A pair of images has any number of them;
-/// none is "identical".
+/// One way in which two images of one platform differ. A pair of images may have several; without
+/// any it is "identical".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
-    /// How `index.json` leads to the manifest, or what archive holds it.
+    /// The way from `index.json` to the manifest, or the kind of archive.
     ListShape,
-    /// Docker's media types against OCI's.
+    /// Docker's or OCI's media types.
     MediaType,
-    /// One ostree commit in other layers, as another encapsulation divides it.
+    /// The same ostree commit, divided into other layers by another encapsulation.
     Encapsulation,
     /// The compressor of a layer; its plain bytes are the same.
     Compression,
@@ -25,13 +25,13 @@ pub enum Class {
     TarEncoding,
     /// The order of a layer's members.
     EntryOrder,
-    /// Entries of parent directories that one layer has and the other leaves to the unpacker.
+    /// Entries of parent directories, which one layer has and the other leaves to the unpacker.
     MissingParents,
     /// Names of owners and groups; the numbers are the same.
     OwnerNames,
-    /// How one tree is divided into layers.
+    /// The division of the same tree into layers.
     Layering,
-    /// The time of the build in an erofs superblock, which its files take over.
+    /// The time of the build in an erofs superblock, which its files inherit.
     Epoch,
     /// The time of the run of mksquashfs in the superblock.
     MkfsTime,
@@ -39,19 +39,19 @@ pub enum Class {
     Uuid,
     /// Salt and UUID of a dm-verity tree.
     VeritySalt,
-    /// Environment, command, labels, annotations: what a configuration or manifest says.
+    /// Environment, command, labels, annotations of a configuration or manifest.
     Configuration,
     /// Files: names, types, modes, owners, attributes, bytes.
     Content,
 }
 
 impl Class {
-    /// Words for people.
+    /// The phrase in reports.
     pub fn words(self) -> &'static str {
         self.row().0
     }
 
-    /// What makes it go away, in one line; `None` where only a look at the details helps.
+    /// The remedy, in one line; `None` if it depends on the details.
     pub fn remedy(self) -> Option<&'static str> {
         self.row().1
     }
@@ -62,7 +62,7 @@ impl Class {
             Class::ListShape => ("list shape", Some("none needed: compare manifest digests")),
             Class::MediaType => ("media type", Some("push with one format, e.g. skopeo --format")),
             Class::Encapsulation => {
-                ("encapsulation", Some("none needed: the commits' content is one"))
+                ("encapsulation", Some("none needed: the commits have the same content"))
             }
             Class::Compression => {
                 ("compression", Some("none needed, or reprofix oci normalize --recompress"))
@@ -70,11 +70,15 @@ impl Class {
             Class::JsonEncoding => ("JSON encoding", NORMALIZE),
             Class::TimesAndHistory => ("times and history", NORMALIZE),
             Class::PaxCtime => ("PAX ctime", NORMALIZE),
-            Class::TarEncoding => ("tar encoding", Some("pack both with one tool and version")),
+            Class::TarEncoding => {
+                ("tar encoding", Some("pack both with the same tool and version"))
+            }
             Class::EntryOrder => ("entry order", NORMALIZE),
             Class::MissingParents => ("missing parents", NORMALIZE),
-            Class::OwnerNames => ("owner names", Some("build with one user database")),
-            Class::Layering => ("division into layers", Some("build with one tool and version")),
+            Class::OwnerNames => ("owner names", Some("build with the same user database")),
+            Class::Layering => {
+                ("division into layers", Some("build with the same tool and version"))
+            }
             Class::Epoch => ("epoch", Some("mkfs.erofs -T EPOCH, or set SOURCE_DATE_EPOCH")),
             Class::MkfsTime => ("mkfs time", Some("set SOURCE_DATE_EPOCH for mksquashfs")),
             Class::Uuid => ("UUID", Some("mkfs.erofs -U UUID")),

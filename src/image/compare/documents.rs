@@ -1,4 +1,4 @@
-//! What two images' documents say: manifests, configurations, lists.
+//! Compares the documents of two images: manifests, configurations, lists.
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -7,17 +7,17 @@ use super::json;
 use crate::source::oci::{Image, Store, limits};
 use crate::source::ostree::{Encapsulated, Encapsulation, encapsulation};
 
-/// What is said of an image, as JSON, and the commit that it speaks of.
+/// The documents of an image, as JSON, and the commit in its labels.
 pub(super) struct Documents {
     /// `null` in a docker-archive.
     pub(super) manifest: Value,
     pub(super) config: Value,
-    /// The list that holds it; `null` without one.
+    /// The list it is in; `null` without one.
     pub(super) list: Value,
     /// The descriptor that leads to it; `null` in a docker-archive.
     pub(super) entry: Value,
     pub(super) ostree: Option<Encapsulated>,
-    /// Why the labels that name a commit are another image's.
+    /// Why the labels that name a commit are those of another image.
     pub(super) stale: Option<String>,
 }
 
@@ -45,7 +45,7 @@ impl Documents {
     }
 }
 
-/// Where two images' documents say different things, but for what is compared itself.
+/// The differences between two images' documents, except for what is compared separately.
 pub(super) fn differences(
     (a, x): (&Image, &Documents),
     (b, y): (&Image, &Documents),
@@ -67,8 +67,8 @@ pub(super) fn differences(
     found
 }
 
-/// Whether a label or annotation differs because it repeats what the image's own commit says: its name, its last
-/// layer, its version, the hash of its inputs.
+/// Whether a label or annotation differs because it repeats a property of the image's commit: its
+/// name, its last layer, its version, the hash of its inputs.
 fn repeats_commit(
     difference: &json::Difference,
     (a, x): (&Image, &Documents),
@@ -96,7 +96,7 @@ pub(super) fn family(image: &Image) -> (Option<bool>, bool, bool) {
     let docker = |media_type: &str| media_type.contains("vnd.docker.");
     let config = image.config.as_ref().map_or("", |c| &c.media_type);
     let layers = image.layers.iter().any(|l| docker(&l.media_type));
-    // A docker-archive gives no media types.
+    // A docker-archive has no media types.
     match &image.manifest {
         Some(_) => (Some(docker(&image.media_type)), docker(config), layers),
         None => (None, false, false),

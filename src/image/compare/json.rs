@@ -1,4 +1,4 @@
-//! Where two JSON documents differ.
+//! Compares JSON documents.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,9 @@ use crate::text::shorten;
 /// A place at which two documents differ.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Difference {
-    /// The place as people write it: `history[0].created`.
+    /// The place in the usual notation: `history[0].created`.
     pub(super) place: String,
-    /// The keys that lead there; list indices are left out.
+    /// The keys that lead there, without list indices.
     keys: Vec<String>,
     pub(super) a: Option<Value>,
     pub(super) b: Option<Value>,
@@ -30,7 +30,7 @@ impl Difference {
         format!("{}: {} → {}", self.place, value(&self.a), value(&self.b))
     }
 
-    /// What it is: a time or history, another name of a media type, or else configuration.
+    /// Its class: time or history, another name of a media type, or else configuration.
     pub(super) fn class(&self) -> Class {
         let time = self.is(&["created"]) && self.keys.len() == 1;
         let noted = match &self.keys[..] {
@@ -48,12 +48,12 @@ impl Difference {
         }
     }
 
-    /// The same as a row of commit metadata. A configuration counts, as that of any image.
+    /// The difference as a row of commit metadata. A configuration counts, as in any image.
     pub(super) fn metadata(&self, strict: bool) -> Metadata {
         let text = |value: &Option<Value>| value.as_ref().map(Value::to_string);
         let expected = match self.class() {
             Class::TimesAndHistory => Some("the time of the build, or its history"),
-            Class::MediaType => Some("another name of one media type"),
+            Class::MediaType => Some("another name of the same media type"),
             _ => None,
         };
         Metadata {
@@ -65,18 +65,18 @@ impl Difference {
         }
     }
 
-    /// Whether `keys` are the first that lead here.
+    /// Whether the path to it begins with `keys`.
     pub(super) fn is(&self, keys: &[&str]) -> bool {
         self.keys.len() >= keys.len() && self.keys.iter().zip(keys).all(|(a, b)| a == b)
     }
 
-    /// Whether annotations are missing from a document of Docker's, which has none.
+    /// Whether annotations are missing from a Docker document, which cannot have any.
     pub(super) fn lost_by_docker(&self, [a, b]: [bool; 2]) -> bool {
         let whole = self.keys.last().is_some_and(|key| key == "annotations");
         whole && (a && self.a.is_none() || b && self.b.is_none())
     }
 
-    /// Whether two media types mean the same: Docker's and OCI's, of one thing.
+    /// Whether two media types, Docker's and OCI's, mean the same.
     fn renames_media_type(&self) -> bool {
         let text = |value: &Option<Value>| match value {
             None => Some(String::new()),
@@ -88,8 +88,8 @@ impl Difference {
     }
 }
 
-/// What a media type at a place says beside its family. Nothing says what a manifest says of
-/// itself, which may be left out.
+/// The meaning of a media type apart from its family. That of a manifest itself may be omitted, and
+/// has no meaning.
 fn essence(keys: &[String], media_type: &str) -> Option<String> {
     if media_type.is_empty() {
         return (keys.len() == 1).then(|| "manifest.v1+json".to_owned());
@@ -107,7 +107,7 @@ fn essence(keys: &[String], media_type: &str) -> Option<String> {
     Some(format!("{bare}{compression}"))
 }
 
-/// A layer's media type, and how it says that it is compressed.
+/// Splits a layer's media type from its compression.
 fn uncompressed(media_type: &str) -> (&str, &'static str) {
     const ENDS: [(&str, &str); 4] =
         [("+gzip", "+gzip"), (".gzip", "+gzip"), ("+zstd", "+zstd"), (".zstd", "+zstd")];
@@ -115,16 +115,16 @@ fn uncompressed(media_type: &str) -> (&str, &'static str) {
     found.unwrap_or((media_type, ""))
 }
 
-/// Differences of two image configurations but for the layers' identity, which is compared layer
-/// by layer.
+/// Differences between two image configurations, except for the layers' identity, which is compared
+/// layer by layer.
 pub(super) fn configs(a: &Value, b: &Value) -> Vec<Difference> {
     let mut all = differences(a, b);
     all.retain(|d| !d.is(&["rootfs", "diff_ids"]));
     all
 }
 
-/// Differences of two manifests but for what follows from their blobs, which are compared
-/// themselves. `from` says how many layers of each are not looked at.
+/// Differences between two manifests, except for what follows from their blobs, which are compared
+/// separately. The first `from` layers of each are ignored.
 pub(super) fn manifests(a: &Value, b: &Value, from: [usize; 2]) -> Vec<Difference> {
     let mut all = differences(&without(a, &["layers"]), &without(b, &["layers"]));
     all.retain(|d| !d.is(&["config", "digest"]) && !d.is(&["config", "size"]));
@@ -133,7 +133,7 @@ pub(super) fn manifests(a: &Value, b: &Value, from: [usize; 2]) -> Vec<Differenc
     };
     let (x, y) = (layers(a, from[0]), layers(b, from[1]));
     if x.len() != y.len() {
-        // The division into layers, and what each says, are another matter.
+        // The division into layers and their descriptors are compared elsewhere.
         return all;
     }
     for (number, (x, y)) in x.iter().zip(&y).enumerate() {
@@ -142,7 +142,7 @@ pub(super) fn manifests(a: &Value, b: &Value, from: [usize; 2]) -> Vec<Differenc
         compare(Some(x), Some(y), place, &mut vec!["layers".to_owned()], &mut found);
         let one_blob = x["digest"] == y["digest"];
         found.retain(|d| !d.is(&["layers", "digest"]) && !d.is(&["layers", "size"]));
-        // Another compressor has another media type.
+        // Another compression has another media type.
         let bare = |layer: &Value| {
             uncompressed(layer["mediaType"].as_str().unwrap_or_default()).0.to_owned()
         };
@@ -153,14 +153,14 @@ pub(super) fn manifests(a: &Value, b: &Value, from: [usize; 2]) -> Vec<Differenc
     all
 }
 
-/// Differences of what two indexes say of themselves.
+/// Differences between two indexes apart from their entries.
 pub(super) fn lists(a: &Value, b: &Value) -> Vec<Difference> {
     let bare = |list: &Value| without(list, &["manifests", "schemaVersion", "mediaType"]);
     named("list", &bare(a), &bare(b))
 }
 
-/// Differences of two entries that lead to the images but for names, and for what is compared
-/// itself: the manifest and its platform.
+/// Differences between the entries of two images, except for names and what is compared separately:
+/// the manifest and its platform.
 pub(super) fn entries(a: &Value, b: &Value) -> Vec<Difference> {
     let bare = |entry: &Value| {
         let mut bare = without(entry, &["digest", "size", "mediaType"]);

@@ -13,10 +13,10 @@ use crate::source::oci::{Descriptor, Digest, Keep, Layer, Store, layer};
 use crate::text::counted;
 use crate::tree::show_below;
 
-/// Two layers at one place in two images.
+/// Two layers at the same place in two images.
 #[derive(Clone, Debug, Serialize)]
 pub struct LayerPair {
-    /// Their number, lowest 0.
+    /// Their number, the lowest is 0.
     pub number: usize,
     /// diff_ids in A and B.
     pub diff_ids: [Digest; 2],
@@ -24,7 +24,7 @@ pub struct LayerPair {
     pub digests: [Digest; 2],
     /// The ways in which they differ; empty if their plain bytes and stored bytes are the same.
     pub classes: BTreeSet<Class>,
-    /// What exactly differs, one phrase a line.
+    /// What exactly differs, one phrase per line.
     pub details: Vec<String>,
     /// Whether either has a unified kernel image where bootc looks for one.
     #[serde(skip)]
@@ -39,7 +39,7 @@ pub(super) struct Side<'a> {
     pub(super) diff_id: &'a Digest,
 }
 
-/// Says why two layers differ. Layers of one diff_id are not read.
+/// Explains why two layers differ. Layers with the same diff_id are not read.
 pub(super) fn compare(number: usize, a: Side<'_>, b: Side<'_>) -> anyhow::Result<LayerPair> {
     let (mut classes, mut details, mut has_uki) = (BTreeSet::new(), Vec::new(), false);
     if a.diff_id == b.diff_id {
@@ -90,21 +90,21 @@ fn class(cause: Cause) -> Class {
     }
 }
 
-/// PAX records that say when something was done to a file on the machine that packed it.
+/// PAX records of times at which something happened to a file on the packing machine.
 pub(in crate::image) const RUN_TIMES: &[&[u8]] = &[b"atime", b"ctime", b"LIBARCHIVE.creationtime"];
 
 /// A member with its hard links resolved.
 struct Seen<'l> {
-    /// As the archive has it.
+    /// The member in the archive.
     own: &'l Member,
-    /// The member that holds the content; `own` unless it is a link.
+    /// The member with the content; `own` unless it is a link.
     file: &'l Member,
     content: [u8; 32],
-    /// The first name, bytewise, of all that are hard links of one another.
+    /// The bytewise first name of all that are hard links of one another.
     leader: &'l [u8],
 }
 
-/// The members of a layer by path, the last of a name; whether there were several of one.
+/// The members of a layer by path, the last one of each name; and whether a name occurs twice.
 fn seen(layer: &Layer) -> (BTreeMap<&[u8], Seen<'_>>, bool) {
     let mut at: BTreeMap<&[u8], usize> = BTreeMap::new();
     let mut leaders: BTreeMap<usize, &[u8]> = BTreeMap::new();
@@ -127,12 +127,12 @@ fn seen(layer: &Layer) -> (BTreeMap<&[u8], Seen<'_>>, bool) {
     (all.collect(), duplicates)
 }
 
-/// What was found so far.
+/// The results so far.
 #[derive(Default)]
 struct Found {
     classes: BTreeSet<Class>,
     content: Vec<String>,
-    /// Per class: how many members, and the first of them in words.
+    /// For each class, the number of members and a description of the first.
     counted: BTreeMap<Class, (usize, String)>,
 }
 
@@ -140,7 +140,7 @@ impl Found {
     fn members(&mut self, a: &Layer, b: &Layer) {
         let ((left, x), (right, y)) = (seen(a), seen(b));
         if x != y {
-            self.content("one layer has several entries of one name".to_owned());
+            self.content("one layer has several entries of the same name".to_owned());
         }
         for (path, one) in &left {
             match right.get(path) {
@@ -194,7 +194,7 @@ impl Found {
         }
     }
 
-    /// A member that one side lacks: no matter if it is a directory that members below it imply.
+    /// Adds a member that one side lacks, unless it is a directory that members below it imply.
     fn only(
         &mut self,
         side: &str,
@@ -242,7 +242,7 @@ impl Found {
     }
 }
 
-/// A hard link whose target is not in its layer is a file that nothing more is known of.
+/// The type of a member. A hard link whose target is not in its layer counts as a file.
 fn kind(member: &Member) -> Type {
     if member.kind == Type::Hardlink { Type::File } else { member.kind }
 }

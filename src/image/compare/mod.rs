@@ -1,9 +1,10 @@
 //! `check oci:A oci:B`: why two images differ, platform by platform.
 //!
-//! Images are paired by platform across layout shapes and media families. Two of one platform are
-//! the same if the chains of their diff_ids and their configurations are, times aside: compressed
-//! digests and history differ in every build that nobody pinned. Where both encapsulate ostree
-//! commits of one content checksum, that settles the layers of the commits, and nothing else.
+//! Images are paired by platform across layout shapes and media families. Two images for a platform
+//! are the same if their chains of diff_ids and, apart from times, their configurations are:
+//! compressed digests and history differ in every unpinned build. If both encapsulate ostree
+//! commits with the same content checksum, the layers of the commits count as equal, but nothing
+//! else does.
 
 mod class;
 mod documents;
@@ -33,7 +34,7 @@ use crate::source::ostree::Encapsulated;
 use documents::{Documents, differences};
 use pair::{pair, settled};
 
-/// Two subjects compared; `check A B --json` writes it. Everything is in a stable order.
+/// The comparison of two subjects, in a stable order; `check A B --json` writes it.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// Name and version of this schema; the number rises when a field changes its meaning.
@@ -44,17 +45,17 @@ pub struct Report {
     pub a: String,
     /// The second.
     pub b: String,
-    /// Whether every platform of one is in the other and the same there.
+    /// Whether every platform of each subject is in the other and the same there.
     pub same: bool,
-    /// One a platform that both have, sorted by platform.
+    /// One pair for each platform that both have, sorted by platform.
     pub pairs: Vec<Pair>,
     /// Platforms that only A has.
     pub only_a: Vec<String>,
     /// Platforms that only B has.
     pub only_b: Vec<String>,
-    /// Catalogs whose platforms hold different bundles.
+    /// Catalogs whose platforms have different bundles.
     pub catalogs: Vec<Bundles>,
-    /// Other things worth saying.
+    /// Warnings.
     pub warnings: Vec<String>,
 }
 
@@ -67,15 +68,15 @@ pub struct Pair {
     pub a: Side,
     /// What B has.
     pub b: Side,
-    /// Whether nothing differs that counts.
+    /// Whether nothing that counts differs.
     pub same: bool,
     /// `identical`, `X only`, or all classes.
     pub verdict: String,
     /// The ways in which they differ.
     pub classes: BTreeSet<Class>,
-    /// What exactly differs in manifest and configuration, one phrase a line.
+    /// What exactly differs in manifest and configuration, one phrase per line.
     pub details: Vec<String>,
-    /// The layers that are not the same, if both images have as many.
+    /// The differing layers, if both images have the same number.
     pub layers: Vec<LayerPair>,
     /// Path by path, if content differs.
     pub paths: Option<Box<Comparison>>,
@@ -88,9 +89,9 @@ pub struct Pair {
 pub struct Side {
     /// Its tags.
     pub names: BTreeSet<String>,
-    /// Digest of the list that holds it.
+    /// Digest of the list it is in.
     pub list: Option<Digest>,
-    /// Digest of the manifest; none in a docker-archive.
+    /// Digest of the manifest; `None` in a docker-archive.
     pub manifest: Option<Digest>,
     /// Digest of the configuration.
     pub config: Option<Digest>,
@@ -111,12 +112,12 @@ pub struct Bundles {
     pub lacks: BTreeSet<String>,
 }
 
-/// Compares all images that two subjects select. `job` says how differing files are explained, and
-/// whether metadata counts ([`Job::strict_metadata`]).
+/// Compares all images that two subjects select. `job` determines how differing files are
+/// explained, and whether metadata counts ([`Job::strict_metadata`]).
 ///
 /// # Errors
 ///
-/// If an image cannot be read or is not what its digests say.
+/// If an image cannot be read or does not match its digests.
 pub fn compare(
     [name_a, name_b]: [&str; 2],
     a: &Images,
@@ -160,9 +161,9 @@ pub fn compare(
     Ok(report)
 }
 
-/// What two images that are ostree commits and nothing more say beside them; `None` unless both
-/// texts name such images. Configurations count as those of any image; times, history and media
-/// types only if `strict`.
+/// Differing metadata of two images that are nothing but ostree commits; `None` unless both texts
+/// name such images. Configurations count as in any image; times, history and media types only if
+/// `strict`.
 ///
 /// # Errors
 ///
@@ -178,7 +179,7 @@ pub fn beside_commits([a, b]: [&str; 2], strict: bool) -> anyhow::Result<Option<
     Ok(Some(found.iter().map(|difference| difference.metadata(strict)).collect()))
 }
 
-/// A word on attestations and artifacts, which are not compared, if there are others.
+/// A warning if attestations and artifacts, which are not compared, differ.
 fn beside_images(a: &Images, b: &Images) -> Option<String> {
     let others = |subject: &Images| -> BTreeSet<Digest> {
         let others = subject.selected().filter(|image| !image.is_image());
@@ -211,7 +212,7 @@ fn by_platform(subject: &Images) -> anyhow::Result<BTreeMap<String, Vec<&Image>>
     Ok(all)
 }
 
-/// The one image of each side, by tag if a platform has several.
+/// The image of each side, chosen by tag if a platform has several.
 fn choose<'a>(
     platform: &str,
     a: &[&'a Image],
@@ -232,7 +233,7 @@ fn choose<'a>(
     }
 }
 
-/// What each platform of a catalog lacks of the bundles that any other has.
+/// The bundles of other platforms that each platform of a catalog lacks.
 fn bundles(
     side: &'static str,
     subject: &Images,

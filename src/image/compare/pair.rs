@@ -1,4 +1,4 @@
-//! Two images of one platform.
+//! Compares two images for the same platform.
 
 use std::collections::BTreeSet;
 
@@ -70,7 +70,7 @@ pub(super) fn pair(
     Ok(pair)
 }
 
-/// How many layers of each hold a commit of one content: none, unless both do and where their
+/// How many layers of each contain a commit with the same content: 0 unless both do, and 0 if their
 /// diff_ids are the same anyway.
 pub(super) fn settled(a: &Documents, b: &Documents) -> [usize; 2] {
     match (&a.ostree, &b.ostree) {
@@ -90,8 +90,8 @@ fn side(image: &Image, ostree: Option<Encapsulated>) -> Side {
     }
 }
 
-/// Whether two images are reached in the same way: as many steps, through a list or not. Lists of
-/// the same manifests must be the same bytes; those of others differ anyhow.
+/// Whether two images are reached in the same way: by the same number of steps, through a list or
+/// not. Lists of the same manifests must be the same bytes; other lists differ anyway.
 fn same_shape((from_a, a): (&Images, &Image), (from_b, b): (&Images, &Image)) -> bool {
     let steps = a.path.len() == b.path.len() && a.list.is_some() == b.list.is_some();
     let listed = |subject: &Images, image: &Image| -> BTreeSet<Option<Digest>> {
@@ -102,7 +102,7 @@ fn same_shape((from_a, a): (&Images, &Image), (from_b, b): (&Images, &Image)) ->
 }
 
 impl Pair {
-    /// What manifests, configurations and lists say.
+    /// Compares manifests, configurations and lists.
     fn documents(
         &mut self,
         (a, x): (&Image, &Documents),
@@ -137,7 +137,7 @@ impl Pair {
             false => {
                 self.classes.insert(Class::Encapsulation);
                 let [x, y] = settled;
-                self.details.push(format!("layers of one commit: {x} → {y}, not compared"));
+                self.details.push(format!("layers of the same commit: {x} → {y}, not compared"));
                 settled
             }
         };
@@ -162,8 +162,8 @@ impl Pair {
         Ok(())
     }
 
-    /// Lays the layers over one another and compares path by path. One tree is a matter of its
-    /// division into layers.
+    /// Merges the layers and compares path by path. If the trees are equal, only the division into
+    /// layers differs.
     fn paths(
         &mut self,
         (store_a, a): (&Store, &Image),
@@ -172,7 +172,7 @@ impl Pair {
         job: &Job,
         progress: &Progress,
     ) -> anyhow::Result<()> {
-        // Objects of commits with one content differ where the commits do.
+        // Objects of commits with the same content differ only as the commits do.
         let [from_a, from_b] =
             if self.classes.contains(&Class::Encapsulation) { settled } else { [0, 0] };
         let (x, y) = (Flattened::read(store_a, a, from_a)?, Flattened::read(store_b, b, from_b)?);
@@ -194,8 +194,9 @@ impl Pair {
         let report = compare_opened(job, &open(store_a, a, x)?, &open(store_b, b, y)?, progress)?;
         differ |= !report.same;
         if linked {
-            self.details
-                .push("names of one file are hard links in one, files in the other".to_owned());
+            self.details.push(
+                "names of the same file are hard links in one, files in the other".to_owned(),
+            );
         }
         if differ || linked {
             self.classes.insert(Class::Content);
@@ -206,7 +207,7 @@ impl Pair {
         Ok(())
     }
 
-    /// The tree is one: what layers have and others lack is how it is divided.
+    /// The trees are equal: members that only some layers have are a matter of the division.
     fn is_layering(&mut self, times: Option<String>) {
         let layers = self.layers.iter_mut().map(|layer| &mut layer.classes);
         for classes in layers.chain([&mut self.classes]) {
@@ -220,7 +221,7 @@ impl Pair {
         }
     }
 
-    /// Adds the composefs digests. What `fix` makes equal path by path, it does there too.
+    /// Adds the composefs digests, in which `fix` makes the same paths equal.
     fn add_composefs(&mut self, found: composefs::Pair) {
         self.same &= found.same;
         match &mut self.paths {

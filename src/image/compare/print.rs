@@ -1,4 +1,4 @@
-//! A comparison for people.
+//! Prints a comparison for people.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use crate::report::outline::{Finding, Outline};
 use crate::source::oci::Digest;
 
 impl Report {
-    /// The report for a terminal, at most `limit` lines a list.
+    /// The report for a terminal, with at most `limit` lines per list.
     pub fn human(&self, limit: usize) -> String {
         let mut out = format!("A {}\nB {}\n", self.a, self.b);
         for pair in &self.pairs {
@@ -49,7 +49,8 @@ impl Report {
 }
 
 impl Report {
-    /// The same for the other forms: a finding a platform, at most `limit` lines a list.
+    /// The report for the other formats: one finding per platform, with at most `limit` lines per
+    /// list.
     pub fn outline(&self, limit: usize) -> Outline {
         let alone =
             [("A", &self.only_a), ("B", &self.only_b)].into_iter().flat_map(|(side, all)| {
@@ -73,7 +74,7 @@ impl Report {
 
 impl Pair {
     fn finding(&self, limit: usize) -> Finding {
-        // The class that weighs most is the last.
+        // The most severe class is the last one.
         let class = self.classes.last().map_or("identical", |class| class.words());
         let mut text = String::new();
         self.write(&mut text, limit);

@@ -1,4 +1,4 @@
-//! The composefs digests of two images of which either is sealed.
+//! The composefs digests of two images, if either is sealed.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -12,9 +12,9 @@ use crate::source::oci::{Image, Keep, Store, layers};
 
 /// Labels of images that bootc boots: they may have a unified kernel image.
 const BOOTABLE: [&str; 2] = ["containers.bootc", "ostree.bootable"];
-/// A label with the digest that an image was sealed with.
+/// The label with the digest of a sealed image.
 const LABEL: &str = "containers.composefs.fsverity";
-/// What annotations with such digests begin with.
+/// The prefix of annotations with such digests.
 const ANNOTATIONS: &str = "composefs.";
 
 type Side<'a> = (&'a Store, &'a Image, &'a Documents);
@@ -24,7 +24,7 @@ type Side<'a> = (&'a Store, &'a Image, &'a Documents);
 ///
 /// # Errors
 ///
-/// Where a digest cannot be computed.
+/// If a digest cannot be computed.
 pub(super) fn compare(sides: [Side<'_>; 2], pair: &Pair) -> Result<Option<composefs::Pair>> {
     let seen = pair.layers.iter().any(|layer| layer.has_uki);
     if !seen && !is_sealed(sides[0])? && !is_sealed(sides[1])? {
@@ -46,7 +46,7 @@ fn is_sealed((store, image, documents): Side<'_>) -> Result<bool> {
     if keys(labels, &named) || keys(&documents.manifest["annotations"], &named) {
         return Ok(true);
     }
-    // Reading all layers for their names is for images that may have one.
+    // All layers are read for names only if the image may have such a file.
     if !keys(labels, &|key| BOOTABLE.contains(&key)) {
         return Ok(false);
     }

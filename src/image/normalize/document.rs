@@ -17,16 +17,17 @@ pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation by which an attestation names its image.
 const REFERENCE: &str = "vnd.docker.reference.digest";
 
-/// Whether an annotation of a layer says something of its compressed bytes (the tables of zstd:chunked
-/// and eStargz) or of how its builder wrote it (BuildKit's epoch): no more true of another blob.
+/// Whether an annotation of a layer describes its compressed bytes (the tables of zstd:chunked and
+/// eStargz) or how its builder wrote it (BuildKit's epoch), so that it is not true for another
+/// blob.
 pub(super) fn is_of_blob(key: &str) -> bool {
     const PARTS: [&str; 4] = ["zstd-chunked", "stargz", "buildkit/rewritten-", "uncompressed-size"];
     PARTS.iter().any(|part| key.contains(part))
 }
 
-/// A name as it is in the result: cosign names what is about an image after its digest. A list of
-/// what is in the image (`.sbom`) is about the new one too; what a signature or an attestation says
-/// of the old digest stays under that.
+/// A name in the result: cosign names artifacts of an image after its digest. A list of the image's
+/// content (`.sbom`) also applies to the new one; a signature or attestation keeps the old digest,
+/// which it is about.
 pub(super) fn follow_name(name: &str, renamed: &BTreeMap<String, String>) -> String {
     let follow = || {
         let (image, kind) = name.split_once('.')?;
@@ -45,7 +46,7 @@ pub(super) fn layer_type(compression: Compression) -> &'static str {
     }
 }
 
-/// JSON with sorted keys and no white space. Numbers stay as they were written.
+/// JSON with sorted keys and without white space. Numbers keep their text.
 pub(super) fn canonical(value: &Value) -> anyhow::Result<Vec<u8>> {
     serde_json::to_vec(&sorted(value)).context("writing JSON")
 }
@@ -61,14 +62,14 @@ fn sorted(value: &Value) -> Value {
     }
 }
 
-/// The digest in a descriptor of ours.
+/// The digest in one of our descriptors.
 pub(super) fn digest(descriptor: &Value) -> anyhow::Result<Digest> {
     descriptor["digest"].as_str().and_then(Digest::parse).context("a descriptor without digest")
 }
 
 /// Clamps the times of a configuration and names its layers.
 pub(super) fn config(config: &mut Value, epoch: u32, diff_ids: &[&Digest]) -> anyhow::Result<()> {
-    let map = config.as_object_mut().context("the configuration is no JSON object")?;
+    let map = config.as_object_mut().context("the configuration is not a JSON object")?;
     map.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": diff_ids}));
     time(config.get_mut("created"), epoch);
     let steps = config.get_mut("history").and_then(Value::as_array_mut);
@@ -79,7 +80,7 @@ pub(super) fn config(config: &mut Value, epoch: u32, diff_ids: &[&Digest]) -> an
     Ok(())
 }
 
-/// An encapsulated ostree commit names its last layer in a label.
+/// Updates the label in which an encapsulated ostree commit names its last layer.
 pub(super) fn follow_label(config: &mut Value, before: &Digest, after: &Digest) {
     let label = config.pointer_mut("/config/Labels/ostree.final-diffid");
     if let Some(label) = label.filter(|l| l.as_str() == Some(before.as_str())) {
@@ -87,8 +88,8 @@ pub(super) fn follow_label(config: &mut Value, before: &Digest, after: &Digest) 
     }
 }
 
-/// Makes the history agree with the layers: the steps of those that are `gone` made none, and
-/// `added` made the last one.
+/// Makes the history match the layers: the steps of `gone` layers become empty, and `added` made
+/// the last one.
 pub(super) fn history(config: &mut Value, gone: &[bool], added: Option<&String>, epoch: u32) {
     if added.is_none() && !gone.contains(&true) {
         return;
@@ -101,7 +102,7 @@ pub(super) fn history(config: &mut Value, gone: &[bool], added: Option<&String>,
         }
     }
     if let Some(text) = added {
-        // A layer of ours from an earlier run, which the new one replaces.
+        // Our layer from an earlier run, which the new one replaces.
         steps.retain(|s| s["empty_layer"] != true || s["created_by"] != text.as_str());
         steps.push(json!({"created": utc(epoch.into()), "created_by": text}));
     }
@@ -116,7 +117,7 @@ pub(super) fn manifest(manifest: &mut Value, config: Value, layers: Vec<Value>, 
     manifest["layers"] = layers.into();
 }
 
-/// A list of these entries, with the annotations that `old` has.
+/// A list of these entries, with the annotations of `old`.
 pub(super) fn index(old: &Value, entries: Vec<Value>, epoch: u32) -> Value {
     let mut index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
     if let Some(annotations) = old.get("annotations").filter(|a| a.is_object()) {
@@ -142,7 +143,7 @@ pub(super) fn describe(descriptor: &mut Value, image: &Image, renamed: &BTreeMap
     }
 }
 
-/// Clamps a time. What is no time stays as it is.
+/// Clamps a time. Any other value stays as it is.
 fn time(value: Option<&mut Value>, epoch: u32) {
     if let Some(Value::String(text)) = value
         && let Some(clamped) = clamp(text, epoch)
@@ -151,7 +152,7 @@ fn time(value: Option<&mut Value>, epoch: u32) {
     }
 }
 
-/// Clamps the labels or annotations that are known to hold a time.
+/// Clamps the labels or annotations that are known to contain a time.
 fn texts(map: Option<&mut Value>, epoch: u32) {
     let Some(map) = map.and_then(Value::as_object_mut) else { return };
     for key in times::KEYS {

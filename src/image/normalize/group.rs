@@ -1,4 +1,4 @@
-//! Which images are written as one list.
+//! Groups of images that are written as one list.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,23 +8,23 @@ use serde_json::Value;
 use super::document;
 use crate::source::oci::{Digest, Image, Images};
 
-/// The images of one list, or one image that is in none.
+/// The images of one list, or one image outside of lists.
 pub(super) struct Group<'a> {
     /// The list that they were in.
     pub(super) list: Option<&'a Digest>,
-    /// Whether they become a list, in one before or not.
+    /// Whether they become a list.
     pub(super) joined: bool,
     pub(super) images: Vec<&'a Image>,
     /// The descriptors that lead to what was written.
     pub(super) members: Vec<Value>,
 }
 
-/// The groups of what `subject` selects. Several platforms asked for are one; of one, the list would be
-/// another, so it is written without.
+/// The groups of the images that `subject` selects. Several requested platforms are one group; a
+/// single one is written without a list, which would be another.
 ///
 /// # Errors
 ///
-/// If two images that are to be joined are for one platform.
+/// If two images to join are for the same platform.
 pub(super) fn groups(subject: &Images) -> anyhow::Result<Vec<Group<'_>>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for image in subject.selected() {
@@ -44,7 +44,7 @@ pub(super) fn groups(subject: &Images) -> anyhow::Result<Vec<Group<'_>>> {
 }
 
 impl Group<'_> {
-    /// Orders images that are joined, so that it does not matter where they came from.
+    /// Sorts images that are joined, so that their origin does not matter.
     fn settle(&mut self) -> anyhow::Result<()> {
         let key = |image: &Image| (image.platform.clone(), image.id().cloned());
         self.images.sort_by_key(|image| key(image));
@@ -61,8 +61,8 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// The names that lead to it, following new digests: of images that are joined, those of all.
-    /// A registry's `REPOSITORY@DIGEST` is none.
+    /// The names that lead to it, with new digests, of all joined images. A registry's
+    /// `REPOSITORY@DIGEST` does not count.
     pub(super) fn names(&self, renamed: &BTreeMap<String, String>) -> BTreeSet<String> {
         let everywhere =
             |name: &&String| !self.joined || self.images.iter().all(|i| i.names.contains(*name));

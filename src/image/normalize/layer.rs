@@ -1,4 +1,4 @@
-//! One layer in normal form.
+//! The normal form of a layer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Write};
@@ -12,10 +12,10 @@ use crate::image::unpack::{Disk, OPAQUE, Role, join, role};
 use crate::source::oci::Layer;
 use crate::tree::Time;
 
-/// What was changed in a layer, by number of members.
+/// The numbers of changed members in a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Changes {
-    /// Modification times later than the epoch.
+    /// Clamped modification times.
     pub clamped: usize,
     /// PAX headers whose `atime` or `ctime` was dropped.
     pub records: usize,
@@ -23,38 +23,38 @@ pub struct Changes {
     pub parents: usize,
     /// Whiteouts that became opaque directories, or were not needed.
     pub whiteouts: usize,
-    /// Entries of a name that a later entry has as well.
+    /// Entries with the name of a later entry.
     pub duplicates: usize,
-    /// Members taken out because another layer has them now (`opm fix`).
+    /// Members removed because another layer has them now (`opm fix`).
     pub taken_out: usize,
-    /// Whether members changed places.
+    /// Whether members were reordered.
     pub sorted: bool,
-    /// Whether the records of a global PAX header became those of each member.
+    /// Whether the records of a global PAX header were copied to each member.
     pub globals: bool,
 }
 
-/// A layer to be written.
+/// A layer to write.
 pub(super) struct Plan<'l> {
     layer: &'l Layer,
     steps: Vec<Step>,
     pub(super) changes: Changes,
 }
 
-/// A member to be written.
+/// A member to write.
 struct Step {
     member: Member,
-    /// The member that it was.
+    /// The original member.
     origin: Option<usize>,
     /// The member whose content it has.
     content: usize,
 }
 
-/// What decides on a normal form.
+/// The parameters of the normal form.
 #[derive(Clone, Copy)]
 pub(super) struct Rules<'a> {
-    /// Seconds since 1970-01-01 UTC that no time exceeds.
+    /// The latest time, in seconds since 1970-01-01 UTC.
     pub(super) epoch: i64,
-    /// Paths that are taken out with all below them.
+    /// Paths that are removed with all below them.
     pub(super) without: &'a [Vec<u8>],
 }
 
@@ -76,7 +76,7 @@ impl Rules<'_> {
 ///
 /// # Errors
 ///
-/// On what no order of unpacking makes sense of: a path through a file.
+/// If the layer cannot be unpacked in any order: a path leads through a file.
 pub(super) fn plan<'l>(
     layer: &'l Layer,
     below: &Disk<'_>,
@@ -96,18 +96,19 @@ pub(super) fn plan<'l>(
         let content = files[index];
         let mut member = layer.members[index].clone();
         if let Some(leader) = leaders.get(&content) {
-            // The first name is the file, the others are links to it, with what the file has.
+            // The first name is the file, the others are links to it, with the file's metadata.
             member = layer.members[content].clone();
             if *leader != path {
                 (member.kind, member.link, member.size) = (Type::Hardlink, leader.to_vec(), 0);
             }
         }
         member.path = path.clone().into();
-        // What a global header says is in no member's own: all are written anew.
+        // The records of a global header are not in the members' own headers: all are rewritten.
         let same = !layer.has_globals && same_but_times(&member, &layer.members[index]);
         let origin = same.then_some(index);
         if layer.has_globals {
-            // What was said of the archive (git names its commit there) is not said of each member.
+            // Comments about the archive (git names its commit there) are not copied to each
+            // member.
             member.records.remove(&b"comment"[..]);
         }
         if origin.is_some() {
@@ -118,7 +119,7 @@ pub(super) fn plan<'l>(
     settle_whiteouts(&mut steps, &mut changes);
     add_parents(&mut steps, below, rules.epoch, &mut changes);
     if changes.taken_out > 0 && steps.values().all(|s| below.has_directory(&s.member)) {
-        // Only entries for the sake of what was taken out are left.
+        // Only parent directories of removed paths are left.
         steps.clear();
     }
     let mut steps: Vec<Step> = steps.into_values().collect();
@@ -130,7 +131,7 @@ pub(super) fn plan<'l>(
     Ok(Plan { layer, steps, changes })
 }
 
-/// Whether two members differ in times only, so that the headers of one serve the other.
+/// Whether two members differ only in times, so that the headers of one can be used for the other.
 fn same_but_times(a: &Member, b: &Member) -> bool {
     let bare = |m: &Member| Member {
         mtime: Time { sec: 0, nsec: 0 },
@@ -143,7 +144,7 @@ fn same_but_times(a: &Member, b: &Member) -> bool {
     bare(a) == bare(b)
 }
 
-/// A path as components: a directory comes right before what is in it.
+/// A path as components, so that a directory comes right before its content.
 type Key = Vec<Vec<u8>>;
 
 fn key(path: &[u8]) -> Key {
@@ -153,7 +154,7 @@ fn key(path: &[u8]) -> Key {
     path.split(|&b| b == b'/').map(<[u8]>::to_vec).collect()
 }
 
-/// For each member, the one that holds its content: itself, or the target of a hard link.
+/// For each member, the one with its content: itself, or the target of a hard link.
 fn resolve_links(layer: &Layer) -> Vec<usize> {
     let mut at: BTreeMap<&[u8], usize> = BTreeMap::new();
     let mut files = Vec::new();
@@ -168,7 +169,7 @@ fn resolve_links(layer: &Layer) -> Vec<usize> {
     files
 }
 
-/// The last member of each name, the links of lower layers in its directories followed.
+/// The last member of each name, with links of lower layers in its directories resolved.
 fn last_of_each_name(
     layer: &Layer,
     below: &Disk<'_>,
@@ -201,15 +202,15 @@ fn leaders<'a>(
     }
     let link = |(file, paths): (usize, Vec<&'a Vec<u8>>)| {
         let first = paths.iter().copied().min_by_key(|p| key(p))?;
-        // A file whose own name is gone lives on under the first of its other names.
+        // A file whose own name is gone moves to the first of its other names.
         let renamed = !paths.iter().any(|p| named[*p] == file);
         (paths.len() > 1 || renamed).then_some((file, first))
     };
     groups.into_iter().filter_map(link).collect()
 }
 
-/// Whiteouts act on lower layers only: one that hides what this layer brings again becomes an
-/// opaque directory, which every unpacker understands alike.
+/// Makes whiteouts act only on lower layers: one that hides what this layer adds again becomes an
+/// opaque directory, which every unpacker treats alike.
 fn settle_whiteouts(steps: &mut BTreeMap<Key, Step>, changes: &mut Changes) {
     let hidden: Vec<(Key, Vec<u8>)> = steps
         .iter()
@@ -234,8 +235,7 @@ fn settle_whiteouts(steps: &mut BTreeMap<Key, Step>, changes: &mut Changes) {
     }
 }
 
-/// Entries for the directories that members are in, with the attributes that lower layers gave
-/// them.
+/// Adds entries for the directories of members, with their attributes in lower layers.
 fn add_parents(
     steps: &mut BTreeMap<Key, Step>,
     below: &Disk<'_>,
@@ -258,7 +258,7 @@ fn add_parents(
     }
 }
 
-/// A directory that nobody has described: root's, 0755.
+/// A directory without a known entry: owned by root, mode 0755.
 pub(super) fn blank(path: &[u8], epoch: i64) -> Member {
     Member {
         path: path.into(),
@@ -293,12 +293,12 @@ fn clamp(member: &mut Member, epoch: i64, changes: &mut Changes) {
 }
 
 impl Plan<'_> {
-    /// Whether nothing is left to be written.
+    /// Whether nothing is left to write.
     pub(super) fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// Whether the archive is in normal form already, byte for byte.
+    /// Whether the archive is already in normal form, byte for byte.
     pub(super) fn is_unchanged(&self) -> anyhow::Result<bool> {
         let layer = self.layer;
         let same = self.steps.len() == layer.members.len()
@@ -331,7 +331,7 @@ impl Plan<'_> {
             out.write_all(&[0; BLOCK][..(padded - copied) as usize])?;
             written += padded;
         }
-        // GNU tar pads to records of 20 blocks, other writers end after two.
+        // GNU tar pads to records of 20 blocks, other writers end after two blocks.
         let whole = self.layer.sums.plain;
         let record = 20 * BLOCK as u64;
         let padded = whole.is_multiple_of(record) && whole - self.layer.end() > 2 * BLOCK as u64;
@@ -341,7 +341,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// A step's headers: the original ones, patched; written anew where there are none.
+    /// A step's headers: the original ones, patched, or new ones if there are none.
     fn header(&self, step: &Step) -> anyhow::Result<Vec<u8>> {
         if let Some(was) = step.origin.map(|i| &self.layer.members[i])
             && let Some(bytes) = patched(&self.raw(was)?, was, &step.member)?

@@ -1,10 +1,10 @@
-//! `oci normalize`: an image that two builds of one input agree on.
+//! `oci normalize`: writes an image that is the same for two builds of the same input.
 //!
 //! Times later than the epoch become the epoch, in layers, configuration and history; PAX `atime`
-//! and `ctime` go; every layer has entries for its directories, each name once, in one order, and
-//! no whiteout that unpackers read differently. Only what must change is changed: a layer in normal
-//! form keeps its blob, a header that needs another time keeps all its other bytes. Documents are
-//! written as JSON with sorted keys and OCI's media types.
+//! and `ctime` are removed; every layer has entries for its directories, each name once, in a fixed
+//! order, and no whiteout that unpackers interpret differently. Only what must change is changed: a
+//! layer in normal form keeps its blob, a header that needs another time keeps all its other bytes.
+//! Documents are written as JSON with sorted keys and OCI's media types.
 
 mod document;
 mod group;
@@ -28,36 +28,35 @@ use crate::format::tar::Member;
 use crate::source::oci::{Compression, Image, Images, Layer, Part};
 use output::Output;
 
-/// What is asked for.
+/// The options of `oci normalize`.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// No time in the image is later.
+    /// The latest time in the image.
     pub epoch: SourceDateEpoch,
-    /// How layers are compressed that are written anew: [`Compression::Gzip`] or
-    /// [`Compression::Zstd`].
+    /// The compression of rewritten layers: [`Compression::Gzip`] or [`Compression::Zstd`].
     pub compression: Compression,
-    /// Compress all layers anew, so that no other compressor's bytes are left.
+    /// Compress all layers again, so that no other compressor's bytes remain.
     pub recompress: bool,
-    /// Keep attestations and artifacts, whose own statements still name the old digests.
+    /// Keep attestations and artifacts, whose statements still name the old digests.
     pub attestations: bool,
 }
 
-/// A layer to put on top of an image, and what the layers below lose for it.
+/// A layer to put on top of an image, and what is removed from the layers below.
 pub struct Lift {
-    /// Paths taken out of all layers, with all below them.
+    /// Paths removed from all layers, with all below them.
     pub without: Vec<Vec<u8>>,
     /// The members of the new layer, sorted, and their content.
     pub members: Vec<(Member, Content)>,
-    /// What its history says.
+    /// The entry in the history.
     pub created_by: String,
-    /// What becomes of the configuration beside.
+    /// A change of the configuration.
     pub config: Option<Edit>,
 }
 
 /// A change of a configuration.
 pub type Edit = fn(&mut Value) -> anyhow::Result<()>;
 
-/// Content of a member that is put on top.
+/// Content of a member of the new layer.
 pub enum Content {
     /// These bytes.
     Bytes(Vec<u8>),
@@ -65,7 +64,7 @@ pub enum Content {
     Part(Part),
 }
 
-/// What to lift out of an image; `None` for nothing.
+/// Determines what to lift out of an image; `None` for nothing.
 type Lifter<'a> = dyn Fn(&Image, &[Layer]) -> anyhow::Result<Option<Lift>> + 'a;
 
 /// Writes what `subject` selects in normal form to `out`, which must not exist: `oci:DIR[:TAG]`,
@@ -73,7 +72,7 @@ type Lifter<'a> = dyn Fn(&Image, &[Layer]) -> anyhow::Result<Option<Lift>> + 'a;
 ///
 /// # Errors
 ///
-/// If an image cannot be read or is not what its digests say; nothing is left then.
+/// If an image cannot be read or does not match its digests; nothing is left behind then.
 pub fn normalize(subject: &Images, out: &str, options: Options) -> anyhow::Result<Normalized> {
     lifted(subject, out, options, &|_, _| Ok(None))
 }
@@ -98,7 +97,7 @@ pub(crate) fn lifted(
     Ok(report)
 }
 
-/// Where the result goes.
+/// The destination of the result.
 struct Target<'a> {
     path: &'a Path,
     tag: Option<&'a str>,

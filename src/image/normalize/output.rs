@@ -1,4 +1,4 @@
-//! Writing images in normal form into a new layout.
+//! Writes images in normal form into a new layout.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -19,13 +19,13 @@ use crate::source::oci::{
     Descriptor, Digest, Image, Images, Keep, Kind, Layer, Store, layers, limits,
 };
 
-/// The layout that is being written.
+/// The layout to write.
 pub(super) struct Output<'a> {
     pub(super) store: &'a Store,
     pub(super) dir: NewDir,
     pub(super) options: Options,
     pub(super) lift: &'a Lifter<'a>,
-    /// Old digests of manifests and lists, and what they became.
+    /// New digests of manifests and lists, by the old ones.
     pub(super) renamed: BTreeMap<String, String>,
 }
 
@@ -46,11 +46,11 @@ impl Output<'_> {
         };
         for image in subject.selected() {
             if let Some(fault) = image.faults.first() {
-                bail!("{fault}; or choose one platform that is there with --platform");
+                bail!("{fault}; or choose an existing platform with --platform");
             }
         }
         let mut groups = groups(subject)?;
-        // What is about images comes second, since it names their new digests.
+        // Artifacts about images come second, since they name the new digests.
         for about in [false, true] {
             for group in
                 groups.iter_mut().filter(|g| g.images.iter().all(|i| !i.is_image()) == about)
@@ -85,12 +85,12 @@ impl Output<'_> {
         Ok(vec![index])
     }
 
-    /// The entries of `index.json`: every descriptor under each of its names, or under the one that was
-    /// asked for.
+    /// The entries of `index.json`: every descriptor under each of its names, or under the
+    /// requested one.
     fn entries(&self, groups: &[Group<'_>], tag: Option<&str>) -> anyhow::Result<Vec<Value>> {
         let is_image = |group: &&Group<'_>| group.images.iter().any(|image| image.is_image());
         let images: Vec<&Group<'_>> = groups.iter().filter(is_image).collect();
-        ensure!(!images.is_empty(), "nothing but attestations was selected");
+        ensure!(!images.is_empty(), "only attestations were selected");
         if let (Some(tag), [_, _, ..]) = (tag, &images[..]) {
             let named = |group: &&Group<'_>| {
                 let image = group.images[0];
@@ -99,8 +99,8 @@ impl Output<'_> {
             };
             let offers: Vec<String> = images.iter().filter_map(named).take(20).collect();
             bail!(
-                "{tag} would name {} images, and every tool takes another of them: choose one \
-                 ({}), or leave the tag out: each keeps its own",
+                "{tag} would name {} images, of which every tool takes another: choose one ({}), \
+                 or omit the tag: each keeps its own",
                 images.len(),
                 offers.join(", ")
             );
@@ -125,7 +125,7 @@ impl Output<'_> {
         Ok(entries)
     }
 
-    /// Writes images and gives their descriptors; attestations come last in a second pass, since
+    /// Writes images and returns their descriptors; attestations come last in a second pass, since
     /// they name the others.
     fn images(&mut self, images: &[&Image], report: &mut Normalized) -> anyhow::Result<Vec<Value>> {
         let mut written: Vec<Option<Value>> = Vec::new();
@@ -164,7 +164,7 @@ impl Output<'_> {
         Ok(all)
     }
 
-    /// Copies what is no image, byte for byte. The entry's reference follows its image.
+    /// Copies an artifact byte for byte. The entry's reference follows its image.
     fn attestation(&mut self, image: &Image) -> anyhow::Result<Value> {
         let digest = image.manifest.as_ref().context("an artifact without a manifest")?;
         let name = Store::blob_name(digest);
@@ -211,8 +211,8 @@ impl Output<'_> {
         Ok(descriptor)
     }
 
-    /// Writes the layers. The second value is what the last of them says in the history, the third
-    /// what becomes of the configuration.
+    /// Writes the layers. The second value is the history entry of the last one, the third the
+    /// change of the configuration.
     fn layers(
         &mut self,
         image: &Image,
@@ -285,7 +285,8 @@ impl Output<'_> {
         Ok(Piece { descriptor: Some(descriptor), row })
     }
 
-    /// A layer whose plain bytes stay: its blob too, unless all are to be compressed anew.
+    /// Writes a layer with unchanged plain bytes, with its old blob unless all are to be compressed
+    /// again.
     fn unchanged(&mut self, layer: &Layer, descriptor: &Descriptor) -> anyhow::Result<Piece> {
         let (diff_id, sums) = (&layer.sums.diff_id, &layer.sums);
         if !self.options.recompress {
@@ -310,8 +311,8 @@ impl Output<'_> {
         Ok(Piece { descriptor: Some(descriptor), row })
     }
 
-    /// How many layers hold an encapsulated ostree commit. They have no times, and importers need
-    /// their order: they stay as they are.
+    /// The number of layers with an encapsulated ostree commit. They have no times, and importers
+    /// need their order, so they stay as they are.
     fn encapsulated(&self, image: &Image) -> anyhow::Result<usize> {
         let config = image.config.as_ref().context("an image without a configuration")?;
         let config = self.store.json(&config.name, limits::CONFIG_BYTES)?;
@@ -321,7 +322,7 @@ impl Output<'_> {
         Ok(at.map_or(0, |at| at + 1))
     }
 
-    /// Compresses what `write` writes into a blob: its descriptor and diff_id.
+    /// Compresses what `write` writes into a blob; returns its descriptor and diff_id.
     fn packed(
         &mut self,
         write: &dyn Fn(&mut dyn Write) -> anyhow::Result<()>,
@@ -359,14 +360,14 @@ impl Output<'_> {
         self.blob(&document::canonical(&index)?, document::INDEX)
     }
 
-    /// Writes a blob and gives its descriptor.
+    /// Writes a blob and returns its descriptor.
     fn blob(&mut self, bytes: &[u8], media_type: &str) -> anyhow::Result<Value> {
         let digest = Digest::of(bytes);
         self.dir.write(&Store::blob_name(&digest), bytes)?;
         Ok(json!({"mediaType": media_type, "digest": digest, "size": bytes.len()}))
     }
 
-    /// Copies a blob as it is, verified.
+    /// Copies and verifies a blob.
     fn copy(&mut self, blob: &Descriptor) -> anyhow::Result<()> {
         self.copy_as(blob, &blob.digest)
     }
@@ -384,7 +385,7 @@ impl Output<'_> {
         })
     }
 
-    /// Puts the result in its place.
+    /// Moves the result to its destination.
     pub(super) fn finish(self, target: &Target<'_>) -> anyhow::Result<()> {
         if !target.archive {
             return Ok(self.dir.commit()?);
@@ -414,7 +415,7 @@ impl Output<'_> {
 
 /// A layer of the result.
 struct Piece {
-    /// `None` where nothing is left of it.
+    /// `None` if nothing is left of it.
     descriptor: Option<Value>,
     row: LayerRow,
 }

@@ -1,16 +1,16 @@
-//! Compressing a layer with fixed parameters, and digesting what passes.
+//! Compresses a layer with fixed parameters, and computes digests on the way.
 
 use std::io::{self, Write};
 
 use crate::format::compress::GzipBlocks;
 use crate::source::oci::{Compression, Digest, Hasher};
 
-/// What a gzip header says where the system is not known.
+/// The unknown operating system in a gzip header.
 const UNKNOWN_SYSTEM: u8 = 255;
 
 /// Runs `write` through a compressor with fixed parameters: gzip level 6 without name and time,
-/// zstd level 3 in one frame, on as many threads as there are for work, whose number does not
-/// show. Gives back the sink and the digest of the plain bytes.
+/// zstd level 3 in one frame, on all threads, whose number does not affect the result. Returns the
+/// sink and the digest of the plain bytes.
 pub(super) fn compress<W: Write>(
     out: W,
     compression: Compression,
@@ -38,7 +38,7 @@ pub(super) fn compress<W: Write>(
     }
 }
 
-/// Hashes and counts what passes through.
+/// Hashes and counts the bytes that pass through.
 pub(super) struct Hashing<W> {
     inner: W,
     pub(super) hasher: Hasher,
@@ -50,7 +50,7 @@ impl<W> Hashing<W> {
         Hashing::with(Hasher::default(), inner)
     }
 
-    /// With the hasher of another algorithm.
+    /// Uses this hasher, for another algorithm.
     pub(super) fn with(hasher: Hasher, inner: W) -> Self {
         Hashing { inner, hasher, size: 0 }
     }

@@ -1,4 +1,4 @@
-//! What `oci normalize` did, for people and for machines.
+//! The report of `oci normalize`, for people and for machines.
 
 use std::io::{self, Write};
 
@@ -17,14 +17,14 @@ pub struct Normalized {
     pub version: &'static str,
     /// The epoch, in seconds since 1970-01-01 UTC.
     pub source_date_epoch: u32,
-    /// One an image, in the order of the indexes.
+    /// One row per image, in the order of the indexes.
     pub images: Vec<Row>,
-    /// Lists: the digest before and after; before there was none where platforms of several images were
+    /// The digests of lists before and after; `None` before if platforms of several images were
     /// joined.
     pub lists: Vec<(Option<Digest>, Digest)>,
-    /// Attestations and artifacts that were left out, as `kind digest`.
+    /// Omitted attestations and artifacts, as `kind digest`.
     pub dropped: Vec<String>,
-    /// Attestations and artifacts that were kept; what they state names the old digests.
+    /// Attestations and artifacts that were kept; their statements name the old digests.
     pub kept: Vec<String>,
 }
 
@@ -33,20 +33,20 @@ pub struct Normalized {
 pub struct Row {
     /// Its platform.
     pub platform: String,
-    /// The digest of its manifest before; none in a docker-archive.
+    /// The old digest of its manifest; `None` in a docker-archive.
     pub before: Option<Digest>,
-    /// And after.
+    /// The new digest of its manifest.
     pub after: Digest,
-    /// One a layer of the result.
+    /// One row per layer of the result.
     pub layers: Vec<LayerRow>,
 }
 
 /// One layer, before and after.
 #[derive(Debug, Serialize)]
 pub struct LayerRow {
-    /// Its diff_id before; none for a layer that was added.
+    /// The old diff_id; `None` for an added layer.
     pub before: Option<Digest>,
-    /// Its diff_id after; none for one that had nothing left in it.
+    /// The new diff_id; `None` for a layer with nothing left in it.
     pub after: Option<Digest>,
     /// Whether its blob is the same, byte for byte.
     pub kept: bool,
@@ -55,7 +55,7 @@ pub struct LayerRow {
 }
 
 impl Findings for Normalized {
-    /// It was done: exit code 0.
+    /// Always: if it was written, the exit code is 0.
     fn sound(&self) -> bool {
         true
     }
@@ -77,7 +77,7 @@ impl Findings for Normalized {
             writeln!(out, "left out: {line}; --attestations keep keeps it")?;
         }
         for line in &self.kept {
-            writeln!(out, "kept: {line}; what it states names the old digests")?;
+            writeln!(out, "kept: {line}; its statements name the old digests")?;
         }
         Ok(())
     }
@@ -98,7 +98,7 @@ impl LayerRow {
             (c.parents, "parents added"),
             (c.whiteouts, "whiteouts settled"),
             (c.duplicates, "duplicates dropped"),
-            (c.taken_out, "members taken out"),
+            (c.taken_out, "members removed"),
         ];
         let mut words: Vec<String> =
             counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();

@@ -1,7 +1,7 @@
-//! Whether opm may open its catalog and its cache, as the user that a cluster runs it as.
+//! Whether opm may open its catalog and its cache as the user it has in a cluster.
 //!
-//! opm reads the catalog and a json cache. A pogreb database it opens for writing, and makes the
-//! file `lock` beside it, so there it needs to write.
+//! opm reads the catalog and a json cache. It opens a pogreb database for writing and creates the
+//! file `lock` beside it, so it needs to write there.
 
 use std::io::{self, Write};
 use std::ops::Bound;
@@ -18,21 +18,22 @@ use crate::image::unpack::{Node, Tree};
 use crate::source::oci::Layer;
 use crate::tree::Kind;
 
-/// A path that a user cannot use as opm has to.
+/// A path for which a user lacks a permission that opm needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Denied {
     /// The user.
     pub who: String,
     /// The path.
     pub path: String,
-    /// What is needed: `read`, `search`, `write`, or to `be found in` etc/passwd or etc/group.
+    /// The missing permission: `read`, `search`, `write`, or to `be found in` etc/passwd or
+    /// etc/group.
     pub needs: &'static str,
 }
 
 /// A user of the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// For people.
+    /// The name for people.
     pub name: String,
     uid: u64,
     gid: u64,
@@ -40,21 +41,23 @@ pub struct User {
     groups: Vec<u64>,
 }
 
-/// The uid that stands for those which OpenShift draws.
+/// An example of the uids that OpenShift assigns.
 const ARBITRARY: u64 = 1_000_700_000;
 
 impl User {
-    /// The uid of group 0 that OpenShift draws for each project.
+    /// A user of group 0 with a uid that OpenShift assigns to each project.
     pub fn arbitrary() -> Self {
         let name = "an arbitrary user of group 0 (OpenShift)".to_owned();
         User { name, uid: ARBITRARY, gid: 0, groups: Vec::new() }
     }
 
-    /// Reads `UID[:GID[,GID]...]`, of which the further groups are supplementary ones.
+    /// Parses `UID[:GID[,GID]...]`, in which the further groups are supplementary.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let number = |text: &str| -> anyhow::Result<u64> {
             let parsed = text.parse::<u32>();
-            Ok(parsed.with_context(|| format!("{text:?} is no number of a user or group"))?.into())
+            Ok(parsed
+                .with_context(|| format!("{text:?} is not a number of a user or group"))?
+                .into())
         };
         let (uid, groups) = text.split_once(':').unwrap_or((text, "0"));
         let mut groups: Vec<u64> = groups.split(',').map(number).collect::<anyhow::Result<_>>()?;
@@ -62,11 +65,11 @@ impl User {
         Ok(User { name: format!("user {text}"), uid: number(uid)?, gid, groups })
     }
 
-    /// The `User` of an image's configuration, as container runtimes resolve it: names in the image's
-    /// etc/passwd and etc/group, of a user without a named group also the groups that list it. `None`
-    /// for root.
+    /// The `User` of an image's configuration, as container runtimes resolve it: names in the
+    /// image's etc/passwd and etc/group, for a user without a named group also the groups that list
+    /// it. `None` for root.
     ///
-    /// `Err` if a name is not there: the container does not start.
+    /// `Err` if a name is missing: then the container does not start.
     fn configured(text: &str, tree: &Tree, layers: &[Layer]) -> Result<Option<Self>, Denied> {
         let (user, group) = text.split_once(':').map_or((text, None), |(u, g)| (u, Some(g)));
         let denied = |path: &str| Denied {
@@ -119,7 +122,7 @@ fn supplementary(groups: &[Vec<String>], user: Option<&str>) -> Vec<u64> {
     groups.iter().filter(lists).filter_map(|row| row[2].parse().ok()).collect()
 }
 
-/// The fields of each line of etc/passwd or etc/group; none if there is no such file.
+/// The fields of each line of etc/passwd or etc/group; empty if there is no such file.
 fn rows(tree: &Tree, layers: &[Layer], path: &[u8]) -> Vec<Vec<String>> {
     let read = || -> Option<String> {
         let node = tree.get(path)?;
@@ -132,7 +135,7 @@ fn rows(tree: &Tree, layers: &[Layer], path: &[u8]) -> Vec<Vec<String>> {
     text.lines().map(|line| line.split(':').map(str::to_owned).collect()).collect()
 }
 
-/// Who a path belongs to.
+/// The owner and mode of a path.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owned {
     pub(super) mode: u32,
@@ -146,7 +149,7 @@ impl From<&Node> for Owned {
     }
 }
 
-/// What `users` cannot do.
+/// Collects what `users` cannot do.
 pub(super) struct Audit<'a> {
     users: &'a [User],
     found: Vec<Denied>,
@@ -157,7 +160,7 @@ impl<'a> Audit<'a> {
         Audit { users, found: Vec::new() }
     }
 
-    /// What was found, in the order of users and, for each, of paths.
+    /// The results, in the order of users and, for each, of paths.
     pub(super) fn denied(self) -> Vec<Denied> {
         let place = |denied: &Denied| self.users.iter().position(|user| user.name == denied.who);
         let mut found = self.found;
@@ -165,7 +168,7 @@ impl<'a> Audit<'a> {
         found
     }
 
-    /// Asks for `bits` at a path.
+    /// Checks `bits` at a path.
     fn asks(&mut self, path: &str, owned: Owned, bits: u32) {
         for user in self.users {
             let needs = [(4, "read"), (2, "write"), (1, "search")];
@@ -176,8 +179,8 @@ impl<'a> Audit<'a> {
         }
     }
 
-    /// Asks for what opm needs at a path of the catalog, or of the cache where it has a `format`;
-    /// `below` is the path in there.
+    /// Checks what opm needs at a path of the catalog, or of the cache if it has a `format`;
+    /// `below` is the path in it.
     pub(super) fn path(
         &mut self,
         path: &str,
@@ -195,8 +198,8 @@ impl<'a> Audit<'a> {
     }
 }
 
-/// What users of an image cannot do that opm has to: the one of its configuration, an arbitrary one of
-/// group 0, and `more`.
+/// The permissions for opm that users of an image lack: the one in its configuration, an arbitrary
+/// one of group 0, and `more`.
 pub(super) fn denied(
     configured: Option<&str>,
     more: &[User],
@@ -229,7 +232,7 @@ pub(super) fn denied(
             let below = match below {
                 [] => below,
                 [b'/', below @ ..] => below,
-                // A sibling whose name starts alike.
+                // A sibling with the same prefix.
                 _ => continue,
             };
             let kind = match node.kind {
@@ -243,8 +246,8 @@ pub(super) fn denied(
     unknown.into_iter().chain(audit.denied()).collect()
 }
 
-/// The same of directories on disk, by the owners and modes that they have there; nothing is asked of
-/// the directories above them. Users are an arbitrary one of group 0, or those given.
+/// The permissions for opm that users lack for directories on disk, by owners and modes there,
+/// without checking the directories above. Users are an arbitrary one of group 0, or those given.
 pub(super) fn denied_on_disk(
     users: &[User],
     configs: &Path,
@@ -272,7 +275,7 @@ pub(super) fn denied_on_disk(
     Ok(audit.denied())
 }
 
-/// For people: one line a user and need, with the first path.
+/// Prints one line per user and permission, with the first path.
 pub(super) fn print(denied: &[Denied], out: &mut dyn Write) -> io::Result<()> {
     let mut said: Vec<(&str, &str)> = Vec::new();
     for one in denied {

@@ -1,4 +1,4 @@
-//! Which bundles a catalog holds.
+//! The bundles of a catalog.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,11 @@ use crate::image::unpack::flatten;
 use crate::source::oci::{Image, Images, Keep, layers, limits};
 use crate::tree::Kind;
 
-/// The label of an image that holds a file-based catalog: where in the image it is.
+/// The label of an image with the directory of its file-based catalog.
 pub const LABEL: &str = "operators.operatorframework.io.index.configs.v1";
 
-/// Names of the bundles (`olm.bundle`) in the catalog that `image` holds; `None` if it has no
-/// catalog's label.
+/// Names of the bundles (`olm.bundle`) in the catalog of `image`; `None` if it has no label of a
+/// catalog.
 ///
 /// # Errors
 ///
@@ -52,7 +52,7 @@ pub fn of_directory(configs: &Directory<'_>) -> anyhow::Result<BTreeSet<String>>
     Ok(names)
 }
 
-/// What each of several catalogs lacks of the bundles that any other has.
+/// The bundles of other catalogs that each of several catalogs lacks.
 pub fn lacking<K>(all: BTreeMap<K, BTreeSet<String>>) -> Vec<(K, BTreeSet<String>)>
 where
     K: Ord,

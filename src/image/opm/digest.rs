@@ -15,7 +15,7 @@ use crate::source::oci::for_each_chunk;
 use crate::tree::Kind;
 
 /// The digest of `configs` and the cache directory `cache`, sixteen hex digits. `cache` is the
-/// directory that holds `digest`; only its `cache/` counts.
+/// directory with the file `digest`; only its `cache/` counts.
 pub fn json(configs: &Directory<'_>, cache: &Directory<'_>) -> anyhow::Result<String> {
     with_cache(of_catalog(configs)?, cache)
 }
@@ -43,7 +43,7 @@ fn tar(hasher: &mut FnvHasher, directory: &Directory<'_>) -> anyhow::Result<()> 
             Kind::Dir => b'5',
             Kind::File => b'0',
             Kind::Symlink => continue,
-            Kind::Other => bail!("{} is no file, directory or link: not a catalog", shown()),
+            Kind::Other => bail!("{} is not a file, directory or link: not a catalog", shown()),
         };
         let name = if path.is_empty() { b"." } else { &path[..] };
         hasher.write(&header(name, item.mode, item.size, flag));
@@ -87,7 +87,7 @@ fn header(name: &[u8], mode: u32, size: u64, flag: u8) -> Vec<u8> {
     out
 }
 
-/// Prefix and name as Go splits them; `None` where it takes to PAX.
+/// Prefix and name as Go splits them; `None` if it uses PAX.
 fn ustar(name: &[u8]) -> Option<(&[u8], &[u8])> {
     if !name.is_ascii() {
         return None;
@@ -100,7 +100,7 @@ fn ustar(name: &[u8]) -> Option<(&[u8], &[u8])> {
     (!suffix.is_empty() && suffix.len() <= 100).then_some((prefix, suffix))
 }
 
-/// A PAX header with the one record `path`.
+/// A PAX header with only the record `path`.
 fn pax(name: &[u8]) -> Vec<u8> {
     let at = name.iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
     let own = [&name[..at], b"PaxHeaders.0/", &name[at..]].concat();
@@ -124,7 +124,8 @@ fn pax(name: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A text field; a cut one may not end in a slash, for readers that take it for a directory.
+/// Writes a text field; a truncated one must not end in a slash, which some readers take for a
+/// directory.
 fn string(block: &mut [u8; 512], at: usize, width: usize, text: &[u8]) {
     let cut = &text[..text.len().min(width)];
     block[at..at + cut.len()].copy_from_slice(cut);
@@ -182,7 +183,7 @@ mod tests {
         let listed = tar.wait_with_output().unwrap();
         assert!(listed.status.success());
         assert_eq!(String::from_utf8(listed.stdout).unwrap().lines().collect::<Vec<_>>(), names);
-        // PAX is the last resort: short ones and those that ustar can split go without.
+        // PAX is the last resort: short names and those that ustar can split do not use it.
         let blocks = |name: &str| header(name.as_bytes(), 0o644, 0, b'0').len() / 512;
         assert_eq!(names.each_ref().map(|n| blocks(n)), [1, 1, 3, 1, 3, 1, 3, 3]);
     }

@@ -1,7 +1,7 @@
-//! Catalog documents: YAML or JSON in, the JSON that Go would write out.
+//! Catalog documents: reads YAML or JSON, and writes JSON as Go would.
 //!
-//! opm reads every document into a Go map and hashes what `json.Encoder` with `SetEscapeHTML(false)`
-//! makes of it: keys sorted bytewise at every level, numbers through float64.
+//! opm reads every document into a Go map and hashes the output of `json.Encoder` with
+//! `SetEscapeHTML(false)`: keys sorted bytewise at every level, numbers as float64.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,13 +12,13 @@ use anyhow::{Context as _, bail, ensure};
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
-/// Bytes of a YAML file; its parser holds it whole.
+/// The most bytes of a YAML file, which its parser keeps in memory.
 const YAML_BYTES: u64 = 64 << 20;
-/// Levels of nesting in YAML, as many as serde_json allows in JSON.
+/// The most levels of nesting in YAML, as in serde_json.
 const DEPTH: usize = 128;
 
-/// Calls `each` with every document of a file. As opm, takes a file that starts with `{` for JSON, and
-/// for YAML where its first document is none: a flow mapping.
+/// Calls `each` with every document of a file. Like opm, it reads a file that starts with `{` as
+/// JSON, or as YAML if the first document is not JSON but a flow mapping.
 pub fn documents(
     file: impl Read,
     mut each: impl FnMut(Value) -> anyhow::Result<()>,
@@ -37,7 +37,7 @@ pub fn documents(
         (Ok(first), _) => first,
         (Err(_), Some(read)) => {
             drop(stream);
-            return yaml(read.chain(file), each).context("it is no JSON");
+            return yaml(read.chain(file), each).context("it is not JSON");
         }
         (Err(why), None) => return Err(why).context("parsing JSON"),
     };
@@ -48,7 +48,7 @@ pub fn documents(
     Ok(())
 }
 
-/// Keeps what is read, as long as it is little.
+/// Keeps what is read, up to a limit.
 struct Tee<R> {
     inner: R,
     kept: Rc<RefCell<Option<Vec<u8>>>>,
@@ -88,15 +88,15 @@ fn yaml(file: impl Read, mut each: impl FnMut(Value) -> anyhow::Result<()>) -> a
     Ok(())
 }
 
-/// Nodes that aliases may stand for in one file.
+/// The most nodes to which aliases in a file may expand.
 const ALIASED: usize = 1_000_000;
 
-/// A YAML file being read.
+/// A YAML file that is being read.
 struct Yaml<'a> {
     events: Parser<'a, saphyr_parser::StrInput<'a>>,
-    /// Nodes with an anchor, and how many nodes each has.
+    /// Nodes with an anchor, and the number of nodes in each.
     anchors: BTreeMap<usize, (Value, usize)>,
-    /// Nodes so far; those that aliases stand for count again.
+    /// The number of nodes so far, including those from aliases.
     nodes: usize,
 }
 
@@ -137,7 +137,7 @@ impl<'a> Yaml<'a> {
             }
             _ => bail!("unexpected end of a YAML node"),
         };
-        // 0 is no anchor.
+        // 0 means no anchor.
         if anchor > 0 {
             self.anchors.insert(anchor, (value.clone(), self.nodes - before));
         }
@@ -162,7 +162,7 @@ impl<'a> Yaml<'a> {
                     Value::String(key) => key,
                     Value::Number(key) => key.to_string(),
                     Value::Bool(key) => key.to_string(),
-                    _ => bail!("a YAML key that is no scalar"),
+                    _ => bail!("a YAML key that is not a scalar"),
                 },
             };
             let value = self.next()?;
@@ -170,7 +170,7 @@ impl<'a> Yaml<'a> {
         }
         for other in merged {
             let Value::Object(other) = other else {
-                bail!("YAML's << of something else than a map")
+                bail!("YAML's << with something other than a map")
             };
             for (key, value) in other {
                 map.entry(key).or_insert(value);
@@ -219,7 +219,7 @@ fn scalar(text: &str) -> Value {
     }
 }
 
-/// Which Go built opm: the encoder's escapes changed once.
+/// The version of Go that built opm: the encoder's escapes changed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Go {
     /// Go 1.22 and later: `\b` and `\f`.
@@ -228,7 +228,7 @@ pub enum Go {
     Old,
 }
 
-/// Appends `value` as Go's encoder writes it, without a line end.
+/// Appends `value` as Go's encoder writes it, without a newline.
 pub fn go_json(value: &Value, go: Go, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.extend(b"null"),
@@ -290,7 +290,7 @@ fn go_string(text: &str, go: Go, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// The shortest digits that give the number back, in Go's choice of notation.
+/// The shortest digits that identify the number, in Go's choice of notation.
 fn go_float(number: f64) -> String {
     let size = number.abs();
     if size != 0.0 && !(1e-6..1e21).contains(&size) {
@@ -342,11 +342,11 @@ mod tests {
                 r#"{"a":"b"}"#,
             ]
         );
-        // A flow mapping is no JSON; aliases and merge keys stand for what they name.
+        // A flow mapping is not JSON; aliases and merge keys expand to what they name.
         let text = "{a: b, c: [1]}\n---\nbase: &base {x: 1, z: 2}\nsame: *base\nmore:\n  <<: *base\n  z: 3\n";
         let more = r#"{"base":{"x":1,"z":2},"more":{"x":1,"z":3},"same":{"x":1,"z":2}}"#;
         assert_eq!(written(text), [r#"{"a":"b","c":[1]}"#, more]);
-        // Each line stands for ten of the one before.
+        // Each line expands to ten of the one before.
         let mut laughs = "a0: &a0 [x]\n".to_owned();
         for i in 1..12 {
             let ten = vec![format!("*a{}", i - 1); 10].join(", ");

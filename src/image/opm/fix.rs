@@ -1,4 +1,5 @@
-//! `opm fix`: a catalog's image that starts everywhere and that two builds agree on.
+//! `opm fix`: writes a catalog image that starts under every runtime and is the same for two
+//! builds.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,10 +18,10 @@ use crate::image::unpack::{Tree, flatten, real};
 use crate::source::oci::{Image, Images, Layer};
 use crate::tree::{Kind, Time};
 
-/// What was done.
+/// The report of `opm fix`.
 #[derive(Debug, Serialize)]
 pub struct Fixed {
-    /// One a catalog.
+    /// One row per catalog.
     pub catalogs: Vec<Row>,
     /// What happened to the images.
     #[serde(flatten)]
@@ -32,29 +33,29 @@ pub struct Fixed {
 pub struct Row {
     /// The platform of its image.
     pub platform: String,
-    /// Where catalog and cache are.
+    /// The directories of catalog and cache.
     #[serde(flatten)]
     pub places: Places,
     /// The cache's format.
     pub format: Format,
-    /// The digest that was stored.
+    /// The old stored digest.
     pub before: String,
-    /// The digest that is stored now; `none` without a cache.
+    /// The new stored digest; `none` without a cache.
     pub after: String,
 }
 
-/// Writes the images that `subject` selects to `out` as [`crate::image::normalize`] does, catalog
-/// and cache taken out of all layers and put into one on top: every directory with an entry,
-/// directories 0755, files 0644, sorted, and the digest that opm computes of that. A pogreb
-/// database is written anew, sorted and with seed 0; modes in its cache stay, since they do not
-/// count there and opm may have to write a lock file.
+/// Writes the images that `subject` selects to `out` as [`crate::image::normalize`] does, with
+/// catalog and cache moved from all layers to one on top: every directory has an entry, directories
+/// are 0755, files 0644, sorted, and the digest is what opm computes from that. A pogreb database
+/// is rewritten, sorted and with seed 0; modes in its cache stay, since they do not count there and
+/// opm may have to write a lock file.
 ///
-/// Nothing is left then. With `drop_cache` the cache is taken out instead, and `--cache-dir` out of
-/// the command: opm then makes a cache at every start.
+/// With `drop_cache` the cache is removed instead, and `--cache-dir` from the command: opm then
+/// makes a cache at every start.
 ///
 /// # Errors
 ///
-/// If there is no cache, or if it is stale: only opm can make one.
+/// If there is no cache or a stale one: only opm can make it. Nothing is left behind then.
 pub fn fix(
     subject: &Images,
     out: &str,
@@ -91,18 +92,18 @@ fn catalog(
     let check = in_layers(image, places.clone(), user, &[], layers)?;
     let build = "build it: opm serve CONFIGS --cache-dir=CACHE --cache-only";
     match check.otherwise.unwrap_or(check.verdict) {
-        Verdict::Missing => bail!("{} holds no cache; {build}", places.cache),
+        Verdict::Missing => bail!("{} has no cache; {build}", places.cache),
         Verdict::Stale if check.blame.is_empty() => {
             bail!("the cache in {} is of another catalog; {build}", places.cache)
         }
         _ => {}
     }
     let (Some(format), Some(before)) = (check.format, check.stored) else {
-        bail!("{} holds no cache; {build}", places.cache);
+        bail!("{} has no cache; {build}", places.cache);
     };
     let tree = flatten(layers)
         .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;
-    // The directories themselves, where they are reached through links.
+    // The directories themselves, if they are reached through links.
     for place in [&mut places.configs, &mut places.cache] {
         let real = real(&tree, layers, place.as_bytes());
         let real = real.map_err(|why| anyhow::anyhow!("{place}: {why}"))?;
@@ -136,13 +137,13 @@ fn catalog(
     Ok((row, Lift { without: roots.into(), members, created_by, config: None }))
 }
 
-/// Takes the cache out.
+/// Removes the cache.
 fn without_cache(image: &Image, layers: &[Layer], places: Places) -> anyhow::Result<(Row, Lift)> {
     let tree = flatten(layers)
         .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;
     let pair = Pair::in_image(&places, &tree, layers)?;
     let (Some(format), Some(before)) = pair.stored()? else {
-        bail!("{} holds no cache: there is nothing to drop", places.cache);
+        bail!("{} has no cache: there is nothing to drop", places.cache);
     };
     let root = real(&tree, layers, places.cache.as_bytes());
     let root = root.map_err(|why| anyhow::anyhow!("{}: {why}", places.cache))?;
@@ -154,7 +155,7 @@ fn without_cache(image: &Image, layers: &[Layer], places: Places) -> anyhow::Res
     Ok((row, lift))
 }
 
-/// Takes the flags that want a cache out of the command.
+/// Removes the flags that require a cache from the command.
 fn serve_uncached(config: &mut Value) -> anyhow::Result<()> {
     for key in ["Entrypoint", "Cmd"] {
         let Some(words) = config["config"].get_mut(key).and_then(Value::as_array_mut) else {
@@ -173,7 +174,7 @@ fn serve_uncached(config: &mut Value) -> anyhow::Result<()> {
             }
             ensure!(
                 !text.contains("--cache-dir"),
-                "the command is a shell's ({text:?}): take --cache-dir out of it where the image is built"
+                "the command is for a shell ({text:?}): remove --cache-dir from it where the image is built"
             );
             kept.push(word);
         }
@@ -191,8 +192,8 @@ struct Made<'a> {
 }
 
 impl Made<'_> {
-    /// Takes over what stands at `root` and below it, and entries for the directories above it;
-    /// with the usual modes if `usual`.
+    /// Copies what is at `root` and below, with entries for the directories above; with the usual
+    /// modes if `usual`.
     fn copy(&mut self, root: &[u8], usual: bool) -> anyhow::Result<()> {
         let mut above = parent(root);
         while !above.is_empty() {
@@ -210,7 +211,7 @@ impl Made<'_> {
     }
 
     fn take(&mut self, path: &[u8], usual: bool) -> anyhow::Result<()> {
-        let node = self.tree.get(path).context("a path went away")?;
+        let node = self.tree.get(path).context("a path disappeared")?;
         let layer = self.layers.get(node.layer);
         let found = layer.and_then(|layer| Some((layer, node.member?)));
         let was = found.map(|(layer, i)| &layer.members[i]);
@@ -222,7 +223,7 @@ impl Made<'_> {
                 (if usual { 0o644 } else { node.mode }, size, Vec::new())
             }
             Type::Symlink => (0o777, 0, was.map(|m| m.link.clone()).unwrap_or_default()),
-            _ => bail!("{} is no file, directory or link: not a catalog", shown()),
+            _ => bail!("{} is not a file, directory or link: not a catalog", shown()),
         };
         let member = Member {
             path: path.into(),
@@ -251,7 +252,7 @@ impl Made<'_> {
         Ok(())
     }
 
-    /// Gives group 0, to which every user of OpenShift's belongs, what the owner may.
+    /// Gives group 0, to which every OpenShift user belongs, the owner's permissions.
     fn open_to_group(&mut self, root: &[u8]) {
         let root = key(root);
         for (_, (member, _)) in self.members.iter_mut().filter(|(k, _)| k.starts_with(&root)) {
@@ -262,7 +263,7 @@ impl Made<'_> {
         }
     }
 
-    /// Gives a file other content.
+    /// Replaces the content of a file.
     fn replace(&mut self, path: &[u8], bytes: Vec<u8>) -> anyhow::Result<()> {
         let found = self.members.get_mut(&key(path));
         let (member, content) =
@@ -272,8 +273,7 @@ impl Made<'_> {
         Ok(())
     }
 
-    /// Puts the files of a database in place of those in `dir`, with the mode and the owner that
-    /// its segments had.
+    /// Replaces the files in `dir` by those of a database, with mode and owner of the old segments.
     fn database(&mut self, dir: &[u8], files: Vec<(&'static str, Vec<u8>)>) -> anyhow::Result<()> {
         let above = key(dir);
         let inside = |k: &Vec<Vec<u8>>| k.len() > above.len() && k.starts_with(&above);
@@ -307,7 +307,7 @@ impl Findings for Fixed {
             let (before, after) = (&row.before, &row.after);
             match after.as_str() {
                 "none" => {
-                    writeln!(out, "{platform}: {cache} is taken out, its digest was {before}")?
+                    writeln!(out, "{platform}: {cache} was removed, its digest was {before}")?
                 }
                 after => writeln!(
                     out,

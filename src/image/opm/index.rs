@@ -1,10 +1,10 @@
-//! A whole pogreb database, written the same way every time.
+//! Writes a complete pogreb database deterministically.
 //!
 //! pogreb finds keys by a hash index: main and overflow files of buckets (31 slots and the offset
-//! of an overflow bucket, 512 bytes each), addressed by linear hashing over murmur3 with a seed
-//! that pogreb draws at random. Here the seed is 0 and the records are in byte order of their
-//! keys, so one set of records has one form. Small facts (seed, numbers of keys and buckets) are
-//! in files of Go's gob encoding. Follows the files that pogreb 0.10 writes.
+//! of an overflow bucket, 512 bytes each), addressed by linear hashing over murmur3 with a random
+//! seed. Here the seed is 0 and the records are in byte order of their keys, so the same records
+//! always have the same form. Small facts (seed, numbers of keys and buckets) are in files of Go's
+//! gob encoding. Follows the files that pogreb 0.10 writes.
 
 use super::pogreb::{HEADER, MAGIC, Records, write_segment};
 use crate::format::Malformed;
@@ -29,11 +29,11 @@ const INDEX_META: &[u8] =
     \x01\x06\0\x01\x13FreeOverflowBuckets\x01\xff\x86\0\0\0\x15\xff\x85\x02\x01\x01\x07[]int64\
     \x01\xff\x86\0\x01\x04\0\0";
 
-/// The files of a database that holds `records`, by name, sorted.
+/// The files of a database with `records`, sorted by name.
 ///
 /// # Errors
 ///
-/// If a key or value is too long for the format, or all together are.
+/// If a key or value, or the whole, is too long for the format.
 pub fn database(records: &Records) -> Result<Vec<(&'static str, Vec<u8>)>, Malformed> {
     let segment = write_segment(records)?;
     if u32::try_from(segment.len()).is_err() {
@@ -122,8 +122,8 @@ fn bucket(slots: &[[u8; SLOT]], next: usize) -> [u8; BUCKET] {
     out
 }
 
-/// A file with one gob value: `description`, then the structure `id` of unsigned `fields`, those
-/// that are 0 left out.
+/// A file with one gob value: `description`, then the structure `id` of unsigned `fields` without
+/// zeros.
 fn gob(description: &[u8], id: &[u8], fields: &[u64]) -> Vec<u8> {
     let mut value = id.to_vec();
     let mut skipped = 1;
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
     use crate::image::opm::pogreb::segment;
 
-    /// The databases that real opm made: with their own seed and order, we write their files.
+    /// Databases made by opm: with their own seed and order, we write the same files.
     #[test]
     fn files_of_real_databases_come_out() {
         for name in ["pogreb-cat1", "pogreb-cat2", "pogreb-cat4-custom-a"] {

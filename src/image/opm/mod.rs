@@ -1,11 +1,11 @@
-//! opm (operator-registry) file-based catalogs: will the cache in the image be accepted where the
-//! catalog runs?
+//! opm (operator-registry) file-based catalogs: whether opm accepts the cache in the image where
+//! the catalog runs.
 //!
 //! `opm serve --cache-enforce-integrity` computes a digest of the catalog's files and of its cache
 //! and compares it with the one stored at build time. In the older of two formats the digest covers
-//! the mode bits of directories, which not every container runtime unpacks alike: one image starts
-//! on one machine and stops with `cache requires rebuild` on another. [`verify`] computes the digest
-//! the way opm does under each unpacker; `opm fix` writes an image that unpacks the same everywhere.
+//! the mode bits of directories, which container runtimes unpack differently: the same image starts
+//! on one machine and stops with `cache requires rebuild` on another. [`verify`] computes the
+//! digest like opm under each unpacker; `opm fix` writes an image that unpacks the same everywhere.
 
 pub mod access;
 pub mod bundles;

@@ -1,9 +1,9 @@
 //! The pogreb.v1 cache format (opm 1.41 and later): an embedded key-value database.
 //!
 //! Its digest is FNV-1a-64 over every document of the catalog and then over every key and value of
-//! the database in byte order. Only the database's segments are read: all else in it can be made
-//! from them. A segment is a 512-byte header and records: key length (16 bits), value length
-//! (31 bits, the top bit marking a deletion), key, value, CRC-32 of all that; little endian.
+//! the database in byte order. Only the database's segments are read: everything else can be
+//! derived from them. A segment is a 512-byte header and records: key length (16 bits), value
+//! length (31 bits, the top bit marking a deletion), key, value, CRC-32 of all that; little endian.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
@@ -18,13 +18,13 @@ use super::tree::Directory;
 use crate::format::Malformed;
 use crate::tree::Kind;
 
-/// First bytes of a segment, its version included.
+/// The first bytes of a segment, including its version.
 pub(super) const MAGIC: &[u8] = b"pogreb\x0e\xfd\x02\0\0\0";
 /// Bytes of a segment's header.
 pub(super) const HEADER: usize = 512;
-/// Bytes of all segments together.
+/// The most bytes of all segments together.
 const SEGMENT_BYTES: u64 = 1 << 30;
-/// Bytes of one `.indexignore`.
+/// The most bytes of one `.indexignore`.
 const IGNORE_BYTES: u64 = 1 << 20;
 
 /// Keys and values of a database, sorted.
@@ -42,7 +42,7 @@ pub fn digest(configs: &Directory<'_>, db: &Directory<'_>, go: Go) -> anyhow::Re
     Ok(format!("{:016x}", hasher.finish()))
 }
 
-/// Gives `each` the bytes that opm hashes of every document, in the order of its walk.
+/// Passes the bytes that opm hashes for every document to `each`, in the order of opm's walk.
 fn catalog(configs: &Directory<'_>, go: Go, mut each: impl FnMut(&[u8])) -> anyhow::Result<()> {
     let ignored = ignored(configs)?;
     for (path, item) in configs.iter() {
@@ -63,7 +63,7 @@ fn catalog(configs: &Directory<'_>, go: Go, mut each: impl FnMut(&[u8])) -> anyh
     Ok(())
 }
 
-/// `.indexignore` files, each with the directory it is in; the deepest come last.
+/// `.indexignore` files, each with its directory; the deepest come last.
 fn ignored(configs: &Directory<'_>) -> anyhow::Result<Vec<(String, Gitignore)>> {
     let mut all = Vec::new();
     for (path, item) in configs.iter() {
@@ -146,7 +146,7 @@ pub fn segment(bytes: &[u8], all: &mut Records) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// One segment that holds `records` in byte order.
+/// One segment with `records` in byte order.
 pub fn write_segment(records: &Records) -> Result<Vec<u8>, Malformed> {
     let mut out = MAGIC.to_vec();
     out.resize(HEADER, 0);

@@ -15,10 +15,10 @@ use crate::image::unpack::{Tree as Unpacked, real};
 use crate::source::oci::Layer;
 use crate::tree::Kind;
 
-/// Files and directories that one catalog may have.
+/// The most files and directories of one catalog.
 const MOST_ITEMS: usize = 500_000;
 
-/// One directory: paths below it (the directory itself has the empty one) and what is there.
+/// One directory: the items by their paths below it (the directory itself has the empty path).
 #[derive(Clone)]
 pub struct Directory<'a> {
     items: BTreeMap<Key, Item<'a>>,
@@ -27,7 +27,7 @@ pub struct Directory<'a> {
 /// A path as names, so that the order is that of a walk: every directory's names bytewise.
 type Key = Vec<Vec<u8>>;
 
-/// What stands at a path.
+/// What is at a path.
 #[derive(Clone)]
 pub struct Item<'a> {
     /// Its kind.
@@ -71,7 +71,7 @@ impl Item<'_> {
 }
 
 impl<'a> Directory<'a> {
-    /// Reads the directory at `root`; `None` if there is none. Links in it are not followed.
+    /// Reads the directory at `root`; `None` if it does not exist. Links in it are not followed.
     pub fn on_disk(root: &Path) -> anyhow::Result<Option<Self>> {
         if !root.is_dir() {
             return Ok(None);
@@ -94,7 +94,8 @@ impl<'a> Directory<'a> {
         Ok(Some(Directory { items }))
     }
 
-    /// The directory `root` of an unpacked image, links to it followed; `None` if there is none.
+    /// The directory `root` of an unpacked image, reached through links if necessary; `None` if it
+    /// does not exist.
     pub fn in_image(
         root: &str,
         tree: &Unpacked,
@@ -152,7 +153,7 @@ impl<'a> Directory<'a> {
         self.items.iter().map(|(key, item)| (key.join(&b'/'), item))
     }
 
-    /// What stands at `path`.
+    /// The item at `path`.
     pub fn get(&self, path: &str) -> Option<&Item<'a>> {
         self.items.get(&key(path.as_bytes()))
     }
@@ -166,7 +167,7 @@ impl<'a> Directory<'a> {
         items.get(&Key::new()).is_some_and(|i| i.kind == Kind::Dir).then_some(Directory { items })
     }
 
-    /// The same with other mode bits: `change` gets path, kind and mode, and gives the mode.
+    /// Changes mode bits: `change` gets path, kind and mode, and returns the new mode.
     pub fn with_modes(&self, change: impl Fn(&[u8], Kind, u32) -> u32) -> Self {
         let mut changed = self.clone();
         for (key, item) in &mut changed.items {
@@ -175,7 +176,7 @@ impl<'a> Directory<'a> {
         changed
     }
 
-    /// Bytes of all files.
+    /// The total size of all files.
     pub fn bytes(&self) -> u64 {
         self.items.values().map(|i| i.size).sum()
     }

@@ -1,4 +1,4 @@
-//! `stacker check`: would the next build mount the same layers whichever type it picks?
+//! `stacker check`: whether the next build mounts the same layers whichever type it picks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -14,7 +14,7 @@ use crate::image::Findings;
 use crate::source::oci::{Hasher, Plain};
 use crate::text::counted;
 
-/// A rule, as the documentation numbers them.
+/// A rule, numbered as in the documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Rule {
     /// Types have different numbers of layers.
@@ -38,20 +38,21 @@ pub struct Finding {
     pub layer: String,
     /// The rule that it breaks.
     pub rule: Rule,
-    /// What is the matter.
+    /// What is wrong.
     pub what: String,
 }
 
-/// The answer for all layers in the roots.
+/// The result for all layers in the roots.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// Names of the layers looked at.
+    /// Names of the checked layers.
     pub layers: Vec<String>,
-    /// Sorted by layer and rule.
+    /// The findings, sorted by layer and rule.
     pub findings: BTreeSet<Finding>,
 }
 
-/// Checks every layer below `roots`. With `oci`, a layer's blob there counts as its presence too.
+/// Checks every layer below `roots`. With `oci`, a layer also counts as present if its blob is
+/// there.
 pub fn check(roots: &Path, oci: Option<&Path>) -> anyhow::Result<Report> {
     let mut report = Report::default();
     for (name, file) in files(roots)? {
@@ -62,7 +63,7 @@ pub fn check(roots: &Path, oci: Option<&Path>) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Checks one layer's metadata. Without `roots`, layers are told apart by number only.
+/// Checks one layer's metadata. Without `roots`, layers are distinguished only by number.
 pub fn layer(
     name: &str,
     metadata: &Metadata,
@@ -109,9 +110,8 @@ pub fn layer(
     findings
 }
 
-/// What a build that picks `manifest` mounts, lowest first: the directories that the layers'
-/// names lead to; without roots, just as many numbers. stacker takes a layer without a directory
-/// for an empty one and goes on without it.
+/// The directories that a build mounts if it picks `manifest`, lowest first; without roots, as many
+/// numbers. stacker treats a layer without a directory as empty and continues without it.
 pub fn mounted(manifest: &Manifest, roots: Option<&Path>) -> Vec<String> {
     let place = |(number, digest): (usize, &str)| match roots {
         Some(roots) => resolved(roots, digest),
@@ -120,7 +120,7 @@ pub fn mounted(manifest: &Manifest, roots: Option<&Path>) -> Vec<String> {
     manifest.digests().enumerate().filter_map(place).collect()
 }
 
-/// Where `sha256_HEX/overlay` leads, if it is there. stacker links the types of one layer together.
+/// The target of `sha256_HEX/overlay`, if it exists. stacker links the types of one layer together.
 fn resolved(roots: &Path, digest: &str) -> Option<String> {
     let name = digest.replace(':', "_");
     if name.contains('/') || name.starts_with('.') {
@@ -130,14 +130,14 @@ fn resolved(roots: &Path, digest: &str) -> Option<String> {
     Some(place.display().to_string())
 }
 
-/// Whether the roots hold any layer's directory; metadata alone has been copied from somewhere.
+/// Whether the roots contain any layer's directory; metadata alone was copied from elsewhere.
 fn any_directory(roots: &Path) -> bool {
     let entries = roots.read_dir().into_iter().flatten().filter_map(Result::ok);
     entries.map(|entry| entry.path().join("overlay")).any(|place| place.is_dir())
 }
 
-/// Directories without which stacker does not start: of built layers, and of those that were made
-/// from directories.
+/// Directories without which stacker does not start: those of built layers, and of layers made from
+/// directories.
 fn required(metadata: &Metadata, roots: &Path) -> Vec<String> {
     let name = |name: &str| !name.is_empty() && !name.contains('/') && !name.starts_with('.');
     let there = |layer: &str| name(layer) && roots.join(layer).join("overlay").is_dir();
@@ -152,10 +152,10 @@ fn required(metadata: &Metadata, roots: &Path) -> Vec<String> {
     built.chain(made).collect()
 }
 
-/// Whether a layer is an empty archive, for which stacker makes no directory: by its name, or by
+/// Whether a layer is an empty archive, for which stacker makes no directory, judged by its name or
 /// its blob.
 fn is_empty(digest: &str, diff_id: Option<&String>, oci: Option<&Path>) -> bool {
-    // 1024 zero bytes, as such and as Docker has compressed them since 2015.
+    // 1024 zero bytes, plain and as compressed by Docker since 2015.
     const PLAIN: &str = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
     const GZIP: &str = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4";
     const EMPTY: [&str; 2] = [PLAIN, GZIP];
@@ -186,7 +186,7 @@ fn directories(metadata: &Metadata, roots: &Path, oci: Option<&Path>) -> Vec<Str
                     None => "",
                 };
                 findings.push(format!(
-                    "{of}: layer {number} ({digest}) has no directory: builds go without it{blob}"
+                    "{of}: layer {number} ({digest}) has no directory: builds ignore it{blob}"
                 ));
             }
             let place = place.unwrap_or_else(|| "nowhere".to_owned());
@@ -214,7 +214,7 @@ fn describe(metadata: &Metadata, picks: &BTreeMap<&str, Vec<String>>) -> String 
         let shortest = picks.values().map(Vec::len).min().unwrap_or_default();
         let lost: Vec<&str> = longest.digests().skip(shortest).collect();
         if !lost.is_empty() {
-            what += &format!("; a build may go without {} of {of}", lost.join(", "));
+            what += &format!("; a build may ignore {} of {of}", lost.join(", "));
         }
     }
     what

@@ -1,6 +1,6 @@
-//! Why two filesystem layers differ: squashfs and erofs, with or without a dm-verity tree behind.
+//! Why two filesystem layers differ: squashfs and erofs, with or without a dm-verity tree.
 //!
-//! Only superblocks are understood, nothing is mounted. Formats: the kernel's
+//! Only superblocks are parsed, nothing is mounted. Formats: the kernel's
 //! `fs/squashfs/squashfs_fs.h`, `fs/erofs/erofs_fs.h` and cryptsetup's verity superblock.
 
 use std::collections::BTreeSet;
@@ -15,8 +15,8 @@ use crate::source::oci::fill;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// The time in an erofs superblock, which files without a time of their own take over:
-    /// `mkfs.erofs -T`, or set SOURCE_DATE_EPOCH.
+    /// The time in an erofs superblock, which files without their own time inherit: use `mkfs.erofs
+    /// -T`, or set SOURCE_DATE_EPOCH.
     Epoch,
     /// The time of the run of mksquashfs in the superblock: set SOURCE_DATE_EPOCH.
     MkfsTime,
@@ -28,12 +28,12 @@ pub enum Cause {
     Content,
 }
 
-/// A filesystem image as far as its superblock tells.
+/// What the superblock of a filesystem image says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superblock {
     /// `squashfs` or `erofs`.
     pub format: &'static str,
-    /// Bytes of the filesystem, rounded up to a block: where a verity superblock may follow.
+    /// Bytes of the filesystem, rounded up to a block, after which a verity superblock may follow.
     pub size: u64,
     /// Fields that differ from run to run.
     fields: Vec<(Range<u64>, Cause)>,
@@ -43,11 +43,11 @@ pub struct Superblock {
 pub const HEAD: usize = 1024 + 128;
 const BLOCK: u64 = 4096;
 const VERITY_MAGIC: &[u8] = b"verity\0\0";
-/// Bytes of a verity superblock that are in use: magic to salt.
+/// The used bytes of a verity superblock: magic to salt.
 const VERITY_BYTES: usize = 88 + 256;
 
 impl Superblock {
-    /// Recognises a filesystem from its first [`HEAD`] bytes; `None` if it is neither.
+    /// Recognises a filesystem by its first [`HEAD`] bytes; `None` if it is neither.
     pub fn read(head: &[u8]) -> Option<Self> {
         let number = |at: usize, width: usize| -> Option<u64> {
             let bytes = head.get(at..at + width)?;
@@ -79,7 +79,7 @@ impl Superblock {
 }
 
 /// Why `a` and `b` differ; empty if they do not. `None` if they are not filesystem images of one
-/// format. Reads both once, in step.
+/// format. Reads both once, in parallel.
 pub fn differences(a: &mut impl Read, b: &mut impl Read) -> io::Result<Option<BTreeSet<Cause>>> {
     let heads = (head(a)?, head(b)?);
     let (Some(one), Some(other)) =
@@ -121,7 +121,7 @@ pub fn differences(a: &mut impl Read, b: &mut impl Read) -> io::Result<Option<BT
     Ok(Some(causes))
 }
 
-/// What follows the filesystem: nothing, or a verity superblock and its tree.
+/// Compares what follows the filesystem: nothing, or a verity superblock and its tree.
 fn verity(a: &mut impl Read, b: &mut impl Read, causes: &mut BTreeSet<Cause>) -> io::Result<()> {
     let (mut x, mut y) = ([0; VERITY_BYTES], [0; VERITY_BYTES]);
     let read = (fill(a, &mut x)?, fill(b, &mut y)?);
@@ -142,7 +142,7 @@ fn verity(a: &mut impl Read, b: &mut impl Read, causes: &mut BTreeSet<Cause>) ->
     } else if x != y {
         causes.insert(Cause::VeritySalt);
     } else if causes.is_empty() && !same(a, b)? {
-        // One tree of one salt over one filesystem has only one form.
+        // For the same salt and filesystem the tree is always the same.
         causes.insert(Cause::Content);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `stacker fix`: drops layer types that were left behind.
+//! `stacker fix`: drops stale layer types.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -14,17 +14,17 @@ use super::metadata::{Metadata, files, parse, read};
 use crate::disk::atomic_write;
 use crate::image::Findings;
 
-/// What was dropped and what is left.
+/// What was dropped, and the remaining findings.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Fixed {
-    /// (layer, type) dropped.
+    /// The dropped types, as (layer, type).
     pub dropped: Vec<(String, String)>,
-    /// What still is wrong: only a build can help.
+    /// What is still wrong: only a build can help.
     pub left: BTreeSet<Finding>,
 }
 
 /// Drops every type that a finished build left without a configuration, if another type has one.
-/// The file is written anew, all else in it as it was. `dry_run` only says what would be done.
+/// Everything else in the rewritten file stays the same. `dry_run` only says what would be done.
 pub fn fix(roots: &Path, dry_run: bool) -> anyhow::Result<Fixed> {
     let mut report = Fixed::default();
     // All files are read before the first is written.
@@ -80,14 +80,14 @@ impl Findings for Fixed {
         for (layer, of) in &self.dropped {
             writeln!(
                 out,
-                "{layer}: dropped {of}; a build with --layer-type {} then goes without what {layer} \
+                "{layer}: dropped {of}; a build with --layer-type {} then lacks what {layer} \
                  itself adds, until {layer} is removed and built for that type too",
                 of.split('+').next().unwrap_or(of)
             )?;
         }
         for finding in &self.left {
             let Finding { layer, rule, what } = finding;
-            writeln!(out, "{layer}: {rule:?}: {what}; only building it anew helps")?;
+            writeln!(out, "{layer}: {rule:?}: {what}; only building it again helps")?;
         }
         if self.dropped.is_empty() && self.sound() {
             writeln!(out, "nothing to fix")?;

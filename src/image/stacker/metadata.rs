@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
-/// Bytes of one `overlay_metadata.json`.
+/// The most bytes of one `overlay_metadata.json`.
 const MOST_BYTES: u64 = 16 << 20;
 
 /// A layer in a manifest.
@@ -18,7 +18,7 @@ pub struct LayerDescriptor {
     pub digest: String,
 }
 
-/// What is read of a manifest.
+/// The needed part of a manifest.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Manifest {
     /// The configuration's descriptor.
@@ -35,13 +35,13 @@ impl Manifest {
     }
 }
 
-/// What is read of a configuration.
+/// The needed part of a configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Config {
     /// diff_ids.
     #[serde(default)]
     pub rootfs: Rootfs,
-    /// History, one entry a step.
+    /// History, one entry per step.
     #[serde(default)]
     pub history: Option<Vec<Step>>,
 }
@@ -72,7 +72,7 @@ pub struct Metadata {
     /// Configuration by type.
     #[serde(default)]
     pub configs: Option<BTreeMap<String, Config>>,
-    /// Whether the types below come from a finished build and not from an import.
+    /// Whether the types come from a finished build and not from an import.
     #[serde(default, rename = "HasBuiltOCIOutput")]
     pub has_built_oci_output: bool,
     /// Layers made from directories, by type.
@@ -109,7 +109,7 @@ pub fn files(roots: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
     found.sort();
     ensure!(
         !found.is_empty(),
-        "{} has no */overlay_metadata.json: give stacker's --roots-dir, and build once before",
+        "{} has no */overlay_metadata.json: give stacker's --roots-dir, after a first build",
         roots.display()
     );
     Ok(found)

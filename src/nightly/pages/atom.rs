@@ -1,4 +1,4 @@
-//! `feed.xml`: an Atom feed (RFC 4287) with one entry a change of verdict.
+//! `feed.xml`: an Atom feed (RFC 4287) with one entry per change of verdict.
 
 use maud::{Markup, PreEscaped, html};
 
@@ -8,10 +8,10 @@ use crate::format::time::utc;
 use crate::history::{Class, Run};
 use crate::nightly::trimmed;
 
-/// Entries, at most.
+/// The most entries.
 const ENTRIES: usize = 50;
 
-/// The feed. Links are relative where the base is not known.
+/// The feed. Links are relative if the base URL is not known.
 pub(super) fn feed(cx: &View<'_>) -> String {
     let base = cx.base.map(|base| format!("{}/", trimmed(base))).unwrap_or_default();
     let mut changes: Vec<(&Run, Option<&Run>)> =
@@ -19,7 +19,7 @@ pub(super) fn feed(cx: &View<'_>) -> String {
     changes.sort_by_key(|(run, _)| std::cmp::Reverse(run.id));
     changes.truncate(ENTRIES);
     let updated = changes.first().map_or(0, |(run, _)| run.started);
-    // The first run's mark stays the history's name for as long as that run is kept.
+    // The first run's mark identifies the history as long as that run is kept.
     let id = uuid(cx.runs.last().map_or("", |run| &run.token));
     let feed = html! {
         (PreEscaped("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n"))
@@ -38,7 +38,7 @@ pub(super) fn feed(cx: &View<'_>) -> String {
     text
 }
 
-/// Runs of one stream whose verdict is not that of the ended run before, newest first.
+/// Runs of one stream whose verdict differs from that of the ended run before, newest first.
 fn changes<'a>(runs: &[&'a Run]) -> Vec<(&'a Run, Option<&'a Run>)> {
     let ended = runs.iter().copied().filter(|run| run.verdict.class() != Class::Open);
     let ended: Vec<&Run> = ended.collect();
@@ -60,19 +60,19 @@ fn entry(run: &Run, before: Option<&Run>, base: &str) -> Markup {
     }
 }
 
-/// Atom's empty element: HTML's would not be closed.
+/// An empty element of Atom: that of HTML would not be closed.
 fn link(rel: &str, href: &str) -> Markup {
     html! {
         (PreEscaped("<link rel=\"")) (rel) (PreEscaped("\" href=\"")) (href) (PreEscaped("\"/>"))
     }
 }
 
-/// XML has no control characters at all.
+/// Removes control characters, which XML does not allow.
 fn plain(text: &str) -> String {
     text.replace(|c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'), " ")
 }
 
-/// A name that stays, from a run's mark: a version 8 UUID (RFC 9562).
+/// A permanent name from a run's mark: a version 8 UUID (RFC 9562).
 fn uuid(token: &str) -> String {
     let h = Checksum::of(token.as_bytes()).to_string();
     format!("urn:uuid:{}-{}-8{}-a{}-{}", &h[..8], &h[8..12], &h[13..16], &h[17..20], &h[20..32])

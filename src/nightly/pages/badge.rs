@@ -1,4 +1,4 @@
-//! A stream's badge: one small SVG that stands by itself.
+//! A stream's badge: a small self-contained SVG.
 
 use anyhow::Result;
 use maud::html;
@@ -6,11 +6,12 @@ use maud::html;
 use super::View;
 use crate::history::{Class, Run};
 
-/// Width of a letter of 11 pixels in a common sans-serif font, about.
+/// Approximate width of a letter of 11 pixels in a common sans-serif font.
 const LETTER: usize = 7;
 const LABEL: &str = "reproducible";
 
-/// What a badge says, and the colour behind it: white text on each has a contrast of 4.5 or more.
+/// The text of a badge and its background colour, on which white text has a contrast of at least
+/// 4.5.
 fn says(cx: &View<'_>, name: &str, run: Option<&&Run>) -> Result<(String, &'static str)> {
     let Some(run) = run else { return Ok(("unknown".to_owned(), "#595f69")) };
     if cx.flaky.contains(name) {

@@ -1,4 +1,4 @@
-//! How many paths differed, run by run, as inline SVG.
+//! The number of differing paths, run by run, as inline SVG.
 
 use maud::{Markup, html};
 
@@ -8,12 +8,12 @@ use crate::text::counted;
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 130.0;
-/// Room for the numbers at the left, and above and below the line.
+/// The margin for the numbers at the left, and above and below the line.
 const MARGIN: f64 = 36.0;
 const EDGE: f64 = 16.0;
 
-/// The chart of a stream's runs with their counts, oldest first. A run that failed has a mark on
-/// the axis and no place in the line.
+/// The chart of a stream's runs with their counts, oldest first. A failed run has a mark on the
+/// axis but no point in the line.
 pub(super) fn trend(stream: &str, counts: &[(Run, u64)]) -> Markup {
     let most = counts.iter().map(|(_, n)| *n).max().unwrap_or(0).max(1);
     let step = (WIDTH - MARGIN - EDGE) / (counts.len().max(2) - 1) as f64;

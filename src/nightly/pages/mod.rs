@@ -1,16 +1,15 @@
-//! The record as static pages: no server, no script, nothing from elsewhere.
+//! The history as static pages without a server, scripts or external resources.
 //!
 //! `index.html` (each stream's state, streams × nights, trend, newest runs), `index.json` (the
-//! states, for programs), `stream/NAME.html`, `run/N.html` with the
-//! whole report of `check` as `run/N.report.html` and `.json`, `path/HASH.html` and
-//! `package/HASH.html` (HASH: the first 16 digits of the name's SHA-256), `paths.html`,
-//! `packages.html`, `badge/STREAM.svg`, `feed.xml` (Atom). Every text comes from a build and is
-//! hostile: maud escapes it, and the pages' content security policy allows no script and no style
-//! but `style.css`. Build output is in no page.
+//! states, for programs), `stream/NAME.html`, `run/N.html` with the whole report of `check` as
+//! `run/N.report.html` and `.json`, `path/HASH.html` and `package/HASH.html` (HASH: the first 16
+//! digits of the name's SHA-256), `paths.html`, `packages.html`, `badge/STREAM.svg`, `feed.xml`
+//! (Atom). All text comes from builds and may be hostile: maud escapes it, and the pages' content
+//! security policy allows no script and no style but `style.css`. Build output is on no page.
 //!
 //! The same history gives the same bytes, and a page that has not changed is not written. A run
-//! that has ended stays as it is: its page names, at its end, what it was made from, and is not even
-//! made again while that holds.
+//! that has ended does not change: the end of its page identifies what it was made from, and it is
+//! not made again while that is the same.
 
 mod atom;
 mod badge;
@@ -41,14 +40,15 @@ use crate::nightly::tail;
 use crate::report::check::Comparison;
 use crate::report::html as report_page;
 
-/// Nights in the calendar, and runs in a trend and in the search for flaky streams.
+/// The number of nights in the calendar, and of runs in a trend and in the search for flaky
+/// streams.
 pub(super) const NIGHTS: u32 = 30;
-/// Differences that a run's page shows; `N.report.html` has all.
+/// The most differences on a run's page; `N.report.html` has all.
 const SHOWN: usize = 200;
-/// Runs listed on a path's, a package's and a stream's page.
+/// The most runs on a path's, a package's and a stream's page.
 const LISTED: u32 = 100;
 
-/// Folders in which pages come and go.
+/// Folders in which pages are added and removed.
 const FOLDERS: [&str; 3] = ["run", "path", "package"];
 
 /// Writes the whole report of run `id`.
@@ -61,12 +61,12 @@ pub(super) fn write_report(dir: &Path, id: i64, report: &Comparison) -> Result<(
     site.put(&html_file, report_page::page(report).as_bytes())
 }
 
-/// Writes every page below `dir` that is not there as it should be, on all processors. `base` is
-/// where they will be seen, for the feed.
+/// Writes every missing or outdated page below `dir`, on all processors. `base` is their URL, for
+/// the feed.
 ///
 /// # Errors
 ///
-/// Where the history cannot be read or a page not be written; pages are replaced one by one.
+/// If the history cannot be read or a page cannot be written; pages are replaced one by one.
 pub fn write(history: &History, dir: &Path, base: Option<&str>) -> Result<()> {
     let site = Site::open(dir)?;
     let runs = history.runs(None, u32::MAX)?;
@@ -128,7 +128,7 @@ enum Page<'a> {
     Package(String),
 }
 
-/// Every page, those that take long first.
+/// Every page, the slow ones first.
 fn pages<'a>(history: &History, known: &Known<'a>) -> Result<Vec<Page<'a>>> {
     let mut pages = vec![Page::Names(name::PATHS), Page::Names(name::PACKAGES)];
     pages.extend([Page::Overview, Page::Index, Page::Feed, Page::Style]);
@@ -177,20 +177,20 @@ impl Page<'_> {
     }
 }
 
-/// What is known before the first page is written.
+/// What is collected before the first page is written.
 struct Known<'a> {
     /// Newest first.
     runs: &'a [Run],
     streams: Streams<'a>,
     flaky: BTreeSet<String>,
-    /// Runs whose whole report is there.
+    /// Runs with a whole report.
     reports: BTreeSet<i64>,
-    /// Runs whose attestation is there.
+    /// Runs with an attestation.
     statements: BTreeSet<i64>,
     base: Option<&'a str>,
 }
 
-/// What every page may look at.
+/// The data for every page.
 struct View<'a> {
     history: &'a History,
     known: &'a Known<'a>,
@@ -241,7 +241,7 @@ impl Site {
         written.map(|_| ()).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Whether a page is there and ends with these bytes.
+    /// Whether a page exists and ends with these bytes.
     fn ends_with(&self, name: &str, end: &str) -> bool {
         let found = tail(&self.dir.join(name), end.len() as u64);
         found.is_ok_and(|found| found == end.as_bytes())
@@ -255,7 +255,7 @@ impl Site {
         entries.map(name).collect()
     }
 
-    /// The runs whose whole report is there, page and JSON.
+    /// The runs with a whole report, page and JSON.
     fn whole_reports(&self) -> Result<BTreeSet<i64>> {
         let names: BTreeSet<String> = self.names("run")?.into_iter().collect();
         let id = |name: &String| name.strip_suffix(".report.html")?.parse().ok();
@@ -263,14 +263,14 @@ impl Site {
         Ok(names.iter().filter_map(id).filter(whole).collect())
     }
 
-    /// The runs whose attestation is there.
+    /// The runs with an attestation.
     fn statements(&self) -> Result<BTreeSet<i64>> {
         let names = self.names("run")?;
         let id = |name: &String| name.strip_suffix(".intoto.json")?.parse().ok();
         Ok(names.iter().filter_map(id).collect())
     }
 
-    /// Removes pages of a folder that are not `kept`; nothing that we have not written.
+    /// Removes pages of a folder that are not in `kept`, but no files of other origin.
     fn sweep(&self, folder: &str, kept: &BTreeSet<String>) -> Result<()> {
         for name in self.names(folder)? {
             let stem = name.split('.').next().unwrap_or_default();
@@ -285,9 +285,8 @@ impl Site {
     }
 }
 
-/// A page. `up` leads from its folder to the top: empty, or `../`. `written` is when the last run
-/// ended that the page knows of: pages are written after each run, and by the same history with the
-/// same bytes.
+/// A page. `up` leads from its folder to the top: empty, or `../`. `written` is the end of the last
+/// run in the page's data: the same history gives the same bytes.
 fn document(title: &str, up: &str, written: Option<i64>, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
@@ -335,12 +334,12 @@ fn time(second: i64) -> Markup {
     html! { time datetime=(text) { (&text[..10]) " " (&text[11..16]) } }
 }
 
-/// When a run ended, or began if it is going on.
+/// When a run ended, or began if it is in progress.
 fn ended(run: &Run) -> i64 {
     run.started + run.seconds as i64
 }
 
-/// The mark of a verdict: told by shape as well as by colour.
+/// The mark of a verdict, recognisable by shape as well as by colour.
 fn mark(verdict: Verdict) -> &'static str {
     match verdict.class() {
         Class::Good => "✓",
@@ -367,13 +366,13 @@ fn verdict(verdict: Verdict) -> Markup {
     }
 }
 
-/// The first 16 digits of the SHA-256 of a name: a file's name for it.
+/// The first 16 digits of the SHA-256 of a name, for file names.
 fn hash(name: &str) -> String {
     let Checksum([a, b, c, d, e, f, g, h, ..]) = Checksum::of(name.as_bytes());
     format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]))
 }
 
-/// A table that scrolls sideways by itself, on small screens and by keyboard.
+/// A table that scrolls horizontally on small screens and by keyboard.
 fn scrolling(label: &str, table: &Markup) -> Markup {
     html! { div.scroll role="region" aria-label=(label) tabindex="0" { (table) } }
 }

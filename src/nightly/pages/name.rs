@@ -1,4 +1,4 @@
-//! The page of a path, of a package, and the lists of both.
+//! The pages of paths and packages, and the lists of both.
 
 use anyhow::Result;
 use maud::{Markup, html};
@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::{LISTED, SHOWN, View, breaking, document, hash, scrolling, stream, verdict};
 use crate::history::{Difference, Seen, Versions};
 
-/// What has pages of its own.
+/// A kind of name with pages: paths or packages.
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
     folder: &'static str,
@@ -19,18 +19,18 @@ pub(super) const PATHS: Kind = Kind { folder: "path", title: "Paths" };
 pub(super) const PACKAGES: Kind = Kind { folder: "package", title: "Packages" };
 
 impl Kind {
-    /// The file of their list.
+    /// The file of the list.
     pub(super) fn list(self) -> String {
         format!("{}s.html", self.folder)
     }
 
-    /// The file of the page for `name`, from the top.
+    /// The file of the page for `name`, relative to the top.
     pub(super) fn file(self, name: &str) -> String {
         format!("{}/{}.html", self.folder, hash(name))
     }
 }
 
-/// Names in a list, at most.
+/// The most names in a list.
 const LIST: usize = 1000;
 
 /// `paths.html` or `packages.html`.
@@ -58,7 +58,7 @@ pub(super) fn list(cx: &View<'_>, kind: Kind) -> Result<String> {
         }
     };
     let body = html! {
-        p { "Everything that ever differed, by the number of runs in which it did." }
+        p { "Everything that ever differed, sorted by the number of runs in which it did." }
         @if all.is_empty() { p { "Nothing ever differed." } } @else { (scrolling(kind.title, &table)) }
         @if all.len() > LIST { p.soft { (all.len() - LIST) " more are not listed." } }
     };
@@ -94,11 +94,11 @@ fn since(seen: &Seen) -> Markup {
     html! {
         h2 { (stream::link(&seen.stream, "../")) }
         p {
-            @if seen.still { "Differs since " } @else { "Does not differ any more. It last began to in " }
+            @if seen.still { "Differs since " } @else { "No longer differs. It last began to in " }
             (run(seen.first.id)) " (" (super::run::when(&seen.first)) "), "
             @match &seen.last_good {
                 Some(good) => { "and was the same in " (run(good.id)) "; " }
-                None => "the first that is known; ",
+                None => "the first known run; ",
             }
             "it differed in " (seen.times) @if seen.times == 1 { " run" } @else { " runs" } " in all."
         }
@@ -117,7 +117,7 @@ fn last(cx: &View<'_>, rows: &[(i64, Difference)]) -> Option<i64> {
     rows.iter().filter_map(|(id, _)| cx.run(*id)).map(super::ended).max()
 }
 
-/// A link to the page of a package that owned a difference; others have none.
+/// A link to the page of a package if it owned a difference; others have no page.
 fn link(package: &str) -> Markup {
     html! { a href={ "../" (PACKAGES.file(package)) } { (package) } }
 }

@@ -9,7 +9,7 @@ use super::{NIGHTS, View, chart, class, document, mark, scrolling, stream, time,
 use crate::format::time::Date;
 use crate::history::{Class, Run};
 
-/// Runs in the list at the end.
+/// The number of runs in the list at the end.
 const NEWEST: usize = 50;
 
 /// The page.
@@ -30,7 +30,7 @@ pub(super) fn page(cx: &View<'_>) -> Result<String> {
         @else {
             h2 #nights { "The last " (NIGHTS) " nights" }
             (scrolling("Calendar of nights", &calendar(cx)))
-            p.soft { "The newest night is the first. ✓ reproducible, ✗ different, ! failed before it could tell, … running, · no run" }
+            p.soft { "The newest night comes first. ✓ reproducible, ✗ different, ! failed without a result, … running, · no run" }
             h2 { "Paths that differed" }
             @for (name, counts) in &charts {
                 figure { figcaption { (stream::link(name, "")) } (chart::trend(name, counts)) }
@@ -54,7 +54,7 @@ fn summary(cx: &View<'_>) -> String {
     }
     let count = |class| counts.get(&class).copied().unwrap_or(0);
     format!(
-        "Of {} {}, {} reproduced in the last run, {} did not, {} failed before it could tell; {} {} \
+        "Of {} {}, {} reproduced in the last run, {} did not, {} failed without a result; {} {} \
          flaky.",
         cx.streams.len(),
         if cx.streams.len() == 1 { "stream" } else { "streams" },

@@ -11,7 +11,7 @@ use crate::history::{Class, Difference, Run};
 use crate::nightly::units::duration;
 use crate::text::counted;
 
-/// Bytes of a difference's text.
+/// The most bytes of a difference's text.
 const TEXT: usize = 2000;
 
 /// When a run began.
@@ -19,8 +19,8 @@ pub(super) fn when(run: &Run) -> Markup {
     time(run.started)
 }
 
-/// The page, unless `is_there` says that there is one that ends like it: the differences of a run
-/// that has ended never change.
+/// The page, unless `is_there` says that one with the same end exists: the differences of an ended
+/// run never change.
 pub(super) fn page(
     cx: &View<'_>,
     run: &Run,
@@ -37,15 +37,15 @@ pub(super) fn page(
     Ok(Some(text_of(run, count, &differences, beside) + &end))
 }
 
-/// What a page ends with: a digest of what it is made from and of the form it is given. Half a page
-/// does not end with it.
+/// The end of a page: a digest of its data and of its format. An incomplete page does not end with
+/// it.
 fn end(run: &Run, beside: Beside) -> Result<String> {
     static FORM: LazyLock<Checksum> = LazyLock::new(|| Checksum::of(sample().as_bytes()));
     let facts = serde_json::to_string(&(FORM.to_string(), beside.report, beside.statement, run))?;
     Ok(format!("<!-- of {} -->\n", Checksum::of(facts.as_bytes())))
 }
 
-/// A page that has every part that a page can have.
+/// A page with every part that a page can have.
 fn sample() -> String {
     let one = || Some("1".to_owned());
     let run = Run {
@@ -68,7 +68,7 @@ fn sample() -> String {
     text_of(&run, 2, &[difference], Beside { report: true, statement: true })
 }
 
-/// What there is beside the page.
+/// The files beside the page.
 #[derive(Clone, Copy)]
 struct Beside {
     /// The whole report, as a page and as JSON.
@@ -77,7 +77,7 @@ struct Beside {
     statement: bool,
 }
 
-/// The result first, then where more is, and the settings folded below.
+/// The result, then links to more, and the settings folded below.
 fn text_of(run: &Run, count: u64, differences: &[Difference], beside: Beside) -> String {
     let body = html! {
         p {
@@ -106,7 +106,7 @@ fn text_of(run: &Run, count: u64, differences: &[Difference], beside: Beside) ->
     document(&format!("Run {} of {}", run.id, run.stream), "../", Some(ended(run)), &body)
 }
 
-/// Where the rest is: what has a page, and what only the machine of the job has.
+/// Links to the rest: other pages, and what only the machine of the job has.
 fn more(run: &Run, beside: Beside) -> Markup {
     html! {
         h2 { "More" }
@@ -120,8 +120,8 @@ fn more(run: &Run, beside: Beside) -> Markup {
             @if beside.statement {
                 li { "The attestation: " a href={ (run.id) ".intoto.json" } { "in-toto statement" } }
             }
-            li { "The builds’ log, which may hold secrets and is on no page: " code { "reprofix history show " (run.id) " --log" } }
-            li { "The configuration: " code { "nightly.toml" } " on " (run.host) "; what was in force is in the settings" }
+            li { "The builds’ log, which may contain secrets and is on no page: " code { "reprofix history show " (run.id) " --log" } }
+            li { "The configuration: " code { "nightly.toml" } " on " (run.host) "; the settings below say what was in force" }
         }
     }
 }

@@ -11,19 +11,19 @@ use crate::format::time::{Date, utc};
 use crate::history::{Class, Run};
 use crate::text::counted;
 
-/// Differences looked at for their causes; more than these say no more.
+/// The most differences to read for their causes, which are enough for a summary.
 const LOOKED_AT: usize = 1000;
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// What is known of a stream after its last run.
+/// The state of a stream after its last run.
 pub(super) struct State<'a> {
     name: &'a str,
     /// The last run that ended.
     last: &'a Run,
-    /// The last run that could tell, and the first of those before it that said the same.
+    /// The last run with a result, and the first run of the unbroken sequence with the same result.
     told: Option<(&'a Run, &'a Run)>,
-    /// How many paths differ, and why: `fixable: rpmdb`.
+    /// The number of differing paths, and the causes: `fixable: rpmdb`.
     paths: u64,
     causes: BTreeSet<String>,
 }
@@ -49,7 +49,7 @@ impl<'a> State<'a> {
         Ok(Some(state))
     }
 
-    /// One line: what it is, since when, how much, and why.
+    /// One line: the state, since when, how many paths, and why.
     pub(super) fn line(&self, up: &str) -> Markup {
         let run = |run: &Run, text: &str| {
             html! { a href={ (up) "run/" (run.id) ".html" } { (text) (run.id) } " (" (day(run)) ")" }
@@ -60,7 +60,7 @@ impl<'a> State<'a> {
             " "
             @if up.is_empty() { b { (stream::link(self.name, up)) } " " }
             @if failed {
-                (self.last.verdict.name()) " in " (run(self.last, "run ")) ": it could not tell"
+                (self.last.verdict.name()) " in " (run(self.last, "run ")) ": there was no result"
                 @if self.told.is_some() { "; before, " }
             }
             @if let Some((now, since)) = self.told {
@@ -74,7 +74,7 @@ impl<'a> State<'a> {
         }
     }
 
-    /// How many paths and for which causes, at most three of them.
+    /// The number of paths and their causes, at most three.
     fn why(&self) -> String {
         let causes: Vec<&str> = self.causes.iter().take(3).map(String::as_str).collect();
         let more = if self.causes.len() > 3 { ", …" } else { "" };
@@ -123,7 +123,7 @@ pub(super) fn index(cx: &View<'_>) -> Result<String> {
     let streams = all(cx)?.iter().map(State::json).collect::<Vec<_>>();
     let last = cx.runs.iter().map(ended).max().map(utc);
     let index = json!({"schema": "reprofix-pages-1", "written": last, "streams": streams});
-    // Names come from builds: whoever reads it as HTML finds no tag either.
+    // Names come from builds: even if read as HTML, they must not contain tags.
     let text = serde_json::to_string_pretty(&index)?;
     Ok(text.replace('<', "\\u003c").replace('>', "\\u003e") + "\n")
 }

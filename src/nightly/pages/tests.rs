@@ -130,7 +130,7 @@ fn a_stream_is_told_at_a_glance_and_to_programs() {
             0 => "stable reproducible since run 1 (14 Oct).",
             1 | 2 => "stable not reproducible since run 2 (15 Oct): 2 paths, fixable: rpmdb.",
             _ => {
-                "stable build-failed in run 4 (17 Oct): it could not tell; before, not reproducible since run 2"
+                "stable build-failed in run 4 (17 Oct): there was no result; before, not reproducible since run 2"
             }
         };
         assert!(text.contains(wanted), "{text}");

@@ -1,4 +1,4 @@
-//! Two images as a tree of differences.
+//! Differences between two images.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -20,17 +20,17 @@ use crate::normal::{File, Plugin};
 use crate::text::counted;
 use crate::tree::{Seekable, Umask};
 
-/// Bytes compared at a time.
+/// Bytes to compare at a time.
 const PIECE: u64 = 64 << 10;
 
 /// One difference between two images, "first | second".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The path inside; `None` for what concerns the image as a whole.
+    /// The path inside; `None` if it concerns the whole image.
     pub path: Option<String>,
     /// What differs, as a lower-case phrase.
     pub what: String,
-    /// What the plugins say of a file inside, if they know it.
+    /// What the plugins say about a file inside, if they know it.
     pub inside: Vec<String>,
 }
 
@@ -44,8 +44,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What differs between two images: first what the compressions and archives differ in,
-/// then what the entries' numbers differ in, then path by path. Empty if the bytes are the same.
+/// What differs between two images: first in compression and archives, then in the entries'
+/// numbers, then path by path. Empty if the bytes are the same.
 pub fn diff(
     a: &mut dyn Seekable,
     b: &mut dyn Seekable,
@@ -116,7 +116,7 @@ fn at(path: &[u8], what: String) -> Difference {
     Difference { path, what, inside: Vec::new() }
 }
 
-/// What the compressed members differ in.
+/// How the compressed members differ.
 fn segments(a: &Side<'_>, b: &Side<'_>, out: &mut Vec<Difference>) -> io::Result<()> {
     let (x, y) = (&a.unpacked.image.segments, &b.unpacked.image.segments);
     let kinds = |s: &[Segment]| s.iter().map(Segment::to_string).collect::<Vec<_>>().join(" + ");
@@ -139,7 +139,7 @@ fn segments(a: &Side<'_>, b: &Side<'_>, out: &mut Vec<Difference>) -> io::Result
 
 fn recompressed(packing: Packing, sizes: &str) -> String {
     format!(
-        "recompressed: the same archives, by another version, level or number of threads of {} \
+        "recompressed: the same archives, with another version, level or number of threads of {} \
          ({sizes})",
         packing.name()
     )
@@ -159,7 +159,7 @@ pub fn same(mut a: impl Read, mut b: impl Read) -> io::Result<bool> {
     }
 }
 
-/// What a generator's bookkeeping differs in, one line a field: it says nothing of the trees.
+/// How a generator's bookkeeping differs, one line per field, which says nothing about the trees.
 fn numbers(
     a: &Side<'_>,
     b: &Side<'_>,
@@ -196,7 +196,7 @@ fn numbers(
     }
 }
 
-/// The umask behind most differences of mode, said in one line.
+/// Adds one line about the umask behind most differences of mode.
 fn umask(nodes: &(Contents<'_>, Contents<'_>), out: &mut Vec<Difference>) -> Option<Umask> {
     let common = nodes.0.iter().filter_map(|(path, x)| Some((x.0, nodes.1.get(path)?.0)));
     let modes = common.map(|(x, y)| (x.header.mode, y.header.mode));
@@ -255,7 +255,7 @@ impl Pair<'_> {
         Ok(())
     }
 
-    /// What the plugins say: that their normal forms are the same, or what still differs.
+    /// What the plugins say: that the normal forms are equal, or what still differs.
     fn inside(&self, m: Vec<u8>, n: Vec<u8>) -> Vec<String> {
         let rules = self.trees.each_ref().map(|tree| Registry::new(tree, self.cx));
         let entries =
@@ -278,7 +278,7 @@ impl Pair<'_> {
             names.push("initramfs");
         }
         if form(&rules[0], self.a.0, &m) == form(&rules[1], self.b.0, &n) {
-            return vec![format!("made the same by {}", names.join(", "))];
+            return vec![format!("made equal by {}", names.join(", "))];
         }
         let file = |side: usize, bytes| File {
             entry: &entries[side],

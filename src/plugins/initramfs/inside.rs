@@ -1,4 +1,4 @@
-//! The plugins in force on the files inside an image.
+//! Runs the plugins in force on the files inside an image.
 
 use std::borrow::Cow;
 use std::io;
@@ -10,7 +10,7 @@ use crate::normal::{Chain, Plugin, Want};
 use crate::tree::Tree;
 use crate::vouchers::Vouchers;
 
-/// The plugins in force, in the registry's order, on one image.
+/// The plugins in force, in registry order, for one image.
 pub struct Registry<'a> {
     tree: &'a dyn Tree,
     cx: &'a Context,
@@ -27,7 +27,7 @@ impl<'a> Registry<'a> {
         self.cx.plugins.iter().copied().filter(|plugin| plugin.acts_inside_images())
     }
 
-    /// The plugins that want `entry`, for explaining what differs in it.
+    /// The plugins that want `entry`, to explain what differs in it.
     pub(super) fn wanting(
         &self,
         entry: &crate::tree::Entry,
@@ -37,7 +37,7 @@ impl<'a> Registry<'a> {
 }
 
 impl Registry<'_> {
-    /// Whether this plugin has a rule of its own for the file.
+    /// Whether the initramfs plugin itself has a rule for the file.
     pub(super) fn own(&self, name: &[u8]) -> bool {
         let release = self.cx.option(&PAGE, "release") == "no-version";
         parameters::wants(name) || release && release::wants(name)

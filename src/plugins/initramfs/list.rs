@@ -1,4 +1,4 @@
-//! An image as people read it.
+//! Lists images for people.
 
 use std::fmt::Write as _;
 use std::io::{Read, Seek};
@@ -11,8 +11,8 @@ use crate::format::initramfs::{
     DIRECTORY, Entry, Error, Image, REGULAR, SYMLINK, Segment, spooled,
 };
 
-/// One line a segment, `#` first, then one an entry: mode, owner, links, size, device or nothing,
-/// seconds since the epoch, name, and the target of a symbolic link.
+/// One line per segment, which begins with `#`, then one per entry: mode, owner, links, size,
+/// device or nothing, seconds since the epoch, name, and the target of a symbolic link.
 pub fn list<S: Read + Seek>(image: &Image, spool: &Mutex<S>) -> Result<String, Error> {
     let mut out = String::new();
     for segment in &image.segments {
@@ -30,15 +30,15 @@ pub fn list<S: Read + Seek>(image: &Image, spool: &Mutex<S>) -> Result<String, E
     }
     if !image.trailing.is_empty() {
         let (start, end) = (image.trailing.start, image.trailing.end);
-        let _ = writeln!(out, "# {start} no archive: {} bytes", end - start);
+        let _ = writeln!(out, "# {start} not an archive: {} bytes", end - start);
     }
     Ok(out)
 }
 
-/// What the kernel unpacks an image to, one line a path, sorted: mode in octal, owner, links, device,
-/// seconds since the epoch, SHA-256 of the content or of a symbolic link's target, name. `-` is what
-/// the path does not have, what file systems disagree on (a directory's links), and a time that is
-/// that of the boot.
+/// The tree to which the kernel unpacks an image, one line per path, sorted: mode in octal, owner,
+/// links, device, seconds since the epoch, SHA-256 of the content or of a symbolic link's target,
+/// name. `-` stands for what the path does not have, what depends on the file system (a directory's
+/// links), and the time of booting.
 pub fn unpacked(image: &Image) -> Result<String, Malformed> {
     let mut out = String::new();
     for (name, inode, links) in image.unpacked()?.tree() {

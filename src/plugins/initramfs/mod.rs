@@ -1,4 +1,4 @@
-//! `initramfs`: the boot image, entered like a directory and written in one canonical form.
+//! `initramfs`: the boot image, processed like a directory and written in a canonical form.
 
 mod diff;
 mod inside;
@@ -35,47 +35,46 @@ pub(super) struct Initramfs;
 
 static PAGE: Page = Page {
     name: "initramfs",
-    summary: "rewrites the boot image in a canonical form, and the files in it like those outside",
+    summary: "rewrites the boot image in a canonical form, and treats the files in it like those outside",
     default: true,
     paths: "usr/lib/modules/*/initramfs.img and initrd*, usr/lib/ostree-boot/initramfs*, \
             boot/initramfs* and boot/initrd*; unified kernel images and addons (*.efi) are reported",
     varies: "Order, inode numbers, devices, link counts and times of the entries; whether equal \
              files are hard links (dracut links those whose times agree to the second); temporary \
-             paths among dracut's recorded parameters; caches, bytecode and identities inside; \
-             what compressed it, in which version and with how many threads.",
-    why: "A cpio archive copies what stat says of temporary files on the building machine. One \
-          such number changes the compressed image as a whole: 60 to 150 MB for every user's \
-          update, and the names in usr/lib/ostree-boot that hold its checksum.",
+             paths among dracut's recorded parameters; caches, bytecode and identities inside; the \
+             compressor, its version and number of threads.",
+    why: "A cpio archive copies what stat says about temporary files on the building machine. One \
+          such number changes the whole compressed image: 60 to 150 MB for every user's update, \
+          and the names in usr/lib/ostree-boot that contain its checksum.",
     done: "Each archive is written again: entries sorted with directories first, inode numbers \
            counted from 1, links recounted, devices 0, times at most SOURCE_DATE_EPOCH, padding \
-           zero; hard links between files of an image made by dracut are taken apart, since what \
-           is unpacked over the image at boot would be written through them; owners, modes, \
-           device nodes, alignment, the order of ACPI tables and bytes after the archives are \
-           kept. The other plugins in force run on the files inside, but for \
-           those that `keep` names by their path in it. A member that is \
-           canonical keeps its compressed bytes; any other is compressed again with the same \
-           algorithm at fixed parameters. The kernel unpacks the image to the same tree, but for \
-           those links and what is changed inside: its way of unpacking is gone through before \
-           and after, and an image that would become another tree is left alone with the reason. \
-           Files in usr/lib/ostree-boot named after the checksum are renamed with their kernel. \
-           Unified kernel images are never touched: a signature covers them, or the boot measures \
-           them. `check` names the sections that differ, and compares their initramfs as any other.",
+           zero; hard links between files of an image made by dracut are split, since anything \
+           unpacked over the image at boot would be written through them; owners, modes, device \
+           nodes, alignment, the order of ACPI tables and bytes after the archives are kept. The \
+           other plugins in force run on the files inside, except for those that `keep` names by \
+           their path in it. A member that is canonical keeps its compressed bytes; any other is \
+           compressed again with the same algorithm at fixed parameters. The kernel unpacks the \
+           image to the same tree, except for those links and what is changed inside: the \
+           unpacking is simulated before and after, and an image that would become another tree is \
+           left alone with the reason. Files in usr/lib/ostree-boot named after the checksum are \
+           renamed with their kernel. Unified kernel images are never touched: a signature covers \
+           them, or the boot measures them. `check` names the sections that differ, and compares \
+           their initramfs like any other.",
     lost: "Times later than SOURCE_DATE_EPOCH, the time to compress once more, and a few percent \
-           of size either way where the builder's compressor was another.",
-    upstream: "Make it needless with dracut-ng 108 or later, --reproducible and SOURCE_DATE_EPOCH: \
-               inode numbers (rpm-ostree issue 166), hard links (dracut 2703; open where 3cpio \
-               packs), module order \
-               (dracut-ng 1409), the clock (dracut-ng 1431) are fixed there; recorded paths in 111 \
-               (dracut-ng 2371). The compressor's version stays open (rpm-ostree issue 4305). \
-               treefiles/initramfs.yaml tells older ones what they can be told; \
-               docs/initramfs.md has the list of causes.",
+           of size either way if the builder used another compressor.",
+    upstream: "Avoid it with dracut-ng 108 or later, --reproducible and SOURCE_DATE_EPOCH: inode \
+               numbers (rpm-ostree issue 166), hard links (dracut 2703; open where 3cpio packs), \
+               module order (dracut-ng 1409), the clock (dracut-ng 1431) are fixed there; recorded \
+               paths in 111 (dracut-ng 2371). The compressor's version stays open (rpm-ostree \
+               issue 4305). treefiles/initramfs.yaml configures older versions as far as possible; \
+               docs/initramfs.md lists the causes.",
     payload: false,
     options: &[
         Opt {
             name: "mode",
             values: &["rewrite", "report"],
             default: "rewrite",
-            help: "report: say what would change and leave the image",
+            help: "report: say what would change and leave the image alone",
         },
         Opt {
             name: "recompress",
@@ -105,7 +104,7 @@ static IMAGES: &[&str] = &[
 static UKIS: &[&str] =
     &["{boot,efi}/**.efi", "usr/lib/modules/*/*.efi", "usr/lib/ostree-boot/**.efi"];
 
-/// Most differences of two images that a report shows.
+/// The most differences of two images in a report.
 const LINES: usize = 50;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -177,7 +176,7 @@ impl Plugin for Initramfs {
     }
 }
 
-/// One line a difference, and how many more there are.
+/// One line per difference, and the number of omitted ones.
 fn lines(differences: &[Difference]) -> Vec<String> {
     let mut lines: Vec<_> = differences.iter().take(LINES).map(ToString::to_string).collect();
     if let Some(more) = differences.len().checked_sub(LINES).filter(|more| *more > 0) {
@@ -186,12 +185,12 @@ fn lines(differences: &[Difference]) -> Vec<String> {
     lines
 }
 
-/// Bytes of an image, at most: no kernel unpacks more.
+/// The largest image, in bytes: no kernel unpacks more.
 const IMAGE_MAX: u64 = 4 << 30;
 
 fn judge(file: &File<'_>, cx: &Context) -> Result<Verdict, Error> {
     if file.entry.size > IMAGE_MAX {
-        let why = Malformed::at(IMAGE_MAX, "the image is larger than 4 GiB: not read");
+        let why = Malformed::at(IMAGE_MAX, "the image is larger than 4 GiB and was not read");
         return Ok(Verdict::Unparsed(why));
     }
     let start = Instant::now();
@@ -213,7 +212,7 @@ pub struct Unpacked {
     pub spool: Mutex<fs::File>,
 }
 
-/// Reads an image from its beginning. Memory is what the table takes, and the decoder's window.
+/// Reads an image from its beginning. Memory: that of the table and of the decoder's window.
 pub fn unpack<R: Read + Seek + Send>(input: &mut R, cx: &Context) -> Result<Unpacked, Error> {
     let len = input.seek(SeekFrom::End(0))?;
     input.rewind()?;
@@ -223,7 +222,7 @@ pub fn unpack<R: Read + Seek + Send>(input: &mut R, cx: &Context) -> Result<Unpa
     Ok(Unpacked { image, spool: Mutex::new(spool) })
 }
 
-/// The canonical form of an image, unless it has it already, and what became of it.
+/// The canonical form of an image, unless it is canonical already, and the outcome.
 pub fn form<R: Read + Seek + Send>(
     mut input: R,
     cx: &Context,
@@ -235,7 +234,7 @@ pub fn form<R: Read + Seek + Send>(
     Ok((canonical, outcome))
 }
 
-/// Writes the canonical form of an image that was read, by the options and epoch of `cx`.
+/// Writes the canonical form of an image with the options and epoch of `cx`.
 fn write<R: Read + Seek, W: Write>(
     Unpacked { image, spool }: &Unpacked,
     input: R,
@@ -252,7 +251,7 @@ fn write<R: Read + Seek, W: Write>(
     canonical(image, input, spool, output, &rules, jobs)
 }
 
-/// What became of an image, in one line: sizes, compressions, files inside.
+/// The outcome in one line: sizes, compressions, files inside.
 pub fn summary(outcome: &Outcome) -> String {
     let mut parts = vec![format!("{} bytes in canonical form", outcome.len)];
     for member in &outcome.repacked {

@@ -1,4 +1,4 @@
-//! Names that hold the checksum of kernel and initramfs (`usr/lib/ostree-boot/*-SHA256`).
+//! Names that contain the checksum of kernel and initramfs (`usr/lib/ostree-boot/*-SHA256`).
 //!
 //! ostree's legacy layout pairs a kernel with its initramfs by the 64 hex digits at the end of
 //! their names, the SHA-256 of the kernel followed by the initramfs, and names the boot directory
@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use crate::normal::{File, Spooled, Step, Verdict};
 use crate::tree::{Kind, Tree};
 
-/// The verdict on an image whose canonical form is known: a rewrite, with new names for it and
-/// its kernel where they hold the checksum of both.
+/// The verdict on an image whose canonical form is known: a rewrite, with new names for it and its
+/// kernel if these contain the checksum of both.
 pub(super) fn follow(file: &File<'_>, canonical: Spooled) -> io::Result<Verdict> {
     let path = &file.entry.path;
     let named = checksum(file.entry.name()).zip(path.parent());
@@ -23,7 +23,7 @@ pub(super) fn follow(file: &File<'_>, canonical: Spooled) -> io::Result<Verdict>
     let report = || {
         Verdict::Report(
             "its name ends in a checksum that is not that of the one kernel beside it and this \
-             initramfs alone, so it cannot be renamed when it changes; build it reproducibly \
+             initramfs alone, so it could not be renamed after a change; build it reproducibly \
              instead"
                 .to_owned(),
         )
@@ -41,7 +41,7 @@ pub(super) fn follow(file: &File<'_>, canonical: Spooled) -> io::Result<Verdict>
     let renamed = |stem: &[u8]| dir.join(OsString::from_vec([stem, new.as_bytes()].concat()));
     let kernel_stem = &kernel.as_bytes()[..kernel.len() - old.len()];
     let (new_image, new_kernel, kernel) = (renamed(stem), renamed(kernel_stem), dir.join(&kernel));
-    // Both new names stand before an old one goes: at any moment there is a whole pair.
+    // Both new names exist before an old one is removed: at any moment there is a complete pair.
     Ok(Verdict::Steps(vec![
         Step::Link(new_kernel, kernel.clone()),
         Step::Link(new_image.clone(), path.clone()),
@@ -51,8 +51,8 @@ pub(super) fn follow(file: &File<'_>, canonical: Spooled) -> io::Result<Verdict>
     ]))
 }
 
-/// Whether a kernel beside it and an image with this content are there under the checksum of both: a
-/// run that was killed before its last step left the old image.
+/// Whether a kernel and an image with this content already exist under the checksum of both: a run
+/// that was killed before its last step left the old image.
 fn is_renamed(tree: &dyn Tree, dir: &Path, stem: &[u8], canonical: &Spooled) -> io::Result<bool> {
     for name in tree.list(dir)? {
         let Some((_, sum)) = checksum(name.as_bytes()).filter(|_| is_kernel(&name)) else {
@@ -80,8 +80,8 @@ fn checksum(name: &[u8]) -> Option<(&[u8], &[u8])> {
     (hex && stem.ends_with(b"-")).then_some((stem, digits))
 }
 
-/// The kernel in `dir` whose name ends in `old`, and the hash of its content so far, if nothing but
-/// it and one initramfs has that checksum: a device tree would have to follow too.
+/// The kernel in `dir` whose name ends in `old`, and the hash state after its content, if only it
+/// and one initramfs have that checksum: a device tree would have to be renamed too.
 fn kernel(tree: &dyn Tree, dir: &Path, old: &[u8]) -> io::Result<Option<(OsString, Sha256)>> {
     let names = tree.list(dir)?;
     let of_it: Vec<_> = names.iter().filter(|n| n.as_bytes().ends_with(old)).collect();

@@ -1,4 +1,4 @@
-//! dracut's record of its own parameters, which holds the temporary paths of the build.
+//! dracut's record of its own parameters, which contains temporary paths of the build.
 
 use std::sync::OnceLock;
 
@@ -10,7 +10,7 @@ pub(super) fn wants(name: &[u8]) -> bool {
 }
 
 /// The record with `X` for each first component below `/tmp` or `/var/tmp`, and with one value of
-/// `--tmpdir`: both are gone when the image boots, and nothing but a person reads them.
+/// `--tmpdir`: both are gone when the image boots, and only people read the record.
 pub(super) fn canonical(record: &[u8]) -> Vec<u8> {
     static RULES: OnceLock<[(Regex, &[u8]); 2]> = OnceLock::new();
     let rules = RULES.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! The image's version, which dracut copies from os-release.
+//! The version of the image, which dracut copies from os-release.
 
 /// Whether this is that copy, `usr/lib/initrd-release` (the other names are links to it).
 pub(super) fn wants(name: &[u8]) -> bool {
@@ -9,7 +9,7 @@ pub(super) fn wants(name: &[u8]) -> bool {
 const FIELDS: &[&[u8]] =
     &[b"VERSION=", b"PRETTY_NAME=", b"BUILD_ID=", b"IMAGE_VERSION=", b"OSTREE_VERSION="];
 
-/// The copy without those fields. All of them are optional in os-release(5).
+/// Removes [`FIELDS`] from the copy. All of them are optional in os-release(5).
 pub(super) fn without_version(release: &[u8]) -> Vec<u8> {
     let stays = |line: &&[u8]| !FIELDS.iter().any(|field| line.starts_with(field));
     release.split_inclusive(|b| *b == b'\n').filter(stays).flatten().copied().collect()

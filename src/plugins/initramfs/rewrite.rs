@@ -1,4 +1,4 @@
-//! An image that is a file of its own, rewritten without holding it in memory.
+//! Rewrites an image in a separate file without holding it in memory.
 
 use std::fmt;
 use std::fs::File;
@@ -11,10 +11,10 @@ use crate::disk;
 use crate::format::initramfs::{Error, Outcome};
 use crate::normal::Context;
 
-/// What a rewrite did and what it cost.
+/// The outcome and the cost of a rewrite.
 #[derive(Clone, Debug)]
 pub struct Cost {
-    /// What became of the image.
+    /// The outcome.
     pub outcome: Outcome,
     /// Wall-clock time.
     pub time: Duration,
@@ -34,7 +34,7 @@ impl fmt::Display for Cost {
 }
 
 /// Writes the canonical form of the file `image` to the file `output`, which may be the same.
-/// The unpacked archives lie in a file without a name on the file system of `output` meanwhile.
+/// Meanwhile the unpacked archives are in a file without a name on the file system of `output`.
 ///
 /// `output` gets the permission bits 0600 that dracut gives its images, and is complete or
 /// untouched. If `image` is canonical, `output` gets its bytes.

@@ -11,8 +11,7 @@ use crate::format::Malformed;
 use crate::format::initramfs::{self, Image, spooled};
 use crate::tree::{Entry, Kind, Time, Tree};
 
-/// An image that was read, as a tree. Of archives with the same path, the last counts, as for the
-/// kernel.
+/// An image as a tree. If archives contain the same path, the last one counts, as for the kernel.
 pub struct ImageTree<'a, S> {
     nodes: BTreeMap<&'a [u8], (&'a initramfs::Entry, u64, u32)>,
     spool: &'a Mutex<S>,

@@ -1,5 +1,5 @@
-//! Unified kernel images and their addons: PE files whose sections are told apart, and whose
-//! initramfs is opened like a boot image.
+//! Unified kernel images and their addons: PE files, which are compared section by section, and
+//! whose initramfs is read like a boot image.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -16,13 +16,13 @@ use crate::tree::Seekable;
 const INITRD: &str = ".initrd";
 /// Sections whose content is text.
 const TEXTS: [&str; 6] = [".osrel", ".cmdline", ".uname", ".sbat", ".profile", ".pcrpkey"];
-/// Bytes of a text section that are compared line by line, and lines shown of it.
+/// The most bytes of a text section to compare line by line.
 const TEXT: u64 = 64 << 10;
 const LINES: usize = 10;
-/// Bytes compared at a time.
+/// Bytes to compare at a time.
 const PIECE: usize = 64 << 10;
 
-/// What is said of an `.efi` file: nothing of those without an initramfs.
+/// The verdict on an `.efi` file: no remark on those without an initramfs.
 pub(super) fn verdict(file: &File<'_>) -> Result<Verdict, Error> {
     let Some(pe) = headers(&mut *file.open()?)? else { return Ok(Verdict::Keep) };
     if pe.section(INITRD).is_none() {
@@ -38,7 +38,7 @@ pub(super) fn verdict(file: &File<'_>) -> Result<Verdict, Error> {
     )))
 }
 
-/// The headers of a PE file; `None` if it is another file.
+/// The headers of a PE file; `None` if it is not one.
 fn headers(input: &mut dyn Seekable) -> Result<Option<Pe>, Error> {
     pe::read(input).map_err(|error| match error.get_ref().and_then(|e| e.downcast_ref()) {
         Some(malformed) => Error::Malformed(crate::format::Malformed::clone(malformed)),
@@ -46,8 +46,7 @@ fn headers(input: &mut dyn Seekable) -> Result<Option<Pe>, Error> {
     })
 }
 
-/// The boot image in `input`: the initramfs of a PE file, of which a file without one has none, or
-/// the file itself.
+/// The boot image in `input`: the initramfs of a PE file, or any other file itself.
 pub fn boot_image<'a>(mut input: Box<dyn Seekable + 'a>) -> Result<Box<dyn Seekable + 'a>, Error> {
     let Some(pe) = headers(&mut *input)? else {
         input.rewind()?;
@@ -71,7 +70,7 @@ pub fn explain(
     names.dedup();
     for key in names {
         let find = |pe| numbered(pe).find(|(name, _)| *name == key).map(|(_, range)| range);
-        // The second of a name is another profile's.
+        // A second section of the same name belongs to another profile.
         let name = match key.1 {
             0 => key.0.to_owned(),
             n => format!("{} ({})", key.0, n + 1),
@@ -101,7 +100,7 @@ pub fn explain(
     Ok(Some(lines))
 }
 
-/// Sections by name, and the how manieth of that name each is.
+/// Sections by name, with a running number for each name.
 fn numbered(pe: &Pe) -> impl Iterator<Item = ((&str, usize), Range<u64>)> {
     pe.sections.iter().enumerate().map(|(at, section)| {
         let before = pe.sections[..at].iter().filter(|other| other.name == section.name).count();
@@ -146,7 +145,7 @@ fn section(
     Ok(())
 }
 
-/// Lines of one text that the other has not.
+/// Lines of each text that the other does not have.
 fn text_lines(name: &str, a: &str, b: &str) -> Vec<String> {
     let shown = |line: &str| line.chars().take(200).collect::<String>().escape_debug().to_string();
     let only = |x: &str, y: &str, sign| {
@@ -157,7 +156,7 @@ fn text_lines(name: &str, a: &str, b: &str) -> Vec<String> {
     let mut lines = only(a, b, '-');
     lines.extend(only(b, a, '+'));
     if lines.is_empty() {
-        lines.push(format!("{name}: the same lines, in another order or with other ends"));
+        lines.push(format!("{name}: the same lines, in another order or with other line ends"));
     }
     lines
 }
@@ -172,7 +171,7 @@ fn text(input: &mut dyn Seekable, range: &Range<u64>) -> io::Result<Option<Strin
     Ok(String::from_utf8(bytes).ok())
 }
 
-/// The first byte at which two stretches differ; `None` if they are the same.
+/// The first byte at which two ranges differ; `None` if they are equal.
 fn differ(
     a: &mut dyn Seekable,
     x: &Range<u64>,

@@ -1,4 +1,4 @@
-//! The declarative kinds of plugins: a page and data, and no code of their own.
+//! The declarative kinds of plugins, which consist of a page and data without code.
 
 pub(in crate::plugins) mod reader;
 pub(in crate::plugins) mod rewriter;

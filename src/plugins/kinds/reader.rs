@@ -1,4 +1,4 @@
-//! Plugins that read a format in order to explain it, and at most sort it.
+//! Plugins that read a format to explain it, and at most sort it.
 
 use std::io;
 use std::sync::OnceLock;
@@ -10,7 +10,7 @@ use crate::normal::globs::Globs;
 use crate::normal::{File, Page, Plugin, Verdict, Want};
 use crate::tree::{Entry, Kind};
 
-/// A format's reader: it adds what a file says to facts, which may only be counted.
+/// A format's reader, which adds the content of a file to facts.
 pub(in crate::plugins) type ReadFacts = fn(&[u8], Facts) -> Result<Facts, Malformed>;
 
 /// A plugin made of a page, globs over logical paths, and a reader.
@@ -18,17 +18,18 @@ pub(in crate::plugins) struct Reader {
     page: &'static Page,
     paths: &'static [&'static str],
     reader: ReadFacts,
-    /// [`Want::Bytes`]: a file that the reader does not understand is a warning. [`Want::Entry`]:
-    /// the file is read only to be explained, since it is big.
+    /// [`Want::Bytes`]: a file that the reader cannot parse gives a warning. [`Want::Entry`]: the
+    /// file is big, so it is read only to explain a difference.
     want: Want,
     globs: OnceLock<Globs>,
-    /// Globs of more files that are read only to be explained.
+    /// Globs of more files that are read only to explain a difference.
     unread: &'static [&'static str],
     unread_globs: OnceLock<Globs>,
     /// Globs of those files that may be empty.
     empty: &'static [&'static str],
     empty_globs: OnceLock<Globs>,
-    /// Makes the normal form of the files that are read in each run; without, they stay as they are.
+    /// Makes the normal form of the files that are read in each run; if `None`, they stay as they
+    /// are.
     rewriter: Option<Rewrite>,
 }
 
@@ -56,26 +57,25 @@ impl Reader {
         }
     }
 
-    /// The plugin whose files are also brought into the normal form that `rewriter` makes.
+    /// Also brings the files into the normal form that `rewriter` makes.
     pub(in crate::plugins) const fn rewritten(mut self, rewriter: Rewrite) -> Self {
         self.rewriter = Some(rewriter);
         self
     }
 
-    /// More files, which are too many to be read unless two builds differ in them.
+    /// Adds files that are too many to be read unless two builds differ in them.
     pub(in crate::plugins) const fn and_unread(mut self, paths: &'static [&'static str]) -> Self {
         self.unread = paths;
         self
     }
 
-    /// Files whose tool writes nothing where it has nothing to say. Any other that is empty is
-    /// damaged, whatever its format.
+    /// Names the files that may be empty. Any other empty file counts as damaged.
     pub(in crate::plugins) const fn may_be_empty(mut self, paths: &'static [&'static str]) -> Self {
         self.empty = paths;
         self
     }
 
-    /// The plugin for files too big to be read unless two builds differ in them.
+    /// Reads files only if two builds differ in them, since they are too big.
     pub(in crate::plugins) const fn unread(mut self) -> Self {
         self.want = Want::Entry;
         self
@@ -130,7 +130,7 @@ fn is_one(entry: &Entry, globs: &OnceLock<Globs>, paths: &'static [&'static str]
     globs.all(&entry.logical()).next().is_some()
 }
 
-/// What a format's reader finds to differ, or which side it does not understand, and why.
+/// The differences that a format's reader finds, or which side it cannot parse, and why.
 pub(in crate::plugins) fn compare(reader: ReadFacts, a: &[u8], b: &[u8]) -> Vec<String> {
     let (left, right) = match (reader(a, Facts::of(a)), reader(b, Facts::of(b))) {
         (Ok(left), Ok(right)) => (left, right),
@@ -144,7 +144,7 @@ pub(in crate::plugins) fn compare(reader: ReadFacts, a: &[u8], b: &[u8]) -> Vec<
     };
     let lines = left.compare(&right);
     match lines.is_empty() && a != b {
-        true => vec!["both say the same, in another layout".to_owned()],
+        true => vec!["both have the same content in another layout".to_owned()],
         false => lines,
     }
 }

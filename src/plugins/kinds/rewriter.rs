@@ -1,4 +1,4 @@
-//! Plugins that bring one kind of file into a normal form, and know what differs in two of them.
+//! Plugins that bring one kind of file into a normal form, and explain differences between two.
 
 use std::io;
 
@@ -9,15 +9,16 @@ use crate::tree::{Entry, Kind};
 pub(in crate::plugins) struct Rewriter {
     /// The page.
     pub(in crate::plugins) page: &'static Page,
-    /// Whether the end of a name alone says that it is one, wherever it is.
+    /// Whether the ending of the name alone decides, wherever the file is.
     pub(in crate::plugins) by_ending: bool,
-    /// Whether a regular file is named like one of these.
+    /// Whether a regular file has a name of this kind.
     pub(in crate::plugins) named: fn(&Entry) -> bool,
-    /// Whether the content begins like one of these; any other file of such a name is left alone.
+    /// Whether the content begins like this kind of file; any other file of such a name is left
+    /// alone.
     pub(in crate::plugins) is: fn(&[u8]) -> bool,
-    /// What becomes of such a file.
+    /// The verdict on such a file.
     pub(in crate::plugins) verdict: fn(&File<'_>, &Context) -> Verdict,
-    /// What differs in two of them, a phrase a line.
+    /// What differs between two of them, one phrase per line.
     pub(in crate::plugins) explain: fn(&[u8], &[u8]) -> Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Plugins that are a table: path, what happens to it, and the reason.
+//! Plugins that are a table: paths, what happens to them, and the reason.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,35 +20,36 @@ use crate::tree::{Difference, Entry, Kind, Tree};
 pub(in crate::plugins) struct Row {
     /// A glob over logical paths (see [`Globs`]).
     glob: &'static str,
-    /// The kinds it is about.
+    /// The kinds of files it applies to.
     kinds: &'static [Kind],
     /// What happens.
     action: Action,
-    /// Why that is right here, as a phrase: "made anew at the first boot (…)".
+    /// Why that is right, as a phrase: "created again at the first boot (…)".
     reason: &'static str,
-    /// The action needs one of these in the tree; without, the path is reported. Empty: no need.
+    /// The action needs one of these paths in the tree; without them the path is only reported.
+    /// Empty if nothing is needed.
     needs: &'static [&'static str],
-    /// A unit of any name that runs a command with one of these words is as good.
+    /// A unit of any name that runs a command with one of these words also satisfies `needs`.
     runs: &'static [&'static str],
-    /// What names the fields that differ between two files, after the reason.
+    /// The reader that names the fields that differ between two files, after the reason.
     reader: Option<ReadFacts>,
-    /// Whether two files differ in what the reason says and in nothing else.
+    /// Whether two files differ only in what the reason says.
     only: Option<Alike>,
 }
 
-/// Whether the reason of a row is all that two files differ in.
+/// Whether two files differ only in what the reason of a row says.
 type Alike = fn(&[u8], &[u8]) -> Result<bool, Malformed>;
 
-/// Where systemd looks for units, in either form of a root.
+/// Where systemd looks for units, with /etc or with /usr/etc.
 const UNITS: [&str; 4] = [
     "usr/lib/systemd/system",
     "lib/systemd/system",
     "etc/systemd/system",
     "usr/etc/systemd/system",
 ];
-/// Bytes of a unit that are read, at most.
+/// The most bytes to read of a unit.
 const UNIT_BYTES: u64 = 64 << 10;
-/// What a unit says that runs at a first boot only.
+/// Settings of a unit that runs only at a first boot.
 const FIRST_BOOT: &[&[u8]] = &[
     b"ConditionFirstBoot=yes",
     b"ConditionFirstBoot=true",
@@ -59,21 +60,21 @@ const FIRST_BOOT: &[&[u8]] = &[
 /// What happens to a row's paths.
 #[derive(Debug)]
 pub(in crate::plugins) enum Action {
-    /// It goes. A directory goes only if everything in it goes.
+    /// It is removed. A directory is removed only if everything in it is.
     Remove,
-    /// A file goes unless it is as its package shipped it.
+    /// A file is removed unless it is as its package shipped it.
     RemoveMade,
-    /// It stays with no content, unless its content is this.
+    /// It is emptied, unless it has this content.
     Empty(&'static [u8]),
-    /// It stays with another content.
+    /// It gets new content.
     Rewrite(fn(&[u8]) -> Result<Vec<u8>, Malformed>),
-    /// It stays with its times at most that of SOURCE_DATE_EPOCH.
+    /// Its times are clamped to SOURCE_DATE_EPOCH.
     Clamp(fn(&[u8], u32) -> Result<Vec<u8>, Malformed>),
-    /// It stays, and what this finds wrong with it is reported.
+    /// It stays, and problems that this function finds are reported.
     Check(fn(&File<'_>) -> io::Result<Option<String>>),
-    /// It stays, and the reason is reported whenever it is there.
+    /// It stays, and the reason is reported whenever it exists.
     Report,
-    /// It stays, and the reason is told only where two builds differ in it.
+    /// It stays, and the reason is reported only if two builds differ in it.
     Explain,
 }
 
@@ -104,7 +105,7 @@ pub(in crate::plugins) const LEAF: &[Kind] = &[Kind::File, Kind::Symlink];
 pub(in crate::plugins) const ANY: &[Kind] = &[Kind::File, Kind::Symlink, Kind::Dir];
 
 impl Row {
-    /// A row; see the fields for what each means.
+    /// A row; see the fields for the parameters.
     pub(in crate::plugins) const fn new(
         glob: &'static str,
         kinds: &'static [Kind],
@@ -114,31 +115,31 @@ impl Row {
         Row { glob, kinds, action, reason, needs: &[], runs: &[], reader: None, only: None }
     }
 
-    /// The same row, acting only where one of `paths` is in the tree.
+    /// Makes the row act only if one of `paths` is in the tree.
     pub(in crate::plugins) const fn needs(mut self, paths: &'static [&'static str]) -> Self {
         self.needs = paths;
         self
     }
 
-    /// What [`Row::needs`] has, where a unit of another name that runs one of `commands` is enough.
+    /// Lets a unit of any name that runs one of `commands` satisfy [`Row::needs`] too.
     pub(in crate::plugins) const fn or_runs(mut self, commands: &'static [&'static str]) -> Self {
         self.runs = commands;
         self
     }
 
-    /// The same row, whose files this reader compares.
+    /// Compares the row's files with this reader.
     pub(in crate::plugins) const fn reads(mut self, reader: ReadFacts) -> Self {
         self.reader = Some(reader);
         self
     }
 
-    /// The same row, whose reason holds only for files that this finds alike but for it.
+    /// Restricts the reason to files that `alike` finds equal apart from it.
     pub(in crate::plugins) const fn only(mut self, alike: Alike) -> Self {
         self.only = Some(alike);
         self
     }
 
-    /// Why the action may not be taken here; `None` if what it needs is there.
+    /// Why the action is not possible here; `None` if what it needs is there.
     fn lacks(&self, file: &File<'_>) -> io::Result<Option<String>> {
         for path in self.needs {
             if file.tree.lookup(Path::new(path))?.is_some() {
@@ -159,15 +160,15 @@ impl Row {
             None => Some(format!("{} is missing", self.needs.join(" or "))),
             Some(_) if is_new(file.tree)? => None,
             Some(unit) => Some(format!(
-                "{} runs at a first boot only, and one with an empty etc/machine-id is none: write \
-                 `uninitialized` into it (machine-id(5))",
+                "{} runs only at a first boot, and a boot with an empty etc/machine-id is not one: \
+                 write `uninitialized` into it (machine-id(5))",
                 unit.to_string_lossy()
             )),
         })
     }
 }
 
-/// The services that run one of these commands, by the folders of units and by name.
+/// The services that run one of these commands, sorted by directory and name.
 fn units(tree: &dyn Tree, commands: &[&str]) -> io::Result<Vec<(OsString, Vec<u8>)>> {
     let mut units = Vec::new();
     for dir in UNITS.iter().filter(|_| !commands.is_empty()).map(Path::new) {
@@ -200,7 +201,7 @@ fn has(unit: &[u8], lines: &[&[u8]]) -> bool {
     unit.split(|b| *b == b'\n').any(|line| lines.contains(&line.trim_ascii()))
 }
 
-/// Whether systemd will call the next boot the first one, after what machine-state does.
+/// Whether systemd will treat the next boot as the first one, after the plugin machine-state.
 fn is_new(tree: &dyn Tree) -> io::Result<bool> {
     for path in ["etc/machine-id", "usr/etc/machine-id"].map(Path::new) {
         if let Some(id) = tree.read(path)? {
@@ -210,11 +211,11 @@ fn is_new(tree: &dyn Tree) -> io::Result<bool> {
     Ok(true)
 }
 
-/// What the difference of a path follows from.
+/// Determines what the difference of a path follows from.
 type Follower = fn(&Difference, &Around<'_>) -> Option<Follows>;
 
-/// A plugin made of a page and rows. Its option `unsure=remove`, where its page has it, drops what
-/// the rows need.
+/// A plugin made of a page and rows. If its page has the option `unsure`, `unsure=remove` ignores
+/// what the rows need.
 #[derive(Debug)]
 pub(in crate::plugins) struct Table {
     page: &'static Page,
@@ -225,12 +226,12 @@ pub(in crate::plugins) struct Table {
 }
 
 impl Table {
-    /// The plugin of this page and these rows. The first row whose glob and kind match decides.
+    /// A plugin with this page and these rows. The first row whose glob and kind match decides.
     pub(in crate::plugins) const fn new(page: &'static Page, rows: &'static [Row]) -> Self {
         Table { page, rows, globs: OnceLock::new(), follows: |_, _| None, attributes: &[] }
     }
 
-    /// The same plugin, which knows of extended attributes by the beginnings of their names.
+    /// Adds knowledge of extended attributes by the prefixes of their names.
     pub(in crate::plugins) const fn attributes(
         mut self,
         attributes: &'static [(&'static str, &'static str)],
@@ -239,7 +240,7 @@ impl Table {
         self
     }
 
-    /// The same plugin, of whose paths this function says what their differences follow from.
+    /// Adds a function that says what differences of its paths follow from.
     pub(in crate::plugins) const fn follows(mut self, follows: Follower) -> Self {
         self.follows = follows;
         self

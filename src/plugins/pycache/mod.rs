@@ -21,33 +21,33 @@ static PAGE: Page = Page {
     name: "pycache",
     summary: "removes Python bytecode, or makes it independent of the build",
     default: true,
-    paths: "**/__pycache__/ and its *.pyc, *.pyo; *.pyc and *.pyo beside their source; anywhere \
-            in the tree",
+    paths: "**/__pycache__/ and its *.pyc, *.pyo; *.pyc and *.pyo beside their source; anywhere in \
+            the tree",
     varies: "Which bytecode files exist, and the header of each: 16 bytes with the modification \
              time of the source.",
     why: "A scriptlet runs Python as root, and the interpreter writes bytecode wherever it \
-          imports, over packaged bytecode too. The header records the source's modification time, \
+          imports, even over packaged bytecode. The header records the source's modification time, \
           and rpm-ostree gives empty files (each empty __init__.py) the time of the build.",
-    done: "mode=remove: the __pycache__ directories go, and bytecode beside its source. A \
-           directory that holds anything else stays with it, a symbolic link called __pycache__ \
+    done: "mode=remove: the __pycache__ directories and bytecode beside its source are removed. A \
+           directory that contains anything else stays with it, a symbolic link called __pycache__ \
            is left alone, and bytecode without a source is a module: it is kept and reported. \
-           mode=unowned: the same, but bytecode stays that is as its package shipped it. \
-           mode=zero-mtime: the time in the header becomes 0, which is the time of every file \
-           of an ostree checkout but empty ones; the code stays, so it is for bytecode that one \
-           way of compiling made: from Python 3.15 on an import and compileall mark the code \
-           object itself differently, its first byte, and need rewrite. mode=rewrite: that, and in the code marks of \
-           references go that nothing refers to, sets are sorted, and strings are shared and \
-           interned as the compiler does it. mode=unchecked-hash: the code as in rewrite, and the header \
-           gets the hash of the source instead of its time, never to be checked: right whatever \
-           times the image gives its files, and for empty sources too. In these three modes \
-           importlib's temporary files go, packaged bytecode is changed only with --deep, and \
-           what was compiled from another source, by size or hash, is reported. Paths that match \
-           the regular expression of the option keep stay.",
+           mode=unowned: the same, but bytecode that is as its package shipped it stays. \
+           mode=zero-mtime: the time in the header becomes 0, which is the time of every file of \
+           an ostree checkout except empty ones; the code stays, so it suits bytecode that was \
+           compiled in the same way: since Python 3.15 an import and compileall mark the first \
+           byte of the code object differently, and need rewrite. mode=rewrite: also, unused \
+           reference marks in the code are removed, sets are sorted, and strings are shared and \
+           interned as the compiler does it. mode=unchecked-hash: the code as in rewrite, and the \
+           header gets the hash of the source instead of its time, never to be checked: right for \
+           any file times of the image, and for empty sources too. In these three modes \
+           importlib's temporary files are removed, packaged bytecode is changed only with --deep, \
+           and bytecode compiled from another source, judging by size or hash, is reported. Paths \
+           that match the regular expression of the option keep stay.",
     lost: "remove and unowned: the first import after boot compiles again, and under a read-only \
-           /usr every import does: a Python 3.11 that imports 224 modules of its library takes \
-           0.4 s of processor time instead of 0.08 s, which is what it takes with bytecode of \
-           any header. unchecked-hash: an edited source counts only once it is compiled again. \
-           All: `rpm -V` says missing, or changed, for packaged bytecode that was touched.",
+           /usr every import does: a Python 3.11 that imports 224 modules of its library takes 0.4 \
+           s of processor time instead of 0.08 s with bytecode of any mode. unchecked-hash: an \
+           edited source counts only once it is compiled again. All: `rpm -V` says missing, or \
+           changed, for packaged bytecode that was touched.",
     upstream: "Open: rpm-ostree issues 3502, 4285 and 5019; coreos-assembler issue 3332; the time \
                of empty files: ostree issue 2809; times zeroed on checkout: ostree issue 1469.",
     payload: false,
@@ -77,7 +77,8 @@ impl Plugin for Pycache {
             None => Want::No,
             Some(_) if entry.kind != Kind::File => Want::Entry,
             Some(_) if cx.option(&PAGE, "mode") == "remove" => Want::Entry,
-            // The engine spares what is as its package shipped it only where content is judged.
+            // The engine skips files that are as their package shipped them only if content is
+            // judged.
             Some(_) => Want::Bytes,
         }
     }
@@ -102,19 +103,19 @@ impl Plugin for Pycache {
     }
 }
 
-/// What a name says about bytecode.
+/// The kind of bytecode that a name indicates.
 #[derive(Debug, PartialEq, Eq)]
 enum Name {
     /// A `__pycache__` directory.
     Dir,
     /// A file in a `__pycache__` directory.
     Cached,
-    /// A file outside of one, and where its source would be.
+    /// A file outside of such a directory, and where its source would be.
     Beside(PathBuf),
 }
 
 impl Name {
-    /// Judges by name and kind; `None`: no bytecode.
+    /// Judges by name and kind; `None` if it is not bytecode.
     fn of(entry: &Entry) -> Option<Name> {
         let name = entry.name();
         match entry.kind {
@@ -126,7 +127,7 @@ impl Name {
                 if parent.file_name() == Some(OsStr::new("__pycache__")) {
                     return Some(Name::Cached);
                 }
-                // Only importlib writes temporary names, and only into __pycache__.
+                // Only importlib uses temporary names, and only in __pycache__.
                 let beside = name.len() == stem.len() + b".pyc".len();
                 beside.then(|| Name::Beside(parent.join(source_name(stem))))
             }
@@ -164,14 +165,14 @@ fn remove(name: &Name, file: &File<'_>) -> io::Result<Verdict> {
         Name::Dir | Name::Cached => Verdict::Remove,
         Name::Beside(stem) if has_source(stem, file)? => Verdict::Remove,
         Name::Beside(_) => Verdict::Report(
-            "bytecode without a source is a module of its own: kept; build the package with its \
+            "bytecode without a source is a module itself: kept; build the package with its \
              source, or with SOURCE_DATE_EPOCH set"
                 .to_owned(),
         ),
     })
 }
 
-/// Whether `STEM.py` stands in the tree as anything that Python can read.
+/// Whether `STEM.py` is in the tree as anything that Python can read.
 fn has_source(stem: &Path, file: &File<'_>) -> io::Result<bool> {
     let mut source = stem.as_os_str().to_owned();
     source.push(".py");

@@ -12,14 +12,15 @@ use crate::format::time::utc;
 use crate::normal::{File, Verdict};
 use crate::tree::{Entry, Kind};
 
-/// What becomes of the header, and whether the code is put in normal form.
+/// What happens to the header, and whether the code is put into normal form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     /// The time in the header becomes 0.
     ZeroMtime,
-    /// The header and the code in normal form.
+    /// The time in the header becomes 0, and the code is put into normal form.
     Rewrite,
-    /// The header gets the source's hash, never to be checked; the code in normal form.
+    /// The header gets the source's hash, never to be checked, and the code is put into normal
+    /// form.
     UncheckedHash,
 }
 
@@ -44,7 +45,7 @@ pub(super) fn verdict(name: &Name, mode: Mode, file: &File<'_>) -> io::Result<Ve
         return Ok(Verdict::Remove);
     }
     if !pyc::is_pyc(&file.bytes) {
-        return Ok(Verdict::Report("no bytecode of Python 3.7 or later: kept".to_owned()));
+        return Ok(Verdict::Report("not bytecode of Python 3.7 or later: kept".to_owned()));
     }
     let (parsed, body) = match body(mode, &file.bytes) {
         Ok(read) => read,
@@ -59,13 +60,13 @@ pub(super) fn verdict(name: &Name, mode: Mode, file: &File<'_>) -> io::Result<Ve
     })
 }
 
-/// Whether importlib would have renamed the file: it writes `NAME.pyc.NUMBER` first.
+/// Whether it is a temporary file `NAME.pyc.NUMBER`, which importlib would have renamed.
 fn is_temporary(entry: &Entry) -> bool {
     let name = entry.name();
     stem(name).is_some_and(|stem| name.len() > stem.len() + b".pyc".len())
 }
 
-/// The file as it is, and its code in the mode's normal form.
+/// The original file, and its code in the mode's normal form.
 fn body(mode: Mode, bytes: &[u8]) -> Result<(Pyc<'_>, Vec<u8>), Malformed> {
     let parsed = pyc::parse(bytes)?;
     let body = match mode {
@@ -75,7 +76,7 @@ fn body(mode: Mode, bytes: &[u8]) -> Result<(Pyc<'_>, Vec<u8>), Malformed> {
     Ok((parsed, body))
 }
 
-/// The header to be, or why there is none: the bytecode is not that of its source.
+/// The new header, or why there is none: the bytecode does not belong to its source.
 fn validity(
     name: &Name,
     mode: Mode,
@@ -85,7 +86,7 @@ fn validity(
     let source = source(name, file.entry);
     let found = file.tree.lookup(&source)?.filter(|e| e.kind == Kind::File);
     let Some(found) = found else {
-        // A module of its own, or an orphan: neither is compared with a source.
+        // A module itself, or an orphan: neither is compared with a source.
         return Ok(Ok(without_time(parsed.validity)));
     };
     if let Validity::Time { size, .. } = parsed.validity
@@ -104,7 +105,7 @@ fn validity(
     let now = pyc::source_hash(parsed.magic, &text);
     match parsed.validity {
         Validity::Hash { hash, .. } if hash != now => {
-            Ok(Err("compiled from another source: its hash is another".to_owned()))
+            Ok(Err("compiled from another source, which has another hash".to_owned()))
         }
         _ => Ok(Ok(Validity::Hash { checked: false, hash: now })),
     }
@@ -133,8 +134,8 @@ fn source(name: &Name, entry: &Entry) -> PathBuf {
     source.into()
 }
 
-/// What differs between two bytecode files, of which the normal form in force has the code as it is
-/// (`untouched`) or in normal form.
+/// What differs between two bytecode files; `untouched` says whether the mode leaves the code as it
+/// is.
 pub(super) fn explain(a: &[u8], b: &[u8], untouched: bool) -> Vec<String> {
     let (Ok(x), Ok(y)) = (pyc::parse(a), pyc::parse(b)) else { return Vec::new() };
     let mut out = Vec::new();

@@ -1,4 +1,4 @@
-//! ndb and Berkeley DB: a file of packages and the indexes of it, which change as one.
+//! ndb and Berkeley DB: a package file and its indexes, which change together.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
@@ -12,7 +12,7 @@ use crate::normal::{File, Step, Verdict};
 use crate::packages::{BDB_INDEXES, Backend, NDB_INDEX, in_file, sides};
 use crate::tree::Tree;
 
-/// Bytes of slot pages that are looked at for a word, at most: a million packages.
+/// The most bytes of slot pages to read for a remark: a million packages.
 const MOST_SLOTS: usize = 16 << 20;
 
 /// Files of one directory by name.
@@ -22,7 +22,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 pub(super) fn main(file: &File<'_>, backend: Backend, cx: &Context) -> io::Result<Verdict> {
     let names = names_of(file.tree, file.entry)?;
     if names.first() != Some(&file.entry.path) {
-        return Ok(Verdict::Keep); // judged under its first name, which its other names follow
+        return Ok(Verdict::Keep); // judged by its first name, which the others follow
     }
     let mut old: Option<Files> = None;
     for name in &names {
@@ -45,7 +45,7 @@ pub(super) fn main(file: &File<'_>, backend: Backend, cx: &Context) -> io::Resul
     Ok(verdict(file, &names, &old, new))
 }
 
-/// How to get from the old files to the new ones.
+/// The steps from the old files to the new ones.
 fn verdict(file: &File<'_>, names: &[PathBuf], old: &Files, (main, sides): New) -> Verdict {
     if main == *file.bytes && sides == *old {
         return Verdict::Keep;
@@ -53,7 +53,7 @@ fn verdict(file: &File<'_>, names: &[PathBuf], old: &Files, (main, sides): New) 
     let goes = |name: &&String| !sides.contains_key(*name);
     let gone: Vec<_> = old.keys().filter(goes).map(String::as_str).collect();
     let beside = |side: &str| names.iter().map(|n| n.with_file_name(side)).collect::<Vec<_>>();
-    // An index goes before what it would be wrong about comes.
+    // An index is removed before the packages that it does not describe are written.
     let removals = gone.iter().flat_map(|side| beside(side)).map(Step::Remove);
     let mut steps: Vec<Step> = removals.collect();
     if sides.is_empty() && steps.is_empty() {
@@ -67,7 +67,7 @@ fn verdict(file: &File<'_>, names: &[PathBuf], old: &Files, (main, sides): New) 
     Verdict::Steps(steps)
 }
 
-/// A file of packages and the files beside it.
+/// A package file and the files beside it.
 type New = (Vec<u8>, Files);
 
 fn canonical(backend: Backend, main: &[u8], sides: &Files, epoch: u32) -> Result<New, Malformed> {
@@ -84,7 +84,7 @@ fn canonical(backend: Backend, main: &[u8], sides: &Files, epoch: u32) -> Result
     Ok((main, new))
 }
 
-/// An index that no rpm makes: it would not be renumbered with the packages.
+/// An index that rpm does not make: it would not be renumbered with the packages.
 fn stranger(tree: &dyn Tree, backend: Backend, main: &Path) -> io::Result<Option<Malformed>> {
     if backend != Backend::Bdb {
         return Ok(None);
@@ -103,22 +103,22 @@ fn stranger(tree: &dyn Tree, backend: Backend, main: &Path) -> io::Result<Option
     Ok(None)
 }
 
-/// The verdict on an index: its packages decide, by whose steps it is written, or goes if rpm would
-/// not trust it.
+/// The verdict on an index: the steps of its package file write it, or remove it if rpm would not
+/// trust it.
 pub(super) fn index(file: &File<'_>, backend: Backend) -> io::Result<Verdict> {
     let main = file.entry.path.with_file_name(backend.file());
     if file.tree.lookup(&main)?.is_some() {
         return Ok(Verdict::With(main));
     }
-    let alone = "an index without its packages, which rpm would take for that of another \
-                 database; remove it";
+    let alone = "an index without its packages, which rpm would use for another database; remove \
+                 it";
     let told = backend == Backend::Ndb;
     Ok(if told { Verdict::Report(alone.to_owned()) } else { Verdict::Keep })
 }
 
-/// What is to be said of the ndb database in directory `dir`, if there is one.
+/// The remark on the ndb database in directory `dir`, if there is one.
 pub(super) fn remark(tree: &dyn Tree, dir: &Path) -> io::Result<Option<String>> {
-    // The packages are only looked at as far as their slots reach: others read them whole.
+    // Only the slots of the package file are read: other code reads all of it.
     let Some(mut packages) = tree.open(&dir.join(Backend::Ndb.file()))? else { return Ok(None) };
     let mut head: Vec<u8> = Vec::new();
     loop {

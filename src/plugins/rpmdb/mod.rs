@@ -1,4 +1,4 @@
-//! The `rpmdb` plugin: any history of one package set becomes one database.
+//! `rpmdb`: the same package set gives the same database, whatever its history.
 
 mod indexed;
 mod page;
@@ -18,8 +18,8 @@ use crate::normal::Context;
 use crate::normal::{Around, Consequence, File, Follows, Page, Plugin, Step, Verdict, Want};
 use crate::tree::{Difference, Entry, Tree};
 
-/// Bytes of a database beyond which a plan is told to keep it: what exceeds the plan's memory for
-/// ordinary files is computed again when it is written.
+/// Size in bytes from which the plan keeps a database: content beyond the plan's memory is
+/// otherwise computed again when it is written.
 const COMPUTED_ONCE: usize = 16 << 20;
 
 /// The plugin.
@@ -65,7 +65,7 @@ impl Plugin for Rpmdb {
     }
 }
 
-/// A file that packages of different versions own follows the database that lists them.
+/// A file whose packages have different versions follows the database that lists them.
 fn of_a_package(difference: &Difference, of: &Path, around: &Around<'_>) -> Option<Follows> {
     let side = difference.a.as_ref().or(difference.b.as_ref())?;
     if role(&side.entry(&difference.path)).is_some() {
@@ -80,15 +80,15 @@ fn of_a_package(difference: &Difference, of: &Path, around: &Around<'_>) -> Opti
     (a != b).then(|| Follows { how: Consequence::Package, of: of.to_owned(), why: why() })
 }
 
-/// The database whose file of packages is `file`, as it is in the tree: the files beside it belong
-/// to that, not to what it becomes.
+/// The database whose package file is `file`, as it is in the tree: the files beside it belong to
+/// that, not to the new content.
 fn load(backend: Backend, file: &File<'_>) -> io::Result<Database> {
     let path = file.entry.path.clone();
     let main = file.tree.read(&path)?.unwrap_or_default();
     Database::with_sides(file.tree, backend, path, main)
 }
 
-/// What differs between two databases, in packages, but for what the normal form removes.
+/// What differs between two databases, package by package, except for what the normal form removes.
 fn phrases(databases: [io::Result<Database>; 2], cx: &Context) -> Result<Vec<String>, Failure> {
     let [a, b] = databases;
     let (a, b) = (a?, b?);
@@ -100,7 +100,8 @@ fn phrases(databases: [io::Result<Database>; 2], cx: &Context) -> Result<Vec<Str
     Ok(diff(&x, &y)?.phrases())
 }
 
-/// What differs between two indexes: what their databases differ in, which is told once.
+/// What differs between two indexes: they follow their databases, whose differences are reported
+/// once.
 fn indexed(backend: Backend, files: [&File<'_>; 2], cx: &Context) -> Result<Vec<String>, Failure> {
     let database = |file: &File<'_>| {
         let path = file.entry.path.with_file_name(backend.file());
@@ -116,7 +117,7 @@ fn indexed(backend: Backend, files: [&File<'_>; 2], cx: &Context) -> Result<Vec<
     phrases(databases, cx)
 }
 
-/// The verdict on the directory of a database: words on what no single file of it can say.
+/// The verdict on the directory of a database: remarks that concern several files.
 fn place(file: &File<'_>) -> io::Result<Verdict> {
     let dir = &file.entry.path;
     let mut found = Vec::new();
@@ -128,7 +129,7 @@ fn place(file: &File<'_>) -> io::Result<Verdict> {
     let mut words = Vec::new();
     if found.len() > 1 {
         words.push(format!(
-            "databases of several backends lie side by side ({}), of which rpm uses one; each is \
+            "databases of several backends are side by side ({}), of which rpm uses one; each is \
              put into normal form; remove those that are left over from a conversion",
             found.join(", ")
         ));
@@ -141,7 +142,7 @@ fn place(file: &File<'_>) -> io::Result<Verdict> {
 fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
     let logs = Logs::of(file.tree, file.entry)?;
     if logs.names.first() != Some(&file.entry.path) {
-        return Ok(Verdict::Keep); // judged under its first name, which its other names follow
+        return Ok(Verdict::Keep); // judged by its first name, which the others follow
     }
     let Some([wal, journal]) = logs.content else {
         let why = "names of one database have different logs beside them; checkpoint it first \
@@ -160,9 +161,9 @@ fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
     if new.bytes == *file.bytes {
         return Ok(Verdict::Keep);
     }
-    // dnf's history quotes the database as it is: it must have been rewritten before, or a run that
-    // is killed in between would not know the quotation any more. Steps come after all content, in
-    // the order of plugins.
+    // dnf's history quotes the present database, so it must be rewritten first, or a killed run
+    // would leave a quotation that the next run does not recognise. Steps come after all content,
+    // in the order of plugins.
     let quoted = HISTORIES.iter().try_fold(false, |quoted, history| {
         Ok::<_, io::Error>(quoted || file.tree.lookup(Path::new(history))?.is_some())
     })?;
@@ -172,9 +173,9 @@ fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
     })
 }
 
-/// From a database with a log to one without: SQLite would apply a log that it finds beside a
-/// new database. So the log's contents come into the database first (applying it once more does
-/// no harm), then it goes, then the normal form comes.
+/// The steps from a database with a log to one without: SQLite would apply a log that it finds
+/// beside a new database. So the log's contents are first written into the database (applying them
+/// again does no harm), then the log is removed, then the normal form is written.
 fn steps(file: &File<'_>, names: &[PathBuf], new: sqlite::Canonical) -> Vec<Step> {
     let write = |bytes: Vec<u8>| Step::Write(file.entry.path.clone(), bytes.into());
     let sides = names.iter().flat_map(|n| SIDES.map(|s| Step::Remove(beside(n, s))));
@@ -182,7 +183,7 @@ fn steps(file: &File<'_>, names: &[PathBuf], new: sqlite::Canonical) -> Vec<Step
     recovered.into_iter().chain(sides).chain([write(new.bytes)]).collect()
 }
 
-/// The names of an inode in the usual places, in their order; its own if it has no other.
+/// The names of an inode in the usual places, in their order; only its own if it has no other.
 fn names_of(tree: &dyn Tree, entry: &Entry) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     if let Some(inode) = entry.inode.filter(|i| i.nlink > 1) {
@@ -202,7 +203,7 @@ fn names_of(tree: &dyn Tree, entry: &Entry) -> io::Result<Vec<PathBuf>> {
 
 /// A database's names and the logs beside them.
 struct Logs {
-    /// The names that [`names_of`] gives.
+    /// The names from [`names_of`].
     names: Vec<PathBuf>,
     /// Log and journal, empty if there are none; `None` if two names have different ones.
     content: Option<[Vec<u8>; 2]>,
@@ -229,14 +230,14 @@ fn one(tree: &dyn Tree, names: &[PathBuf], suffix: &str) -> io::Result<Option<Ve
     Ok((found.len() < 2).then(|| found.pop().unwrap_or_default()))
 }
 
-/// The verdict on SQLite's log, journal or shared memory: it goes, as the normal form of its
-/// database has none, or it stays because its database does.
+/// The verdict on SQLite's log, journal or shared memory: it is removed, as the normal form of its
+/// database has none, or it stays if its database does.
 fn side(file: &File<'_>) -> io::Result<Verdict> {
     let path = file.entry.path.with_file_name(Backend::Sqlite.file());
     let entry = file.tree.lookup(&path)?;
     let (Some(entry), Some(db)) = (entry, file.tree.read(&path)?) else {
         let shared = file.entry.path.as_os_str().as_encoded_bytes().ends_with(b"-shm");
-        let alone = "a log without its database, which may hold packages; find the database, or \
+        let alone = "a log without its database, which may contain packages; find the database, or \
                      remove the log";
         let report = Verdict::Report(alone.to_owned());
         return Ok(if shared || file.entry.size == 0 { Verdict::Remove } else { report });

@@ -1,9 +1,9 @@
 //! Container storage of podman, buildah and CRI-O, read without them.
 //!
-//! Follows containers/storage 1.43 to 1.60: `DRIVER-images/images.json` lists images, whose manifests
-//! and configurations lie beside it, `DRIVER-layers/layers.json` lists layers. A layer is kept
-//! unpacked; `ID.tar-split.gz` has all else of its archive, so its plain bytes come out as they were.
-//! How they were compressed is lost.
+//! Follows containers/storage 1.43 to 1.60: `DRIVER-images/images.json` lists images, whose
+//! manifests and configurations are beside it, `DRIVER-layers/layers.json` lists layers. A layer is
+//! stored unpacked; `ID.tar-split.gz` has the rest of its archive, from which the original plain
+//! bytes can be assembled. Their compression is lost.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Write as _};
@@ -39,7 +39,7 @@ struct RawLayer {
     diff_digest: String,
 }
 
-/// A store of one driver.
+/// The storage of one driver.
 pub(super) struct Containers {
     driver: String,
     pub(super) index: Vec<u8>,
@@ -47,12 +47,12 @@ pub(super) struct Containers {
     documents: BTreeMap<Digest, String>,
     /// Ids of layers by their diff_ids.
     layers: BTreeMap<Digest, String>,
-    /// Of records: what is put together with them is larger than they are, and no measure.
+    /// Meters the records: what is assembled from them is larger, and does not count.
     meter: Arc<Meter>,
 }
 
 impl Containers {
-    /// The driver whose `DRIVER-images/images.json` is there.
+    /// The driver whose `DRIVER-images/images.json` exists.
     pub(super) fn driver(files: &Files) -> anyhow::Result<Option<String>> {
         for name in files.list("")? {
             let driver = name.strip_suffix(b"-images").and_then(|d| std::str::from_utf8(d).ok());
@@ -75,7 +75,7 @@ impl Containers {
             let dir = format!("{driver}-images/{}", single(&image.id)?);
             documents.extend(documents_of(image, &dir)?);
             let manifest = files.small(format!("{dir}/manifest"), limits::MANIFEST_BYTES)?;
-            // An image that is being written has none yet.
+            // An image that is being written has no manifest yet.
             let Some(manifest) = manifest else { continue };
             let digest = Digest::of(&manifest);
             documents.insert(digest.clone(), format!("{dir}/manifest"));
@@ -85,18 +85,18 @@ impl Containers {
                 entries.push((digest, None));
             }
         }
-        ensure!(!entries.is_empty(), "the storage holds no whole image");
+        ensure!(!entries.is_empty(), "the storage has no complete image");
         let index = store::index_of(entries.iter().map(|(d, name)| (d, name.as_deref())))?;
         let layers = layers(files, &driver)?;
         Ok(Some(Containers { driver, index, documents, layers, meter: Arc::default() }))
     }
 
-    /// Whether a layer of this diff_id is there.
+    /// Whether there is a layer with this diff_id.
     pub(super) fn is_layer(&self, digest: &Digest) -> bool {
         self.layers.contains_key(digest)
     }
 
-    /// A document, or a layer put together in a temporary file.
+    /// A document, or a layer assembled in a temporary file.
     pub(super) fn blob(&self, files: &Arc<Files>, digest: &Digest) -> anyhow::Result<Option<Part>> {
         if let Some(name) = self.documents.get(digest) {
             return files.file(name);
@@ -108,7 +108,7 @@ impl Containers {
         Ok(Some(Part::new(Arc::new(file), 0, size)))
     }
 
-    /// The plain bytes of the layer of this diff_id; `None` if there is none.
+    /// The plain bytes of the layer with this diff_id; `None` if there is no such layer.
     pub(super) fn layer(
         &self,
         files: &Arc<Files>,
@@ -120,7 +120,7 @@ impl Containers {
         let records = files.file(&split)?;
         let records = records.with_context(|| {
             format!(
-                "no {split}, without which the archive of layer {digest} cannot be put together: \
+                "no {split}, without which the archive of layer {digest} cannot be assembled: \
                  skopeo copy containers-storage:IMAGE oci:LAYOUT:TAG"
             )
         })?;
@@ -144,14 +144,14 @@ fn list<T: for<'de> Deserialize<'de>>(files: &Files, name: &str) -> anyhow::Resu
     serde_json::from_slice(&bytes).with_context(|| format!("parsing {name}"))
 }
 
-/// An id that is one component of a path.
+/// Checks that an id is a single path component.
 fn single(id: &str) -> anyhow::Result<&str> {
     let fine = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric());
-    ensure!(fine, "{id:?} is no id of an image or a layer");
+    ensure!(fine, "{id:?} is not an id of an image or a layer");
     Ok(id)
 }
 
-/// Where documents are that are called by their digests: `sha256:…` (a configuration) and
+/// The files of documents named after their digests: `sha256:…` (a configuration) and
 /// `manifest-sha256:…`.
 fn documents_of(image: &RawImage, dir: &str) -> anyhow::Result<Vec<(Digest, String)>> {
     let names = image.big_data_names.as_deref().unwrap_or_default();
@@ -196,7 +196,7 @@ impl Read for Records {
     }
 }
 
-/// A layer's archive, put together while it is read.
+/// A layer's archive, assembled while it is read.
 pub(super) struct Assembled {
     files: Arc<Files>,
     root: String,
@@ -211,7 +211,7 @@ enum Now {
     File(Content),
 }
 
-/// The content of a file, held against its size and sum.
+/// The content of a file, checked against its size and checksum.
 struct Content {
     place: String,
     from: Part,
@@ -238,7 +238,7 @@ impl Content {
         Ok(Content { place, from, crc: Crc::default(), expected: sum })
     }
 
-    /// Reads on; 0 at the end.
+    /// Reads more; 0 at the end.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.from.read(buf)?;
         self.crc.update(&buf[..n]);
@@ -252,9 +252,9 @@ impl Content {
     }
 }
 
-/// The storage is not as it was when the layer was unpacked.
+/// The error for storage that was changed after the layer was unpacked.
 fn changed(place: &str, why: &str) -> io::Error {
-    let why = format!("{place} {why}: changed since it was unpacked; pull the image again");
+    let why = format!("{place} {why}: it was changed after unpacking; pull the image again");
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 

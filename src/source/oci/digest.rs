@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256, Sha512};
 
-/// A content digest (OCI image-spec, "Digests"): algorithm and lower-case hex, checked on entry.
+/// A content digest (OCI image-spec, "Digests"): algorithm and lower-case hex, checked when parsed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Digest(String);
@@ -81,7 +81,7 @@ impl Default for Hasher {
 }
 
 impl Hasher {
-    /// Takes in more bytes.
+    /// Hashes more bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Hasher::Sha256(h) => h.update(bytes),
@@ -89,7 +89,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all bytes taken in.
+    /// The digest of all hashed bytes.
     pub fn finish(self) -> Digest {
         match self {
             Hasher::Sha256(h) => Digest(format!("sha256:{}", hex(&h.finalize()))),

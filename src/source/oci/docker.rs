@@ -10,8 +10,8 @@ use super::limits;
 use super::model::{DOCKER_MANIFEST, RawSaved};
 use super::store::Store;
 
-/// The images of a docker-archive. They have no manifest digest of their own: a tool that pushes
-/// them makes one up.
+/// The images of a docker-archive. They have no manifest digest: a tool that pushes them makes a
+/// manifest.
 pub(super) fn images(store: &Store) -> anyhow::Result<Vec<Image>> {
     let path = store.path().display();
     let list = store.small("manifest.json", limits::MANIFEST_BYTES)?;
@@ -55,7 +55,7 @@ fn image(store: &Store, saved: &RawSaved) -> anyhow::Result<Image> {
     Ok(image)
 }
 
-/// `HEX.json`, or `blobs/sha256/HEX` as newer writers have it.
+/// The configuration, `HEX.json` or `blobs/sha256/HEX` of newer writers.
 fn config(file: &str) -> anyhow::Result<Descriptor> {
     let base = file.rsplit('/').next().unwrap_or_default();
     let hex = base.strip_suffix(".json").unwrap_or(base);

@@ -1,14 +1,14 @@
-//! What can be wrong with a blob.
+//! Faults of blobs.
 
 use serde::Serialize;
 
 use super::digest::Digest;
 
-/// A fault of one blob, each with a message of its own.
+/// A fault of one blob, with its message.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
 #[serde(tag = "fault", rename_all = "kebab-case")]
 pub enum Fault {
-    /// Not in the layout.
+    /// It is not in the layout.
     #[error("{what} {digest} is missing: copy the image again, or with all its platforms")]
     Missing {
         /// `index`, `manifest`, `config` or `layer`.
@@ -16,36 +16,36 @@ pub enum Fault {
         /// Its digest.
         digest: String,
     },
-    /// Another number of bytes than its descriptor says.
-    #[error("{what} {digest} has {found} bytes where its descriptor says {expected}")]
+    /// Its size differs from its descriptor.
+    #[error("{what} {digest} has {found} bytes but its descriptor says {expected}")]
     Size {
         /// `index`, `manifest`, `config` or `layer`.
         what: &'static str,
         /// Its digest.
         digest: String,
-        /// Bytes by the descriptor.
+        /// Its size according to the descriptor.
         expected: i64,
-        /// Bytes there.
+        /// Its real size.
         found: u64,
     },
-    /// Other bytes than its digest says.
+    /// Its bytes do not match its digest.
     #[error("{what} {digest} is corrupt: its bytes have digest {found}; copy the image again")]
     Corrupt {
         /// `index`, `manifest`, `config` or `layer`.
         what: &'static str,
         /// Its digest.
         digest: String,
-        /// Digest of the bytes there.
+        /// The digest of its bytes.
         found: Digest,
     },
-    /// The layer's plain bytes are not the ones that the configuration names.
-    #[error("layer {digest} unpacks to diff_id {found} where the config says {expected}")]
+    /// The layer's plain bytes do not match the configuration.
+    #[error("layer {digest} unpacks to diff_id {found} but the config says {expected}")]
     DiffId {
         /// Digest of the layer as stored.
         digest: String,
-        /// By the configuration.
+        /// The diff_id in the configuration.
         expected: String,
-        /// Of the plain bytes.
+        /// The digest of the plain bytes.
         found: Digest,
     },
     /// The configuration names another number of layers.
@@ -58,7 +58,7 @@ pub enum Fault {
         /// diff_ids of the configuration.
         diff_ids: usize,
     },
-    /// Right by its digest, yet not what it should be.
+    /// It matches its digest, but cannot be parsed.
     #[error("{what} {digest} cannot be read: {reason}")]
     Unreadable {
         /// `index`, `manifest`, `config` or `layer`.

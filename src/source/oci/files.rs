@@ -23,9 +23,9 @@ pub(super) enum Files {
 }
 
 impl Files {
-    /// What is at `path`. Of a directory that holds the parts of a mirror of oc-mirror and no store of
-    /// its own, their members. Refuses archives whose members leave the root, have absolute names or
-    /// are neither files, directories nor links between members.
+    /// Opens what is at `path`. If a directory contains the parts of oc-mirror's archive but no
+    /// storage itself, their members are opened. Archives are refused if members leave the root,
+    /// have absolute names, or are neither files, directories nor links between members.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
         let mut all = BTreeMap::new();
@@ -44,8 +44,9 @@ impl Files {
             let name = String::from_utf8_lossy(&name).into_owned();
             let part = path.join(&name);
             let file = File::open(&part).with_context(|| format!("opening {}", part.display()))?;
-            members(&file, &mut all)
-                .with_context(|| format!("reading {}, a part of a mirror", part.display()))?;
+            members(&file, &mut all).with_context(|| {
+                format!("reading {}, a part of an oc-mirror archive", part.display())
+            })?;
         }
         Ok(Files::Archive(all))
     }
@@ -60,7 +61,8 @@ impl Files {
         Ok(self.file(name)?.is_some())
     }
 
-    /// The regular file `name`; `None` if there is none. No link is followed in any component.
+    /// The regular file `name`; `None` if there is no such file. No link is followed in any
+    /// component.
     pub(super) fn file(&self, name: impl AsRef<[u8]>) -> anyhow::Result<Option<Part>> {
         match self {
             Files::Archive(members) => Ok(members.get(name.as_ref()).cloned()),
@@ -68,7 +70,7 @@ impl Files {
         }
     }
 
-    /// The whole file `name`, at most `limit` bytes; `None` if there is none.
+    /// The whole file `name`, at most `limit` bytes; `None` if there is no such file.
     pub(super) fn small(
         &self,
         name: impl AsRef<[u8]>,
@@ -79,7 +81,7 @@ impl Files {
         part.map(|part| part.whole(limit).with_context(shown)).transpose()
     }
 
-    /// The names in the directory `name` (empty for the root), sorted; none if there is no such
+    /// The names in the directory `name` (empty for the root), sorted; empty if there is no such
     /// directory.
     pub(super) fn list(&self, name: &str) -> anyhow::Result<BTreeSet<Vec<u8>>> {
         match self {
@@ -97,7 +99,7 @@ pub(super) fn is_mirror(name: &[u8]) -> bool {
     digits.is_some_and(|d| d.len() == 6 && d.iter().all(u8::is_ascii_digit))
 }
 
-/// First components of what is below `dir`.
+/// The first components of names below `dir`.
 fn children(members: &BTreeMap<Vec<u8>, Part>, dir: &str) -> BTreeSet<Vec<u8>> {
     let below = if dir.is_empty() { Vec::new() } else { [dir.as_bytes(), b"/"].concat() };
     let mut found = BTreeSet::new();
@@ -105,7 +107,7 @@ fn children(members: &BTreeMap<Vec<u8>, Part>, dir: &str) -> BTreeSet<Vec<u8>> {
     while let Some((path, _)) = members.range((from, Bound::Unbounded)).next() {
         let Some(rest) = path.strip_prefix(&below[..]) else { break };
         let name = rest.split(|b| *b == b'/').next().unwrap_or_default().to_vec();
-        // All below a directory comes before the name with the byte that follows the slash.
+        // Everything below a directory sorts before the name with the byte after the slash.
         let next = [&below[..], &name, if name.len() < rest.len() { b"0" } else { b"\0" }].concat();
         found.insert(name);
         from = Bound::Included(next);
@@ -134,7 +136,7 @@ fn names(root: &File, dir: &str) -> anyhow::Result<BTreeSet<Vec<u8>>> {
     Ok(found)
 }
 
-/// A stretch of a file, read without moving the file's own position.
+/// A part of a file, read without moving the file's own position.
 #[derive(Clone)]
 pub struct Part {
     file: Arc<File>,
@@ -143,7 +145,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// Bytes from `at` on, `size` of them, of `file`.
+    /// The `size` bytes of `file` from `at` on.
     pub fn new(file: Arc<File>, at: u64, size: u64) -> Self {
         Part { file, at, size }
     }
@@ -158,7 +160,7 @@ impl Part {
         Ok(bytes)
     }
 
-    /// Bytes left.
+    /// The number of remaining bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -210,7 +212,7 @@ fn descend(root: &File, name: &[u8]) -> anyhow::Result<Option<File>> {
     Ok(Some(at))
 }
 
-/// Where each member of an uncompressed tar archive lies. Links to other members are resolved.
+/// The location of each member of an uncompressed tar archive. Links to other members are resolved.
 fn members(file: &File, all: &mut BTreeMap<Vec<u8>, Part>) -> anyhow::Result<()> {
     let size = file.metadata()?.len();
     let mut start = [0; 6];
@@ -229,7 +231,7 @@ fn members(file: &File, all: &mut BTreeMap<Vec<u8>, Part>) -> anyhow::Result<()>
         ensure!(!member.absolute, "member {shown:?} has an absolute name: refused");
         match member.kind {
             Type::Dir => {}
-            // Of a registry's storage, what says which repository has which layer: not needed.
+            // Links in a registry's storage from repositories to layers are not needed.
             Type::File if shown.ends_with("/link") && shown.contains("/_layers/") => {
                 reader.seek_content();
             }
@@ -262,7 +264,7 @@ fn members(file: &File, all: &mut BTreeMap<Vec<u8>, Part>) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Whether an archive holds an image, or a registry's storage, as far as it can be read.
+/// Whether an archive contains an image or a registry's storage, as far as it can be read.
 pub(super) fn is_archive(path: &Path) -> io::Result<bool> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;

@@ -1,4 +1,4 @@
-//! What skopeo writes for `dir:PATH`: the manifest, and every blob under its hex digits.
+//! Folders that skopeo writes for `dir:PATH`: the manifest, and every blob under its hex digits.
 //!
 //! Follows the directory transport 1.1 of containers/image: `manifest.json` is the image's manifest
 //! or its list, `HEX.manifest.json` are the manifests of a list.
@@ -16,7 +16,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Whether there is a `version` that says so.
+    /// Whether there is a `version` file of such a folder.
     pub(super) fn is_one(files: &Files) -> anyhow::Result<bool> {
         const MARK: &[u8] = b"Directory Transport Version:";
         let Some(version) = files.file("version")? else { return Ok(false) };

@@ -1,4 +1,4 @@
-//! How a user names an image.
+//! Names of images, as users write them.
 
 use std::path::Path;
 
@@ -10,35 +10,35 @@ use super::platform::Platform;
 use super::registry;
 use super::store::{Form, Store};
 
-/// An open store with its images, and which of them the user asked for.
+/// An open store with its images, and the user's selection.
 pub struct Images {
-    /// Where the blobs are.
+    /// The store with the blobs.
     pub store: Store,
     /// All entries, in the order of the indexes.
     pub images: Vec<Image>,
-    /// The tag asked for; of a registry's storage, the repository or repository and tag.
+    /// The selected tag; in a registry's storage, the repository with or without a tag.
     pub tag: Option<String>,
-    /// The digest asked for: a manifest's, or that of a list on the way.
+    /// The selected digest, of a manifest or of a list on the way to it.
     pub digest: Option<Digest>,
-    /// The platforms asked for; all if none is.
+    /// The selected platforms; all if empty.
     pub platforms: Vec<Platform>,
 }
 
-/// What a user may write before a path. `dir:` is of any directory, and of skopeo's.
+/// Prefixes of images. `dir:` is for any directory, including those of skopeo.
 pub const PREFIXES: [&str; 6] =
     ["oci:", "oci-archive:", "docker-archive:", "registry:", CONTAINERS, "dir:"];
-/// Where images are that are not read in place, by the prefixes of container tools.
+/// Prefixes of container tools for images that are not read in place.
 const ELSEWHERE: [&str; 5] = ["docker://", "docker-daemon:", "atomic:", "sif:", "ostree://"];
 
 const CONTAINERS: &str = "containers-storage:";
-/// Where podman has its images as root.
+/// podman's storage for root.
 const STORAGE: &str = "/var/lib/containers/storage";
 
-/// Digits of an id, at least, by which an image of container storage may be called.
+/// The fewest digits of an id that select an image of container storage.
 const ID_DIGITS: usize = 12;
 
-/// What to do with the name of an image in a registry, which is not read in place; `None` where
-/// `text` is not one, or is a path that is there.
+/// Advice on the name of an image in a registry, which is not read in place; `None` if `text` is
+/// not such a name, or is an existing path.
 pub fn to_copy(text: &str) -> Option<String> {
     const COPY: &str = "first, with all its platforms: skopeo copy --all";
     if ELSEWHERE.iter().any(|prefix| text.starts_with(prefix)) {
@@ -54,13 +54,13 @@ pub fn to_copy(text: &str) -> Option<String> {
         && (name.contains('.') || name.len() < host.len() || name == "localhost");
     (host && !rest.is_empty() && !Path::new(name).exists()).then(|| {
         format!(
-            "there is no path {text}; an image in a registry is copied into a layout {COPY} \
+            "there is no path {text}; copy an image in a registry into a layout {COPY} \
              docker://{text} oci:LAYOUT:TAG"
         )
     })
 }
 
-/// A path, and what chooses among the images that are there.
+/// A path, and the selection among the images there.
 struct Place<'a> {
     path: &'a str,
     tag: Option<&'a str>,
@@ -68,8 +68,8 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Reads `PATH[:TAG][@DIGEST]`, and `[[DRIVER@]ROOT[+RUNROOT]]NAME` of container storage, where a
-    /// name alone is one of the system's.
+    /// Reads `PATH[:TAG][@DIGEST]`, and `[[DRIVER@]ROOT[+RUNROOT]]NAME` for container storage,
+    /// where a name alone means the system's storage.
     fn parse(text: &'a str) -> Self {
         let rest = PREFIXES.iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
         if text.starts_with(CONTAINERS) {
@@ -94,7 +94,7 @@ impl<'a> Place<'a> {
         Self::chosen(path, rest[path.len()..].trim_start_matches(':'))
     }
 
-    /// `[TAG][@DIGEST]` of what is at `path`.
+    /// Parses `[TAG][@DIGEST]` for images at `path`.
     fn chosen(path: &'a str, selector: &'a str) -> Self {
         let (tag, digest) = match selector.rsplit_once('@') {
             Some((tag, digest)) => match Digest::parse(digest) {
@@ -107,8 +107,8 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Whether an image's name is the one asked for, also by the short form that skopeo takes of names in
-/// a docker-archive, and podman of those in its storage.
+/// Whether an image has the requested name, or its short form as skopeo accepts it for a
+/// docker-archive, and podman for its storage.
 fn is_named(name: &str, asked: &str) -> bool {
     const DEFAULT: [&str; 4] = ["docker.io/library/", "docker.io/", "localhost/", ""];
     let short = |prefix: &&str| {
@@ -119,9 +119,9 @@ fn is_named(name: &str, asked: &str) -> bool {
 }
 
 impl Images {
-    /// Opens an image as it is written: a prefix of [`PREFIXES`], a path, and what chooses among the
-    /// images there (`:TAG`, `@DIGEST`, `:REPOSITORY[:TAG]`); or a bare path. A platform is
-    /// `OS/ARCHITECTURE[/VARIANT]`; each of `platforms` must be there.
+    /// Opens an image by its written form: a prefix of [`PREFIXES`], a path, and a selection among
+    /// the images there (`:TAG`, `@DIGEST`, `:REPOSITORY[:TAG]`); or a bare path. A platform is
+    /// `OS/ARCHITECTURE[/VARIANT]`; each of `platforms` must exist.
     pub fn open<'a>(
         text: &str,
         platforms: impl IntoIterator<Item = &'a str>,
@@ -161,7 +161,7 @@ impl Images {
         Ok(subject)
     }
 
-    /// The entries that tag, digest and platforms leave, attestations and artifacts included.
+    /// The entries that match tag, digest and platforms, including attestations and artifacts.
     pub fn selected(&self) -> impl Iterator<Item = &Image> {
         self.images.iter().filter(|image| {
             let at = |d: &Digest| image.path.contains(d) || image.list.as_ref() == Some(d);
@@ -175,7 +175,7 @@ impl Images {
     fn is_called(&self, image: &Image, asked: &str) -> bool {
         match self.store.form() {
             Form::Registry(_) => image.names.iter().any(|n| registry::is_named(n, asked)),
-            // podman takes the beginning of an id.
+            // podman accepts the beginning of an id.
             Form::Containers(_) if asked.len() >= ID_DIGITS => {
                 let id = image.config.as_ref().map_or("", |config| config.digest.hex());
                 id.starts_with(asked) || image.names.iter().any(|name| is_named(name, asked))
@@ -184,7 +184,7 @@ impl Images {
         }
     }
 
-    /// The one image that tag and platform leave. Several different ones need a selector; faults
+    /// The only image that matches tag and platform. Several different ones need a selector; faults
     /// on the way to it are fatal here.
     pub fn one(&self) -> anyhow::Result<&Image> {
         let mut found: Vec<&Image> = Vec::new();
@@ -208,7 +208,7 @@ impl Images {
         }
     }
 
-    /// What was asked for; of the platforms only the one that is `missing`, if one is.
+    /// The selection as text, with only the `missing` platform, if one is.
     fn asked(&self, missing: Option<&Platform>) -> String {
         let tag = self.tag.as_ref().map(|t| format!("tag {t}"));
         let digest = self.digest.as_ref().map(|d| format!("digest {d}"));

@@ -17,17 +17,18 @@ use crate::format::tar::{Member, Reader, Type};
 /// SHA-256 of a file's content.
 pub type Content = [u8; 32];
 
-/// A layer read once from end to end: verified, its members in the order of the archive.
+/// A layer that was read once from beginning to end: verified, its members in the order of the
+/// archive.
 pub struct Layer {
     /// Its digests and sizes.
     pub sums: Sums,
     /// Its members.
     pub members: Vec<Member>,
-    /// For each member the SHA-256 of its content; of nothing unless it is a file.
+    /// The SHA-256 of each member's content, which is empty unless it is a file.
     pub contents: Vec<Content>,
-    /// Whether it has a global PAX header, whose records the members after it have as their own.
+    /// Whether it has a global PAX header, whose records apply to the members after it.
     pub has_globals: bool,
-    /// The plain archive, in a temporary file without a name; only if it was asked for.
+    /// The plain archive, in a temporary file without a name; only on request.
     spool: Option<Arc<File>>,
 }
 
@@ -38,19 +39,18 @@ pub enum Keep {
     Members,
     /// SHA-256 of every file.
     Digests,
-    /// That, and the plain archive in a temporary file, for [`Layer::content`].
+    /// SHA-256 of every file, and the plain archive in a temporary file for [`Layer::content`].
     Spool,
 }
 
 impl Layer {
-    /// The content of the member number `index`. Empty unless the layer was read with
-    /// [`Keep::Spool`].
+    /// The content of member number `index`. `None` unless the layer was read with [`Keep::Spool`].
     pub fn content(&self, index: usize) -> Option<Part> {
         let member = self.members.get(index)?;
         self.plain(member.data, member.size)
     }
 
-    /// `size` bytes of the plain archive from `at` on. Empty unless the layer was read with
+    /// `size` bytes of the plain archive from `at` on. `None` unless the layer was read with
     /// [`Keep::Spool`].
     pub fn plain(&self, at: u64, size: u64) -> Option<Part> {
         Some(Part::new(Arc::clone(self.spool.as_ref()?), at, size))
@@ -67,15 +67,15 @@ impl Layer {
 ///
 /// # Errors
 ///
-/// If one is missing or not what its digest and diff_id say, if one is not a tar archive, or if
-/// their members take too much memory.
+/// If a layer is missing, does not match its digest and diff_id, or is not a tar archive, or if the
+/// members take too much memory.
 pub fn layers(store: &Store, image: &Image, keep: Keep) -> anyhow::Result<Vec<Layer>> {
     let mut room = limits::MEMBER_BYTES;
     let pairs = image.layers.iter().zip(&image.diff_ids);
     pairs.map(|(layer, diff_id)| open(store, layer, diff_id, keep, &mut room)).collect()
 }
 
-/// Reads one layer, as [`layers`] does.
+/// Reads one layer, like [`layers`].
 pub fn layer(
     store: &Store,
     descriptor: &Descriptor,
@@ -100,7 +100,7 @@ fn open(
         .with_context(|| format!("reading layer {digest} of {}", store.path().display()))?;
     ensure!(
         layer.sums.diff_id == *diff_id,
-        "layer {digest} unpacks to diff_id {} where the config says {diff_id}",
+        "layer {digest} unpacks to diff_id {} but the config says {diff_id}",
         layer.sums.diff_id
     );
     Ok(layer)
@@ -130,7 +130,7 @@ fn read(plain: Plain, keep: Keep, room: &mut usize) -> anyhow::Result<Layer> {
         members.push(member);
     }
     let has_globals = reader.has_globals();
-    // What follows the last member is part of the plain archive.
+    // The bytes after the last member are part of the plain archive.
     io::copy(&mut tee, &mut io::sink())?;
     let Tee { plain, spool } = tee;
     let sums = plain.finish()?;

@@ -1,4 +1,4 @@
-//! From `index.json` down to the images of a layout, whatever its shape.
+//! Finds the images of a layout from `index.json` on, whatever its shape.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +16,12 @@ use super::store::{Form, Store};
 /// A blob that an image needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Descriptor {
-    /// As written; may be empty.
+    /// The media type as written; may be empty.
     pub media_type: String,
-    /// Of the bytes as stored.
+    /// The digest of the bytes as stored.
     pub digest: Digest,
-    /// Bytes as stored; -1 where nothing says (docker-archives, container storage): then the digest
-    /// is that of the plain bytes.
+    /// The size as stored; -1 if unknown (docker-archives, container storage): then the digest is
+    /// that of the plain bytes.
     pub size: i64,
     /// The file in the store.
     #[serde(skip)]
@@ -31,7 +31,7 @@ pub struct Descriptor {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What an entry of a layout is.
+/// The kind of an entry of a layout.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -41,18 +41,18 @@ pub enum Kind {
     Attestation,
     /// Platform `unknown/unknown`: listed, never selected.
     Unknown,
-    /// Something else in an image's clothes, with its type: listed, never selected.
+    /// An artifact with its type, stored like an image: listed, never selected.
     Artifact(String),
 }
 
-/// One manifest of a layout and how it is reached.
+/// One manifest of a layout, and the way to it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Image {
     /// Tags (`org.opencontainers.image.ref.name`) of the entry that leads here, sorted.
     pub names: BTreeSet<String>,
     /// Digests from the entry in `index.json` down to the manifest.
     pub path: Vec<Digest>,
-    /// Digest of the list that holds it, as pushed: what a multi-architecture pull names.
+    /// Digest of the list that contains it, as pushed: what a multi-architecture pull names.
     pub list: Option<Digest>,
     /// Digest of the manifest: what a pull for one platform names. `None` in a docker-archive.
     pub manifest: Option<Digest>,
@@ -60,9 +60,9 @@ pub struct Image {
     pub media_type: String,
     /// The nearest descriptor's platform, or the configuration's.
     pub platform: Option<Platform>,
-    /// Image or not.
+    /// Whether it is an image.
     pub kind: Kind,
-    /// Annotations of the entry that leads here, its name left out, sorted.
+    /// Annotations of the entry that leads here, without its name, sorted.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The configuration. Its digest is the image ID; it cannot be pulled.
@@ -71,11 +71,11 @@ pub struct Image {
     pub layers: Vec<Descriptor>,
     /// The layers' identity: digests of their plain bytes, lowest first.
     pub diff_ids: Vec<Digest>,
-    /// What is wrong on the way here; such an image cannot be selected.
+    /// Faults on the way here; such an image cannot be selected.
     pub faults: Vec<Fault>,
     /// What a reader should know: ambiguity, sparseness.
     pub notes: Vec<String>,
-    /// What programs read in different ways.
+    /// Properties that programs interpret differently.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub oddities: BTreeSet<Oddity>,
 }
@@ -86,7 +86,7 @@ impl Image {
         self.kind == Kind::Image
     }
 
-    /// The platform as text, `-` if nothing tells.
+    /// The platform as text, `-` if unknown.
     pub fn platform_name(&self) -> String {
         self.platform.as_ref().map_or_else(|| "-".to_owned(), Platform::to_string)
     }
@@ -97,12 +97,12 @@ impl Image {
     }
 }
 
-/// The images of a store, in the order of its indexes. Missing and corrupt blobs are faults of the
-/// images they belong to.
+/// The images of a store, in the order of its indexes. Missing and corrupt blobs become faults of
+/// the images they belong to.
 ///
 /// # Errors
 ///
-/// On what no reader should follow: cycles, depth, size, number; an empty index.
+/// For cycles, excessive depth, size or number, and for an empty index.
 pub fn images(store: &Store) -> anyhow::Result<Vec<Image>> {
     let mut walk = Walk { store, images: Vec::new(), descriptors: 0 };
     let Some(index) = store.small("index.json", limits::MANIFEST_BYTES)? else {
@@ -113,7 +113,7 @@ pub fn images(store: &Store) -> anyhow::Result<Vec<Image>> {
         serde_json::from_slice(&index).with_context(|| format!("{path}: parsing index.json"))?;
     ensure!(
         top.manifests.is_some() || top.config.is_none(),
-        "{path}: index.json is an image's manifest and no index: put it into blobs/ under its digest, \
+        "{path}: index.json is an image's manifest, not an index: put it into blobs/ under its digest, \
          and write an index.json that names it"
     );
     let entries = top.manifests.with_context(|| format!("{path}: index.json has no manifests"))?;
@@ -121,7 +121,7 @@ pub fn images(store: &Store) -> anyhow::Result<Vec<Image>> {
         !entries.is_empty(),
         "{path}: index.json lists no manifest: an empty layout; copy an image into it first"
     );
-    // An index.json that gives platforms and no tags is the list itself.
+    // An index.json with platforms but no tags is the list itself.
     let tagged = |e: &RawDescriptor| e.annotation(REF_NAME).is_some();
     let is_list =
         entries.iter().all(|e| !tagged(e)) && entries.iter().any(|e| e.platform.is_some());
@@ -149,7 +149,7 @@ pub fn images(store: &Store) -> anyhow::Result<Vec<Image>> {
     Ok(images)
 }
 
-/// Tags that several entries have with different digests.
+/// Tags of several entries with different digests.
 fn shared_tags(entries: &[RawDescriptor]) -> BTreeSet<String> {
     let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
     let named =
@@ -321,8 +321,8 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a tag is one of those that cosign gives: `sha256-HEX.sig`, `.att`, `.sbom`. A repository may
-/// stand before it.
+/// Whether a tag is one of cosign's: `sha256-HEX.sig`, `.att`, `.sbom`. It may begin with a
+/// repository.
 fn is_about_an_image(name: &str) -> bool {
     let tag = name.rsplit(':').next().unwrap_or_default();
     let of = |(name, kind): (&str, &str)| {
@@ -332,7 +332,7 @@ fn is_about_an_image(name: &str) -> bool {
     tag.split_once('.').is_some_and(of)
 }
 
-/// Takes platform and diff_ids from an image's configuration.
+/// Reads platform and diff_ids from an image's configuration.
 pub(super) fn read_config(
     store: &Store,
     config: &Descriptor,
@@ -372,7 +372,7 @@ pub(super) fn read_config(
     Ok(())
 }
 
-/// A small blob with what is wrong about it; no bytes if it is missing.
+/// A small blob with its faults; no bytes if it is missing.
 fn blob(
     store: &Store,
     name: &str,
@@ -383,7 +383,7 @@ fn blob(
 ) -> anyhow::Result<(Option<Vec<u8>>, Option<Fault>)> {
     ensure!(
         size <= i64::try_from(limit).unwrap_or(i64::MAX),
-        "{what} {digest} is said to have {size} bytes; more than {limit} are refused"
+        "{what} {digest} has {size} bytes according to its descriptor; more than {limit} are refused"
     );
     let text = digest.to_string();
     let Some(bytes) = store.small(name, limit)? else {
@@ -426,7 +426,7 @@ fn descriptor(raw: &RawDescriptor) -> anyhow::Result<Descriptor> {
     })
 }
 
-/// A layer of which nothing is left but its plain bytes.
+/// The descriptor of a layer of which only the plain bytes are known.
 fn plain_layer(diff_id: &Digest) -> Descriptor {
     Descriptor {
         media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
@@ -437,7 +437,7 @@ fn plain_layer(diff_id: &Digest) -> Descriptor {
     }
 }
 
-/// Two names of one manifest in one list are one image.
+/// Merges entries of the same manifest in the same list into one image.
 fn merge(images: Vec<Image>) -> Vec<Image> {
     let mut out: Vec<Image> = Vec::new();
     for image in images {
@@ -450,7 +450,7 @@ fn merge(images: Vec<Image>) -> Vec<Image> {
     out
 }
 
-/// Different images for one platform in one list: which one a tool takes is chance.
+/// Notes lists with different images for one platform, of which a tool picks any.
 fn note_ambiguity(images: &mut [Image]) {
     let mut seen: BTreeMap<(Option<Digest>, Option<Platform>), BTreeSet<Digest>> = BTreeMap::new();
     let key = |image: &Image| (image.list.clone(), image.platform.clone());

@@ -1,12 +1,12 @@
-//! Images: OCI layouts, archives, a registry's storage, container storage and what skopeo writes for
-//! `dir:`, read in place and never extracted.
+//! Images: OCI layouts, archives, a registry's storage, container storage and skopeo's `dir:`, read
+//! in place and never extracted.
 //!
 //! Follows the OCI image specification 1.1 and Docker's image manifest v2 schema 2, and what tools
-//! really write: index in index, `index.json` being the list, missing media types, Docker's media
-//! types inside an OCI layout, sparse lists, attestations. [`limits`] says what is refused.
+//! actually write: nested indexes, an `index.json` that is the list, missing media types, Docker's
+//! media types inside an OCI layout, sparse lists, attestations. [`limits`] says what is refused.
 //!
-//! Identity of content is the chain of diff_ids. Digests of compressed bytes are verified and
-//! shown, but no two builds need to agree on them: one tar through two gzips gives two.
+//! The chain of diff_ids identifies the content. Digests of compressed bytes are verified and
+//! shown, but may differ between builds: two versions of gzip compress the same tar differently.
 
 mod containers;
 mod digest;

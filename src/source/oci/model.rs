@@ -1,4 +1,4 @@
-//! Indexes, manifests and configurations: only what is needed of them, raw bytes kept apart.
+//! Indexes, manifests and configurations: only the fields that are needed.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const CONFIGS: &[&str] =
     &["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// A descriptor as an index or manifest writes it. `digest` and `size` are required.
+/// A descriptor in an index or manifest. `digest` and `size` are required.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawDescriptor {
@@ -35,7 +35,7 @@ impl RawDescriptor {
     }
 }
 
-/// Any of the four documents that lead to an image; absent fields tell which it is.
+/// Any of the four documents that lead to an image; absent fields show which it is.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawDocument {
@@ -48,7 +48,7 @@ pub(super) struct RawDocument {
     pub(super) artifact_type: String,
 }
 
-/// What a document is.
+/// The kind of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Index,
@@ -56,7 +56,8 @@ pub(super) enum Shape {
 }
 
 impl RawDocument {
-    /// Judged by its fields first (a missing or wrong `mediaType` is common), then by media type.
+    /// The kind, judged first by fields (a missing or wrong `mediaType` is common), then by media
+    /// type.
     pub(super) fn shape(&self, declared: &str) -> Option<Shape> {
         match (&self.manifests, &self.layers, &self.config) {
             (Some(_), None, None) => return Some(Shape::Index),
@@ -71,10 +72,10 @@ impl RawDocument {
         }
     }
 
-    /// An artifact's type, if the manifest is not an image's: its configuration is no image
-    /// configuration, or a layer no part of a filesystem (signatures and attestations of cosign and
-    /// BuildKit have an image's configuration). `artifactType` and `subject` alone make no artifact:
-    /// what unpacks to a tree is an image.
+    /// An artifact's type, if the manifest is not an image's: its configuration is not an image
+    /// configuration, or a layer is not part of a filesystem (signatures and attestations of cosign
+    /// and BuildKit have an image configuration). `artifactType` and `subject` alone do not make an
+    /// artifact: what unpacks to a tree is an image.
     pub(super) fn artifact(&self) -> Option<String> {
         let config = self.config.as_ref().map_or("", |c| &*c.media_type);
         let layers = self.layers.iter().flatten().map(|l| &*l.media_type);

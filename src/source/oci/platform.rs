@@ -1,4 +1,4 @@
-//! Platforms, spelled the way image tools spell them.
+//! Platforms, as image tools spell them.
 
 use std::fmt;
 
@@ -14,10 +14,10 @@ pub struct Platform {
     /// GOARCH: `amd64`, `arm64`, `s390x`, …
     #[serde(default)]
     pub architecture: String,
-    /// `v7` and the like; empty for none.
+    /// `v7` and the like; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub variant: String,
-    /// `os.version`; empty for none.
+    /// `os.version`; may be empty.
     #[serde(default, rename = "os.version", skip_serializing_if = "String::is_empty")]
     pub os_version: String,
     /// `os.features`, sorted.
@@ -36,8 +36,8 @@ impl Platform {
         (rest && !platform.os.is_empty()).then(|| platform.normal())
     }
 
-    /// One spelling for one platform: `x86_64` is `amd64`, `aarch64` is `arm64`, `arm64/v8` is
-    /// `arm64`, `arm` alone is `arm/v7`'s family but stays as it is.
+    /// Normalises the spelling: `x86_64` is `amd64`, `aarch64` is `arm64`, `arm64/v8` is `arm64`,
+    /// but `arm` alone stays as it is.
     pub fn normal(mut self) -> Self {
         for text in [&mut self.os, &mut self.architecture, &mut self.variant] {
             text.make_ascii_lowercase();
@@ -61,7 +61,7 @@ impl Platform {
         Platform { architecture, variant, ..self }
     }
 
-    /// Names neither an operating system nor an architecture.
+    /// Whether it names neither an operating system nor an architecture.
     pub fn is_empty(&self) -> bool {
         self.os.is_empty() && self.architecture.is_empty()
     }

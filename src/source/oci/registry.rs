@@ -1,9 +1,10 @@
 //! The storage of a registry on disk, or in the archives that oc-mirror writes.
 //!
-//! Follows distribution (docker-registry) 2.8, "registry/storage/paths": below `docker/registry/v2`,
-//! `repositories/NAME/_manifests/tags/TAG/current/link` and `…/revisions/sha256/HEX/link` hold a
-//! digest each, whose bytes are `blobs/sha256/HE/HEX/data`. oc-mirror's `mirror_NNNNNN.tar` hold such
-//! a tree, of which blobs that an earlier archive had are left out.
+//! Follows distribution (docker-registry) 2.8, "registry/storage/paths": below
+//! `docker/registry/v2`, `repositories/NAME/_manifests/tags/TAG/current/link` and
+//! `…/revisions/sha256/HEX/link` contain one digest each, whose bytes are
+//! `blobs/sha256/HE/HEX/data`. oc-mirror's `mirror_NNNNNN.tar` contain such a tree without blobs of
+//! earlier archives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,23 +15,23 @@ use super::files::{Files, Part};
 use super::layout::Image;
 use super::{limits, store};
 
-/// Directories in directories of a repository's name, at most (a name has 255 characters).
+/// The most path components of a repository's name (a name has 255 characters).
 const NAME_DEPTH: usize = 128;
-/// Bytes of a link, at most.
+/// The most bytes of a link.
 const LINK_BYTES: u64 = 256;
 
-/// Tags and revisions of all repositories, or of the one that was asked for.
+/// Tags and revisions of all repositories, or of the selected one.
 pub(super) struct Registry {
     root: &'static str,
     pub(super) index: Vec<u8>,
 }
 
 impl Registry {
-    /// Where below the files the storage begins; `None` if there is none.
+    /// The directory in which the storage begins; `None` if there is no storage.
     pub(super) fn root(files: &Files) -> anyhow::Result<Option<&'static str>> {
         for root in ["docker/registry/v2/", "registry/v2/", "v2/", ""] {
             let below = |name: &str| files.list(&format!("{root}{name}"));
-            // In a directory both are there; an archive may hold no new blob.
+            // A directory has both; an archive may have no new blob.
             let bare = root.is_empty() && below("blobs/sha256")?.is_empty();
             if !bare && !below("repositories")?.is_empty() {
                 return Ok(Some(root));
@@ -39,7 +40,7 @@ impl Registry {
         Ok(None)
     }
 
-    /// Lists what is there. `selector` is `REPOSITORY[:TAG]`, or a tag.
+    /// Lists the storage. `selector` is `REPOSITORY[:TAG]`, or a tag.
     pub(super) fn open(files: &Files, selector: Option<&str>) -> anyhow::Result<Option<Self>> {
         let Some(root) = Self::root(files)? else { return Ok(None) };
         let mut found = Found { files, root, manifests: BTreeMap::new(), seen: 0 };
@@ -47,7 +48,7 @@ impl Registry {
             Some(name) => found.of_repository(&name)?,
             None => found.below("", 0)?,
         }
-        ensure!(!found.manifests.is_empty(), "the registry's storage holds no image");
+        ensure!(!found.manifests.is_empty(), "the registry's storage has no image");
         let entries = found.manifests.iter();
         let index = store::index_of(entries.map(|(name, digest)| (digest, Some(&**name))))?;
         Ok(Some(Registry { root, index }))
@@ -60,14 +61,14 @@ impl Registry {
     }
 }
 
-/// Whether `asked` chooses what is called `name`: `REPOSITORY:TAG` or `REPOSITORY@DIGEST`, by all of it,
-/// the repository, or the tag.
+/// Whether `asked` selects `name` (`REPOSITORY:TAG` or `REPOSITORY@DIGEST`): by the whole name, the
+/// repository, or the tag.
 pub(super) fn is_named(name: &str, asked: &str) -> bool {
     let parts = name.split_once('@').or_else(|| name.rsplit_once(':'));
     name == asked || parts.is_some_and(|(repository, tag)| asked == repository || asked == tag)
 }
 
-/// Leaves out revisions that a tag leads to, or a list among the revisions of the same repository.
+/// Drops revisions to which a tag leads, or a list among the revisions of the same repository.
 pub(super) fn keep_unreached(images: &mut Vec<Image>) {
     // `REPOSITORY:TAG`, or `REPOSITORY@DIGEST` of a revision.
     let place = |image: &Image| -> Option<(String, bool)> {
@@ -98,7 +99,7 @@ pub(super) fn keep_unreached(images: &mut Vec<Image>) {
 struct Found<'a> {
     files: &'a Files,
     root: &'a str,
-    /// `REPOSITORY:TAG`, and `REPOSITORY@DIGEST` of every revision.
+    /// The manifests by `REPOSITORY:TAG`, and by `REPOSITORY@DIGEST` for every revision.
     manifests: BTreeMap<String, Digest>,
     seen: usize,
 }
@@ -124,7 +125,7 @@ impl Found<'_> {
         names.map(text).collect()
     }
 
-    /// Every repository at `name` and below.
+    /// Lists every repository at `name` and below.
     fn below(&mut self, name: &str, depth: usize) -> anyhow::Result<()> {
         ensure!(
             depth <= NAME_DEPTH,
@@ -149,7 +150,7 @@ impl Found<'_> {
 
     fn of_repository(&mut self, name: &str) -> anyhow::Result<()> {
         for tag in self.list(&format!("{name}/_manifests/tags"))? {
-            // A tag that is being deleted has a directory and no link.
+            // A tag that is being deleted has a directory but no link.
             if let Some(digest) =
                 self.link(&format!("{name}/_manifests/tags/{tag}/current/link"))?
             {

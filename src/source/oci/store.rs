@@ -1,4 +1,4 @@
-//! Where an image's files are: a layout, an archive, or another form that is shown as a layout.
+//! The files of images: a layout, an archive, or another form that is presented as a layout.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,8 +23,8 @@ pub struct Store {
     meter: Arc<Meter>,
 }
 
-/// In which form images are kept. All but the first two have no `index.json` and no `blobs/`; they
-/// are shown as if they had.
+/// The form in which images are stored. All but the first two lack `index.json` and `blobs/`, but
+/// are presented as if they had them.
 pub(super) enum Form {
     /// An OCI layout.
     Layout,
@@ -38,7 +38,7 @@ pub(super) enum Form {
     Containers(Containers),
 }
 
-/// What images are kept in, as far as it matters to whoever asks about programs.
+/// The form in which images are stored, as far as it matters to other programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
     /// An OCI layout, in a directory or an archive.
@@ -54,21 +54,20 @@ pub enum Stored {
 }
 
 impl Store {
-    /// Opens what is at `path`. `selector` is what is asked for of it: of a registry's storage,
-    /// nothing else is listed.
+    /// Opens what is at `path`. In a registry's storage only what `selector` selects is listed.
     ///
     /// # Errors
     ///
-    /// If no image is there, or what is there is refused: archives whose members leave the root,
-    /// have absolute names or are neither files, directories nor links between members.
+    /// If there is no image, or it is refused: an archive whose members leave the root, have
+    /// absolute names, or are neither files, directories nor links between members.
     pub fn open(path: &Path, selector: Option<&str>) -> anyhow::Result<Self> {
         let files = Arc::new(Files::open(path)?);
         let reading = || format!("reading {}", path.display());
         let form = form(&files, selector).with_context(reading)?;
         let form = form.with_context(|| {
             format!(
-                "{} holds neither index.json (OCI) nor manifest.json (docker save), nor is it a \
-                 registry's storage (docker/registry/v2) or container storage: not an image",
+                "{} has neither index.json (OCI) nor manifest.json (docker save), and is neither a \
+                 registry's storage (docker/registry/v2) nor container storage: not an image",
                 path.display()
             )
         })?;
@@ -84,7 +83,7 @@ impl Store {
         &self.form
     }
 
-    /// What the images are kept in.
+    /// The form in which the images are stored.
     pub fn stored(&self) -> Stored {
         match self.form {
             Form::Layout => Stored::Layout,
@@ -95,12 +94,12 @@ impl Store {
         }
     }
 
-    /// Whether that is in an archive.
+    /// Whether they are in an archive.
     pub fn is_archive(&self) -> bool {
         matches!(*self.files, Files::Archive(_))
     }
 
-    /// Whether layers are kept unpacked, and nothing says how they were compressed.
+    /// Whether layers are stored unpacked, with unknown compression.
     pub(super) fn is_unpacked(&self) -> bool {
         matches!(self.form, Form::Containers(_))
     }
@@ -115,7 +114,7 @@ impl Store {
         Ok(self.open_file(name)?.is_some())
     }
 
-    /// The whole file `name`, at most `limit` bytes; `None` if there is none.
+    /// The whole file `name`, at most `limit` bytes; `None` if there is no such file.
     pub fn small(&self, name: &str, limit: u64) -> anyhow::Result<Option<Vec<u8>>> {
         if let (Some(index), "index.json") = (self.index(), name) {
             return Ok(Some(index.to_vec()));
@@ -125,7 +124,7 @@ impl Store {
         part.whole(limit).map(Some).with_context(reading)
     }
 
-    /// The `index.json` that a form would have that has none.
+    /// The `index.json` of a form that has no such file.
     fn index(&self) -> Option<&[u8]> {
         match &self.form {
             Form::Layout | Form::Docker => None,
@@ -139,7 +138,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If there is no such file.
     pub fn json(&self, name: &str, limit: u64) -> anyhow::Result<serde_json::Value> {
         let path = self.path.display();
         let bytes = self.small(name, limit)?;
@@ -152,8 +151,8 @@ impl Store {
         format!("blobs/{}/{}", digest.algorithm(), digest.hex())
     }
 
-    /// The file `name` as a stream of its plain bytes; `None` if there is none. `stored` says
-    /// which digest to take of the bytes as stored, `plain` which of the plain ones.
+    /// The file `name` as a stream of its plain bytes; `None` if there is no such file. `stored`
+    /// selects the digest of the stored bytes, `plain` that of the plain bytes.
     pub fn plain(
         &self,
         name: &str,
@@ -170,8 +169,8 @@ impl Store {
         Ok(file.map(|file| Plain::new(file, stored, plain, meter())))
     }
 
-    /// The file `name`, its bytes as stored; `None` if there is none. A layer of container storage is
-    /// put together in a temporary file for it.
+    /// The file `name` as stored; `None` if there is no such file. A layer of container storage is
+    /// assembled in a temporary file.
     pub fn open_file(&self, name: &str) -> anyhow::Result<Option<Part>> {
         let opened = match (&self.form, blob(name)) {
             (Form::Layout | Form::Docker, _) => self.files.file(name),
@@ -188,7 +187,7 @@ impl Store {
     }
 }
 
-/// The form of what is there, by its marks.
+/// The form, recognised by its files.
 fn form(files: &Files, selector: Option<&str>) -> anyhow::Result<Option<Form>> {
     if files.has("index.json")? {
         return Ok(Some(Form::Layout));
@@ -205,7 +204,7 @@ fn form(files: &Files, selector: Option<&str>) -> anyhow::Result<Option<Form>> {
     Ok(files.has("manifest.json")?.then_some(Form::Docker))
 }
 
-/// The digest of a blob's file name.
+/// The digest in a blob's file name.
 fn blob(name: &str) -> Option<Digest> {
     let (algorithm, hex) = name.strip_prefix("blobs/")?.split_once('/')?;
     Digest::parse(&format!("{algorithm}:{hex}"))
@@ -217,7 +216,7 @@ pub(super) fn index_of<'a>(
 ) -> anyhow::Result<Vec<u8>> {
     use serde_json::json;
     let entry = |(digest, name): (&Digest, Option<&str>)| {
-        // Nothing but the file says how large it is.
+        // Only the file itself says how large it is.
         let mut entry = json!({"digest": digest, "size": -1});
         if let Some(name) = name {
             entry["annotations"] = json!({ super::model::REF_NAME: name });
@@ -230,8 +229,8 @@ pub(super) fn index_of<'a>(
     Ok(serde_json::to_vec(&json!({"schemaVersion": 2, "manifests": entries}))?)
 }
 
-/// Whether an image is at `path`, as far as its marks say: a layout, a registry's storage, container
-/// storage, what skopeo writes for `dir:`, or an archive of any of them.
+/// Whether there seems to be an image at `path`: a layout, a registry's storage, container storage,
+/// skopeo's `dir:`, or an archive of any of them.
 pub fn is_image(path: &Path) -> bool {
     if !path.is_dir() {
         return is_archive(path).unwrap_or(false);
@@ -240,7 +239,7 @@ pub fn is_image(path: &Path) -> bool {
     layout || Files::directory(path).is_ok_and(|files| has_marks(&files))
 }
 
-/// Whether `path` is what skopeo writes for `dir:`.
+/// Whether `path` is a `dir:` of skopeo.
 pub fn is_folder(path: &Path) -> bool {
     path.is_dir()
         && Files::directory(path).and_then(|files| Folder::is_one(&files)).unwrap_or(false)

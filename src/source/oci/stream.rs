@@ -1,7 +1,7 @@
-//! A blob's plain bytes as a stream, its digests taken on the way.
+//! A blob's plain bytes as a stream, with its digests computed on the way.
 //!
-//! One thread reads, hashes and decompresses; the reader's own thread hashes the plain bytes.
-//! At most a few buffers of 256 KiB are under way, whatever the blob's size.
+//! One thread reads, hashes and decompresses; the reader's own thread hashes the plain bytes. At
+//! most a few buffers of 256 KiB are in use, whatever the blob's size.
 
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::limits::{Meter, ZSTD_WINDOW_LOG};
 const BUFFER: usize = 256 << 10;
 const BUFFERS: usize = 8;
 
-/// How a blob is compressed, judged from its first bytes and not from its media type.
+/// How a blob is compressed, judged by its first bytes and not by its media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
@@ -24,7 +24,7 @@ pub enum Compression {
     None,
     /// gzip (RFC 1952), any number of members.
     Gzip,
-    /// Zstandard (RFC 8878), any number of frames, skippable ones included.
+    /// Zstandard (RFC 8878), any number of frames, including skippable ones.
     Zstd,
 }
 
@@ -39,7 +39,7 @@ pub struct Sums {
     pub diff_id: Digest,
     /// Plain bytes.
     pub plain: u64,
-    /// What was undone.
+    /// The compression that was removed.
     pub compression: Compression,
 }
 
@@ -61,8 +61,8 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// Starts reading `blob`, whose digest is to be of the kind of `stored`; `plain` is the hasher
-    /// for the plain bytes. `meter` stops decompression bombs.
+    /// Starts reading `blob`; `stored` is the hasher for its stored bytes, `plain` that for the
+    /// plain ones. `meter` stops decompression bombs.
     pub fn new(
         blob: impl Read + Send + 'static,
         stored: Hasher,
@@ -79,7 +79,7 @@ impl Plain {
         Plain { chunks, spent, worker, chunk: Vec::new(), at: 0, hasher: plain, plain: 0 }
     }
 
-    /// Reads what is left, unseen, and gives the sums.
+    /// Reads and discards the rest, and returns the sums.
     pub fn finish(mut self) -> io::Result<Sums> {
         while self.refill()? {}
         let worker = self.worker.take().map(JoinHandle::join);
@@ -96,11 +96,11 @@ impl Plain {
         })
     }
 
-    /// Takes the next chunk, hashed; `false` at the end.
+    /// Receives and hashes the next chunk; `false` at the end.
     fn refill(&mut self) -> io::Result<bool> {
         let used = std::mem::take(&mut self.chunk);
         self.at = 0;
-        // A full queue of spare buffers only means that this one is dropped.
+        // If the queue of spare buffers is full, this one is dropped.
         let _ = self.spent.try_send(used);
         let Ok(next) = self.chunks.recv() else { return Ok(false) };
         self.chunk = next?;
@@ -147,7 +147,7 @@ fn decompress<R: Read>(
     Ok(Stored { digest: blob.hasher.finish(), size: blob.size, compression })
 }
 
-/// Sends all plain bytes on; an error goes the same way, as the last chunk.
+/// Sends all plain bytes; an error is sent as the last chunk.
 fn pump<D: Read>(
     mut decoder: D,
     stored: impl Fn(&D) -> u64,
@@ -170,7 +170,7 @@ fn pump<D: Read>(
             Ok(n) => {
                 chunk.truncate(n);
                 if send.send(Ok(chunk)).is_err() {
-                    return Err(io::Error::other("the reader went away"));
+                    return Err(io::Error::other("the reader is gone"));
                 }
             }
             Err(error) => {
@@ -181,7 +181,7 @@ fn pump<D: Read>(
     }
 }
 
-/// Reads until `buf` is full or the input ends: how many bytes there were.
+/// Reads until `buf` is full or the input ends; returns the number of bytes.
 pub(crate) fn fill(from: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
     let mut have = 0;
     while have < buf.len() {
@@ -204,16 +204,16 @@ fn sniff(start: &[u8]) -> Compression {
     }
 }
 
-/// Bytes in a chunk, at most.
+/// The most bytes in a chunk.
 const CHUNK: u64 = 64 << 10;
 
-/// Gives all that `from` still has, about `size` bytes, to `each`, chunk by chunk.
+/// Passes all remaining bytes of `from`, about `size`, to `each`, chunk by chunk.
 pub fn for_each_chunk(
     mut from: impl Read,
     size: u64,
     mut each: impl FnMut(&[u8]),
 ) -> io::Result<()> {
-    // A byte more, so that what is small and its end come in two reads.
+    // One byte more, so that a small input and its end take two reads.
     let mut buf = vec![0; size.saturating_add(1).min(CHUNK) as usize];
     loop {
         match from.read(&mut buf) {
@@ -225,7 +225,7 @@ pub fn for_each_chunk(
     }
 }
 
-/// Hashes and counts what passes through.
+/// Hashes and counts the bytes that pass through.
 struct HashRead<R> {
     inner: R,
     hasher: Hasher,

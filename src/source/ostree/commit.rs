@@ -1,4 +1,4 @@
-//! A commit as a tree, whatever holds its objects.
+//! A commit as a tree, wherever its objects are.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -38,12 +38,12 @@ impl<O: Objects> Commit<O> {
         Ok(Commit { repo, root, info, passed: Mutex::default() })
     }
 
-    /// Its name, and what it says beside its tree.
+    /// Its checksum and metadata.
     pub fn info(&self) -> &CommitInfo {
         &self.info
     }
 
-    /// Where its objects are.
+    /// The source of its objects.
     pub fn repo(&self) -> &O {
         &self.repo
     }
@@ -54,7 +54,7 @@ impl<O: Objects> Commit<O> {
         Dirtree::parse(bytes).map_err(|e| self.repo.malformed(kind, sum, &e))
     }
 
-    /// A dirtree on the way to a path, kept for the next path.
+    /// A dirtree on the way to a path, cached for the next path.
     fn passed(&self, sum: &Checksum) -> io::Result<Arc<Dirtree>> {
         let passed = || self.passed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tree) = passed().get(sum) {
@@ -88,7 +88,7 @@ impl<O: Objects> Commit<O> {
 /// Sizes that flatpak stores big-endian in a type that is little-endian.
 const BIG_ENDIAN: [&str; 2] = ["xa.download-size", "xa.installed-size"];
 
-/// What the commit object in `bytes` says, as text.
+/// The fields of the commit object in `bytes`, as text.
 pub(super) fn fields(bytes: &[u8]) -> Result<BTreeMap<String, String>, Malformed> {
     let commit = Value::new("(a{sv}aya(say)sstayay)", bytes)?.children()?;
     let [metadata, parent, _, subject, body, time, ..] = commit[..] else {

@@ -1,4 +1,4 @@
-//! The commit that an image encapsulates, found without unpacking more than leads to it.
+//! Finds the commit that an image encapsulates, unpacking no more than necessary.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::tarred::{OBJECTS_MAX, REMEDY, Sort, object, small};
 use crate::format::ostree::{Checksum, Root};
 use crate::format::tar::{Reader, Type};
 
-/// The commit `wanted`, or the first one, of an archive: its name and its object.
+/// The commit `wanted` in an archive, or the first one: its name and its object.
 pub(super) fn first_commit(
     plain: Plain,
     wanted: Option<&Checksum>,
@@ -39,34 +39,34 @@ pub(super) fn first_commit(
 /// The ostree commit that an image encapsulates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Encapsulated {
-    /// Its checksum. Importing one image thrice gives three commits: never compared.
+    /// Its checksum, which is never compared: importing one image three times gives three commits.
     pub commit: String,
-    /// SHA-256 of its root's dirtree and dirmeta: what is compared.
+    /// SHA-256 of its root's dirtree and dirmeta, which is compared.
     pub content_checksum: String,
-    /// How many of the image's layers hold it, counted from the lowest.
+    /// The number of the image's layers that contain it, from the lowest.
     pub layers: usize,
-    /// What it says beside its tree, as [`crate::source::CommitInfo::fields`].
+    /// Its metadata, as [`crate::source::CommitInfo::fields`].
     #[serde(skip)]
     pub fields: BTreeMap<String, String>,
 }
 
-/// What an image's labels say of a commit, held against its layers.
+/// The commit in an image's labels, compared with its layers.
 #[derive(Clone, Debug)]
 pub enum Encapsulation {
     /// The labels name no commit.
     None,
-    /// The layers hold the commit that the labels name.
+    /// The layers contain the commit that the labels name.
     Commit(Encapsulated),
-    /// The labels are another image's: why the layers do not hold what they name.
+    /// The labels are another image's: why the layers do not contain what they name.
     Stale(String),
 }
 
-/// Which commit `image` encapsulates, and in which of its layers that ends (labels `ostree.commit`
-/// and `ostree.final-diffid`).
+/// The commit that `image` encapsulates, and the layer in which it ends (labels `ostree.commit` and
+/// `ostree.final-diffid`).
 ///
 /// # Errors
 ///
-/// If a layer that should hold the commit is missing or cannot be read, or if the commit is
+/// If a layer that should contain the commit is missing or cannot be read, or the commit is
 /// corrupt.
 pub fn encapsulation(store: &Store, image: &Image) -> anyhow::Result<Encapsulation> {
     let labels = Labels::read(store, image)?;
@@ -76,7 +76,7 @@ pub fn encapsulation(store: &Store, image: &Image) -> anyhow::Result<Encapsulati
         return stale(format!("and no label {LAST} says in which layer that ends"));
     };
     let Some(layers) = labels.end(image) else {
-        return stale(format!("and the layer in which that ends ({LAST}: {last}) is not there"));
+        return stale(format!("and the layer in which that ends ({LAST}: {last}) is missing"));
     };
     for (layer, diff_id) in image.layers.iter().zip(&image.diff_ids).take(layers) {
         let plain = store.plain(&layer.name, layer.digest.hasher(), diff_id.hasher())?;
@@ -86,7 +86,7 @@ pub fn encapsulation(store: &Store, image: &Image) -> anyhow::Result<Encapsulati
             .with_context(|| format!("looking for commit {named} in layer {}", layer.digest))?;
         let Some((sum, bytes)) = found else { continue };
         if sum.to_string() != *named {
-            return stale(format!("and the layers hold commit {sum}"));
+            return stale(format!("but the layers contain commit {sum}"));
         }
         return Ok(Encapsulation::Commit(Encapsulated {
             commit: sum.to_string(),
@@ -95,7 +95,7 @@ pub fn encapsulation(store: &Store, image: &Image) -> anyhow::Result<Encapsulati
             fields: fields(&bytes)?,
         }));
     }
-    stale("and the layers hold no commit".to_owned())
+    stale("but the layers contain no commit".to_owned())
 }
 
 /// The label that names the commit.
@@ -103,7 +103,7 @@ const COMMIT: &str = "ostree.commit";
 /// The label that names the diff_id of the commit's last layer.
 pub(super) const LAST: &str = "ostree.final-diffid";
 
-/// What an image says of the commit in it.
+/// The labels of an image about the commit in it.
 pub(super) struct Labels {
     pub(super) commit: Option<String>,
     pub(super) last: Option<String>,
@@ -117,14 +117,14 @@ impl Labels {
             return Ok(labels);
         };
         let json: serde_json::Value = serde_json::from_slice(&bytes)
-            .with_context(|| format!("config {} is no JSON", config.digest))?;
+            .with_context(|| format!("config {} is not JSON", config.digest))?;
         let label = |key: &str| json["config"]["Labels"][key].as_str().map(str::to_owned);
         labels.commit = label(COMMIT);
         labels.last = label(LAST);
         Ok(labels)
     }
 
-    /// The number of layers up to the one with which the commit ends.
+    /// The number of layers up to the one in which the commit ends.
     pub(super) fn end(&self, image: &Image) -> Option<usize> {
         let last = self.last.as_deref()?;
         image.diff_ids.iter().position(|d| d.as_str() == last).map(|at| at + 1)

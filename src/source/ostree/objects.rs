@@ -1,5 +1,5 @@
-//! The objects of a repository, wherever they lie, and what is done with them alike: every object's
-//! bytes are hashed and compared with its name before they count.
+//! The objects of a repository, wherever they are: every object's bytes are hashed and compared
+//! with its name before they count.
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -13,14 +13,14 @@ use crate::format::Malformed;
 use crate::format::ostree::{Attrs, Checksum, FileHasher, Filez};
 use crate::tree::Kind;
 
-/// Bytes of a metadata object, at most: libostree's own limit.
+/// The most bytes of a metadata object: libostree's own limit.
 pub(super) const METADATA_MAX: u64 = 128 << 20;
-/// Bytes of a file that is read whole, at most.
+/// The most bytes of a file that is read whole.
 const CONTENT_MAX: u64 = 4 << 30;
-/// Bytes of a `.filez` header, at most: xattrs and a link's target.
+/// The most bytes of a `.filez` header: xattrs and a link's target.
 const HEADER_MAX: u32 = 1 << 20;
 
-/// Which object a checksum names, beside file objects.
+/// The kind of a metadata object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Metadata {
     /// A commit.
@@ -42,34 +42,34 @@ impl Metadata {
     }
 }
 
-/// What a person is to do about an object that is of no use.
+/// What to do about an unusable object.
 pub struct Remedies {
-    /// It is not there.
+    /// If it is missing.
     pub missing: &'static str,
-    /// It is not what its name says.
+    /// If it does not match its name.
     pub corrupt: &'static str,
-    /// The system does not give it.
+    /// If the system cannot read it.
     pub unreadable: &'static str,
 }
 
-/// A file object, opened: what it is, and its content (nothing of a link's).
+/// An opened file object: its metadata, and its content (empty for a link).
 pub type Opened = (Leaf, Box<dyn Read>);
 
-/// The objects of a repository, wherever they lie. Errors name the object and what to do.
+/// The objects of a repository, wherever they are. Errors name the object and what to do.
 pub trait Objects: Send + Sync {
-    /// Where they lie.
+    /// The location of the objects.
     fn path(&self) -> &Path;
 
     /// What to do about a bad one.
     fn remedies(&self) -> Remedies;
 
-    /// The bytes of a metadata object as they are stored; none if it is not there.
+    /// The bytes of a metadata object as stored; `None` if it is missing.
     fn load(&self, kind: Metadata, sum: &Checksum) -> io::Result<Option<Vec<u8>>>;
 
-    /// A file object as it is stored; none if it is not there.
+    /// A file object as stored; `None` if it is missing.
     fn open(&self, sum: &Checksum) -> io::Result<Option<Opened>>;
 
-    /// The bytes of a metadata object.
+    /// The verified bytes of a metadata object.
     fn metadata(&self, kind: Metadata, sum: &Checksum) -> io::Result<Vec<u8>> {
         let name = || format!("{sum}.{}", kind.extension());
         let bytes = self.load(kind, sum).map_err(|e| self.unusable(&name(), &e))?;
@@ -77,12 +77,12 @@ pub trait Objects: Send + Sync {
         if Checksum::of(&bytes) == *sum { Ok(bytes) } else { Err(self.corrupt(&name(), &OTHER)) }
     }
 
-    /// What a file object is, without its content; verified only where a repository has to guess.
+    /// A file object without its content; verified only if the repository has to guess.
     fn leaf(&self, sum: &Checksum) -> io::Result<Leaf> {
         Ok(self.file(sum)?.0)
     }
 
-    /// The content of a file object, piece by piece; the end is an error if it was not the object.
+    /// Streams the content of a file object; ends with an error if it did not match its checksum.
     fn stream(&self, sum: &Checksum, sink: &mut dyn FnMut(&[u8])) -> io::Result<Leaf> {
         let (leaf, content) = self.file(sum)?;
         let name = || format!("{sum}.file");
@@ -92,7 +92,7 @@ pub trait Objects: Send + Sync {
         }
         let target = leaf.target.as_deref().map_or(&b""[..], |t| t.as_os_str().as_bytes());
         let mut hasher = FileHasher::new(&leaf.attrs, target);
-        // A byte more than there should be changes the checksum and ends a decompression bomb.
+        // One byte more than expected changes the checksum and ends a decompression bomb.
         let content = content.take(leaf.size.saturating_add(1));
         for_each_chunk(content, leaf.size, |piece| {
             hasher.update(piece);
@@ -109,38 +109,39 @@ pub trait Objects: Send + Sync {
         Ok(content)
     }
 
-    /// A file object, which must be there.
+    /// Opens a file object, which must exist.
     fn file(&self, sum: &Checksum) -> io::Result<Opened> {
         let name = || format!("{sum}.file");
         let opened = self.open(sum).map_err(|e| self.unusable(&name(), &e))?;
         opened.ok_or_else(|| self.missing(&name()))
     }
 
-    /// The error of a metadata object whose bytes are right and make no sense.
+    /// The error for a metadata object that matches its checksum but cannot be parsed.
     fn malformed(&self, kind: Metadata, sum: &Checksum, why: &Malformed) -> io::Error {
         self.corrupt(&format!("{sum}.{}", kind.extension()), why)
     }
 
-    /// The error of an object that is not there.
+    /// The error for a missing object.
     fn missing(&self, name: &str) -> io::Error {
         let (path, remedy) = (self.path().display(), self.remedies().missing);
         let what = format!("object {name} is missing from {path}; {remedy}");
         io::Error::new(io::ErrorKind::NotFound, what)
     }
 
-    /// The error of an object that is not what its name says.
+    /// The error for a corrupt object.
     fn corrupt(&self, name: &str, why: &dyn Display) -> io::Error {
         let (path, remedy) = (self.path().display(), self.remedies().corrupt);
         let what = format!("object {name} in {path} is corrupt: {why}; {remedy}");
         io::Error::new(io::ErrorKind::InvalidData, what)
     }
 
-    /// The error of a file object that is another than its name says.
+    /// The error for a file object that does not match its name.
     fn other(&self, name: &str) -> io::Error {
         self.corrupt(name, &OTHER)
     }
 
-    /// The error of an object that could not be read to its end: its own fault, or the system's.
+    /// The error for an object that could not be read completely: corruption, or an error of the
+    /// system.
     fn unusable(&self, name: &str, error: &io::Error) -> io::Error {
         use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
         if matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof) {
@@ -154,14 +155,14 @@ pub trait Objects: Send + Sync {
     }
 }
 
-/// Why most corrupt objects are.
+/// The usual reason for a corrupt object.
 const OTHER: &str = "its bytes have another checksum";
 
-/// The file object of these parts: `target` is of use for a link only, `content` for a file only.
+/// The file object of these parts: `target` is only for links, `content` only for files.
 ///
 /// # Errors
 ///
-/// If it is neither.
+/// If it is neither a file nor a link.
 pub(super) fn opened(
     attrs: Attrs,
     target: PathBuf,
@@ -174,11 +175,11 @@ pub(super) fn opened(
             let size = target.as_os_str().len() as u64;
             Ok((Leaf { attrs, target: Some(target), size }, Box::new(io::empty())))
         }
-        Kind::Dir | Kind::Other => Err(invalid("it is no file and no symbolic link")),
+        Kind::Dir | Kind::Other => Err(invalid("it is neither a file nor a symbolic link")),
     }
 }
 
-/// The file object in `file`, as a repository of mode `archive` stores it.
+/// Opens the file object in `file`, from a repository of mode `archive`.
 pub(super) fn open_filez(file: impl Read + 'static) -> io::Result<Opened> {
     let mut file = io::BufReader::new(file);
     let mut start = vec![0; 8];
@@ -193,10 +194,10 @@ pub(super) fn open_filez(file: impl Read + 'static) -> io::Result<Opened> {
     opened(header.attrs, target, header.size, Deflated::Untouched(Some(file)))
 }
 
-/// A deflate stream. Nothing is made ready for it before it is read: most who open an object want
-/// its metadata only, and what a decoder needs is 43 KiB, cleared.
+/// A deflate stream. Its decoder, which needs 43 KiB of cleared memory, is made only on reading:
+/// most callers want only the metadata.
 enum Deflated<R> {
-    /// Nobody has read; `None` only while that changes.
+    /// Not read yet; `None` only during the change of state.
     Untouched(Option<R>),
     Begun(flate2::bufread::DeflateDecoder<R>),
 }
@@ -215,7 +216,7 @@ impl<R: io::BufRead> Read for Deflated<R> {
     }
 }
 
-/// The error of bytes that are not what they should be.
+/// The error for invalid data.
 pub(super) fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }

@@ -12,12 +12,12 @@ use crate::disk::is_absent;
 use crate::format::ostree::Checksum;
 use crate::tree::Tree as _;
 
-/// Directories within a ref's name, at most.
+/// The most directories within a ref's name.
 const REF_DEPTH_MAX: usize = 64;
 
 impl Repository {
-    /// Its refs and the commits they name: local ones by name, remote ones as `REMOTE:REF`,
-    /// mirrored ones as `COLLECTION:REF`.
+    /// The refs and their commits: local ones by name, remote ones as `REMOTE:REF`, mirrored ones
+    /// as `COLLECTION:REF`.
     pub fn refs(&self) -> anyhow::Result<BTreeMap<String, Checksum>> {
         let mut refs = BTreeMap::new();
         let root = self.path.join("refs");
@@ -31,17 +31,17 @@ impl Repository {
     }
 
     /// The commit that `rev` names: a ref, a commit, the start of one, or any of these with `^` for
-    /// its parent commit. As libostree does it, a ref without a remote may be a remote's, and what
-    /// this repository does not know its parent may.
+    /// its parent commit. As in libostree, a ref without a remote may be found in a remote, and a
+    /// parent repository may know what this one does not.
     ///
-    /// Without `rev` it is the repository's one ref; where there are several or none, the error
-    /// lists them.
+    /// Without `rev` it is the repository's only ref; if there are several or none, the error lists
+    /// them.
     pub fn resolve(&self, rev: Option<&str>) -> anyhow::Result<Checksum> {
         let Some(rev) = rev else { return self.only_ref() };
         let Some(commit) = self.find(rev)? else {
             let refs = self.refs()?;
             let holds = if refs.is_empty() { "no refs".into() } else { list(refs.keys()) };
-            bail!("{rev} in {}: no such ref; the repository holds {holds}", self.path.display());
+            bail!("{rev} in {}: no such ref; the repository has {holds}", self.path.display());
         };
         Ok(commit)
     }
@@ -51,13 +51,13 @@ impl Repository {
         let mut commits = refs.values();
         match (commits.next(), commits.next()) {
             (Some(commit), None) => Ok(*commit),
-            (None, _) => bail!("{path} holds no ref; name a commit"),
-            _ => bail!("{path} holds {} refs, name one of them: {}", refs.len(), list(refs.keys())),
+            (None, _) => bail!("{path} has no ref; name a commit"),
+            _ => bail!("{path} has {} refs, name one of them: {}", refs.len(), list(refs.keys())),
         }
     }
 
     fn find(&self, rev: &str) -> anyhow::Result<Option<Checksum>> {
-        // A short ref such as `a` could be the start of a commit too: the ref is meant.
+        // A short ref such as `a` could also be the start of a commit: the ref wins.
         if let Some(commit) = self.exact(rev)? {
             return Ok(Some(commit));
         }
@@ -81,7 +81,7 @@ impl Repository {
         self.parent.as_deref().map_or(Ok(None), |parent| parent.find(rev))
     }
 
-    /// The commit of the ref of just this name.
+    /// The commit of the ref with exactly this name.
     fn exact(&self, name: &str) -> anyhow::Result<Option<Checksum>> {
         let refs = self.path.join("refs");
         match name.split_once(':') {
@@ -97,7 +97,7 @@ impl Repository {
         }
     }
 
-    /// The commit of the ref of this name in any remote, or in any mirror.
+    /// The commit of the ref with this name in any remote or mirror.
     fn elsewhere(&self, name: &str) -> anyhow::Result<Option<Checksum>> {
         if !is_ref(name) {
             return Ok(None);
@@ -114,7 +114,7 @@ impl Repository {
         Ok(None)
     }
 
-    /// The commit whose checksum begins so.
+    /// The commit whose checksum begins with `start`.
     fn abbreviated(&self, start: &str) -> anyhow::Result<Option<Checksum>> {
         if start.is_empty() || !start.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Ok(None);
@@ -153,7 +153,7 @@ fn read_ref(path: &Path) -> anyhow::Result<Option<Checksum>> {
     commit.map(Some).with_context(|| format!("{} names no commit", path.display()))
 }
 
-/// The names in a directory, if it is there, that may be part of a ref's, sorted.
+/// The names in a directory, if it exists, that may be part of a ref's name, sorted.
 pub(super) fn names(dir: &Path) -> anyhow::Result<Vec<String>> {
     let reading = || format!("reading {}", dir.display());
     let entries = match dir.read_dir() {
@@ -170,7 +170,7 @@ pub(super) fn names(dir: &Path) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Refs below `dir`; a symbolic link is another ref's alias.
+/// Lists refs below `dir`; a symbolic link is an alias of another ref.
 fn list_refs(
     dir: &Path,
     prefix: &str,
@@ -189,8 +189,8 @@ fn list_refs(
     Ok(())
 }
 
-/// Whether libostree takes `name` for a ref: parts of letters, digits and `-._`, none of which
-/// begins with a sign.
+/// Whether libostree accepts `name` as a ref: parts of letters, digits and `-._`, none of which
+/// begins with a punctuation mark.
 fn is_ref(name: &str) -> bool {
     name.split('/').all(|part| {
         let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';

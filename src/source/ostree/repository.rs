@@ -1,8 +1,8 @@
-//! Commits in an ostree repository on this machine, read without libostree: every object is a file
-//! of its own, in one of five forms (libostree's `ostree_repo_mode_to_string` and the manual page
-//! `ostree.repo-config`).
+//! Commits in an ostree repository on this machine, read without libostree: every object is a
+//! separate file, in one of five forms (libostree's `ostree_repo_mode_to_string` and the manual
+//! page `ostree.repo-config`).
 //!
-//! An object that is not there may be in a parent repository (`core.parent`).
+//! A missing object may be in a parent repository (`core.parent`).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,9 +23,9 @@ use crate::disk::{Root, is_absent};
 use crate::format::ostree::{Attrs, Checksum, parse_xattrs};
 use crate::tree::{Entry, Kind, Tree};
 
-/// Bytes of a repository's `config` and of a ref's file, at most.
+/// The most bytes of a repository's `config` and of a ref's file.
 const SMALL_MAX: u64 = 1 << 20;
-/// Parent repositories above one another, at most.
+/// The longest chain of parent repositories.
 const PARENTS_MAX: usize = 16;
 
 /// How a repository stores file objects.
@@ -39,11 +39,11 @@ enum Mode {
     BareUser,
     /// `.file`: as in the tree, without owner and xattrs.
     BareUserOnly,
-    /// `.file`: as in the tree without xattrs, which `.file-xattrs-link` holds.
+    /// `.file`: as in the tree without xattrs, which are in `.file-xattrs-link`.
     BareSplitXattrs,
 }
 
-/// Modes by the names that `core.mode` has for them.
+/// Modes by their names in `core.mode`.
 const MODES: [(&str, Mode); 6] = [
     ("archive", Mode::Archive),
     ("archive-z2", Mode::Archive),
@@ -53,7 +53,7 @@ const MODES: [(&str, Mode); 6] = [
     ("bare-split-xattrs", Mode::BareSplitXattrs),
 ];
 
-/// A repository, open.
+/// An open repository.
 #[derive(Debug)]
 pub struct Repository {
     pub(super) path: PathBuf,
@@ -71,7 +71,7 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// If it is none, or of a version or mode that is not known.
+    /// If it is not a repository, or of an unknown version or mode.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         Self::open_below(path, 0).map_err(|error| {
             let path = path.display();
@@ -118,21 +118,21 @@ impl Repository {
         })
     }
 
-    /// Whether owners and xattrs are missing from it (mode `bare-user-only`): its checksums
-    /// compare with those of its own kind only.
+    /// Whether it lacks owners and xattrs (mode `bare-user-only`): its checksums can only be
+    /// compared with those of such repositories.
     pub fn drops_owners(&self) -> bool {
         self.mode == Mode::BareUserOnly
     }
 
-    /// This repository, its parent, and that one's.
+    /// This repository, its parent, that one's parent, and so on.
     pub(super) fn chain(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |repo| repo.parent.as_deref())
     }
 
-    /// A regular file below `objects` and its size, if it is there. Nobody puts anything else there
-    /// in passing, so it is opened without a look before; a FIFO does not hold us up.
+    /// A regular file below `objects` and its size, if it exists. It is opened without checking
+    /// first, since nothing else is expected there; a FIFO does not block.
     ///
-    /// Symbolic links are followed, as libostree does: mirrors share objects so.
+    /// Symbolic links are followed, as in libostree: mirrors share objects in this way.
     fn object(&self, name: &str) -> io::Result<Option<(File, u64)>> {
         let confined = self.objects.open_at(Path::new(name), OFlags::RDONLY | OFlags::NONBLOCK);
         let opened = match confined {
@@ -148,20 +148,20 @@ impl Repository {
         Ok(stat.is_file().then_some((file, stat.len())))
     }
 
-    /// A small object, whole.
+    /// Reads a small object.
     fn whole(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         let Some((file, size)) = self.object(name)? else { return Ok(None) };
         if size > METADATA_MAX {
-            return Err(invalid("it is larger than any object that is no file"));
+            return Err(invalid("it is larger than any metadata object"));
         }
-        // Of a file that grows meanwhile nothing more is read: its checksum would be another.
+        // If a file grows meanwhile, the rest is not read: its checksum would differ anyway.
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         file.take(size).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
 
-    /// A file object of one of the bare modes: itself it may be a symbolic link, which is content,
-    /// but a link above it is followed.
+    /// Opens a file object of one of the bare modes. It may be a symbolic link itself, which is
+    /// content, but a link above it is followed.
     fn open_bare(&self, name: &str) -> io::Result<Option<Opened>> {
         let path = Path::new(name);
         match self.objects.lookup(path) {
@@ -249,8 +249,9 @@ impl Objects for Repository {
         }
     }
 
-    /// Of what a bare-user-only repository does not keep, only the checksum tells whether it was
-    /// anything: metadata counts there once the whole object has its name.
+    /// The metadata of a file object. For owner and attributes, which a bare-user-only repository
+    /// does not store, defaults are assumed, and only the checksum of the whole object confirms
+    /// them.
     fn leaf(&self, sum: &Checksum) -> io::Result<Leaf> {
         match self.chain().any(Self::drops_owners) {
             true => self.stream(sum, &mut |_| ()),
@@ -265,7 +266,7 @@ impl Objects for Repository {
         let path = self.path().display();
         let what = format!(
             "object {name} in {path} cannot be judged: mode bare-user-only keeps no owner and no \
-             attributes, and with owner 0:0 and none it has another checksum; compare the commit in \
+             attributes, and with owner 0:0 and no attributes it has another checksum; compare the commit in \
              a repository of mode archive, bare or bare-user (ostree fsck says whether it is damaged)"
         );
         io::Error::new(io::ErrorKind::InvalidData, what)
@@ -294,9 +295,9 @@ impl Objects for Repository {
     }
 }
 
-/// What a repository says of objects that it does not have.
+/// Explanations for missing objects.
 impl Repository {
-    /// Why an object may not be there, and what to do.
+    /// Why an object may be missing, and what to do.
     fn why_missing(&self, name: &str) -> String {
         let tombstone = name.strip_suffix(".commit").and_then(|sum| sum.parse().ok());
         let tombstone = tombstone.map(|sum| object_name(&sum, "tombstone-commit"));
@@ -306,14 +307,14 @@ impl Repository {
         let partial = self.partial();
         if !partial.is_empty() {
             return format!(
-                "the repository holds {} in part only (ostree pull --subpath, --depth or \
-                 --commit-metadata-only): pull it whole",
+                "the repository has only a part of {} (ostree pull --subpath, --depth or \
+                 --commit-metadata-only): pull all of it",
                 list(partial.iter())
             );
         }
         if self.path.join("deltas").read_dir().is_ok_and(|mut all| all.next().is_some()) {
-            return "the repository has static deltas, which may hold it: pull from it into a \
-                    repository of your own (ostree pull, ostree static-delta apply-offline)"
+            return "the repository has static deltas, which may contain it: pull from it into your \
+                    own repository (ostree pull, ostree static-delta apply-offline)"
                 .into();
         }
         match name.ends_with(".commit") {
@@ -325,7 +326,7 @@ impl Repository {
         }
     }
 
-    /// The commits that were pulled in part, sorted.
+    /// The partially pulled commits, sorted.
     fn partial(&self) -> Vec<String> {
         let state = names(&self.path.join("state")).unwrap_or_default();
         let commit = |name: &String| name.strip_suffix(".commitpartial").map(str::to_owned);
@@ -354,7 +355,7 @@ fn core(config: &str) -> BTreeMap<&str, &str> {
     pairs.map(|(key, value)| (key.trim(), value.trim())).collect()
 }
 
-/// The text of a small file, if it is there. A FIFO does not hold us up.
+/// The text of a small file, if it exists. A FIFO does not block.
 pub(super) fn small_file(path: &Path) -> anyhow::Result<Option<String>> {
     let reading = || format!("reading {}", path.display());
     let file = match open_at_once(path) {

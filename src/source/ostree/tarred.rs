@@ -1,13 +1,14 @@
 //! Repositories inside tar archives: commits that rpm-ostree or bootc encapsulated in an image, and
-//! the plain archives of a repository that coreos-assembler once made.
+//! the plain archives of a repository from older versions of coreos-assembler.
 //!
-//! Follows ostree-rs-ext, "ostree-container" and its `tar` module: objects lie under
+//! Follows ostree-rs-ext, "ostree-container" and its `tar` module: objects are under
 //! `sysroot/ostree/repo/objects`, as in a repository of mode `bare-split-xattrs`; a file object is
-//! a member with its own owner and mode, its xattrs lie in a `.file-xattrs` object that
-//! `CHECKSUM.file-xattrs-link` is a hard link of. A plain archive holds one of mode `archive`.
+//! a member with its own owner and mode, and its xattrs are in a `.file-xattrs` object, to which
+//! `CHECKSUM.file-xattrs-link` is a hard link. A plain archive contains a repository of mode
+//! `archive`.
 //!
-//! The commit is found by streaming the layers to it. More is unpacked only when a comparison
-//! asks for an object that was not seen yet: layer by layer, into a temporary file without a name.
+//! The commit is found by streaming the layers. More is unpacked only when a comparison needs an
+//! object that was not seen yet: layer by layer, into a temporary file without a name.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -27,22 +28,22 @@ use super::oci::{Descriptor, Digest, Hasher, Image, Part, Plain, Store, limits};
 use crate::format::ostree::{Attrs, Checksum, parse_xattrs};
 use crate::format::tar::{Member, Reader, Type};
 
-/// Objects of one repository, at most; each takes about 150 bytes of memory.
+/// The most objects of one repository; each takes about 150 bytes of memory.
 pub(super) const OBJECTS_MAX: usize = 4_000_000;
 /// What to do about damage.
 pub(super) const REMEDY: &str = "copy it again from where it was made";
 
-/// What an object is, by the extension of its name.
+/// The kind of an object, by the extension of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Sort {
     Metadata(Metadata),
     /// A file object of a `bare-split-xattrs` repository.
     File,
-    /// One of an `archive` repository.
+    /// A file object of an `archive` repository.
     Filez,
 }
 
-/// A file object's or metadata object's bytes in the temporary file, and what its member says.
+/// The place of an object's bytes in the temporary file, and its member's metadata.
 #[derive(Clone, Debug)]
 struct Place {
     at: u64,
@@ -66,23 +67,23 @@ enum Origin {
 
 /// What was unpacked so far.
 struct State {
-    /// Layers unpacked.
+    /// The number of unpacked layers.
     done: usize,
     spool: Arc<File>,
     len: u64,
     objects: HashMap<(Checksum, Sort), Place>,
-    /// The xattrs of a file object: the path of what holds them.
+    /// The path of each file object's xattrs.
     links: HashMap<Checksum, Vec<u8>>,
     xattrs: HashMap<Vec<u8>, (u64, u64)>,
 }
 
 impl TarRepository {
-    /// The repository in the layers of `image`, and the commit that it holds.
+    /// The repository in the layers of `image`, and the commit in it.
     ///
     /// # Errors
     ///
-    /// If a layer is missing or of another size, if they hold no commit, if the image was changed
-    /// after the commit was put in, or if the commit is not the one that its label names.
+    /// If a layer is missing or has another size, if the layers contain no commit, if the image was
+    /// changed after encapsulation, or if the commit is not the one in the label.
     pub fn image(store: Store, image: &Image) -> anyhow::Result<(Self, Checksum)> {
         let path = store.path().display().to_string();
         let labels = Labels::read(&store, image)?;
@@ -97,7 +98,7 @@ impl TarRepository {
             let part = part.with_context(|| format!("opening layer {}", layer.digest))?;
             ensure!(
                 expected == part.size(),
-                "layer {} in {path} has {} bytes where its descriptor says {}: {REMEDY}",
+                "layer {} in {path} has {} bytes but its descriptor says {}: {REMEDY}",
                 layer.digest,
                 part.size(),
                 layer.size
@@ -109,24 +110,25 @@ impl TarRepository {
         let found = packed.find_commit(searched, None).map_err(|e| packed.unpackable(&e))?;
         let Some(commit) = found else {
             bail!(
-                "{path} holds no ostree commit: an image that was not encapsulated from one; \
-                 check it against another image: that compares any two"
+                "{path} contains no ostree commit, so it was not encapsulated from one; check it \
+                 against another image: any two images can be compared"
             );
         };
         if let Some(label) = labels.commit {
             ensure!(
                 label == commit.to_string(),
-                "{path} holds commit {commit} but its label ostree.commit is {label}: {REMEDY}"
+                "{path} contains commit {commit} but its label ostree.commit is {label}: {REMEDY}"
             );
         }
         match (labels.last.as_deref(), image.diff_ids.last().map(Digest::as_str)) {
             (Some(named), Some(last)) if named != last => bail!(
-                "{path} has layers after the one with which its commit ends ({named}): another \
-                 build was made on it; check it against another image: that compares any two"
+                "{path} has layers after the one in which its commit ends ({named}), so another \
+                 build was based on it; check it against another image: any two images can be \
+                 compared"
             ),
             (None, _) if image.layers.len() > 1 => bail!(
-                "{path} has no label {LAST}, so nothing says in which of its layers the commit \
-                 ends; check it against another image: that compares any two"
+                "{path} has no label {LAST}, so it is not known in which of its layers the commit \
+                 ends; check it against another image: any two images can be compared"
             ),
             _ => Ok((packed, commit)),
         }
@@ -136,12 +138,12 @@ impl TarRepository {
     ///
     /// # Errors
     ///
-    /// If it does not hold `commit`.
+    /// If it does not contain `commit`.
     pub fn archive(path: &Path, commit: &Checksum) -> anyhow::Result<Self> {
         let packed = Self::new(Origin::Archive(path.to_owned()))?;
         match packed.find_commit(1, Some(commit)).map_err(|e| packed.unpackable(&e))? {
             Some(_) => Ok(packed),
-            None => bail!("{} does not hold commit {commit}: {REMEDY}", path.display()),
+            None => bail!("{} does not contain commit {commit}: {REMEDY}", path.display()),
         }
     }
 
@@ -175,7 +177,7 @@ impl TarRepository {
         }
     }
 
-    /// The commit `wanted`, or the first one, by streaming the first `layers` until it is there.
+    /// Finds the commit `wanted`, or the first one, by streaming up to `layers` layers.
     fn find_commit(
         &self,
         layers: usize,
@@ -190,7 +192,7 @@ impl TarRepository {
         Ok(None)
     }
 
-    /// The place of an object, unpacking layers until one holds it.
+    /// The place of an object, unpacking layers until one contains it.
     fn find(&self, sum: &Checksum, sorts: &[Sort]) -> io::Result<Option<(Sort, Place, Arc<File>)>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -271,7 +273,7 @@ impl State {
         ensure!(self.objects.len() < OBJECTS_MAX, "more than {OBJECTS_MAX} objects");
         ensure!(!member.sparse, "object {sum} is a sparse member");
         let (at, size) = self.keep(member, reader)?;
-        let id = |id: u64| u32::try_from(id).context("an owner is no 32-bit number");
+        let id = |id: u64| u32::try_from(id).context("an owner is not a 32-bit number");
         let (uid, gid) = (id(member.uid)?, id(member.gid)?);
         let place = Place { at, size, mode: kind | member.mode, uid, gid, target };
         self.objects.insert((sum, sort), place);
@@ -290,7 +292,7 @@ impl State {
     }
 }
 
-/// Writes where the file's own position is, which nothing else moves.
+/// Writes at the file's own position, which nothing else moves.
 struct Tail<'f>(&'f File);
 
 impl Write for Tail<'_> {
@@ -347,13 +349,13 @@ fn whole(mut part: Part) -> io::Result<Vec<u8>> {
 
 /// A metadata object, whole.
 pub(super) fn small(reader: &mut Reader<Plain>, member: &Member) -> anyhow::Result<Vec<u8>> {
-    ensure!(member.size <= METADATA_MAX, "an object of {} bytes is no commit", member.size);
+    ensure!(member.size <= METADATA_MAX, "an object of {} bytes is not a commit", member.size);
     let mut bytes = Vec::new();
     reader.take(member.size).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// `…/objects/XX/REST.EXTENSION` as checksum and extension.
+/// Splits `…/objects/XX/REST.EXTENSION` into checksum and extension.
 fn split(path: &[u8]) -> Option<(Checksum, &str)> {
     let path = std::str::from_utf8(path).ok()?;
     let (front, last) = path.rsplit_once('/')?;
@@ -365,7 +367,7 @@ fn split(path: &[u8]) -> Option<(Checksum, &str)> {
     Some((format!("{start}{rest}").parse().ok()?, extension))
 }
 
-/// The object that a path of a repository is.
+/// The object at a path of a repository.
 pub(super) fn object(path: &[u8]) -> Option<(Checksum, Sort)> {
     let (sum, extension) = split(path)?;
     let sort = match extension {
@@ -379,14 +381,14 @@ pub(super) fn object(path: &[u8]) -> Option<(Checksum, Sort)> {
     Some((sum, sort))
 }
 
-/// The file object whose xattrs a path leads to.
+/// The file object whose xattrs a path points to.
 fn xattrs_link(path: &[u8]) -> Option<Checksum> {
     let (sum, extension) = split(path)?;
-    // The second is the older layout's.
+    // The second one is from the older layout.
     matches!(extension, "file-xattrs-link" | "file.xattrs").then_some(sum)
 }
 
-/// Whether a path holds xattrs by their own checksum.
+/// Whether a path is that of xattrs, named after their own checksum.
 fn is_xattrs(path: &[u8]) -> bool {
     let older = || {
         let path = std::str::from_utf8(path).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What an image runs, and where that says catalog and cache are.
+//! An image's command, and the directories of catalog and cache in it.
 
 use anyhow::Context as _;
 
@@ -6,9 +6,9 @@ use super::Places;
 use crate::image::opm::bundles;
 use crate::source::oci::{Image, Images};
 
-/// What an image runs.
+/// The command of an image.
 pub(in crate::image::opm) struct Command {
-    /// The command line, the words of a shell's `-c` apart.
+    /// The command line, with the words of a shell's `-c` split.
     words: Vec<String>,
     /// The label `operators.operatorframework.io.index.configs.v1`.
     label: Option<String>,
@@ -16,7 +16,7 @@ pub(in crate::image::opm) struct Command {
     pub(in crate::image::opm) user: Option<String>,
 }
 
-/// Flags of `opm serve` that take a word of their own.
+/// Flags of `opm serve` with a separate value.
 const WITH_VALUE: [&str; 7] =
     ["--cache-dir", "--port", "-p", "--pprof-addr", "--termination-log", "-t", "--timeout-seconds"];
 
@@ -46,9 +46,9 @@ impl Command {
         Ok(command)
     }
 
-    /// Where catalog and cache are: what the user says, or the command line, or the label, or
-    /// the defaults of `opm generate dockerfile`. The word after `serve` wins over the label, as it
-    /// does with opm.
+    /// The directories of catalog and cache: from the user, the command line, the label, or the
+    /// defaults of `opm generate dockerfile`. The word after `serve` wins over the label, as in
+    /// opm.
     pub(in crate::image::opm) fn places(
         &self,
         configs: Option<&str>,

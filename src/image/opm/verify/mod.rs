@@ -1,4 +1,4 @@
-//! `opm verify`: the stored digest against what opm will compute.
+//! `opm verify`: compares the stored digest with what opm will compute.
 
 mod command;
 mod modes;
@@ -20,14 +20,14 @@ use crate::image::unpack::{Model, Tree, unpack};
 use crate::source::oci::{Image, Images, Keep, Layer, layers};
 use crate::tree::Kind;
 
-/// Where a catalog's two directories are.
+/// The two directories of a catalog.
 #[derive(Clone, Debug, Serialize)]
 pub struct Places {
     /// The catalog, `/configs` by default.
     pub configs: String,
-    /// The cache, `/tmp/cache` by default: the directory that holds `digest` or `pogreb.v1/`.
+    /// The cache, `/tmp/cache` by default: the directory with `digest` or `pogreb.v1/`.
     pub cache: String,
-    /// Whether opm is told to use a cache: not by a command that serves without `--cache-dir`.
+    /// Whether opm uses a cache: not if the command serves without `--cache-dir`.
     pub used: bool,
 }
 
@@ -42,21 +42,21 @@ pub enum Format {
     Pogreb,
 }
 
-/// What to expect of a catalog.
+/// The verdict on a catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Every runtime computes the stored digest.
     Stable,
-    /// vfs computes the stored digest, overlay another.
+    /// vfs computes the stored digest, overlay another one.
     BreaksOnOverlay,
-    /// overlay computes the stored digest, vfs another.
+    /// overlay computes the stored digest, vfs another one.
     BreaksOnVfs,
-    /// No runtime computes the stored digest: the cache was made of other files.
+    /// No runtime computes the stored digest: the cache was made from other files.
     Stale,
     /// There is no cache.
     Missing,
-    /// Files are right, and a user that clusters run opm as cannot open them.
+    /// The files are right, but a user under which clusters run opm cannot open them.
     CannotBeRead,
     /// The image's command serves without a cache: opm makes one at every start.
     Unused,
@@ -67,11 +67,11 @@ pub enum Verdict {
 pub struct Row {
     /// `disk`, `vfs`, `overlay`, `umoci` or `fsgroup`.
     pub model: String,
-    /// What opm computes there.
+    /// The digest that opm computes there.
     pub computed: Option<String>,
     /// Whether that is the stored digest.
     pub matches: bool,
-    /// Why there is nothing to compute: this unpacker refuses the image.
+    /// Why there is no digest: this unpacker refuses the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
 }
@@ -81,44 +81,44 @@ pub struct Row {
 pub struct Blame {
     /// The path; directories end in a slash.
     pub path: String,
-    /// What is the matter with it.
+    /// What is wrong with it.
     pub why: String,
 }
 
-/// One catalog's answer.
+/// The result for one catalog.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
     /// The platform of the image; `-` on disk.
     pub platform: String,
-    /// Where catalog and cache are.
+    /// The directories of catalog and cache.
     #[serde(flatten)]
     pub places: Places,
-    /// The cache's format; none if the cache is missing.
+    /// The cache's format; `None` if the cache is missing.
     pub format: Option<Format>,
     /// The digest stored beside the cache.
     pub stored: Option<String>,
-    /// What is computed, by unpacker.
+    /// The computed digests, by unpacker.
     pub rows: Vec<Row>,
-    /// The answer.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What the verdict would be if opm were given the cache's directory; only where it is not.
+    /// The verdict if opm were to use the cache's directory; only if it does not.
     pub otherwise: Option<Verdict>,
-    /// The paths to blame, the first one mattering most.
+    /// The paths to blame, the most important first.
     pub blame: Vec<Blame>,
-    /// What users cannot open or write.
+    /// Paths that users cannot open or write.
     pub denied: Vec<Denied>,
 }
 
-/// The answers for all images asked about.
+/// The results for all selected images.
 #[derive(Clone, Debug, Serialize)]
 pub struct Checks {
-    /// In the order of the layout.
+    /// The catalogs, in the order of the layout.
     pub catalogs: Vec<Check>,
 }
 
-/// Checks a catalog that is unpacked on disk. Modes are taken as they are there.
+/// Checks an unpacked catalog on disk, with its modes there.
 ///
-/// `users` are those that have to open it; an arbitrary one of group 0 if none is given.
+/// `users` must be able to open it; if empty, an arbitrary one of group 0.
 pub fn on_disk(configs: &Path, cache: &Path, users: &[User]) -> anyhow::Result<Checks> {
     let text = |path: &Path| path.display().to_string();
     let places = Places { configs: text(configs), cache: text(cache), used: true };
@@ -147,7 +147,7 @@ pub fn on_disk(configs: &Path, cache: &Path, users: &[User]) -> anyhow::Result<C
     Ok(Checks { catalogs: vec![check] })
 }
 
-/// Checks the catalog in every image that `subject` selects. Places not given are taken from the
+/// Checks the catalog in every image that `subject` selects. Missing directories are taken from the
 /// image's label and command line.
 pub fn in_images(
     subject: &Images,
@@ -209,7 +209,7 @@ pub(super) fn in_layers(
         let matches = computed.is_some() && computed == stored;
         rows.push(Row { model: model.to_string(), computed, matches, refusal });
     }
-    // What a volume does to modes is not the image's fault: last, and not judged.
+    // The effect of a volume on modes is not the image's fault: it comes last and does not count.
     rows.sort_by_key(|row| row.model == "fsgroup");
     let right = |model: &str| rows.iter().any(|r| r.model == model && r.matches);
     let verdict = match (format, right("vfs"), right("overlay")) {
@@ -248,7 +248,7 @@ pub(super) fn in_layers(
     Ok(Check { platform, places, format, stored, rows, verdict, otherwise, blame, denied })
 }
 
-/// Paths of the catalog that vfs and overlay unpack differently, and the member that is why.
+/// Paths of the catalog that vfs and overlay unpack differently, and the member that causes it.
 fn differences(places: &Places, layers: &[Layer], vfs: &Tree, overlay: &Tree) -> Vec<Blame> {
     let mut blame = Vec::new();
     let inside = |path: &[u8]| {
@@ -260,9 +260,11 @@ fn differences(places: &Places, layers: &[Layer], vfs: &Tree, overlay: &Tree) ->
     for (path, there) in overlay.iter().filter(|(path, _)| inside(path)) {
         let shown = String::from_utf8_lossy(path);
         let why = match vfs.get(path) {
-            None => "it is there under overlay only: a whiteout in the layer that made its \
-                     directory again does not hide it"
-                .to_owned(),
+            None => {
+                "it exists only under overlay: a whiteout in the layer that made its directory \
+                     again does not hide it"
+                    .to_owned()
+            }
             Some(here) if here.mode == there.mode => continue,
             Some(here) => {
                 let below = [path, &b"/"[..]].concat();
@@ -308,7 +310,7 @@ impl<'a> Pair<'a> {
         Ok(Pair { configs, cache: Directory::in_image(&places.cache, tree, layers)? })
     }
 
-    /// The cache's format and its stored digest. opm takes pogreb where both are there.
+    /// The cache's format and its stored digest. opm uses pogreb if both exist.
     pub(super) fn stored(&self) -> anyhow::Result<(Option<Format>, Option<String>)> {
         let Some(cache) = &self.cache else { return Ok((None, None)) };
         for (format, path) in [(Format::Pogreb, "pogreb.v1/digest"), (Format::Json, "digest")] {
@@ -330,13 +332,14 @@ impl<'a> Pair<'a> {
                 let db = cache.subdirectory("pogreb.v1/db").context("pogreb.v1/ has no db/")?;
                 let now = pogreb::digest(&self.configs, &db, Go::Now)?;
                 let old = pogreb::digest(&self.configs, &db, Go::Old)?;
-                // The image's opm is the one that stored the digest.
+                // The image's own opm has stored the digest.
                 if self.stored()?.1.as_ref() == Some(&old) { old } else { now }
             }
         }))
     }
 
-    /// As copied into a volume with an fsGroup: every directory inherits the set-group-ID bit.
+    /// The pair after copying into a volume with an fsGroup: every directory inherits the
+    /// set-group-ID bit.
     fn with_setgid(&self) -> Self {
         let set = |_: &[u8], kind, mode| if kind == Kind::Dir { mode | 0o2000 } else { mode };
         self.with_modes(set)

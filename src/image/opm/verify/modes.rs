@@ -1,4 +1,4 @@
-//! Which modes would make a stored digest right.
+//! Finds modes that would make a stored digest right.
 
 use super::{Blame, Format, Pair, Places};
 use crate::image::opm::digest;
@@ -6,15 +6,16 @@ use crate::image::opm::tree::Directory;
 use crate::tree::Kind;
 
 impl Pair<'_> {
-    /// Which modes, the same for all directories and for all files of the catalog or of the cache, would
-    /// make the stored digest right: what another umask, `COPY --chmod` or `cp -r` leave.
+    /// Finds modes, the same for all directories and for all files of the catalog or of the cache,
+    /// that would make the stored digest right: the results of another umask, `COPY --chmod` or `cp
+    /// -r`.
     fn guess_uniform(
         &self,
         cache: &Directory<'_>,
         stored: &str,
         places: &Places,
     ) -> anyhow::Result<Option<Blame>> {
-        // Bytes that are digested at most.
+        // The most bytes to digest.
         const BUDGET: u64 = 4 << 30;
         let mut left = BUDGET;
         let mut spend = |directory: &Directory<'_>| {
@@ -31,7 +32,7 @@ impl Pair<'_> {
             }
         }
         let found = |catalog: &Uniform, cached: &Uniform| -> Blame {
-            // Of the cache only this counts.
+            // Only this part of the cache counts.
             let (inner, files) =
                 (format!("{}/cache", trimmed(&places.cache)), cache.subdirectory("cache"));
             let files = files.iter().map(|files| (&inner, files, cached));
@@ -57,7 +58,7 @@ impl Pair<'_> {
                 },
             }
         };
-        // One umask for both is likelier than two.
+        // The same umask for both is more likely than two.
         let one = catalogs.iter().map(|(form, state)| (*form, *state, *form));
         let two = forms.iter().flat_map(|c| catalogs.iter().map(move |(f, state)| (*f, *state, c)));
         for (catalog, state, cached) in one.chain(two) {
@@ -71,7 +72,7 @@ impl Pair<'_> {
         Ok(None)
     }
 
-    /// Which single mode, put back to a usual one, would make the stored digest right.
+    /// Finds a single path whose usual mode would make the stored digest right.
     pub(super) fn guess(
         &self,
         format: Option<Format>,
@@ -82,7 +83,7 @@ impl Pair<'_> {
             (Kind::Dir, &[0o755, 0o775, 0o750, 0o770, 0o700, 0o777]),
             (Kind::File, &[0o644, 0o664, 0o640, 0o660, 0o600]),
         ];
-        // Every try digests everything once.
+        // Every attempt digests everything once.
         const BUDGET: u64 = 1 << 30;
         let Some(cache) = self.cache.as_ref().filter(|_| format == Some(Format::Json)) else {
             return Ok(Vec::new());
@@ -116,7 +117,7 @@ impl Pair<'_> {
     }
 }
 
-/// Modes that all directories and all files have; `None` for those that they have.
+/// Modes for all directories and all files; `None` to keep the present ones.
 struct Uniform {
     modes: Option<(u32, u32)>,
 }
@@ -133,13 +134,13 @@ impl Uniform {
 
     fn words(&self) -> String {
         match self.modes {
-            None => "the modes that are there".to_owned(),
+            None => "the present modes".to_owned(),
             Some((dirs, files)) => format!("directories {dirs:04o} and files {files:04o}"),
         }
     }
 }
 
-/// Modes that whole directories come to have, the likeliest first.
+/// Modes that whole directories may get, the most likely first.
 fn uniform() -> Vec<Uniform> {
     const DIRS: [u32; 5] = [0o755, 0o775, 0o700, 0o750, 0o770];
     const FILES: [u32; 5] = [0o644, 0o664, 0o600, 0o640, 0o660];

@@ -1,4 +1,4 @@
-//! The answers for people.
+//! Prints the results for people.
 
 use std::io::{self, Write};
 
@@ -17,8 +17,8 @@ impl Check {
                 "nothing to do; with a cache in the image and --cache-dir opm starts sooner"
             }
             Verdict::Unused => {
-                "nothing to do as long as no --cache-dir is given; reprofix opm fix --drop-cache takes \
-                 the cache out"
+                "nothing to do as long as no --cache-dir is given; reprofix opm fix --drop-cache \
+                 removes the cache"
             }
             Verdict::CannotBeRead => {
                 "reprofix opm fix IMAGE -o OUT gives group 0 the owner's bits; or chgrp -R 0 and \
@@ -29,8 +29,8 @@ impl Check {
                  (COPY whole directories, do not append single files)"
             }
             Verdict::Stale if !self.blame.is_empty() => {
-                "put the modes back (reprofix opm fix writes an image with usual ones), or build the \
-                 cache again: opm serve CONFIGS --cache-dir=CACHE --cache-only"
+                "restore the modes (reprofix opm fix writes an image with usual ones), or build \
+                 the cache again: opm serve CONFIGS --cache-dir=CACHE --cache-only"
             }
             Verdict::Stale | Verdict::Missing => {
                 "build the cache from this catalog: opm serve CONFIGS --cache-dir=CACHE --cache-only"
