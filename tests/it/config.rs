@@ -26,7 +26,7 @@ fn unknown_keys_are_errors_with_a_hint() {
             "whatever = 1",
             "there are source-date-epoch, profile, plugin, skip, keep, vouched, overrule, plugins",
         ),
-        ("[pycache]\nmode = \"remove\"", "stand in [plugins.pycache]"),
+        ("[pycache]\nmode = \"remove\"", "belong in [plugins.pycache]"),
         ("[plugins.pycach]\nmode = \"remove\"", "did you mean \"pycache\"?"),
         ("[plugins.pycache]\nmod = \"remove\"", "did you mean \"mode\"?"),
         ("[plugins.pycache]\nmode = \"burn\"", "it takes remove"),

@@ -169,7 +169,7 @@ fn a_history_goes_where_that_is_asked_for() {
     let args = ["fix", root, "--plugin=dnf-history", "--source-date-epoch=1"];
     let out = reprofix(&args);
     let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
-    assert!(text.contains("no SQLite database header"), "{text}");
+    assert!(text.contains("not an SQLite database header"), "{text}");
     assert_eq!(fs::read(dir.path().join(HISTORY)).unwrap(), b"x");
     assert!(reprofix(&[&args[..], &["--set=dnf-history.mode=remove"]].concat()).status.success());
     assert_eq!(fs::read_dir(dir.path().join("var/lib/dnf")).unwrap().count(), 0);
@@ -282,14 +282,14 @@ fn what_dnf_did_not_make_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("h");
     for (change, reason) in [
-        ("CREATE TABLE notes (text)", "dnf makes no such table as notes"),
-        ("CREATE VIEW v AS SELECT 1", "dnf makes no such view as v"),
+        ("CREATE TABLE notes (text)", "dnf does not make a table notes"),
+        ("CREATE VIEW v AS SELECT 1", "dnf does not make a view v"),
         (
             "PRAGMA writable_schema = ON; UPDATE sqlite_master \
              SET sql = upper(substr(sql, 1, 17)) || substr(sql, 18) WHERE name = 'item'",
-            "table item is made under another name",
+            "table item is created under another name",
         ),
-        ("DELETE FROM item", "refers to item 1, which is not there"),
+        ("DELETE FROM item", "refers to item 1, which does not exist"),
         (
             "DROP TABLE item_replaced_by; DROP TABLE trans_item; DROP TABLE trans",
             "no table of transactions",

@@ -309,7 +309,7 @@ fn what_rpm_did_not_write_is_refused_with_the_reason() {
         with("Packages", 4096 + 25, &[7]),
         "Packages: bucket leads to a page of type 7 at byte 4121"
     );
-    assert_eq!(with("Name", 4096 + 8, &[9]), "Name: page 1 bears another number at byte 4104");
+    assert_eq!(with("Name", 4096 + 8, &[9]), "Name: page 1 has another number at byte 4104");
     // An index that was not written together with its packages.
     let mut mixed = good.clone();
     let packages = canonical(&by_library(&[], &[], 0));

@@ -124,7 +124,7 @@ fn databases_from_the_wild_keep_what_they_hold_or_are_refused() {
     }
     let refused = [
         ("real/sqlite/orphan-rows", "which has no package"),
-        ("real/sqlite/broken-schema", "rpm makes no such"),
+        ("real/sqlite/broken-schema", "rpm does not make a"),
     ];
     for (name, reason) in refused {
         let tree = tree(&[(PLACE, name)]);

@@ -162,14 +162,14 @@ fn a_near_miss_comes_out_as_sqlite_has_it() {
 fn what_is_not_an_rpm_database_is_refused_with_the_reason() {
     let refused = [
         ("real/sqlite/orphan-rows", "which has no package"),
-        ("real/sqlite/broken-schema", "rpm makes no such"),
+        ("real/sqlite/broken-schema", "rpm does not make a"),
     ];
     for (name, reason) in refused {
         let error = canon(&db(name)).unwrap_err().to_string();
         assert!(error.contains(reason), "{name}: {error}");
     }
     assert!(canon(&[]).unwrap_err().to_string().contains("empty"));
-    assert!(canon(&[0; 8192]).unwrap_err().to_string().contains("no SQLite database header"));
+    assert!(canon(&[0; 8192]).unwrap_err().to_string().contains("not an SQLite database header"));
 }
 
 /// The packages as they are found without SQLite.
@@ -336,9 +336,9 @@ fn file_states_and_colors_are_told_by_package_and_file() {
     let file = db("real/sqlite/cbl-mariner-2");
     let a = read(&alone(&file), &Private).unwrap();
     for (state, cause) in [
-        (1, "two packages hold it: order of installation"),
+        (1, "two packages own it: order of installation"),
         (2, "translation: %_install_langs"),
-        (4, "two architectures hold it: colors"),
+        (4, "two architectures own it: colors"),
     ] {
         let mut b = a.clone();
         let (package, nevra, states, color, translated) = with_translations(&b);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Content, Directory, Meta, Node, Tree, links};
 
-/// `tree` as text, one line an entry, a directory before what is in it.
+/// `tree` as text, one line per entry, a directory before its content.
 pub fn dumpfile(tree: &Tree) -> String {
     let mut dump =
         Dump { tree, links: links(tree), first: vec![None; tree.leaves.len()], out: String::new() };
@@ -15,7 +15,7 @@ pub fn dumpfile(tree: &Tree) -> String {
 struct Dump<'t> {
     tree: &'t Tree,
     links: Vec<u32>,
-    /// The path under which each leaf was met first.
+    /// The first path of each leaf.
     first: Vec<Option<Vec<u8>>>,
     out: String,
 }
@@ -43,7 +43,7 @@ impl Dump<'_> {
         let leaf = &self.tree.leaves[number];
         if let Some(first) = &self.first[number] {
             let (path, first) = (escaped(path), escaped(first));
-            // Of a further name only the path that it links to counts.
+            // Of further names only the path they link to counts.
             let _ = writeln!(self.out, "{path} 0 @120000 - - - - 0.0 {first} - -");
             return;
         }
@@ -99,7 +99,7 @@ impl Dump<'_> {
     }
 }
 
-/// A text that may be absent: a lone dash stands for that.
+/// A text that may be absent, which is written as a dash.
 fn optional(bytes: &[u8]) -> String {
     match bytes {
         b"" => "-".to_owned(),
@@ -108,7 +108,7 @@ fn optional(bytes: &[u8]) -> String {
     }
 }
 
-/// Bytes that are not visible ASCII, and the backslash, as escapes.
+/// Escapes bytes that are not visible ASCII, and the backslash.
 fn escaped(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for byte in bytes {

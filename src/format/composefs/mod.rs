@@ -1,9 +1,9 @@
-//! composefs images: a tree's metadata as an EROFS file system, whose fs-verity digest is what a
-//! sealed boot image carries as `composefs=`.
+//! composefs images: a tree's metadata as an EROFS file system, whose fs-verity digest a sealed
+//! boot image carries as `composefs=`.
 //!
 //! Format: <https://github.com/containers/composefs/blob/main/man/composefs-dump.5.md> and
 //! linux/fs/erofs/erofs_fs.h. File content of up to [`INLINE_MAX`] bytes is in the image; of a
-//! larger file the image has the size and the fs-verity digest.
+//! larger file the image has only the size and the fs-verity digest.
 
 mod dumpfile;
 mod erofs;
@@ -15,16 +15,17 @@ pub use dumpfile::dumpfile;
 pub use erofs::{NotAnImage, image};
 pub use verity::{Digest, Verity};
 
-/// Bytes of content that the image itself holds.
+/// The most bytes of content in the image itself.
 pub const INLINE_MAX: u64 = 64;
 
-/// Which layout an image has.
+/// The layout of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// Compact inodes in breadth-first order, times with nanoseconds, 256 whiteouts in the root: what
-    /// `mkcomposefs --min-version=1` writes.
+    /// Compact inodes in breadth-first order, times with nanoseconds, 256 whiteouts in the root, as
+    /// written by `mkcomposefs --min-version=1`.
     V1,
-    /// Extended inodes in depth-first order, times in whole seconds: composefs-rs before it had V1.
+    /// Extended inodes in depth-first order, times in whole seconds, as in composefs-rs before it
+    /// had V1.
     V2,
 }
 
@@ -42,7 +43,7 @@ pub struct Tree {
 pub struct Directory {
     /// Its metadata.
     pub meta: Meta,
-    /// What is in it, by name.
+    /// Its content, by name.
     pub entries: BTreeMap<Vec<u8>, Node>,
 }
 
@@ -51,7 +52,7 @@ pub struct Directory {
 pub enum Node {
     /// A directory.
     Directory(Directory),
-    /// Anything else: its place in [`Tree::leaves`].
+    /// Anything else: its index in [`Tree::leaves`].
     Leaf(usize),
 }
 
@@ -60,11 +61,11 @@ pub enum Node {
 pub struct Leaf {
     /// Its metadata.
     pub meta: Meta,
-    /// What it is.
+    /// Its type and content.
     pub content: Content,
 }
 
-/// What an inode that is not a directory is.
+/// The type and content of an inode that is not a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A regular file of up to [`INLINE_MAX`] bytes.
@@ -73,12 +74,12 @@ pub enum Content {
     External {
         /// The fs-verity digest of its content.
         digest: Digest,
-        /// In bytes.
+        /// Its size in bytes.
         size: u64,
     },
     /// A symbolic link and its target.
     Symlink(Vec<u8>),
-    /// A character device and its number, as the kernel's `new_encode_dev` has it.
+    /// A character device and its number, encoded like `new_encode_dev` in the kernel.
     Character(u32),
     /// A block device and its number.
     Block(u32),
@@ -88,7 +89,7 @@ pub enum Content {
     Socket,
 }
 
-/// What composefs hashes of an inode beside its content.
+/// The metadata of an inode that composefs hashes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     /// The permission bits, set-id bits and sticky bit: mode & 07777.
@@ -99,13 +100,13 @@ pub struct Meta {
     pub gid: u32,
     /// Seconds since 1970-01-01 UTC.
     pub seconds: i64,
-    /// And nanoseconds.
+    /// Nanoseconds.
     pub nanoseconds: u32,
     /// Extended attributes by name.
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-/// Names of leaves and how many directory entries lead to each.
+/// The number of directory entries for each leaf.
 fn links(tree: &Tree) -> Vec<u32> {
     fn count(directory: &Directory, links: &mut [u32]) {
         for node in directory.entries.values() {

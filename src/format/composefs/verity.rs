@@ -17,7 +17,7 @@ const ALGORITHM: u8 = 2;
 /// An fs-verity digest.
 pub type Digest = [u8; HASH];
 
-/// Computes an fs-verity digest piece by piece.
+/// Computes an fs-verity digest incrementally.
 #[derive(Debug, Default)]
 pub struct Verity {
     size: u64,
@@ -26,19 +26,19 @@ pub struct Verity {
     levels: Vec<Level>,
 }
 
-/// The block of one level that is being filled.
+/// The incomplete block of one level.
 #[derive(Debug, Default)]
 struct Level {
     hash: Sha512,
     filled: usize,
-    /// Blocks of this level that are complete.
+    /// The number of complete blocks of this level.
     complete: u64,
-    /// What was added last, where that is a hash.
+    /// The last added hash, if any.
     last: Option<Digest>,
 }
 
 impl Level {
-    /// The hash of the block, filled up with zeros; the next one begins.
+    /// Pads the block with zeros, returns its hash and begins the next one.
     fn close(&mut self) -> Digest {
         self.hash.update(&[0; BLOCK][self.filled..]);
         self.filled = 0;
@@ -55,7 +55,7 @@ impl Verity {
         verity.finish()
     }
 
-    /// The digest and the number of bytes of what `content` gives.
+    /// The digest and the size of `content`.
     pub fn of_reader(content: &mut dyn Read) -> io::Result<(Digest, u64)> {
         let mut verity = Verity::default();
         let mut piece = vec![0; 16 * BLOCK];
@@ -101,7 +101,7 @@ impl Verity {
         }
     }
 
-    /// The digest of all that was added.
+    /// The digest of all data.
     pub fn finish(mut self) -> Digest {
         if self.block.filled > 0 {
             let hash = self.block.close();
@@ -117,7 +117,8 @@ impl Verity {
         hash.finalize().into()
     }
 
-    /// The hash at the top of the tree. One block of data is its own top; no data has zeros.
+    /// The hash at the top of the tree: that of the block if there is only one, zeros if there are
+    /// no data.
     fn root(&mut self) -> Digest {
         if self.size == 0 {
             return [0; HASH];
@@ -125,7 +126,7 @@ impl Verity {
         let mut level = 0;
         loop {
             let at = &mut self.levels[level];
-            // A level that holds one hash is that hash: the tree ends below it.
+            // A level with one hash is the top: the tree ends there.
             if let Some(only) = at.last.filter(|_| at.complete == 0 && at.filled == HASH) {
                 return only;
             }

@@ -1,7 +1,7 @@
-//! gzip on several threads: the content is cut into blocks of one size, and each is compressed by
-//! itself, so that the bytes are the same for any number of threads. It is one member of one stream,
-//! as every reader takes it; a megabyte that cannot refer to the one before costs less than a
-//! thousandth of the size.
+//! gzip on several threads: the content is divided into blocks of a fixed size, which are
+//! compressed separately, so that the bytes are the same for any number of threads. It is one
+//! member of one stream, which every reader accepts; a megabyte that cannot refer to the one before
+//! costs less than a thousandth of the size.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,38 +12,38 @@ use std::thread;
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 
-/// Bytes of content that are compressed by themselves.
+/// Bytes of content that are compressed separately.
 const BLOCK: usize = 1 << 20;
 
 /// A compressed block, and the checksum of its content.
 type Packed = io::Result<(Vec<u8>, Crc)>;
 
-/// A block, whether it is the last, and where the result goes.
+/// A block, whether it is the last, and the channel for the result.
 type Task = (Vec<u8>, bool, Sender<Packed>);
 
 /// Writes one gzip member without name and time.
 pub(crate) struct GzipBlocks<W: Write> {
     out: W,
     level: Compression,
-    /// What is not yet a whole block: the last one is known only at the end.
+    /// The incomplete block: which one is the last is known only at the end.
     block: Vec<u8>,
     crc: Crc,
-    /// `None` where blocks are compressed as they come, without threads.
+    /// `None` if blocks are compressed immediately, without threads.
     tasks: Option<Sender<Task>>,
     pending: VecDeque<Receiver<Packed>>,
-    /// Blocks that may be under way at a time.
+    /// The most blocks in progress at a time.
     most: usize,
 }
 
 impl<W: Write> GzipBlocks<W> {
-    /// Writes the header, which says `system` (RFC 1952, section 2.3.1), and compresses on `jobs`
-    /// threads.
+    /// Writes the header with the operating system `system` (RFC 1952, section 2.3.1), and
+    /// compresses on `jobs` threads.
     ///
     /// # Errors
     ///
-    /// As `out` does.
+    /// If writing to `out` fails.
     pub(crate) fn new(mut out: W, level: u32, system: u8, jobs: usize) -> io::Result<Self> {
-        // What flate2 says of the fastest and of the densest level.
+        // flate2's extra flags for the fastest and the best level.
         let extra = match level {
             9.. => 2,
             0 | 1 => 4,
@@ -56,7 +56,7 @@ impl<W: Write> GzipBlocks<W> {
         Ok(GzipBlocks { out, level, block, crc, tasks, pending, most: 2 * jobs })
     }
 
-    /// Writes what is left and the trailer; gives `out` back.
+    /// Writes the rest and the trailer; returns `out`.
     pub(crate) fn finish(mut self) -> io::Result<W> {
         self.send(true)?;
         while let Some(first) = self.pending.pop_front() {
@@ -67,7 +67,7 @@ impl<W: Write> GzipBlocks<W> {
         Ok(self.out)
     }
 
-    /// Hands the block to a thread, or compresses it.
+    /// Passes the block to a thread, or compresses it.
     fn send(&mut self, last: bool) -> io::Result<()> {
         let block = std::mem::take(&mut self.block);
         let Some(tasks) = &self.tasks else {
@@ -114,10 +114,10 @@ impl<W: Write> Write for GzipBlocks<W> {
 }
 
 fn gone() -> io::Error {
-    io::Error::other("a thread that compresses is gone")
+    io::Error::other("a compressing thread is gone")
 }
 
-/// Threads that compress what is sent, until the sender is dropped.
+/// Starts threads that compress what is sent, until the sender is dropped.
 fn workers(level: Compression, jobs: usize) -> Sender<Task> {
     let (tasks, receiver) = channel::<Task>();
     let receiver = Arc::new(Mutex::new(receiver));
@@ -127,7 +127,7 @@ fn workers(level: Compression, jobs: usize) -> Sender<Task> {
             loop {
                 let task = receiver.lock().ok().and_then(|queue| queue.recv().ok());
                 let Some((block, last, result)) = task else { return };
-                // Whoever waits for it may have met an error and be gone.
+                // The receiver may be gone after an error.
                 let _ = result.send(pack(&block, level, last));
             }
         });
@@ -144,7 +144,7 @@ fn pack(block: &[u8], level: Compression, last: bool) -> Packed {
         return Ok((encoder.finish()?, crc));
     }
     encoder.flush()?;
-    // The encoder would end the stream when it goes.
+    // The encoder would end the stream when dropped.
     Ok((std::mem::take(encoder.get_mut()), crc))
 }
 
@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    /// Fails after so many bytes.
+    /// A writer that fails after this many bytes.
     struct Full(usize);
 
     impl Write for Full {

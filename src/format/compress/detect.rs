@@ -1,12 +1,12 @@
-//! Which compression a member has, and the parameters its header tells of.
+//! Detects the compression of a member, and the parameters in its header.
 
 use super::{Bcj, Check, DICT_MAX, Packing, WINDOW_MAX, lz4, lzo};
 
-/// Bytes of a member that [`detect`] looks at, at most.
+/// The most bytes of a member that [`detect`] needs.
 pub const HEAD_LEN: usize = 64;
 
 /// The compression of the member that begins with `head`, or `None` if it is not one of those that
-/// [`Packing`] knows. The level, which no header holds, is guessed from what depends on it.
+/// [`Packing`] knows. The level, which is in no header, is guessed from what depends on it.
 ///
 /// ```
 /// # use reprofix::format::compress::*;
@@ -31,7 +31,8 @@ pub fn detect(head: &[u8]) -> Option<Packing> {
     }
 }
 
-/// Whether `bytes`, an image's last, are the beginning of a member that was cut off in its magic.
+/// Whether `bytes`, the last of an image, are the beginning of a member that was truncated in its
+/// magic.
 pub fn is_cut_magic(bytes: &[u8]) -> bool {
     const MAGICS: [&[u8]; 8] = [
         b"\x28\xb5\x2f\xfd",
@@ -43,7 +44,7 @@ pub fn is_cut_magic(bytes: &[u8]) -> bool {
         &lzo::MAGIC,
         b"\x5d\0\0",
     ];
-    // A header that `detect` needs more of than its magic is at most nine bytes long.
+    // A header of which `detect` needs more than the magic is at most nine bytes long.
     let cut = |magic: &&[u8]| magic.starts_with(bytes) || bytes.starts_with(magic);
     bytes.len() < 9 && !bytes.is_empty() && MAGICS.iter().any(cut)
 }
@@ -53,8 +54,8 @@ fn dict(size: u32) -> u32 {
 }
 
 /// The level whose window (RFC 8878, 3.1.1.1.2) the frame has, for content of unknown length; 19,
-/// what Fedora CoreOS asks for, where the frame has no window of its own. A long window may be that
-/// of any level: [`Packing::settled`] finds which.
+/// as used by Fedora CoreOS, if the frame has no window. A long window is possible with any level:
+/// [`Packing::settled`] finds the level.
 fn zstd(header: &[u8]) -> Packing {
     const SINGLE_SEGMENT: u8 = 1 << 5;
     match header {
@@ -68,7 +69,7 @@ fn zstd(header: &[u8]) -> Packing {
     }
 }
 
-/// The stream's check, and of its first block the dictionary of LZMA2 and the filter before it (xz
+/// The stream's check, and the LZMA2 dictionary of its first block and the filter before it (xz
 /// format 1.2, 2.1.1 and 3.1).
 fn xz(rest: &[u8]) -> Option<Packing> {
     let check = match rest.get(1)? & 15 {

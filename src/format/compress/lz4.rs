@@ -1,6 +1,7 @@
 //! LZ4's legacy frame (`lz4 -l`): a magic, then blocks of 8 MiB, each preceded by its compressed
-//! length. It has no end mark: it ends with the input, with a length of zero, or, for us and not
-//! for the kernel, where a length makes no sense. And the frame format, whose decoder needs to be asked whether the frame was whole.
+//! length. It has no end mark: it ends with the input, with a length of zero, or, for us but not
+//! for the kernel, at an invalid length. And the frame format, whose decoder must be asked whether
+//! the frame was complete.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -12,7 +13,7 @@ pub(super) const MAGIC: [u8; 4] = 0x184c_2102_u32.to_le_bytes();
 pub(super) const LEVEL: i32 = 9;
 const BLOCK: usize = 8 << 20;
 
-/// Undoes one legacy frame.
+/// Decompresses one legacy frame.
 pub(super) struct Decoder<'a, R> {
     source: &'a mut Source<R>,
     block: io::Cursor<Vec<u8>>,
@@ -24,7 +25,7 @@ impl<'a, R: Read> Decoder<'a, R> {
         Decoder { source, block: io::Cursor::new(Vec::new()), started: false }
     }
 
-    /// Reads the next block; `false` where the frame ends.
+    /// Reads the next block; `false` at the end of the frame.
     fn next_block(&mut self) -> io::Result<bool> {
         if !std::mem::replace(&mut self.started, true) {
             self.source.read_exact(&mut [0; MAGIC.len()])?;
@@ -61,13 +62,13 @@ impl<R: Read> Read for Decoder<'_, R> {
     }
 }
 
-/// Whether a gzip member of no options begins here. No zeros stand between it and the frame, so the
-/// kernel takes its magic for a length, and such an image does not boot until it is written again.
+/// Whether a gzip member without options begins here. Without zeros between it and the frame, the
+/// kernel takes its magic for a length, and such an image does not boot until it is rewritten.
 fn is_gzip(bytes: &[u8]) -> bool {
     matches!(bytes, [0x1f, 0x8b, 8, 0, _, _, _, _, 0 | 2 | 4, 0 | 3 | 255])
 }
 
-/// Undoes one frame of the frame format.
+/// Decompresses one frame of the frame format.
 pub(super) struct FrameDecoder<R>(Option<::lz4::Decoder<R>>);
 
 impl<R: Read> FrameDecoder<R> {

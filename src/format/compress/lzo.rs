@@ -1,6 +1,6 @@
-//! Files of lzop: a header, then blocks of at most 256 KiB, each with its two lengths and a checksum
-//! of its content, until a length of zero. The kernel's reader (`lib/decompress_unlzo.c`) knows one
-//! form of them, and that is the one read here: no filter, one checksum a block.
+//! lzop files: a header, then blocks of at most 256 KiB, each with its two lengths and a checksum
+//! of its content, until a length of zero. Only the form that the kernel's reader
+//! (`lib/decompress_unlzo.c`) supports is read: no filter, one checksum per block.
 
 use std::io::{self, Read, Write};
 
@@ -8,18 +8,18 @@ use super::Source;
 
 pub(super) const MAGIC: [u8; 9] = *b"\x89LZO\0\r\n\x1a\n";
 const BLOCK: usize = 256 << 10;
-/// The sum of a block's content follows its lengths, as Adler-32 or as CRC-32.
+/// The checksum of a block's content follows its lengths, as Adler-32.
 const ADLER32_D: u32 = 1;
 const CRC32_D: u32 = 0x100;
-/// What the kernel's reader would take for something else: sums of compressed blocks, an extra
-/// field, parts, a filter.
+/// Flags that the kernel's reader does not support: checksums of compressed blocks, an extra field,
+/// parts, a filter.
 const FOREIGN: u32 = 0x2 | 0x40 | 0x200 | 0x400 | 0x800;
-/// The header's own sum is a CRC-32.
+/// The header's own checksum is a CRC-32.
 const HEADER_CRC32: u32 = 0x1000;
-/// From this version on there are a level and the upper half of the time.
+/// The first version with a level and the upper half of the time.
 const WITH_LEVEL: u16 = 0x940;
 
-/// Undoes one file of lzop.
+/// Decompresses one lzop file.
 pub(super) struct Decoder<'a, R> {
     source: &'a mut Source<R>,
     block: io::Cursor<Vec<u8>>,
@@ -32,7 +32,7 @@ impl<'a, R: Read> Decoder<'a, R> {
         Decoder { source, block: io::Cursor::new(Vec::new()), sum: None, ended: false }
     }
 
-    /// Reads the next block; `false` where the file ends.
+    /// Reads the next block; `false` at the end of the file.
     fn next_block(&mut self) -> io::Result<bool> {
         let sum = match self.sum {
             Some(sum) => sum,
@@ -48,7 +48,7 @@ impl<'a, R: Read> Decoder<'a, R> {
         }
         let (packed_len, expected) = (be32(self.source)? as usize, be32(self.source)?);
         if length > BLOCK || packed_len == 0 || packed_len > length {
-            return Err(invalid("a block of lzop has an impossible length"));
+            return Err(invalid("an lzop block has an invalid length"));
         }
         let mut packed = vec![0; packed_len];
         self.source.read_exact(&mut packed)?;
@@ -58,12 +58,12 @@ impl<'a, R: Read> Decoder<'a, R> {
                 let mut content = vec![0; length];
                 match lzokay::decompress::decompress(&packed, &mut content) {
                     Ok(got) if got == length => content,
-                    _ => return Err(invalid("a block of lzop does not unpack to its length")),
+                    _ => return Err(invalid("an lzop block does not unpack to its length")),
                 }
             }
         };
         if sum(&content) != expected {
-            return Err(invalid("checksum of a block of lzop is wrong"));
+            return Err(invalid("checksum of an lzop block is wrong"));
         }
         self.block = io::Cursor::new(content);
         Ok(true)
@@ -91,7 +91,7 @@ fn be32(source: &mut impl Read) -> io::Result<u32> {
     Ok(u32::from_be_bytes(bytes))
 }
 
-/// Reads the header; gives how the sums of blocks are computed.
+/// Reads the header; returns the function for the checksums of blocks.
 fn header<R: Read>(source: &mut Source<R>) -> io::Result<fn(&[u8]) -> u32> {
     let mut seen = Vec::new();
     let mut take = |len: usize| -> io::Result<u64> {
@@ -115,12 +115,12 @@ fn header<R: Read>(source: &mut Source<R>) -> io::Result<fn(&[u8]) -> u32> {
     let own: fn(&[u8]) -> u32 =
         if flags & HEADER_CRC32 == 0 { adler2::adler32_slice } else { crc32 };
     if own(&seen[MAGIC.len()..]) != expected {
-        return Err(invalid("checksum of lzop's header is wrong"));
+        return Err(invalid("checksum of the lzop header is wrong"));
     }
     match (flags & FOREIGN, flags & (ADLER32_D | CRC32_D)) {
         (0, ADLER32_D) => Ok(adler2::adler32_slice),
         (0, CRC32_D) => Ok(crc32),
-        _ => Err(invalid("options of lzop that the kernel does not unpack")),
+        _ => Err(invalid("lzop options that the kernel does not support")),
     }
 }
 
@@ -130,7 +130,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     sum.sum()
 }
 
-/// Writes one file of lzop, without name, mode and time.
+/// Writes one lzop file, without name, mode and time.
 pub(super) struct Encoder<W> {
     output: W,
     block: Vec<u8>,
@@ -192,7 +192,7 @@ impl<W: Write> Write for Encoder<W> {
 mod tests {
     use super::*;
 
-    /// `seq 100 | lzop -9` of lzop 1.04, from standard input to standard output.
+    /// Output of `seq 100 | lzop -9` with lzop 1.04.
     const LZOP: &str = include_str!("lzop.hex");
 
     fn unpack(bytes: &[u8]) -> io::Result<Vec<u8>> {
@@ -220,7 +220,7 @@ mod tests {
         for at in 9..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] ^= 0x10;
-            // A match may be found elsewhere with the same bytes.
+            // A match may also be found elsewhere with the same bytes.
             assert!(unpack(&bytes).map_or(true, |content| content == good), "byte {at}");
         }
         let mut no_sums = whole[..25].to_vec();

@@ -1,5 +1,5 @@
-//! The compressions the kernel unpacks an initramfs with: found by their magic, undone as a
-//! stream, and done again with parameters that depend on nothing but the compressed header.
+//! The compressions of an initramfs that the kernel supports: detected by magic, decompressed as a
+//! stream, and compressed again with parameters that depend only on the compressed header.
 //!
 //! No encoder's output depends on the number of threads. The libraries are built from source with
 //! the versions of `Cargo.lock`, so it does not depend on the machine's libraries either.
@@ -17,51 +17,53 @@ pub(crate) use blocks::GzipBlocks;
 pub use detect::{HEAD_LEN, detect, is_cut_magic};
 pub use source::Source;
 
-/// Largest window or dictionary that a decoder allocates: 128 MiB, the kernel's own limit for zstd.
+/// The largest window or dictionary that a decoder allocates: 128 MiB, the kernel's own limit for
+/// zstd.
 pub const WINDOW_MAX: u32 = 1 << 27;
 
-/// Largest dictionary that the xz and lzma encoders get: that of `xz -6`. A larger one would cost
-/// ten times its size in memory and thread.
+/// The largest dictionary of the xz and lzma encoders: that of `xz -6`. A larger one would cost ten
+/// times its size in memory per thread.
 pub const DICT_MAX: u32 = 8 << 20;
 
-/// Bytes that zstd gives to one thread at its fast levels: two windows, half of its own choice, and
-/// half the memory. Higher levels would take longer by it.
+/// Bytes per zstd job at fast levels: two windows, half of its own choice, which halves the memory.
+/// Higher levels would take longer.
 const FAST_JOB: u32 = 4 << 20;
 
-/// zstd's own level, and the densest that is not an "ultra" one.
+/// zstd's default level.
 const FAST: i32 = 3;
 const DENSE: i32 = 19;
 
-/// A compression and the parameters it is done again with.
+/// A compression and its parameters for compressing again.
 ///
-/// [`Display`](fmt::Display) prints it as the command line that comes nearest.
+/// [`Display`](fmt::Display) prints it as the nearest command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
     /// Zstandard (RFC 8878): level 1 to 22.
     Zstd(i32),
-    /// The same with a longer window than the level has (`--long`): its base-2 logarithm.
+    /// Zstandard with a longer window than that of the level (`--long`): level and base-2
+    /// logarithm.
     ZstdLong(i32, u32),
     /// The .xz format 1.2: its integrity check, LZMA2 dictionary in bytes and the filter before it,
-    /// preset 6 otherwise.
+    /// otherwise preset 6.
     Xz(Check, u32, Option<Bcj>),
-    /// The legacy .lzma format: dictionary in bytes, preset 6 otherwise.
+    /// The legacy .lzma format: dictionary in bytes, otherwise preset 6.
     Lzma(u32),
     /// gzip (RFC 1952), without name and time: level 1 to 9.
     Gzip(u32),
     /// bzip2: block size 1 to 9, in 100 kB.
     Bzip2(u32),
-    /// LZ4's legacy frame, the only one the kernel reads; level 9 of the high compressor.
+    /// LZ4's legacy frame, the only one that the kernel reads; level 9 of the high compressor.
     Lz4Legacy,
     /// LZ4's frame format; level 9 of the high compressor.
     Lz4,
-    /// A file of lzop, which has one density.
+    /// An lzop file, always with the same level.
     Lzo,
 }
 
 /// The integrity check of an .xz stream. The kernel verifies only the first two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// None at all.
+    /// No check.
     None,
     /// CRC-32.
     Crc32,
@@ -71,7 +73,7 @@ pub enum Check {
     Sha256,
 }
 
-/// A filter for the jumps of a processor's code (xz format 1.2, 5.3.2).
+/// A filter for the jumps in a processor's machine code (xz format 1.2, 5.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bcj {
     /// x86, 32 and 64 bits.
@@ -93,7 +95,7 @@ pub enum Bcj {
 }
 
 impl Bcj {
-    /// Each with its number in the format and its name in xz's options.
+    /// Each filter with its number in the format and its name in xz's options.
     const ALL: [(Bcj, u64, &'static str); 8] = [
         (Bcj::X86, 4, "x86"),
         (Bcj::PowerPc, 5, "powerpc"),
@@ -131,7 +133,7 @@ impl fmt::Display for Bcj {
 }
 
 impl Packing {
-    /// The compression's name alone, as its command is called.
+    /// The name of the compression's command.
     pub fn name(self) -> &'static str {
         match self {
             Packing::Zstd(_) | Packing::ZstdLong(..) => "zstd",
@@ -144,11 +146,11 @@ impl Packing {
         }
     }
 
-    /// The content of the member that begins at the next byte of `source`.
+    /// A reader of the content of the member that begins at the next byte of `source`.
     ///
-    /// After the last byte, `source` stands behind the member (one frame, one stream). Errors are
-    /// those of `source`, else what is wrong with the member; memory is at most [`WINDOW_MAX`]
-    /// and what the decoder needs beside it.
+    /// After the last byte, `source` is just past the member (one frame, one stream). Errors are
+    /// those of `source`, or describe what is wrong with the member; memory is at most
+    /// [`WINDOW_MAX`] plus what the decoder itself needs.
     pub fn decoder<'a, R: Read>(self, source: &'a mut Source<R>) -> io::Result<Box<dyn Read + 'a>> {
         use liblzma::{bufread::XzDecoder, stream::Stream};
         let memory = 2 * u64::from(WINDOW_MAX);
@@ -241,8 +243,8 @@ fn pack_zstd(
         encoder.long_distance_matching(true)?;
         encoder.window_log(log)?;
     }
-    // The encoder with workers writes the same for any number of them, but not what the one without
-    // writes.
+    // The encoder with workers writes the same bytes for any number of them, but not those of the
+    // one without.
     encoder.multithread(jobs)?;
     if level <= FAST {
         encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(FAST_JOB))?;
@@ -252,8 +254,8 @@ fn pack_zstd(
 }
 
 impl Packing {
-    /// The packing of the member `packed` where its header does not tell the level: of a zstd frame
-    /// with a long window, the level whose density the beginning of the content has, fast or dense.
+    /// Determines a level that is not in the header of the member `packed`: for a zstd frame with a
+    /// long window, the fast or dense level that matches the ratio at the beginning of the content.
     /// The levels beyond 19 would cost minutes and a gigabyte for a percent.
     pub fn settled<R: Read>(self, packed: R) -> io::Result<Packing> {
         const SAMPLE: u64 = 2 << 20;
@@ -267,7 +269,7 @@ impl Packing {
             Ok::<_, io::Error>(out.len() as u64)
         };
         let (fast, dense) = (size(FAST)?, size(DENSE)?);
-        // Where both come out alike, the fast one; so what it makes is found as its own.
+        // If both give the same, it is the fast one, so that its own output is recognised.
         let is_dense = 33 * dense < 32 * fast && 2 * source.offset() < fast + dense;
         Ok(Packing::ZstdLong(if is_dense { DENSE } else { FAST }, log))
     }
@@ -279,8 +281,8 @@ fn lzma_options(dict: u32) -> io::Result<liblzma::stream::LzmaOptions> {
     Ok(options)
 }
 
-/// Blocks of three dictionaries, as `xz -T` makes them: fixed, so that they do not depend on the
-/// number of threads.
+/// An encoder with blocks of three dictionaries, like `xz -T`: a fixed size, so that they do not
+/// depend on the number of threads.
 fn xz_encoder(
     check: Check,
     dict: u32,
@@ -356,7 +358,7 @@ mod tests {
         Packing::Lzo,
     ];
 
-    /// Compressible, not trivial, and longer than one block of bzip2 and lz4.
+    /// Compressible but not trivial data, longer than one block of bzip2 and lz4.
     fn sample(len: u32) -> Vec<u8> {
         (0..len).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 20).to_le_bytes()).collect()
     }

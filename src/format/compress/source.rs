@@ -1,11 +1,11 @@
-//! A buffered input that knows where it stands and can look ahead.
+//! A buffered input that knows its offset and can look ahead.
 
 use std::io::{self, BufRead, Read};
 
-/// A reader with a buffer, its offset and a look ahead.
+/// A reader with a buffer, its offset and look-ahead.
 ///
-/// An error of the input is remembered, so that a caller can tell it from an error that a decoder
-/// made of what it read.
+/// It remembers an error of the input, so that a caller can distinguish it from an error of a
+/// decoder.
 pub struct Source<R> {
     input: R,
     buf: Vec<u8>,
@@ -28,7 +28,7 @@ impl<R: Read> Source<R> {
         self.offset
     }
 
-    /// Whether the input itself failed to be read.
+    /// Whether reading the input itself failed.
     pub fn failed(&self) -> bool {
         self.failed
     }

@@ -1,8 +1,8 @@
 //! GPT partition tables (UEFI specification 2.10, chapter 5): both headers, both arrays of entries,
-//! and the names that the Discoverable Partitions Specification gives to types.
+//! and the names of types in the Discoverable Partitions Specification.
 //!
-//! Nothing is believed of a header but by its checksum, and nothing of an entry beyond the end of
-//! the disk. A disk whose one copy is damaged is read by the other, and says so.
+//! A header counts only if its checksum is right, and an entry only up to the end of the disk. If
+//! one copy is damaged, the other is read, and the damage is reported.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use super::Malformed;
 
-/// Bytes of all entries, at most: 1,024 partitions of 128 bytes, eight times what tools make.
+/// The most bytes of all entries: 1,024 partitions of 128 bytes, eight times what tools make.
 const ENTRIES_MAX: u64 = 1024 * 128;
 const SIGNATURE: &[u8; 8] = b"EFI PART";
 const HEADER: usize = 92;
@@ -21,7 +21,7 @@ const ENTRY: usize = 128;
 /// Sector sizes of real disks.
 const SECTORS: [u64; 2] = [512, 4096];
 
-/// A GUID as it is on the disk: its first three fields are little-endian.
+/// A GUID as on the disk: its first three fields are little-endian.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Guid(pub [u8; 16]);
 
@@ -39,7 +39,7 @@ impl fmt::Display for Guid {
 }
 
 impl Guid {
-    /// The name of a partition's type (`root-x86-64-verity`, `esp`), as `systemd-id128 show` has it.
+    /// The name of a partition's type (`root-x86-64-verity`, `esp`), as in `systemd-id128 show`.
     pub fn type_name(&self) -> Option<&'static str> {
         let guid = self.to_string();
         let rows = include_str!("types.tsv").lines().filter_map(|line| line.split_once('\t'));
@@ -47,7 +47,7 @@ impl Guid {
     }
 }
 
-/// What a partition is in the group of an image: data, its hash tree, or the signature of its hash.
+/// The role of a partition: data, its hash tree, or the signature of its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// A file system, or anything else.
@@ -76,7 +76,7 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// What it is by its type.
+    /// Its role, by its type.
     pub fn role(&self) -> Role {
         match self.kind.type_name() {
             Some(name) if name.ends_with("-verity-sig") => Role::Signature,
@@ -100,7 +100,7 @@ impl fmt::Display for Partition {
     }
 }
 
-/// A partition table, by the first of its two copies that is whole.
+/// A partition table, from the first intact one of its two copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// Bytes of a sector.
@@ -109,7 +109,7 @@ pub struct Table {
     pub disk: Guid,
     /// Entries in use, in their order.
     pub partitions: Vec<Partition>,
-    /// What is wrong with the first copy, at the beginning of the disk, or else with the second.
+    /// What is wrong with the first copy, at the beginning of the disk, otherwise with the second.
     pub damage: Option<Malformed>,
 }
 
@@ -135,7 +135,7 @@ pub fn is_gpt(head: &[u8]) -> bool {
 ///
 /// # Errors
 ///
-/// With [`Malformed`] inside the error where neither copy can be trusted.
+/// With [`Malformed`] inside if neither copy is valid.
 pub fn read<R: Read + Seek>(disk: &mut R, len: u64) -> io::Result<Table> {
     let mut first = None;
     for sector in SECTORS {
@@ -167,7 +167,7 @@ fn invalid(what: Malformed) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// What is wrong with an input; an error of reading stays one.
+/// Extracts what is wrong with an input; read errors stay errors.
 fn malformed(error: io::Error) -> io::Result<Malformed> {
     error.downcast::<Malformed>()
 }
@@ -195,7 +195,7 @@ fn le32(bytes: &[u8], at: usize) -> u32 {
     le64(bytes, at) as u32
 }
 
-/// The number at `at`, and zeros where the input ends.
+/// The number at `at`, with zeros beyond the end of the input.
 fn le64(bytes: &[u8], at: usize) -> u64 {
     let mut number = [0; 8];
     let found = bytes.get(at..).unwrap_or_default();
@@ -217,7 +217,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// The copy whose header is in sector `at`.
+/// Reads the copy whose header is in sector `sector`.
 fn copy<R: Read + Seek>(disk: &mut R, len: u64, sector: u64, at: u64) -> io::Result<Copy> {
     let offset = at.checked_mul(sector);
     let header = bytes(disk, len, offset, sector as usize)?;
@@ -261,7 +261,7 @@ fn copy<R: Read + Seek>(disk: &mut R, len: u64, sector: u64, at: u64) -> io::Res
     })
 }
 
-/// What two whole copies do not agree on.
+/// In what two intact copies disagree.
 fn differ(primary: &Copy, backup: &Copy, sector: u64) -> Option<Malformed> {
     let same = (primary.disk, &primary.usable, &primary.entries)
         == (backup.disk, &backup.usable, &backup.entries)

@@ -1,4 +1,4 @@
-//! Writing the canonical form of an image that was read.
+//! Writes the canonical form of an image.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -12,14 +12,14 @@ use super::{Archive, Entry, Error, Image, REGULAR};
 use crate::format::compress::Packing;
 use crate::format::cpio::{self, padding};
 
-/// Largest file inside an image that is given to [`Inside`](super::Inside): 16 MiB.
+/// The largest file inside an image that is passed to [`Inside`](super::Inside): 16 MiB.
 const INSIDE_MAX: u32 = 16 << 20;
 
-/// Zeros behind an lz4 member that something follows: the kernel's reader takes the next four bytes
+/// Zeros after an lz4 member that is not the last: the kernel's reader takes the next four bytes
 /// for the length of a block, and ends only at zero.
 const LZ4_END: u64 = 4;
 
-/// What became of an image.
+/// The outcome for an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Whether the canonical form differs from the image. If not, nothing was written.
@@ -30,27 +30,28 @@ pub struct Outcome {
     pub len: u64,
     /// The compressed members that were compressed again, in order.
     pub repacked: Vec<Repacked>,
-    /// Files inside that got other content or went, by name, in the order of their archives.
+    /// Names of files inside that were changed or removed, in the order of their archives.
     pub inside: Vec<Vec<u8>>,
 }
 
 /// A member that was compressed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repacked {
-    /// How.
+    /// The compression.
     pub packing: Packing,
     /// Its bytes in the image.
     pub before: u64,
-    /// Its bytes now.
+    /// Its bytes in the canonical form.
     pub after: u64,
 }
 
 /// Writes the canonical form of `image` to `output`, unless it is in canonical form already.
 ///
 /// `input` is the image again, from its first byte, and `spool` what [`read`](super::read()) left
-/// there (`rules` may read it while they judge, with [`spooled`]); contents that `rules` replace are appended to it. Compression runs on `jobs` threads;
-/// their number changes no byte. A compressed member whose archives are canonical keeps its bytes,
-/// unless the rules say otherwise.
+/// there (`rules` may read it while they judge, with [`spooled`]); contents that `rules` replace
+/// are appended to it. Compression runs on `jobs` threads, whose number does not affect the bytes.
+/// A compressed member whose archives are canonical keeps its bytes, unless the rules say
+/// otherwise.
 pub fn canonical<R, S, W>(
     image: &Image,
     input: R,
@@ -161,7 +162,7 @@ fn append<S: Write + Seek>(spool: &Mutex<S>, end: &mut u64, bytes: &[u8]) -> io:
 
 struct Plan<'a> {
     crc: bool,
-    /// What the content of larger files is aligned to.
+    /// The alignment of larger files' content.
     align: u32,
     entries: Vec<Planned<'a>>,
 }
@@ -172,7 +173,7 @@ struct SegmentPlan<'a> {
     keeps: bool,
 }
 
-/// Writes archives one after another; gives the offset behind the last.
+/// Writes archives one after another; returns the offset after the last.
 fn write_archives<S: Read + Seek>(
     archives: &[Plan<'_>],
     spool: &Mutex<S>,
@@ -258,15 +259,15 @@ impl<R: Read + Seek, S: Read + Seek> Writing<'_, R, S> {
     }
 }
 
-/// The zeros between a segment and what follows: the kernel finds a plain archive at multiples of
-/// four only.
+/// Writes the zeros between a segment and what follows: the kernel finds a plain archive only at
+/// multiples of four.
 fn end_member<W: Write>(output: &mut Counted<W>, packing: Option<Packing>) -> io::Result<()> {
     let end = if packing == Some(Packing::Lz4Legacy) { LZ4_END } else { 0 };
     let len = end + padding(output.len + end, 4);
     io::copy(&mut io::repeat(0).take(len), output).map(drop)
 }
 
-/// Counts what is written.
+/// Counts the written bytes.
 struct Counted<W> {
     output: W,
     len: u64,
@@ -284,14 +285,14 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// Compares what is written with a file; fails at the first difference, to end the writing.
+/// Compares written bytes with a file; fails at the first difference, to end the writing.
 struct Compare<'a, F> {
     input: Window<'a, F>,
     same: bool,
 }
 
 impl<F: Read + Seek> Compare<'_, F> {
-    /// Whether everything was written, and the file ends there too.
+    /// Whether everything was written, and the file ends there as well.
     fn ends_there<T>(&mut self, written: io::Result<T>) -> io::Result<bool> {
         match written {
             Err(_) if !self.same => Ok(false),

@@ -1,10 +1,10 @@
-//! What the kernel makes of an image: a model of its `init/initramfs.c`, over entries alone.
+//! A model of how the kernel unpacks an image (`init/initramfs.c`), from its entries alone.
 //!
-//! The kernel unpacks one archive after another into one file system. A file whose name is there
-//! already is written *into the inode that is there*, whatever other names that has; a name whose
-//! directory is not there is dropped without a message; what is no file and has content is
-//! skipped. So order and hard links decide what the tree is, and a new order is right only if it
-//! leads to the same tree. `tests/e2e/initramfs` holds this model to real kernels.
+//! The kernel unpacks one archive after another into one file system. A file whose name already
+//! exists is written *into the existing inode*, whatever other names that has; a name whose
+//! directory does not exist is dropped without a message; an entry with content that is not a file
+//! is skipped. So order and hard links determine the tree, and a new order is right only if it
+//! leads to the same tree. `tests/e2e/initramfs` compares this model with real kernels.
 //!
 //! Names are those that [`plan::verify`](super::plan::verify) accepts: none leads through a
 //! symbolic link.
@@ -23,7 +23,7 @@ pub struct Inode {
     pub mode: u32,
     /// Owner and group.
     pub owner: (u32, u32),
-    /// Seconds since 1970-01-01 UTC; `None` where it is the time of the boot.
+    /// Seconds since 1970-01-01 UTC; `None` if it is the time of booting.
     pub mtime: Option<u32>,
     /// Of a device node: major, minor.
     pub rdev: [u32; 2],
@@ -37,10 +37,10 @@ impl Inode {
     }
 }
 
-/// An entry as the kernel comes to it.
+/// An entry as the kernel reads it.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
-    /// The path, without `./` before and a slash behind it.
+    /// The path, without a leading `./` and a trailing slash.
     pub name: &'a [u8],
     /// Its header.
     pub header: Header,
@@ -59,14 +59,15 @@ impl<'a> From<&Planned<'a>> for Found<'a> {
 pub struct Rootfs<'a> {
     names: BTreeMap<&'a [u8], usize>,
     inodes: Vec<Inode>,
-    /// The first name of each inode number of the archive that is being unpacked.
+    /// The first name of each inode number in the present archive.
     linked: BTreeMap<(u32, [u32; 2], u32), &'a [u8]>,
-    /// Times of directories, set when all is unpacked: those of the first archive that has them.
+    /// Times of directories, which are set after unpacking: those of the first archive that has
+    /// them.
     times: BTreeMap<&'a [u8], u32>,
 }
 
 impl<'a> Rootfs<'a> {
-    /// The file system with which every kernel begins (`usr/default_cpio_list`).
+    /// The initial file system of every kernel (`usr/default_cpio_list`).
     fn new() -> Self {
         let mut root = Rootfs {
             names: BTreeMap::new(),
@@ -81,7 +82,7 @@ impl<'a> Rootfs<'a> {
         root
     }
 
-    /// What the kernel makes of these archives, each of which ends with a trailer.
+    /// The result of unpacking these archives, each of which ends with a trailer.
     pub fn of<E: Into<Found<'a>>>(
         archives: impl IntoIterator<Item = impl IntoIterator<Item = E>>,
     ) -> Self {
@@ -150,7 +151,7 @@ impl<'a> Rootfs<'a> {
         self.inodes.get_mut(n)
     }
 
-    /// Owner and time, and what `more` does, of an inode that is there.
+    /// Sets owner and time of an existing inode, and calls `more` for it.
     fn set(&mut self, name: &[u8], entry: &Found<'_>, more: impl FnOnce(&mut Inode)) {
         let header = &entry.header;
         if let Some(inode) = self.inode(name) {
@@ -160,7 +161,7 @@ impl<'a> Rootfs<'a> {
         }
     }
 
-    /// Removes what has the name and is of another type; a directory only if it is empty.
+    /// Removes an existing entry of another type; a directory only if it is empty.
     fn clear(&mut self, name: &'a [u8], kind: u32) {
         let Some(old) = self.inode(name).map(|inode| inode.kind()).filter(|old| *old != kind)
         else {
@@ -177,7 +178,7 @@ impl<'a> Rootfs<'a> {
         }
     }
 
-    /// Whether a name could be made there.
+    /// Whether the name could be created.
     fn has_room(&self, name: &[u8]) -> bool {
         let parent = match name.iter().rposition(|b| *b == b'/') {
             Some(slash) => &name[..slash],
@@ -197,13 +198,13 @@ impl<'a> Rootfs<'a> {
         room
     }
 
-    /// Whether there is a regular file of the name now.
+    /// Opens or creates a regular file; returns whether that worked.
     fn opens(&mut self, name: &'a [u8], mode: u32) -> bool {
         self.make(name, mode, [0; 2]) || self.inode(name).is_some_and(|i| i.kind() == REGULAR)
     }
 
-    /// Links the name to the first one of its inode number in this archive: whether that worked,
-    /// or `None` if this is the first.
+    /// Links the name to the first one of its inode number in this archive; returns whether that
+    /// worked, or `None` if this is the first.
     fn join(&mut self, entry: &Found<'a>) -> Option<bool> {
         let header = &entry.header;
         if header.nlink < 2 {
@@ -222,15 +223,15 @@ impl<'a> Rootfs<'a> {
         Some(inode.is_some())
     }
 
-    /// Each path with its inode and how many names that has, sorted.
+    /// Each path with its inode and the number of its names, sorted.
     pub fn tree(&self) -> impl Iterator<Item = (&'a [u8], &Inode, usize)> {
         let mut links = vec![0; self.inodes.len()];
         self.names.values().for_each(|n| links[*n] += 1);
         self.names.iter().map(move |(name, n)| (*name, &self.inodes[*n], links[*n]))
     }
 
-    /// The first path at which `after` is another tree, and what of it. Links that `after` lacks
-    /// are no difference; links that it has more are one.
+    /// The first path at which `after` differs, and how. Missing links in `after` do not count;
+    /// additional ones do.
     pub fn difference(&self, after: &Self) -> Option<(Vec<u8>, &'static str)> {
         let mut was = BTreeMap::new();
         let gone = |name: &&&[u8]| !after.names.contains_key(**name);
@@ -242,7 +243,7 @@ impl<'a> Rootfs<'a> {
                 return Some((name.to_vec(), "is dropped by the kernel and would appear"));
             };
             if self.inodes[*m] != after.inodes[*n] {
-                return Some((name.to_vec(), "would become another"));
+                return Some((name.to_vec(), "would change"));
             }
             if was.insert(*n, *m).is_some_and(|other| other != *m) {
                 return Some((name.to_vec(), "would become a hard link"));

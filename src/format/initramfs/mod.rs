@@ -1,11 +1,11 @@
 //! An initramfs image: archives one after another, plain or compressed, and its canonical form.
 //!
 //! What the kernel accepts is in its `Documentation/driver-api/early-userspace/buffer-format.rst`:
-//! plain cpio archives at multiples of four, compressed members that each hold whole archives, and
-//! zeros between them. Bytes after the last of them (a boot configuration) are kept.
+//! plain cpio archives at multiples of four, compressed members with whole archives, and zeros
+//! between them. Bytes after the last of them (a boot configuration) are kept.
 //!
-//! Memory is bounded: content goes to a *spool*, a seekable file or a cursor that the caller
-//! gives, and only the table of entries is held.
+//! Memory is bounded: content goes to a *spool*, a seekable file or cursor from the caller, and
+//! only the table of entries is in memory.
 
 mod canonical;
 mod kernel;
@@ -31,20 +31,20 @@ pub use plan::{Inner, Inside, NothingInside, Rules};
 pub use read::read;
 pub use window::{Window, spooled};
 
-/// What an image may demand; beyond it, it is refused.
+/// Limits beyond which an image is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of all archives, unpacked.
+    /// Unpacked bytes of all archives.
     pub unpacked: u64,
-    /// Unpacked bytes for one byte of the image, once more than [`Limits::free`] are unpacked.
+    /// Unpacked bytes per byte of the image, beyond [`Limits::free`].
     pub ratio: u64,
-    /// Unpacked bytes whose ratio is not looked at.
+    /// Unpacked bytes up to which the ratio does not count.
     pub free: u64,
     /// Entries of all archives.
     pub entries: usize,
     /// Bytes of all names.
     pub names: usize,
-    /// Bytes at the end that are no archive.
+    /// Bytes at the end that are not an archive.
     pub trailing: u64,
 }
 
@@ -66,7 +66,7 @@ impl Default for Limits {
 /// Why an image could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not an image that is fully understood, or it exceeds the limits.
+    /// The image is not fully understood, or exceeds the limits.
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// Reading the image, or reading or writing the spool or the output failed.
@@ -74,27 +74,27 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
-/// Entries by path, each with where its content begins in the spool and its length.
+/// Entries by path, each with the start of its content in the spool and its length.
 pub type Contents<'a> = BTreeMap<&'a [u8], (&'a Entry, u64, u32)>;
 
-/// An image, read; its content is in the spool.
+/// An image that was read; its content is in the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// The archives as they stand in the image.
+    /// The segments in the order of the image.
     pub segments: Vec<Segment>,
-    /// Where in the image the bytes stand that are no archive; empty at its end if there are none.
+    /// The range of bytes at the end of the image that are not an archive; empty if there are none.
     pub trailing: Range<u64>,
     /// Bytes in the spool.
     pub spooled: u64,
 }
 
 impl Image {
-    /// Each regular file's content, by path: where it begins in the spool and its length. Of hard
-    /// links, each name has it; of names that occur in several archives, the last counts.
+    /// Each regular file's content by path: its start in the spool and its length. All names of a
+    /// hard link have it; if several archives have the same name, the last one counts.
     ///
     /// # Errors
     ///
-    /// Where [`canonical`] fails for the same reason.
+    /// Some of those of [`canonical`].
     pub fn contents(&self) -> Result<Contents<'_>, Malformed> {
         let mut out = BTreeMap::new();
         for archive in self.segments.iter().flat_map(|s| &s.archives) {
@@ -109,11 +109,11 @@ impl Image {
         Ok(out)
     }
 
-    /// What the kernel unpacks it to.
+    /// The tree to which the kernel unpacks it.
     ///
     /// # Errors
     ///
-    /// Where [`canonical`] fails, unless that is for a tree that it would change.
+    /// Those of [`canonical`], except for a tree that would change.
     pub fn unpacked(&self) -> Result<Rootfs<'_>, Malformed> {
         plan::verify(self)?;
         let archives = self.segments.iter().flat_map(|s| &s.archives);
@@ -131,11 +131,11 @@ impl Image {
 /// One plain archive, or one compressed member with its archives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Where it stands in the image, without the zeros after it.
+    /// Its range in the image, without the zeros after it.
     pub range: Range<u64>,
     /// Its compression; `None` for a plain archive.
     pub packing: Option<Packing>,
-    /// Where its content stands in the spool.
+    /// The range of its content in the spool.
     pub unpacked: Range<u64>,
     /// The archives in it: one in a plain segment.
     pub archives: Vec<Archive>,
@@ -152,30 +152,31 @@ impl fmt::Display for Segment {
 pub struct Archive {
     /// Whether its entries carry checksums (magic 070702).
     pub crc: bool,
-    /// Whether it ends with a trailer; without one, the kernel goes on counting inode numbers.
+    /// Whether it ends with a trailer; without one, the kernel continues with the same inode
+    /// numbers.
     pub ended: bool,
-    /// What the content of its larger files is aligned to by NULs behind their names: 16 or 4096
-    /// if its maker did so, else 4.
+    /// The alignment of its larger files' content by NULs after their names: 16 or 4096 if its
+    /// maker did so, otherwise 4.
     pub align: u32,
-    /// Its entries in the order in which they stand, without the trailer.
+    /// Its entries in their order, without the trailer.
     pub entries: Vec<Entry>,
 }
 
 /// One entry of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The path, without a leading `./`; of a directory, without a slash at the end.
+    /// The path, without a leading `./` and, for a directory, without a trailing slash.
     pub name: Vec<u8>,
-    /// Everything the header says.
+    /// The header.
     pub header: Header,
-    /// Where its content begins in the spool; it has `header.size` bytes.
+    /// The start of its content in the spool, of `header.size` bytes.
     pub data: u64,
     /// SHA-256 of the content.
     pub digest: [u8; 32],
 }
 
 impl Entry {
-    /// The bits of the mode that tell the type (`S_IFMT`).
+    /// The type bits of the mode (`S_IFMT`).
     pub fn kind(&self) -> u32 {
         self.header.mode & 0o170_000
     }

@@ -1,17 +1,17 @@
-//! What the entries of an archive become: metadata, order, hard links.
+//! Plans the new entries of an archive: metadata, order, hard links.
 //!
 //! **Hard links.** dracut runs `hardlink`, which links equal files only if their mtimes agree to
-//! the second, before it clamps times: whether two equal files are linked depends on when the
-//! second turned (dracut 2703; dracut-ng 108 clamps first, but not where it packs with 3cpio). One
-//! form for both is needed, and it cannot be "always linked": the kernel writes a later file of
-//! the same name *into the inode that is there*, so whatever is unpacked over the image at boot
-//! (`rpm-ostree initramfs-etc`, systemd-stub, coreos-installer) would change other names too. So
-//! in images made by dracut *files are taken apart*, each name with its own content: what an
-//! overlay does is then what it says. Links stay as they are where another archive of the image
-//! has one of their names (what the image unpacks to depends on them), in images of other makers,
-//! and where the copies would be more than [`APART_MAX`].
+//! the second, before it clamps times: whether two equal files are linked depends on whether a
+//! second passed in between (dracut 2703; dracut-ng 108 clamps first, but not if it packs with
+//! 3cpio). Both cases need the same form, and that cannot be "always linked": the kernel writes a
+//! later file of the same name *into the existing inode*, so anything unpacked over the image at
+//! boot (`rpm-ostree initramfs-etc`, systemd-stub, coreos-installer) would change other names too.
+//! So in images made by dracut *links are split*, each name with its own content: an overlay then
+//! affects only its own names. Links stay if another archive of the image has one of their names
+//! (the unpacked tree depends on them), in images of other makers, and if the copies would exceed
+//! [`APART_MAX`].
 //!
-//! **Order.** Names are sorted, but for those whose order means something ([`place`]).
+//! **Order.** Names are sorted, except for those whose order matters ([`place`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -21,36 +21,36 @@ use super::{Archive, DIRECTORY, Entry, Image, REGULAR, SYMLINK};
 use crate::format::Malformed;
 use crate::format::cpio::Header;
 
-/// What is done to the entries of an image.
+/// The rules for the entries of an image.
 pub struct Rules<'a> {
-    /// The time that no time in the image exceeds: seconds since 1970-01-01 UTC.
+    /// The latest time in the image: seconds since 1970-01-01 UTC.
     pub epoch: u32,
     /// Whether members are compressed again even if their archives are canonical: then the same
-    /// archives make the same image whatever compressed them before.
+    /// archives give the same image, whatever compressed them before.
     pub always_repack: bool,
-    /// What is done to the files in it.
+    /// The rules for files in it.
     pub inside: &'a dyn Inside,
 }
 
-/// What is done to the files in an image: the same as to files outside.
+/// The rules for files in an image, the same as for files outside.
 pub trait Inside {
     /// Whether the content of this regular file is needed to judge it; no I/O.
     fn wants(&self, entry: &Entry) -> bool;
 
-    /// What becomes of a file that was wanted.
+    /// The verdict on a wanted file.
     ///
-    /// An error is one of reading or writing, of scratch space too.
+    /// An error is one of reading or writing, including scratch space.
     fn judge(&self, entry: &Entry, content: Vec<u8>) -> io::Result<Inner>;
 }
 
-/// What becomes of a file in an image.
+/// The verdict on a file in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inner {
     /// It stays.
     Keep,
     /// It gets this content.
     Replace(Vec<u8>),
-    /// It goes. Directories stay even when they become empty.
+    /// It is removed. Directories stay even if they become empty.
     Remove,
 }
 
@@ -66,29 +66,29 @@ impl Inside for NothingInside {
     }
 }
 
-/// An entry as it is to be written.
+/// An entry to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Planned<'a> {
     pub(super) name: &'a [u8],
     pub(super) header: Header,
-    /// Where its content stands in the spool.
+    /// The start of its content in the spool.
     pub(super) data: u64,
     /// SHA-256 of its content, if it has any.
     pub(super) digest: [u8; 32],
 }
 
-/// The content of a file after [`Inside`] had its say.
+/// The content of a file after [`Inside`] has judged it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Body {
     pub(super) data: u64,
     pub(super) size: u32,
     pub(super) digest: [u8; 32],
-    /// The sum of its bytes, if the archive carries it.
+    /// The sum of its bytes, if the archive has checksums.
     pub(super) check: u32,
 }
 
-/// The trees of an image that are not looked into: names below a symbolic link, which the order of
-/// entries leads elsewhere, and names that occur twice in an archive, which no generator makes.
+/// Refuses trees that are not supported: names below a symbolic link, which lead elsewhere
+/// depending on the order, and names that occur twice in an archive, which no generator makes.
 pub(super) fn verify(image: &Image) -> Result<(), Malformed> {
     let symlinks: BTreeSet<&[u8]> =
         image.entries().filter(|e| e.kind() == SYMLINK).map(|e| &e.name[..]).collect();
@@ -111,8 +111,8 @@ pub(super) fn verify(image: &Image) -> Result<(), Malformed> {
     verify_ends(image)
 }
 
-/// Hard links of an archive that does not end with a trailer: the kernel would link names of the
-/// next archive to them.
+/// Refuses hard links in an archive without a trailer: the kernel would link names of the next
+/// archive to them.
 fn verify_ends(image: &Image) -> Result<(), Malformed> {
     let links =
         |a: &&Archive| a.entries.iter().any(|e| e.header.nlink > 1 && e.kind() != DIRECTORY);
@@ -126,14 +126,14 @@ fn verify_ends(image: &Image) -> Result<(), Malformed> {
     }
 }
 
-/// Most bytes that taking links apart may add to what an image unpacks to.
+/// The most bytes that splitting links may add to an unpacked image.
 const APART_MAX: u64 = 64 << 20;
 
-/// Which links of an image are taken apart.
+/// The links of an image to split.
 pub(super) struct Apart<'a> {
-    /// Whether any are.
+    /// Whether any are split.
     made_by_dracut: bool,
-    /// Names that more than one archive has: their links stay.
+    /// Names in more than one archive, whose links stay.
     elsewhere: BTreeSet<&'a [u8]>,
 }
 
@@ -154,7 +154,7 @@ impl<'a> Apart<'a> {
                 .all(|n| entry(n).kind() == REGULAR && !self.elsewhere.contains(&entry(n).name[..]))
     }
 
-    /// The groups with those taken apart that are to be.
+    /// Splits the groups that are to be split.
     fn split(&self, archive: &Archive, groups: Vec<Group>) -> Vec<Group> {
         let mut out = Vec::new();
         for group in groups {
@@ -175,7 +175,8 @@ fn by_dracut(image: &Image) -> bool {
     image.entries().any(own)
 }
 
-/// Bytes of files that equal another one, linked or not: the same for two builds of one image.
+/// Bytes of files that are equal to another one, linked or not, which is the same for two builds of
+/// an image.
 fn copies(image: &Image, epoch: u32) -> u64 {
     let mut seen = BTreeSet::new();
     let archives = image.segments.iter().flat_map(|s| &s.archives);
@@ -193,14 +194,14 @@ fn copies(image: &Image, epoch: u32) -> u64 {
     total
 }
 
-/// Tables that the kernel loads in the order in which they stand.
+/// The directory of tables that the kernel loads in their order.
 const ACPI: &[u8] = b"kernel/firmware/acpi/";
 
-/// File systems that are mounted where they are, if an image begins with them: at byte 124.
+/// File systems at the beginning of an image that are mounted in place, at byte 124.
 const LIVE: [&[u8]; 2] = [b"root.squashfs", b"root.erofs"];
 
-/// Where an entry goes. Bytewise, "." is first and a directory comes before what is in it; ACPI
-/// tables keep their order, and a live system's root file system its place at the very front.
+/// The sort key of an entry. Bytewise, "." is first and a directory comes before its content; ACPI
+/// tables keep their order, and a live system's root file system stays at the very front.
 fn place(archive: &Archive, n: usize) -> (bool, &[u8], usize) {
     let name = &archive.entries[n].name[..];
     let front = n == 0 && LIVE.contains(&name);
@@ -212,7 +213,7 @@ fn place(archive: &Archive, n: usize) -> (bool, &[u8], usize) {
 
 /// # Errors
 ///
-/// If the kernel would not unpack the archives `after` to what it unpacks `before` to.
+/// If the kernel would not unpack the archives `after` to the same tree as `before`.
 pub(super) fn same_tree<'a: 'b, 'b>(
     before: &'b [Vec<Planned<'a>>],
     after: impl IntoIterator<Item = &'b Vec<Planned<'a>>>,
@@ -225,9 +226,9 @@ pub(super) fn same_tree<'a: 'b, 'b>(
     Err(Malformed::at(0, what))
 }
 
-/// One inode of an archive: the entries that name it, by index into the archive.
+/// One inode of an archive: the indices of its entries.
 pub(super) struct Group {
-    /// In canonical order.
+    /// The entries in canonical order.
     pub(super) members: Vec<usize>,
     /// The content of a regular file that is not empty.
     pub(super) body: Option<Body>,
@@ -263,8 +264,8 @@ fn body(entry: &Entry) -> Option<Body> {
     has.then_some(Body { data: entry.data, size, digest: entry.digest, check })
 }
 
-/// Adds a name to an inode. Its metadata are the inode's; its content is with one of its names, or
-/// the same with several.
+/// Adds a name to an inode. Its metadata must be the inode's; the content is with one of the names,
+/// or the same with several.
 fn join(archive: &Archive, group: &mut Group, n: usize) -> Result<(), Malformed> {
     let (entry, first) = (&archive.entries[n], &archive.entries[group.members[0]]);
     let meta = |h: &Header| (h.mode, h.uid, h.gid, h.mtime, h.rdev);
@@ -279,8 +280,8 @@ fn join(archive: &Archive, group: &mut Group, n: usize) -> Result<(), Malformed>
     Ok(())
 }
 
-/// The entries of `archive` as they are to be written: `groups` renumbered in the order of their
-/// first names, content with the last.
+/// The entries of `archive` to write: `groups` renumbered in the order of their first names,
+/// content with the last one.
 pub(super) fn entries<'a>(
     archive: &'a Archive,
     groups: Vec<Group>,
@@ -293,8 +294,8 @@ pub(super) fn entries<'a>(
     in_order(archive, &groups, epoch, last, |n| place(archive, n))
 }
 
-/// The entries of `archive` as they stand, with what became of their content: what the kernel
-/// would unpack if nothing were sorted.
+/// The entries of `archive` in their old order with the new content: what the kernel would unpack
+/// without sorting.
 pub(super) fn found<'a>(archive: &'a Archive, groups: &[Group], epoch: u32) -> Vec<Planned<'a>> {
     // Several names may have the content, and the kernel may drop any of them.
     let has = |n: usize| archive.entries[n].header.size > 0;
@@ -334,7 +335,7 @@ fn write_as<'a>(
     let header = Header {
         crc: archive.crc,
         ino,
-        // File systems disagree on a directory's links; only files' are looked at.
+        // File systems disagree on a directory's links; only those of files are compared.
         nlink: if entry.kind() == DIRECTORY { 2 } else { u32::try_from(names).unwrap_or(u32::MAX) },
         mtime: entry.header.mtime.min(epoch),
         size: body.map_or(0, |b| b.size),

@@ -1,4 +1,4 @@
-//! Reading an image once, from its first byte to its last.
+//! Reads an image once, from its first byte to its last.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -14,7 +14,7 @@ use crate::format::cpio::{self, Header, bad_name, invalid};
 /// are appended to `spool`, which is empty.
 ///
 /// The image is refused if anything in it is not understood or exceeds `limits`. The offset of a
-/// [`Malformed`] is where in the image the trouble is, or where the archive begins that it is in.
+/// [`Malformed`] is that of the error in the image, or of the start of its archive.
 pub fn read<R: Read + Send, S: Write>(
     input: R,
     len: u64,
@@ -53,7 +53,7 @@ pub fn read<R: Read + Send, S: Write>(
     Ok(Image { segments, trailing: start..end, spooled: spool.len })
 }
 
-/// What is wrong with the segment at `start`.
+/// An error in the segment at `start`.
 fn within(start: u64, e: io::Error) -> Malformed {
     match e.downcast::<Malformed>() {
         Ok(Malformed { offset, what }) => {
@@ -116,7 +116,7 @@ fn archives<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Vec<Ar
         let next = tap.input.peek(1)?.first().copied();
         match next {
             None if archives.is_empty() => {
-                let what = "a compressed member that holds no archive";
+                let what = "a compressed member without an archive";
                 return Err(invalid(Malformed::at(tap.offset(), what)));
             }
             None => return Ok(archives),
@@ -140,9 +140,10 @@ fn archive<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Archive
     loop {
         reader.skip_rest()?;
         if !archive.entries.is_empty() && !reader.get_mut().input.peek(1)?.starts_with(b"0") {
-            // What a compressed member holds is whole; a plain archive may have been cut here.
-            let what = "archive has no trailer: the kernel unpacks it, but it may be cut; have it \
-                        written whole, or compressed";
+            // The content of a compressed member is complete; a plain archive may have been
+            // truncated here.
+            let what = "archive has no trailer: the kernel unpacks it, but it may be truncated; \
+                        write it completely, or compress it";
             return match reader.get_mut().start {
                 Some(_) => Err(invalid(Malformed::at(reader.offset(), what))),
                 None => Ok(archive),
@@ -163,7 +164,7 @@ fn archive<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Archive
         alignment.see(&header, found.len(), start + reader.offset());
         let (digest, sum) = digest(&mut reader.content(), header.crc)?;
         let entry = Entry { name, header, data, digest };
-        // Only a file's sum is looked at; writers put anything into that of others.
+        // Only the checksum of files is checked; writers put anything into that of others.
         if header.crc && entry.kind() == REGULAR && header.check != sum {
             return Err(invalid(Malformed::at(reader.offset(), "checksum of a file is wrong")));
         }
@@ -175,18 +176,18 @@ fn archive<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Archive
     Ok(archive)
 }
 
-/// Finds out what an archive's maker aligned contents to.
+/// Determines the alignment of contents by an archive's maker.
 #[derive(Default)]
 struct Alignment {
     padded: bool,
-    /// Whether a small file is padded, or a larger one not at a multiple of a page.
+    /// Whether a small file is padded, or a larger one is not at a multiple of a page.
     not_to_pages: bool,
 }
 
 impl Alignment {
     const PAGE: u32 = 4096;
 
-    /// An entry whose name has `name` bytes, and whose content stands at `offset`.
+    /// Takes an entry whose name has `name` bytes, and whose content is at `offset`.
     fn see(&mut self, header: &Header, name: usize, offset: u64) {
         let padded = header.name_len as usize > name + 1;
         let large = header.mode & 0o170_000 == REGULAR && header.size >= Self::PAGE;
@@ -206,8 +207,8 @@ impl Alignment {
     }
 }
 
-/// A name as `find` prints it without its `./`, which some writers of archives keep; so do some
-/// the slash that bsdtar puts behind a directory.
+/// Removes the leading `./` from `find` that some writers keep, and the slash that bsdtar puts
+/// after a directory.
 fn plain_name<'a>(name: &'a [u8], header: &Header) -> &'a [u8] {
     let slash = header.mode & 0o170_000 == DIRECTORY && name.len() > 1;
     let name = name.strip_suffix(b"/").filter(|_| slash).unwrap_or(name);
@@ -218,7 +219,7 @@ fn plain_name<'a>(name: &'a [u8], header: &Header) -> &'a [u8] {
     }
 }
 
-/// Why the kernel skips such an entry. It would not be skipped once it is written as others are.
+/// Why the kernel skips such an entry, which it would not skip after rewriting.
 fn ignored(header: &Header) -> Option<&'static str> {
     match header.mode & 0o170_000 {
         REGULAR => None,
@@ -226,13 +227,13 @@ fn ignored(header: &Header) -> Option<&'static str> {
         SYMLINK => Some("target of a symbolic link is too long"),
         DIRECTORY | 0o010_000 | 0o020_000 | 0o060_000 | 0o140_000 if header.size == 0 => None,
         DIRECTORY | 0o010_000 | 0o020_000 | 0o060_000 | 0o140_000 => {
-            Some("an entry that is no file has content: the kernel ignores it")
+            Some("an entry that is not a file has content: the kernel ignores it")
         }
         _ => Some("an entry of no known type: the kernel ignores it"),
     }
 }
 
-/// SHA-256 of what `content` gives, and, if asked for, the sum of its bytes.
+/// SHA-256 of `content`, and the sum of its bytes if `add`.
 fn digest(content: &mut dyn Read, add: bool) -> io::Result<([u8; 32], u32)> {
     let mut hash = Sha256::new();
     let mut sum = 0_u32;
@@ -249,7 +250,7 @@ fn digest(content: &mut dyn Read, add: bool) -> io::Result<([u8; 32], u32)> {
     }
 }
 
-/// Where unpacked bytes go, and what may still come.
+/// The destination of unpacked bytes, and the remaining limits.
 struct Spool<'a, S> {
     file: &'a mut S,
     len: u64,
@@ -263,7 +264,7 @@ impl<S: Write> Spool<'_, S> {
     fn count(&mut self, name: &[u8], offset: u64) -> io::Result<()> {
         let left = (self.entries.checked_sub(1), self.names.checked_sub(name.len()));
         let (Some(entries), Some(names)) = left else {
-            return Err(invalid(Malformed::at(offset, "more entries than a real image has")));
+            return Err(invalid(Malformed::at(offset, "more entries than any real image has")));
         };
         (self.entries, self.names) = (entries, names);
         Ok(())
@@ -271,7 +272,7 @@ impl<S: Write> Spool<'_, S> {
 
     fn put(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         if self.max - self.len < bytes.len() as u64 {
-            return Err(invalid(Malformed::at(offset, "unpacks to more than a real image does")));
+            return Err(invalid(Malformed::at(offset, "unpacks to more than any real image does")));
         }
         self.file.write_all(bytes).inspect_err(|_| self.failed = true)?;
         self.len += bytes.len() as u64;
@@ -279,13 +280,13 @@ impl<S: Write> Spool<'_, S> {
     }
 }
 
-/// Reads, and copies to the spool what it reads.
+/// Reads, and copies everything to the spool.
 struct Tap<'a, 'b, R, S> {
     input: &'a mut Source<R>,
     spool: &'a mut Spool<'b, S>,
-    /// Where in the spool the segment begins.
+    /// The start of the segment in the spool.
     base: u64,
-    /// Where in the image a plain segment begins, which its alignment counts from.
+    /// The start of a plain segment in the image, from which alignment counts.
     start: Option<u64>,
 }
 

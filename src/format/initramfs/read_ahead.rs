@@ -1,16 +1,16 @@
-//! Unpacking on a thread of its own, ahead of who reads.
+//! Unpacks on a separate thread, ahead of the reader.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-/// Bytes handed over at a time.
+/// Bytes to pass at a time.
 const PIECE: usize = 256 << 10;
-/// Pieces that may wait.
+/// The most waiting pieces.
 const WAITING: usize = 8;
 
-/// Runs `unpack`, which gives a reader, on a thread of its own, and gives what it reads to `read`.
-/// When this ends, the thread has ended too; it reads no further once `read` has ended.
+/// Runs `unpack`, which returns a reader, on a separate thread, and passes its bytes to `read`. The
+/// thread has ended when this returns, and reads no further once `read` has ended.
 pub(super) fn read_ahead<'a, T>(
     unpack: impl FnOnce() -> io::Result<Box<dyn Read + 'a>> + Send,
     read: impl FnOnce(&mut dyn Read) -> T,
@@ -24,7 +24,7 @@ pub(super) fn read_ahead<'a, T>(
 
 type Piece = io::Result<Vec<u8>>;
 
-/// Sends piece after piece; the last one is an error or empty. Ends when nobody listens any more.
+/// Sends piece after piece; the last one is an error or empty. Ends if the receiver is gone.
 fn hand_over<'a>(
     unpack: impl FnOnce() -> io::Result<Box<dyn Read + 'a>>,
     sender: &SyncSender<Piece>,

@@ -1,4 +1,4 @@
-//! Reading ranges of a seekable file that others read and write at the same time.
+//! Reads ranges of a seekable file that is read and written elsewhere at the same time.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -27,7 +27,7 @@ pub struct Window<'a, F> {
 }
 
 impl<'a, F> Window<'a, F> {
-    /// `range` in bytes; what the file lacks of it is missing at the end.
+    /// A reader of `range`, which ends early if the file does.
     pub fn new(file: &'a Mutex<F>, range: Range<u64>) -> Self {
         Window { file, at: range.start, end: range.end }
     }

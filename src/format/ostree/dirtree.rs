@@ -8,7 +8,7 @@ use super::framing::{Array, encode_array, frame, split, unframe};
 use super::{Checksum, c_string};
 use crate::format::Malformed;
 
-/// What a name in a directory stands for.
+/// The object of a name in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Node {
     /// A directory: dirtree and dirmeta.
@@ -17,18 +17,18 @@ pub enum Node {
     Leaf(Checksum),
 }
 
-/// A dirtree: the names in a directory and the objects they stand for.
+/// A dirtree: the names in a directory and their objects.
 ///
-/// It is kept as the bytes of the object, whose names are found by its own offsets: so a large
-/// directory costs one allocation, and comparing two of them costs reading them.
+/// It is stored as the bytes of the object, in which its own offsets lead to the names: a large
+/// directory takes one allocation, and comparing two only reads them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Dirtree {
     bytes: Vec<u8>,
-    /// Where the array of files ends, and that of directories.
+    /// The ends of the arrays of files and of directories.
     ends: [usize; 2],
 }
 
-/// A name and what it stands for.
+/// A name and its object.
 type Named<'a> = (&'a [u8], Node);
 
 impl Dirtree {
@@ -69,7 +69,7 @@ impl Dirtree {
             let at = files_end + at;
             last = following(last, dir(element, at)?.0, at)?;
             if find(&files, |element| Some(file(element, 0).ok()?.0.cmp(last))).is_some() {
-                return Err(Malformed::at(at, "a name is a file's and a directory's"));
+                return Err(Malformed::at(at, "a name is that of a file and of a directory"));
             }
         }
         Ok(Dirtree { ends: [files_end, body.len()], bytes })
@@ -90,7 +90,7 @@ impl Dirtree {
         self.arrays()[1].iter().filter_map(|(_, element)| dir(element, 0).ok())
     }
 
-    /// All names in bytewise order, files and directories together, and what they stand for.
+    /// All names with their objects in bytewise order, files and directories together.
     pub fn names(&self) -> impl Iterator<Item = (&[u8], Node)> {
         let [files, dirs] = self.arrays();
         let mut files = files.iter().filter_map(|(_, element)| leaf(element)).peekable();
@@ -102,7 +102,7 @@ impl Dirtree {
         })
     }
 
-    /// What `name` stands for here.
+    /// The object of `name`.
     pub fn get(&self, name: &[u8]) -> Option<Node> {
         let [files, dirs] = self.arrays();
         if let Some(element) = find(&files, |element| Some(file(element, 0).ok()?.0.cmp(name))) {
@@ -112,8 +112,8 @@ impl Dirtree {
         directory(element).map(|found| found.1)
     }
 
-    /// The names that stand for different things in two directories, sorted, and what they stand
-    /// for in each. Where the bytes of both are the same no name is looked at.
+    /// The names with different objects in two directories, sorted, with both objects. If the bytes
+    /// of both are the same, names are not read.
     pub fn differences<'a>(&'a self, other: &'a Self) -> BTreeMap<&'a [u8], [Option<Node>; 2]> {
         let mut all = BTreeMap::new();
         let ([files, dirs], [theirs, below]) = (self.arrays(), other.arrays());
@@ -128,7 +128,7 @@ impl Dirtree {
     }
 }
 
-/// Adds to `all` what only one of two sorted arrays has.
+/// Adds what only one of two sorted arrays has to `all`.
 fn unequal<'a>(
     ours: &Array<'a>,
     theirs: &Array<'a>,
@@ -172,7 +172,7 @@ fn directory(element: &[u8]) -> Option<Named<'_>> {
 }
 
 impl Default for Dirtree {
-    /// That of an empty directory.
+    /// The dirtree of an empty directory.
     fn default() -> Self {
         Dirtree::new(&[], &[])
     }
@@ -186,7 +186,7 @@ impl fmt::Debug for Dirtree {
     }
 }
 
-/// The element that `order` calls equal, of a sorted array.
+/// The element of a sorted array for which `order` returns equal.
 fn find<'a>(array: &Array<'a>, order: impl Fn(&[u8]) -> Option<Ordering>) -> Option<&'a [u8]> {
     let (mut from, mut to) = (0, array.len());
     while from < to {
@@ -201,14 +201,14 @@ fn find<'a>(array: &Array<'a>, order: impl Fn(&[u8]) -> Option<Ordering>) -> Opt
     None
 }
 
-/// A file's name and object, in an element that stands at `at`.
+/// A file's name and object, in an element at `at`.
 fn file(element: &[u8], at: usize) -> Result<(&[u8], Checksum), Malformed> {
     let ([end], body) = unframe::<1>(element, at)?;
     let (name, file) = split(body, end, at)?;
     Ok((ended(name, at)?, checksum(file, at)?))
 }
 
-/// A directory's name, dirtree and dirmeta, in an element that stands at `at`.
+/// A directory's name, dirtree and dirmeta, in an element at `at`.
 fn dir(element: &[u8], at: usize) -> Result<(&[u8], Checksum, Checksum), Malformed> {
     let ([tree_end, name_end], body) = unframe::<2>(element, at)?;
     let (rest, meta) = split(body, tree_end, at)?;
@@ -216,12 +216,12 @@ fn dir(element: &[u8], at: usize) -> Result<(&[u8], Checksum, Checksum), Malform
     Ok((ended(name, at)?, checksum(tree, at)?, checksum(meta, at)?))
 }
 
-/// A name without the NUL behind it.
+/// A name without its NUL.
 fn ended(name: &[u8], at: usize) -> Result<&[u8], Malformed> {
-    name.strip_suffix(b"\0").ok_or_else(|| Malformed::at(at, "name has no end"))
+    name.strip_suffix(b"\0").ok_or_else(|| Malformed::at(at, "name has no NUL"))
 }
 
-/// `name`, which must be a plain file name and come after `last`.
+/// Checks that `name` is a plain file name and comes after `last`.
 fn following<'a>(last: &[u8], name: &'a [u8], at: usize) -> Result<&'a [u8], Malformed> {
     let odd = name.is_empty() || name == b"." || name == b"..";
     if odd || memchr::memchr2(b'/', 0, name).is_some() {
@@ -233,7 +233,7 @@ fn following<'a>(last: &[u8], name: &'a [u8], at: usize) -> Result<&'a [u8], Mal
     }
 }
 
-/// The checksum that is all of `bytes`.
+/// The checksum in `bytes`, which must have the right length.
 pub(super) fn checksum(bytes: &[u8], at: usize) -> Result<Checksum, Malformed> {
     let bytes = bytes.try_into().map_err(|_| Malformed::at(at, "checksum is not 32 bytes"))?;
     Ok(Checksum(bytes))

@@ -1,12 +1,12 @@
-//! Tuples and arrays of elements of any size as GVariant frames them: what is in them, then where
-//! each part ends, little-endian and as wide as the whole needs.
+//! GVariant's framing of tuples and arrays of elements of any size: the elements, then the end of
+//! each, little-endian and as wide as the whole needs.
 //!
-//! Only the normal form is read, as libostree does it: otherwise two objects would be one tree.
+//! Only the normal form is read, as in libostree: otherwise two objects could be the same tree.
 
 use crate::format::Malformed;
 use crate::format::gvariant::{le, offset_width};
 
-/// An array of elements of any size, checked.
+/// A checked array of elements of any size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Array<'a> {
     elements: &'a [u8],
@@ -17,7 +17,7 @@ pub(super) struct Array<'a> {
 impl<'a> Array<'a> {
     const EMPTY: Self = Array { elements: &[], ends: &[], width: 1 };
 
-    /// The array in `bytes`, which stand at `base` of their object.
+    /// The array in `bytes`, which are at `base` of their object.
     pub(super) fn parse(bytes: &'a [u8], base: usize) -> Result<Self, Malformed> {
         let bad = |at: usize| Malformed::at(base + at, "a framing offset is out of range");
         let array = Self::unchecked(bytes).ok_or_else(|| bad(0))?;
@@ -26,11 +26,11 @@ impl<'a> Array<'a> {
         }
         normal(array.elements.len(), array.len(), bytes.len(), base)?;
         let ordered = array.ends.chunks_exact(array.width).is_sorted_by_key(le);
-        // The last end is where the ends begin, so none is beyond the elements.
+        // The last end is the start of the ends, so none is beyond the elements.
         if ordered { Ok(array) } else { Err(bad(array.elements.len())) }
     }
 
-    /// The array in `bytes` that were checked before.
+    /// The array in `bytes`, which were checked before.
     pub(super) fn of(bytes: &'a [u8]) -> Self {
         Self::unchecked(bytes).unwrap_or(Array::EMPTY)
     }
@@ -46,7 +46,7 @@ impl<'a> Array<'a> {
         Some(Array { elements, ends, width })
     }
 
-    /// How many elements there are.
+    /// The number of elements.
     pub(super) fn len(&self) -> usize {
         self.ends.len() / self.width
     }
@@ -55,7 +55,7 @@ impl<'a> Array<'a> {
         le(&self.ends[i * self.width..][..self.width])
     }
 
-    /// Where each element begins, and its bytes.
+    /// The start of each element, and its bytes.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a> {
         let Array { elements, ends, width } = *self;
         let mut start = 0;
@@ -73,7 +73,8 @@ impl<'a> Array<'a> {
     }
 }
 
-/// The `N` framing offsets at the end of a tuple, last member's first, and what is before them.
+/// The `N` framing offsets at the end of a tuple, the last member's first, and the bytes before
+/// them.
 pub(super) fn unframe<const N: usize>(
     bytes: &[u8],
     base: usize,
@@ -107,7 +108,7 @@ pub(super) fn encode_array<T>(out: &mut Vec<u8>, all: &[T], element: impl Fn(&mu
     frame(out, start, &ends);
 }
 
-/// Appends framing offsets to what begins at `start`, each as wide as the whole then needs.
+/// Appends framing offsets to the container that begins at `start`, as wide as the result needs.
 pub(super) fn frame(out: &mut Vec<u8>, start: usize, ends: &[usize]) {
     let width = least_width(out.len() - start, ends.len());
     for end in ends {
@@ -115,13 +116,13 @@ pub(super) fn frame(out: &mut Vec<u8>, start: usize, ends: &[usize]) {
     }
 }
 
-/// How wide `ends` framing offsets behind `body` bytes are, at least.
+/// The least width of `ends` framing offsets after `body` bytes.
 fn least_width(body: usize, ends: usize) -> usize {
     let fits = |width: &usize| body as u128 + (*width as u128) * (ends as u128) < 1 << (8 * width);
     [1, 2, 4].into_iter().find(fits).unwrap_or(8)
 }
 
-/// Refuses framing offsets wider than they need be: half as wide they would fit.
+/// Refuses framing offsets that are wider than necessary: half the width would suffice.
 fn normal(body: usize, ends: usize, len: usize, base: usize) -> Result<(), Malformed> {
     let half = offset_width(len) / 2;
     match half == 0 || ends == 0 || offset_width(body + ends * half) > half {

@@ -3,7 +3,7 @@
 //! They are GVariants in little-endian serialisation whose integers ostree stores big-endian:
 //! dirtree `(a(say)a(sayay))`, dirmeta `(uuua(ayay))`, file header `(uuuusa(ayay))`, commit
 //! `(a{sv}aya(say)sstayay)`. An object's name is the SHA-256 of these bytes (a file object's: of
-//! its framed header and its content), so writing them gives every checksum under a commit.
+//! its framed header and its content), so encoding them gives every checksum under a commit.
 //!
 //! Follows libostree's `ostree-core.h` and the GVariant specification, "Serialisation".
 
@@ -57,7 +57,7 @@ impl fmt::Debug for Checksum {
 impl FromStr for Checksum {
     type Err = Malformed;
 
-    /// From 64 lower-case hexadecimal digits.
+    /// Parses 64 lower-case hexadecimal digits.
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let bad = || Malformed::at(0usize, "not 64 lower-case hexadecimal digits");
         let digit = |c: u8| match c {
@@ -77,8 +77,7 @@ impl FromStr for Checksum {
 /// Extended attributes: names without a NUL, and values.
 pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Owner, mode and extended attributes: what a dirmeta holds, and a file object's header beside
-/// the symbolic link's target.
+/// Owner, mode and extended attributes, as in a dirmeta and in a file object's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attrs {
     /// Owner.
@@ -115,7 +114,7 @@ impl Attrs {
         })
     }
 
-    /// The framed header of a file object; `target` is a symbolic link's, empty for a file.
+    /// The framed header of a file object; `target` is that of a symbolic link, empty for a file.
     fn encode_header(&self, target: &[u8]) -> Vec<u8> {
         let mut body = Vec::new();
         for field in [self.uid, self.gid, self.mode, 0] {
@@ -133,16 +132,16 @@ impl Attrs {
     }
 }
 
-/// What stands before the content of a file object in a repository of mode `archive` (`.filez`).
+/// The header of a file object in a repository of mode `archive` (`.filez`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filez {
     /// Owner, mode and xattrs.
     pub attrs: Attrs,
     /// A symbolic link's target; empty for a file.
     pub target: Vec<u8>,
-    /// Bytes of content once it is inflated.
+    /// Bytes of inflated content.
     pub size: u64,
-    /// Where the content begins: a raw deflate stream (RFC 1951), nothing for a link.
+    /// The start of the content: a raw deflate stream (RFC 1951), empty for a link.
     pub content: usize,
 }
 
@@ -169,17 +168,17 @@ impl Filez {
     }
 }
 
-/// Computes the checksum of a file object piece by piece.
+/// Computes the checksum of a file object incrementally.
 #[derive(Clone)]
 pub struct FileHasher(Sha256);
 
 impl FileHasher {
-    /// For a regular file (`target` empty, content to come) or a symbolic link.
+    /// A hasher for a regular file (`target` is empty, content follows) or a symbolic link.
     pub fn new(attrs: &Attrs, target: &[u8]) -> Self {
         FileHasher(Sha256::new_with_prefix(attrs.encode_header(target)))
     }
 
-    /// More content.
+    /// Adds content.
     pub fn update(&mut self, content: &[u8]) {
         self.0.update(content);
     }
@@ -190,7 +189,7 @@ impl FileHasher {
     }
 }
 
-/// What a commit object says of its tree.
+/// The root of a commit's tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Root {
     /// The root's dirtree.
@@ -200,8 +199,8 @@ pub struct Root {
 }
 
 impl Root {
-    /// The content checksum: SHA-256 of both checksums, as `ostree_commit_get_content_checksum`
-    /// gives it. It sees neither commit metadata, nor parent, nor timestamp.
+    /// The content checksum: SHA-256 of both checksums, like `ostree_commit_get_content_checksum`.
+    /// It covers neither commit metadata, nor parent, nor timestamp.
     pub fn content_checksum(&self) -> Checksum {
         Checksum::of(&[self.dirtree.0, self.dirmeta.0].concat())
     }
@@ -210,7 +209,7 @@ impl Root {
     pub fn parse_commit(bytes: &[u8]) -> Result<Self, Malformed> {
         let ([tree_end, subject_end, ..], body) = unframe::<6>(bytes, 0)?;
         let (front, dirmeta) = split(body, tree_end, 0)?;
-        // A 64-bit timestamp, aligned to eight, stands between body text and dirtree.
+        // A 64-bit timestamp, aligned to eight, is between body text and dirtree.
         let tree_start = subject_end
             .checked_next_multiple_of(8)
             .and_then(|n| n.checked_add(8))
@@ -225,7 +224,7 @@ fn be32(bytes: &[u8], at: usize) -> u32 {
     bytes[at..at + 4].iter().fold(0, |n, b| n << 8 | u32::from(*b))
 }
 
-/// Appends `name` and its NUL; their length.
+/// Appends `name` and its NUL; returns their length.
 fn c_string(out: &mut Vec<u8>, name: &[u8]) -> usize {
     out.extend_from_slice(name);
     out.push(0);
@@ -241,9 +240,9 @@ fn encode_xattrs(out: &mut Vec<u8>, xattrs: &[(Vec<u8>, Vec<u8>)]) {
     });
 }
 
-/// The xattrs `a(ayay)` in `bytes`, which stand at `base` of their object.
+/// The xattrs `a(ayay)` in `bytes`, which are at `base` of their object.
 ///
-/// libostree hands them out in this form too, so that a file object's can be read alike.
+/// libostree also returns them in this form, so those of a file object can be read in the same way.
 pub fn parse_xattrs(bytes: &[u8], base: usize) -> Result<Xattrs, Malformed> {
     let array = Array::parse(bytes, base)?;
     let xattr = |(at, element)| {
@@ -251,7 +250,7 @@ pub fn parse_xattrs(bytes: &[u8], base: usize) -> Result<Xattrs, Malformed> {
         let ([end], body) = unframe::<1>(element, at)?;
         let (name, value) = split(body, end, at)?;
         let name =
-            name.strip_suffix(b"\0").ok_or_else(|| Malformed::at(at, "xattr name has no end"))?;
+            name.strip_suffix(b"\0").ok_or_else(|| Malformed::at(at, "xattr name has no NUL"))?;
         Ok((name.to_vec(), value.to_vec()))
     };
     array.iter().map(xattr).collect()
@@ -356,7 +355,7 @@ mod tests {
 
     #[test]
     fn the_empty_directory_has_its_well_known_name() {
-        // What `ostree` calls the dirtree of every empty directory.
+        // The name of the dirtree of every empty directory in ostree.
         let name = "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
         assert_eq!(Checksum::of(Dirtree::default().bytes()).to_string(), name);
     }

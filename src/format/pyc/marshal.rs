@@ -1,8 +1,8 @@
 //! Marshalled code objects, versions 4 and 5 of the format, as a graph.
 //!
-//! Follows `Python/marshal.c`. An object is a type byte and what belongs to it. The type byte's
-//! high bit puts the object on a list, and a later reference names its place there. Only what a
-//! code object can hold is understood.
+//! Follows `Python/marshal.c`. An object is a type byte and its data. The type byte's high bit adds
+//! the object to a list, and a later reference gives its index there. Only what a code object can
+//! contain is supported.
 
 use std::collections::{BTreeMap, HashMap, hash_map};
 
@@ -11,11 +11,11 @@ use foldhash::fast::RandomState;
 use crate::format::Malformed;
 use crate::format::cursor::Cursor;
 
-/// How deep objects may lie in each other.
+/// The deepest nesting of objects.
 pub const DEPTH_MAX: usize = 200;
-/// How many objects a file may have; memory is about 120 bytes for each.
+/// The most objects of a file; memory is about 120 bytes for each.
 pub const OBJECTS_MAX: usize = 1_000_000;
-/// Bytes that the elements of sets may take together, when written for being sorted.
+/// The most bytes of all elements of sets when written for sorting.
 const SORTED_MAX: usize = 4 << 20;
 
 const FLAG: u8 = 0x80;
@@ -28,31 +28,31 @@ pub(super) struct Layout {
     pub(super) after: usize,
 }
 
-/// Among the objects of a code object, in every layout: the path of the source.
+/// The index of the source's path among the objects of a code object, in every layout.
 const SOURCE_PATH: usize = 6;
 
-/// A place in [`Graph::nodes`].
+/// An index in [`Graph::nodes`].
 type Id = u32;
 
 #[derive(Clone, Debug)]
 struct Node<'a> {
     /// The type byte of the normal form, without the flag.
     kind: u8,
-    /// What follows the type byte, for a code object the integers before its objects.
+    /// The data after the type byte; for a code object, the integers before its objects.
     data: &'a [u8],
     /// A code object's first line.
     line: &'a [u8],
     /// The objects in it: a range of [`Graph::children`].
     children: (u32, u32),
-    /// How often it occurs.
+    /// The number of its occurrences.
     uses: u32,
 }
 
-/// An object and all that are in it.
+/// An object with all objects in it.
 #[derive(Debug)]
 pub(super) struct Graph<'a> {
     layout: Layout,
-    /// How many bytes it was read from: about what it is written in.
+    /// The bytes from which it was read, about as many as it is written in.
     bytes: usize,
     nodes: Vec<Node<'a>>,
     children: Vec<Id>,
@@ -66,12 +66,12 @@ struct Parser<'a> {
     refs: Vec<Option<Id>>,
     /// Children of the objects being read.
     open: Vec<Id>,
-    /// The strings so far: equal ones become one object, as whether the compiler found an equal
-    /// string to share depends on what it compiled before.
+    /// The strings so far: equal ones become one object, since whether the compiler shares equal
+    /// strings depends on what it compiled before.
     strings: HashMap<(u8, &'a [u8]), Id, RandomState>,
 }
 
-/// Reads one object, which takes all of `bytes`.
+/// Reads one object, which must take all of `bytes`.
 pub(super) fn parse(bytes: &[u8], layout: Layout) -> Result<Graph<'_>, Malformed> {
     let (nodes, children) = (Vec::new(), Vec::new());
     let graph = Graph { layout, bytes: bytes.len(), nodes, children, root: 0 };
@@ -84,7 +84,7 @@ pub(super) fn parse(bytes: &[u8], layout: Layout) -> Result<Graph<'_>, Malformed
     };
     let root = parser.object(0)?;
     if parser.graph.node(root).kind != b'c' {
-        return Err(Malformed::at(0, "no code object"));
+        return Err(Malformed::at(0, "not a code object"));
     }
     if !parser.cursor.rest().is_empty() {
         return Err(Malformed::at(parser.cursor.offset(), "bytes after the code object"));
@@ -103,11 +103,11 @@ impl<'a> Parser<'a> {
         if kind == b'r' {
             let at = self.cursor.u32_le("reference")? as usize;
             let known = self.refs.get(at).copied().flatten().filter(|_| !flagged);
-            let id = known.ok_or_else(|| Malformed::at(start, "reference to no object"))?;
+            let id = known.ok_or_else(|| Malformed::at(start, "reference to a missing object"))?;
             self.graph.nodes[id as usize].uses += 1;
             return Ok(id);
         }
-        // An object's place on the list is before those of the objects in it.
+        // An object's index in the list is before those of the objects in it.
         let place = flagged.then(|| {
             self.refs.push(None);
             self.refs.len() - 1
@@ -128,7 +128,7 @@ impl<'a> Parser<'a> {
         Ok(id)
     }
 
-    /// The object's place: for a string that of the first equal one.
+    /// Adds an object and returns its index; for a string that of the first equal one.
     fn place(&mut self, node: Node<'a>, start: usize) -> Result<Id, Malformed> {
         // Within OBJECTS_MAX.
         let next = self.graph.nodes.len() as Id;
@@ -194,7 +194,7 @@ impl<'a> Parser<'a> {
         (start, children.len() as u32)
     }
 
-    /// What belongs to an object that holds no others.
+    /// Reads the data of an object without others in it.
     fn leaf(&mut self, kind: u8, start: usize) -> Result<&'a [u8], Malformed> {
         let rest = self.cursor.rest();
         let what = "object";
@@ -216,7 +216,10 @@ impl<'a> Parser<'a> {
             }
             _ => {
                 let kind = char::from(kind).escape_default();
-                return Err(Malformed::at(start, format!("no object of bytecode: type '{kind}'")));
+                return Err(Malformed::at(
+                    start,
+                    format!("not an object of bytecode: type '{kind}'"),
+                ));
             }
         }
         Ok(&rest[..rest.len() - self.cursor.rest().len()])
@@ -255,7 +258,7 @@ impl<'a> Graph<'a> {
 struct Writer<'g, 'a> {
     graph: &'g Graph<'a>,
     out: Vec<u8>,
-    /// For each node that occurs more than once, its place on the list once it is written.
+    /// For each node that occurs more than once, its index in the list once it is written.
     places: Vec<Option<u32>>,
     next: u32,
     budget: usize,
@@ -269,7 +272,7 @@ impl<'g, 'a> Writer<'g, 'a> {
             self.out.extend(place.to_le_bytes());
             return Ok(());
         }
-        // These are never put on the list.
+        // These are never added to the list.
         let single = matches!(node.kind, b'N' | b'F' | b'T' | b'S' | b'.');
         let flag = if node.uses > 1 && !single {
             self.places[id as usize] = Some(self.next);
@@ -293,7 +296,7 @@ impl<'g, 'a> Writer<'g, 'a> {
         }
     }
 
-    /// The elements of a set, sorted by how they are written without references.
+    /// The elements of a set, sorted by their encoding without references.
     fn sorted(&mut self, children: &[Id]) -> Result<Vec<Id>, Malformed> {
         let mut keyed = BTreeMap::new();
         for id in children {
@@ -328,8 +331,8 @@ fn text<'a>(node: &Node<'a>) -> Option<&'a [u8]> {
     }
 }
 
-/// The type byte of the normal form: a string is interned where it could be an identifier, as the
-/// compiler does it; code objects intern all their names when they are made.
+/// The type byte of the normal form: a string is interned if it could be an identifier, as the
+/// compiler does it; code objects intern all their names on creation.
 fn canonical_kind(node: &Node<'_>) -> u8 {
     let Some(text) = text(node) else { return node.kind };
     let interned = text.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');

@@ -1,5 +1,5 @@
 //! Python bytecode files (`.pyc`) of Python 3.7 and later: the header of PEP 552, and the code
-//! object behind it.
+//! object after it.
 //!
 //! The header has 16 bytes: a magic number of the interpreter, flags, then either the source's
 //! modification time and size, or a keyed hash of the source.
@@ -17,13 +17,12 @@ use super::cursor::Cursor;
 pub(crate) const HEADER: usize = 16;
 /// The first magic number with this header (Python 3.7); those of Python 2 are above the others.
 const MAGICS: std::ops::Range<u16> = 3390..20_000;
-/// Every magic number ends so, to be damaged by a transfer as text.
+/// The end of every magic number, which a transfer as text would damage.
 const LINE_END: [u8; 2] = *b"\r\n";
 const HASHED: u32 = 1;
 const CHECKED: u32 = 2;
 
-/// Magic numbers up to this one (exclusive), the version they belong to, and how its code objects
-/// are written.
+/// Magic numbers up to this one (exclusive), their version, and the layout of its code objects.
 const VERSIONS: &[(u16, (u8, u8), Layout)] = &[
     (3400, (3, 7), Layout { ints: 5, before: 8, after: 1 }),
     (3420, (3, 8), Layout { ints: 6, before: 8, after: 1 }),
@@ -33,7 +32,7 @@ const VERSIONS: &[(u16, (u8, u8), Layout)] = &[
     (3550, (3, 12), Layout { ints: 5, before: 8, after: 2 }),
     (3600, (3, 13), Layout { ints: 5, before: 8, after: 2 }),
     (3650, (3, 14), Layout { ints: 5, before: 8, after: 2 }),
-    // Not released when this was written: what does not fit is left alone.
+    // Not released when this was written: what does not match is left alone.
     (3700, (3, 15), Layout { ints: 5, before: 8, after: 2 }),
 ];
 
@@ -42,13 +41,13 @@ const VERSIONS: &[(u16, (u8, u8), Layout)] = &[
 pub struct Pyc<'a> {
     /// The interpreter's magic number.
     pub magic: u16,
-    /// How the interpreter decides whether the file fits its source.
+    /// How the interpreter decides whether the file matches its source.
     pub validity: Validity,
     /// The code object, marshalled.
     pub body: &'a [u8],
 }
 
-/// How an interpreter decides whether a file fits its source.
+/// How an interpreter decides whether a file matches its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
     /// By the source's modification time and size, their low 32 bits.
@@ -60,14 +59,14 @@ pub enum Validity {
     },
     /// By a hash of the source.
     Hash {
-        /// Whether the source is hashed at each import; otherwise the file is always taken.
+        /// Whether the source is hashed on each import; otherwise the file is always used.
         checked: bool,
-        /// The source's hash, as [`source_hash`] gives it.
+        /// The source's hash, as [`source_hash`] computes it.
         hash: [u8; 8],
     },
 }
 
-/// Whether `bytes` start as bytecode of Python 3.7 or later does.
+/// Whether `bytes` start like bytecode of Python 3.7 or later.
 pub fn is_pyc(bytes: &[u8]) -> bool {
     bytes.len() >= 4
         && bytes[2..4] == LINE_END
@@ -77,13 +76,13 @@ pub fn is_pyc(bytes: &[u8]) -> bool {
 /// Reads the header.
 ///
 /// # Errors
-/// [`Malformed`] if it is cut off, of another Python, or has unknown flags.
+/// [`Malformed`] if it is truncated, of another Python, or has unknown flags.
 pub fn parse(bytes: &[u8]) -> Result<Pyc<'_>, Malformed> {
     let mut cursor = Cursor::new(bytes);
     let magic = cursor.u16_le("header")?;
     cursor.take(2, "header")?;
     if !is_pyc(bytes) {
-        return Err(Malformed::at(0, "no bytecode of Python 3.7 or later"));
+        return Err(Malformed::at(0, "not bytecode of Python 3.7 or later"));
     }
     let flags = cursor.u32_le("header")?;
     let validity = match flags {
@@ -97,8 +96,8 @@ pub fn parse(bytes: &[u8]) -> Result<Pyc<'_>, Malformed> {
     Ok(Pyc { magic, validity, body: cursor.rest() })
 }
 
-/// The time of its source that bytecode records, of which `head` is the beginning; `None` where it is
-/// no bytecode, or goes by the hash.
+/// The source time in bytecode that begins with `head`; `None` if it is not bytecode, or uses a
+/// hash.
 pub fn source_time(head: &[u8]) -> Option<u32> {
     match parse(head).ok()?.validity {
         Validity::Time { mtime, .. } => Some(mtime),
@@ -106,8 +105,8 @@ pub fn source_time(head: &[u8]) -> Option<u32> {
     }
 }
 
-/// The directory beside a Python source in which its bytecode is, and how the names of that
-/// bytecode begin; `None` if `name` is no such source's.
+/// The directory beside a Python source with its bytecode, and the prefix of the bytecode's names;
+/// `None` if `name` is not that of such a source.
 pub fn of_source(name: &[u8]) -> Option<(&'static str, Vec<u8>)> {
     let stem = name.strip_suffix(b".py")?;
     Some(("__pycache__", [stem, b"."].concat()))
@@ -118,12 +117,12 @@ fn layout(magic: u16) -> Result<Layout, Malformed> {
     known.ok_or_else(|| Malformed::at(0, format!("unknown Python, magic number {magic}")))
 }
 
-/// The Python that a magic number belongs to.
+/// The Python version of a magic number.
 pub fn version(magic: u16) -> Option<(u8, u8)> {
     VERSIONS.iter().find(|(end, ..)| magic < *end).map(|(_, version, _)| *version)
 }
 
-/// The hash of a source for the Python of a magic number: SipHash keyed with the magic number, of
+/// The hash of a source for the Python of a magic number: SipHash keyed with the magic number, with
 /// 1-3 rounds since Python 3.11 and 2-4 before.
 pub fn source_hash(magic: u16, source: &[u8]) -> [u8; 8] {
     let [a, b] = magic.to_le_bytes();
@@ -140,7 +139,7 @@ pub fn source_hash(magic: u16, source: &[u8]) -> [u8; 8] {
 }
 
 impl Pyc<'_> {
-    /// The same code under another header.
+    /// The file with the same code and another header.
     pub fn with(&self, validity: Validity) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER + self.body.len());
         out.extend(self.magic.to_le_bytes());
@@ -159,20 +158,20 @@ impl Pyc<'_> {
         out
     }
 
-    /// Whether the body is one whole code object.
+    /// Checks that the body is one whole code object.
     ///
     /// # Errors
-    /// [`Malformed`] if it is cut off, of an unknown Python, nested more than
-    /// [`DEPTH_MAX`] deep, or has more than [`OBJECTS_MAX`] objects.
+    /// [`Malformed`] if it is truncated, of an unknown Python, nested more than [`DEPTH_MAX`] deep,
+    /// or has more than [`OBJECTS_MAX`] objects.
     pub fn check(&self) -> Result<(), Malformed> {
         marshal::parse(self.body, layout(self.magic)?).map(drop).map_err(|e| self.moved(e))
     }
 
     /// The body's normal form, in which nothing depends on the interpreter's state while it
     /// compiled:
-    /// - an object is marked as referred to only where it is, and references are numbered anew;
-    /// - the elements of sets are sorted, as they hash by a random seed;
-    /// - a string is marked as interned exactly where the compiler would intern it, and equal
+    /// - only objects with references are marked as such, and references are renumbered;
+    /// - the elements of sets are sorted, since their order depends on a random seed;
+    /// - exactly the strings that the compiler would intern are marked as interned, and equal
     ///   strings are one object.
     ///
     /// It loads as an equal code object.
@@ -184,7 +183,7 @@ impl Pyc<'_> {
         graph.and_then(|g| g.canonical()).map_err(|e| self.moved(e))
     }
 
-    /// The source's path as it was when it was compiled; `None` if the body does not parse.
+    /// The source's path at compilation; `None` if the body does not parse.
     pub fn source_path(&self) -> Option<Vec<u8>> {
         marshal::parse(self.body, layout(self.magic).ok()?).ok()?.source_path().map(<[u8]>::to_vec)
     }

@@ -1,7 +1,7 @@
-//! A value as its file holds it: in one piece, or in one for each page that it lies on.
+//! A value as stored in its file: in one piece, or in one piece per page.
 //!
-//! Berkeley DB spreads a header over pages. It is put together only while somebody reads it, so
-//! that a database is not in memory twice.
+//! Berkeley DB spreads a header over pages. It is assembled only while it is read, so that a
+//! database is not in memory twice.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use std::ops::Range;
 #[derive(Clone, Debug)]
 pub struct Blob<'a>(Pieces<'a>);
 
-/// Most values are one piece, and there are very many of them.
+/// The pieces: most values have only one, and there are very many values.
 #[derive(Clone, Debug)]
 enum Pieces<'a> {
     One(Cow<'a, [u8]>),
@@ -33,7 +33,7 @@ impl<'a> Blob<'a> {
         }
     }
 
-    /// All of the value in one piece, given away.
+    /// Converts the value into one piece.
     pub fn into_whole(self) -> Cow<'a, [u8]> {
         match self.0 {
             Pieces::One(one) => one,
@@ -56,8 +56,8 @@ impl<'a> Blob<'a> {
         self.len() == 0
     }
 
-    /// Puts `bytes` in the place of as many at `at`; what lies beyond the end is left out.
-    /// Borrowed pieces are split there, not copied.
+    /// Overwrites bytes at `at` with `bytes`, up to the end of the value. Borrowed pieces are split
+    /// there, not copied.
     pub fn put(&mut self, at: usize, bytes: &[u8]) {
         let mut start = 0;
         let mut new = Vec::with_capacity(self.all().len() + 2);
@@ -78,7 +78,7 @@ impl<'a> Blob<'a> {
     }
 }
 
-/// A piece with the bytes in `place` replaced by the first of `patch`.
+/// A piece with the bytes at `place` replaced by the first bytes of `patch`.
 fn patched<'a>(piece: Cow<'a, [u8]>, place: Range<usize>, patch: &[u8]) -> Vec<Cow<'a, [u8]>> {
     let patch = &patch[..place.len().min(patch.len())];
     match piece {

@@ -1,6 +1,6 @@
-//! What differs between two databases, in the words of packages.
+//! What differs between two databases, package by package.
 //!
-//! Differences that no normal form removes (FILESTATES, INSTALLCOLOR, other tags) are told by
+//! Differences that no normal form removes (FILESTATES, INSTALLCOLOR, other tags) are reported by
 //! package and file; those that one does remove (install times, order, unused bytes) by class.
 
 use std::cmp::Ordering;
@@ -12,25 +12,25 @@ use super::header::{self, Header, Value, tag};
 use super::{INSTALLTID_INDEX, Logical, Package, SortKey};
 use crate::format::Malformed;
 
-/// Most files that a phrase names before it says how many more there are.
+/// The most files that a phrase names before it counts the rest.
 const SHOWN: usize = 5;
 
-/// Everything that differs between database A and database B. Lists are sorted.
+/// All differences between database A and database B. Lists are sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Diff {
-    /// NEVRAs that only A holds, and no other version of them in B.
+    /// NEVRAs only in A, of packages of which B has no version.
     pub only_a: Vec<String>,
-    /// NEVRAs that only B holds, and no other version of them in A.
+    /// NEVRAs only in B, of packages of which A has no version.
     pub only_b: Vec<String>,
-    /// Packages of which A and B hold different versions.
+    /// Packages of which A and B have different versions.
     pub changed_version: Vec<VersionChange>,
-    /// Packages of one NEVRA whose headers differ in more than install times.
+    /// Packages with the same NEVRA whose headers differ in more than install times.
     pub changed_header: Vec<HeaderChange>,
-    /// Packages that differ in their install times only.
+    /// Packages that differ only in their install times.
     pub times_only: Vec<String>,
     /// Index tables whose rows differ between packages that are the same.
     pub indexes: Vec<String>,
-    /// The same packages, numbered in another order.
+    /// Whether the same packages are numbered in another order.
     pub order: bool,
 }
 
@@ -48,14 +48,14 @@ pub enum Class {
     InstallTimes,
     /// Packages are numbered in another order.
     Order,
-    /// Contents are the same; pages, counters or unused bytes differ.
+    /// The contents are the same; pages, counters or unused bytes differ.
     Layout,
-    /// The databases are stored in different ways.
+    /// The databases have different backends.
     Backend,
 }
 
 impl Class {
-    /// The words in reports.
+    /// The phrase in reports.
     pub fn word(self) -> &'static str {
         match self {
             Class::Packages => "packages",
@@ -68,13 +68,13 @@ impl Class {
         }
     }
 
-    /// Whether it only tells of how the database came to be: the normal form removes it.
+    /// Whether it only reflects the history of the database, which the normal form removes.
     pub fn is_of_history(self) -> bool {
         matches!(self, Class::InstallTimes | Class::Order | Class::Layout)
     }
 }
 
-/// Which of two versions is the newer.
+/// Which of two versions is newer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
@@ -82,7 +82,7 @@ pub enum Direction {
     Upgraded,
     /// That of A.
     Downgraded,
-    /// There are several, or they compare equal.
+    /// Neither: there are several, or they compare equal.
     Changed,
 }
 
@@ -91,7 +91,7 @@ pub enum Direction {
 pub struct VersionChange {
     /// Name and architecture, as `bash.x86_64`.
     pub name: String,
-    /// Which is the newer, as rpm compares versions.
+    /// Which one is newer, as rpm compares versions.
     pub direction: Direction,
     /// The NEVRAs in A.
     pub a: Vec<String>,
@@ -104,15 +104,15 @@ pub struct VersionChange {
 pub struct HeaderChange {
     /// The package.
     pub nevra: String,
-    /// The tags that differ, by name, install times left out.
+    /// The names of differing tags, without install times.
     pub tags: Vec<String>,
     /// The files whose state differs (FILESTATES).
     pub files: Vec<FileState>,
-    /// INSTALLCOLOR of A and B where it differs.
+    /// INSTALLCOLOR of A and B, if it differs.
     pub color: Option<(u32, u32)>,
 }
 
-/// A file that was installed in one database and not so in the other.
+/// A file with different states in the two databases.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct FileState {
     /// The packaged path; bytes that are not UTF-8 are replaced.
@@ -121,7 +121,7 @@ pub struct FileState {
     pub a: &'static str,
     /// Its state in B.
     pub b: &'static str,
-    /// What usually makes that difference.
+    /// The usual cause of the difference.
     pub cause: &'static str,
 }
 
@@ -129,7 +129,7 @@ pub struct FileState {
 ///
 /// # Errors
 ///
-/// On a header that cannot be parsed.
+/// If a header cannot be parsed.
 pub fn diff(a: &Logical<'_>, b: &Logical<'_>) -> Result<Diff, Malformed> {
     let (left, right) = (Side::of(a)?, Side::of(b)?);
     let mut diff = Diff::default();
@@ -145,13 +145,13 @@ pub fn diff(a: &Logical<'_>, b: &Logical<'_>) -> Result<Diff, Malformed> {
 }
 
 impl Diff {
-    /// Whether the databases hold the same; their bytes may still differ, by page layout or
-    /// unused bytes.
+    /// Whether the contents are the same; the bytes may still differ in page layout or unused
+    /// bytes.
     pub fn is_empty(&self) -> bool {
         *self == Diff::default()
     }
 
-    /// The classes of what differs, sorted; none if the contents are the same.
+    /// The classes of differences, sorted; empty if the contents are the same.
     pub fn classes(&self) -> Vec<Class> {
         let sets = [&self.only_a, &self.only_b].iter().all(|set| set.is_empty());
         let found = [
@@ -164,7 +164,7 @@ impl Diff {
         found.into_iter().filter_map(|(there, class)| there.then_some(class)).collect()
     }
 
-    /// What differs under headings, as `rpm-ostree db diff` groups it; empty if nothing does.
+    /// The differences under headings, grouped like `rpm-ostree db diff`; empty if nothing differs.
     pub fn groups(&self) -> Vec<(String, Vec<String>)> {
         let versions = |direction| {
             let all = self.changed_version.iter().filter(move |c| c.direction == direction);
@@ -187,7 +187,7 @@ impl Diff {
         told.map(|(title, lines)| (format!("{title} ({}):", lines.len()), lines)).collect()
     }
 
-    /// One lower-case phrase a finding, in a fixed order; at least one.
+    /// One lower-case phrase per finding, in a fixed order; at least one.
     pub fn phrases(&self) -> Vec<String> {
         let mut out = Vec::new();
         let mut list = |what: &str, names: &[String]| {
@@ -244,7 +244,7 @@ impl Diff {
         Ok(())
     }
 
-    /// Packages of one NEVRA on both sides: usually one and one.
+    /// Compares packages with the same NEVRA on both sides: usually one each.
     fn copies(&mut self, nevra: &str, a: &[Known<'_>], b: &[Known<'_>]) -> Result<(), Malformed> {
         for (x, y) in a.iter().zip(b) {
             if x.package.blob == y.package.blob {
@@ -275,7 +275,7 @@ impl VersionChange {
     }
 }
 
-/// Which of two versions of a package is the newer.
+/// Determines which of two versions of a package is newer.
 fn direction(name: &str, a: &[String], b: &[String]) -> Direction {
     let ([a], [b]) = (a, b) else { return Direction::Changed };
     match rpm_version::rpm_evr_compare(evr(name, a), evr(name, b)) {
@@ -323,7 +323,7 @@ impl HeaderChange {
         out
     }
 
-    /// Files by what happened to them.
+    /// Files, grouped by their states and the cause.
     fn states(&self) -> BTreeMap<(&str, &str, &str), Vec<&str>> {
         let mut states: BTreeMap<_, Vec<&str>> = BTreeMap::new();
         for file in &self.files {
@@ -339,7 +339,7 @@ fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}")
 }
 
-/// A package, its key with install times blanked, its rows' place.
+/// A package with its key without install times.
 struct Known<'a> {
     package: &'a Package<'a>,
     key: SortKey,
@@ -372,7 +372,7 @@ impl<'a> Side<'a> {
         Ok(Side { logical, by_name })
     }
 
-    /// The packages' NEVRAs by hnum.
+    /// The packages' NEVRAs in the order of hnum.
     fn order(&self) -> Vec<&str> {
         let all = self.by_name.values().flatten();
         let mut order: Vec<_> = all
@@ -382,7 +382,7 @@ impl<'a> Side<'a> {
         order.into_iter().map(|(_, nevra)| nevra.as_str()).collect()
     }
 
-    /// The rows of an index by package, install times left out.
+    /// The rows of an index by package, without install times.
     fn rows(&self, index: &str) -> Vec<(&[u8; 32], u32, &[u8])> {
         let all = self.by_name.values().flat_map(BTreeMap::values).flatten();
         let content: BTreeMap<u32, &[u8; 32]> =
@@ -459,7 +459,7 @@ fn paths(header: &Header<'_>) -> Vec<String> {
     indexes.zip(strings(tag::BASENAMES)).map(path).collect()
 }
 
-/// What a value of FILESTATES means.
+/// The meaning of a value of FILESTATES.
 fn state_name(state: Option<u64>) -> &'static str {
     match state {
         Some(0) => "normal",
@@ -473,14 +473,14 @@ fn state_name(state: Option<u64>) -> &'static str {
     }
 }
 
-/// What usually makes a file's state differ.
+/// The usual cause of a different file state.
 fn cause(states: [&str; 2], doc: bool, lang: bool) -> &'static str {
     match states {
         s if s.contains(&"not installed") && doc => "documentation: excludedocs",
         s if s.contains(&"not installed") && lang => "translation: %_install_langs",
         s if s.contains(&"not installed") => "skipped path: excludepath or %_netsharedpath",
-        s if s.contains(&"replaced") => "two packages hold it: order of installation",
-        s if s.contains(&"wrong color") => "two architectures hold it: colors",
+        s if s.contains(&"replaced") => "two packages own it: order of installation",
+        s if s.contains(&"wrong color") => "two architectures own it: colors",
         _ => "install options",
     }
 }

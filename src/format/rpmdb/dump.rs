@@ -1,7 +1,6 @@
-//! The text form of a database: one package a block, tags by name, index rows by package.
+//! The text form of a database: one block per package, tags by name, index rows by package.
 //!
 //! It never shows an hnum, so that two databases with the same contents have the same text.
-//! Tests and the explainer share it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,13 +15,15 @@ use crate::format::Malformed;
 pub enum Times {
     /// As they are.
     Shown,
-    /// Each as `-`, so that two installs of one set have one text.
+    /// Each as `-`, so that two installs of the same packages have the same text.
     Blanked,
 }
 
 /// Writes the text form of `db` to `out`.
 ///
-/// The outer error is `out`'s; the inner one is a header that cannot be parsed (nothing was
+/// # Errors
+///
+/// The outer error is from `out`, the inner one from a header that cannot be parsed (nothing was
 /// written then).
 pub fn write(
     db: &Logical<'_>,
@@ -66,14 +67,14 @@ pub fn write(
 ///
 /// # Errors
 ///
-/// On a header that cannot be parsed.
+/// If a header cannot be parsed.
 pub fn text(db: &Logical<'_>, times: Times) -> Result<String, Malformed> {
     let mut out = Vec::new();
     write(db, times, &mut out).unwrap_or(Ok(()))?;
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
-/// The tags of a header by number, one line each, arrays one line an element.
+/// Writes the tags of a header by number, one line each, arrays with one line per element.
 fn tags(header: &Header<'_>, times: Times, out: &mut dyn Write) -> io::Result<()> {
     let mut entries: Vec<_> = header.entries().iter().collect();
     entries.sort_by_key(|e| e.tag);
@@ -123,7 +124,7 @@ pub fn quoted(bytes: &[u8]) -> String {
     }
 }
 
-/// An index key: the two indexes whose keys are bytes in hex, the others as text.
+/// An index key: in hex for the two indexes whose keys are bytes, for the others as text.
 fn index_key(key: &[u8], index: &str) -> String {
     match index {
         "Sigmd5" | "Pubkeys" | super::INSTALLTID_INDEX => hex(key),

@@ -1,9 +1,9 @@
-//! rpm headers as every rpmdb backend stores them: one blob a package, without the file magic.
+//! rpm headers as every rpmdb backend stores them: one blob per package, without the file magic.
 //!
 //! Layout (rpm's `docs/manual/hregions.md`), all integers big-endian: number of index entries,
 //! bytes of data, then entries of 16 bytes (tag, type, offset, count), then the data. The first
-//! entry may be a *region*: it names a stretch of entries and data that signatures and digests
-//! cover. What rpm adds at install time (INSTALLTIME, FILESTATES …) lies behind the region.
+//! entry may be a *region*: it names a range of entries and data that signatures and digests cover.
+//! What rpm adds at install time (INSTALLTIME, FILESTATES …) is after the region.
 
 use std::ops::Range;
 
@@ -11,12 +11,12 @@ use num_traits::FromPrimitive;
 
 use crate::format::Malformed;
 
-/// Most index entries a header may have: rpm's own limit.
+/// The most index entries of a header: rpm's own limit.
 pub const MAX_ENTRIES: usize = 65_535;
-/// Most bytes of data a header may have: rpm's own limit.
+/// The most bytes of data of a header: rpm's own limit.
 pub const MAX_DATA: usize = 256 << 20;
 
-/// The tags that this project looks at by number.
+/// The tags that this project uses, by number.
 #[allow(missing_docs)]
 pub mod tag {
     pub const HEADERIMAGE: u32 = 61;
@@ -45,8 +45,8 @@ pub mod tag {
     pub const FILEDIGESTALGO: u32 = 5011;
 }
 
-/// The name of a tag without its `RPMTAG_` prefix, as `rpm --querytags` prints it, or `None` for
-/// one that is not known.
+/// The name of a tag without its `RPMTAG_` prefix, as `rpm --querytags` prints it, or `None` if
+/// unknown.
 pub fn tag_name(number: u32) -> Option<String> {
     let known = format!("{:?}", rpm::IndexTag::from_u32(number)?);
     Some(known.trim_start_matches("RPMTAG_").to_owned())
@@ -104,12 +104,12 @@ pub struct Value<'a> {
     pub kind: Type,
     /// Number of elements, or of bytes for [`Type::Bin`].
     pub count: usize,
-    /// Exactly the bytes of the elements; each string ends with its NUL.
+    /// The bytes of the elements; each string ends with its NUL.
     pub bytes: &'a [u8],
 }
 
 impl<'a> Value<'a> {
-    /// The strings, without their NULs; none if the value is not text.
+    /// The strings, without their NULs; empty if the value is not text.
     pub fn strings(self) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = if self.kind.width().is_none() { self.bytes } else { &[] };
         std::iter::from_fn(move || {
@@ -124,7 +124,7 @@ impl<'a> Value<'a> {
         self.strings().next()
     }
 
-    /// The elements of an integer, character or byte value, widened; none if it is text.
+    /// The elements of an integer, character or byte value, widened; empty if it is text.
     pub fn integers(self) -> impl Iterator<Item = u64> + 'a {
         let width = self.kind.width().unwrap_or(0).max(1);
         let bytes = if self.kind.width().is_some() { self.bytes } else { &[] };
@@ -137,7 +137,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// One index entry of a header whose value was found to lie within the data.
+/// One index entry of a header whose value is known to be within the data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The tag's number.
@@ -146,13 +146,13 @@ pub struct Entry {
     pub kind: Type,
     /// Number of elements.
     pub count: usize,
-    /// Where the value lies in the blob.
+    /// The range of the value in the blob.
     pub range: Range<usize>,
     /// Whether digests and signatures cover it.
     pub immutable: bool,
 }
 
-/// A header whose every entry was checked to lie within the blob.
+/// A header whose entries are all known to be within the blob.
 #[derive(Clone, Debug)]
 pub struct Header<'a> {
     blob: &'a [u8],
@@ -161,12 +161,12 @@ pub struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Reads a header blob: exactly one header, no magic before it, nothing behind it.
+    /// Reads a header blob: exactly one header, without magic before or anything after it.
     ///
     /// # Errors
     ///
-    /// With the offset of the first entry that is truncated, of unknown type, out of the data's
-    /// bounds, or of a size beyond [`MAX_ENTRIES`] and [`MAX_DATA`].
+    /// If an entry is truncated, of unknown type or out of the data's bounds, or a size exceeds
+    /// [`MAX_ENTRIES`] or [`MAX_DATA`]; with the offset.
     pub fn parse(blob: &'a [u8]) -> Result<Self, Malformed> {
         let (entries, data) = sizes(blob)?;
         let data_at = 8 + 16 * entries;
@@ -196,17 +196,17 @@ impl<'a> Header<'a> {
         Value { kind: entry.kind, count: entry.count, bytes }
     }
 
-    /// The value of `tag`. As in rpm, what was added at install time wins over the region.
+    /// The value of `tag`. As in rpm, a value added at install time wins over the region.
     pub fn get(&self, tag: u32) -> Option<Value<'a>> {
         self.entries.iter().rev().find(|e| e.tag == tag).map(|e| self.value(e))
     }
 
-    /// The first string of `tag`, or nothing.
+    /// The first string of `tag`, or an empty one.
     pub fn string(&self, tag: u32) -> &'a [u8] {
         self.get(tag).and_then(Value::string).unwrap_or_default()
     }
 
-    /// The blob that it was read from.
+    /// The blob from which it was read.
     pub(super) fn blob(&self) -> &'a [u8] {
         self.blob
     }
@@ -232,8 +232,8 @@ impl<'a> Header<'a> {
     ///
     /// # Errors
     ///
-    /// If the header holds such a tag in another form: patching it would make rpm reject the
-    /// package, and leaving it would leave the build's time in.
+    /// If the header has such a tag in another form: patching it would make rpm reject the package,
+    /// and leaving it would keep the build's time.
     pub fn times(&self) -> Result<Vec<Range<usize>>, Malformed> {
         let times = self.entries.iter().filter(|e| is_time(e.tag));
         times
@@ -252,17 +252,17 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Whether a tag is one of the two that hold the time of installation.
+/// Whether a tag is one of the two with the time of installation.
 pub fn is_time(number: u32) -> bool {
     matches!(number, tag::INSTALLTIME | tag::INSTALLTID)
 }
 
-/// Lowers INSTALLTIME and INSTALLTID in `blob` to `epoch` where they are later; nothing else
-/// changes. Returns how many values changed.
+/// Clamps INSTALLTIME and INSTALLTID in `blob` to `epoch`; nothing else changes. Returns how many
+/// values changed.
 ///
 /// # Errors
 ///
-/// With nothing changed, as [`Header::parse`] and [`Header::times`] do.
+/// Those of [`Header::parse`] and [`Header::times`]; nothing was changed then.
 pub fn clamp_times(blob: &mut [u8], epoch: u32) -> Result<usize, Malformed> {
     let places = Header::parse(blob)?.times()?;
     let mut changed = 0;
@@ -280,7 +280,7 @@ pub fn clamp_times(blob: &mut [u8], epoch: u32) -> Result<usize, Malformed> {
 ///
 /// # Errors
 ///
-/// As it does.
+/// Those of [`clamp_times`].
 pub fn clamp_needed(blob: &[u8], epoch: u32) -> Result<bool, Malformed> {
     let places = Header::parse(blob)?.times()?;
     Ok(places.iter().any(|p| be32(blob, p.start).is_some_and(|value| value > epoch)))
@@ -306,7 +306,7 @@ fn sizes(blob: &[u8]) -> Result<(usize, usize), Malformed> {
     Ok((entries, data))
 }
 
-/// How many of the first entries, and which bytes of the blob's data, the region covers.
+/// The number of first entries, and the bytes of the blob's data, that the region covers.
 fn region(blob: &[u8], entries: usize, data_at: usize) -> Result<(usize, Range<usize>), Malformed> {
     let none = (0, 0..0);
     if !matches!(be32(blob, 8), Some(tag::HEADERIMAGE..=tag::HEADERIMMUTABLE)) {
@@ -328,19 +328,19 @@ fn region(blob: &[u8], entries: usize, data_at: usize) -> Result<(usize, Range<u
         || covered / 16 > entries
         || trailer + 16 > blob.len()
     {
-        return Err(bad("has a trailer that does not fit the index"));
+        return Err(bad("has a trailer that does not match the index"));
     }
     Ok((covered / 16, data_at..trailer + 16))
 }
 
-/// The entry at byte `at`, its value checked to lie within the data.
+/// The entry at byte `at`, whose value is checked to be within the data.
 fn entry(blob: &[u8], at: usize, data_at: usize) -> Result<Entry, Malformed> {
     let field = |n: usize| be32(blob, at + 4 * n).unwrap_or_default();
     let (tag, offset, count) = (field(0), field(2) as usize, field(3) as usize);
     let bad = |what: &str| Malformed::at(at, format!("entry of tag {tag} {what}"));
     let kind = Type::of(field(1)).ok_or_else(|| bad("has an unknown type"))?;
     let start = data_at + offset;
-    let data = blob.get(start..).ok_or_else(|| bad("lies outside the data"))?;
+    let data = blob.get(start..).ok_or_else(|| bad("is outside the data"))?;
     let length = match kind.width() {
         Some(width) => width.checked_mul(count).filter(|&n| n <= data.len()),
         None => strings_length(data, if kind == Type::String { 1 } else { count }),

@@ -1,9 +1,9 @@
-//! rpm databases: what every backend holds, apart from how it stores it.
+//! rpm databases: the contents, independent of the backend.
 //!
-//! A database is a set of packages, each a [`header`] blob under a number (the *hnum*, given in
+//! A database is a set of packages, each a [`header`] blob under a number (the *hnum*, assigned in
 //! order of installation), and index tables whose rows point from a key to a place in a package.
 //! The canonical order of packages, the numbers that follow from it and the equality of two
-//! databases "but for install times and hnum" are defined here once, for all backends.
+//! databases "except for install times and hnum" are defined here once, for all backends.
 
 pub mod bdb;
 pub mod blob;
@@ -26,13 +26,14 @@ use crate::format::Malformed;
 use blob::Blob;
 use header::{Header, tag};
 
-/// The index whose keys are install times: INSTALLTID as four bytes in the writing host's order.
+/// The index whose keys are install times: INSTALLTID as four bytes in the byte order of the
+/// writing host.
 pub const INSTALLTID_INDEX: &str = "Installtid";
 
-/// What is called with the hnum and the header blob of each package of a database.
+/// A callback with the hnum and the header blob of each package of a database.
 pub type EachPackage<'f> = dyn FnMut(u32, &[u8]) -> Result<(), Malformed> + 'f;
 
-/// A database's contents, however they are stored.
+/// The contents of a database of any backend.
 #[derive(Clone, Debug, Default)]
 pub struct Logical<'a> {
     /// The packages, in any order.
@@ -44,7 +45,7 @@ pub struct Logical<'a> {
 /// One package: its number and its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package<'a> {
-    /// The number that index rows refer to it by.
+    /// The number by which index rows refer to it.
     pub hnum: u32,
     /// The header blob.
     pub blob: Blob<'a>,
@@ -53,16 +54,15 @@ pub struct Package<'a> {
 /// One row of an index table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row<'a> {
-    /// The package that holds the key.
+    /// The package with the key.
     pub hnum: u32,
-    /// Which element of the indexed tag the key is.
+    /// The index of the key among the elements of the tag.
     pub idx: u32,
     /// The key, as stored.
     pub key: Cow<'a, [u8]>,
 }
 
-/// What the canonical order of packages sorts by: total but for packages that are the same to
-/// the last byte.
+/// The sort key of the canonical order of packages, equal only for identical packages.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SortKey {
     identity: Identity,
@@ -70,7 +70,7 @@ pub struct SortKey {
     times: Vec<u32>,
 }
 
-/// The part of a [`SortKey`] that tells nearly all packages apart without hashing them.
+/// The part of a [`SortKey`] that distinguishes nearly all packages without hashing them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Identity {
     name: Vec<u8>,
@@ -104,7 +104,7 @@ impl SortKey {
     ///
     /// # Errors
     ///
-    /// As [`Header::parse`] and [`Header::times`] do.
+    /// Those of [`Header::parse`] and [`Header::times`].
     pub fn of(blob: &[u8], epoch: u32) -> Result<Self, Malformed> {
         Self::of_header(&Header::parse(blob)?, epoch)
     }
@@ -119,14 +119,13 @@ impl SortKey {
         })
     }
 
-    /// SHA-256 of the header blob with its install times blanked: what the package is, whenever
-    /// it was installed.
+    /// SHA-256 of the header blob without its install times, which identifies the package.
     pub fn content(&self) -> &[u8; 32] {
         &self.content
     }
 }
 
-/// SHA-256 of `blob` with the bytes at `times` taken as zero.
+/// SHA-256 of `blob` with zeros at `times`.
 fn content(blob: &[u8], times: &[Range<usize>]) -> [u8; 32] {
     let mut sorted: Vec<_> = times.iter().collect();
     sorted.sort_by_key(|place| place.start);
@@ -141,14 +140,14 @@ fn content(blob: &[u8], times: &[Range<usize>]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Old hnum → new hnum: 1 to N in the order of the keys. `packages` are (hnum, key) pairs with
-/// each hnum once. Packages that are equal to the last byte keep the order of their old numbers.
+/// Maps old hnum to new hnum: 1 to N in the order of the keys. `packages` are (hnum, key) pairs
+/// with each hnum once. Identical packages keep the order of their old numbers.
 pub fn renumber<K: Ord>(mut packages: Vec<(u32, K)>) -> BTreeMap<u32, u32> {
     packages.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.cmp(&b.0)));
     (1..).zip(packages).map(|(new, (old, _))| (old, new)).collect()
 }
 
-/// Byte orders that an [`INSTALLTID_INDEX`] key may be stored in.
+/// Byte orders of an [`INSTALLTID_INDEX`] key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endian {
     /// Least significant byte first.
@@ -166,14 +165,14 @@ impl Endian {
         }
     }
 
-    /// The order in which `key` says `tid`; `preferred` if both do, `None` if neither.
+    /// The byte order in which `key` is `tid`; `preferred` if both match, `None` if neither does.
     pub fn of_key(key: &[u8], tid: u32, preferred: Endian) -> Option<Self> {
         let all = [preferred, Endian::Little, Endian::Big];
         all.into_iter().find(|e| e.bytes(tid) == key)
     }
 
-    /// The order of a whole database: of its (key, tid) pairs the first whose bytes are not the
-    /// same in both orders tells. Little-endian if none does.
+    /// The byte order of a whole database: that of the first (key, tid) pair whose bytes differ
+    /// between the orders, otherwise little-endian.
     pub fn of_database<'k>(mut keys: impl Iterator<Item = (&'k [u8], u32)>) -> Self {
         let tells = |(key, tid): &(&[u8], u32)| tid.swap_bytes() != *tid && key.len() == 4;
         let order =
@@ -182,9 +181,9 @@ impl Endian {
     }
 }
 
-/// What becomes of the packages of a database, and of the rows that name them.
+/// The new numbers and times of the packages of a database, for packages and rows.
 ///
-/// Rows are given to it table by table, so that no two tables need be in memory at once.
+/// It processes rows table by table, so that no two tables need to be in memory at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbers {
     packages: BTreeMap<u32, Future>,
@@ -192,23 +191,23 @@ pub struct Numbers {
     digest: [u8; 32],
 }
 
-/// What becomes of one package.
+/// The changes of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Future {
     /// Its new number.
     hnum: u32,
-    /// INSTALLTID as it is.
+    /// The old INSTALLTID.
     tid: Option<u32>,
-    /// Where in its blob the times begin that are later than the epoch.
+    /// The offsets in its blob of times later than the epoch.
     late: Vec<usize>,
 }
 
 impl Numbers {
-    /// Of these packages: numbered from 1 in canonical order, their times clamped to `epoch`.
+    /// Numbers these packages from 1 in canonical order, with times clamped to `epoch`.
     ///
     /// # Errors
     ///
-    /// On a header that cannot be parsed, and on an hnum that occurs twice.
+    /// If a header cannot be parsed, or an hnum occurs twice.
     pub fn of(packages: &[Package<'_>], epoch: u32) -> Result<Self, Malformed> {
         let mut keys = Vec::with_capacity(packages.len());
         let mut futures = BTreeMap::new();
@@ -232,13 +231,13 @@ impl Numbers {
         Ok(Numbers { packages: futures, epoch, digest: hash.finalize().into() })
     }
 
-    /// The time that none is later than, in seconds since 1970.
+    /// The latest time, in seconds since 1970.
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
 
-    /// What this must be once it is applied: that of the packages as they are written. So tables
-    /// can be written and compared before the packages are, when there is more room.
+    /// The numbers of the packages as they will be written. With them tables can be written and
+    /// compared before the packages are, while there is more memory.
     pub fn applied(&self) -> Self {
         let stays = |future: &Future| {
             let tid = future.tid.map(|tid| tid.min(self.epoch));
@@ -247,7 +246,7 @@ impl Numbers {
         Numbers { packages: self.packages.values().map(stays).collect(), ..*self }
     }
 
-    /// Numbers, clamps and sorts the packages that this was made of.
+    /// Numbers, clamps and sorts the packages from which this was made.
     pub fn apply(&self, packages: &mut [Package<'_>]) {
         for package in packages.iter_mut() {
             let Some(future) = self.packages.get(&package.hnum) else { continue };
@@ -264,8 +263,8 @@ impl Numbers {
     ///
     /// # Errors
     ///
-    /// With `rows` half done, on a row whose package is missing, and on an install-time key that is
-    /// not its package's.
+    /// If a row's package is missing, or an install-time key is not its package's; `rows` are then
+    /// partly changed.
     pub fn apply_to_rows(&self, table: &str, rows: &mut [Row<'_>]) -> Result<(), Malformed> {
         if table == INSTALLTID_INDEX {
             let tid = |row: &Row<'_>| self.packages.get(&row.hnum)?.tid;
@@ -286,7 +285,7 @@ impl Numbers {
     ///
     /// # Errors
     ///
-    /// As [`Numbers::apply_to_rows`] does.
+    /// Those of [`Numbers::apply_to_rows`].
     pub fn digest_of_rows(&self, table: &str, rows: &[Row<'_>]) -> Result<[u8; 32], Malformed> {
         let mut sorted = Vec::with_capacity(rows.len());
         for row in rows {
@@ -318,8 +317,8 @@ impl Numbers {
         })
     }
 
-    /// The key of an install-time row after clamping, in the byte order that it had: that of the
-    /// database if it could be in both.
+    /// The key of an install-time row after clamping, in its old byte order, or that of the
+    /// database if both match.
     fn time_key(&self, row: &Row<'_>, order: Endian) -> Result<[u8; 4], Malformed> {
         let tid = self.packages.get(&row.hnum).and_then(|future| future.tid);
         let found = tid.and_then(|tid| Some((tid, Endian::of_key(&row.key, tid, order)?)));
@@ -337,7 +336,7 @@ impl Logical<'_> {
     ///
     /// # Errors
     ///
-    /// Leaving `self` half done, as [`Numbers::of`] and [`Numbers::apply_to_rows`] do.
+    /// Those of [`Numbers::of`] and [`Numbers::apply_to_rows`]; `self` is then partly changed.
     pub fn canonicalise(&mut self, epoch: u32) -> Result<(), Malformed> {
         let numbers = Numbers::of(&self.packages, epoch)?;
         for (table, rows) in &mut self.indexes {

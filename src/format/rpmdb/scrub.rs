@@ -1,9 +1,8 @@
-//! Zeroing every byte of an SQLite database that means nothing.
+//! Zeroes every unused byte of an SQLite database.
 //!
-//! SQLite leaves what was there before in the gaps of its pages, and its versions leave different
-//! bytes. This walks the b-trees (<https://sqlite.org/fileformat2.html>, section 1.6) and keeps
-//! exactly the bytes that a header, a cell pointer, a live cell, a freeblock's header or an
-//! overflow payload uses.
+//! SQLite leaves old bytes in the gaps of its pages, which differ between versions. This walks the
+//! b-trees (<https://sqlite.org/fileformat2.html>, section 1.6) and keeps exactly the bytes that a
+//! header, a cell pointer, a live cell, a freeblock's header or an overflow payload uses.
 
 use std::ops::Range;
 
@@ -11,18 +10,18 @@ use crate::format::Malformed;
 
 /// Bytes of the database header on page 1.
 pub(super) const FILE_HEADER: usize = 100;
-/// The page that holds this byte is never used: file locks live there.
+/// The byte for file locks, whose page is never used.
 const LOCK_BYTE: usize = 1 << 30;
-/// Most levels a b-tree may have; SQLite's own limit is 20.
+/// The most levels of a b-tree; SQLite's own limit is 20.
 pub(super) const MAX_DEPTH: usize = 20;
 
-/// Zeroes the unused bytes of `db`, a database without free pages whose b-trees begin at the
-/// pages `roots` (that of the schema, 1, included or not). Returns how many bytes were not zero.
+/// Zeroes the unused bytes of `db`, a database without free pages whose b-trees begin at the pages
+/// `roots` (with or without that of the schema, 1). Returns how many bytes were not zero.
 ///
 /// # Errors
 ///
-/// With `db` partly scrubbed, on a page that is no b-tree page, is reached twice or not at all, or
-/// whose cells lie outside it.
+/// If a page is not a b-tree page, is reached twice or not at all, or has cells outside of it; `db`
+/// is then partly scrubbed.
 pub fn scrub(db: &mut [u8], roots: &[u32]) -> Result<u64, Malformed> {
     let mut walk = Walk::new(db)?;
     walk.tree(1, 0)?;
@@ -48,7 +47,7 @@ struct Links {
     children: Vec<u32>,
     /// First overflow page and bytes of payload in the chain.
     overflow: Vec<(u32, usize)>,
-    /// The bytes of the page that mean something.
+    /// The used bytes of the page.
     live: Vec<Range<usize>>,
 }
 
@@ -84,7 +83,7 @@ impl<'a> Walk<'a> {
         }
         let page = &self.db[place.clone()];
         let links = links(page, number == 1, self.usable).ok_or_else(|| {
-            Malformed::at(place.start, format!("page {number} is no b-tree page"))
+            Malformed::at(place.start, format!("page {number} is not a b-tree page"))
         })?;
         self.zero(place.start, links.live)?;
         for (first, bytes) in links.overflow {
@@ -93,7 +92,7 @@ impl<'a> Walk<'a> {
         links.children.into_iter().try_for_each(|child| self.tree(child, depth + 1))
     }
 
-    /// Scrubs an overflow chain that holds `bytes` of payload.
+    /// Scrubs an overflow chain with `bytes` of payload.
     fn chain(&mut self, mut number: u32, mut bytes: usize) -> Result<(), Malformed> {
         while bytes > 0 {
             let place = self.reach(number)?;
@@ -108,7 +107,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Zeroes what of the page at byte `start` is not in `live`.
+    /// Zeroes the bytes of the page at byte `start` that are not in `live`.
     fn zero(&mut self, start: usize, mut live: Vec<Range<usize>>) -> Result<(), Malformed> {
         live.sort_by_key(|r| r.start);
         live.push(self.page..self.page);
@@ -125,7 +124,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// What no b-tree reached may only be the page of the lock byte.
+    /// Checks that only the page of the lock byte was not reached.
     fn rest(&mut self) -> Result<(), Malformed> {
         let lock = LOCK_BYTE / self.page;
         if let Some(index) = (0..self.seen.len()).find(|&n| !self.seen[n] && n != lock) {
@@ -142,7 +141,7 @@ impl<'a> Walk<'a> {
 /// The page size that the header states.
 pub fn page_size(db: &[u8]) -> Result<usize, Malformed> {
     if !db.starts_with(b"SQLite format 3\0") || db.len() < FILE_HEADER {
-        return Err(Malformed::at(0u64, "no SQLite database header"));
+        return Err(Malformed::at(0u64, "not an SQLite database header"));
     }
     match usize::from(u16::from_be_bytes([db[16], db[17]])) {
         1 => Ok(65_536),
@@ -151,7 +150,7 @@ pub fn page_size(db: &[u8]) -> Result<usize, Malformed> {
     }
 }
 
-/// What a b-tree page holds and points to; `None` if it is not well formed.
+/// The used bytes and the links of a b-tree page; `None` if it is malformed.
 fn links(page: &[u8], first: bool, usable: usize) -> Option<Links> {
     let header = if first { FILE_HEADER } else { 0 };
     let kind = *page.get(header)?;
@@ -186,7 +185,7 @@ fn links(page: &[u8], first: bool, usable: usize) -> Option<Links> {
     Some(links)
 }
 
-/// The end of the cell at `at`, whose links are added.
+/// Returns the end of the cell at `at`, and adds its links.
 fn cell(
     page: &[u8],
     at: usize,
@@ -216,7 +215,7 @@ fn cell(
     (end <= usable).then_some(end)
 }
 
-/// How much of a payload lies in the cell itself (section 1.6, "P", "X", "M", "K").
+/// How much of a payload is in the cell itself (section 1.6, "P", "X", "M", "K").
 pub(super) fn local_payload(payload: usize, table: bool, usable: usize) -> usize {
     let most = if table { usable - 35 } else { (usable - 12) * 64 / 255 - 23 };
     if payload <= most {
@@ -227,7 +226,7 @@ pub(super) fn local_payload(payload: usize, table: bool, usable: usize) -> usize
     if local <= most { local } else { least }
 }
 
-/// A variable-length integer of one to nine bytes; `at` moves behind it.
+/// A variable-length integer of one to nine bytes; moves `at` past it.
 pub(super) fn varint(page: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0u64;
     for n in 0..9 {

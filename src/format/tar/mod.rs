@@ -1,6 +1,6 @@
-//! A streaming reader of tar archives: ustar, GNU and PAX, as layers and archives hold them.
+//! A streaming reader of tar archives: ustar, GNU and PAX, as in layers and archives.
 //!
-//! Follows POSIX.1-2017 "pax" and the GNU tar manual, appendix "Basic Tar Format". Reads headers
+//! Follows POSIX.1-2017 "pax" and the GNU tar manual, appendix "Basic Tar Format". It reads headers
 //! only as far as the limits allow and never extracts anything. Errors are
 //! [`io::ErrorKind::InvalidData`] holding a [`Malformed`] with the offset in the plain archive.
 
@@ -19,14 +19,14 @@ mod write;
 pub use patch::patched;
 pub use write::{Writer, header};
 
-/// Bytes of one extension header, at most (the Go reader's limit as well).
+/// The most bytes of one extension header (also the limit of Go's reader).
 const HEADER_BYTES: u64 = 1 << 20;
-/// Bytes of a name, at most (`PATH_MAX`).
+/// The most bytes of a name (`PATH_MAX`).
 pub const NAME_BYTES: usize = 4096;
 /// Bytes of a block.
 pub const BLOCK: usize = 512;
 
-/// What a tar member is.
+/// The type of a tar member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Type {
@@ -49,14 +49,14 @@ pub enum Type {
 /// Attribute or record names and values, sorted by name.
 pub type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// One member of a tar archive, extension headers applied.
+/// One member of a tar archive, with extension headers applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The path below the root: no leading slash, no `.`, no `..`; empty for the root itself.
     pub path: Arc<[u8]>,
-    /// The name began with a slash, which unpackers drop.
+    /// Whether the name began with a slash, which unpackers drop.
     pub absolute: bool,
-    /// What it is.
+    /// Its type.
     pub kind: Type,
     /// The twelve permission bits.
     pub mode: u32,
@@ -64,9 +64,9 @@ pub struct Member {
     pub uid: u64,
     /// Group.
     pub gid: u64,
-    /// Owner's name, or nothing.
+    /// The owner's name, or empty.
     pub uname: Vec<u8>,
-    /// Group's name, or nothing.
+    /// The group's name, or empty.
     pub gname: Vec<u8>,
     /// Bytes of content in the archive.
     pub size: u64,
@@ -78,18 +78,18 @@ pub struct Member {
     pub device: (u32, u32),
     /// Extended attributes (`SCHILY.xattr.*`).
     pub xattrs: Records,
-    /// All other PAX records that no field above holds: `atime`, `ctime`, `comment`, …
+    /// All other PAX records: `atime`, `ctime`, `comment`, …
     pub records: Records,
-    /// Offset of the first header in the plain archive, extension headers included.
+    /// Offset of the first header in the plain archive, including extension headers.
     pub header: u64,
     /// Offset of the content in the plain archive.
     pub data: u64,
-    /// GNU sparse file: the content is its stored parts, not the whole file.
+    /// Whether it is a GNU sparse file, whose content is only its stored parts.
     pub sparse: bool,
 }
 
 impl Member {
-    /// Memory that the member takes, roughly.
+    /// The member's approximate size in memory.
     pub fn footprint(&self) -> usize {
         let records = |r: &Records| r.iter().map(|(k, v)| 64 + k.len() + v.len()).sum::<usize>();
         let names = self.path.len() + self.link.len() + self.uname.len() + self.gname.len();
@@ -112,7 +112,8 @@ pub fn parent(path: &[u8]) -> &[u8] {
     path.iter().rposition(|&b| b == b'/').map_or(b"", |at| &path[..at])
 }
 
-/// The members of an archive, one after the other; [`Read`] gives the current one's content.
+/// Reads the members of an archive, one after the other; [`Read`] returns the current one's
+/// content.
 pub struct Reader<R> {
     inner: R,
     offset: u64,
@@ -129,7 +130,7 @@ impl<R: Read> Reader<R> {
         Reader { inner, offset: 0, content: 0, padding: 0, globals, has_globals: false }
     }
 
-    /// The next member, its content not yet read; `None` at the end of the archive.
+    /// The next member, before its content is read; `None` at the end of the archive.
     pub fn next_member(&mut self) -> io::Result<Option<Member>> {
         let mut local = Records::new();
         let (mut long_name, mut long_link) = (None, None);
@@ -163,13 +164,13 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Whether a global PAX header came by. Its records are those of all members after it, by POSIX;
-    /// the container tools written in Go know better, or nothing.
+    /// Whether there was a global PAX header. By POSIX, its records apply to all members after it;
+    /// container tools written in Go do otherwise.
     pub fn has_globals(&self) -> bool {
         self.has_globals
     }
 
-    /// The reader below, wherever it stands.
+    /// The underlying reader, at its present position.
     pub fn into_inner(self) -> R {
         self.inner
     }
@@ -209,7 +210,7 @@ impl<R: Read> Reader<R> {
             self.skip_sparse_headers(block[482], at)?;
         }
         if kind != Type::File {
-            // Only files have content. Directories of some writers claim a size all the same.
+            // Only files have content, though directories of some writers claim a size.
             (self.content, self.padding) = (0, 0);
         }
         let split = |records: Records| -> (Records, Records) {
@@ -244,7 +245,7 @@ impl<R: Read> Reader<R> {
             sparse,
         };
         if member.link.contains(&0) || member.link.len() > NAME_BYTES {
-            return Err(bad(at, "link target holds a NUL or is longer than 4096 bytes"));
+            return Err(bad(at, "link target contains a NUL or is longer than 4096 bytes"));
         }
         Ok(member)
     }
@@ -264,7 +265,7 @@ impl<R: Read> Reader<R> {
         Ok(block.iter().any(|&b| b != 0).then_some(block))
     }
 
-    /// The content of an extension header, whole.
+    /// The whole content of an extension header.
     fn extension(&mut self, at: u64) -> io::Result<Vec<u8>> {
         if self.content > HEADER_BYTES {
             return Err(bad(at, format!("tar extension header of {} bytes", self.content)));
@@ -275,7 +276,7 @@ impl<R: Read> Reader<R> {
         Ok(bytes)
     }
 
-    /// Old GNU sparse maps go on in blocks of their own before the content.
+    /// Skips the blocks before the content in which an old GNU sparse map continues.
     fn skip_sparse_headers(&mut self, mut more: u8, at: u64) -> io::Result<()> {
         for _ in 0..2048 {
             if more == 0 {
@@ -314,14 +315,14 @@ impl<R: Read> Read for Reader<R> {
     }
 }
 
-/// Bytes that can be jumped over.
+/// A reader that can skip bytes.
 pub trait Skip {
-    /// Jumps over the next `bytes`.
+    /// Skips the next `bytes`.
     fn skip(&mut self, bytes: u64);
 }
 
 impl<R: Read + Skip> Reader<R> {
-    /// Jumps over the current member's content without reading it.
+    /// Skips the current member's content without reading it.
     pub fn seek_content(&mut self) {
         let rest = self.content + self.padding;
         self.inner.skip(rest);
@@ -361,7 +362,7 @@ fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|&b| b == 0).next().unwrap_or_default()
 }
 
-/// A name as a path below the root. Refuses names that climb out of it.
+/// Converts a name into a path below the root. Names that leave the root are refused.
 pub fn clean(name: &[u8], at: u64) -> io::Result<Vec<u8>> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in name.split(|&b| b == b'/') {
@@ -379,7 +380,7 @@ pub fn clean(name: &[u8], at: u64) -> io::Result<Vec<u8>> {
     }
     let path = parts.join(&b'/');
     if path.contains(&0) || path.len() > NAME_BYTES {
-        return Err(bad(at, "name holds a NUL or is longer than 4096 bytes"));
+        return Err(bad(at, "name contains a NUL or is longer than 4096 bytes"));
     }
     Ok(path)
 }
@@ -442,7 +443,7 @@ fn pax_time(text: &[u8], at: u64) -> io::Result<Time> {
     parse().ok_or_else(|| bad(at, "PAX time is not a decimal number"))
 }
 
-/// The records of a PAX header: `LEN KEY=VALUE\n`, LEN in decimal and counting itself.
+/// The records of a PAX header: `LEN KEY=VALUE\n`, with LEN in decimal and including itself.
 fn records(mut bytes: &[u8], at: u64) -> io::Result<Records> {
     let broken = || bad(at, "PAX header is malformed");
     let mut out = Records::new();
@@ -454,7 +455,7 @@ fn records(mut bytes: &[u8], at: u64) -> io::Result<Records> {
         let record = record.strip_suffix(b"\n").ok_or_else(broken)?;
         let equals = record.iter().position(|&b| b == b'=').ok_or_else(broken)?;
         let (key, value) = (record[..equals].to_vec(), record[equals + 1..].to_vec());
-        // An empty value takes an earlier record back, by POSIX; an attribute may be empty.
+        // By POSIX, an empty value cancels an earlier record; an attribute may be empty.
         if value.is_empty() && !key.starts_with(b"SCHILY.xattr.") {
             out.remove(&key);
         } else {

@@ -1,15 +1,15 @@
-//! Headers with other times, everything else as the archive's own writer had it.
+//! Patches times in headers and keeps everything else as the archive's writer made it.
 //!
-//! Rewriting only what must change keeps a layer whose times are early enough, and one that was
-//! clamped to the same times, the same bytes.
+//! Since only necessary bytes change, a layer with early enough times, or already clamped ones,
+//! keeps its bytes.
 
 use std::io;
 
 use super::write::{record, seal};
 use super::{BLOCK, Member, bad, number, until_nul};
 
-/// The headers `raw` of `was` as those of `now`, which may differ from it in modification time and
-/// in PAX records that are gone. `None` where they are better written anew: global headers.
+/// Turns the headers `raw` of `was` into those of `now`, which may have another modification time
+/// and fewer PAX records. `None` for global headers, which must be rewritten.
 pub fn patched(raw: &[u8], was: &Member, now: &Member) -> io::Result<Option<Vec<u8>>> {
     let mut out = Vec::new();
     let mut at = 0;
@@ -45,7 +45,7 @@ fn retime(block: &mut [u8; BLOCK], was: &Member, now: &Member) {
         let seconds = u64::try_from(now.mtime.sec).unwrap_or(0) & ((1 << 33) - 1);
         block[136..148].copy_from_slice(format!("{seconds:011o}\0").as_bytes());
     }
-    // Old GNU headers have times of access and change of their own.
+    // Old GNU headers also have times of access and change.
     if block[257..265] == *b"ustar  \0" {
         block[345..369].fill(0);
     }
@@ -54,7 +54,7 @@ fn retime(block: &mut [u8; BLOCK], was: &Member, now: &Member) {
     }
 }
 
-/// A PAX header with the records that `now` still has; none at all if no record is left.
+/// A PAX header with the records that `now` still has; empty if no record is left.
 fn extension(
     out: &mut Vec<u8>,
     mut block: [u8; BLOCK],
@@ -86,7 +86,7 @@ fn extension(
     if kept.is_empty() {
         return Ok(());
     }
-    // GNU tar names this header after its own process.
+    // GNU tar names this header after its process number.
     let name = without_pid(until_nul(&block[..100]));
     block[..100].fill(0);
     block[..name.len()].copy_from_slice(&name);
@@ -120,7 +120,7 @@ fn without_pid(name: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The checksum of a changed header, its magic untouched.
+/// Updates the checksum of a changed header, but not its magic.
 fn reseal(block: &mut [u8; BLOCK]) {
     let magic: [u8; 8] = block[257..265].try_into().unwrap_or_default();
     seal(block);

@@ -1,7 +1,8 @@
-//! What is left of a tar archive whose files were unpacked: the records of tar-split.
+//! tar-split's records, which remain of a tar archive whose files were unpacked.
 //!
-//! Follows vbatts/tar-split 0.11, "tar/storage": one JSON object a line, either bytes of the archive
-//! (headers and padding) or a file whose content is to be put there, with its CRC-64 (ISO 3309).
+//! Follows vbatts/tar-split 0.11, "tar/storage": one JSON object per line, either bytes of the
+//! archive (headers and padding) or a file whose content is inserted there, with its CRC-64 (ISO
+//! 3309).
 
 use std::io::{self, BufRead, Read as _};
 
@@ -11,7 +12,7 @@ use serde::Deserialize;
 
 use super::{Malformed, clean};
 
-/// Bytes of one record, at most: the longest hold an extension header.
+/// The most bytes of one record: the longest contain an extension header.
 const RECORD_BYTES: u64 = 8 << 20;
 
 /// One record.
@@ -25,7 +26,7 @@ pub enum Piece {
         path: Vec<u8>,
         /// Its size.
         size: u64,
-        /// Its CRC-64, if it was written down.
+        /// Its CRC-64, if recorded.
         crc: Option<u64>,
     },
 }
@@ -51,7 +52,7 @@ pub struct Pieces<R> {
 }
 
 impl<R: BufRead> Pieces<R> {
-    /// Records of `from`, decompressed.
+    /// Reads the decompressed records in `from`.
     pub fn new(from: R) -> Self {
         Pieces { from, at: 0, line: Vec::new() }
     }
@@ -60,7 +61,7 @@ impl<R: BufRead> Pieces<R> {
     ///
     /// # Errors
     ///
-    /// On other bytes, and on a path that leaves the root.
+    /// If the records are malformed, or a path leaves the root.
     pub fn next_piece(&mut self) -> io::Result<Option<Piece>> {
         self.line.clear();
         let most = RECORD_BYTES + 1;
@@ -77,9 +78,9 @@ impl<R: BufRead> Pieces<R> {
 
 fn piece(line: &[u8], at: u64) -> io::Result<Piece> {
     let raw: Raw = serde_json::from_slice(line)
-        .map_err(|error| bad(at, format!("no record of tar-split ({error})")))?;
+        .map_err(|error| bad(at, format!("not a record of tar-split ({error})")))?;
     let decoded = |text: &str| {
-        STANDARD.decode(text).map_err(|error| bad(at, format!("payload is no base64 ({error})")))
+        STANDARD.decode(text).map_err(|error| bad(at, format!("payload is not base64 ({error})")))
     };
     let payload = raw.payload.as_deref().map(decoded).transpose()?.unwrap_or_default();
     match raw.r#type {
@@ -100,7 +101,7 @@ fn bad(at: u64, what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, Malformed::at(at, what))
 }
 
-/// A running CRC-64 of ISO 3309, as Go's `crc64.ISO`.
+/// A running CRC-64 of ISO 3309, like Go's `crc64.ISO`.
 #[derive(Clone, Copy, Debug)]
 pub struct Crc(u64);
 
@@ -111,14 +112,14 @@ impl Default for Crc {
 }
 
 impl Crc {
-    /// Takes in more bytes.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = TABLE[usize::from(self.0 as u8 ^ byte)] ^ (self.0 >> 8);
         }
     }
 
-    /// The sum of all bytes taken in.
+    /// The checksum of all bytes.
     pub fn sum(self) -> u64 {
         !self.0
     }
@@ -185,7 +186,7 @@ mod tests {
         };
         assert_eq!(sum(""), 0);
         assert_eq!(sum("a"), 0x3420_0000_0000_0000);
-        // The check value that catalogues of CRCs give for it (CRC-64/GO-ISO).
+        // The check value in catalogues of CRCs (CRC-64/GO-ISO).
         assert_eq!(sum("123456789"), 0xb909_56c7_75a4_1001);
     }
 }

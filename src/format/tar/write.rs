@@ -1,7 +1,8 @@
-//! A writer of tar archives with one way to write each member.
+//! A deterministic writer of tar archives.
 //!
-//! POSIX ustar headers; a PAX header, its records sorted, only for what ustar cannot hold.
-//! Directories end in a slash. The archive ends in two zero blocks, without further padding.
+//! It writes POSIX ustar headers, and a PAX header with sorted records only for what ustar cannot
+//! represent. Directories end in a slash. The archive ends in two zero blocks, without further
+//! padding.
 
 use std::io::{self, Read, Write};
 
@@ -13,7 +14,7 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// A writer of an empty archive.
+    /// Starts an empty archive.
     pub fn new(inner: W) -> Self {
         Writer { inner }
     }
@@ -29,7 +30,7 @@ impl<W: Write> Writer<W> {
         self.inner.write_all(&[0; BLOCK][..padding as usize])
     }
 
-    /// Ends the archive and gives back what it was written to.
+    /// Ends the archive and returns the underlying writer.
     pub fn finish(mut self) -> io::Result<W> {
         self.inner.write_all(&[0; 2 * BLOCK])?;
         Ok(self.inner)
@@ -40,7 +41,7 @@ impl<W: Write> Writer<W> {
 ///
 /// # Errors
 ///
-/// On what cannot be written faithfully: sparse files.
+/// For sparse files, which cannot be written faithfully.
 pub fn header(member: &Member) -> io::Result<Vec<u8>> {
     if member.sparse {
         let path = String::from_utf8_lossy(&member.path);
@@ -161,7 +162,7 @@ pub(super) fn seal(block: &mut [u8; BLOCK]) {
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }
 
-/// `LEN KEY=VALUE\n`, where LEN counts its own digits.
+/// `LEN KEY=VALUE\n`, where LEN includes its own digits.
 pub(super) fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
@@ -171,7 +172,7 @@ pub(super) fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
     [length.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
 }
 
-/// ustar's prefix and name, split at the last slash that allows it; `None` if none does.
+/// ustar's prefix and name, split at the last possible slash; `None` if there is none.
 fn split(name: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     if !name.is_ascii() {
         return None;
@@ -188,7 +189,7 @@ fn plain(text: &[u8], most: usize) -> bool {
     text.is_ascii() && text.len() <= most
 }
 
-/// What a header field of `most` bytes holds of a name that a PAX record has whole.
+/// The part of a name for a header field of `most` bytes, if a PAX record has the whole name.
 fn cut(text: &[u8], most: usize) -> Vec<u8> {
     text.iter().copied().filter(u8::is_ascii).take(most).collect()
 }

@@ -1,4 +1,4 @@
-//! The normal form of an archive: clamped times, no owners, and names in order where that is free.
+//! The normal form of an archive: clamped times, no owners, and sorted names if possible.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,8 +8,8 @@ use crate::format::Malformed;
 use crate::format::dos_time::DosTime;
 use crate::format::strictly_newer;
 
-/// A zip time has no zone: that of a build in the far west reads twelve hours early, and up to two
-/// seconds for being even.
+/// The largest distance of a zip time, which has no zone, from UTC: twelve hours in the far west,
+/// and up to two seconds since it is even.
 const WESTMOST: i64 = 12 * 3600 + 2;
 /// Offsets of date and time in the headers.
 const LOCAL_TIME: usize = 10;
@@ -17,36 +17,36 @@ const CENTRAL_TIME: usize = 12;
 /// Offset of an entry's offset in its directory header, and of the directory's in the end record.
 const CENTRAL_OFFSET: usize = 42;
 
-/// What the normal form depends on.
+/// The parameters of the normal form.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// The time, in seconds since 1970, that no time exceeds.
+    /// The latest time, in seconds since 1970.
     pub epoch: i64,
-    /// In which order the entries are.
+    /// The order of the entries.
     pub order: Order,
 }
 
-/// In which order the entries of an archive are.
+/// The order of the entries of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// As they are: in this kind of archive order may have a meaning.
+    /// Unchanged: in this kind of archive the order may matter.
     Kept,
     /// By name.
     Sorted,
-    /// By name, after the manifest and what signs it, where a reader of a stream needs them.
+    /// By name, after the manifest and its signatures, which a streaming reader needs first.
     Jar,
 }
 
-/// The archive's normal form; `None` if it is in it already.
+/// The archive's normal form; `None` if it needs no change.
 ///
 /// - Times later than the epoch become the epoch. A time without a zone is taken as later where it
 ///   could be, in the westmost zone. Where an extra field has the time in UTC, the date and time
 ///   follow it.
 /// - Times of access and creation become that of modification, owners become 0.
-/// - Entries are brought into order, in files and directory alike, if each lies right behind the
-///   one before and no name is used twice. Otherwise, and in zip64 archives, they stay in place.
+/// - Entries are sorted, in the file and in the directory, if each is right after the one before
+///   and no name occurs twice. Otherwise, and in zip64 archives, they stay in place.
 ///
-/// Nothing changes its length; contents, comments and attributes stay.
+/// No length changes; contents, comments and attributes stay.
 ///
 /// # Errors
 /// Those of [`parse`].
@@ -63,8 +63,8 @@ pub fn canonical(bytes: &[u8], rules: &Rules) -> Result<Option<Vec<u8>>, Malform
     Ok((out != bytes).then_some(out))
 }
 
-/// The time that each entry may not exceed: the epoch, but for a source that was older than what was
-/// compiled from it, and has to stay so.
+/// The latest time of each entry: the epoch, or earlier for a source that must stay older than its
+/// compiled file.
 fn limits(archive: &Archive<'_>, epoch: i64) -> Vec<i64> {
     let mut limits = vec![epoch; archive.entries.len()];
     let compiled: Vec<_> =
@@ -85,7 +85,7 @@ fn limits(archive: &Archive<'_>, epoch: i64) -> Vec<i64> {
     limits
 }
 
-/// The time of an entry as a reader has it that lives in UTC.
+/// The time of an entry for a reader in UTC.
 fn written(entry: &Entry<'_>) -> i64 {
     in_utc(entry).unwrap_or_else(|| entry.modified.to_unix())
 }
@@ -105,7 +105,7 @@ fn clamped(entry: &Entry<'_>, limit: i64) -> (DosTime, i64) {
     }
 }
 
-/// Puts the times of one entry right, in both of its headers.
+/// Sets the times of one entry, in both of its headers.
 fn times(out: &mut [u8], entry: &Entry<'_>, epoch: i64) {
     let central_extra = {
         let at = entry.central.0 + CENTRAL_LEN + entry.name.len();
@@ -125,7 +125,7 @@ fn times(out: &mut [u8], entry: &Entry<'_>, epoch: i64) {
     extra::normalise(&mut out[central_extra], modified);
 }
 
-/// The order in which the entries are to be, as indices; `None` if they are to stay.
+/// The new order of the entries, as indices; `None` if they must stay.
 fn order(archive: &Archive<'_>, order: Order) -> Option<Vec<usize>> {
     let entries = &archive.entries;
     let names: BTreeSet<_> = entries.iter().map(|e| e.name).collect();
@@ -133,7 +133,7 @@ fn order(archive: &Archive<'_>, order: Order) -> Option<Vec<usize>> {
         return None;
     }
     let mut sorted: Vec<_> = (0..entries.len()).collect();
-    // OpenDocument and EPUB are told by this entry, which has to be the first.
+    // OpenDocument and EPUB are identified by this entry, which must be the first.
     let first = |n: usize| n == 0 && entries[n].name == b"mimetype";
     sorted.sort_by_key(|n| {
         let name = entries[*n].name;
@@ -145,7 +145,7 @@ fn order(archive: &Archive<'_>, order: Order) -> Option<Vec<usize>> {
     (!is_so).then_some(sorted)
 }
 
-/// What `JarInputStream` reads ahead of the classes comes first.
+/// The rank of entries that `JarInputStream` reads before the classes, which come first.
 fn jar_rank(name: &[u8]) -> u8 {
     let Some(rest) = name.strip_prefix(b"META-INF/") else { return 4 };
     let upper = rest.to_ascii_uppercase();
@@ -178,7 +178,7 @@ fn is_tight(archive: &Archive<'_>) -> bool {
     archive.base == 0 && !archive.zip64 && narrow && filled && end == archive.central.0
 }
 
-/// The archive with its entries, of which `bytes` has the headers, in another order.
+/// The archive with its entries in another order; `bytes` has the headers.
 fn arrange(archive: &Archive<'_>, bytes: &[u8], order: &[usize]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut directory = Vec::with_capacity(archive.central.1 - archive.central.0);

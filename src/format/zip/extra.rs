@@ -1,7 +1,7 @@
-//! The extra fields of a header that hold times, owners and wide sizes.
+//! The extra fields of a header with times, owners and 64-bit sizes.
 //!
-//! A field is an identifier, a length, and that many bytes; what does not parse so is padding (as
-//! zipalign writes it) and stays.
+//! A field is an identifier, a length, and that many bytes; anything else is padding (from
+//! zipalign) and stays.
 
 /// Sizes and offset of more than 32 bits.
 const ZIP64: u16 = 0x0001;
@@ -23,7 +23,7 @@ const UNIX_3: u16 = 0x7875;
 const NTFS_EPOCH: u64 = 11_644_473_600;
 const NTFS_UNIT: u64 = 10_000_000;
 
-/// The fields: identifier, where its data begins, where it ends.
+/// The fields: identifier, start and end of the data.
 fn fields(extra: &[u8]) -> impl Iterator<Item = (u16, usize, usize)> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -44,8 +44,8 @@ pub(super) struct Wide {
 }
 
 impl Wide {
-    /// From the 32-bit fields of a directory entry and, where those are all ones, its zip64 field,
-    /// in this order; `None` if that is too short.
+    /// Reads the 32-bit fields of a directory entry and, if those are all ones, its zip64 field, in
+    /// this order; `None` if that is too short.
     pub(super) fn of(extra: &[u8], size: u32, packed: u32, offset: u32) -> Option<Wide> {
         let field = fields(extra).find(|(id, ..)| *id == ZIP64);
         let mut wide = field.map_or(&[][..], |(_, start, end)| &extra[start..end]);
@@ -78,7 +78,7 @@ pub(super) fn modified(extra: &[u8]) -> Option<i64> {
     })
 }
 
-/// Puts every time in the fields at `modified` (seconds since 1970, UTC) and every owner at 0.
+/// Sets every time in the fields to `modified` (seconds since 1970, UTC) and every owner to 0.
 /// Lengths stay.
 pub(super) fn normalise(extra: &mut [u8], modified: i64) {
     let narrow = modified.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
@@ -112,14 +112,15 @@ fn set_seconds(data: &mut [u8], value: i32) {
     }
 }
 
-/// Where, behind four reserved bytes, the attribute with the three times has its data.
+/// The start, after four reserved bytes, of the data of the attribute with the three times.
 fn ntfs_times(data: &[u8]) -> Option<usize> {
     let attributes = data.get(4..)?;
     let (_, start, end) = fields(attributes).find(|(tag, ..)| *tag == 1)?;
     (end - start >= 24).then_some(4 + start)
 }
 
-/// Keeps the part below a second where the whole seconds do not change: what is not clamped stays.
+/// Sets a time, but keeps the fraction if the whole seconds do not change, so that a time that is
+/// not clamped stays.
 fn set_ntfs(data: &mut [u8], modified: i64) {
     let Some(at) = ntfs_times(data) else { return };
     let Ok(old) = <[u8; 8]>::try_from(&data[at..at + 8]) else { return };
@@ -132,7 +133,7 @@ fn set_ntfs(data: &mut [u8], modified: i64) {
     }
 }
 
-/// Version, length of uid, uid, length of gid, gid.
+/// Zeroes the owners after version and lengths: version, length of uid, uid, length of gid, gid.
 fn zero_owners(data: &mut [u8]) {
     let mut at = 1;
     while let Some(len) = data.get(at).map(|l| usize::from(*l)) {

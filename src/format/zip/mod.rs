@@ -1,8 +1,8 @@
-//! Zip archives: where everything is, and the places that hold times and owners.
+//! Zip archives: their layout, and the places of times and owners.
 //!
-//! Follows PKWARE's APPNOTE 6.3.10, zip64 included, and Info-ZIP's extra fields. Limits: as many
-//! entries as the directory has room for, no entry over another (so that no archive is larger
-//! inside than its file, whatever its ratio claims); content is never unpacked.
+//! Follows PKWARE's APPNOTE 6.3.10, including zip64, and Info-ZIP's extra fields. Limits: as many
+//! entries as the directory has room for, and no overlapping entries (so that an archive's stored
+//! content is never larger than its file); content is never unpacked.
 
 mod canonical;
 mod extra;
@@ -12,7 +12,7 @@ pub use canonical::{Order, Rules, canonical};
 use super::Malformed;
 use super::cursor::Cursor;
 
-/// What an archive begins with, unless something was put before it, or it is empty.
+/// The magic at the start of an archive, unless something precedes it, or it is empty.
 pub const MAGIC: &[u8] = b"PK\x03\x04";
 const LOCAL: u32 = 0x0403_4B50;
 const CENTRAL: u32 = 0x0201_4B50;
@@ -20,7 +20,7 @@ const END: u32 = 0x0605_4B50;
 const END64: u32 = 0x0606_4B50;
 const LOCATOR64: u32 = 0x0706_4B50;
 const DESCRIPTOR: u32 = 0x0807_4B50;
-/// Bytes of the fixed part of each.
+/// Bytes of the fixed part of each record.
 const LOCAL_LEN: usize = 30;
 const CENTRAL_LEN: usize = 46;
 const END_LEN: usize = 22;
@@ -34,13 +34,13 @@ const STREAMED: u16 = 1 << 3;
 /// Flag bit 13: the local header is masked.
 const MASKED: u16 = 1 << 13;
 
-/// An archive's directory and where its parts are.
+/// An archive's directory and the places of its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archive<'a> {
     bytes: &'a [u8],
     /// The entries in the order of the directory.
     pub entries: Vec<Entry<'a>>,
-    /// Where the directory begins and ends.
+    /// The start and end of the directory.
     central: (usize, usize),
     /// Bytes before the archive that offsets do not count.
     base: usize,
@@ -52,7 +52,7 @@ pub struct Archive<'a> {
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The name, a directory's with a slash at its end.
+    /// The name, which ends with a slash for a directory.
     pub name: &'a [u8],
     /// General purpose flags.
     pub flags: u16,
@@ -62,19 +62,19 @@ pub struct Entry<'a> {
     pub crc: u32,
     /// Bytes of content.
     pub size: u64,
-    /// Date and time as the directory has them.
+    /// Date and time in the directory.
     pub modified: super::dos_time::DosTime,
-    /// What made it and the attributes that it gave: Unix modes in the upper half.
+    /// The attributes: Unix modes in the upper half.
     pub attributes: u32,
     /// The content as stored.
     pub packed: &'a [u8],
     /// The extra fields, in the directory and before the content.
     extras: [&'a [u8]; 2],
-    /// The directory's header: where it begins, its end.
+    /// The start and end of the directory's header.
     central: (usize, usize),
-    /// The local header: where it begins, and where content begins.
+    /// The starts of the local header and of the content.
     local: (usize, usize),
-    /// Where the content, and the descriptor behind it, end.
+    /// The end of the content and the descriptor after it.
     end: usize,
 }
 
@@ -90,7 +90,7 @@ impl Entry<'_> {
     }
 }
 
-/// Whether `bytes` start as an archive does, or end as one (a program may stand before it).
+/// Whether `bytes` start or end like an archive (a program may precede it).
 pub fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC) || find_end(bytes).is_ok()
 }
@@ -98,7 +98,7 @@ pub fn is_zip(bytes: &[u8]) -> bool {
 /// Reads an archive's directory and the header before each entry.
 ///
 /// # Errors
-/// [`Malformed`] if the archive is cut off, split over disks, or its parts do not fit together.
+/// [`Malformed`] if the archive is truncated, split over disks, or inconsistent.
 pub fn parse(bytes: &[u8]) -> Result<Archive<'_>, Malformed> {
     let end_at = find_end(bytes)?;
     let end = End::read(bytes, end_at)?;
@@ -116,12 +116,12 @@ pub fn parse(bytes: &[u8]) -> Result<Archive<'_>, Malformed> {
     Ok(Archive { bytes, entries, central: end.central, base: end.base, zip64: end.zip64, comment })
 }
 
-/// Entries that hold a signature of the archive's bytes, headers included: NuGet's and MSIX's.
+/// Entries with a signature of the archive's bytes, including headers: of NuGet and MSIX.
 const SIGNATURES: [&[u8]; 2] = [b".signature.p7s", b"AppxSignature.p7x"];
-/// The end of the block with which Android signs an archive's bytes, before the directory.
+/// The end of the block before the directory with which Android signs an archive's bytes.
 const APK_SIGNATURE: &[u8] = b"APK Sig Block 42";
 
-/// Whether a signature in the archive describes its bytes, so that no time in it may change.
+/// Whether a signature in the archive covers its bytes, so that no time may change.
 pub fn is_sealed(bytes: &[u8]) -> bool {
     parse(bytes).is_ok_and(|archive| {
         bytes[..archive.central.0].ends_with(APK_SIGNATURE)
@@ -129,7 +129,7 @@ pub fn is_sealed(bytes: &[u8]) -> bool {
     })
 }
 
-/// Where the end record is: the last place from which its comment reaches the end of the file.
+/// The offset of the end record: the last place from which its comment reaches the end of the file.
 fn find_end(bytes: &[u8]) -> Result<usize, Malformed> {
     let missing = || Malformed::at(bytes.len(), "the directory at the end is missing");
     let last = bytes.len().checked_sub(END_LEN).ok_or_else(missing)?;
@@ -142,7 +142,7 @@ fn find_end(bytes: &[u8]) -> Result<usize, Malformed> {
     marks.map(|at| first + at).find(fits).ok_or_else(missing)
 }
 
-/// What the end records say.
+/// The content of the end records.
 struct End {
     central: (usize, usize),
     base: usize,
@@ -179,7 +179,7 @@ impl End {
         Ok(End { central: (start, end), base, count, zip64: zip64.is_some() })
     }
 
-    /// End of the directory, its size and offset, number of entries.
+    /// The end of the directory, its size and offset, and the number of entries.
     fn read64(bytes: &[u8], locator: usize) -> Result<(usize, u64, u64, u64), Malformed> {
         let what = "zip64 end record";
         // Its offset in the locator does not count what precedes the archive: it ends here.
@@ -201,7 +201,7 @@ fn entry<'a>(bytes: &'a [u8], cursor: &mut Cursor<'a>, end: &End) -> Result<Entr
     let what = "directory entry";
     let start = cursor.offset();
     if cursor.u32_le(what)? != CENTRAL {
-        return Err(Malformed::at(start, "no directory entry"));
+        return Err(Malformed::at(start, "not a directory entry"));
     }
     cursor.take(4, what)?;
     let (flags, method) = (cursor.u16_le(what)?, cursor.u16_le(what)?);
@@ -219,7 +219,7 @@ fn entry<'a>(bytes: &'a [u8], cursor: &mut Cursor<'a>, end: &End) -> Result<Entr
     let local_at = usize::try_from(wide.offset).ok().and_then(|o| o.checked_add(end.base));
     let local_at = local_at.filter(|at| *at < end.central.0);
     let local_at =
-        local_at.ok_or_else(|| Malformed::at(start + 42, "entry lies behind the directory"))?;
+        local_at.ok_or_else(|| Malformed::at(start + 42, "entry is after the directory"))?;
     let content = local(bytes, local_at, end.central.0, name)?;
     let packed_end = usize::try_from(wide.packed).ok().and_then(|p| content.checked_add(p));
     let packed_end = packed_end.filter(|at| *at <= end.central.0);
@@ -245,25 +245,25 @@ fn entry<'a>(bytes: &'a [u8], cursor: &mut Cursor<'a>, end: &End) -> Result<Entr
     Ok(entry)
 }
 
-/// Checks the local header at `at`; where the content behind it begins.
+/// Checks the local header at `at`; returns the start of the content.
 fn local(bytes: &[u8], at: usize, limit: usize, name: &[u8]) -> Result<usize, Malformed> {
     let what = "local header";
     let mut cursor = Cursor::new(&bytes[..limit]);
     cursor.take(at, what)?;
     if cursor.u32_le(what)? != LOCAL {
-        return Err(Malformed::at(at, "no local header"));
+        return Err(Malformed::at(at, "not a local header"));
     }
     cursor.take(LOCAL_LEN - 8, what)?;
     let (name_len, extra_len) = (cursor.u16_le(what)?, cursor.u16_le(what)?);
     if cursor.take(name_len.into(), what)? != name {
-        return Err(Malformed::at(at + LOCAL_LEN, "name is not the one in the directory"));
+        return Err(Malformed::at(at + LOCAL_LEN, "name differs from the one in the directory"));
     }
     cursor.take(extra_len.into(), what)?;
     Ok(cursor.offset())
 }
 
-/// The end of the descriptor behind the content: CRC and two sizes of 4 or 8 bytes, with or
-/// without a signature. The end of the content where there is none.
+/// The end of the descriptor after the content: CRC and two sizes of 4 or 8 bytes, with or without
+/// a signature. The end of the content if there is no descriptor.
 fn descriptor_end(bytes: &[u8], entry: &Entry<'_>) -> usize {
     let signature = &DESCRIPTOR.to_le_bytes()[..];
     let crc = &entry.crc.to_le_bytes()[..];

@@ -1,4 +1,4 @@
-//! Extended attributes of inodes, and those that several inodes share.
+//! Extended attributes of inodes, including those that several inodes share.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use super::inode::Inode;
 use super::write::Out;
 use super::{ATTRS_HEADER, FILTER_SEED, LUSTRE, NotAnImage, PREFIXES, Version};
 
-/// An extended attribute: its name is a prefix by number and the rest.
+/// An extended attribute, whose name is a prefix by number and the rest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Attr {
     pub(super) prefix: u8,
@@ -19,7 +19,7 @@ pub(super) struct Attr {
 
 impl Attr {
     pub(super) fn new(name: &[u8], value: &[u8], version: Version) -> Result<Self, NotAnImage> {
-        // The C tool, which V1 follows, has no number for Lustre's.
+        // The C tool, which V1 follows, has no number for the prefix of Lustre.
         let known = |prefix: &usize| version == Version::V2 || *prefix != LUSTRE;
         let rest = |prefix: usize| Some((prefix, name.strip_prefix(PREFIXES[prefix])?));
         let found = (0..PREFIXES.len()).rev().filter(known).find_map(rest);
@@ -35,7 +35,8 @@ impl Attr {
         1 << (xxh32(&self.suffix, FILTER_SEED + u32::from(self.prefix)) % 32)
     }
 
-    /// By the whole name, then by the value's length, then by the value: the C tool's order.
+    /// Compares by the whole name, then by the value's length, then by the value: the C tool's
+    /// order.
     pub(super) fn by_name(&self, other: &Self) -> Ordering {
         let name = |attr: &Self| {
             let prefix = PREFIXES[usize::from(attr.prefix)];
@@ -61,9 +62,9 @@ impl Attr {
 /// The attributes of an inode.
 #[derive(Default)]
 pub(super) struct Attrs {
-    /// Those in the inode.
+    /// The attributes in the inode.
     pub(super) own: Vec<Attr>,
-    /// Places in the table of shared ones.
+    /// Indices in the table of shared attributes.
     pub(super) shared: Vec<usize>,
     pub(super) filter: u32,
 }
@@ -115,7 +116,7 @@ impl Attrs {
     }
 }
 
-/// Takes attributes that several inodes have into one table, which is given.
+/// Moves attributes that several inodes have into one table, which is returned.
 pub(super) fn share(inodes: &mut [Inode<'_>], version: Version) -> Vec<Attr> {
     if version == Version::V1 {
         for inode in inodes.iter_mut() {

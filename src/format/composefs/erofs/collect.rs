@@ -1,4 +1,4 @@
-//! The inodes of a tree in the order in which each version numbers them.
+//! Collects the inodes of a tree in the order in which each version numbers them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +15,7 @@ pub(super) struct Collector<'t> {
     pub(super) version: Version,
     pub(super) links: Vec<u32>,
     pub(super) inodes: Vec<Inode<'t>>,
-    /// Where each leaf is in `inodes`.
+    /// The index of each leaf in `inodes`.
     pub(super) of_leaf: Vec<Option<usize>>,
 }
 
@@ -29,7 +29,7 @@ impl<'t> Collector<'t> {
         self.push(&directory.meta, Kind::Directory(Listing::default()), 0, None)
     }
 
-    /// The place of a leaf, which is collected where it is met first.
+    /// The place of a leaf, which is collected at its first occurrence.
     pub(super) fn leaf(
         &mut self,
         leaf: usize,
@@ -82,7 +82,7 @@ impl<'t> Collector<'t> {
         }
         for (name, value) in &meta.xattrs {
             match name.strip_prefix(b"trusted.overlay.") {
-                // Overlayfs gives the tree's own attributes back under their names.
+                // Overlayfs unescapes the tree's own attributes.
                 Some(rest) => {
                     let escaped = [b"trusted.overlay.overlay.", rest].concat();
                     attrs.add(&escaped, value, self.version)?;
@@ -101,7 +101,7 @@ impl<'t> Collector<'t> {
         Ok(Dirent { name, inode, file_type: self.inodes[inode].kind.file_type() })
     }
 
-    /// Gives a directory its entries, now that they have their places.
+    /// Sets the entries of a directory, once they have their places.
     pub(super) fn fill(&mut self, directory: usize, parent: usize, mut entries: Vec<Dirent<'t>>) {
         for (name, inode) in [(&b"."[..], directory), (b"..", parent)] {
             entries.push(Dirent { name, inode, file_type: DIRECTORY });
@@ -120,7 +120,7 @@ pub(super) fn metacopy(digest: &Digest) -> Vec<u8> {
     [&[0, size, 0, 2], &digest[..]].concat()
 }
 
-/// Where the file is in the store of objects.
+/// The path of the file in the store of objects.
 pub(super) fn redirect(digest: &Digest) -> Vec<u8> {
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("/{}/{}", &hex[..2], &hex[2..]).into_bytes()
@@ -150,8 +150,8 @@ pub(super) fn depth_first(tree: &Tree) -> Result<Vec<Inode<'_>>, NotAnImage> {
     Ok(all.inodes)
 }
 
-/// The names of the 256 whiteouts that V1 has in the root: the directories of the store of objects,
-/// which the mounted image must not show.
+/// The names of the 256 whiteouts in the root of V1: the directories of the store of objects, which
+/// the mounted image must not show.
 pub(super) fn stub_names() -> &'static [[u8; 2]; 256] {
     static NAMES: std::sync::OnceLock<[[u8; 2]; 256]> = std::sync::OnceLock::new();
     NAMES.get_or_init(|| {
@@ -160,7 +160,7 @@ pub(super) fn stub_names() -> &'static [[u8; 2]; 256] {
     })
 }
 
-/// V1: all of one depth before anything deeper.
+/// V1: all inodes of one depth before anything deeper.
 pub(super) fn breadth_first(tree: &Tree) -> Result<Vec<Inode<'_>>, NotAnImage> {
     let mut all = Collector::new(tree, Version::V1);
     let homes = homes(tree, &all.links);
@@ -190,7 +190,7 @@ pub(super) fn breadth_first(tree: &Tree) -> Result<Vec<Inode<'_>>, NotAnImage> {
                         && !(own == root && all.looks_like_a_stub(name, *leaf));
                     hides |= whiteout;
                     match homes.get(leaf) {
-                        // It is numbered where a walk in depth meets it first.
+                        // It is numbered where a depth-first walk finds it first.
                         Some(home) if !std::ptr::eq(*home, directory) => Place::OfLeaf(*leaf),
                         _ if whiteout => Place::Known(all.whiteout(*leaf)?),
                         _ => Place::Known(all.leaf(*leaf, None)?),
@@ -204,7 +204,7 @@ pub(super) fn breadth_first(tree: &Tree) -> Result<Vec<Inode<'_>>, NotAnImage> {
         }
         listings.push((own, parent, entries));
     }
-    // Not earlier: the root's attributes are not escaped, and stubs do not take them over.
+    // Not earlier: the root's attributes are not escaped, and stubs do not inherit them.
     all.inodes[root].attrs.add(b"trusted.overlay.opaque", b"y", Version::V1)?;
     for (own, parent, entries) in listings {
         let known = |(name, place): (_, Place)| match place {
@@ -234,7 +234,7 @@ impl<'t> Collector<'t> {
         Ok(place)
     }
 
-    /// Whether a whiteout in the root is one that an earlier image brought along.
+    /// Whether a whiteout in the root comes from an earlier image.
     pub(super) fn looks_like_a_stub(&self, name: &[u8], leaf: usize) -> bool {
         let (root, meta) = (&self.tree.root.meta, &self.tree.leaves[leaf].meta);
         let label: &[u8] = b"security.selinux";
@@ -268,7 +268,7 @@ impl<'t> Collector<'t> {
     }
 }
 
-/// The directory in which a walk in depth first meets each leaf that has several names.
+/// The directory in which a depth-first walk first finds each leaf with several names.
 pub(super) fn homes<'t>(tree: &'t Tree, links: &[u32]) -> BTreeMap<usize, &'t Directory> {
     fn visit<'t>(
         directory: &'t Directory,

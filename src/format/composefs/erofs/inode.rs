@@ -1,4 +1,4 @@
-//! An inode as it is to be written, and a directory's entries.
+//! Inodes to write, and entries of directories.
 
 use super::attrs::Attrs;
 use super::{
@@ -6,7 +6,7 @@ use super::{
     SOCKET, SYMLINK,
 };
 
-/// An inode as it is to be written.
+/// An inode to write.
 pub(super) struct Inode<'t> {
     pub(super) meta: &'t Meta,
     pub(super) kind: Kind<'t>,
@@ -14,7 +14,7 @@ pub(super) struct Inode<'t> {
     pub(super) attrs: Attrs,
 }
 
-/// What an inode is, by how its content is stored.
+/// The kind of an inode, by how its content is stored.
 pub(super) enum Kind<'t> {
     Directory(Listing<'t>),
     File(&'t [u8]),
@@ -58,11 +58,11 @@ impl Kind<'_> {
     }
 }
 
-/// A directory's entries, cut into blocks.
+/// A directory's entries, divided into blocks.
 #[derive(Default)]
 pub(super) struct Listing<'t> {
     pub(super) blocks: Vec<Vec<Dirent<'t>>>,
-    /// The last ones, where they are inline.
+    /// The last entries, if they are inline.
     pub(super) inline: Vec<Dirent<'t>>,
     pub(super) size: u64,
 }

@@ -1,10 +1,10 @@
 //! The EROFS image of a tree, byte for byte as composefs's own tools write it: the digest of these
-//! bytes is what is sealed.
+//! bytes is sealed.
 //!
-//! An image is a header, a superblock, the inodes (each with its attributes and what of its content
-//! is inline), attributes that several inodes share, and blocks of directories and long links.
-//! Where an inode begins depends on those before it, so its place is computed first and
-//! everything is written afterwards.
+//! An image is a header, a superblock, the inodes (each with its attributes and inline content),
+//! attributes that several inodes share, and blocks of directories and long links. Where an inode
+//! begins depends on those before it, so its place is computed first and everything is written
+//! afterwards.
 
 mod attrs;
 mod collect;
@@ -20,18 +20,18 @@ use super::{Content, Digest, Directory, Meta, Node, Tree, Version, links};
 const BLOCK: u64 = 4096;
 /// Inodes begin at multiples of this; their number is their place divided by it.
 const SLOT: u64 = 32;
-/// Where the superblock is.
+/// The offset of the superblock.
 const SUPERBLOCK: u64 = 1024;
 /// Bytes of a directory entry without its name.
 const DIRENT: u64 = 12;
 /// Bytes of the list of attributes of an inode before the attributes.
 const ATTRS_HEADER: u64 = 12;
-/// A directory's last entries are inline up to so many bytes.
+/// The most bytes of a directory's last entries that are inline.
 const INLINE_ENTRIES_MAX: u64 = 2048;
 /// The largest file that one chunk covers: chunks have up to 2^(12 + 31) bytes.
 const CHUNK_MAX: u64 = 1 << 43;
 
-/// Starts of attribute names that EROFS writes as a number: the place in this list.
+/// Prefixes of attribute names that EROFS writes as a number, which is the index in this list.
 const PREFIXES: [&[u8]; 7] = [
     b"",
     b"user.",
@@ -69,15 +69,15 @@ pub enum NotAnImage {
     #[error("a file is larger than 8 TiB")]
     TooLarge,
     /// A name, an attribute or a link that does not fit its field.
-    #[error("{0} is longer than EROFS can hold")]
+    #[error("{0} is too long for EROFS")]
     TooLong(&'static str),
 }
 
-/// The image of `tree`. What it takes in memory is about 200 bytes an inode.
+/// The image of `tree`. Memory: about 200 bytes per inode.
 ///
 /// # Errors
 ///
-/// Where the format cannot hold the tree.
+/// If the format cannot represent the tree.
 pub fn image(tree: &Tree, version: Version) -> Result<Vec<u8>, NotAnImage> {
     let mut inodes = match version {
         Version::V1 => breadth_first(tree)?,

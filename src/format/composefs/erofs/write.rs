@@ -1,19 +1,19 @@
-//! The image's bytes: where everything is, and what is written there.
+//! Computes the layout of the image and writes its bytes.
 
 use super::attrs::Attr;
 use super::inode::{Dirent, Inode, Kind};
 use super::{BLOCK, CHUNKED, DIRENT, INLINE, PLAIN, SLOT, SUPERBLOCK, Version};
 
-/// What is written, and what all inodes have in common.
+/// The inodes to write, and their common properties.
 pub(super) struct Writer<'t> {
     pub(super) version: Version,
     pub(super) inodes: Vec<Inode<'t>>,
     pub(super) shared: Vec<Attr>,
-    /// The earliest time of all: an inode of that time may be compact.
+    /// The earliest time: an inode with that time may be compact.
     pub(super) time: (u64, u32),
 }
 
-/// Where everything is, in bytes from the image's beginning.
+/// The offset of everything, in bytes from the image's beginning.
 pub(super) struct Places {
     pub(super) inodes: Vec<u64>,
     pub(super) inodes_end: u64,
@@ -25,7 +25,7 @@ pub(super) struct Places {
 /// How an inode's content is stored.
 pub(super) struct Layout {
     pub(super) layout: u16,
-    /// Bytes right behind the attributes.
+    /// Bytes right after the attributes.
     pub(super) inline: u64,
     /// Blocks elsewhere.
     pub(super) blocks: u64,
@@ -57,7 +57,7 @@ impl Writer<'_> {
                 Layout { layout, inline: size - blocks * BLOCK, blocks }
             }
             Kind::File(_) if size > 0 => Layout { layout: INLINE, inline: size, blocks: 0 },
-            // One chunk, of which nothing is in this image.
+            // One chunk, whose data are not in this image.
             Kind::External(_) => Layout { layout: CHUNKED, inline: 4, blocks: 0 },
             Kind::Symlink(_) if self.version == Version::V1 && self.head(inode) + size >= BLOCK => {
                 Layout { layout: PLAIN, inline: 0, blocks: 1 }
@@ -92,7 +92,7 @@ impl Writer<'_> {
         Places { inodes, inodes_end, shared, blocks, end: at }
     }
 
-    /// Where an inode begins, at `at` or later: what is inline must not cross into another block.
+    /// The start of an inode, at `at` or later: inline data must not cross into another block.
     pub(super) fn begin(&self, inode: &Inode<'_>, at: u64) -> u64 {
         let (head, size) = (self.head(inode), inode.kind.size());
         let Layout { layout, inline, blocks } = self.layout(inode);
@@ -106,8 +106,8 @@ impl Writer<'_> {
                 }
             }
             Version::V2 => at,
-            // A link begins in a block of its own rather than be cut, also where its target is not
-            // behind it any more.
+            // A link begins in a new block rather than be split, even if its target no longer
+            // follows it.
             Version::V1 if symlink && blocks > 0 => {
                 match at / BLOCK == (at + head + size - 1) / BLOCK {
                     true => at,
@@ -235,7 +235,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The whiteouts in the root have a mode of their own.
+    /// The mode of an inode: whiteouts in the root have a special one.
     pub(super) fn mode(&self, inode: &Inode<'_>) -> u16 {
         let stub = std::ptr::eq(inode.meta, self.inodes[0].meta);
         match inode.kind {
@@ -244,8 +244,8 @@ impl Writer<'_> {
         }
     }
 
-    /// How a shared attribute is named: its place in words of four bytes, from where V1 and V2 each
-    /// begin to count.
+    /// The reference to a shared attribute: its offset in words of four bytes, from the start that
+    /// each version uses.
     pub(super) fn reference(&self, places: &Places, shared: usize) -> u32 {
         let from = match self.version {
             Version::V1 => places.inodes_end / BLOCK * BLOCK,
@@ -276,7 +276,7 @@ pub(super) fn write_blocks(out: &mut Out, inode: &Inode<'_>, blocks: u64, places
     }
 }
 
-/// Entries: all their heads, then all their names.
+/// Writes entries: all heads, then all names.
 pub(super) fn write_entries(out: &mut Out, entries: &[Dirent<'_>], places: &Places) {
     let mut name = DIRENT * entries.len() as u64;
     for entry in entries {
@@ -290,7 +290,7 @@ pub(super) fn write_entries(out: &mut Out, entries: &[Dirent<'_>], places: &Plac
     }
 }
 
-/// The image as far as it is written; numbers are little-endian.
+/// The bytes written so far; numbers are little-endian.
 pub(super) struct Out(Vec<u8>);
 
 impl Out {
@@ -310,7 +310,7 @@ impl Out {
         self.put(&number.to_le_bytes());
     }
 
-    /// Zeros up to a place.
+    /// Appends zeros up to an offset.
     pub(super) fn to(&mut self, place: u64) {
         self.0.resize(place as usize, 0);
     }

@@ -1,6 +1,6 @@
 //! Btree files: all indexes since rpm 4.9.
 //!
-//! Metadata from byte 76: minimum keys a page (2), record length (0) and padding (a space), root
+//! Metadata from byte 76: minimum keys per page (2), record length (0) and padding (a space), root
 //! page. Items are aligned to four bytes and written from the end of the page. A leaf item is
 //! length (2), type (1; bit 7 = deleted) and bytes, or two unused bytes, type 3, an unused byte,
 //! first overflow page and length. An item of an inner page is length (2), type, an unused byte,
@@ -40,7 +40,7 @@ fn walk<'a>(
         (kind::INTERNAL, 2..) => {
             for index in 0..page.entries()? {
                 let at = page.item(index)?;
-                // A key too long for the page has overflow pages of its own.
+                // A key that is too long for the page has its own overflow pages.
                 if page.byte(at + 2)? & !DELETED == OFF_PAGE {
                     file.overflow(page.word(at + 16)?, page.word(at + 20)?, visited)?;
                 }
@@ -58,7 +58,7 @@ fn walk<'a>(
     }
 }
 
-/// Appends the records of a leaf, deleted ones left out.
+/// Appends the records of a leaf, without deleted ones.
 fn leaf<'a>(
     file: &File<'a>,
     page: Page<'a>,
@@ -92,8 +92,8 @@ fn item<'a>(
     }
 }
 
-/// Appends the tree and metadata to `out`: leaves as full as the order of keys fills them, the
-/// root on page 1. `records` must be in the order of their keys, each key once.
+/// Appends the tree and metadata to `out`: leaves as full as the keys in order allow, the root on
+/// page 1. `records` must be in the order of their keys, each key once.
 pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malformed> {
     let root = out.page()?;
     let mut leaves = Vec::new();
@@ -128,14 +128,14 @@ pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malform
     Ok(())
 }
 
-/// A page in the making: its items and the first and last key below it.
+/// A page under construction: its items and the first and last key below it.
 struct Node<'a> {
     first: &'a [u8],
     last: &'a [u8],
     items: Items,
 }
 
-/// The items of a page, one behind the other: a tree has too many for a vector each.
+/// The items of a page in one buffer: a tree has too many for a vector each.
 #[derive(Default)]
 struct Items {
     bytes: Vec<u8>,
@@ -158,7 +158,7 @@ impl Items {
     }
 }
 
-/// A page that has its place.
+/// A page with its final place.
 struct Child<'a> {
     first: &'a [u8],
     last: &'a [u8],
@@ -195,7 +195,7 @@ fn parents<'a>(out: &mut Out, children: &[Child<'a>]) -> Result<Vec<Node<'a>>, M
     let mut nodes: Vec<Node<'a>> = Vec::new();
     let mut room = 0;
     for (at, child) in children.iter().enumerate() {
-        // The last child never stands alone: the one before it goes with it.
+        // The last child is never alone: the one before it is moved with it.
         let with = if at + 2 == children.len() { size(at + 1) } else { 0 };
         if room < size(at) + with {
             nodes.push(Node { first: child.first, last: child.last, items: Items::default() });
@@ -217,7 +217,7 @@ fn shortest_above<'a>(before: &[u8], first: &'a [u8]) -> &'a [u8] {
     first.get(..=common).unwrap_or(first)
 }
 
-/// The longest key or value kept in a page, so that two pairs fit.
+/// The longest key or value inside a page, so that two pairs fit.
 fn longest_inline(page_size: usize) -> usize {
     (page_size - HEADER) / 4 - 10
 }

@@ -1,8 +1,8 @@
 //! Hash files: linear hashing, `Packages` in practice.
 //!
 //! Metadata from byte 72: last bucket, mask above and below it, wanted fill, number of records,
-//! hash of a fixed text (to tell the hash function), and 32 *spares*: bucket b begins on page
-//! b + spares\[bits of b\]. A bucket is a chain of pages. Items are pairs of key and value, written
+//! hash of a fixed text (to identify the hash function), and 32 *spares*: bucket b begins on page b
+//! + spares\[bits of b\]. A bucket is a chain of pages. Items are pairs of key and value, written
 //! from the end of the page: a type byte (1 inline, 3 on overflow pages), then the bytes, or three
 //! unused bytes, the first overflow page and the length.
 
@@ -14,7 +14,7 @@ use crate::format::rpmdb::bytes::Order;
 const INLINE: u8 = 1;
 const OFF_PAGE: u8 = 3;
 const SPARES: usize = 96;
-/// The text whose hash tells the hash function: its hash by [`hash`], final NUL included.
+/// The hash by [`hash`] of the text that identifies the hash function, including its NUL.
 const CHARKEY: u32 = 0x5e68_8dd1;
 
 /// The default hash function of the library: FNV-1 from zero.
@@ -38,7 +38,7 @@ pub(super) fn read<'a>(file: &File<'a>) -> Result<Vec<Record<'a>>, Malformed> {
         let spare = file.meta(SPARES + 4 * (32 - bucket.leading_zeros() as usize).min(31))?;
         let mut next = bucket.saturating_add(spare);
         let mut prev = 0;
-        // The library writes a bucket's page when a key first comes to it.
+        // The library writes a bucket's page when it gets its first key.
         if file.never_written(next) {
             continue;
         }
@@ -110,11 +110,11 @@ fn value<'a>(
     }
 }
 
-/// A key and a value as a page holds them.
+/// A key and a value as stored in a page.
 type Items = [Vec<u8>; 2];
 
-/// Appends buckets and metadata to `out`: as many buckets as keep pages half full, a power of two;
-/// values in the order of `records`; keys in the order that the library searches them in.
+/// Appends buckets and metadata to `out`: a power of two of buckets that keeps pages half full;
+/// values in the order of `records`; keys in the order in which the library searches them.
 pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malformed> {
     let (page_size, order) = (out.shape.page_size, out.shape.order);
     let big = |len: usize| len > page_size / 4;
@@ -128,7 +128,7 @@ pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malform
     let mut content: Vec<Vec<(&[u8], Items)>> = vec![Vec::new(); buckets];
     for (key, value) in records {
         if big(key.len()) {
-            // Pages are searched by key: the order of such keys is another in every version.
+            // Pages are searched by key, and the order of such keys differs between versions.
             let what = format!("hash key of {} bytes, longer than a quarter page", key.len());
             return Err(Malformed::at(0, what));
         }
@@ -141,7 +141,7 @@ pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malform
         content[hash(key) as usize & (buckets - 1)].push((key, [key_item, item]));
     }
     for (first, mut pairs) in (1..).zip(content) {
-        // Bytewise, but what begins like a longer key comes behind it.
+        // Bytewise, but a prefix comes after the longer key.
         pairs.sort_by(|(a, _), (b, _)| {
             let common = a.len().min(b.len());
             a[..common].cmp(&b[..common]).then(b.len().cmp(&a.len()))

@@ -1,11 +1,11 @@
-//! Berkeley DB, the rpm database of EL 5 to 8 and SLES up to 12: `Packages` and a file an index.
+//! Berkeley DB, the rpm database of EL 5 to 8 and SLES up to 12: `Packages` and one file per index.
 //!
-//! Two databases with the same packages differ in hnum and times as everywhere, and in how the
-//! records came to lie on pages: splits, free pages, garbage between items and a file id that
-//! holds inode, device and time. So [`canonical`] writes every file afresh, from its records
-//! alone, in the byte order, page size and access method that it had.
+//! Two databases with the same packages differ in hnum and times as in every backend, and in the
+//! layout of records on pages: splits, free pages, garbage between items and a file id with inode,
+//! device and time. So [`canonical`] rewrites every file from its records alone, with its byte
+//! order, page size and access method.
 //!
-//! `Packages` maps hnum to header blob, and 0 to the last hnum given. An index maps a key to an
+//! `Packages` maps hnum to header blob, and 0 to the last assigned hnum. An index maps a key to an
 //! array of (hnum, index in the tag) pairs. All these numbers are in the byte order of the file.
 
 mod btree;
@@ -27,7 +27,7 @@ use page::{File, Out};
 /// The name of the file with the headers.
 pub const PACKAGES: &str = "Packages";
 
-/// A file that cannot be put into normal form, and why.
+/// A file that cannot be put into normal form, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {why}")]
 pub struct Refused {
@@ -43,10 +43,10 @@ impl Refused {
     }
 }
 
-/// What the files of a database hold.
+/// The contents of the files of a database.
 #[derive(Clone, Debug)]
 pub struct Contents<'a> {
-    /// Packages and index rows; tables are named as their files.
+    /// Packages and index rows; tables are named like their files.
     pub logical: Logical<'a>,
     /// How each file is built.
     pub shapes: BTreeMap<String, Shape>,
@@ -55,8 +55,8 @@ pub struct Contents<'a> {
 /// The normal form of every file of a database, by name: times clamped to `epoch` (seconds since
 /// 1970), packages numbered from 1 in canonical order, indexes renumbered with them.
 ///
-/// Which files there are stays as it is: indexes that are missing are not made up. Refuses files
-/// that [`read`] refuses, and indexes that contradict `Packages`.
+/// The set of files stays the same: missing indexes are not created. Files that [`read`] refuses
+/// are refused, and indexes that contradict `Packages`.
 pub fn canonical(
     files: &BTreeMap<String, &[u8]>,
     epoch: u32,
@@ -66,7 +66,8 @@ pub fn canonical(
     let (shape, mut packages) = read_packages(main).map_err(&refused)?;
     let numbers = Numbers::of(&packages, epoch).map_err(&refused)?;
     let after = numbers.applied();
-    // The indexes first: they take more than they end as, and the packages take the most.
+    // The indexes come first: they take more memory than their results, and the packages take the
+    // most.
     let mut new = BTreeMap::new();
     for (name, bytes) in files.iter().filter(|(name, _)| *name != PACKAGES) {
         let index = index(name, bytes, [&numbers, &after]).map_err(Refused::of(name))?;
@@ -84,8 +85,7 @@ pub fn canonical(
     Ok(new)
 }
 
-/// The normal form of one index; `numbers` are those of the packages as they are, and as they will
-/// be written.
+/// The normal form of one index; `numbers` are those of the packages before and after.
 fn index(name: &str, bytes: &[u8], numbers: [&Numbers; 2]) -> Result<Vec<u8>, Malformed> {
     let [before, after] = numbers;
     let (shape, mut rows) = read_index(bytes)?;
@@ -103,15 +103,15 @@ fn index(name: &str, bytes: &[u8], numbers: [&Numbers; 2]) -> Result<Vec<u8>, Ma
 }
 
 fn other_contents() -> Malformed {
-    Malformed::at(0, "the rewritten file does not hold what the old one held")
+    Malformed::at(0, "the rewritten file does not have the same content as the old one")
 }
 
 /// Reads the files of a database by name: [`PACKAGES`], and every other as an index.
 ///
 /// # Errors
 ///
-/// On a file that is not a hash or btree file of version 9 in either byte order, is damaged, uses
-/// what rpm does not, or has records of another form than rpm's.
+/// If a file is not a hash or btree file of version 9 in either byte order, is damaged, uses
+/// features that rpm does not, or has records of another form than rpm's.
 pub fn read<'a>(files: &BTreeMap<String, &'a [u8]>) -> Result<Contents<'a>, Refused> {
     let mut contents = Contents { logical: Logical::default(), shapes: BTreeMap::new() };
     for (name, bytes) in files {
@@ -134,7 +134,7 @@ pub fn read<'a>(files: &BTreeMap<String, &'a [u8]>) -> Result<Contents<'a>, Refu
 ///
 /// # Errors
 ///
-/// As [`read`] does.
+/// Those of [`read`].
 pub fn records(bytes: &[u8]) -> Result<(Shape, Vec<Record<'_>>), Malformed> {
     let file = File::open(bytes)?;
     let records = match file.shape.access {
@@ -144,17 +144,17 @@ pub fn records(bytes: &[u8]) -> Result<(Shape, Vec<Record<'_>>), Malformed> {
     Ok((file.shape, records))
 }
 
-/// A file of `shape` with these records, in the normal form: a function of its arguments alone.
+/// A file of `shape` with these records in normal form, which depends only on the arguments.
 ///
-/// Values that need pages of their own are laid out in the order of `records`. `uid` identifies the
-/// file in an environment's cache. Keys must differ.
+/// Values on overflow pages are laid out in the order of `records`. `uid` identifies the file in an
+/// environment's cache. Keys must differ.
 ///
 /// # Errors
 ///
-/// On hash keys longer than a quarter page, and on files that 32 bits cannot number the pages of.
+/// If a hash key is longer than a quarter page, or the file has more pages than 32 bits can number.
 pub fn write(shape: Shape, records: &[Record<'_>], uid: &[u8; 20]) -> Result<Vec<u8>, Malformed> {
     let mut out = Out::new(shape);
-    // Not touched before it is used; growing by doubling would copy whole databases.
+    // Reserved memory is not touched before use; growing by doubling would copy whole databases.
     let content: usize = records.iter().map(|(key, value)| key.len() + value.len()).sum();
     out.bytes.reserve_exact(content + content / 4 + 64 * shape.page_size);
     match shape.access {
@@ -173,7 +173,7 @@ fn file_id(name: &str, epoch: u32) -> [u8; 20] {
     id
 }
 
-/// The packages that [`PACKAGES`] holds: all records but number 0.
+/// The packages in [`PACKAGES`]: all records but number 0.
 fn read_packages(bytes: &[u8]) -> Result<(Shape, Vec<Package<'_>>), Malformed> {
     let (shape, records) = records(bytes)?;
     let mut packages = Vec::with_capacity(records.len());
@@ -191,7 +191,7 @@ fn read_packages(bytes: &[u8]) -> Result<(Shape, Vec<Package<'_>>), Malformed> {
     Ok((shape, packages))
 }
 
-/// The rows that an index holds.
+/// The rows of an index.
 fn read_index(bytes: &[u8]) -> Result<(Shape, Vec<Row<'_>>), Malformed> {
     let (shape, records) = records(bytes)?;
     let mut rows = Vec::new();
@@ -209,7 +209,7 @@ fn read_index(bytes: &[u8]) -> Result<(Shape, Vec<Row<'_>>), Malformed> {
     Ok((shape, rows))
 }
 
-/// The records of [`PACKAGES`]. An empty database has none, as rpm leaves a new one.
+/// The records of [`PACKAGES`]. An empty database has none, like a new one from rpm.
 fn package_records(packages: Vec<Package<'_>>, order: Order) -> Vec<Record<'_>> {
     let number = |hnum: u32| Cow::Owned(order.put32(hnum).to_vec());
     let last = packages.last().map(|package| package.hnum);

@@ -1,12 +1,12 @@
 //! Berkeley DB files as pages: the metadata page, page headers, and values on overflow pages.
 //!
-//! Follows the on-disk format of Berkeley DB 4.6 to 5.3 (hash and btree version 9), in which
-//! every distribution with this backend writes. A file is in the byte order of the host that made
-//! it; its magic number says which.
+//! Follows the on-disk format of Berkeley DB 4.6 to 5.3 (hash and btree version 9), which every
+//! distribution with this backend writes. A file is in the byte order of the host that made it; its
+//! magic number says which.
 //!
-//! A page header is 26 bytes: log sequence number (8), page number, previous and next page
-//! (4 each), entries and first used byte (2 each), level and type (1 each). The number of pages,
-//! not any field in them, bounds everything that is read.
+//! A page header is 26 bytes: log sequence number (8), page number, previous and next page (4
+//! each), entries and first used byte (2 each), level and type (1 each). The number of pages, not
+//! any field in them, limits everything that is read.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::format::rpmdb::bytes::{Order, slice};
 
 /// Size of a page header: items and their index begin here.
 pub(super) const HEADER: usize = 26;
-/// What a log sequence number says in a file without a log: file 0, offset 1.
+/// The log sequence number in a file without a log: file 0, offset 1.
 const NOT_LOGGED: [u32; 2] = [0, 1];
 const HASH_MAGIC: u32 = 0x0006_1561;
 const BTREE_MAGIC: u32 = 0x0005_3162;
@@ -33,7 +33,7 @@ pub(super) mod kind {
     pub(in super::super) const HASH: u8 = 13;
 }
 
-/// How a file finds its records.
+/// The access method of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Linear hashing.
@@ -42,16 +42,16 @@ pub enum Access {
     Btree,
 }
 
-/// What two files with the same records may differ in by configuration; it is kept.
+/// Properties in which two files with the same records may differ by configuration, which are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// How records are found.
+    /// The access method.
     pub access: Access,
     /// The byte order.
     pub order: Order,
-    /// Bytes a page.
+    /// Bytes per page.
     pub page_size: usize,
-    /// Hash only: wanted records a bucket, 0 for the library's choice.
+    /// Only for hash: wanted records per bucket, 0 for the library's choice.
     pub fill: u32,
 }
 
@@ -59,11 +59,11 @@ pub struct Shape {
 pub(super) struct File<'a> {
     bytes: &'a [u8],
     pub(super) shape: Shape,
-    /// Number of pages, the metadata page included.
+    /// Number of pages, including the metadata page.
     pub(super) pages: u32,
 }
 
-/// Whether `bytes` begin as a Berkeley DB hash or btree file of either byte order.
+/// Whether `bytes` begin like a Berkeley DB hash or btree file of either byte order.
 pub fn recognise(bytes: &[u8]) -> bool {
     access(bytes).is_some()
 }
@@ -81,8 +81,8 @@ impl<'a> File<'a> {
     ///
     /// # Errors
     ///
-    /// On files of another kind or version, on features that rpm does not use (encryption,
-    /// checksums, partitions, duplicates, sub-databases), and if the file is shorter than it says.
+    /// If the file is of another kind or version, uses features that rpm does not (encryption,
+    /// checksums, partitions, duplicates, sub-databases), or is shorter than it says.
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self, Malformed> {
         slice(bytes, 0, 512)?;
         let (access, order) = access(bytes)
@@ -110,7 +110,7 @@ impl<'a> File<'a> {
             return Err(Malformed::at(at, what));
         }
         if access == Access::Btree && word(76)? != 2 {
-            return Err(Malformed::at(76, "btree with another minimum of keys a page than 2"));
+            return Err(Malformed::at(76, "btree with another minimum of keys per page than 2"));
         }
         let pages = word(32)?.checked_add(1);
         let fits = |pages: &u32| *pages as u64 * page_size as u64 <= bytes.len() as u64;
@@ -126,7 +126,7 @@ impl<'a> File<'a> {
         self.shape.order.u32(self.bytes, at)
     }
 
-    /// Page `number`, which may be visited once: `visited` remembers.
+    /// Page `number`, which may be visited only once, as `visited` records.
     pub(super) fn page(&self, number: u32, visited: &mut Visited) -> Result<Page<'a>, Malformed> {
         let start = number as usize * self.shape.page_size;
         if number == 0 || number >= self.pages {
@@ -139,19 +139,19 @@ impl<'a> File<'a> {
             start,
         };
         if page.word(8)? != number {
-            return Err(page.wrong(8, format!("page {number} bears another number")));
+            return Err(page.wrong(8, format!("page {number} has another number")));
         }
         Ok(page)
     }
 
-    /// Whether page `number` is there and was never written: all zero.
+    /// Whether page `number` exists and was never written: all zero.
     pub(super) fn never_written(&self, number: u32) -> bool {
         let start = number as usize * self.shape.page_size;
         let page = slice(self.bytes, start, self.shape.page_size);
         number < self.pages && page.is_ok_and(|page| page.iter().all(|&byte| byte == 0))
     }
 
-    /// The value of `len` bytes that starts on overflow page `first`, a piece a page.
+    /// The value of `len` bytes that starts on overflow page `first`, one piece per page.
     pub(super) fn overflow(
         &self,
         first: u32,
@@ -175,13 +175,13 @@ impl<'a> File<'a> {
         }
         if found != len as usize || next != 0 {
             let at = first as usize * self.shape.page_size;
-            return Err(Malformed::at(at, format!("overflow pages do not hold {len} bytes")));
+            return Err(Malformed::at(at, format!("overflow pages do not have {len} bytes")));
         }
         Ok(pieces.into_iter().collect())
     }
 }
 
-/// Which pages were read: none is part of two structures.
+/// The pages read so far: none may be part of two structures.
 pub(super) struct Visited(Vec<bool>);
 
 impl Visited {
@@ -227,7 +227,7 @@ impl<'a> Page<'a> {
         self.word(16)
     }
 
-    /// Where item `index` of the page begins: behind the index, within the page.
+    /// The start of item `index` of the page: after the index, within the page.
     pub(super) fn item(&self, index: usize) -> Result<usize, Malformed> {
         let at = usize::from(self.half(HEADER + 2 * index)?);
         if at < HEADER + 2 * self.entries()? || at >= self.bytes.len() {
@@ -238,7 +238,7 @@ impl<'a> Page<'a> {
 
     /// `len` bytes of the page.
     pub(super) fn slice(&self, at: usize, len: usize) -> Result<&'a [u8], Malformed> {
-        slice(self.bytes, at, len).map_err(|_| self.wrong(at, "item leads over the page".into()))
+        slice(self.bytes, at, len).map_err(|_| self.wrong(at, "item exceeds the page".into()))
     }
 
     pub(super) fn byte(&self, at: usize) -> Result<u8, Malformed> {
@@ -253,7 +253,7 @@ impl<'a> Page<'a> {
         self.slice(at, 4).and_then(|raw| self.order.u32(raw, 0))
     }
 
-    /// Trouble at byte `at` of the page.
+    /// An error at byte `at` of the page.
     pub(super) fn wrong(&self, at: usize, what: String) -> Malformed {
         Malformed::at(self.start + at, what)
     }
@@ -262,23 +262,23 @@ impl<'a> Page<'a> {
 /// A key and its value.
 pub type Record<'a> = (Cow<'a, [u8]>, Blob<'a>);
 
-/// A file being written: whole pages, all bytes zero until set.
+/// A file under construction: whole pages, all bytes zero until set.
 pub(super) struct Out {
     pub(super) bytes: Vec<u8>,
     pub(super) shape: Shape,
 }
 
 impl Out {
-    /// A file that has its metadata page, still empty.
+    /// A file with an empty metadata page.
     pub(super) fn new(shape: Shape) -> Self {
         Out { bytes: vec![0; shape.page_size], shape }
     }
 
-    /// Appends a page and gives its number.
+    /// Appends a page and returns its number.
     ///
     /// # Errors
     ///
-    /// Where 32-bit page numbers end.
+    /// If there are no more 32-bit page numbers.
     pub(super) fn page(&mut self) -> Result<u32, Malformed> {
         let number = self.bytes.len() / self.shape.page_size;
         let too_big = |_| Malformed::at(self.bytes.len(), "database outgrows 32-bit page numbers");
@@ -293,7 +293,7 @@ impl Out {
     }
 
     pub(super) fn put16(&mut self, page: u32, at: usize, value: usize) {
-        // Page sizes end at 32768, and so does all that is counted within a page.
+        // Pages have at most 32768 bytes, so counts within a page fit 16 bits.
         self.put(page, at, &self.shape.order.put16(value as u16));
     }
 
@@ -329,7 +329,7 @@ impl Out {
         self.put16(page, 22, at);
     }
 
-    /// Puts a value on overflow pages of its own and gives the first.
+    /// Puts a value on overflow pages and returns the first.
     pub(super) fn overflow(&mut self, value: &[u8]) -> Result<u32, Malformed> {
         let first = self.bytes.len() / self.shape.page_size;
         let mut prev = 0;
@@ -348,7 +348,7 @@ impl Out {
         Ok(first as u32)
     }
 
-    /// The fields of the metadata page that all files have.
+    /// Sets the fields of the metadata page that all files have.
     pub(super) fn finish(&mut self, uid: &[u8; 20]) {
         let (magic, kind) = match self.shape.access {
             Access::Hash => (HASH_MAGIC, kind::HASH_META),

@@ -1,4 +1,4 @@
-//! Cookies: what dnf notes of the rpm database before and after each transaction.
+//! Cookies: digests of the rpm database that dnf records before and after each transaction.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,17 @@ use crate::format::Malformed;
 use crate::format::rpmdb::header::{Header, tag};
 use crate::format::rpmdb::{Logical, Numbers, dump};
 
-/// The cookies that stand for the rpm database as it is, and what each becomes when the database
-/// becomes canonical.
+/// The cookies of the present rpm database, and those of its canonical form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cookies(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Cookies {
-    /// Of a database with these packages, whose canonical form clamps times to `epoch`: SHA-256
-    /// (rpm 4.18 and later) and SHA-1 (before), in both byte orders.
+    /// The cookies of a database with these packages, whose canonical form clamps times to `epoch`:
+    /// SHA-256 (rpm 4.18 and later) and SHA-1 (before), in both byte orders.
     ///
     /// # Errors
     ///
-    /// On a header that cannot be parsed.
+    /// If a header cannot be parsed.
     pub fn of(db: &Logical<'_>, epoch: u32) -> Result<Self, Malformed> {
         let mut names = Vec::with_capacity(db.packages.len());
         for package in &db.packages {
@@ -32,7 +31,7 @@ impl Cookies {
         let number = |hnum: &u32| numbers.get(*hnum).unwrap_or_default();
         let now: Vec<_> = names.iter().map(|(name, hnum)| (name.clone(), number(hnum))).collect();
         let (old, new) = (digests(names), digests(now));
-        // What is canonical already stays.
+        // A canonical cookie stays.
         let kept = new.iter().map(|cookie| (cookie.clone(), cookie.clone()));
         Ok(Cookies(old.into_iter().zip(new.clone()).chain(kept).collect()))
     }
@@ -42,16 +41,16 @@ impl Cookies {
 const KEY: &[u8] = b"rpmdb_cookie";
 
 impl Cookies {
-    /// dnf 5's `system.toml` with the cookie of the canonical database; one of another state becomes
-    /// zeros, which fit no more than it did.
+    /// dnf 5's `system.toml` with the cookie of the canonical database; one of another state
+    /// becomes zeros, which do not match either.
     ///
     /// # Errors
     ///
-    /// Where the cookie is no string in quotes.
+    /// If the cookie is not a string in quotes.
     pub fn follow(&self, text: &[u8]) -> Result<Vec<u8>, Malformed> {
         let Some(key) = memchr::memmem::find(text, KEY) else { return Ok(text.to_vec()) };
         let at = key + KEY.len();
-        let bad = || Malformed::at(at, "the cookie is no string");
+        let bad = || Malformed::at(at, "the cookie is not a string");
         let value = text[at..].trim_ascii_start().strip_prefix(b"=").ok_or_else(bad)?;
         let (quote, value) = value.trim_ascii_start().split_first().ok_or_else(bad)?;
         let end = memchr::memchr(*quote, value).filter(|_| b"\"'".contains(quote));
@@ -87,8 +86,8 @@ pub(super) fn replace_cookies(rows: &mut [Row], places: &[usize], cookies: &Cook
         for &place in places {
             let Some(Cell::Text(cookie)) = row.get_mut(place) else { continue };
             let hex = cookie.iter().all(u8::is_ascii_hexdigit);
-            // No number is in one of another form (a count and a digest of the packages alone), nor
-            // in that of a database without packages.
+            // Cookies of another form (a count and a digest of the packages alone) and those of a
+            // database without packages contain no numbers.
             if !hex || !matches!(cookie.len(), 40 | 64) || digests(Vec::new()).contains(cookie) {
                 continue;
             }

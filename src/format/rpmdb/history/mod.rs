@@ -1,12 +1,12 @@
 //! The transaction history of dnf 4 (`history.sqlite`) and dnf 5 (`transaction_history.sqlite`).
 //!
-//! Two histories of the same transactions differ in times, in the numbers of rows, which follow
-//! the order in which things were first met, in SQLite's layout, and in cookies: dnf notes a digest
-//! of the rpm database's names and package numbers before and after each transaction.
+//! Two histories of the same transactions differ in times, in the numbers of rows, which follow the
+//! order of first use, in SQLite's layout, and in cookies: dnf records a digest of the rpm
+//! database's names and package numbers before and after each transaction.
 //!
-//! The canonical file keeps the transactions in their order, and sorts everything else by what it
-//! says: rows are read, their references followed, sorted, numbered from 1 and written to a new
-//! file by the same machinery as `rpmdb.sqlite`.
+//! The canonical file keeps the transactions in their order, and sorts everything else by content:
+//! rows are read, their references resolved, sorted, numbered from 1 and written to a new file by
+//! the same code as `rpmdb.sqlite`.
 
 mod cookies;
 mod rows;
@@ -28,20 +28,19 @@ use tables::{Known, TABLES};
 pub struct Canonical {
     /// The file.
     pub bytes: Vec<u8>,
-    /// The source with its log or journal applied, when it had one.
+    /// The source with its log or journal applied, if it had one.
     pub recovered: Option<Vec<u8>>,
-    /// Transactions.
+    /// The number of transactions.
     pub transactions: usize,
 }
 
-/// The canonical form of `files`, with no time later than `epoch` (seconds). A cookie that stands
-/// for the database as it is becomes that of its canonical form; every other one is replaced by a
-/// digest that says which one it was in order of appearance, so that equal ones stay equal.
+/// The canonical form of `files`, with no time later than `epoch` (seconds). A cookie of the
+/// present database becomes that of its canonical form; every other one is replaced by a digest of
+/// its place in the order of appearance, so that equal ones stay equal.
 ///
 /// # Errors
 ///
-/// With the reason on damage, on tables that dnf does not make, and on rows that refer to what is
-/// not there.
+/// If the file is damaged, has tables that dnf does not make, or rows with dangling references.
 pub fn canonical(
     files: &Files<'_>,
     epoch: u32,
@@ -97,7 +96,9 @@ impl Schema {
             let Some(text) = text.filter(|_| !object.starts_with("sqlite_")) else { continue };
             let made = matches!(kind.as_str(), "table" | "index");
             if made && named(&text) != Some(object.as_str()) {
-                return Err(refused(format!("{kind} {object} is made under another name")).into());
+                return Err(
+                    refused(format!("{kind} {object} is created under another name")).into()
+                );
             }
             let table = TABLES.iter().find(|table| table.name == object);
             match (kind.as_str(), table) {
@@ -105,7 +106,7 @@ impl Schema {
                     schema.tables.push((table, text, columns(db, table.name)?));
                 }
                 ("index", _) => drop(schema.indexes.insert(object, text)),
-                _ => return Err(refused(format!("dnf makes no such {kind} as {object}")).into()),
+                _ => return Err(refused(format!("dnf does not make a {kind} {object}")).into()),
             }
         }
         let rank = |known: &Known| TABLES.iter().position(|table| table.name == known.name);
@@ -117,8 +118,8 @@ impl Schema {
     }
 }
 
-/// The name in a schema's text, which SQLite goes by when it makes the object anew: it is
-/// `CREATE TABLE name(…)`, `CREATE INDEX name ON …` or `CREATE UNIQUE INDEX name ON …`.
+/// The name in a schema's text, which SQLite uses to create the object: it is `CREATE TABLE
+/// name(…)`, `CREATE INDEX name ON …` or `CREATE UNIQUE INDEX name ON …`.
 fn named(text: &str) -> Option<&str> {
     let starts = ["CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX "];
     let rest = starts.iter().find_map(|start| text.strip_prefix(start))?;

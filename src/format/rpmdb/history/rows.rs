@@ -1,4 +1,4 @@
-//! The rows of a history: read, brought into order and numbered anew.
+//! Reads, sorts and renumbers the rows of a history.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::tables::{KINDS, Known, Numbers};
 use crate::format::Failure;
 use crate::format::rpmdb::sqlite::{refused, sql};
 
-/// A value, ordered as SQLite orders classes, text by bytes.
+/// A value, which sorts like in SQLite by class, and text by bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cell {
     Null,
@@ -24,10 +24,10 @@ pub(super) type Row = Vec<Cell>;
 /// The rows of every table by its name, in their order.
 pub(super) type Rows = BTreeMap<&'static str, Vec<Row>>;
 
-/// New numbers by old number, of every table.
+/// New numbers by old ones, for every table.
 type Renumbered = BTreeMap<&'static str, BTreeMap<i64, i64>>;
 
-/// What the database holds, in canonical order and numbers.
+/// The rows of the database, in canonical order and with canonical numbers.
 pub(super) fn prepare(
     db: &Connection,
     schema: &Schema,
@@ -88,7 +88,7 @@ fn read(db: &Connection, table: &str, columns: &[String]) -> Result<Vec<Row>, Fa
             ValueRef::Integer(value) => Ok(Cell::Integer(value)),
             ValueRef::Text(text) => Ok(Cell::Text(text.to_vec())),
             ValueRef::Blob(bytes) => Ok(Cell::Blob(bytes.to_vec())),
-            ValueRef::Real(_) => Err(refused(format!("table {table} holds a fraction")).into()),
+            ValueRef::Real(_) => Err(refused(format!("table {table} contains a fraction")).into()),
         };
         rows.push((0..columns.len()).map(cell).collect::<Result<_, Failure>>()?);
     }
@@ -100,7 +100,7 @@ pub(super) fn quoted(columns: &[String]) -> String {
     quoted.collect::<Vec<_>>().join(", ")
 }
 
-/// Replaces the numbers of other tables in a row by their new ones, of those that have any.
+/// Replaces references to other tables in a row by their new numbers.
 fn follow(
     table: &Known,
     columns: &[String],
@@ -115,13 +115,13 @@ fn follow(
         };
         *value = *new.get(value).ok_or_else(|| {
             let name = table.name;
-            refused(format!("a row of {name} refers to {target} {value}, which is not there"))
+            refused(format!("a row of {name} refers to {target} {value}, which does not exist"))
         })?;
     }
     Ok(())
 }
 
-/// What each item is: the rows of other tables that say so, by the item's old number.
+/// The rows of other tables that describe each item, by the item's old number.
 fn kinds(
     schema: &Schema,
     old: &BTreeMap<&str, Vec<Row>>,
@@ -144,7 +144,7 @@ fn kinds(
     Ok(kinds)
 }
 
-/// Sorts rows by what they say, or by their old numbers.
+/// Sorts rows by content or by their old numbers.
 fn sort(table: &Known, id: Option<usize>, rows: &mut [Row], kinds: &BTreeMap<i64, Vec<Row>>) {
     let number = |row: &Row| match id.and_then(|id| row.get(id)) {
         Some(Cell::Integer(number)) => *number,
@@ -163,20 +163,20 @@ fn sort(table: &Known, id: Option<usize>, rows: &mut [Row], kinds: &BTreeMap<i64
     rows.sort_by_cached_key(|row| (kinds.get(&number(row)).cloned(), rest(row), number(row)));
 }
 
-/// Numbers rows from 1 in their order; the new number of each old one.
+/// Numbers rows from 1 in their order; returns the new numbers by the old ones.
 fn renumber_rows(table: &str, id: usize, rows: &mut [Row]) -> Result<BTreeMap<i64, i64>, Failure> {
     let mut new = BTreeMap::new();
     for (number, row) in (1..).zip(rows) {
         match row.get_mut(id) {
             Some(Cell::Integer(old)) if new.insert(*old, number).is_none() => *old = number,
-            _ => return Err(refused(format!("a row of {table} has no number of its own")).into()),
+            _ => return Err(refused(format!("a row of {table} has no number")).into()),
         }
     }
     Ok(new)
 }
 
-/// A command line with `/` as its `--installroot`: the directory was one of the build's host, and
-/// is the root of this tree.
+/// Sets the `--installroot` of a command line to `/`: the directory of the build's host is the root
+/// of this tree.
 fn without_root(command: &[u8]) -> Vec<u8> {
     const OPTION: &[u8] = b"--installroot";
     let mut words: Vec<&[u8]> = Vec::new();

@@ -1,27 +1,27 @@
-//! The tables of both histories: what their numbers, times and texts are.
+//! The tables of both histories: the meaning of their numbers, times and texts.
 
-/// What a table is, by name.
+/// A known table.
 pub(super) struct Known {
     pub(super) name: &'static str,
     pub(super) numbers: Numbers,
-    /// Columns that hold a number of another table: of the first of these that is there.
+    /// Columns with a number of another table: the first of these that exists.
     pub(super) refs: &'static [(&'static str, &'static [&'static str])],
-    /// Columns that hold a time in seconds.
+    /// Columns with a time in seconds.
     pub(super) times: &'static [&'static str],
-    /// Columns that hold a cookie.
+    /// Columns with a cookie.
     pub(super) cookies: &'static [&'static str],
-    /// Columns that hold a command line.
+    /// Columns with a command line.
     pub(super) commands: &'static [&'static str],
 }
 
-/// What the `id` of a table is.
+/// The meaning of the `id` of a table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Numbers {
-    /// Given in order of appearance: given anew in the order of contents.
+    /// Assigned in order of appearance, and replaced by numbers in the order of contents.
     Contents,
-    /// Given in order of time, which is kept.
+    /// Assigned in order of time, which is kept.
     Time,
-    /// There is none, or it has a meaning.
+    /// Missing, or with a fixed meaning.
     Fixed,
 }
 
@@ -39,7 +39,7 @@ const fn known(
     Known { name, numbers, refs, times: &[], cookies: &[], commands: &[] }
 }
 
-/// The tables of both, each behind those that it refers to.
+/// The tables of both histories, each after those to which it refers.
 pub(super) const TABLES: &[Known] = &[
     known("config", Numbers::Fixed, &[]),
     known("trans_state", Numbers::Fixed, &[]),
@@ -78,5 +78,5 @@ pub(super) const TABLES: &[Known] = &[
     known("trans_with", Numbers::Contents, &[("trans_id", TRANS), ("item_id", ITEM)]),
     known("console_output", Numbers::Time, &[("trans_id", TRANS)]),
 ];
-/// The tables whose rows say what an item is.
+/// The tables whose rows describe items.
 pub(super) const KINDS: [&str; 3] = ["rpm", "comps_group", "comps_environment"];

@@ -1,15 +1,15 @@
 //! `Index.db`: the indexes of an ndb database.
 //!
-//! Two formats in one another, all numbers 32-bit little-endian. Outside, a store of blobs by tag:
-//! a 32-byte header (magic `RpmX`, version 0, generation, slot pages, page size, user generation),
+//! Two nested formats, all numbers 32-bit little-endian. Outside, a store of blobs by tag: a
+//! 32-byte header (magic `RpmX`, version 0, generation, slot pages, page size, user generation),
 //! then 16-byte slots (magic `Slo`, subtag, tag, first page, pages). A blob of subtag 0 is the
 //! index of a tag; of subtag 1, what an interrupted rebuild of it left behind.
 //!
-//! Inside, one hash table an index: a 64-byte header (magic `RpmI`, version 0, generation, slots,
-//! used slots, deleted slots, hash mask, end of keys, bytes of deleted keys), 8 bytes a slot (key
-//! offset with extra hash bits in the mask, data), 4 bytes of overflow a slot, and the keys, each
-//! behind its length in 1, 3 or 7 bytes. Slots are found by the hash of the key modulo the number
-//! of slots, then 7, 8, 9, … slots onward.
+//! Inside, one hash table per index: a 64-byte header (magic `RpmI`, version 0, generation, slots,
+//! used slots, deleted slots, hash mask, end of keys, bytes of deleted keys), 8 bytes per slot (key
+//! offset with extra hash bits in the mask, data), 4 bytes of overflow per slot, and the keys, each
+//! after its length in 1, 3 or 7 bytes. Slots are found by the hash of the key modulo the number of
+//! slots, then 7, 8, 9, … slots onward.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,38 +24,38 @@ const TABLE: &[u8; 4] = b"RpmI";
 const HEADER_SIZE: usize = 32;
 const SLOT_SIZE: usize = 16;
 const TABLE_HEADER: usize = 64;
-/// The page size that is written: that of the commonest hosts.
+/// The page size to write: that of the most common hosts.
 const PAGE: usize = 4096;
-/// Free room after the keys, as rpm leaves it when it rebuilds a table.
+/// Free room after the keys, as in a table rebuilt by rpm.
 const KEY_ROOM: usize = 4096;
-/// Slots looked at for each pair, on average, beyond which the keys are an attack.
+/// The most slots to visit per pair, on average; keys that need more are an attack.
 const PROBES: usize = 256;
 /// A slot whose entry was deleted.
 const DELETED: u32 = u32::MAX;
 
-/// What an `Index.db` holds.
+/// The content of an `Index.db`.
 #[derive(Clone, Debug)]
 pub struct Index<'a> {
-    /// The generation of the `Packages.db` that it indexes.
+    /// The generation of the indexed `Packages.db`.
     pub usergeneration: u32,
     /// Each table by rpm tag number.
     pub tables: BTreeMap<u32, Table<'a>>,
 }
 
-/// One index, not read yet.
+/// One index, not parsed yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'a> {
     tag: u32,
     blob: &'a [u8],
-    /// Where the blob begins in the file.
+    /// The start of the blob in the file.
     start: usize,
 }
 
-/// Reads an `Index.db` of any page size, but not what its tables hold.
+/// Reads an `Index.db` of any page size, but not the content of its tables.
 ///
 /// # Errors
 ///
-/// On truncation, overlapping tables, and on files of another version or byte order.
+/// If the file is truncated, has overlapping tables, or another version or byte order.
 pub fn read(bytes: &[u8]) -> Result<Index<'_>, Malformed> {
     let magic = slice(bytes, 0, 4)?;
     if magic.iter().rev().eq(MAGIC) {
@@ -112,7 +112,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     ///
-    /// On keys that do not hash to where they are filed.
+    /// If a key does not hash to its slot.
     pub fn rows(&self) -> Result<Vec<Row<'a>>, Malformed> {
         let inside = |e: Malformed| {
             Malformed::at(e.offset + self.start as u64, format!("tag {}: {}", self.tag, e.what))
@@ -169,7 +169,7 @@ fn key(keys: &[u8], offset: usize) -> Result<&[u8], Malformed> {
     slice(rest, head, len).map_err(|_| Malformed::at(offset, "key leads outside the key area"))
 }
 
-/// The length bytes in front of a key.
+/// The length bytes before a key.
 fn key_head(len: usize) -> Vec<u8> {
     let wide = (len as u32).to_le_bytes();
     match len {
@@ -197,7 +197,7 @@ fn encode((pkgidx, datidx): (u32, u32)) -> (u32, u32) {
     }
 }
 
-/// The variant of MurmurHash that ndb files are hashed with.
+/// The variant of MurmurHash in ndb files.
 fn hash(key: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     let mix = |h: u32, shift: u32| {
@@ -211,15 +211,15 @@ fn hash(key: &[u8]) -> u32 {
     mix(mix(h, 10), 17)
 }
 
-/// A fresh `Index.db` in the making: pages of 4096 bytes, tables by ascending tag without gaps, and
-/// in each the keys in bytewise order.
+/// A new `Index.db` under construction: pages of 4096 bytes, tables by ascending tag without gaps,
+/// with keys in bytewise order.
 pub struct Writer {
     out: Vec<u8>,
     tables: usize,
 }
 
 impl Writer {
-    /// Room for so many tables of the `Packages.db` of this generation.
+    /// An index with room for `tables` tables, for a `Packages.db` of this generation.
     pub fn new(usergeneration: u32, tables: usize) -> Self {
         let slots = (HEADER_SIZE + tables * SLOT_SIZE).div_ceil(PAGE) * PAGE;
         let mut out = Vec::with_capacity(slots);
@@ -234,11 +234,11 @@ impl Writer {
         Writer { out, tables: 0 }
     }
 
-    /// Appends a table, of a greater tag than the one before.
+    /// Appends a table with a greater tag than the one before.
     ///
     /// # Errors
     ///
-    /// If it outgrows what its 32-bit offsets reach.
+    /// If it becomes too large for its 32-bit offsets.
     pub fn push(&mut self, tag: u32, rows: &[Row<'_>]) -> Result<(), Malformed> {
         let first = self.out.len();
         push_table(&mut self.out, rows).map_err(|e| Malformed::at(0, format!("tag {tag}: {e}")))?;
@@ -258,11 +258,11 @@ impl Writer {
     }
 }
 
-/// A fresh `Index.db` with these tables.
+/// A new `Index.db` with these tables.
 ///
 /// # Errors
 ///
-/// As [`Writer::push`] does.
+/// Those of [`Writer::push`].
 pub fn write(
     usergeneration: u32,
     tables: &BTreeMap<u32, Vec<Row<'_>>>,
@@ -278,14 +278,14 @@ fn push(out: &mut Vec<u8>, words: &[u32]) {
     words.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
 }
 
-/// Appends a table: its size follows from the number of pairs and the length of the keys alone.
+/// Appends a table, whose size depends only on the number of pairs and the length of the keys.
 fn push_table(out: &mut Vec<u8>, rows: &[Row<'_>]) -> Result<(), Malformed> {
     let mut rows: Vec<_> = rows.iter().map(|row| (&*row.key, row.hnum, row.idx)).collect();
     rows.sort_unstable();
     rows.dedup();
     let keys = || rows.chunk_by(|a, b| a.0 == b.0).map(|same| (same[0].0, same));
     let used = rows.len();
-    // Four times the power of two below: between a quarter and half full.
+    // Four times the next lower power of two: between a quarter and half full.
     let slots = 4 << used.max(256).ilog2();
     let keys_at = TABLE_HEADER + slots * 12;
     // Offset 0 means an empty slot, so the first key is at 1.
@@ -294,7 +294,7 @@ fn push_table(out: &mut Vec<u8>, rows: &[Row<'_>]) -> Result<(), Malformed> {
     if size > 1 << 30 {
         return Err(Malformed::at(1 << 30, "index outgrows 1 GiB"));
     }
-    // Extra hash bits go where no key offset can reach while the key area grows by two chunks.
+    // Extra hash bits are above any key offset, even if the key area grows by two chunks.
     let mask = !(((size - keys_at + 8192).next_power_of_two().max(0x1_0000) - 1) as u32);
 
     let start = out.len();
@@ -326,15 +326,15 @@ fn put(blob: &mut [u8], at: usize, bytes: &[u8]) {
     blob[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
-/// Where a key may be filed: its hash modulo the number of slots, then 7, 8, 9, … slots onward.
+/// The possible slots of a key: its hash modulo the number of slots, then 7, 8, 9, … slots onward.
 struct Path {
     slot: usize,
     step: usize,
 }
 
 impl Path {
-    /// The next empty slot. There is one, since half of them are empty; but keys made to collide
-    /// could take for ever to file.
+    /// The next empty slot, which exists since half of them are empty; but keys made to collide
+    /// could take forever.
     fn free(&mut self, blob: &[u8], slots: usize, budget: &mut usize) -> Result<usize, Malformed> {
         loop {
             let slot = self.slot & (slots - 1);

@@ -1,9 +1,9 @@
 //! ndb, the rpm database of SUSE: `Packages.db` and `Index.db`.
 //!
 //! Two databases with the same packages differ in generations, the order of slots, blobs and keys,
-//! gaps, and the page size of the host that built `Index.db`. [`canonical`] writes both afresh. The
-//! two belong together: rpm trusts an `Index.db` of its own generation blindly, and only a process
-//! that may write there rebuilds one that is missing or of another generation.
+//! gaps, and the page size of the host that built `Index.db`. [`canonical`] rewrites both. The two
+//! belong together: rpm blindly trusts an `Index.db` of the same generation, and only a process
+//! with write access rebuilds a missing one or one of another generation.
 
 pub mod index;
 pub mod packages;
@@ -20,13 +20,13 @@ use index::{Index, Table};
 pub struct Canonical {
     /// `Packages.db`.
     pub packages: Vec<u8>,
-    /// `Index.db`, or `None` if there must be none: see the notes.
+    /// `Index.db`, or `None` if it must not exist: see the notes.
     pub index: Option<Vec<u8>>,
-    /// What could not be kept, one lower-case phrase each.
+    /// Notes on what could not be kept, one lower-case phrase each.
     pub notes: Vec<String>,
 }
 
-/// Which of the two files cannot be put into normal form, and why.
+/// The file that cannot be put into normal form, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {why}")]
 pub struct Refused {
@@ -48,16 +48,15 @@ const INDEX: &str = "Index.db";
 /// The normal form of a `Packages.db` and the `Index.db` beside it, times clamped to `epoch`
 /// (seconds since 1970).
 ///
-/// Packages are numbered from 1 in canonical order, and the index is renumbered with them. An
-/// index that is missing, of another generation, or that does not cover every package is not
-/// made up: the result has none, and a note says so. Refuses files that it does not wholly
-/// understand.
+/// Packages are numbered from 1 in canonical order, and the index is renumbered with them. An index
+/// that is missing, of another generation, or does not cover every package is not created: the
+/// result has none, and a note says so. Files that are not fully understood are refused.
 pub fn canonical(packages: &[u8], index: Option<&[u8]>, epoch: u32) -> Result<Canonical, Refused> {
     let mut old = Files::open(packages, index)?;
     let numbers = Numbers::of(&old.packages, epoch).map_err(Refused::of(PACKAGES))?;
     let after = numbers.applied();
-    // The index first: its tables take more than they end as, and the packages take the most.
-    // The generation is the one that `packages::write` gives.
+    // The index comes first: its tables take more memory than the result, and the packages take the
+    // most. The generation is the one from `packages::write`.
     let mut writer = index::Writer::new(old.packages.len() as u32 + 1, old.tables.len());
     let mut sums = Vec::new();
     for (&tag, table) in &old.tables {
@@ -71,13 +70,16 @@ pub fn canonical(packages: &[u8], index: Option<&[u8]>, epoch: u32) -> Result<Ca
     let new = Files::open(&packages, index.as_deref())?;
     let same = Numbers::of(&new.packages, epoch).map_err(Refused::of(PACKAGES))? == after;
     if !same || sums_of(&new.tables, &after).map_err(Refused::of(INDEX))? != sums {
-        let why = Malformed::at(0, "the rewritten database does not hold what the old one held");
+        let why = Malformed::at(
+            0,
+            "the rewritten database does not have the same content as the old one",
+        );
         return Err(Refused { file: PACKAGES, why });
     }
     Ok(Canonical { packages, index, notes: old.no_index.into_iter().collect() })
 }
 
-/// Writes a table as the packages' new numbers want it; the digest of what it held.
+/// Writes a table with the packages' new numbers; returns the digest of its content.
 fn write_table(
     writer: &mut index::Writer,
     tag: u32,
@@ -102,12 +104,12 @@ fn sums_of(
     tables.iter().map(sum).collect()
 }
 
-/// A `Packages.db` and what is to be trusted of the `Index.db` beside it, whose tables are read
-/// when they are needed.
+/// A `Packages.db` and the `Index.db` beside it as far as it is valid, whose tables are read when
+/// needed.
 struct Files<'a> {
     packages: Vec<Package<'a>>,
     tables: BTreeMap<u32, Table<'a>>,
-    /// Why there are no tables, if there are none.
+    /// Why there are no tables, if so.
     no_index: Option<String>,
 }
 
@@ -133,24 +135,24 @@ impl<'a> Files<'a> {
     }
 }
 
-/// What the files of a database hold.
+/// The contents of the files of a database.
 #[derive(Clone, Debug)]
 pub struct Contents<'a> {
     /// Packages and index rows.
     pub logical: Logical<'a>,
     /// The names in [`Logical::indexes`] by tag number.
     pub tables: BTreeMap<u32, String>,
-    /// Why `Index.db` is not part of it, if it is not.
+    /// Why `Index.db` is not part of it, if so.
     pub no_index: Option<String>,
 }
 
 /// Reads a `Packages.db` and the `Index.db` beside it.
 ///
-/// The index is left out if it is missing, of another generation, or lacks a package.
+/// The index is omitted if it is missing, of another generation, or lacks a package.
 ///
 /// # Errors
 ///
-/// On files that cannot be parsed, as [`packages::read`] and [`index::read`] do, headers included.
+/// Those of [`packages::read`] and [`index::read`], and if a header cannot be parsed.
 pub fn read<'a>(packages: &'a [u8], index: Option<&'a [u8]>) -> Result<Contents<'a>, Refused> {
     let Files { packages, tables, no_index } = Files::open(packages, index)?;
     let logical = Logical { packages, ..Logical::default() };
@@ -163,8 +165,8 @@ pub fn read<'a>(packages: &'a [u8], index: Option<&'a [u8]>) -> Result<Contents<
     Ok(contents)
 }
 
-/// Why rpm would not trust an index, as [`read`] says it, judged from the slot pages alone: `head`
-/// is the beginning of `Packages.db`, at least those. `None` if it would, or if a file cannot be
+/// Why rpm would not trust an index, as in [`read`], judged by the slot pages alone: `head` is the
+/// beginning of `Packages.db` with at least these. `None` if it would, or if a file cannot be
 /// parsed.
 pub fn index_trouble(head: &[u8], index: Option<&[u8]>) -> Option<String> {
     let Some(index) = index else { return Some(without_index("is missing")) };
@@ -211,7 +213,7 @@ fn table_name(number: u32) -> String {
 
 fn without_index(why: &str) -> String {
     format!(
-        "{INDEX} {why} and is left out: until rpm runs as root on it, users without write access \
+        "{INDEX} {why} and is omitted: until rpm runs as root on it, users without write access \
          cannot query; run `rpm -q rpm` in the tree before, so that the index is made and kept"
     )
 }

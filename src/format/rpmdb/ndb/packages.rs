@@ -25,10 +25,10 @@ const HEADER_SIZE: usize = 32;
 const HEAD_SIZE: usize = 16;
 const TAIL_SIZE: usize = 12;
 
-/// What a `Packages.db` holds.
+/// The content of a `Packages.db`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packages<'a> {
-    /// Counts the writes; `Index.db` repeats it to say which state it indexes.
+    /// The number of writes; `Index.db` repeats it to identify the indexed state.
     pub generation: u32,
     /// Header blob by package index (hnum).
     pub blobs: BTreeMap<u32, &'a [u8]>,
@@ -38,8 +38,8 @@ pub struct Packages<'a> {
 ///
 /// # Errors
 ///
-/// On truncation, slots that overlap or lead outside the file, a package index used twice, and on
-/// files of another version or byte order.
+/// If the file is truncated, slots overlap or lead outside the file, a package index is used twice,
+/// or version or byte order differ.
 pub fn read(bytes: &[u8]) -> Result<Packages<'_>, Malformed> {
     let magic = slice(bytes, 0, 4)?;
     if magic.iter().rev().eq(MAGIC) {
@@ -57,7 +57,7 @@ pub fn read(bytes: &[u8]) -> Result<Packages<'_>, Malformed> {
     }
     let slot_end = slot_area(bytes)?;
     let slots = filled(bytes, slot_end)?;
-    // Where blobs lie is judged before any of them is read, which takes long.
+    // The places of blobs are checked before any of them is read, which takes long.
     let mut extents = Vec::with_capacity(slots.len());
     for (at, slot) in &slots {
         if slot.start() < slot_end {
@@ -82,18 +82,18 @@ pub fn read(bytes: &[u8]) -> Result<Packages<'_>, Malformed> {
 ///
 /// # Errors
 ///
-/// As [`read`] does on them.
+/// Those of [`read`] about slot pages.
 pub(super) fn slots(head: &[u8]) -> Result<(u32, BTreeSet<u32>), Malformed> {
     let slots = filled(head, slot_area(head)?)?;
     Ok((Little.u32(head, 8)?, slots.iter().map(|(_, slot)| slot.pkgidx).collect()))
 }
 
-/// Bytes of the slot pages, as the first bytes of a file say.
+/// Bytes of the slot pages, according to the first bytes of a file.
 pub fn slot_bytes(head: &[u8]) -> usize {
     Little.u32(head, 12).map_or(0, |pages| (pages as usize).saturating_mul(PAGE))
 }
 
-/// Where the slot pages end, in bytes.
+/// The end of the slot pages, in bytes.
 fn slot_area(bytes: &[u8]) -> Result<usize, Malformed> {
     let pages = Little.u32(bytes, 12)? as usize;
     let end = pages.checked_mul(PAGE).filter(|end| (PAGE..=bytes.len()).contains(end));
@@ -122,7 +122,7 @@ impl Slot {
         }
     }
 
-    /// Where its blob begins.
+    /// The start of its blob.
     fn start(self) -> usize {
         self.first as usize * BLOCK
     }
@@ -158,19 +158,19 @@ impl Slot {
     }
 }
 
-/// The slots that are not free, each with its place.
+/// The used slots, each with its place.
 fn filled(bytes: &[u8], slot_end: usize) -> Result<Vec<(usize, Slot)>, Malformed> {
     let all = (HEADER_SIZE..slot_end).step_by(BLOCK);
     let slots = all.map(|at| Slot::read(bytes, at).map(|slot| Some((at, slot?))));
     slots.filter_map(Result::transpose).collect()
 }
 
-/// A fresh `Packages.db` with `blobs` as packages 1, 2, 3, …: slots and blobs contiguous in that
+/// A new `Packages.db` with `blobs` as packages 1, 2, 3, …: slots and blobs contiguous in that
 /// order, blob i of generation i, the file's generation and next index one more than the last.
 ///
 /// # Errors
 ///
-/// If the file would outgrow what 32-bit block numbers reach.
+/// If the file would be too large for 32-bit block numbers.
 pub fn write(blobs: &[Blob<'_>]) -> Result<Vec<u8>, Malformed> {
     let slots = (blobs.len() * BLOCK + HEADER_SIZE).div_ceil(PAGE) * PAGE;
     let total: usize = blobs.iter().map(|blob| blob_size(blob.len())).sum();

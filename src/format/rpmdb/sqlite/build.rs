@@ -1,4 +1,4 @@
-//! The new database, from the old one's packages and sorted rows.
+//! Builds the new database from the old one's packages and sorted rows.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use super::tree::{self, Tree};
 use crate::format::Failure;
 use crate::format::rpmdb::header;
 
-/// SQLite's own table of the largest numbers, which `AUTOINCREMENT` brings.
+/// SQLite's own table of the largest numbers, for `AUTOINCREMENT`.
 const SEQUENCE: (&str, &str) = ("sqlite_sequence", "CREATE TABLE sqlite_sequence(name,seq)");
 
 /// Writes the table of packages, with no install time later than `epoch`, from the database `old`;
-/// its root page.
+/// returns its root page.
 pub(super) fn write_packages(
     old: &Connection,
     packages: &Packages,
@@ -29,14 +29,15 @@ pub(super) fn write_packages(
     let mut tree = Tree::table(pages)?;
     for (new, old) in (1..).zip(packages.in_order()) {
         let mut blob: Vec<u8> = select.query_row([old], |row| row.get(0)).map_err(sql)?;
-        // It was parsed before; the comparison at the end would find a time left alone.
+        // It was parsed before; the comparison at the end would find an unchanged time.
         let _ = header::clamp_times(&mut blob, epoch);
         tree.row(new, &[Value::Null, Value::Blob(&blob)])?;
     }
     Ok(tree.end_table()?)
 }
 
-/// Writes all else behind the table of packages, whose root page and number are given: the file.
+/// Writes everything after the table of packages, whose root page and number are given; returns the
+/// file.
 pub(super) fn finish(
     mut pages: Pages,
     (packages, count): (u32, u32),
@@ -80,7 +81,7 @@ fn object<'s>(
     [kind, name, table, Value::Integer(root), text]
 }
 
-/// The table of the largest numbers: that of a database without packages is empty.
+/// Writes the table of the largest numbers, which is empty for a database without packages.
 fn write_sequence(pages: &mut Pages, count: u32) -> Result<u32, Failure> {
     let mut tree = Tree::table(pages)?;
     if count > 0 {

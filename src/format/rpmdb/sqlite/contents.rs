@@ -1,4 +1,4 @@
-//! What a database holds, read row by row, and sums of it that do not depend on any order.
+//! Reads the contents of a database row by row, with order-independent sums.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,24 +14,24 @@ use crate::format::{Failure, Malformed};
 /// The table of packages.
 pub(super) const PACKAGES: &str = "Packages";
 
-/// The packages of a database, as far as they must be known while its rows are read.
+/// The properties of packages that are needed to read rows.
 pub(super) struct Packages {
     by_hnum: BTreeMap<u32, Known>,
     sum: Sum,
 }
 
-/// What is kept of a package.
+/// The kept properties of a package.
 struct Known {
     key: SortKey,
     tid: Option<u32>,
-    /// The new number, once there is one.
+    /// The new number, once assigned.
     number: u32,
 }
 
-/// What must be the same before and after, by table.
+/// The sums that must be the same before and after, by table.
 pub(super) type Sums = BTreeMap<String, Sum>;
 
-/// A sum over the rows of a table that does not depend on their order.
+/// An order-independent sum over the rows of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sum {
     pub(super) rows: u64,
@@ -57,12 +57,12 @@ impl Sum {
 }
 
 impl Packages {
-    /// Reads them; install times that `epoch` lowers do not show in the sums.
+    /// Reads the packages; install times that `epoch` clamps do not affect the sums.
     pub(super) fn read(db: &Connection, epoch: u32) -> Result<Self, Failure> {
         Self::read_where(db, "", epoch)
     }
 
-    /// Those that the SQL clause `which` selects.
+    /// Reads the packages that the SQL clause `which` selects.
     pub(super) fn read_where(db: &Connection, which: &str, epoch: u32) -> Result<Self, Failure> {
         let mut packages = Packages { by_hnum: BTreeMap::new(), sum: Sum::default() };
         each_blob_where(db, which, &mut |hnum, blob| {
@@ -76,19 +76,20 @@ impl Packages {
         Ok(packages)
     }
 
-    /// These and others of the same database.
+    /// Adds other packages of the same database.
     pub(super) fn and(mut self, others: Self) -> Self {
         self.by_hnum.extend(others.by_hnum);
         self.sum.merge(others.sum);
         self
     }
 
-    /// The new number of a package, by its old one: from 1 in canonical order; 0 without it.
+    /// The new number of a package by its old one: from 1 in canonical order; 0 if it does not
+    /// exist.
     pub(super) fn number(&self, hnum: u32) -> u32 {
         self.by_hnum.get(&hnum).map_or(0, |known| known.number)
     }
 
-    /// Its INSTALLTID in seconds, 0 without one.
+    /// The INSTALLTID of a package in seconds, 0 if it has none.
     pub(super) fn tid(&self, hnum: u32) -> u32 {
         self.by_hnum.get(&hnum).and_then(|known| known.tid).unwrap_or(0)
     }
@@ -100,7 +101,7 @@ impl Packages {
         order.into_iter().map(|(_, old)| old).collect()
     }
 
-    /// Numbers them.
+    /// Numbers the packages.
     pub(super) fn renumbered(mut self) -> Self {
         let keys = self.by_hnum.iter().map(|(&hnum, known)| (hnum, &known.key)).collect();
         for (old, new) in renumber(keys) {
@@ -124,7 +125,7 @@ impl Packages {
         self.sum_and(db, table, &mut |_, _, _| {})
     }
 
-    /// The same; `then` is called with every row (hnum, idx, key) that is sound.
+    /// The sum over the rows of one table; `then` is called for every valid row (hnum, idx, key).
     pub(super) fn sum_and(
         &self,
         db: &Connection,
@@ -136,7 +137,7 @@ impl Packages {
             let what = || {
                 format!(
                     "index {table} has a row for hnum {hnum}, which has no package \
-                     (`rpmdb --rebuilddb` makes the indexes anew)"
+                     (`rpmdb --rebuilddb` rebuilds the indexes)"
                 )
             };
             let package = self.by_hnum.get(&hnum).ok_or_else(|| refused(what()))?;
@@ -191,12 +192,12 @@ fn each_blob_where(
     Ok(())
 }
 
-/// The error of a package that is stored as something else than bytes.
+/// The error for a package that is not stored as bytes.
 pub(super) fn no_blob(hnum: u32) -> Malformed {
-    refused(format!("package of hnum {hnum} is no blob"))
+    refused(format!("package of hnum {hnum} is not a blob"))
 }
 
-/// What is wrong, with the package that it is in.
+/// Adds the package to an error.
 pub(super) fn in_package(hnum: u32, e: Malformed) -> Malformed {
     Malformed { what: format!("hnum {hnum}: {}", e.what), ..e }
 }

@@ -1,13 +1,13 @@
-//! `rpmdb.sqlite`: any history of one package set becomes one file.
+//! `rpmdb.sqlite`: the same package set gives the same file, whatever its history.
 //!
 //! The old database and its write-ahead log or journal are read by SQLite from private copies; the
-//! canonical file is written here, page by page: packages in canonical order numbered from 1,
-//! index rows by package, schema in rpm's order, no statistics. Then SQLite reads what was written:
-//! its indexes must be sound, and it must hold what the source holds, row by row. A file that is in
-//! canonical form already is recognised without any of this, by writing it anew from what it holds.
+//! canonical file is written here, page by page: packages in canonical order numbered from 1, index
+//! rows by package, schema in rpm's order, no statistics. Then SQLite reads what was written: its
+//! indexes must be sound, and its contents must be those of the source, row by row. A canonical
+//! file is recognised without any of this, by rewriting it from its contents.
 //!
-//! SQLite is no part of what the file looks like: its versions lay pages out differently and leave
-//! different bytes in gaps. Two things are done at a time wherever they do not need one another.
+//! SQLite does not determine the bytes of the file: its versions lay pages out differently and
+//! leave different bytes in gaps. Independent steps run in parallel, two at a time.
 //!
 //! Memory: the result and the rows of the index tables; the databases themselves stay in files.
 
@@ -37,7 +37,7 @@ use schema::Schema;
 pub(super) use schema::only_utf8;
 pub(super) use work::{Draft, Proof, Source, check, surely};
 
-/// A database and the files beside it that SQLite would read with it; absent ones are empty.
+/// A database and the files beside it that SQLite would read; missing ones are empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Files<'a> {
     /// `rpmdb.sqlite`.
@@ -53,12 +53,12 @@ pub struct Files<'a> {
 pub struct Canonical {
     /// The file.
     pub bytes: Vec<u8>,
-    /// The source with its log or journal applied, when it had one: where a writer must pass
-    /// through so that no moment leaves the canonical file beside a log of the old one.
+    /// The source with its log or journal applied, if it had one: the intermediate step of a
+    /// writer, so that the canonical file is never beside a log of the old one.
     pub recovered: Option<Vec<u8>>,
-    /// Packages.
+    /// The number of packages.
     pub packages: usize,
-    /// Index rows.
+    /// The number of index rows.
     pub rows: u64,
 }
 
@@ -66,10 +66,10 @@ pub struct Canonical {
 ///
 /// # Errors
 ///
-/// With the reason on anything that is not an intact rpm database: a file that is empty, truncated
-/// or damaged, tables, views or triggers that rpm does not make, index rows without their package,
-/// install-time keys that are not their package's, headers that cannot be parsed. With the
-/// system's error where no private file can be written in `scratch`.
+/// For anything that is not an intact rpm database: a file that is empty, truncated or damaged,
+/// tables, views or triggers that rpm does not make, index rows without their package, install-time
+/// keys that are not their package's, headers that cannot be parsed. An error of the system if no
+/// private file can be written in `scratch`.
 pub fn canonical(
     files: &Files<'_>,
     epoch: u32,
@@ -105,11 +105,11 @@ fn made_canonical(
     Ok(Canonical { bytes, recovered, packages: count, rows })
 }
 
-/// Whether [`canonical`] understands `files`, at a third of its price.
+/// Checks that [`canonical`] understands `files`, at a third of its cost.
 ///
 /// # Errors
 ///
-/// As it does.
+/// Those of [`canonical`].
 pub fn understood(files: &Files<'_>, scratch: &dyn Scratch) -> Result<(), Failure> {
     surely(files, scratch, || {
         let mut old = Source::open(files, scratch)?;
@@ -123,7 +123,7 @@ pub fn understood(files: &Files<'_>, scratch: &dyn Scratch) -> Result<(), Failur
 ///
 /// # Errors
 ///
-/// As [`canonical`] does, but accepts index rows without a package.
+/// Those of [`canonical`], except that index rows without a package are accepted.
 pub fn read(files: &Files<'_>, scratch: &dyn Scratch) -> Result<Logical<'static>, Failure> {
     surely(files, scratch, || read_whole(files, scratch))
 }
@@ -151,8 +151,8 @@ fn read_whole(files: &Files<'_>, scratch: &dyn Scratch) -> Result<Logical<'stati
 ///
 /// # Errors
 ///
-/// As [`read`] does, or as `each` does; of a database without a log or journal nothing but the way
-/// to its packages is looked at.
+/// Those of [`read`] and of `each`; in a database without a log or journal only the pages that lead
+/// to packages are checked.
 pub fn packages(
     files: &Files<'_>,
     scratch: &dyn Scratch,
@@ -166,12 +166,12 @@ pub fn packages(
     each_blob(&old.db, each)
 }
 
-/// A refusal whose place in the file is not known.
+/// An error without a known place in the file.
 pub(super) fn refused(what: impl Into<String>) -> Malformed {
     Malformed::at(0u64, what)
 }
 
-/// What SQLite says of a database, or of the machine.
+/// Converts an error of SQLite into one of the database or of the machine.
 pub(super) fn sql(error: rusqlite::Error) -> Failure {
     match error.sqlite_error().is_some_and(|failure| is_of_machine(failure.extended_code)) {
         true => io::Error::other(format!("SQLite on a private file: {error}")).into(),
@@ -182,7 +182,7 @@ pub(super) fn sql(error: rusqlite::Error) -> Failure {
 /// Whether a result code is about the machine, not about the bytes of a database.
 fn is_of_machine(code: i32) -> bool {
     use rusqlite::ffi;
-    // A database that ends too early is read too far.
+    // Reading a truncated database goes past its end.
     code != ffi::SQLITE_IOERR_SHORT_READ
         && [
             ffi::SQLITE_PERM,

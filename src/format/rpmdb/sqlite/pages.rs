@@ -1,5 +1,5 @@
-//! The pages of an SQLite database that is being written
-//! (<https://sqlite.org/fileformat2.html>): what no cell uses is zero.
+//! Writes the pages of an SQLite database (<https://sqlite.org/fileformat2.html>); unused bytes are
+//! zero.
 
 use super::record::{Value, push_varint, record};
 use crate::format::Malformed;
@@ -9,12 +9,12 @@ use crate::format::rpmdb::scrub::local_payload;
 pub(super) const PAGE: usize = 4096;
 /// Bytes of the database header on page 1.
 pub(super) const HEADER: usize = 100;
-/// The page that holds the byte of file locks is never used.
+/// The page with the byte for file locks, which is never used.
 const LOCK_PAGE: u32 = (1 << 30) / PAGE as u32 + 1;
-/// What the header says about the library that wrote the file: the oldest one that reads it.
+/// The library version in the header: the oldest one that reads the file.
 pub(super) const LIBRARY_VERSION: u32 = 3_007_000;
 
-/// Kinds of b-tree pages, as their first byte says.
+/// Kinds of b-tree pages, by their first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     IndexInterior = 2,
@@ -33,7 +33,7 @@ impl Kind {
 /// A database that grows at its end.
 pub(super) struct Pages {
     bytes: Vec<u8>,
-    /// The cell that is about to be put into a page.
+    /// The next cell for a page.
     pub(super) cell: Vec<u8>,
     payload: Vec<u8>,
 }
@@ -42,23 +42,23 @@ pub(super) struct Pages {
 pub(super) struct Page {
     pub(super) number: u32,
     kind: Kind,
-    /// Where the page lies in the file, and where in it its head begins.
+    /// The offset of the page in the file.
     place: usize,
     begin: usize,
     cells: usize,
-    /// Where in the page the cells begin.
+    /// The offset of the cells in the page.
     content: usize,
 }
 
 impl Page {
-    /// Bytes that are left between pointers and cells.
+    /// Free bytes between pointers and cells.
     pub(super) fn room(&self) -> usize {
         self.content - (self.begin + self.kind.head() + 2 * self.cells)
     }
 }
 
 impl Pages {
-    /// Page 1 alone, and room for `size` bytes; they may become more.
+    /// Only page 1, with room reserved for `size` bytes.
     pub(super) fn with_capacity(size: usize) -> Self {
         let mut bytes = Vec::with_capacity(size.max(PAGE));
         bytes.resize(PAGE, 0);
@@ -69,13 +69,13 @@ impl Pages {
     ///
     /// # Errors
     ///
-    /// If no number is left for it.
+    /// If there is no number left.
     pub(super) fn begin(&mut self, kind: Kind) -> Result<Page, Malformed> {
         let number = self.allocate()?;
         Ok(self.empty(number, 0, kind))
     }
 
-    /// Page 1, behind whose header a b-tree page begins.
+    /// Page 1, on which a b-tree page begins after the header.
     pub(super) fn first(&mut self, kind: Kind) -> Page {
         self.empty(1, HEADER, kind)
     }
@@ -100,7 +100,7 @@ impl Pages {
         }
     }
 
-    /// The number of cells and where they begin, as the head says.
+    /// Writes the number of cells and their start into the head.
     fn count(&mut self, page: &Page) {
         let head = &mut self.bytes[page.place + page.begin..][..8];
         head[3..5].copy_from_slice(&(page.cells as u16).to_be_bytes());
@@ -121,7 +121,7 @@ impl Pages {
         true
     }
 
-    /// Takes the last cell, of `length` bytes, out of `page` again.
+    /// Removes the last cell, of `length` bytes, from `page`.
     pub(super) fn take_back(&mut self, page: &mut Page, length: usize) {
         page.cells -= 1;
         self.bytes[page.place + page.content..][..length].fill(0);
@@ -131,7 +131,7 @@ impl Pages {
         self.count(page);
     }
 
-    /// The rightmost child of an interior page.
+    /// Sets the rightmost child of an interior page.
     pub(super) fn set_right(&mut self, page: &Page, child: u32) {
         self.bytes[page.place + page.begin + 8..][..4].copy_from_slice(&child.to_be_bytes());
     }
@@ -140,7 +140,7 @@ impl Pages {
     ///
     /// # Errors
     ///
-    /// As [`Pages::begin`] does.
+    /// Those of [`Pages::begin`].
     pub(super) fn row(&mut self, number: u32, values: &[Value<'_>]) -> Result<(), Malformed> {
         self.begin_cell(values);
         push_varint(&mut self.cell, number.into());
@@ -151,7 +151,7 @@ impl Pages {
     ///
     /// # Errors
     ///
-    /// As [`Pages::begin`] does.
+    /// Those of [`Pages::begin`].
     pub(super) fn record(&mut self, values: &[Value<'_>]) -> Result<(), Malformed> {
         self.begin_cell(values);
         self.spill(false)
@@ -164,7 +164,7 @@ impl Pages {
         push_varint(&mut self.cell, self.payload.len() as u64);
     }
 
-    /// Adds the payload to the cell; what is too long for it goes to a chain of overflow pages.
+    /// Adds the payload to the cell; the part that is too long goes to a chain of overflow pages.
     fn spill(&mut self, table: bool) -> Result<(), Malformed> {
         let payload = std::mem::take(&mut self.payload);
         let (local, rest) = payload.split_at(local_payload(payload.len(), table, PAGE));
@@ -184,7 +184,7 @@ impl Pages {
         Ok(())
     }
 
-    /// The file, whose header says: no write-ahead log, one change, one schema, UTF-8.
+    /// Returns the file, with a header for no write-ahead log, one change, one schema, UTF-8.
     pub(super) fn finish(mut self) -> Vec<u8> {
         let pages = (self.bytes.len() / PAGE) as u32;
         let header = &mut self.bytes[..HEADER];
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_page_with_the_byte_of_locks_is_never_used() {
-        // As many pages as there are before it; memory that is not touched is none.
+        // Reserve for as many pages as before; untouched memory costs nothing.
         let bytes = vec![0; (LOCK_PAGE as usize - 2) * PAGE];
         let mut pages = Pages { bytes, cell: Vec::new(), payload: Vec::new() };
         let numbers = [0; 2].map(|_| pages.begin(Kind::TableLeaf).unwrap().number);

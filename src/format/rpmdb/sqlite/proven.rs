@@ -1,10 +1,10 @@
-//! The proof that a database is in normal form, without a copy of the file: of SQLite it needs only
-//! that it understands the texts of the schema.
+//! Proves that a database is in normal form, without a copy of the file: SQLite only has to parse
+//! the texts of the schema.
 //!
-//! What the file seems to hold is read in its order and must be in normal order; then it is written
-//! anew from that, by the same code that writes every normal form. If these are the bytes of the file,
-//! it is the normal form of what it holds, however it was read. Any doubt at all, and [`proven`]
-//! says nothing: SQLite decides.
+//! The contents are read in their order, which must be the normal one; then the file is rewritten
+//! from them by the code that writes every normal form. If the bytes are the same, it is the normal
+//! form of its contents, however they were read. In any doubt [`proven`] returns `None`, and SQLite
+//! decides.
 
 use std::collections::BTreeMap;
 
@@ -74,8 +74,9 @@ fn schema(db: &[u8]) -> Result<(Schema, BTreeMap<String, u32>), Malformed> {
     }
 }
 
-/// Writes the table of packages, which must be numbered from 1 in normal order; its root page, and
-/// the INSTALLTID of each. Packages that only their whole contents tell apart are left to SQLite.
+/// Writes the table of packages, which must be numbered from 1 in normal order; returns its root
+/// page and the INSTALLTID of each. Packages that differ only in their whole contents are left to
+/// SQLite.
 fn packages(
     db: &[u8],
     root: u32,

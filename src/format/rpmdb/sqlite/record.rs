@@ -3,11 +3,11 @@
 /// A value of a column.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
-    /// No value: what a column that is the row's number holds.
+    /// No value, as in a column that is the row's number.
     Null,
     /// A number.
     Integer(u32),
-    /// Text in UTF-8, or what is stored as such.
+    /// Text in UTF-8, or bytes stored as such.
     Text(&'a [u8]),
     /// Bytes.
     Blob(&'a [u8]),
@@ -20,7 +20,7 @@ pub(super) fn record(out: &mut Vec<u8>, values: &[Value<'_>]) {
     for value in values {
         push_varint(out, value.serial_type());
     }
-    // Five types of nine bytes at most: the length takes one byte.
+    // At most five types of nine bytes, so the length takes one byte.
     out[start] = (out.len() - start) as u8;
     for value in values {
         value.push(out);
@@ -33,7 +33,8 @@ impl Value<'_> {
             Value::Null => 0,
             Value::Integer(0) => 8,
             Value::Integer(1) => 9,
-            // Bytes with one bit for the sign; five are stored as six, which is type 5.
+            // The number of bytes, with one bit for the sign; five are stored as six, which is type
+            // 5.
             Value::Integer(number) => u64::from((u32::BITS - number.leading_zeros()) / 8 + 1),
             Value::Text(bytes) => 2 * bytes.len() as u64 + 13,
             Value::Blob(bytes) => 2 * bytes.len() as u64 + 12,
@@ -57,8 +58,8 @@ impl Value<'_> {
     }
 }
 
-/// Adds a variable-length integer: seven bits a byte, the highest first. Nothing here needs the
-/// ninth byte, which would hold eight.
+/// Adds a variable-length integer: seven bits per byte, the highest first. Nothing here needs the
+/// ninth byte, which would have eight.
 pub(super) fn push_varint(out: &mut Vec<u8>, value: u64) {
     let bytes = (u64::BITS - value.leading_zeros()).div_ceil(7).max(1);
     for n in (0..bytes).rev() {

@@ -1,4 +1,4 @@
-//! The rows of an index table, renumbered and sorted, as they are written.
+//! The renumbered and sorted rows of an index table.
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -13,13 +13,13 @@ use super::tree::Tree;
 use crate::format::rpmdb::{Endian, INSTALLTID_INDEX};
 use crate::format::{Failure, Malformed};
 
-/// The rows of one table in their order, by new hnum, idx and key, and what they sum up to.
+/// The rows of one table, sorted by new hnum, idx and key, with their sum.
 pub(super) struct Rows {
     pub(super) sum: Sum,
-    /// The keys, one behind the other.
+    /// All keys in one buffer.
     keys: Vec<u8>,
     rows: Vec<Row>,
-    /// The numbers of rows by key, from 0.
+    /// The numbers of rows from 0, sorted by key.
     by_key: Vec<u32>,
 }
 
@@ -27,19 +27,19 @@ pub(super) struct Rows {
 struct Row {
     hnum: u32,
     idx: u32,
-    /// TEXT, not BLOB: the classes sort in this order.
+    /// Whether the key is TEXT, not BLOB: the classes sort in this order.
     text: bool,
     start: usize,
     length: usize,
 }
 
 impl Rows {
-    /// Those of `table`, summed up as [`Packages::sum`] does, with no install time later than
+    /// Reads the rows of `table` with their [`Packages::sum`], and no install time later than
     /// `epoch`.
     ///
     /// # Errors
     ///
-    /// As that does.
+    /// Those of [`Packages::sum`].
     pub(super) fn read(
         db: &Connection,
         packages: &Packages,
@@ -64,12 +64,12 @@ impl Rows {
         Ok(read)
     }
 
-    /// Those of the table whose root is page `root`, read without SQLite: `by_key` is the root of
+    /// Reads the rows of the table with root page `root` without SQLite; `by_key` is the root of
     /// the index of its keys, if there is one.
     ///
     /// # Errors
     ///
-    /// Where any of them is not in the order in which it would be written.
+    /// If they are not in the order in which they would be written.
     pub(super) fn in_order(db: &[u8], root: u32, by_key: Option<u32>) -> Result<Self, Malformed> {
         let disorder = || refused("not in normal order");
         let mut read =
@@ -100,8 +100,8 @@ impl Rows {
         Ok(read)
     }
 
-    /// Whether each row of the table `table` has its package, of those that are numbered from 1 and
-    /// have these INSTALLTIDs, and each key that is an install time its package's.
+    /// Whether each row of the table `table` has its package, given the INSTALLTIDs of packages
+    /// numbered from 1, and each install-time key is its package's.
     pub(super) fn fit(&self, table: &str, tids: &[u32]) -> bool {
         self.rows.iter().all(|row| {
             let tid = (row.hnum as usize).checked_sub(1).and_then(|place| tids.get(place));
@@ -115,8 +115,8 @@ impl Rows {
         self.rows.len()
     }
 
-    /// Lets the keys that are install times follow their packages' headers, each in its own byte
-    /// order: that of the database where it could be in both.
+    /// Updates install-time keys from their packages' headers, each in its own byte order, or that
+    /// of the database if both match.
     fn clamp(&mut self, packages: &Packages, epoch: u32) {
         let tid = |row: &Row| packages.tid(row.hnum);
         let order =
@@ -133,7 +133,7 @@ impl Rows {
             row.hnum = packages.number(row.hnum);
         }
         let keys = &self.keys;
-        // SQLite stored most of them by hnum, in pieces: a sort that finds pieces is the fastest.
+        // SQLite has stored most of them by hnum, in runs: a sort that finds runs is the fastest.
         self.rows.sort_by(|a, b| by_number(keys, a).cmp(&by_number(keys, b)));
         let rows = &self.rows;
         // The first bytes of a key decide nearly always.
@@ -152,7 +152,7 @@ impl Rows {
         self.by_key = order.into_iter().map(|(_, n)| n).collect();
     }
 
-    /// Writes the table; its root page.
+    /// Writes the table; returns its root page.
     pub(super) fn write(&self, pages: &mut Pages) -> Result<u32, Failure> {
         let mut tree = Tree::table(pages)?;
         for (n, row) in (1..).zip(&self.rows) {
@@ -161,7 +161,7 @@ impl Rows {
         Ok(tree.end_table()?)
     }
 
-    /// Writes the index of the column `key`; its root page.
+    /// Writes the index of the column `key`; returns its root page.
     pub(super) fn write_keys(&self, pages: &mut Pages) -> Result<u32, Failure> {
         let mut tree = Tree::index(pages)?;
         for &n in &self.by_key {
@@ -170,7 +170,7 @@ impl Rows {
         Ok(tree.end_index()?)
     }
 
-    /// Writes the index of the column `hnum`, which the rows are sorted by; its root page.
+    /// Writes the index of the column `hnum`, by which the rows are sorted; returns its root page.
     pub(super) fn write_hnums(&self, pages: &mut Pages) -> Result<u32, Failure> {
         let mut tree = Tree::index(pages)?;
         for (n, row) in (1..).zip(&self.rows) {
@@ -189,20 +189,20 @@ fn key<'k>(keys: &'k [u8], row: &Row) -> &'k [u8] {
     &keys[row.start..row.start + row.length]
 }
 
-/// What SQLite sorts a key by: text before bytes, then byte by byte.
+/// SQLite's sort key for keys: text before bytes, then byte by byte.
 fn by_key<'k>(keys: &'k [u8], row: &Row) -> (bool, &'k [u8]) {
     (!row.text, key(keys, row))
 }
 
-/// What the rows of a table are sorted by.
+/// The sort key of the rows of a table.
 fn by_number<'k>(keys: &'k [u8], row: &Row) -> (u32, u32, bool, &'k [u8]) {
     let (class, key) = by_key(keys, row);
     (row.hnum, row.idx, class, key)
 }
 
-/// The numbers of `rows` rows, from 0, as the index of their keys has them. Fails where a number is
-/// missing, or one of a row that does not exist or is out of order. That each is beside its key is
-/// seen when the index is written from them.
+/// The numbers of `rows` rows, from 0, in the order of the index of their keys. A missing, unknown
+/// or misplaced number is an error. That each has its key is checked when the index is written from
+/// them.
 fn keys_in_order(db: &[u8], root: u32, rows: usize) -> Result<Vec<u32>, Malformed> {
     let disorder = || refused("not in normal order");
     let mut numbers = Vec::with_capacity(rows);

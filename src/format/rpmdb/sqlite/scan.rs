@@ -1,5 +1,5 @@
-//! The packages of a database without SQLite, for whoever only wants to know what they are: no copy
-//! of the file, and no page of it in a cache. Whatever is to be written anew is read by SQLite.
+//! Reads the packages of a database without SQLite, a copy of the file or a page cache, for callers
+//! that only need the packages. What is rewritten is read by SQLite.
 //!
 //! Follows <https://sqlite.org/fileformat2.html>, sections 1.6, 2.1 and 2.6.
 
@@ -18,8 +18,8 @@ type EachRow<'c> = dyn FnMut(i64, &[u8]) -> Result<(), Malformed> + 'c;
 ///
 /// # Errors
 ///
-/// Where a page that leads to them is no page of a table, or used twice, where there is no table of
-/// packages, or as `each` does.
+/// If a page that leads to them is not a page of a table or is used twice, if there is no table of
+/// packages, and those of `each`.
 pub(super) fn packages(db: &[u8], each: &mut EachPackage<'_>) -> Result<(), Malformed> {
     let mut root = None;
     objects(db, &mut |object| {
@@ -52,7 +52,7 @@ pub(super) struct Object<'a> {
     pub(super) name: &'a [u8],
     pub(super) table: &'a [u8],
     pub(super) root: u32,
-    /// Empty where the row has none.
+    /// Empty if the row has none.
     pub(super) sql: &'a [u8],
 }
 
@@ -61,31 +61,31 @@ pub(super) fn objects(
     db: &[u8],
     each: &mut dyn FnMut(Object<'_>) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
-    // SQLite itself looks at two bits of that number.
+    // SQLite itself uses two bits of that number.
     if be32(db, 56).is_none_or(|encoding| encoding & 3 > 1) {
         return Err(Malformed::at(56u64, "its text is not in UTF-8"));
     }
     Scan::new(db)?.rows(1, 0, &mut |_, record| {
         let [Some((_, kind)), Some((_, name)), Some((_, table)), Some(root), sql] = columns(record)
         else {
-            return Err(refused("a row of the schema is no record"));
+            return Err(refused("a row of the schema is not a record"));
         };
         let sql = sql.map_or(&[][..], |(_, sql)| sql);
         each(Object { kind, name, table, root: number(root), sql })
     })
 }
 
-/// The number that a column holds; what no number of rpm is comes out as another one.
+/// The number in a column; a value that is not a number of rpm gives another number.
 pub(super) fn number((kind, bytes): Column<'_>) -> u32 {
-    // The number 1 has a type of its own, and no bytes.
+    // The number 1 has its own type without bytes.
     bytes.iter().fold(u32::from(kind == 9), |n, b| n << 8 | u32::from(*b))
 }
 
 /// A column of a record: its serial type and its bytes.
 type Column<'r> = (u64, &'r [u8]);
 
-/// The first `N` columns of a record; those that it does not have are `None`. More are not looked
-/// at: a header can claim a column for each byte of a file.
+/// The first `N` columns of a record; missing ones are `None`. More are not read: a header can
+/// claim a column for each byte of a file.
 pub(super) fn columns<const N: usize>(record: &[u8]) -> [Option<Column<'_>>; N] {
     let mut found = [None; N];
     let mut at = 0;
@@ -116,19 +116,19 @@ pub(super) struct Scan<'a> {
     db: &'a [u8],
     page: usize,
     usable: usize,
-    /// Pages that may still be read: there are no more.
+    /// The number of pages that may still be read.
     left: usize,
 }
 
-/// What a cell holds.
+/// The content of a cell.
 struct Cell<'a> {
     /// A row's number; 0 in an index.
     row: i64,
     /// Bytes of its record.
     size: usize,
-    /// What of the record is in the cell.
+    /// The part of the record in the cell.
     here: &'a [u8],
-    /// The page on which the record goes on.
+    /// The page on which the record continues.
     rest: Option<u32>,
 }
 
@@ -145,7 +145,7 @@ impl<'a> Scan<'a> {
         Ok(Scan { db, page, usable, left: db.len() / page })
     }
 
-    /// Where page `number` begins, and its bytes.
+    /// The start of page `number`, and its bytes.
     fn page(&mut self, number: u32) -> Result<(usize, &'a [u8]), Malformed> {
         let start = (number as usize).wrapping_sub(1).saturating_mul(self.page);
         let page = self.db.get(start..start.saturating_add(self.page));
@@ -174,8 +174,8 @@ impl<'a> Scan<'a> {
         self.tree(number, (2, 10), 0, &mut |_, record| each(record))
     }
 
-    /// Calls `each` for what the b-tree holds whose root is page `number`, in order; `inner` and
-    /// `leaf` are the kinds of its pages. An index has records between its pages too.
+    /// Calls `each` for the entries of the b-tree with root page `number`, in order; `inner` and
+    /// `leaf` are the kinds of its pages. An index also has records between its pages.
     fn tree(
         &mut self,
         number: u32,
@@ -184,7 +184,7 @@ impl<'a> Scan<'a> {
         each: &mut EachRow<'_>,
     ) -> Result<(), Malformed> {
         let (start, page) = self.page(number)?;
-        let bad = || Malformed::at(start, format!("page {number} is no page of the b-tree"));
+        let bad = || Malformed::at(start, format!("page {number} is not a page of the b-tree"));
         let header = if number == 1 { FILE_HEADER } else { 0 };
         let interior = match page[header] {
             kind if kind == inner && depth < MAX_DEPTH => true,
@@ -228,7 +228,7 @@ impl<'a> Scan<'a> {
         (size <= self.db.len()).then_some(Cell { row, size, here, rest })
     }
 
-    /// The record of a cell of which more is on other pages, from page `next` on.
+    /// The record of a cell that continues on other pages, from page `next` on.
     fn overflow(&mut self, cell: &Cell<'_>, mut next: u32) -> Result<Vec<u8>, Malformed> {
         let mut whole = Vec::with_capacity(cell.size);
         whole.extend_from_slice(cell.here);

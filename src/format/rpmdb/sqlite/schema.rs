@@ -29,9 +29,9 @@ const INDEXES: [&str; 18] = [
     "Supplementname",
     "Enhancename",
 ];
-/// SQLite's own tables: they hold counters and statistics, and are made anew or dropped.
+/// SQLite's own tables with counters and statistics, which are rebuilt or dropped.
 const INTERNAL: [&str; 4] = ["sqlite_sequence", "sqlite_stat1", "sqlite_stat3", "sqlite_stat4"];
-/// The tables and indexes of a database, every one known.
+/// The tables and indexes of a database, all of them known.
 pub(super) struct Schema {
     pub(super) packages: String,
     pub(super) indexes: Vec<Table>,
@@ -85,7 +85,7 @@ impl Schema {
                 "index" if is_index(&text, &name, &table) => {
                     schema.columns.insert(name, Column { table, sql: text });
                 }
-                _ => return Err(refused(format!("rpm makes no such {kind} as {name}"))),
+                _ => return Err(refused(format!("rpm does not make a {kind} {name}"))),
             }
         }
         if schema.packages.is_empty() {
@@ -96,7 +96,7 @@ impl Schema {
         Ok(schema)
     }
 
-    /// Whether SQLite understands every text: what [`bare`] takes away could be in a wrong place.
+    /// Whether SQLite can parse every text: what [`bare`] removes could be in a wrong place.
     pub(super) fn parses(&self) -> bool {
         let tables = self.indexes.iter().map(|table| &table.sql);
         let columns = self.columns.values().map(|column| &column.sql);
@@ -109,7 +109,7 @@ impl Schema {
 /// Type, name, table and text of a schema object.
 pub(super) type Object = (String, String, String, Option<String>);
 
-/// An SQL text without spaces and quotes, as rpm's versions differ in both.
+/// An SQL text without spaces and quotes, in which rpm's versions differ.
 fn bare(text: &str) -> String {
     text.chars().filter(|c| !c.is_ascii_whitespace() && !matches!(c, '\'' | '"')).collect()
 }
@@ -135,7 +135,8 @@ fn is_index(text: &str, name: &str, table: &str) -> bool {
     })
 }
 
-/// Refuses a database that is not in UTF-8: the normal form is, and texts are copied as they are.
+/// Refuses a database that is not in UTF-8, since the normal form is, and texts are copied
+/// unchanged.
 pub(in super::super) fn only_utf8(db: &Connection) -> Result<(), Failure> {
     let encoding: String = db.query_row("PRAGMA encoding", [], |r| r.get(0)).map_err(sql)?;
     match encoding == "UTF-8" {

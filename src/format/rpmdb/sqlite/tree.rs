@@ -1,26 +1,26 @@
-//! Writing a b-tree from sorted rows: every page as full as it gets, so that the same rows are the
-//! same bytes, whichever version of SQLite is linked.
+//! Writes a b-tree from sorted rows: every page is as full as possible, so that the same rows give
+//! the same bytes, whatever version of SQLite is linked.
 
 use super::pages::{HEADER, Kind, PAGE, Page, Pages};
 use super::record::{Value, push_varint, record};
 use crate::format::Malformed;
 
-/// A b-tree that is being written. Everything here fails only where a database gets too large.
+/// A b-tree under construction. Everything here fails only if a database gets too large.
 pub(super) struct Tree<'p> {
     pages: &'p mut Pages,
-    /// The leaf that is being filled, and those before it.
+    /// The present leaf.
     leaf: Page,
     leaves: Vec<Child>,
     /// A table's largest row number so far.
     largest: u32,
     /// An index's last cell in the leaf.
     last: Vec<u8>,
-    /// An index's cell that found no room in the leaf: it will stand between this and the next.
+    /// An index's cell that did not fit into the leaf: it will be between this leaf and the next.
     divider: Option<Vec<u8>>,
 }
 
-/// A page of a level, and what separates it from its right neighbour: the largest number in it, or
-/// the record between the two. Empty for the last one.
+/// A page of a level, and what separates it from its right neighbour: its largest number, or the
+/// record between the two; empty for the last one.
 struct Child {
     page: u32,
     divider: Vec<u8>,
@@ -42,7 +42,7 @@ impl<'p> Tree<'p> {
         Ok(Tree { pages, leaf, leaves: Vec::new(), largest: 0, last: Vec::new(), divider: None })
     }
 
-    /// Adds a row to a table, whose number is larger than those before.
+    /// Adds a row to a table, with a number larger than those before.
     pub(super) fn row(&mut self, number: u32, values: &[Value<'_>]) -> Result<(), Malformed> {
         self.pages.row(number, values)?;
         if !self.pages.put(&mut self.leaf) {
@@ -75,17 +75,17 @@ impl<'p> Tree<'p> {
         Ok(())
     }
 
-    /// Writes the levels above the leaves of a table; its root page.
+    /// Writes the levels above the leaves of a table; returns its root page.
     pub(super) fn end_table(mut self) -> Result<u32, Malformed> {
         let leaves = self.all_leaves();
         self.above(leaves, Kind::TableInterior)
     }
 
-    /// Writes the levels above the leaves of an index; its root page.
+    /// Writes the levels above the leaves of an index; returns its root page.
     pub(super) fn end_index(mut self) -> Result<u32, Malformed> {
         if let Some(right) = self.divider.take() {
-            // No record is left for a leaf to its right. So it goes there, and the one before it
-            // divides: no leaf is empty.
+            // No record is left for a leaf to its right, so it moves there, and the one before it
+            // becomes the divider: no leaf is empty.
             let divider = std::mem::take(&mut self.last);
             self.pages.take_back(&mut self.leaf, divider.len());
             self.next_leaf(Kind::IndexLeaf, divider)?;
@@ -130,7 +130,7 @@ pub(super) fn schema(pages: &mut Pages, rows: &[[Value<'_>; 5]]) -> Result<(), M
         tree.row(number, values)?;
     }
     let mut level = tree.all_leaves();
-    // One leaf that is too large for page 1 becomes its only child, as SQLite does it.
+    // A single leaf that is too large for page 1 becomes its only child, as in SQLite.
     let room = PAGE - HEADER - Kind::TableInterior.head();
     while level.iter().rev().skip(1).map(cell).sum::<usize>() > room {
         level = interior(pages, level, Kind::TableInterior)?;
@@ -140,7 +140,7 @@ pub(super) fn schema(pages: &mut Pages, rows: &[[Value<'_>; 5]]) -> Result<(), M
     Ok(())
 }
 
-/// Bytes of a row's cell and its pointer; a row with overflow pages counts whole.
+/// Bytes of a row's cell and its pointer; a row with overflow pages counts completely.
 fn row_size(number: u32, values: &[Value<'_>]) -> usize {
     let mut bytes = Vec::new();
     record(&mut bytes, values);
@@ -150,7 +150,7 @@ fn row_size(number: u32, values: &[Value<'_>]) -> usize {
     bytes.len() + 2
 }
 
-/// The level over `level`.
+/// The level above `level`.
 fn interior(pages: &mut Pages, level: Vec<Child>, kind: Kind) -> Result<Vec<Child>, Malformed> {
     let mut above = Vec::new();
     for mut children in shares(level) {
@@ -162,7 +162,7 @@ fn interior(pages: &mut Pages, level: Vec<Child>, kind: Kind) -> Result<Vec<Chil
     Ok(above)
 }
 
-/// Fills an interior page, for which there is room.
+/// Fills an interior page with children that fit.
 fn fill(pages: &mut Pages, mut page: Page, mut children: Vec<Child>) {
     let right = children.pop().map_or(0, |last| last.page);
     for child in children {
@@ -179,13 +179,13 @@ fn cell(child: &Child) -> usize {
     child.divider.len() + 6
 }
 
-/// The children of each page of the level above: as many as have room, at least two.
+/// The children of each page of the level above: as many as fit, at least two.
 fn shares(level: Vec<Child>) -> Vec<Vec<Child>> {
     let mut shares: Vec<Vec<Child>> = Vec::new();
     let mut room = 0;
     for child in level {
         match shares.last_mut() {
-            // Its left neighbour needs a cell if it comes onto the same page.
+            // Its left neighbour needs a cell if both are on the same page.
             Some(share) if share.last().map_or(0, cell) <= room => {
                 room -= share.last().map_or(0, cell);
                 share.push(child);

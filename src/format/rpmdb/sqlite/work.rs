@@ -1,4 +1,5 @@
-//! SQLite at work in private files that have no names any more: a killed run leaves nothing behind.
+//! Runs SQLite on private files whose names are already removed, so that a killed run leaves
+//! nothing behind.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -27,11 +28,11 @@ const HEADER: usize = 100;
 /// The name of a database among private files.
 const NAME: &str = "db";
 
-/// A private copy of a database and its log or journal, opened.
+/// An open private copy of a database and its log or journal.
 pub(in super::super) struct Source {
     /// The database.
     pub(in super::super) db: Connection,
-    /// The same once more; `None` where a log is part of it.
+    /// A second connection to it; `None` if a log is part of it.
     second: Option<Connection>,
     file: File,
 }
@@ -54,7 +55,7 @@ impl Source {
         let mut file = private(&path)?;
         let alone = files.wal.is_empty() && files.journal.is_empty();
         match files.db.get(..HEADER) {
-            // Without a log it need not be opened as one that may have it, which admits one reader.
+            // Without a log it can be opened in a mode that allows more than one reader.
             Some(begin) if alone => {
                 let mut begin = begin.to_vec();
                 begin[18..20].copy_from_slice(&[1, 1]);
@@ -75,8 +76,8 @@ impl Source {
         Ok(open().map(|(db, second)| Source { db, second, file }))
     }
 
-    /// Does two things with it at the same time, where it can be opened twice; what is wrong with
-    /// the first is told first.
+    /// Does two things with it in parallel, if it can be opened twice; an error of the first one
+    /// wins.
     fn both<A: Send, B: Send>(
         &mut self,
         one: impl FnOnce(&Connection) -> Result<A, Failure> + Send,
@@ -90,14 +91,14 @@ impl Source {
         Ok((one?, other?))
     }
 
-    /// Its packages, once SQLite found it undamaged.
+    /// Its packages, after SQLite has found it undamaged.
     pub(super) fn packages(&mut self, epoch: u32) -> Result<Packages, Failure> {
         let ((), packages) =
             self.both(|db| check(db, "quick_check"), |db| Packages::read(db, epoch))?;
         Ok(packages)
     }
 
-    /// Its packages written into `pages`, with their root page, and the rows of its tables as
+    /// Writes its packages into `pages`; returns their root page, and the rows of its tables as
     /// they are to be written.
     pub(super) fn contents<'s>(
         &mut self,
@@ -118,7 +119,7 @@ impl Source {
         Ok((root, in_order(some, others)?))
     }
 
-    /// It after recovery, if there was anything to recover.
+    /// The database after recovery, if there was anything to recover.
     pub(in super::super) fn recovered(
         &mut self,
         files: &Files<'_>,
@@ -152,7 +153,7 @@ impl Draft {
         })
     }
 
-    /// Its bytes after header and gaps got their fixed values.
+    /// Its bytes, with fixed values in header and gaps.
     pub(in super::super) fn finish(mut self) -> Result<Vec<u8>, Failure> {
         let roots = roots(&self.db).map_err(sql)?;
         let mut bytes = whole(&mut self.file)?;
@@ -163,7 +164,7 @@ impl Draft {
     }
 }
 
-/// A database that was written, opened twice by SQLite, which has no part in it yet.
+/// A written database, opened twice by SQLite, which has not written to it.
 pub(in super::super) struct Proof([Connection; 2]);
 
 impl Proof {
@@ -184,9 +185,9 @@ impl Proof {
         &self.0[0]
     }
 
-    /// What it holds, once SQLite found its index tables sound; of the packages every byte is
-    /// read. That no two tables share a page is certain as [`Pages`] only grow, and that each row
-    /// has its package is what [`Packages::sum`] sees.
+    /// Its sums, after SQLite has found its index tables sound; every byte of the packages is read.
+    /// No two tables share a page since [`Pages`] only grow, and [`Packages::sum`] checks that each
+    /// row has its package.
     pub(super) fn sums(
         &mut self,
         schema: &Schema,
@@ -215,10 +216,10 @@ impl Proof {
     }
 }
 
-/// Tables that two connections share out between them.
+/// Tables to distribute between two connections.
 struct Queue<'s>(Mutex<Enumerate<slice::Iter<'s, Table>>>);
 
-/// What became of some of the tables, each with its place among all of them.
+/// The results for some of the tables, each with its place among all.
 type Parts<T> = Vec<(usize, Result<T, Failure>)>;
 
 impl<'s> Queue<'s> {
@@ -226,7 +227,7 @@ impl<'s> Queue<'s> {
         Self(Mutex::new(tables.iter().enumerate()))
     }
 
-    /// Does `work` with one table after the other, up to the first that is wrong.
+    /// Calls `work` for one table after the other, up to the first error.
     fn work<T>(&self, mut work: impl FnMut(&'s Table) -> Result<T, Failure>) -> Parts<T> {
         let mut parts = Parts::new();
         while let Some((place, table)) = self.0.lock().ok().and_then(|mut rest| rest.next()) {
@@ -241,16 +242,16 @@ impl<'s> Queue<'s> {
     }
 }
 
-/// All parts in the order of the tables, or what is wrong with the first table that is: whoever
-/// took it had met nothing wrong before, so that this does not depend on who was faster.
+/// All parts in the order of the tables, or the error of the first table that has one: its
+/// connection had no error before, so the result does not depend on timing.
 fn in_order<T, C: FromIterator<T>>(some: Parts<T>, others: Parts<T>) -> Result<C, Failure> {
     let mut parts: Parts<T> = some.into_iter().chain(others).collect();
     parts.sort_by_key(|(place, _)| *place);
     parts.into_iter().map(|(_, part)| part).collect()
 }
 
-/// What `make` makes of a private directory, which is gone afterwards. Its outer error is the
-/// place's, so that the next one is tried, the inner one the database's.
+/// Calls `make` with a private directory, which is removed afterwards. Its outer error is that of
+/// the place, so that the next one is tried, the inner one that of the database.
 fn in_private<T>(
     scratch: &dyn Scratch,
     make: impl Fn(&Path) -> io::Result<rusqlite::Result<T>>,
@@ -263,15 +264,15 @@ fn in_private<T>(
     made.ok_or_else(|| refused("nothing was made"))?.map_err(sql)
 }
 
-/// What `work` makes of `files`, which it copies into private files. SQLite says of a disk that does not
-/// give a page back that the database is damaged: what it calls damaged is tried again, and counts
-/// where a private file of these bytes is read as it was written.
+/// Calls `work` for `files`, which it copies into private files. If a disk does not return a page,
+/// SQLite reports a damaged database: then `work` is tried again, and the damage counts if a
+/// private file with these bytes can be read back as written.
 pub(in super::super) fn surely<T>(
     files: &Files<'_>,
     scratch: &dyn Scratch,
     work: impl Fn() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    // What is refused for its length alone needs no second look.
+    // A refusal for the length alone needs no second attempt.
     plausible(files)?;
     let first = match work() {
         Err(Failure::Malformed(what)) => what,
@@ -283,13 +284,13 @@ pub(in super::super) fn surely<T>(
             Err(what.into())
         }
         Err(Failure::Malformed(_)) => {
-            Err(io::Error::other("a private file is not read the same twice").into())
+            Err(io::Error::other("a private file reads differently the second time").into())
         }
         other => other,
     }
 }
 
-/// Fails where a private file does not keep these bytes.
+/// Checks that a private file keeps these bytes.
 fn is_kept(bytes: &[u8], scratch: &dyn Scratch) -> io::Result<()> {
     scratch.in_private(&mut |dir| {
         let mut file = private(&dir.join(NAME))?;
@@ -316,8 +317,8 @@ fn first_read(db: &Connection) -> rusqlite::Result<()> {
     db.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))
 }
 
-/// How little SQLite may trust a database, and that nobody else has it: then what a log needs in
-/// memory is not shared, and whoever only reads still admits another reader.
+/// Settings for untrusted databases that no other process uses: then the memory for a log is not
+/// shared, and a reader still allows another reader.
 const SETTINGS: &str = "
     PRAGMA locking_mode = EXCLUSIVE;
     PRAGMA synchronous = OFF;
@@ -327,7 +328,7 @@ const SETTINGS: &str = "
     PRAGMA foreign_keys = OFF;
 ";
 
-/// What a new database is like.
+/// Settings of a new database.
 const NEW: &str = "
     PRAGMA page_size = 4096;
     PRAGMA encoding = 'UTF-8';
@@ -336,7 +337,7 @@ const NEW: &str = "
     PRAGMA secure_delete = ON;
 ";
 
-/// A connection to which no value is longer than `limit`, and not a megabyte either.
+/// A connection that limits the length of values to `limit` or a megabyte.
 fn connect(path: &Path, limit: usize) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
@@ -353,17 +354,17 @@ fn private(path: &Path) -> std::io::Result<File> {
     File::options().read(true).write(true).create_new(true).open(path)
 }
 
-/// With these bytes ends a journal that names another file: the journal of a change of several
-/// databases. SQLite would look for that file wherever it is, and remove it.
+/// The end of a journal that names another file, that of a change to several databases. SQLite
+/// would look for that file anywhere, and remove it.
 const NAMES_ANOTHER: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 
-/// What SQLite accepts or explains badly: an empty file, a file cut inside a page, a journal that
-/// leads out of the tree.
+/// Refuses what SQLite accepts or explains badly: an empty file, a file truncated inside a page, a
+/// journal that leads out of the tree.
 fn plausible(files: &Files<'_>) -> Result<(), Failure> {
     if files.db.is_empty() {
         return Err(refused("database is empty").into());
     }
-    // A journal that is its header alone ends with it, or with zeros.
+    // A journal with only a header ends with it, or with zeros.
     if files.journal.len() > NAMES_ANOTHER.len() && files.journal.ends_with(&NAMES_ANOTHER) {
         return Err(refused("its journal names a journal of several databases").into());
     }
@@ -397,7 +398,7 @@ pub(in super::super) fn check(db: &Connection, pragma: &str) -> Result<(), Failu
     }
 }
 
-/// The result code in a finding, where SQLite could not read a page at all.
+/// The result code in a finding, if SQLite could not read a page at all.
 fn code_in(finding: &str) -> Option<i32> {
     let (_, rest) = finding.split_once("error code=")?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -409,7 +410,7 @@ fn roots(db: &Connection) -> rusqlite::Result<Vec<u32>> {
     statement.query_map([], |r| r.get(0))?.collect()
 }
 
-/// Fixed values for what the header counts: no write-ahead log, one change, one schema, a
+/// Sets the counters in the header to fixed values: no write-ahead log, one change, one schema, a
 /// library version.
 fn fix_header(db: &mut [u8]) {
     db[18..20].copy_from_slice(&[1, 1]);

@@ -1,4 +1,4 @@
-//! Members with their extension headers and hard-link groups, and their order.
+//! Members with their extension headers and hard-link groups, and their sorting.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ pub struct Item<'a> {
     pub name: Vec<u8>,
     /// Its header and content.
     pub member: Member<'a>,
-    /// The extension headers that are its own.
+    /// Its own extension headers.
     pub extensions: Vec<Member<'a>>,
-    /// Of a hard link, the name that it leads to.
+    /// The target of a hard link.
     pub link: Option<Vec<u8>>,
     /// The first name of its hard-link group, if it is in one.
     pub group: Option<Vec<u8>>,
@@ -43,7 +43,8 @@ impl<'a> Item<'a> {
         Item { name, member, extensions, link, group: None }
     }
 
-    /// Whether name and link are in the header alone, so that they may be others of 100 bytes.
+    /// Whether name and link are only in the header, so that they can be replaced by others of up
+    /// to 100 bytes.
     pub(super) fn is_plain(&self) -> bool {
         let named = |e: &Member<'_>| {
             let mut records = Records(e.content);
@@ -65,7 +66,7 @@ impl<'a> Item<'a> {
             let mut header = extension.header.to_vec();
             let base =
                 |name: &[u8]| name.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec();
-            // GNU tar calls it DIR/PaxHeaders/NAME.
+            // GNU tar names it DIR/PaxHeaders/NAME.
             if let Some(dir) = extension.name().strip_suffix(&base(&self.name)[..]) {
                 set(&mut header, NAME, &[dir, &base(name)].concat());
             }
@@ -83,15 +84,15 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Puts text into a field of a header, cut to its size.
+/// Writes text into a field of a header, truncated to its size.
 pub(super) fn set(header: &mut [u8], field: std::ops::Range<usize>, text: &[u8]) {
     let text = &text[..text.len().min(field.len())];
     header[field.clone()].fill(0);
     header[field.start..field.start + text.len()].copy_from_slice(text);
 }
 
-/// Members with their extension headers, in the order of the archive, and the hard-link groups
-/// worked out. What is said of all members (`g`) and of the volume stands for itself.
+/// Members with their extension headers and hard-link groups, in the order of the archive. Headers
+/// for all members (`g`) and for the volume are separate items.
 pub fn items<'a>(members: &[Member<'a>]) -> Vec<Item<'a>> {
     let mut items: Vec<Item<'a>> = Vec::new();
     let mut extensions = Vec::new();
@@ -116,9 +117,9 @@ pub fn items<'a>(members: &[Member<'a>]) -> Vec<Item<'a>> {
     items
 }
 
-/// The archive with its members by name, each hard-link group held by its first name; `None` where
-/// the archive does not allow it: two members have one name, headers are for all that follows, or
-/// a name that would have to change is not in its header alone.
+/// The archive with its members sorted by name, and the content of each hard-link group at its
+/// first name; `None` if that is not possible: two members have the same name, headers apply to
+/// everything after them, or a name that would have to change is not only in its header.
 pub(super) fn sorted(bytes: &[u8]) -> Option<Vec<u8>> {
     let (members, end) = parse(bytes).ok()?;
     let first = members.iter().take_while(|m| m.kind() == b'g').count();
@@ -143,7 +144,7 @@ pub(super) fn sorted(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// What stands at `name` where `first` holds the content of its group.
+/// The item at `name` if `first` has the content of its group.
 pub(super) fn regrouped(
     name: &[u8],
     item: &Item<'_>,
@@ -165,7 +166,7 @@ pub(super) fn regrouped(
     }
     Some(match name == first {
         true => holder.renamed(first, b""),
-        // The name that held the content becomes a link as the first name was one.
+        // The name with the content becomes a link like the first name was.
         false if item.link.is_none() => leader.renamed(name, first),
         false => item.renamed(name, first),
     })

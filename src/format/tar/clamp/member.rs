@@ -1,23 +1,23 @@
-//! One header and the bytes that belong to it.
+//! One header and its data.
 
 use super::{BLOCK, LINK, MTIME, NAME, PREFIX, SIZE, SPARSE_MORE, SUM, TYPE};
 use crate::format::Malformed;
 
-/// A header and what belongs to it.
+/// A header with its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member<'a> {
-    /// Where the header begins.
+    /// The offset of the header.
     pub offset: usize,
     /// The header.
     pub(super) header: &'a [u8],
-    /// Content, without padding; of a sparse file its map too.
+    /// Content without padding; for a sparse file including its map.
     pub content: &'a [u8],
     /// Everything from the header to the next.
     pub(super) whole: &'a [u8],
 }
 
 impl Member<'_> {
-    /// The type flag: `0` a file, `5` a directory, `x` an extension header of what follows, …
+    /// The type flag: `0` a file, `5` a directory, `x` an extension header of the next member, …
     pub fn kind(&self) -> u8 {
         self.header[TYPE]
     }
@@ -32,8 +32,8 @@ impl Member<'_> {
         number(&self.header[MTIME]).unwrap_or(0)
     }
 
-    /// The header without its times, checksum and name: mode, owner, size, link, device. Of a name of
-    /// a hard-link group, whatever name holds the content, without type, size and link too.
+    /// The header without its times, checksum and name: mode, owner, size, link, device. With
+    /// `linked`, for a name of a hard-link group, also without type, size and link.
     pub fn rest(&self, linked: bool) -> Vec<u8> {
         let mut rest = self.header.to_vec();
         let of_link = [SIZE, TYPE..TYPE + 1, LINK];
@@ -49,12 +49,12 @@ impl Member<'_> {
     }
 }
 
-/// Whether `bytes` start with a header of which the checksum is right.
+/// Whether `bytes` start with a header whose checksum is right.
 pub fn is_tar(bytes: &[u8]) -> bool {
     bytes.get(..BLOCK).is_some_and(|h| h[257..262] == *b"ustar" && check_sum(h))
 }
 
-/// The members, and where they end: at two blocks of zeros.
+/// The members, and their end at two blocks of zeros.
 ///
 /// # Errors
 /// [`Malformed`] if a header's checksum or a number in it is wrong, or the end is missing.
@@ -91,13 +91,14 @@ pub(super) fn member<'a>(
     if !check_sum(header) {
         return Err(Malformed::at(at + SUM.start, "header checksum does not match"));
     }
-    number(&header[MTIME]).ok_or_else(|| Malformed::at(at + MTIME.start, "time is no number"))?;
+    number(&header[MTIME])
+        .ok_or_else(|| Malformed::at(at + MTIME.start, "time is not a number"))?;
     let size = match header[TYPE] {
         // Links, devices, directories and pipes have none, whatever the field says.
         b'1'..=b'6' => Some(0),
         _ => number(&header[SIZE]).and_then(|n| usize::try_from(n).ok()),
     };
-    let size = size.ok_or_else(|| Malformed::at(at + SIZE.start, "size is no number"))?;
+    let size = size.ok_or_else(|| Malformed::at(at + SIZE.start, "size is not a number"))?;
     let mut start = at + BLOCK;
     let mut more = header[TYPE] == b'S' && header[SPARSE_MORE[0]] != 0;
     while more {
@@ -111,7 +112,7 @@ pub(super) fn member<'a>(
     Ok(Member { offset: at, header, content: &bytes[at + BLOCK..end], whole })
 }
 
-/// A number in a header: octal digits among blanks, or base 256 where the top bit is set.
+/// A number in a header: octal digits with blanks, or base 256 if the top bit is set.
 pub(super) fn number(field: &[u8]) -> Option<i64> {
     if field[0] & 0x80 != 0 {
         // Two's complement, whose top bit only marks the format.

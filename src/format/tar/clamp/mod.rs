@@ -1,8 +1,8 @@
 //! Tar archives that are files of a tree: their headers' times, POSIX extension headers, and the
 //! order of their members.
 //!
-//! Follows POSIX.1-2017 "pax" and the GNU tar manual. Content is passed over, never unpacked; a
-//! number in a header is octal or GNU's base 256.
+//! Follows POSIX.1-2017 "pax" and the GNU tar manual. Content is skipped, never unpacked; a number
+//! in a header is octal or GNU's base 256.
 
 mod items;
 mod member;
@@ -23,10 +23,11 @@ const TYPE: usize = 156;
 const LINK: std::ops::Range<usize> = 157..257;
 const MAGIC: std::ops::Range<usize> = 257..263;
 const PREFIX: std::ops::Range<usize> = 345..500;
-/// In an old GNU sparse header, and in each block of its map: whether another follows.
+/// Offsets of the flag that another block follows, in an old GNU sparse header and in each block of
+/// its map.
 const SPARSE_MORE: [usize; 2] = [482, 504];
 
-/// A header with its checksum made anew.
+/// A header with a new checksum.
 fn summed(mut header: Vec<u8>) -> Vec<u8> {
     let sum = format!("{:06o}\0 ", sum(&header));
     header[SUM].copy_from_slice(sum.as_bytes());
@@ -50,14 +51,14 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// The archive with no time after `epoch`, in seconds since 1970, and with its members by name where
-/// it allows that; `None` if it is so already.
+/// The archive with no time after `epoch`, in seconds since 1970, and with its members sorted by
+/// name if possible; `None` if it needs no change.
 ///
-/// Of extension headers, the times of access and change go (an archive is read for being made),
-/// that of modification is clamped, and the process number in GNU tar's name for them goes.
+/// In extension headers, the times of access and change are removed, that of modification is
+/// clamped, and the process number in GNU tar's name for them is removed.
 ///
 /// # Errors
-/// Those of [`parse`], and extension records that are none.
+/// Those of [`parse`], and for malformed extension records.
 pub fn canonical(bytes: &[u8], epoch: i64) -> Result<Option<Vec<u8>>, Malformed> {
     let (members, end) = parse(bytes)?;
     let mut out = Vec::with_capacity(bytes.len());
@@ -67,7 +68,7 @@ pub fn canonical(bytes: &[u8], epoch: i64) -> Result<Option<Vec<u8>>, Malformed>
         let mut content = member.whole[BLOCK..].to_vec();
         if extension {
             let records = records(member.content, epoch).ok_or_else(|| {
-                Malformed::at(member.offset + BLOCK, "extension records are none")
+                Malformed::at(member.offset + BLOCK, "extension records are malformed")
             })?;
             if records.is_empty() && !member.content.is_empty() {
                 continue;
@@ -101,7 +102,7 @@ fn octal(value: i64) -> [u8; 12] {
 }
 
 /// Records of an extension header (`LENGTH KEY=VALUE\n`), in normal form: sorted, since a file
-/// system lists attributes in an order of its own; `None` if they are none.
+/// system lists attributes in its own order; `None` if they are malformed.
 fn records(bytes: &[u8], epoch: i64) -> Option<Vec<u8>> {
     let mut out: Vec<(&[u8], Vec<u8>)> = Vec::new();
     let mut records = Records(bytes);
@@ -114,12 +115,12 @@ fn records(bytes: &[u8], epoch: i64) -> Option<Vec<u8>> {
             _ => out.push((key, whole.to_vec())),
         }
     }
-    // Of two for one key the later counts, so their order stays.
+    // Of two records with the same key the later one counts, so their order stays.
     out.sort_by_key(|(key, _)| *key);
     records.0.is_empty().then(|| out.into_iter().flat_map(|(_, record)| record).collect())
 }
 
-/// Whether a decimal time is after `epoch`; `None` if it is no time.
+/// Whether a decimal time is after `epoch`; `None` if it is not a time.
 fn is_after(value: &[u8], epoch: i64) -> Option<bool> {
     let text = std::str::from_utf8(value).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -128,7 +129,7 @@ fn is_after(value: &[u8], epoch: i64) -> Option<bool> {
     fraction.bytes().all(|b| b.is_ascii_digit()).then_some((seconds, more) > (epoch, false))
 }
 
-/// A record with its length, which counts itself.
+/// A record with its length, which includes itself.
 fn written(record: &[u8]) -> Vec<u8> {
     let rest = record.len() + 2;
     let length = (1..).find(|digits| (rest + digits).to_string().len() == *digits).unwrap_or(1);
