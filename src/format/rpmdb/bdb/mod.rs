@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Logical, Numbers, Package, Row};
 use crate::format::Malformed;
-use crate::format::rpmdb::bytes::Order;
+use crate::format::bytes::Order;
 
 pub use page::{Access, Record, Shape, recognise};
 use page::{File, Out};

@@ -11,8 +11,8 @@
 use std::borrow::Cow;
 
 use crate::format::Malformed;
+use crate::format::bytes::{Order, slice};
 use crate::format::rpmdb::blob::Blob;
-use crate::format::rpmdb::bytes::{Order, slice};
 
 /// Size of a page header: items and their index begin here.
 pub(super) const HEADER: usize = 26;
