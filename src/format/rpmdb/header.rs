@@ -164,8 +164,10 @@ pub struct Header<'a> {
 impl<'a> Header<'a> {
     /// Reads a header blob: exactly one header, no magic before it, nothing behind it.
     ///
-    /// Fails with the offset of the first entry that is truncated, of unknown type, out of the
-    /// data's bounds, or of a size beyond [`MAX_ENTRIES`] and [`MAX_DATA`].
+    /// # Errors
+    ///
+    /// With the offset of the first entry that is truncated, of unknown type, out of the data's
+    /// bounds, or of a size beyond [`MAX_ENTRIES`] and [`MAX_DATA`].
     pub fn parse(blob: &'a [u8]) -> Result<Self, Malformed> {
         let (entries, data) = sizes(blob)?;
         let data_at = 8 + 16 * entries;
@@ -229,8 +231,10 @@ impl<'a> Header<'a> {
     /// The places in the blob of the install times (INSTALLTIME, INSTALLTID) that may be
     /// patched: one 32-bit integer outside everything that a digest covers.
     ///
-    /// Fails if the header holds such a tag in another form: patching it would make rpm reject
-    /// the package, and leaving it would leave the build's time in.
+    /// # Errors
+    ///
+    /// If the header holds such a tag in another form: patching it would make rpm reject the
+    /// package, and leaving it would leave the build's time in.
     pub fn times(&self) -> Result<Vec<Range<usize>>, Malformed> {
         let times = self.entries.iter().filter(|e| is_time(e.tag));
         times
@@ -255,8 +259,11 @@ pub fn is_time(number: u32) -> bool {
 }
 
 /// Lowers INSTALLTIME and INSTALLTID in `blob` to `epoch` where they are later; nothing else
-/// changes. Returns how many values changed. Fails, with nothing changed, as [`Header::parse`]
-/// and [`Header::times`] do.
+/// changes. Returns how many values changed.
+///
+/// # Errors
+///
+/// With nothing changed, as [`Header::parse`] and [`Header::times`] do.
 pub fn clamp_times(blob: &mut [u8], epoch: u32) -> Result<usize, Malformed> {
     let places = Header::parse(blob)?.times()?;
     let mut changed = 0;
@@ -270,7 +277,11 @@ pub fn clamp_times(blob: &mut [u8], epoch: u32) -> Result<usize, Malformed> {
     Ok(changed)
 }
 
-/// Whether [`clamp_times`] would change anything. Fails as it does.
+/// Whether [`clamp_times`] would change anything.
+///
+/// # Errors
+///
+/// As it does.
 pub fn clamp_needed(blob: &[u8], epoch: u32) -> Result<bool, Malformed> {
     let places = Header::parse(blob)?.times()?;
     Ok(places.iter().any(|p| Big.u32(blob, p.start).is_ok_and(|value| value > epoch)))

@@ -100,8 +100,11 @@ impl Identity {
 }
 
 impl SortKey {
-    /// The key of a package with this header blob, as if its install times were clamped to
-    /// `epoch`. Fails as [`Header::parse`] and [`Header::times`] do.
+    /// The key of a package with this header blob, as if its install times were clamped to `epoch`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Header::parse`] and [`Header::times`] do.
     pub fn of(blob: &[u8], epoch: u32) -> Result<Self, Malformed> {
         Self::of_header(&Header::parse(blob)?, epoch)
     }
@@ -183,7 +186,10 @@ struct Future {
 
 impl Numbers {
     /// Of these packages: numbered from 1 in canonical order, their times clamped to `epoch`.
-    /// Fails on a header that cannot be parsed, and on an hnum that occurs twice.
+    ///
+    /// # Errors
+    ///
+    /// On a header that cannot be parsed, and on an hnum that occurs twice.
     pub fn of(packages: &[Package<'_>], epoch: u32) -> Result<Self, Malformed> {
         let mut keys = Vec::with_capacity(packages.len());
         let mut futures = BTreeMap::new();
@@ -235,8 +241,12 @@ impl Numbers {
     }
 
     /// Numbers and sorts the rows of a table; the keys of [`INSTALLTID_INDEX`] follow the clamped
-    /// headers, each in its own byte order. Fails, with `rows` half done, on a row whose package is
-    /// missing, and on an install-time key that is not its package's.
+    /// headers, each in its own byte order.
+    ///
+    /// # Errors
+    ///
+    /// With `rows` half done, on a row whose package is missing, and on an install-time key that is
+    /// not its package's.
     pub fn apply_to_rows(&self, table: &str, rows: &mut [Row<'_>]) -> Result<(), Malformed> {
         if table == INSTALLTID_INDEX {
             let tid = |row: &Row<'_>| self.packages.get(&row.hnum)?.tid;
@@ -254,7 +264,10 @@ impl Numbers {
     }
 
     /// A digest of the rows of a table, with the packages' new numbers and without install times.
-    /// Fails as [`Numbers::apply_to_rows`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Numbers::apply_to_rows`] does.
     pub fn digest_of_rows(&self, table: &str, rows: &[Row<'_>]) -> Result<[u8; 32], Malformed> {
         let mut sorted = Vec::with_capacity(rows.len());
         for row in rows {
@@ -303,7 +316,9 @@ impl Logical<'_> {
     /// Sorts the packages into canonical order, clamps their install times to `epoch`, numbers
     /// them 1 to N, and renumbers and sorts the rows of every index by (hnum, idx, key).
     ///
-    /// Fails, leaving `self` half done, as [`Numbers::of`] and [`Numbers::apply_to_rows`] do.
+    /// # Errors
+    ///
+    /// Leaving `self` half done, as [`Numbers::of`] and [`Numbers::apply_to_rows`] do.
     pub fn canonicalise(&mut self, epoch: u32) -> Result<(), Malformed> {
         let numbers = Numbers::of(&self.packages, epoch)?;
         for (table, rows) in &mut self.indexes {

@@ -20,8 +20,10 @@ pub(super) const MAX_DEPTH: usize = 20;
 /// Zeroes the unused bytes of `db`, a database without free pages whose b-trees begin at the
 /// pages `roots` (that of the schema, 1, included or not). Returns how many bytes were not zero.
 ///
-/// Fails, with `db` partly scrubbed, on a page that is no b-tree page, is reached twice or not
-/// at all, or whose cells lie outside it.
+/// # Errors
+///
+/// With `db` partly scrubbed, on a page that is no b-tree page, is reached twice or not at all, or
+/// whose cells lie outside it.
 pub fn scrub(db: &mut [u8], roots: &[u32]) -> Result<u64, Malformed> {
     let mut walk = Walk::new(db)?;
     walk.tree(1, 0)?;

@@ -36,7 +36,11 @@ struct Row {
 
 impl Rows {
     /// Those of `table`, summed up as [`Packages::sum`] does, with no install time later than
-    /// `epoch`. Fails as that does.
+    /// `epoch`.
+    ///
+    /// # Errors
+    ///
+    /// As that does.
     pub(super) fn read(
         db: &Connection,
         packages: &Packages,
@@ -62,8 +66,11 @@ impl Rows {
     }
 
     /// Those of the table whose root is page `root`, read without SQLite: `by_key` is the root of
-    /// the index of its keys, if there is one. Fails where any of them is not in the order in which
-    /// it would be written.
+    /// the index of its keys, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Where any of them is not in the order in which it would be written.
     pub(super) fn in_order(db: &[u8], root: u32, by_key: Option<u32>) -> Result<Self, Malformed> {
         let disorder = || refused("not in normal order");
         let mut read =

@@ -15,8 +15,10 @@ type EachRow<'c> = dyn FnMut(i64, &[u8]) -> Result<(), Malformed> + 'c;
 
 /// Calls `each` for every package of `db`, which has no log, by hnum.
 ///
-/// Fails where a page that leads to them is no page of a table, or used twice, where there is no
-/// table of packages, or as `each` does.
+/// # Errors
+///
+/// Where a page that leads to them is no page of a table, or used twice, where there is no table of
+/// packages, or as `each` does.
 pub(super) fn packages(db: &[u8], each: &mut EachPackage<'_>) -> Result<(), Malformed> {
     let mut root = None;
     objects(db, &mut |object| {
