@@ -9,6 +9,7 @@ use super::layout::{Image, images};
 use super::platform::Platform;
 use super::registry;
 use super::store::{Form, Store};
+use crate::source::Prefix;
 
 /// An open store with its images, and which of them the user asked for.
 pub struct Images {
@@ -24,13 +25,9 @@ pub struct Images {
     pub platforms: Vec<Platform>,
 }
 
-/// What a user may write before a path. `dir:` is of any directory, and of skopeo's.
-pub const PREFIXES: [&str; 6] =
-    ["oci:", "oci-archive:", "docker-archive:", "registry:", CONTAINERS, "dir:"];
 /// Where images are that are not read in place, by the prefixes of container tools.
 const ELSEWHERE: [&str; 5] = ["docker://", "docker-daemon:", "atomic:", "sif:", "ostree://"];
 
-const CONTAINERS: &str = "containers-storage:";
 /// Where podman has its images as root.
 const STORAGE: &str = "/var/lib/containers/storage";
 
@@ -71,8 +68,11 @@ impl<'a> Place<'a> {
     /// Reads `PATH[:TAG][@DIGEST]`, and `[[DRIVER@]ROOT[+RUNROOT]]NAME` of container storage, where a
     /// name alone is one of the system's.
     fn parse(text: &'a str) -> Self {
-        let rest = PREFIXES.iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
-        if text.starts_with(CONTAINERS) {
+        let (prefix, rest) = match Prefix::split(text) {
+            (Some(prefix), start) if prefix.is_image() => (Some(prefix), &text[start..]),
+            _ => (None, text),
+        };
+        if prefix == Some(Prefix::ContainersStorage) {
             if let Some((root, name)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
                 let root = root.split_once('@').map_or(root, |(_, root)| root);
                 let root = root.split_once('+').map_or(root, |(root, _)| root);
@@ -119,7 +119,7 @@ fn is_named(name: &str, asked: &str) -> bool {
 }
 
 impl Images {
-    /// Opens an image as it is written: a prefix of [`PREFIXES`], a path, and what chooses among the
+    /// Opens an image as it is written: a [`Prefix`] of images, a path, and what chooses among the
     /// images there (`:TAG`, `@DIGEST`, `:REPOSITORY[:TAG]`); or a bare path. A platform is
     /// `OS/ARCHITECTURE[/VARIANT]`; each of `platforms` must be there.
     pub fn open<'a>(
@@ -140,11 +140,11 @@ impl Images {
         platforms.sort();
         platforms.dedup();
         let store = Store::open(Path::new(place.path), place.tag).with_context(|| {
-            match text.starts_with(CONTAINERS) {
-                true => {
+            match Prefix::split(text) {
+                (Some(Prefix::ContainersStorage), _) => {
                     format!("{text}; write containers-storage:[DRIVER@ROOT]NAME for another place")
                 }
-                false => format!("opening {text}"),
+                _ => format!("opening {text}"),
             }
         })?;
         let images = images(&store)?;
