@@ -167,6 +167,7 @@ pub fn write_segment(records: &Records) -> Result<Vec<u8>, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Memory;
 
     #[test]
     fn segments_are_read_back_and_later_records_win() {
@@ -188,12 +189,10 @@ mod tests {
 
     #[test]
     fn ignore_files_work_per_directory() {
-        let file = |path: &str, text: &str| (path.to_owned(), 0o644, text.as_bytes().to_vec());
-        let configs = Directory::made_of([
-            (String::new(), 0o755, Vec::new()),
-            file(".indexignore", "*.txt\n/top\n"),
-            file("a/.indexignore", "!keep.txt\n"),
-        ]);
+        let mut tree = Memory::empty();
+        tree.add(".indexignore", "*.txt\n/top\n");
+        tree.add("a/.indexignore", "!keep.txt\n");
+        let configs = Directory::of(&tree, Path::new("")).unwrap().unwrap();
         let ignores = ignored(&configs).unwrap();
         let hidden = |path| is_ignored(&ignores, path);
         assert!(hidden("x.txt") && hidden("a/x.txt") && hidden("top") && hidden("top/a.json"));
