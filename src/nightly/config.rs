@@ -295,7 +295,9 @@ impl Stream {
         vary::select(&self.vary)
     }
 
-    /// Fails where a night of it could not begin: no epoch, or a file that it names is not there.
+    /// # Errors
+    ///
+    /// Where a night of it could not begin: no epoch, or a file that it names is not there.
     pub fn is_ready(&self) -> Result<()> {
         self.epoch()?;
         let named = [("expect", &self.expect), ("config", &self.config)];

@@ -194,7 +194,9 @@ pub fn find(name: &str) -> Result<&'static Preset> {
 impl Preset {
     /// The steps for these parameters.
     ///
-    /// Fails on a parameter that is unknown, or missing.
+    /// # Errors
+    ///
+    /// On a parameter that is unknown, or missing.
     pub fn recipe(&self, with: &BTreeMap<String, String>) -> Result<Recipe> {
         for name in with.keys() {
             if !self.parameters.iter().any(|p| p.0 == name) {

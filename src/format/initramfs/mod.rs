@@ -117,7 +117,9 @@ impl Image {
     /// Each regular file's content, by path: where it begins in the spool and its length. Of hard
     /// links, each name has it; of names that occur in several archives, the last counts.
     ///
-    /// Fails where [`canonical`] fails for the same reason.
+    /// # Errors
+    ///
+    /// Where [`canonical`] fails for the same reason.
     pub fn contents(&self) -> Result<Contents<'_>, Malformed> {
         let mut out = BTreeMap::new();
         for archive in self.segments.iter().flat_map(|s| &s.archives) {
@@ -134,7 +136,9 @@ impl Image {
 
     /// What the kernel unpacks it to.
     ///
-    /// Fails where [`canonical`] fails, unless that is for a tree that it would change.
+    /// # Errors
+    ///
+    /// Where [`canonical`] fails, unless that is for a tree that it would change.
     pub fn unpacked(&self) -> Result<Rootfs<'_>, Malformed> {
         plan::verify(self)?;
         let archives = self.segments.iter().flat_map(|s| &s.archives);

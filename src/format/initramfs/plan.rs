@@ -230,7 +230,9 @@ fn place(archive: &Archive, n: usize) -> (bool, &[u8], usize) {
     }
 }
 
-/// Fails if the kernel would not unpack the archives `after` to what it unpacks `before` to.
+/// # Errors
+///
+/// If the kernel would not unpack the archives `after` to what it unpacks `before` to.
 pub(super) fn same_tree<'a: 'b, 'b>(
     before: &'b [Vec<Planned<'a>>],
     after: impl IntoIterator<Item = &'b Vec<Planned<'a>>>,
