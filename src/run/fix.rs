@@ -1,6 +1,8 @@
 //! One run of `fix`, from its options to its report.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::StatVfsMountFlags;
@@ -37,6 +39,8 @@ pub struct Job {
     pub any_directory: bool,
     /// Compute the content checksum afterwards.
     pub checksum: bool,
+    /// An image, or a subject with images, whose compressed bytes may be taken.
+    pub reuse: Option<OsString>,
 }
 
 /// Runs `job`. An error means that nothing was changed, or names the file at which applying the
@@ -62,6 +66,9 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     }
     let mut report = empty_report(job, &root, &in_force);
     let mut cx = in_force.context().scratch_in(root.path());
+    if let Some(subject) = &job.reuse {
+        cx.earlier = Arc::new(super::earlier::read(subject, &cx, &mut report.warnings)?);
+    }
     let entries = walked(job, &root, progress, &mut report)?;
     let installed = Installed::of(&root).walked(&entries);
     if in_force.asks_packages() {
