@@ -17,7 +17,7 @@ use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
 use crate::vouchers::{Rules, Voucher, Vouchers, Who};
 
-/// Why a path differs, as far as anybody can tell.
+/// The cause of a difference, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The normal forms of both sides are equal: `fix` removes the difference.
@@ -25,30 +25,30 @@ pub enum Cause {
         /// The plugins that make them equal, in registry order.
         plugins: Vec<&'static str>,
     },
-    /// A plugin knows the file; what is left is not its to remove.
+    /// A plugin knows the file, but its normal form does not remove the difference.
     Known {
         /// The plugin.
         plugin: &'static str,
-        /// What it says, one phrase a line.
+        /// What it says, one phrase per line.
         lines: Vec<String>,
     },
-    /// It has a cause in common with many others.
+    /// It has the same cause as many others.
     Common {
-        /// The plugin that saw it.
+        /// The plugin that recognised it.
         plugin: &'static str,
         /// The cause.
         cause: &'static CommonCause,
-        /// What it says of this path, one phrase a line.
+        /// What it says about this path, one phrase per line.
         lines: Vec<String>,
     },
     /// It is a consequence of the difference at another path.
     Cascade {
         /// That path.
         of: PathBuf,
-        /// In which way.
+        /// How it follows.
         how: Consequence,
     },
-    /// Nobody knows.
+    /// The cause is unknown.
     Unexplained,
 }
 
@@ -59,42 +59,42 @@ pub struct Explained {
     pub difference: Difference,
     /// Its cause.
     pub cause: Cause,
-    /// What exactly differs, one phrase a line.
+    /// What exactly differs, one phrase per line.
     pub details: Vec<String>,
-    /// Whether both normal forms are equal but for permission bits.
+    /// Whether both normal forms are equal except for permission bits.
     pub equal_but_for_mode: bool,
     /// The entry of the expectations file that covers it.
     pub expected: Option<Arc<Expected>>,
-    /// Both contents side by side, if that was asked for.
+    /// Both contents side by side, on request.
     pub excerpt: Option<Excerpt>,
     /// The names that `fix` moves with this path.
     pub moves: Vec<Move>,
 }
 
-/// One side of a comparison: its content, and the plugins as they are in force for it.
+/// Both sides of a comparison, each with the plugins in force for it.
 #[derive(Clone, Copy)]
 pub struct Explainer<'a> {
     /// A and its plugins.
     pub a: (&'a dyn Merkle, Chain<'a>),
     /// B and its plugins.
     pub b: (&'a dyn Merkle, Chain<'a>),
-    /// Show the content of files that hold secrets, which is masked otherwise.
+    /// Show the content of secret files instead of masking it.
     pub shows_secrets: bool,
 }
 
-/// What is known of one side after its normal form was made.
+/// One side with its normal form.
 struct Judged<'d> {
     side: &'d Side,
     normal: Normal,
     gone: bool,
-    /// Content in normal form; `None` for what is no regular file, or gone.
+    /// Content in normal form; `None` if it is not a regular file, or removed.
     content: Option<Vec<u8>>,
-    /// Whether that is the content as it stands.
+    /// Whether that is the original content.
     untouched: bool,
 }
 
 impl Explained {
-    /// A difference that nobody looked into, for this reason.
+    /// A difference that was not looked into, for this reason.
     pub fn left_out(difference: Difference, why: String) -> Self {
         let mut details = describe::metadata(&difference);
         details.push(format!("not looked into: {why}"));
@@ -111,9 +111,11 @@ impl Explained {
 }
 
 impl Explainer<'_> {
-    /// Says why `difference` is there.
+    /// Explains `difference`.
     ///
-    /// Fails where an object is missing or corrupt.
+    /// # Errors
+    ///
+    /// If an object is missing or corrupt.
     pub fn explain(&self, difference: Difference) -> io::Result<Explained> {
         let path = &difference.path;
         let a = judge(self.a, path, difference.a.as_ref())?;
@@ -130,7 +132,7 @@ impl Explainer<'_> {
             (Some(x), Some(y), Cause::Unexplained) => {
                 self.attributes(x, y).unwrap_or(Cause::Unexplained)
             }
-            // A plugin knows content: of owner, mode, attributes and type it says nothing.
+            // A plugin knows content: it says nothing about owner, mode, attributes and type.
             (Some(x), Some(y), Cause::Known { plugin, lines }) if attrs(x) != attrs(y) => {
                 details.extend(lines.into_iter().map(|line| format!("{plugin}: {line}")));
                 Cause::Unexplained
@@ -158,7 +160,7 @@ impl Explainer<'_> {
         })
     }
 
-    /// What the plugins say of the inside of two files that `fix` makes equal.
+    /// What the plugins say about the inside of two files that `fix` makes equal.
     fn within(&self, difference: &Difference) -> Vec<String> {
         let side = |side: &Option<Side>| side.as_ref().map(|s| s.entry(&difference.path));
         let Some((x, y)) = side(&difference.a).zip(side(&difference.b)) else { return Vec::new() };
@@ -170,7 +172,7 @@ impl Explainer<'_> {
         plugins.flat_map(|p| p.within(&left, &right, cx)).collect()
     }
 
-    /// Where nothing but extended attributes differs, and one plugin knows each of them: that.
+    /// The cause if only extended attributes differ and one plugin knows each of them.
     fn attributes(&self, a: &Judged<'_>, b: &Judged<'_>) -> Option<Cause> {
         if !same(a, b, |attrs| attrs.xattrs.clear()) {
             return None;
@@ -196,7 +198,7 @@ impl Explainer<'_> {
         names.filter(|name| by.contains(name)).collect()
     }
 
-    /// A difference that plugins would remove, did nobody vouch for the bytes.
+    /// A difference that plugins would remove if nothing vouched for the bytes.
     fn held(
         &self,
         difference: &Difference,
@@ -230,14 +232,14 @@ impl Explainer<'_> {
         let line = |voucher: &&Voucher| {
             let how = match voucher.who {
                 Who::Packages => "--deep rewrites it too",
-                _ => "--overrule rewrites it all the same",
+                _ => "--overrule rewrites it anyway",
             };
             format!("{names} would make both sides equal, but {voucher} vouches for it; {how}")
         };
         Ok(Some(Cause::Known { plugin, lines: vouchers.iter().map(line).collect() }))
     }
 
-    /// What a plugin knows of a difference that its normal form does not remove.
+    /// What a plugin knows about a difference that its normal form does not remove.
     fn known(&self, path: &Path, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Cause {
         if let (Some(x), Some(y)) = (a, b)
             && let Some(cause) = self.ask(path, x, y)
@@ -260,7 +262,7 @@ impl Explainer<'_> {
         }
     }
 
-    /// What a plugin knows of a path that stands on one side only, or of a link.
+    /// What a plugin knows about a path that exists on one side only, or about a link.
     fn about(&self, path: &Path, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Option<Cause> {
         let is_link = |j: &Judged<'_>| j.side.kind() == Kind::Symlink;
         let either = match (a, b) {
@@ -274,7 +276,7 @@ impl Explainer<'_> {
         Some(Cause::Known { plugin, lines: vec![text.to_owned()] })
     }
 
-    /// Asks the plugins that want the file on both sides, the first that has an answer.
+    /// The first answer of the plugins that want the file on both sides.
     fn ask(&self, path: &Path, a: &Judged<'_>, b: &Judged<'_>) -> Option<Cause> {
         let (x, y) = (a.side.entry(path), b.side.entry(path));
         let (left, right) = (a.content.as_deref()?, b.content.as_deref()?);
@@ -298,7 +300,7 @@ impl Explainer<'_> {
         None
     }
 
-    /// What differs in the content of two files, or that a plugin would take care of that.
+    /// What differs in the content of two files, or that a plugin would make it equal.
     fn content(
         &self,
         difference: &Difference,
@@ -344,7 +346,7 @@ fn judge<'d>(
     Ok(Some(Judged { side, normal, gone, content, untouched }))
 }
 
-/// The content of a file before any plugin; read again only if there is another normal form.
+/// The original content of a file, which is read again only if the normal form differs.
 fn as_it_stands<'j>(
     merkle: &dyn Merkle,
     path: &Path,
@@ -356,7 +358,7 @@ fn as_it_stands<'j>(
     }
 }
 
-/// Whether the path becomes a link of another, whose content is not known here.
+/// Whether the path becomes a link to another, whose content is not known here.
 fn linked(normal: &Normal, path: &Path) -> bool {
     match &normal.form {
         Form::Steps(steps) => steps.iter().any(|s| matches!(s, Step::Link(p, _) if p == path)),
@@ -374,8 +376,8 @@ fn equal(a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> bool {
     }
 }
 
-/// Whether two normal forms that are there are equal in type, content, and in what `blur` leaves
-/// of owner, mode and attributes.
+/// Whether two existing normal forms are equal in type, content, and in owner, mode and attributes
+/// after `blur`.
 fn same(x: &Judged<'_>, y: &Judged<'_>, blur: impl Fn(&mut Attrs)) -> bool {
     let known = |j: &Judged<'_>| j.side.kind() != Kind::File || j.content.is_some();
     let [left, right] = [x, y].map(|side| {
@@ -400,8 +402,8 @@ fn attrs(judged: &Judged<'_>) -> Attrs {
     attrs
 }
 
-/// Finds, among `all`, names that follow a checksum, the differences that are the same two objects as
-/// one before, and directories that cannot go because something in them stays.
+/// Finds, among `all`, names that follow a checksum, differences between the same two objects as an
+/// earlier one, and directories that stay because something in them does.
 pub fn relate(all: &mut [Explained], plugins: &[&dyn Plugin]) {
     named_after::follow(all, plugins);
     keep_needed_directories(all);
@@ -422,11 +424,11 @@ pub fn relate(all: &mut [Explained], plugins: &[&dyn Plugin]) {
     }
 }
 
-/// A directory on one side is called fixed only if everything in it is: `fix` removes no directory
-/// that holds something.
+/// A directory on one side counts as fixed only if everything in it does: `fix` removes only empty
+/// directories.
 fn keep_needed_directories(all: &mut [Explained]) {
     let mut needed: BTreeSet<PathBuf> = BTreeSet::new();
-    // Backwards: what is in a directory comes before the directory.
+    // Backwards, so the content of a directory comes before the directory.
     for explained in all.iter_mut().rev() {
         let one_sided = matches!(explained.difference.changes[..], [Change::OnlyA | Change::OnlyB]);
         if !one_sided {

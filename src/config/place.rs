@@ -1,4 +1,4 @@
-//! Where in a file of settings something is wrong, and what should be there.
+//! Where a settings file is wrong, and what should be there.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,7 @@ struct Switch {
     _enabled: Option<bool>,
 }
 
-/// What `error` says of `text`, on one line: the file, the line, the key, and what is expected.
+/// `error` about `text` on one line: the file, the line, the key, and what is expected.
 pub(super) fn located(file: &Path, text: &str, error: &toml::de::Error) -> String {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     let before = &text.as_bytes()[..at];
@@ -39,8 +39,8 @@ pub(super) fn located(file: &Path, text: &str, error: &toml::de::Error) -> Strin
 fn expected(wanted: &str) -> String {
     let like = match wanted {
         "a sequence" => "a list, like [\"a\", \"b\"]",
-        "a map" => "a table, like [plugins.pycache] with a key a line",
-        "a string" => "a text in quotes",
+        "a map" => "a table, like [plugins.pycache] with one key per line",
+        "a string" => "a string in quotes",
         "a boolean" => "true or false",
         other => other,
     };

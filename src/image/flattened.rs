@@ -27,7 +27,9 @@ impl Flattened {
     /// on vfs; where that refuses a layer, the way umoci does. What the lowest `settled` layers
     /// have of an ostree repository is left out.
     ///
-    /// Fails if a layer cannot be read, or if neither unpacks them.
+    /// # Errors
+    ///
+    /// If a layer cannot be read, or if neither unpacks them.
     pub fn read(store: &Store, image: &Image, settled: usize) -> anyhow::Result<Self> {
         let layers = layers(store, image, Keep::Spool)?;
         let mut nodes = match unpack(&layers, Model::Vfs) {

@@ -104,7 +104,9 @@ pub struct Lint {
 /// Unpacks the layers of every selected image as each unpacker would, in memory, and says where
 /// they disagree and which member of which layer is to blame.
 ///
-/// Fails if a layer cannot be read or is not what its digests say.
+/// # Errors
+///
+/// If a layer cannot be read or is not what its digests say.
 pub fn lint(subject: &Images) -> anyhow::Result<Lint> {
     let mut images = Vec::new();
     for image in subject.selected().filter(|i| i.is_image()) {

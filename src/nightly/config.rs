@@ -300,8 +300,10 @@ impl Stream {
         vary::select(&self.vary)
     }
 
-    /// Fails where a night of it could not begin: no epoch, a file that it names is not there, or what
-    /// its preset needs of the machine.
+    /// # Errors
+    ///
+    /// Where a night of it could not begin: no epoch, a file that it names is not there, or the machine
+    /// lacks what its preset needs.
     pub fn is_ready(&self) -> Result<()> {
         self.epoch()?;
         if let Some(name) = &self.preset {

@@ -267,7 +267,9 @@ impl Kind {
 impl Preset {
     /// The steps for these parameters.
     ///
-    /// Fails on a parameter that is unknown, or missing.
+    /// # Errors
+    ///
+    /// On a parameter that is unknown, or missing.
     pub fn recipe(&self, with: &BTreeMap<String, String>) -> Result<Recipe> {
         for name in with.keys() {
             if !self.parameters.iter().any(|p| p.name == name) {
@@ -296,7 +298,9 @@ impl Preset {
         }
     }
 
-    /// Fails where a path in the parameters is not there, or the machine lacks what the steps need.
+    /// # Errors
+    ///
+    /// Where a path in the parameters is not there, or the machine lacks what the steps need.
     pub fn is_ready(&self, with: &BTreeMap<String, String>) -> Result<()> {
         for parameter in self.parameters {
             let Some(value) = with.get(parameter.name) else { continue };

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! `source-date-epoch` is `null` and `plugins` empty where no report of `fix` was given. Plugins
-//! stand in the order in which they ran; a plugin that ran at an early and at a late place stands
-//! twice. The same inputs give the same bytes.
+//! are listed in the order in which they ran; one that ran both early and late is listed twice. The
+//! same inputs give the same bytes.
 
 use std::path::Path;
 
@@ -51,7 +51,9 @@ pub struct Runs {
 impl Runs {
     /// Reads reports that `fix --json` wrote, in the order of the runs.
     ///
-    /// Fails if one is none, was a dry run, or if two had different epochs.
+    /// # Errors
+    ///
+    /// If one is not such a report, was a dry run, or if two had different epochs.
     pub fn read(reports: &[impl AsRef<Path>]) -> Result<Self> {
         let mut runs = Runs::default();
         for path in reports {
@@ -64,7 +66,7 @@ impl Runs {
     fn add(&mut self, path: &Path) -> Result<()> {
         let report: Value = serde_json::from_slice(&read_meta(path)?).context("it is no JSON")?;
         if report.get("schema").and_then(Value::as_str) != Some(Report::SCHEMA) {
-            bail!("it is no report of this version of `reprofix fix --json`");
+            bail!("it is not a report of this version of `reprofix fix --json`");
         }
         if report.get("applied") != Some(&Value::Bool(true)) {
             bail!("it is of a run that changed nothing (--dry-run or --check)");
@@ -79,14 +81,14 @@ impl Runs {
         let version = report.get("version").context("it has no version")?;
         let rows = report.get("plugins").and_then(Value::as_array).context("it has no plugins")?;
         for row in rows {
-            let row = row.as_object().context("a plugin in it is no object")?;
+            let row = row.as_object().context("a plugin in it is not an object")?;
             self.plugins.push(Value::Object(with_version(row, version)));
         }
         Ok(())
     }
 }
 
-/// A plugin's row with the version of reprofix, which is the plugin's too, after its name.
+/// A plugin's row, with the version of reprofix, which is also the plugin's, after its name.
 fn with_version(row: &Map<String, Value>, version: &Value) -> Map<String, Value> {
     let mut out = Map::new();
     let (name, counts): (Vec<_>, Vec<_>) = row.iter().partition(|(key, _)| *key == "name");

@@ -73,7 +73,9 @@ impl Subject {
     /// called as the first. Two directories are compared while they are read, and hold nothing but
     /// their differences, unless they are wanted `whole`, with their checksums.
     ///
-    /// Fails as [`Subject::open`] does.
+    /// # Errors
+    ///
+    /// As [`Subject::open`] does.
     pub fn open_both(
         a: &Spec,
         b: &Spec,
@@ -92,7 +94,9 @@ impl Subject {
 
     /// Opens what `spec` names. A directory is hashed whole, and `done` called after each file.
     ///
-    /// Fails if it is not there, cannot be read, or is corrupt; the error says what was tried.
+    /// # Errors
+    ///
+    /// If it is not there, cannot be read, or is corrupt; the error says what was tried.
     pub fn open(spec: &Spec, done: &(dyn Fn() + Sync)) -> Result<Self> {
         match spec {
             Spec::Dir(path) => open_dir(path, done),

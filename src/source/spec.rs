@@ -145,7 +145,9 @@ impl Spec {
     /// Reads a subject. A bare path becomes what is there, by the marks in the table of kinds; a ref, a build
     /// or a tag may follow it after a colon.
     ///
-    /// Fails if a bare path is none of them; the error says what was tried.
+    /// # Errors
+    ///
+    /// If a bare path is none of them; the error says what was tried.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
         if let Some(what) = text.to_str().and_then(oci::to_copy) {

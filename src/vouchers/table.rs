@@ -1,18 +1,18 @@
-//! Who vouches for bytes, as a table.
+//! The table of vouchers.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::tree::show;
 
-/// Who vouches: a row of [`TABLE`].
+/// A kind of voucher: a row of [`TABLE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Who {
     /// A database of packages.
     Packages,
     /// An ostree repository.
     Ostree,
-    /// What an ostree repository beside it deployed or installed.
+    /// A deployment from an ostree repository beside it.
     Deployment,
     /// A git repository.
     Git,
@@ -43,7 +43,7 @@ pub enum Who {
 /// One row.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// Who.
+    /// The kind.
     pub who: Who,
     /// The name in JSON.
     pub name: &'static str,
@@ -51,31 +51,27 @@ pub struct Row {
     pub phrase: &'static str,
     /// What it is recognised by.
     pub known_by: &'static str,
-    /// What would fail, had the bytes changed.
+    /// What would fail if the bytes changed.
     pub fails: &'static str,
 }
 
-/// What holds for all rows: title and text.
+/// The introduction to the table: titles and texts.
 pub const PAGE: &[(&str, &str)] = &[
     (
         "What it is",
-        "Some bytes are described elsewhere: by a digest, a signature, a name. Were they rewritten or \
-         removed, whoever checks that would fail. So before a change counts it is asked whether \
-         somebody vouches for the file as it is now, and if so the file stays. Files that a digest \
-         no longer fits are free.",
+        "Some bytes are described elsewhere: by a digest, a signature, a name. If they were rewritten \
+         or removed, that check would fail. So before a change counts, reprofix looks for a voucher for the file as it is now, and if there is one, the file stays. Files that no longer match their digest may change.",
     ),
     (
         "What counts",
         "Bytes, presence and extended attributes. Times do not: none of these compares them. A hard \
-         link of a file that somebody vouches for under another name gets a new inode. `fix` counts \
-         what it left alone, `check` says which plugin would have removed a difference. The inside of \
-         boot images is asked in the same way.",
+         link of a file that is vouched for under another name gets a new inode. `fix` counts what it left alone, `check` says which plugin would have removed a difference. The inside of boot images is treated in the same way.",
     ),
     (
         "What you can do",
         "`vouched` in the configuration, or --vouched GLOB, adds paths. `overrule`, or --overrule GLOB, \
-         changes files all the same, and each is named with what fails then; --deep does that for \
-         packages alone. Better: make what describes the files (sums, signatures, repositories) after \
+         changes files anyway, and the report names each with what will fail; --deep does that \
+         for packages only. Better: make what describes the files (sums, signatures, repositories) after \
          `fix`.",
     ),
 ];
@@ -94,8 +90,7 @@ pub const TABLE: &[Row] = &[
         name: "ostree-repository",
         phrase: "an ostree repository in the tree",
         known_by: "a directory with `objects` and a `config` that has a [core] section, anywhere and \
-                   in every mode: all below it. Names of a hard-linked checkout elsewhere get a new \
-                   inode where they change",
+                   in every mode: all below it. Names of a hard-linked checkout elsewhere get a new inode if they change",
         fails: "ostree fsck",
     },
     Row {
@@ -142,8 +137,8 @@ pub const TABLE: &[Row] = &[
         who: Who::Store,
         name: "package-store",
         phrase: "a content-addressed store of packages",
-        known_by: "what has a name of 32 characters of Nix's base 32, a dash and more, in a directory \
-                   called `store` (/nix/store, /gnu/store): all below it",
+        known_by: "a name of 32 characters of Nix's base 32, a dash and more, in a directory called \
+                   `store` (/nix/store, /gnu/store): all below it",
         fails: "nix-store --verify --check-contents, guix gc --verify=contents",
     },
     Row {
@@ -166,62 +161,61 @@ pub const TABLE: &[Row] = &[
         who: Who::Attribute,
         name: "integrity-attribute",
         phrase: "an attribute of integrity",
-        known_by: "security.ima, user.ima or security.evm on the file, which may go with them",
-        fails: "evmctl verify, ima_verify, and opening the file where a policy appraises it",
+        known_by: "security.ima, user.ima or security.evm on the file, which may be removed with them",
+        fails: "evmctl verify, ima_verify, and opening the file if a policy appraises it",
     },
     Row {
         who: Who::Packages,
         name: "package",
         phrase: "its package",
-        known_by: "a digest that fits, in the database of rpm, dpkg (*.md5sums, and conffiles in \
+        known_by: "a matching digest in the database of rpm, dpkg (*.md5sums, and conffiles in \
                    `status`), apk (lib/apk/db/installed) or pacman (mtree). Plugins that judge by \
-                   name alone, and --deep, do not ask; a plugin's page says so",
+                   name alone, and --deep, do not check this; a plugin's page says so",
         fails: "rpm -V, dpkg --verify, apk audit, pacman -Qkk",
     },
     Row {
         who: Who::Record,
         name: "wheel-record",
         phrase: "a wheel's RECORD",
-        known_by: "a line with a digest that fits, in a *.dist-info/RECORD of the directory, one \
-                   above, or lib/python*/{site,dist-packages} of one above. Where a plugin removes a \
-                   file that is listed, its line goes too",
-        fails: "the check of digests that RECORD is for (pip install --force-reinstall mends it)",
+        known_by: "a line with a matching digest in a *.dist-info/RECORD of the directory, one \
+                   above, or lib/python*/{site,dist-packages} of one above. If a plugin removes a listed file, its line is removed too",
+        fails: "the check of digests that RECORD is for (pip install --force-reinstall repairs it)",
     },
     Row {
         who: Who::Sums,
         name: "sums-file",
         phrase: "a file of digests",
         known_by: "a digest of the file's bytes and the last component of its name, in a text in its \
-                   directory or one above that is called like one: *sums, *.sha256 and relatives, \
+                   directory or one above with a usual name: *sums, *.sha256 and similar, \
                    CHECKSUM, Release, repomd.xml, Manifest, *.dsc, *.changes, Packages, Sources and \
                    *primary.xml (compressed too; those in `repodata` count above it), … Hexadecimal \
                    or base64; GNU's text and binary mark, BSD's form. A text of more than 16 MiB vouches for all below it",
-        fails: "sha256sum -c and relatives",
+        fails: "sha256sum -c and similar",
     },
     Row {
         who: Who::Name,
         name: "digest-name",
-        phrase: "its name, which holds the digest of its bytes",
-        known_by: "a name, or one with the directories of its first digits, that holds the digest as \
-                   hexadecimal digits, and fits",
-        fails: "whoever looks it up by that digest",
+        phrase: "its name, which contains the digest of its bytes",
+        known_by: "a name, alone or with the directories of its first digits, that contains the \
+                   matching digest in hexadecimal",
+        fails: "every lookup by that digest",
     },
 ];
 
 impl Who {
-    /// Its row.
+    /// The row of this kind.
     pub fn row(self) -> &'static Row {
         let own = TABLE.iter().find(|row| row.who == self);
         own.unwrap_or(&TABLE[0])
     }
 }
 
-/// A voucher of a file.
+/// A voucher for a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Voucher {
-    /// Who.
+    /// The kind.
     pub who: Who,
-    /// What says so: a directory, a file, or the file itself. Empty for packages and the
+    /// Where it is: a directory, a file, or the file itself. Empty for packages and the
     /// configuration.
     pub at: PathBuf,
 }
@@ -237,7 +231,7 @@ impl fmt::Display for Voucher {
         let phrase = self.who.row().phrase;
         match self.who {
             Who::Packages | Who::Configuration | Who::Name => f.write_str(phrase),
-            // The root of a tree that is one, or a file that has an attribute.
+            // The root of a tree that is one itself, or a file with an attribute.
             _ if self.at.as_os_str().is_empty() => f.write_str(phrase),
             _ => write!(f, "{phrase} ({})", show(&self.at)),
         }

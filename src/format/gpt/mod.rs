@@ -133,7 +133,9 @@ pub fn is_gpt(head: &[u8]) -> bool {
 
 /// Reads the table of a disk of `len` bytes.
 ///
-/// Fails with [`Malformed`] inside the error where neither copy can be trusted.
+/// # Errors
+///
+/// With [`Malformed`] inside the error where neither copy can be trusted.
 pub fn read<R: Read + Seek>(disk: &mut R, len: u64) -> io::Result<Table> {
     let mut first = None;
     for sector in SECTORS {

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::kernel::Rootfs;
-use super::{Archive, DIRECTORY, Entry, Image, REGULAR, SYMLINK};
+use super::{Archive, Compress, DIRECTORY, Earlier, Entry, Image, REGULAR, SYMLINK};
 use crate::format::Malformed;
 use crate::format::cpio::Header;
 
@@ -28,6 +28,11 @@ pub struct Rules<'a> {
     /// Whether members are compressed again even if their archives are canonical: then the same
     /// archives make the same image whatever compressed them before.
     pub always_repack: bool,
+    /// What the archive with the system is compressed with.
+    pub compress: Compress,
+    /// Images that an earlier compose left: a member of theirs that unpacks to what is to be
+    /// compressed stays compressed.
+    pub earlier: &'a [Earlier],
     /// What is done to the files in it.
     pub inside: &'a dyn Inside,
 }
@@ -171,8 +176,23 @@ impl<'a> Apart<'a> {
 
 /// Whether dracut made this image: it installs its own library, in one of the archives.
 fn by_dracut(image: &Image) -> bool {
-    let own = |e: &Entry| [&b"usr/lib/dracut"[..], b"lib/dracut"].contains(&&e.name[..]);
-    image.entries().any(own)
+    image.entries().any(is_dracut)
+}
+
+fn is_dracut(entry: &Entry) -> bool {
+    [&b"usr/lib/dracut"[..], b"lib/dracut"].contains(&&entry.name[..])
+}
+
+/// The segment with the system, which is what a compose asks to be compressed: dracut's own, or else
+/// the last with a file that the kernel does not look for before it unpacks anything (microcode,
+/// ACPI tables). rpm-ostree's member with devices alone is not it.
+pub(super) fn system(image: &Image) -> Option<usize> {
+    let early = |e: &Entry| e.name == b"early_cpio" || e.name.starts_with(b"kernel/");
+    let file = |e: &Entry| e.kind() == REGULAR && !early(e);
+    let last = |wanted: &dyn Fn(&Entry) -> bool| {
+        image.segments.iter().rposition(|s| s.archives.iter().flat_map(|a| &a.entries).any(wanted))
+    };
+    last(&is_dracut).or_else(|| last(&file))
 }
 
 /// Bytes of files that equal another one, linked or not: the same for two builds of one image.
@@ -210,7 +230,9 @@ fn place(archive: &Archive, n: usize) -> (bool, &[u8], usize) {
     }
 }
 
-/// Fails if the kernel would not unpack the archives `after` to what it unpacks `before` to.
+/// # Errors
+///
+/// If the kernel would not unpack the archives `after` to what it unpacks `before` to.
 pub(super) fn same_tree<'a: 'b, 'b>(
     before: &'b [Vec<Planned<'a>>],
     after: impl IntoIterator<Item = &'b Vec<Planned<'a>>>,

@@ -125,7 +125,11 @@ pub struct FileState {
     pub cause: &'static str,
 }
 
-/// What differs between `a` and `b`. Fails on a header that cannot be parsed.
+/// What differs between `a` and `b`.
+///
+/// # Errors
+///
+/// On a header that cannot be parsed.
 pub fn diff(a: &Logical<'_>, b: &Logical<'_>) -> Result<Diff, Malformed> {
     let (left, right) = (Side::of(a)?, Side::of(b)?);
     let mut diff = Diff::default();

@@ -71,7 +71,9 @@ type Lifter<'a> = dyn Fn(&Image, &[Layer]) -> anyhow::Result<Option<Lift>> + 'a;
 /// Writes what `subject` selects in normal form to `out`, which must not exist: `oci:DIR[:TAG]`,
 /// `oci-archive:FILE[:TAG]` or a directory.
 ///
-/// Fails if an image cannot be read or is not what its digests say; nothing is left then.
+/// # Errors
+///
+/// If an image cannot be read or is not what its digests say; nothing is left then.
 pub fn normalize(subject: &Images, out: &str, options: Options) -> anyhow::Result<Normalized> {
     lifted(subject, out, options, &|_, _| Ok(None))
 }

@@ -17,7 +17,9 @@ pub const LABEL: &str = "operators.operatorframework.io.index.configs.v1";
 /// Names of the bundles (`olm.bundle`) in the catalog that `image` holds; `None` if it has no
 /// catalog's label.
 ///
-/// Fails if a layer or a document cannot be read.
+/// # Errors
+///
+/// If a layer or a document cannot be read.
 pub fn of_image(subject: &Images, image: &Image) -> anyhow::Result<Option<BTreeSet<String>>> {
     let Some(config) = &image.config else { return Ok(None) };
     let json = subject.store.json(&config.name, limits::CONFIG_BYTES)?;

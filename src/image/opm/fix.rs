@@ -49,9 +49,12 @@ pub struct Row {
 /// database is written anew, sorted and with seed 0; modes in its cache stay, since they do not
 /// count there and opm may have to write a lock file.
 ///
-/// Fails if there is no cache, or if it is stale: only opm can make one. Nothing is left then. With
-/// `drop_cache` the cache is taken out instead, and `--cache-dir` out of the command: opm then makes
-/// a cache at every start.
+/// Nothing is left then. With `drop_cache` the cache is taken out instead, and `--cache-dir` out of
+/// the command: opm then makes a cache at every start.
+///
+/// # Errors
+///
+/// If there is no cache, or if it is stale: only opm can make one.
 pub fn fix(
     subject: &Images,
     out: &str,

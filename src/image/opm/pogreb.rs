@@ -16,6 +16,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use super::document::{Go, documents, go_json};
 use super::tree::Directory;
 use crate::format::Malformed;
+use crate::format::bytes::{Order::Little, slice};
 use crate::tree::Kind;
 
 /// First bytes of a segment, its version included.
@@ -121,16 +122,13 @@ pub fn segment(bytes: &[u8], all: &mut Records) -> Result<(), Malformed> {
     }
     let mut at = HEADER;
     while at < bytes.len() {
-        let cut = || Malformed::at(at, "record is truncated");
-        let field = |from: usize, to: usize| bytes.get(at + from..at + to);
-        let key_length = field(0, 2).and_then(|b| b.try_into().ok()).map(u16::from_le_bytes);
-        let key_length = usize::from(key_length.ok_or_else(cut)?);
-        let length = field(2, 6).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
-        let length = length.ok_or_else(cut)?;
+        let cut = |_| Malformed::at(at, "record is truncated");
+        let key_length = usize::from(Little.u16(bytes, at).map_err(cut)?);
+        let length = Little.u32(bytes, at + 2).map_err(cut)?;
         let value_length = (length & 0x7fff_ffff) as usize;
         let end = 6 + key_length + value_length;
-        let stored = field(end, end + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
-        let (stored, record) = stored.zip(field(0, end)).ok_or_else(cut)?;
+        let record = slice(bytes, at, end).map_err(cut)?;
+        let stored = Little.u32(bytes, at + end).map_err(cut)?;
         let mut crc = flate2::Crc::new();
         crc.update(record);
         if crc.sum() != stored {

@@ -64,7 +64,9 @@ pub(super) fn write_report(dir: &Path, id: i64, report: &Comparison) -> Result<(
 /// Writes every page below `dir` that is not there as it should be, on all processors. `base` is
 /// where they will be seen, for the feed.
 ///
-/// Fails where the history cannot be read or a page not be written; pages are replaced one by one.
+/// # Errors
+///
+/// Where the history cannot be read or a page not be written; pages are replaced one by one.
 pub fn write(history: &History, dir: &Path, base: Option<&str>) -> Result<()> {
     let site = Site::open(dir)?;
     let runs = history.runs(None, u32::MAX)?;

@@ -1,8 +1,8 @@
-//! A comparison as one page for a browser: no network, nothing beside it.
+//! A comparison as one self-contained page for a browser.
 //!
-//! The rows lie in the page as JSON and are drawn as they come into sight, so that ten thousand
-//! of them do not slow it. Its script is the only one that its content policy lets run, and puts
-//! text from builds into text nodes alone: a hostile path or file content stays text.
+//! The rows are in the page as JSON and are drawn as they come into view, so that ten thousand of
+//! them do not slow it down. The content policy allows only its own script, which puts text from
+//! builds only into text nodes: a hostile path or file content stays text.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,12 +19,12 @@ use crate::plugins;
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// Paths of each cause in the part for browsers without JavaScript.
+/// The most paths per cause in the part for browsers without JavaScript.
 const PLAIN: usize = 20;
-/// Packages under one heading of their comparison, at most.
+/// The most packages under one heading of their comparison.
 const PACKAGES: usize = 500;
 
-/// The page of `report`, complete. The same report gives the same bytes.
+/// The complete page of `report`. The same report gives the same bytes.
 pub fn page(report: &Comparison) -> String {
     let title = "reprofix check";
     let data = serde_json::to_string(&Data::of(report)).unwrap_or_else(|_| "{}".to_owned());
@@ -42,7 +42,7 @@ pub fn page(report: &Comparison) -> String {
         ("packages", packages(report)),
         ("metadata", metadata(report)),
         ("warnings", warnings(report)),
-        // In a script element only `<` can end the text.
+        // In a script element only a `<` can end the text.
         ("data", data.replace('<', "\\u003c")),
         ("script", SCRIPT.to_owned()),
     ]
@@ -50,7 +50,7 @@ pub fn page(report: &Comparison) -> String {
     fill(PAGE, &parts)
 }
 
-/// `template` with every `@NAME@` replaced, once: what is put in is not looked at again.
+/// `template` with every `@NAME@` replaced once; replacements are not expanded again.
 fn fill(template: &str, parts: &BTreeMap<&str, String>) -> String {
     let mut out = String::new();
     let mut rest = template;
@@ -103,7 +103,7 @@ fn next(report: &Comparison) -> String {
     format!("<h2>Next</h2>\n<ol class=\"next\">{items}</ol>")
 }
 
-/// What the package databases differ in, as the text has it.
+/// How the package databases differ, as in the text report.
 fn packages(report: &Comparison) -> String {
     let Some(found) = &report.packages else { return String::new() };
     let mut body = String::new();
@@ -162,7 +162,7 @@ struct Data<'r> {
     causes: Vec<CauseData>,
     packages: Vec<&'r str>,
     plugins: BTreeMap<&'static str, PageData>,
-    /// Whether some contents that differ are not in the page.
+    /// Whether some differing contents are not in the page.
     omitted: bool,
 }
 

@@ -63,8 +63,12 @@ impl Layer {
     }
 }
 
-/// Reads all layers of `image`, lowest first. Fails if one is missing or not what its digest and
-/// diff_id say, if one is not a tar archive, or if their members take too much memory.
+/// Reads all layers of `image`, lowest first.
+///
+/// # Errors
+///
+/// If one is missing or not what its digest and diff_id say, if one is not a tar archive, or if
+/// their members take too much memory.
 pub fn layers(store: &Store, image: &Image, keep: Keep) -> anyhow::Result<Vec<Layer>> {
     let mut room = limits::MEMBER_BYTES;
     let pairs = image.layers.iter().zip(&image.diff_ids);

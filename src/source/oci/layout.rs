@@ -97,9 +97,12 @@ impl Image {
     }
 }
 
-/// The images of a store, in the order of its indexes. Fails on what no reader should follow:
-/// cycles, depth, size, number; an empty index. Missing and corrupt blobs are faults of the images
-/// they belong to.
+/// The images of a store, in the order of its indexes. Missing and corrupt blobs are faults of the
+/// images they belong to.
+///
+/// # Errors
+///
+/// On what no reader should follow: cycles, depth, size, number; an empty index.
 pub fn images(store: &Store) -> anyhow::Result<Vec<Image>> {
     let mut walk = Walk { store, images: Vec::new(), descriptors: 0 };
     let Some(index) = store.small("index.json", limits::MANIFEST_BYTES)? else {

@@ -64,7 +64,9 @@ pub enum Encapsulation {
 /// Which commit `image` encapsulates, and in which of its layers that ends (labels `ostree.commit`
 /// and `ostree.final-diffid`).
 ///
-/// Fails if a layer that should hold the commit is missing or cannot be read, or if the commit is
+/// # Errors
+///
+/// If a layer that should hold the commit is missing or cannot be read, or if the commit is
 /// corrupt.
 pub fn encapsulation(store: &Store, image: &Image) -> anyhow::Result<Encapsulation> {
     let labels = Labels::read(store, image)?;

@@ -79,8 +79,10 @@ struct State {
 impl TarRepository {
     /// The repository in the layers of `image`, and the commit that it holds.
     ///
-    /// Fails if a layer is missing or of another size, if they hold no commit, if the image was
-    /// changed after the commit was put in, or if the commit is not the one that its label names.
+    /// # Errors
+    ///
+    /// If a layer is missing or of another size, if they hold no commit, if the image was changed
+    /// after the commit was put in, or if the commit is not the one that its label names.
     pub fn image(store: Store, image: &Image) -> anyhow::Result<(Self, Checksum)> {
         let path = store.path().display().to_string();
         let labels = Labels::read(&store, image)?;
@@ -132,7 +134,9 @@ impl TarRepository {
 
     /// The repository in the tar archive `path`, plain or compressed with gzip or zstd.
     ///
-    /// Fails if it does not hold `commit`.
+    /// # Errors
+    ///
+    /// If it does not hold `commit`.
     pub fn archive(path: &Path, commit: &Checksum) -> anyhow::Result<Self> {
         let packed = Self::new(Origin::Archive(path.to_owned()))?;
         match packed.find_commit(1, Some(commit)).map_err(|e| packed.unpackable(&e))? {

@@ -9,8 +9,8 @@
 
 use super::page::{File, HEADER, Out, Page, Record, Visited, kind};
 use crate::format::Malformed;
+use crate::format::bytes::Order;
 use crate::format::rpmdb::blob::Blob;
-use crate::format::rpmdb::bytes::Order;
 
 const INLINE: u8 = 1;
 const OFF_PAGE: u8 = 3;

@@ -38,8 +38,10 @@ pub struct Canonical {
 /// for the database as it is becomes that of its canonical form; every other one is replaced by a
 /// digest that says which one it was in order of appearance, so that equal ones stay equal.
 ///
-/// Fails with the reason on damage, on tables that dnf does not make, and on rows that refer to
-/// what is not there.
+/// # Errors
+///
+/// With the reason on damage, on tables that dnf does not make, and on rows that refer to what is
+/// not there.
 pub fn canonical(
     files: &Files<'_>,
     epoch: u32,
