@@ -10,7 +10,7 @@ use anyhow::bail;
 
 use super::unpack::{Model, Node, Tree as Nodes, flatten, unpack};
 use crate::format::tar::{Type, parent};
-use crate::source::oci::{Image, Keep, Layer, Store, layers};
+use crate::source::oci::{Image, Keep, Layer, Store, layers_beside};
 use crate::tree::{Entry, Kind, Tree, show};
 
 /// The tree of one image. It has no times: a commit has none either, and rebuilt layers seldom
@@ -31,7 +31,22 @@ impl Flattened {
     ///
     /// If a layer cannot be read, or if neither unpacks them.
     pub fn read(store: &Store, image: &Image, settled: usize) -> anyhow::Result<Self> {
-        let layers = layers(store, image, Keep::Spool)?;
+        Self::beside(store, image, settled, BTreeMap::new())
+    }
+
+    /// Reads `image` as [`Flattened::read`] does, but for the layers that were read before, with their
+    /// content, by number.
+    ///
+    /// # Errors
+    ///
+    /// As [`Flattened::read`].
+    pub fn beside(
+        store: &Store,
+        image: &Image,
+        settled: usize,
+        read: BTreeMap<usize, Layer>,
+    ) -> anyhow::Result<Self> {
+        let layers = layers_beside(store, image, Keep::Spool, read)?;
         let mut nodes = match unpack(&layers, Model::Vfs) {
             Ok(nodes) => nodes,
             Err(refusal) => match flatten(&layers) {

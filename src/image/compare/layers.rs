@@ -9,7 +9,7 @@ use super::class::Class;
 use crate::composefs::is_uki;
 use crate::format::tar::{Member, Type};
 use crate::image::stacker::filesystem::{self, Cause};
-use crate::source::oci::{Descriptor, Digest, Keep, Layer, Store, layer};
+use crate::source::oci::{Descriptor, Digest, Keep, Layer, Store, layer, limits};
 use crate::text::counted;
 use crate::tree::show_below;
 
@@ -39,8 +39,17 @@ pub(super) struct Side<'a> {
     pub(super) diff_id: &'a Digest,
 }
 
-/// Says why two layers differ. Layers of one diff_id are not read.
-pub(super) fn compare(number: usize, a: Side<'_>, b: Side<'_>) -> anyhow::Result<LayerPair> {
+/// Layers that were read with their content, by number.
+pub(super) type Read = BTreeMap<usize, Layer>;
+
+/// Says why two layers differ. Layers of one diff_id are not read; those whose files differ are left in
+/// `kept`, since whoever compares path by path needs them again.
+pub(super) fn compare(
+    number: usize,
+    a: Side<'_>,
+    b: Side<'_>,
+    kept: &mut [Read; 2],
+) -> anyhow::Result<LayerPair> {
     let (mut classes, mut details, mut has_uki) = (BTreeSet::new(), Vec::new(), false);
     if a.diff_id == b.diff_id {
         let known = a.layer.size >= 0 && b.layer.size >= 0;
@@ -48,13 +57,20 @@ pub(super) fn compare(number: usize, a: Side<'_>, b: Side<'_>) -> anyhow::Result
             classes.insert(Class::Compression);
         }
     } else if is_archive(a.layer) && is_archive(b.layer) {
-        let read = |s: Side<'_>| layer(s.store, s.layer, s.diff_id, Keep::Digests);
+        let read = |s: Side<'_>| layer(s.store, s.layer, s.diff_id, Keep::Spool);
         let mut found = Found::default();
-        let (x, y) = (read(a)?, read(b)?);
+        let (x, y) = rayon::join(|| read(a), || read(b));
+        let (x, y) = (x?, y?);
         let members = || x.members.iter().chain(&y.members);
         has_uki = members().any(|m| str::from_utf8(&m.path).is_ok_and(is_uki));
         found.members(&x, &y);
         (classes, details) = found.settle();
+        let held = kept.iter().flat_map(Read::values).map(Layer::footprint).sum::<usize>();
+        let fits = held + x.footprint() + y.footprint() <= limits::MEMBER_BYTES;
+        if classes.contains(&Class::Content) && fits {
+            kept[0].insert(number, x);
+            kept[1].insert(number, y);
+        }
     } else {
         let open = |s: Side<'_>| s.store.open_file(&s.layer.name);
         let (Some(mut x), Some(mut y)) = (open(a)?, open(b)?) else {
