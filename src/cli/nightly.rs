@@ -274,10 +274,14 @@ fn variations(output: &Output) -> Result<Outcome> {
     let mut rows = Vec::new();
     for variation in vary::VARIATIONS {
         let why = skipped.iter().find(|(name, _)| name == variation.name).map(|(_, why)| why);
-        let state = why.map(|why| format!("\n    not here: {why}")).unwrap_or_default();
+        let mut state = why.map(|why| format!("\n    not here: {why}")).unwrap_or_default();
+        if let Some(reason) = variation.extra {
+            state.push_str(&format!("\n    not by default: {reason}"));
+        }
         text.push_str(&format!("{:16} {}{state}\n", variation.name, variation.help));
         let (name, help) = (variation.name, variation.help);
-        rows.push(json!({"name": name, "help": help, "possible": why.is_none(), "why_not": why}));
+        rows.push(json!({"name": name, "help": help, "possible": why.is_none(), "why_not": why,
+            "by_default": variation.extra.is_none(), "why_not_by_default": variation.extra}));
     }
     let report = json!({"schema": "reprofix-variations-1", "variations": rows});
     output.report(&report, || text)?;

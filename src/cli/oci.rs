@@ -118,7 +118,7 @@ impl Normalize {
 #[derive(Debug, clap::Args)]
 struct One {
     /// oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, dir:FOLDER, registry:STORAGE[:REPOSITORY[:TAG]],
-    /// containers-storage:[ROOT]NAME, or a path.
+    /// containers-storage:[ROOT]NAME (storage.conf is not read), or a path.
     #[arg(add = complete::image())]
     subject: String,
     /// Only this platform; given several times, these (`normalize` joins them in one list).
