@@ -112,7 +112,7 @@ fn catalog(
     let flat = Flattened::of(layers, tree);
     let (tree, pair) = (flat.nodes(), Pair::in_image(&places, &flat)?);
     let roots = [&places.configs, &places.cache].map(|p| p.trim_matches('/').as_bytes().to_vec());
-    let mut made = Made { members: BTreeMap::new(), tree, layers, epoch };
+    let mut made = NewLayer { members: BTreeMap::new(), tree, layers, epoch };
     made.copy(&roots[0], true)?;
     made.copy(&roots[1], format == Format::Json)?;
     let after = match format {
@@ -186,14 +186,14 @@ fn serve_uncached(config: &mut Value) -> anyhow::Result<()> {
 }
 
 /// The members of the new layer by path, as components.
-struct Made<'a> {
+struct NewLayer<'a> {
     members: BTreeMap<Vec<Vec<u8>>, (Member, Content)>,
     tree: &'a Tree,
     layers: &'a [Layer],
     epoch: i64,
 }
 
-impl Made<'_> {
+impl NewLayer<'_> {
     /// Takes over what stands at `root` and below it, and entries for the directories above it;
     /// with the usual modes if `usual`.
     fn copy(&mut self, root: &[u8], usual: bool) -> anyhow::Result<()> {

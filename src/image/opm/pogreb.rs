@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use fnv::FnvHasher;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::document::{Go, documents, go_json};
+use super::document::{GoVersion, documents, go_json};
 use super::tree::Directory;
 use crate::format::Malformed;
 use crate::format::bytes::{Order::Little, slice};
@@ -33,7 +33,11 @@ pub type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The digest of `configs` and of the database whose segments are in `db`, sixteen hex digits,
 /// as an opm built with `go` computes it.
-pub fn digest(configs: &Directory<'_>, db: &Directory<'_>, go: Go) -> anyhow::Result<String> {
+pub fn digest(
+    configs: &Directory<'_>,
+    db: &Directory<'_>,
+    go: GoVersion,
+) -> anyhow::Result<String> {
     let mut hasher = FnvHasher::default();
     catalog(configs, go, |document| hasher.write(document))?;
     for (key, value) in &records(db)? {
@@ -44,7 +48,11 @@ pub fn digest(configs: &Directory<'_>, db: &Directory<'_>, go: Go) -> anyhow::Re
 }
 
 /// Gives `each` the bytes that opm hashes of every document, in the order of its walk.
-fn catalog(configs: &Directory<'_>, go: Go, mut each: impl FnMut(&[u8])) -> anyhow::Result<()> {
+fn catalog(
+    configs: &Directory<'_>,
+    go: GoVersion,
+    mut each: impl FnMut(&[u8]),
+) -> anyhow::Result<()> {
     let ignored = ignored(configs)?;
     for (path, item) in configs.iter() {
         let shown = String::from_utf8_lossy(&path).into_owned();

@@ -58,13 +58,13 @@ pub fn to_copy(text: &str) -> Option<String> {
 }
 
 /// A path, and what chooses among the images that are there.
-struct Place<'a> {
+struct Selector<'a> {
     path: &'a str,
     tag: Option<&'a str>,
     digest: Option<Digest>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Selector<'a> {
     /// Reads `PATH[:TAG][@DIGEST]`, and `[[DRIVER@]ROOT[+RUNROOT]]NAME` of container storage, where a
     /// name alone is one of the system's.
     fn parse(text: &'a str) -> Self {
@@ -83,7 +83,7 @@ impl<'a> Place<'a> {
             }
         }
         if Path::new(rest).exists() {
-            return Place { path: rest, tag: None, digest: None };
+            return Selector { path: rest, tag: None, digest: None };
         }
         let front = rest.rsplit_once('@').filter(|(_, digest)| Digest::parse(digest).is_some());
         let front = front.map_or(rest, |(front, _)| front);
@@ -103,7 +103,7 @@ impl<'a> Place<'a> {
             },
             None => (selector, None),
         };
-        Place { path, tag: Some(tag).filter(|tag| !tag.is_empty()), digest }
+        Selector { path, tag: Some(tag).filter(|tag| !tag.is_empty()), digest }
     }
 }
 
@@ -129,7 +129,7 @@ impl Images {
         if let Some(what) = to_copy(text) {
             bail!(what);
         }
-        let place = Place::parse(text);
+        let place = Selector::parse(text);
         let platform = |text: &str| {
             Platform::parse(text).with_context(|| {
                 format!("{text:?} is not a platform; write OS/ARCHITECTURE[/VARIANT]")
@@ -252,7 +252,7 @@ mod tests {
             ("containers-storage:[vfs@/a+/b]tool:v1", "/a", Some("tool:v1"), false),
             ("containers-storage:[/a]", "/a", None, false),
         ] {
-            let place = Place::parse(text);
+            let place = Selector::parse(text);
             assert_eq!(
                 (place.path, place.tag, place.digest.is_some()),
                 (path, tag, digest),

@@ -13,7 +13,7 @@ use serde::Serialize;
 pub(super) use command::Command;
 
 use super::access::{self, Denied, User};
-use super::document::Go;
+use super::document::GoVersion;
 use super::tree::{self, Directory};
 use super::{digest, pogreb};
 use crate::image::flattened::Flattened;
@@ -332,8 +332,8 @@ impl<'a> Pair<'a> {
             Format::Json => digest::json(&self.configs, cache)?,
             Format::Pogreb => {
                 let db = cache.subdirectory("pogreb.v1/db").context("pogreb.v1/ has no db/")?;
-                let now = pogreb::digest(&self.configs, &db, Go::Now)?;
-                let old = pogreb::digest(&self.configs, &db, Go::Old)?;
+                let now = pogreb::digest(&self.configs, &db, GoVersion::Now)?;
+                let old = pogreb::digest(&self.configs, &db, GoVersion::Old)?;
                 // The image's opm is the one that stored the digest.
                 if self.stored()?.1.as_ref() == Some(&old) { old } else { now }
             }
