@@ -69,6 +69,11 @@ pub fn source_date_epoch() -> Option<OsString> {
     std::env::var_os("SOURCE_DATE_EPOCH")
 }
 
+/// Whether this runs in a build of the nightly job, which says so to what it starts.
+pub fn is_nightly_build() -> bool {
+    std::env::var_os("REPROFIX_RUN").is_some()
+}
+
 /// The program of this name installed beside this one; if there is none, just the name, for the
 /// search path.
 pub fn companion(name: &str) -> PathBuf {

@@ -24,9 +24,9 @@ enum Command {
     /// List the digests of each platform: list, manifest, config and layers.
     Platforms(Platforms),
     /// Check the size, digest and diff_id of every blob.
-    Verify(One),
+    Verify(ImageArgs),
     /// Find what unpacks differently under different runtimes, and the layer to blame.
-    Lint(One),
+    Lint(ImageArgs),
     /// Write an image that is the same for two builds of the same input.
     Normalize(Normalize),
 }
@@ -34,7 +34,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Platforms {
     #[command(flatten)]
-    one: One,
+    one: ImageArgs,
     /// Show the digests that this program uses: skopeo, podman, buildah, oc-mirror, oras or umoci.
     /// Exit 1 if it finds no image, or another one.
     #[arg(long = "as", value_name = "PROGRAM", value_parser = program)]
@@ -50,7 +50,7 @@ fn program(name: &str) -> std::result::Result<Program, String> {
 #[derive(Debug, clap::Args)]
 struct Normalize {
     #[command(flatten)]
-    one: One,
+    one: ImageArgs,
     /// The output: oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or a directory; it must not exist.
     #[arg(long, short, value_name = "OUT", add = complete::image())]
     out: String,
@@ -117,9 +117,9 @@ impl Normalize {
 }
 
 #[derive(Debug, clap::Args)]
-struct One {
+struct ImageArgs {
     /// oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, dir:FOLDER, registry:STORAGE[:REPOSITORY[:TAG]],
-    /// containers-storage:[ROOT]NAME, or a path.
+    /// containers-storage:[ROOT]NAME (storage.conf is not read), or a path.
     #[arg(add = complete::image())]
     subject: String,
     /// Only this platform (may be repeated; `normalize` joins them in one list).
@@ -129,7 +129,7 @@ struct One {
     output: Output,
 }
 
-impl One {
+impl ImageArgs {
     fn open(&self) -> Result<Images> {
         Images::open(&self.subject, self.platform.iter().map(String::as_str))
     }

@@ -11,6 +11,7 @@ use super::globs::Globs;
 use super::{Page, Plugin};
 use crate::disk;
 use crate::env::SourceDateEpoch;
+use crate::format::initramfs::Earlier;
 use crate::packages::Packages;
 use crate::tree::{Entry, show};
 use crate::vouchers::Rules;
@@ -32,6 +33,8 @@ pub struct Context {
     scratch: Option<PathBuf>,
     /// What is installed in the tree, if a plugin in force needs it.
     pub packages: Option<Arc<Packages>>,
+    /// Boot images that an earlier compose left, whose compressed bytes may be taken.
+    pub earlier: Arc<Vec<Earlier>>,
     /// Time spent on expensive work; clones share it.
     pub spent: Spent,
 }
@@ -66,7 +69,8 @@ impl Context {
         let (options, spent) = (BTreeMap::new(), Spent::default());
         let (vouching, plugins) = (Rules::default(), Vec::new());
         let (keep, scratch, packages) = (None, None, None);
-        Context { epoch, options, plugins, keep, vouching, scratch, packages, spent }
+        let earlier = Arc::default();
+        Context { epoch, options, plugins, keep, vouching, scratch, packages, earlier, spent }
     }
 
     /// Keeps everything that `keep` matches as it is.

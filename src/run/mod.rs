@@ -2,4 +2,5 @@
 
 pub mod check;
 pub mod composefs;
+pub mod earlier;
 pub mod fix;

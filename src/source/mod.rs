@@ -15,6 +15,7 @@ pub mod hashed;
 pub mod merkle;
 pub mod oci;
 pub mod ostree;
+mod prefix;
 mod rpmdb;
 mod spec;
 
@@ -24,6 +25,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
+pub use prefix::Prefix;
 pub use spec::{Spec, prefixes};
 
 use crate::disk::Root;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::check::{Difference, Side};
+use crate::format::bytes::Order;
 use crate::tree::{Kind, show};
 
 /// Differences other than content; empty if the path exists only on one side.
@@ -167,7 +168,7 @@ const CAPABILITIES: [&str; 41] = [
 
 /// `struct vfs_cap_data` of revision 2 or 3, as `getcap` writes it: `cap_net_raw=ep`.
 fn capability(value: &[u8]) -> Option<String> {
-    let word = |i: usize| Some(u32::from_le_bytes(value.get(i * 4..i * 4 + 4)?.try_into().ok()?));
+    let word = |i: usize| Order::Little.u32(value, i * 4).ok();
     let magic = word(0)?;
     if !matches!((magic >> 24, value.len()), (2, 20) | (3, 24)) {
         return None;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::Budget;
+use crate::format::bytes::Order;
 use crate::format::rpmdb::header::{Header, Value, tag_name};
 use crate::text::shorten;
 
@@ -48,9 +49,7 @@ impl<'a> Package<'a> {
 /// The header at the start of `bytes`, its size with its magic, and what follows.
 fn header(bytes: &[u8]) -> Option<(Header<'_>, usize, &[u8])> {
     let blob = bytes.strip_prefix(HEADER_MAGIC)?;
-    let number = |at: usize| -> Option<usize> {
-        Some(u32::from_be_bytes(blob.get(at..at + 4)?.try_into().ok()?) as usize)
-    };
+    let number = |at: usize| Order::Big.u32(blob, at).ok().map(|number| number as usize);
     let size = number(0)?.checked_mul(16)?.checked_add(number(4)?)?.checked_add(8)?;
     let (blob, rest) = blob.split_at_checked(size)?;
     Some((Header::parse(blob).ok()?, HEADER_MAGIC.len() + size, rest))

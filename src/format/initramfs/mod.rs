@@ -8,6 +8,7 @@
 //! only the table of entries is in memory.
 
 mod canonical;
+mod earlier;
 mod kernel;
 mod plan;
 mod read;
@@ -26,8 +27,9 @@ use super::compress::Packing;
 use super::cpio::Header;
 
 pub use canonical::{Outcome, Repacked, canonical};
+pub use earlier::Earlier;
 pub use kernel::{Found, Inode, Rootfs};
-pub use plan::{Inner, Inside, NothingInside, Rules};
+pub use plan::{KeepMembers, MemberRules, MemberVerdict, Rules};
 pub use read::read;
 pub use window::{Window, spooled};
 
@@ -59,6 +61,29 @@ impl Default for Limits {
             entries: 200_000,
             names: 16 << 20,
             trailing: 64 << 10,
+        }
+    }
+}
+
+/// What the archive with the system is compressed with. Others keep what they have: the kernel reads
+/// microcode from a plain one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compress {
+    /// As it was found.
+    #[default]
+    AsFound,
+    /// So, where it was found plain.
+    Plain(Packing),
+    /// So, whatever it was found with.
+    Always(Packing),
+}
+
+impl Compress {
+    fn over(self, found: Option<Packing>) -> Option<Packing> {
+        match self {
+            Compress::AsFound => found,
+            Compress::Plain(packing) => found.or(Some(packing)),
+            Compress::Always(packing) => Some(packing),
         }
     }
 }

@@ -1,15 +1,15 @@
 //! Plans the new entries of an archive: metadata, order, hard links.
 //!
 //! **Hard links.** dracut runs `hardlink`, which links equal files only if their mtimes agree to
-//! the second, before it clamps times: whether two equal files are linked depends on whether a
-//! second passed in between (dracut 2703; dracut-ng 108 clamps first, but not if it packs with
-//! 3cpio). Both cases need the same form, and that cannot be "always linked": the kernel writes a
-//! later file of the same name *into the existing inode*, so anything unpacked over the image at
-//! boot (`rpm-ostree initramfs-etc`, systemd-stub, coreos-installer) would change other names too.
-//! So in images made by dracut *links are split*, each name with its own content: an overlay then
-//! affects only its own names. Links stay if another archive of the image has one of their names
-//! (the unpacked tree depends on them), in images of other makers, and if the copies would exceed
-//! [`APART_MAX`].
+//! the second, before it clamps times: whether two equal files are linked depends on when the
+//! second turned (dracut 2703; dracut-ng 108 clamps first, but not where it packs with 3cpio). One
+//! form for both is needed, and it cannot be "always linked": the kernel writes a later file of
+//! the same name *into the inode that is there*, so whatever is unpacked over the image at boot
+//! (`rpm-ostree initramfs-etc`, systemd-stub, coreos-installer) would change other names too. So
+//! in images made by dracut *files are taken apart*, each name with its own content: what an
+//! overlay does is then what it says. Links stay as they are where another archive of the image
+//! has one of their names (what the image unpacks to depends on them), in images of other makers,
+//! and where the copies would be more than [`SPLIT_MAX`].
 //!
 //! **Order.** Names are sorted, except for those whose order matters ([`place`]).
 
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::kernel::Rootfs;
-use super::{Archive, DIRECTORY, Entry, Image, REGULAR, SYMLINK};
+use super::{Archive, Compress, DIRECTORY, Earlier, Entry, Image, REGULAR, SYMLINK};
 use crate::format::Malformed;
 use crate::format::cpio::Header;
 
@@ -28,24 +28,29 @@ pub struct Rules<'a> {
     /// Whether members are compressed again even if their archives are canonical: then the same
     /// archives give the same image, whatever compressed them before.
     pub always_repack: bool,
+    /// What the archive with the system is compressed with.
+    pub compress: Compress,
+    /// Images that an earlier compose left: a member of theirs that unpacks to what is to be
+    /// compressed stays compressed.
+    pub earlier: &'a [Earlier],
     /// The rules for files in it.
-    pub inside: &'a dyn Inside,
+    pub inside: &'a dyn MemberRules,
 }
 
 /// The rules for files in an image, the same as for files outside.
-pub trait Inside {
+pub trait MemberRules {
     /// Whether the content of this regular file is needed to judge it; no I/O.
     fn wants(&self, entry: &Entry) -> bool;
 
     /// The verdict on a wanted file.
     ///
     /// An error is one of reading or writing, including scratch space.
-    fn judge(&self, entry: &Entry, content: Vec<u8>) -> io::Result<Inner>;
+    fn judge(&self, entry: &Entry, content: Vec<u8>) -> io::Result<MemberVerdict>;
 }
 
 /// The verdict on a file in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Inner {
+pub enum MemberVerdict {
     /// It stays.
     Keep,
     /// It gets this content.
@@ -55,14 +60,14 @@ pub enum Inner {
 }
 
 /// Leaves every file as it is.
-pub struct NothingInside;
+pub struct KeepMembers;
 
-impl Inside for NothingInside {
+impl MemberRules for KeepMembers {
     fn wants(&self, _: &Entry) -> bool {
         false
     }
-    fn judge(&self, _: &Entry, _: Vec<u8>) -> io::Result<Inner> {
-        Ok(Inner::Keep)
+    fn judge(&self, _: &Entry, _: Vec<u8>) -> io::Result<MemberVerdict> {
+        Ok(MemberVerdict::Keep)
     }
 }
 
@@ -77,7 +82,7 @@ pub(super) struct Planned<'a> {
     pub(super) digest: [u8; 32],
 }
 
-/// The content of a file after [`Inside`] has judged it.
+/// The content of a file after [`MemberRules`] had its say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Body {
     pub(super) data: u64,
@@ -127,22 +132,25 @@ fn verify_ends(image: &Image) -> Result<(), Malformed> {
 }
 
 /// The most bytes that splitting links may add to an unpacked image.
-const APART_MAX: u64 = 64 << 20;
+const SPLIT_MAX: u64 = 64 << 20;
 
 /// The links of an image to split.
-pub(super) struct Apart<'a> {
+pub(super) struct SplitLinks<'a> {
     /// Whether any are split.
     made_by_dracut: bool,
     /// Names in more than one archive, whose links stay.
     elsewhere: BTreeSet<&'a [u8]>,
 }
 
-impl<'a> Apart<'a> {
+impl<'a> SplitLinks<'a> {
     pub(super) fn of(image: &'a Image, epoch: u32) -> Self {
         let mut seen = BTreeSet::new();
         let elsewhere = image.entries().filter(|e| !seen.insert(&e.name[..]));
         let elsewhere = elsewhere.map(|e| &e.name[..]).collect();
-        Apart { made_by_dracut: by_dracut(image) && copies(image, epoch) <= APART_MAX, elsewhere }
+        SplitLinks {
+            made_by_dracut: by_dracut(image) && copies(image, epoch) <= SPLIT_MAX,
+            elsewhere,
+        }
     }
 
     fn splits(&self, archive: &Archive, group: &Group) -> bool {
@@ -171,8 +179,23 @@ impl<'a> Apart<'a> {
 
 /// Whether dracut made this image: it installs its own library, in one of the archives.
 fn by_dracut(image: &Image) -> bool {
-    let own = |e: &Entry| [&b"usr/lib/dracut"[..], b"lib/dracut"].contains(&&e.name[..]);
-    image.entries().any(own)
+    image.entries().any(is_dracut)
+}
+
+fn is_dracut(entry: &Entry) -> bool {
+    [&b"usr/lib/dracut"[..], b"lib/dracut"].contains(&&entry.name[..])
+}
+
+/// The segment with the system, which is what a compose asks to be compressed: dracut's own, or else
+/// the last with a file that the kernel does not look for before it unpacks anything (microcode,
+/// ACPI tables). rpm-ostree's member with devices alone is not it.
+pub(super) fn system(image: &Image) -> Option<usize> {
+    let early = |e: &Entry| e.name == b"early_cpio" || e.name.starts_with(b"kernel/");
+    let file = |e: &Entry| e.kind() == REGULAR && !early(e);
+    let last = |wanted: &dyn Fn(&Entry) -> bool| {
+        image.segments.iter().rposition(|s| s.archives.iter().flat_map(|a| &a.entries).any(wanted))
+    };
+    last(&is_dracut).or_else(|| last(&file))
 }
 
 /// Bytes of files that are equal to another one, linked or not, which is the same for two builds of
@@ -285,7 +308,7 @@ fn join(archive: &Archive, group: &mut Group, n: usize) -> Result<(), Malformed>
 pub(super) fn entries<'a>(
     archive: &'a Archive,
     groups: Vec<Group>,
-    apart: &Apart<'_>,
+    apart: &SplitLinks<'_>,
     epoch: u32,
 ) -> Vec<Planned<'a>> {
     let mut groups = apart.split(archive, groups);

@@ -7,7 +7,6 @@
 
 pub mod bdb;
 pub mod blob;
-pub mod bytes;
 pub mod diff;
 pub mod dump;
 pub mod header;
@@ -23,6 +22,7 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 
 use crate::format::Malformed;
+use crate::format::bytes::Order;
 use blob::Blob;
 use header::{Header, tag};
 
@@ -147,38 +147,19 @@ pub fn renumber<K: Ord>(mut packages: Vec<(u32, K)>) -> BTreeMap<u32, u32> {
     (1..).zip(packages).map(|(new, (old, _))| (old, new)).collect()
 }
 
-/// Byte orders of an [`INSTALLTID_INDEX`] key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endian {
-    /// Least significant byte first.
-    Little,
-    /// Most significant byte first.
-    Big,
+/// The order in which `key`, of the [`INSTALLTID_INDEX`], says `tid`; `preferred` if both do,
+/// `None` if neither.
+fn key_order(key: &[u8], tid: u32, preferred: Order) -> Option<Order> {
+    let all = [preferred, Order::Little, Order::Big];
+    all.into_iter().find(|order| order.put32(tid) == key)
 }
 
-impl Endian {
-    /// The four bytes of `value` in this order.
-    pub fn bytes(self, value: u32) -> [u8; 4] {
-        match self {
-            Endian::Little => value.to_le_bytes(),
-            Endian::Big => value.to_be_bytes(),
-        }
-    }
-
-    /// The byte order in which `key` is `tid`; `preferred` if both match, `None` if neither does.
-    pub fn of_key(key: &[u8], tid: u32, preferred: Endian) -> Option<Self> {
-        let all = [preferred, Endian::Little, Endian::Big];
-        all.into_iter().find(|e| e.bytes(tid) == key)
-    }
-
-    /// The byte order of a whole database: that of the first (key, tid) pair whose bytes differ
-    /// between the orders, otherwise little-endian.
-    pub fn of_database<'k>(mut keys: impl Iterator<Item = (&'k [u8], u32)>) -> Self {
-        let tells = |(key, tid): &(&[u8], u32)| tid.swap_bytes() != *tid && key.len() == 4;
-        let order =
-            keys.find(tells).and_then(|(key, tid)| Endian::of_key(key, tid, Endian::Little));
-        order.unwrap_or(Endian::Little)
-    }
+/// The byte order of a whole database: that of the first (key, tid) pair whose bytes differ between
+/// the orders, otherwise little-endian.
+fn database_order<'k>(mut keys: impl Iterator<Item = (&'k [u8], u32)>) -> Order {
+    let tells = |(key, tid): &(&[u8], u32)| tid.swap_bytes() != *tid && key.len() == 4;
+    let order = keys.find(tells).and_then(|(key, tid)| key_order(key, tid, Order::Little));
+    order.unwrap_or(Order::Little)
 }
 
 /// The new numbers and times of the packages of a database, for packages and rows.
@@ -186,14 +167,14 @@ impl Endian {
 /// It processes rows table by table, so that no two tables need to be in memory at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbers {
-    packages: BTreeMap<u32, Future>,
+    packages: BTreeMap<u32, PackageChange>,
     epoch: u32,
     digest: [u8; 32],
 }
 
 /// The changes of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Future {
+struct PackageChange {
     /// Its new number.
     hnum: u32,
     /// The old INSTALLTID.
@@ -218,7 +199,7 @@ impl Numbers {
             let tid = header.get(tag::INSTALLTID).and_then(|v| v.u32());
             let mut late = header.times()?.into_iter().map(|place| place.start).collect::<Vec<_>>();
             late.retain(|&at| header.u32_at(at).is_some_and(|time| time > epoch));
-            if futures.insert(package.hnum, Future { hnum: 0, tid, late }).is_some() {
+            if futures.insert(package.hnum, PackageChange { hnum: 0, tid, late }).is_some() {
                 return Err(Malformed::at(0u64, "two packages have the same hnum"));
             }
         }
@@ -239,9 +220,9 @@ impl Numbers {
     /// The numbers of the packages as they will be written. With them tables can be written and
     /// compared before the packages are, while there is more memory.
     pub fn applied(&self) -> Self {
-        let stays = |future: &Future| {
+        let stays = |future: &PackageChange| {
             let tid = future.tid.map(|tid| tid.min(self.epoch));
-            (future.hnum, Future { hnum: future.hnum, tid, late: Vec::new() })
+            (future.hnum, PackageChange { hnum: future.hnum, tid, late: Vec::new() })
         };
         Numbers { packages: self.packages.values().map(stays).collect(), ..*self }
     }
@@ -269,7 +250,7 @@ impl Numbers {
         if table == INSTALLTID_INDEX {
             let tid = |row: &Row<'_>| self.packages.get(&row.hnum)?.tid;
             let keys = rows.iter().filter_map(|row| Some((&*row.key, tid(row)?)));
-            let order = Endian::of_database(keys);
+            let order = database_order(keys);
             for row in rows.iter_mut() {
                 row.key = Cow::Owned(self.time_key(row, order)?.to_vec());
             }
@@ -290,7 +271,7 @@ impl Numbers {
         let mut sorted = Vec::with_capacity(rows.len());
         for row in rows {
             let key: &[u8] = match table == INSTALLTID_INDEX {
-                true => self.time_key(row, Endian::Little).map(|_| &[][..])?,
+                true => self.time_key(row, Order::Little).map(|_| &[][..])?,
                 false => &row.key,
             };
             sorted.push((self.number(table, row.hnum)?, row.idx, key));
@@ -319,14 +300,14 @@ impl Numbers {
 
     /// The key of an install-time row after clamping, in its old byte order, or that of the
     /// database if both match.
-    fn time_key(&self, row: &Row<'_>, order: Endian) -> Result<[u8; 4], Malformed> {
+    fn time_key(&self, row: &Row<'_>, order: Order) -> Result<[u8; 4], Malformed> {
         let tid = self.packages.get(&row.hnum).and_then(|future| future.tid);
-        let found = tid.and_then(|tid| Some((tid, Endian::of_key(&row.key, tid, order)?)));
+        let found = tid.and_then(|tid| Some((tid, key_order(&row.key, tid, order)?)));
         let (tid, order) = found.ok_or_else(|| {
             let what = format!("{INSTALLTID_INDEX} key of hnum {} is not its package's", row.hnum);
             Malformed::at(0u64, what)
         })?;
-        Ok(order.bytes(tid.min(self.epoch)))
+        Ok(order.put32(tid.min(self.epoch)))
     }
 }
 

@@ -12,7 +12,7 @@ use super::reader::{ReadFacts, compare};
 use crate::format::Malformed;
 use crate::normal::Context;
 use crate::normal::globs::Globs;
-use crate::normal::{Around, File, Follows, Page, Plugin, Verdict, Want};
+use crate::normal::{File, Follows, OtherDifferences, Page, Plugin, Verdict, Want};
 use crate::tree::{Difference, Entry, Kind, Tree};
 
 /// One row: these paths, this action, for this reason.
@@ -34,11 +34,11 @@ pub(in crate::plugins) struct Row {
     /// The reader that names the fields that differ between two files, after the reason.
     reader: Option<ReadFacts>,
     /// Whether two files differ only in what the reason says.
-    only: Option<Alike>,
+    only: Option<OnlyReason>,
 }
 
 /// Whether two files differ only in what the reason of a row says.
-type Alike = fn(&[u8], &[u8]) -> Result<bool, Malformed>;
+type OnlyReason = fn(&[u8], &[u8]) -> Result<bool, Malformed>;
 
 /// Where systemd looks for units, with /etc or with /usr/etc.
 const UNITS: [&str; 4] = [
@@ -134,7 +134,7 @@ impl Row {
     }
 
     /// Restricts the reason to files that `alike` finds equal apart from it.
-    pub(in crate::plugins) const fn only(mut self, alike: Alike) -> Self {
+    pub(in crate::plugins) const fn only(mut self, alike: OnlyReason) -> Self {
         self.only = Some(alike);
         self
     }
@@ -212,7 +212,7 @@ fn is_new(tree: &dyn Tree) -> io::Result<bool> {
 }
 
 /// Determines what the difference of a path follows from.
-type Follower = fn(&Difference, &Around<'_>) -> Option<Follows>;
+type Follower = fn(&Difference, &OtherDifferences<'_>) -> Option<Follows>;
 
 /// A plugin made of a page and rows. If its page has the option `unsure`, `unsure=remove` ignores
 /// what the rows need.
@@ -313,7 +313,11 @@ impl Plugin for Table {
         known.map(|(_, reason)| *reason)
     }
 
-    fn followers(&self, open: &[&Difference], around: &Around<'_>) -> Vec<Option<Follows>> {
+    fn followers(
+        &self,
+        open: &[&Difference],
+        around: &OtherDifferences<'_>,
+    ) -> Vec<Option<Follows>> {
         let own = |difference: &Difference| {
             let side = difference.a.as_ref().or(difference.b.as_ref());
             side.is_some_and(|side| self.row(&side.entry(&difference.path)).is_some())

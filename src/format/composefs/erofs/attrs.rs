@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh32::xxh32;
 
 use super::inode::Inode;
-use super::write::Out;
+use super::write::ImageBuffer;
 use super::{ATTRS_HEADER, FILTER_SEED, LUSTRE, NotAnImage, PREFIXES, Version};
 
 /// An extended attribute, whose name is a prefix by number and the rest.
@@ -50,7 +50,7 @@ impl Attr {
         (4 + self.suffix.len() as u64 + self.value.len() as u64).next_multiple_of(4)
     }
 
-    pub(super) fn write(&self, out: &mut Out) {
+    pub(super) fn write(&self, out: &mut ImageBuffer) {
         out.put(&[self.suffix.len() as u8, self.prefix]);
         out.u16(self.value.len() as u16);
         out.put(&self.suffix);
@@ -100,7 +100,7 @@ impl Attrs {
         }
     }
 
-    pub(super) fn write(&self, out: &mut Out, reference: impl Fn(usize) -> u32) {
+    pub(super) fn write(&self, out: &mut ImageBuffer, reference: impl Fn(usize) -> u32) {
         if self.size() == 0 {
             return;
         }

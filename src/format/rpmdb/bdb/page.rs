@@ -11,8 +11,8 @@
 use std::borrow::Cow;
 
 use crate::format::Malformed;
+use crate::format::bytes::{Order, slice};
 use crate::format::rpmdb::blob::Blob;
-use crate::format::rpmdb::bytes::{Order, slice};
 
 /// Size of a page header: items and their index begin here.
 pub(super) const HEADER: usize = 26;
@@ -263,15 +263,15 @@ impl<'a> Page<'a> {
 pub type Record<'a> = (Cow<'a, [u8]>, Blob<'a>);
 
 /// A file under construction: whole pages, all bytes zero until set.
-pub(super) struct Out {
+pub(super) struct NewFile {
     pub(super) bytes: Vec<u8>,
     pub(super) shape: Shape,
 }
 
-impl Out {
+impl NewFile {
     /// A file with an empty metadata page.
     pub(super) fn new(shape: Shape) -> Self {
-        Out { bytes: vec![0; shape.page_size], shape }
+        NewFile { bytes: vec![0; shape.page_size], shape }
     }
 
     /// Appends a page and returns its number.

@@ -15,8 +15,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::format::Malformed;
+use crate::format::bytes::{Order::Little, slice};
 use crate::format::rpmdb::Row;
-use crate::format::rpmdb::bytes::{Order::Little, slice};
 
 const MAGIC: &[u8; 4] = b"RpmX";
 const SLOT: &[u8; 3] = b"Slo";

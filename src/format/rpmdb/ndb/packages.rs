@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use adler2::adler32_slice;
 
 use crate::format::Malformed;
+use crate::format::bytes::{Order::Little, slice};
 use crate::format::rpmdb::blob::Blob;
-use crate::format::rpmdb::bytes::{Order::Little, slice};
 
 const MAGIC: &[u8; 4] = b"RpmP";
 const SLOT: &[u8; 4] = b"Slot";
