@@ -36,7 +36,7 @@ pub fn page(report: &Comparison) -> String {
         ("a", subject(&report.a)),
         ("b", subject(&report.b)),
         ("outcome", if report.same { "same" } else { "differs" }.to_owned()),
-        ("verdict", escape(&report.verdict())),
+        ("verdict", commands(&report.verdict())),
         ("next", next(report)),
         ("plain", escape(&report.human(PLAIN))),
         ("packages", packages(report)),
@@ -99,8 +99,17 @@ fn next(report: &Comparison) -> String {
     if actions.is_empty() {
         return String::new();
     }
-    let items: String = actions.iter().map(|a| format!("<li>{}</li>", escape(a))).collect();
+    let items: String = actions.iter().map(|a| format!("<li>{}</li>", commands(a))).collect();
     format!("<h2>Next</h2>\n<ol class=\"next\">{items}</ol>")
+}
+
+/// A text for people as HTML: what is between backticks is code.
+fn commands(text: &str) -> String {
+    let part = |(at, part): (usize, &str)| match at % 2 {
+        1 => format!("<code>{}</code>", escape(part)),
+        _ => escape(part),
+    };
+    text.split('`').enumerate().map(part).collect()
 }
 
 /// How the package databases differ, as in the text report.
