@@ -27,7 +27,7 @@ pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
     #[command(flatten)]
-    place: Place,
+    place: ConfigArgs,
     /// Only this stream (may be repeated).
     #[arg(long, value_name = "NAME", add = complete::streams())]
     stream: Vec<String>,
@@ -43,7 +43,7 @@ pub(super) struct Args {
 
 /// Where the configuration is.
 #[derive(Clone, Debug, clap::Args)]
-struct Place {
+struct ConfigArgs {
     /// The nightly job's configuration.
     #[arg(long, value_name = "FILE", alias = "config", default_value = "nightly.toml")]
     nightly: PathBuf,
@@ -73,7 +73,7 @@ enum Action {
         output: Output,
     },
     /// Write the pages again from the history.
-    Pages(Place),
+    Pages(ConfigArgs),
     /// List the variations, and which of them are possible here.
     Variations(Output),
 }
@@ -134,7 +134,7 @@ struct RebuildArgs {
     #[arg(long, short, value_name = "DIR", add = complete::directory())]
     out: PathBuf,
     #[command(flatten)]
-    place: Place,
+    place: ConfigArgs,
 }
 
 impl Args {

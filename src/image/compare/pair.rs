@@ -132,7 +132,7 @@ impl Pair {
         (store_a, a): (&Store, &Image),
         (store_b, b): (&Store, &Image),
         settled: [usize; 2],
-    ) -> anyhow::Result<[layers::Read; 2]> {
+    ) -> anyhow::Result<[layers::LayersByNumber; 2]> {
         let mut kept = Default::default();
         let of_commit = [&a.diff_ids[..settled[0]], &b.diff_ids[..settled[1]]];
         let [from_a, from_b] = match of_commit[0] == of_commit[1] {
@@ -172,7 +172,7 @@ impl Pair {
         (store_a, a): (&Store, &Image),
         (store_b, b): (&Store, &Image),
         settled: [usize; 2],
-        [read_a, read_b]: [layers::Read; 2],
+        [read_a, read_b]: [layers::LayersByNumber; 2],
         job: &Job,
         progress: &Progress,
     ) -> anyhow::Result<()> {
