@@ -31,7 +31,7 @@ fn unknown_keys_are_errors_with_a_hint() {
         ("[plugins.pycache]\nmod = \"remove\"", "did you mean \"mode\"?"),
         ("[plugins.pycache]\nmode = \"burn\"", "it takes remove"),
         ("[plugins.authselect]\nmode = \"x\"", "has no options"),
-        ("[plugins.pycache]\nenabled = 1", "not true or false"),
+        ("[plugins.pycache]\nenabled = 1", "enabled: it is the integer `1`; write true or false"),
         ("skip = [\"mtimes\"]", "did you mean \"mtime\"?"),
         ("keep = [\"/usr/x\"]", "without a leading slash"),
         ("keep = [\"usr/[x\"]", "is not a glob"),
