@@ -29,10 +29,10 @@ Subjects:
                                 commits are compared platform by platform
   registry:STORAGE[:REPOSITORY[:TAG]]
                                 the same in a registry's storage, or in oc-mirror's archives of it
-  containers-storage:[ROOT]NAME the same in the storage of podman, buildah and CRI-O; without ROOT in
-                                /var/lib/containers/storage: storage.conf is not read
-  PATH[:REF|:BUILD|:TAG]        whatever is there
-An image in a registry is copied first: skopeo copy --all docker://IMAGE oci:LAYOUT:TAG
+  containers-storage:[ROOT]NAME the same in the storage of podman, buildah and CRI-O; without ROOT,
+                                that in /var/lib/containers/storage; storage.conf is not read
+  PATH[:REF|:BUILD|:TAG]        any of these, recognised by what is there
+Copy an image in a registry first: skopeo copy --all docker://IMAGE oci:LAYOUT:TAG
 
 Mounts in a directory are not part of it. With one subject, check says whether it is in normal \
 form (what `fix` would change), and whether it has the content checksum that its meta.json \

@@ -8,9 +8,9 @@
 //! security policy allows no script and no style but `style.css`. Build output is on no page.
 //!
 //! The same history gives the same bytes, and a page that has not changed is not written. A run
-//! that has ended stays as it is: its page names, at its end, what it was made from, and is not even
-//! made again while that holds. Of a site that is as it was left, by a history that has not changed,
-//! nothing is made at all (`seal`).
+//! that has ended does not change: the end of its page identifies what it was made from, and it is
+//! not made again while that is the same. Of a site that is as it was left, by a history that has
+//! not changed, nothing is made at all (`seal`).
 
 mod atom;
 mod badge;
