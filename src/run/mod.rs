@@ -2,4 +2,5 @@
 
 pub mod check;
 pub mod composefs;
+mod disks;
 pub mod fix;

@@ -78,6 +78,21 @@ const KINDS: &[Kind] = &[
 
 /// What differs between two images of one filesystem; `None` unless both are.
 pub(super) fn explain(a: &[u8], b: &[u8]) -> Option<Vec<String>> {
+    let (name, mut lines, mut covered) = compared(a, b)?;
+    covered.sort_by_key(|range| range.start);
+    lines.push(rest(name, a, b, &covered, lines.is_empty()));
+    Some(lines)
+}
+
+/// The fields of the superblock that differ, of two filesystems by their first bytes.
+pub(in crate::check) fn fields(a: &[u8], b: &[u8]) -> Vec<String> {
+    compared(a, b).map(|(_, lines, _)| lines).unwrap_or_default()
+}
+
+/// A filesystem's name, what differs in its superblock, and the places of the fields.
+type Compared = (&'static str, Vec<String>, Vec<std::ops::Range<usize>>);
+
+fn compared(a: &[u8], b: &[u8]) -> Option<Compared> {
     let is = |bytes: &[u8], kind: &Kind| {
         let at = kind.at + kind.magic.0;
         bytes.get(at..at + kind.magic.1.len()) == Some(kind.magic.1)
@@ -94,9 +109,7 @@ pub(super) fn explain(a: &[u8], b: &[u8]) -> Option<Vec<String>> {
         }
         covered.push(range);
     }
-    covered.sort_by_key(|range| range.start);
-    lines.push(rest(name, a, b, &covered, lines.is_empty()));
-    Some(lines)
+    Some((name, lines, covered))
 }
 
 /// Whether anything differs beside the fields.

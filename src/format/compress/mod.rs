@@ -7,6 +7,7 @@
 mod blocks;
 mod detect;
 mod lz4;
+mod lz4_block;
 mod lzo;
 mod source;
 
@@ -15,6 +16,7 @@ use std::io::{self, Read, Write};
 
 pub(crate) use blocks::GzipBlocks;
 pub use detect::{HEAD_LEN, detect, is_cut_magic};
+pub(crate) use lz4_block::lz4_block;
 pub use source::Source;
 
 /// Largest window or dictionary that a decoder allocates: 128 MiB, the kernel's own limit for zstd.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 pub(super) use text::{Title, paths};
 
+use crate::check::disk::Disks;
 use crate::check::{Cause, Change, Consequence, Excerpt, Expected, Explained, Side};
 use crate::config::InForce;
 use crate::normal::CommonCause;
@@ -44,6 +45,8 @@ pub struct Comparison {
     pub packages: Option<crate::packages::Comparison>,
     /// The composefs digests, where either subject is sealed; `null` where neither is.
     pub composefs: Option<Pair>,
+    /// The bytes of two disk images, where they differ; `null` where they do not, or these are others.
+    pub disks: Option<Disks>,
     /// Other things worth saying.
     pub warnings: Vec<String>,
     /// Whether a treefile made one of them: advice names one only then.
@@ -270,6 +273,7 @@ impl Comparison {
             metadata: Vec::new(),
             packages: None,
             composefs: None,
+            disks: None,
             warnings: Vec::new(),
             composed: false,
         }
@@ -321,7 +325,8 @@ impl Comparison {
     /// Settles whether the subjects are the same, once everything is added.
     pub fn settle(&mut self) {
         let unexpected = self.counts.paths - self.counts.expected;
-        self.same = unexpected == 0 && !self.metadata.iter().any(|m| m.counts);
+        let of_trees = unexpected == 0 && !self.metadata.iter().any(|m| m.counts);
+        self.same = of_trees && self.disks.is_none();
     }
 }
 
