@@ -1,4 +1,4 @@
-//! What is to be done, as data, before anything is done.
+//! The plan of a run: what will be done, as data.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
@@ -18,28 +18,30 @@ use crate::normal::{Content, NewState, Step};
 use crate::parallel::try_map;
 use crate::tree::{self, Entry, Kind, Time, Tree};
 
-/// Rewritten content kept between plan and application, in bytes over all files. What exceeds it
-/// is computed again when it is written, so that memory does not grow with the tree.
+/// Rewritten content kept between plan and application, in bytes over all files. Content beyond
+/// that is computed again when it is written, so that memory does not grow with the tree.
 const KEPT_BYTES: usize = 64 << 20;
-/// Inodes judged one after the other, by one thread.
+/// Inodes that one thread judges in a row.
 const BATCH: usize = 8;
-/// Batches judged before what came of them is put together: all of it is never there twice.
+/// Batches judged before their results are merged, so that all results are never in memory twice.
 const ROUND: usize = 1 << 10;
-/// What spooled content counts for: it holds a file open, and there may be a thousand at most.
+/// What spooled content counts as in the budget: each keeps a file open, and at most about a
+/// thousand may be.
 const DESCRIPTOR: usize = 1 << 20;
 
-/// One change: an inode with all its names in the tree, or one name that goes.
+/// One change: to an inode with all its names in the tree, or the removal of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The first name, and the one shown.
+    /// The first name, which is the one shown.
     pub path: PathBuf,
-    /// The other names in the tree of the same inode, which follow.
+    /// The inode's other names in the tree, which follow.
     pub links: Box<[PathBuf]>,
-    /// The plugins that ask for it, in registry order; one list for all that ask alike.
+    /// The plugins that ask for it, in registry order; changes with the same plugins share one
+    /// list.
     pub plugins: Arc<[&'static str]>,
     /// What is done.
     pub action: Action,
-    /// The modification time afterwards, where it changes.
+    /// The new modification time, if it changes.
     pub mtime: Option<Time>,
 }
 
@@ -55,31 +57,32 @@ pub enum Action {
         /// The content, unless the budget for keeping it was used up.
         content: Option<Box<Content>>,
     },
-    /// The same number of bytes, different within one block only, and every name of the inode is
-    /// in the tree: one write in place.
+    /// One write in place: the size stays, only one block differs, and every name of the inode is
+    /// in the tree.
     Patch {
         /// Offset in bytes.
         offset: u64,
         /// What is written there.
         content: Box<[u8]>,
     },
-    /// The name goes.
+    /// The name is removed.
     Remove {
-        /// Bytes that go with it.
+        /// Bytes removed with it.
         before: u64,
     },
-    /// Several paths in order.
+    /// Steps on several paths, in order.
     Steps(Vec<Step>),
-    /// These extended attributes go. The inode's content and time may be another change.
+    /// These extended attributes are removed. The inode's content and time may be in another
+    /// change.
     Xattrs(Vec<Vec<u8>>),
-    /// The permission bits become these. As for attributes, content and time may be another change.
+    /// These permission bits are set. The inode's content and time may be in another change.
     Mode(u32),
     /// Only the modification time.
     Touch,
 }
 
 impl Change {
-    /// Changes of one path, in their order: attributes and permission bits first.
+    /// The order of changes to one path: attributes and permission bits come first.
     fn rank(&self) -> u8 {
         match self.action {
             Action::Xattrs(_) => 0,
@@ -112,7 +115,7 @@ pub struct Remark {
 pub struct Plan {
     /// The changes, sorted by path.
     pub changes: Vec<Change>,
-    /// The words, sorted by path.
+    /// The remarks, sorted by path.
     pub remarks: Vec<Remark>,
     /// Names walked.
     pub walked: usize,
@@ -130,7 +133,7 @@ impl Plan {
 /// The plan that brings a walk of `tree` into normal form.
 ///
 /// Files are read in parallel, each once whatever its number of names. The result does not depend
-/// on the number of threads. An error is one of reading the tree, with the path in it.
+/// on the number of threads. An error is one of reading the tree and names the path.
 pub fn plan(
     tree: &dyn Tree,
     wanted: &Wanted<'_>,
@@ -138,14 +141,14 @@ pub fn plan(
     done: &(dyn Fn(usize) + Sync),
 ) -> io::Result<Plan> {
     let shared = Shared::default();
-    // Mostly one each, or hardly any at all: room that is not written to takes no memory, and a list
-    // that grows leaves holes.
+    // Mostly there is one per inode, or hardly any at all: reserved room that is not written to
+    // takes no memory, and a growing list leaves holes.
     let changes = Vec::with_capacity(wanted.len());
     let mut plan = Plan { walked: wanted.entries.len(), changes, ..Plan::default() };
     let batches = (0..wanted.len()).step_by(BATCH).collect::<Vec<_>>();
     for round in batches.chunks(ROUND) {
         let judged = try_map(round.par_iter(), |first| {
-            let mut judged = Judged::default();
+            let mut judged = PlanPart::default();
             for inode in *first..wanted.len().min(first + BATCH) {
                 judge(tree, &wanted.names(inode), chain, &shared, &mut judged)?;
                 done(1);
@@ -164,8 +167,8 @@ pub fn plan(
     drop_touches_of_removed(&mut plan);
     let order =
         |a: &Change, b: &Change| tree::order(&a.path, &b.path).then(a.rank().cmp(&b.rank()));
-    // Without hard links they come in the order of the walk. Otherwise in place: a stable sort takes
-    // as much memory again.
+    // Without hard links they are already in the order of the walk. Otherwise sort in place: a
+    // stable sort takes as much memory again.
     if !plan.changes.is_sorted_by(|a, b| order(a, b).is_le()) {
         plan.changes.sort_unstable_by(order);
     }
@@ -173,17 +176,17 @@ pub fn plan(
     Ok(plan)
 }
 
-/// What all that is judged shares.
+/// What all judgements share.
 #[derive(Default)]
 struct Shared {
     /// Bytes of rewritten content kept so far.
     kept: AtomicUsize,
-    /// The lists of plugins that changes have.
+    /// The lists of plugins in changes.
     lists: Mutex<BTreeSet<Arc<[&'static str]>>>,
 }
 
 impl Shared {
-    /// The one list of these plugins.
+    /// The shared list of these plugins.
     fn list(&self, plugins: &[&'static str]) -> Arc<[&'static str]> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lists.get(plugins) {
@@ -195,12 +198,12 @@ impl Shared {
     }
 }
 
-/// A name that a plugin reports, and who gives it which time.
+/// A name that a plugin reports, and which plugin gives it which time.
 type Reported<'e> = (&'e Entry, &'static str, Option<(&'static str, Time)>);
 
-/// What some inodes come to.
+/// The result for some inodes.
 #[derive(Default)]
-struct Judged {
+struct PlanPart {
     changes: Vec<Change>,
     remarks: Vec<Remark>,
     read: (usize, u64),
@@ -211,7 +214,7 @@ fn judge(
     names: &[&Entry],
     chain: &Chain<'_>,
     shared: &Shared,
-    out: &mut Judged,
+    out: &mut PlanPart,
 ) -> io::Result<()> {
     let once = ReadOnce::of(tree, names);
     let tree: &dyn Tree = once.as_ref().map_or(tree, |once| once);
@@ -251,7 +254,7 @@ fn judge(
         let attributes = normal.xattrs.take().map(|(plugin, gone)| (plugin, Action::Xattrs(gone)));
         let mode = normal.mode.take().map(|(plugin, bits)| (plugin, Action::Mode(bits)));
         for (plugin, action) in attributes.into_iter().chain(mode) {
-            // One inode, whatever its names: asked for once.
+            // Attributes belong to the inode: one change for all its names.
             let same = |c: &Change| discriminant(&c.action) == discriminant(&action);
             if !out.changes[from..].iter().any(same) {
                 let names = following(tree, names, entry, chain)?;
@@ -262,13 +265,13 @@ fn judge(
             times.extend(normal.mtime.map(|time| (entry, time)));
         }
         match (normal.is_removed(entry), &normal.form) {
-            // It leaves the inode's other names: they follow their own plugins.
+            // The inode's other names stay and follow their own plugins.
             (true, Form::Steps(_)) => {
                 out.changes.push(change(entry, Box::default(), normal, shared))
             }
             (true, _) => out.changes.push(removal(entry, normal, shared)),
             (false, _) if normal.is_kept() => {}
-            // Several names of one inode may be wanted by different plugins: content beats time.
+            // Different plugins may want several names of one inode: content wins over time.
             (false, _) => match &stays {
                 Some((_, first)) if first.form != Form::Kept || normal.form == Form::Kept => {}
                 _ => stays = Some((entry, normal)),
@@ -278,7 +281,7 @@ fn judge(
     let leaves = out.changes[from..].iter().filter(|c| !c.action.is_of_metadata());
     let gone: BTreeSet<PathBuf> = leaves.map(|c| c.path.clone()).collect();
     if let Some((entry, normal)) = stays {
-        // Where a plugin says that this name must not change, the name keeps the old inode.
+        // A name that must not change, as a plugin says, keeps the old inode.
         let apart = |p: &&'static str| normal.form != Form::Kept && normal.by.contains(p);
         reported.retain(|(other, plugin, _)| other.path != entry.path && apart(plugin));
         let follows = |p: &PathBuf| {
@@ -288,7 +291,7 @@ fn judge(
             Form::Kept | Form::Removed => names.to_vec(),
             Form::Bytes(_) | Form::Steps(_) => following(tree, names, entry, chain)?,
         };
-        // What does not follow keeps its inode, and still has a time.
+        // A name that does not follow keeps its inode, and still needs its time.
         times.retain(|(other, _)| followers.iter().all(|name| name.path != other.path));
         out.changes.extend(times.iter().map(|(other, time)| touch(other, *time, shared)));
         let links = followers.iter().map(|e| e.path.clone()).filter(follows).collect();
@@ -298,8 +301,8 @@ fn judge(
     Ok(())
 }
 
-/// The names of an inode that follow `entry`: those that nobody vouches for. An object of an ostree
-/// repository keeps its bytes, and its checkout gets an inode of its own.
+/// The names of an inode that change with `entry`: those that nothing vouches for. An object of an
+/// ostree repository keeps its bytes, and its checkout gets a new inode.
 fn following<'e>(
     tree: &dyn Tree,
     names: &[&'e Entry],
@@ -322,7 +325,7 @@ fn is_bound(entry: &Entry, names: &[&Entry]) -> bool {
         && entry.inode.is_some_and(|inode| inode.nlink > names.len() as u64)
 }
 
-/// What is said of such a one.
+/// The remark about such an inode.
 const BOUND: &str = "left as it is, since it is a hard link of something outside this root; make it \
                      anew (`cp -a` it and rename the copy)";
 
@@ -371,7 +374,7 @@ fn change(entry: &Entry, links: Box<[PathBuf]>, normal: Normal, shared: &Shared)
     }
 }
 
-/// `old` is the content before, where it may be patched in place.
+/// Makes a rewrite, or a patch of `old`, the content before, if that may be patched in place.
 fn rewrite(before: u64, old: Option<&[u8]>, new: Content, kept: &AtomicUsize) -> Action {
     if let (Some(old), Content::Held(new)) = (old, &new)
         && let Some((start, len)) = disk::patch_range(old, new)
@@ -387,7 +390,7 @@ fn rewrite(before: u64, old: Option<&[u8]>, new: Content, kept: &AtomicUsize) ->
     Action::Rewrite { before, after: new.len(), content: room.then(|| Box::new(new)) }
 }
 
-/// A directory goes only if everything in it goes.
+/// Keeps directories in which something stays.
 fn keep_needed_directories(plan: &mut Plan, entries: &[Entry]) {
     let removed = |c: &&Change| matches!(c.action, Action::Remove { .. });
     let names = plan.changes.iter().filter(removed).map(|c| c.path.clone().into_os_string());
@@ -404,7 +407,7 @@ fn keep_needed_directories(plan: &mut Plan, entries: &[Entry]) {
     plan.changes.retain(|c| !removed(&c) || going.contains(c.path.as_os_str()));
 }
 
-/// A name that goes has no time to set.
+/// Drops changes of time for names that are removed.
 fn drop_touches_of_removed(plan: &mut Plan) {
     let mut going: BTreeSet<PathBuf> = BTreeSet::new();
     for change in &plan.changes {
@@ -431,7 +434,8 @@ fn removed_by(steps: &[Step]) -> impl Iterator<Item = PathBuf> {
     names.filter(move |path| last(path) == Some(NewState::Nothing)).cloned()
 }
 
-/// A change of time follows a name that steps of another path move (a kernel with its initramfs).
+/// Moves changes of time along with names that another path's steps move (a kernel with its
+/// initramfs).
 fn follow_moves(plan: &mut Plan) {
     let mut moves: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     for change in &plan.changes {
@@ -453,7 +457,7 @@ fn follow_moves(plan: &mut Plan) {
     }
 }
 
-/// An error of reading, with the path it happened at.
+/// A read error with the path at which it happened.
 pub(super) fn at(path: &Path, e: &io::Error) -> io::Error {
     io::Error::new(e.kind(), format!("{}: {e}", path.display()))
 }

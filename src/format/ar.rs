@@ -5,7 +5,7 @@
 //! of their symbol and name tables only.
 
 use super::Malformed;
-use super::cursor::Cursor;
+use super::bytes::{Cursor, Order};
 
 const MAGIC: &[u8; 8] = b"!<arch>\n";
 const THIN: &[u8; 8] = b"!<thin>\n";
@@ -40,7 +40,7 @@ pub fn is_ar(bytes: &[u8]) -> bool {
 /// [`Malformed`] unless every byte is accounted for, every number is one, and every symbol of a
 /// GNU symbol table points to a member.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Member<'_>>, Malformed> {
-    let mut cursor = Cursor::new(bytes);
+    let mut cursor = Cursor::new(Order::Little, bytes);
     let magic = cursor.take(MAGIC.len(), "magic")?;
     if magic != MAGIC && magic != THIN {
         return Err(Malformed::at(0, "not an archive"));

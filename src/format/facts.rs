@@ -13,8 +13,6 @@ use crate::text::is_hidden;
 
 /// Names that one line lists at most.
 const LISTED: usize = 5;
-/// Bytes of a string in a file, at most.
-const STRING: usize = 64 << 10;
 /// Bytes of one name or value that a line shows at most.
 const SHOWN: usize = 80;
 
@@ -181,73 +179,6 @@ fn short(text: &str) -> String {
     let clean = text.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c });
     let line: String = clean.take(SHOWN).collect();
     if line.len() < text.len() && line.chars().count() == SHOWN { line + "…" } else { line }
-}
-
-/// Reading a memory image: numbers and strings at offsets that the file itself holds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Image<'a> {
-    /// The whole file.
-    pub(crate) bytes: &'a [u8],
-    /// Big-endian?
-    pub(crate) big: bool,
-}
-
-impl<'a> Image<'a> {
-    /// `count` bytes at `at`, which belong to a `what`.
-    pub(crate) fn slice(
-        self,
-        at: impl TryInto<usize>,
-        count: impl TryInto<usize>,
-        what: &str,
-    ) -> Result<&'a [u8], Malformed> {
-        let (at, count) = (at.try_into().ok(), count.try_into().ok());
-        let range = at.zip(count).and_then(|(at, count)| Some(at..at.checked_add(count)?));
-        let beyond = || Malformed::at(at.unwrap_or(usize::MAX), format!("{what} is out of bounds"));
-        range.and_then(|range| self.bytes.get(range)).ok_or_else(beyond)
-    }
-
-    fn array<const N: usize>(self, at: u64, what: &str) -> Result<[u8; N], Malformed> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.slice(at, N, what)?);
-        if self.big {
-            array.reverse();
-        }
-        Ok(array)
-    }
-
-    pub(crate) fn u16(self, at: u64, what: &str) -> Result<u16, Malformed> {
-        self.array(at, what).map(u16::from_le_bytes)
-    }
-
-    pub(crate) fn u32(self, at: u64, what: &str) -> Result<u32, Malformed> {
-        self.array(at, what).map(u32::from_le_bytes)
-    }
-
-    pub(crate) fn u64(self, at: u64, what: &str) -> Result<u64, Malformed> {
-        self.array(at, what).map(u64::from_le_bytes)
-    }
-
-    /// The bytes before the NUL at or after `at`, at most 64 KiB.
-    pub(crate) fn cstr(self, at: u64, what: &str) -> Result<&'a [u8], Malformed> {
-        let tail = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..));
-        let tail = tail.map(|tail| &tail[..tail.len().min(STRING)]);
-        let end = tail.and_then(|tail| Some(&tail[..tail.iter().position(|b| *b == 0)?]));
-        end.ok_or_else(|| Malformed::at(at, format!("{what} is out of bounds")))
-    }
-
-    /// The same as text; bytes that are not UTF-8 are replaced.
-    pub(crate) fn text(self, at: u64, what: &str) -> Result<String, Malformed> {
-        self.cstr(at, what).map(|s| String::from_utf8_lossy(s).into_owned())
-    }
-
-    /// A count at `at` of records of `size` bytes each, which must fit the file.
-    pub(crate) fn count(self, at: u64, size: u64, what: &str) -> Result<u64, Malformed> {
-        let count = u64::from(self.u32(at, what)?);
-        match count.checked_mul(size).is_some_and(|len| len <= self.bytes.len() as u64) {
-            true => Ok(count),
-            false => Err(Malformed::at(at, format!("{count} {what} do not fit the file"))),
-        }
-    }
 }
 
 #[cfg(test)]

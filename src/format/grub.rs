@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read as _};
 use std::ops::Range;
 
-use super::facts::Image;
+use super::bytes::{Mapped, Order};
 use super::{Malformed, pe, tar};
 
 /// The section of modules.
@@ -37,7 +37,7 @@ fn disk(bytes: &[u8]) -> Result<Range<usize>, Malformed> {
     let section = image.and_then(|image| image.section(SECTION));
     let section = section.ok_or_else(|| bad("not an image of GRUB's"))?;
     let end = section.end;
-    let image = Image { bytes, big: false };
+    let image = Mapped { bytes, order: Order::Little };
     if image.slice(section.start, MAGIC.len(), "modules")? != MAGIC {
         return Err(Malformed::at(section.start, "no modules of GRUB's"));
     }

@@ -7,7 +7,7 @@ use flate2::{Crc, Decompress, FlushDecompress, Status};
 use memchr::memmem;
 
 use super::Malformed;
-use super::cursor::Cursor;
+use super::bytes::{Cursor, Order};
 
 /// What every member starts with: the magic and the only method there is, deflate.
 const START: [u8; 3] = [0x1F, 0x8B, 8];
@@ -66,7 +66,7 @@ pub fn is_gzip(bytes: &[u8]) -> bool {
 /// # Errors
 /// [`Malformed`] if it is cut off, or has a flag that RFC 1952 reserves.
 pub fn header(bytes: &[u8]) -> Result<Header<'_>, Malformed> {
-    read_header(&mut Cursor::new(bytes))
+    read_header(&mut Cursor::new(Order::Little, bytes))
 }
 
 fn read_header<'a>(cursor: &mut Cursor<'a>) -> Result<Header<'a>, Malformed> {
@@ -78,12 +78,12 @@ fn read_header<'a>(cursor: &mut Cursor<'a>) -> Result<Header<'a>, Malformed> {
     if flags & RESERVED != 0 {
         return Err(Malformed::at(start + 3, "reserved flags are set"));
     }
-    let mtime = cursor.u32_le("header")?;
+    let mtime = cursor.u32("header")?;
     let (xfl, os) = (cursor.u8("header")?, cursor.u8("header")?);
     let extra = if flags & FEXTRA == 0 {
         None
     } else {
-        let len = cursor.u16_le("extra field")?;
+        let len = cursor.u16("extra field")?;
         Some(cursor.take(len.into(), "extra field")?)
     };
     let mut text = |flag, what| {
@@ -136,7 +136,7 @@ impl Header<'_> {
 /// [`Malformed`] if a member that had to be read is damaged, or anything but zeros follows the
 /// last.
 pub fn canonical(bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
-    let mut cursor = Cursor::new(bytes);
+    let mut cursor = Cursor::new(Order::Little, bytes);
     let first = read_header(&mut cursor)?;
     let alone = memmem::find(cursor.rest(), &START).is_none();
     if first.is_canonical() && alone {
@@ -161,7 +161,7 @@ pub fn canonical(bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
 /// [`Malformed`] if a member is damaged, anything but zeros follows the last, or the content
 /// exceeds [`INFLATED_MAX`].
 pub fn members(bytes: &[u8]) -> Result<(Vec<Member<'_>>, &[u8]), Malformed> {
-    let mut cursor = Cursor::new(bytes);
+    let mut cursor = Cursor::new(Order::Little, bytes);
     let mut members = Vec::new();
     let mut total = 0u64;
     loop {
@@ -189,7 +189,7 @@ fn read_body<'a>(
     let (deflated, crc, len) =
         inflate(input, limit, &mut |_| ()).map_err(|what| Malformed::at(start, what))?;
     cursor.take(deflated, "compressed data")?;
-    let stored = (cursor.u32_le("trailer")?, cursor.u32_le("trailer")?);
+    let stored = (cursor.u32("trailer")?, cursor.u32("trailer")?);
     if stored != (crc, len as u32) {
         return Err(Malformed::at(start + deflated, "checksum or length does not fit the content"));
     }

@@ -5,12 +5,12 @@
 
 pub mod ar;
 pub mod beam;
+pub mod bytes;
 pub mod catalog;
 pub mod checksum_files;
 pub mod composefs;
 pub mod compress;
 pub mod cpio;
-pub(crate) mod cursor;
 pub mod dos_time;
 pub mod facts;
 pub mod filesystem;

@@ -59,7 +59,9 @@ pub struct Compared {
 
 /// Compares.
 ///
-/// Fails if a subject cannot be read, is corrupt, or if they do not compare.
+/// # Errors
+///
+/// If a subject cannot be read, is corrupt, or if they do not compare.
 pub fn compare(request: &Request) -> Result<Compared> {
     let job = Job {
         a: request.a.clone(),

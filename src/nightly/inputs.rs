@@ -16,7 +16,9 @@ use crate::format::ostree::Checksum;
 
 /// The digest for `stream`, built by `recipe` under `epoch` with these variations.
 ///
-/// Fails, naming the file, if an input cannot be read.
+/// # Errors
+///
+/// Naming the file, if an input cannot be read.
 pub fn digest(
     stream: &Stream,
     recipe: &Recipe,

@@ -55,7 +55,9 @@ impl Launch {
     /// The command that runs `words` under these conditions. `scratch` is a directory for the
     /// files that they need.
     ///
-    /// Fails if such a file cannot be written.
+    /// # Errors
+    ///
+    /// If such a file cannot be written.
     pub fn command(&self, words: &[OsString], scratch: &Path) -> std::io::Result<Command> {
         let mut argv: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| argv.extend(words.iter().map(OsString::from));

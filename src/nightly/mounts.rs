@@ -16,7 +16,9 @@ pub struct Mounted {
 /// Shows directory `below` at `above` with directory entries sorted, reversed if `reverse` is
 /// `yes`.
 ///
-/// Fails if the program is missing or FUSE does not work here; with what it said.
+/// # Errors
+///
+/// If the program is missing or FUSE does not work here; with what it said.
 pub fn disorderfs(below: &Path, above: &Path, reverse: &str) -> io::Result<Mounted> {
     let mut command = Command::new("disorderfs");
     command.args(["--shuffle-dirents=no", "--sort-dirents=yes"]);
@@ -75,7 +77,9 @@ pub fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
 /// Removes `dir` and all in it, unmounting first what a build left mounted there, so that no bind
 /// mount leads the removal elsewhere. Gives what was unmounted.
 ///
-/// Fails, removing nothing, if something stays mounted.
+/// # Errors
+///
+/// Removing nothing, if something stays mounted.
 pub fn remove(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let Ok(dir) = dir.canonicalize() else { return Ok(Vec::new()) };
     let found = below(&dir)?;

@@ -51,8 +51,10 @@ pub struct Ended {
 /// Runs the streams one after another; `say` is given each as it ends. A signal to stop ends the
 /// one that is going on, and no other is begun.
 ///
-/// Fails where nothing can be recorded or a stream's configuration cannot work; what goes wrong in
-/// a build is a verdict.
+/// # Errors
+///
+/// Where nothing can be recorded or a stream's configuration cannot work; what goes wrong in a
+/// build is a verdict.
 pub fn run(config: &Config, options: &Options, say: &mut dyn FnMut(&Run)) -> Result<Vec<Ended>> {
     let streams = chosen(config, &options.streams)?;
     procs::become_reaper().context("becoming the reaper of the builds' processes")?;

@@ -133,7 +133,11 @@ fn channels(notify: &Notify) -> Vec<Channel<'_>> {
 
 /// Tells every channel of what is new; gives what could not be told.
 ///
-/// A first good run is no news. Fails only where the history does.
+/// A first good run is no news.
+///
+/// # Errors
+///
+/// Only where the history does.
 pub fn tell(config: &Config, history: &mut History, runs: &[&Run]) -> Result<Vec<String>> {
     let flaky = history.flaky(super::pages::NIGHTS)?;
     let mut failed = Vec::new();

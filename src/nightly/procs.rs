@@ -39,7 +39,9 @@ pub fn descendants() -> io::Result<BTreeSet<i32>> {
 /// Kills our descendants but those in `keep`, and theirs, until there are none; gives the names of
 /// those that were alive, sorted.
 ///
-/// Fails if some are still there after ten seconds (blocked in the kernel).
+/// # Errors
+///
+/// If some are still there after ten seconds (blocked in the kernel).
 pub fn kill_descendants(keep: &BTreeSet<i32>) -> io::Result<Vec<String>> {
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut names: BTreeMap<i32, String> = BTreeMap::new();

@@ -11,7 +11,9 @@ use crate::{disk, env};
 /// Makes of the record what the configuration asks for; gives what could not be done. A failure of
 /// one part keeps no other from being tried.
 ///
-/// Fails where the history cannot be opened.
+/// # Errors
+///
+/// Where the history cannot be opened.
 pub fn publish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Vec<String>> {
     let mut history = History::open(&config.history)?;
     let mut failed = Vec::new();

@@ -38,8 +38,10 @@ struct Note {
 /// the manifest into `out`; gives the end of the build's output. The rebuilt subject is left in
 /// `out/work`, for [`explain`].
 ///
-/// Fails if the recipe or the stream cannot work, and if a step fails: the end of its output is in
-/// the error then.
+/// # Errors
+///
+/// If the recipe or the stream cannot work, and if a step fails: the end of its output is in the
+/// error then.
 pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
     let recipe = Recipe::read(input)?;
     let stream = config.stream.iter().find(|s| s.name == recipe.stream);
@@ -89,7 +91,9 @@ pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
 /// Why two manifests differ: `check`'s report where both subjects can be read, or which paths do
 /// and how.
 ///
-/// Fails if one is no manifest.
+/// # Errors
+///
+/// If one is no manifest.
 pub fn explain(published: &Path, rebuilt: &Path) -> Result<String> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))

@@ -1,4 +1,4 @@
-//! What a run says: for people on a terminal, and as JSON with a versioned, documented schema.
+//! Reports of runs: for people on a terminal, and as JSON with a versioned, documented schema.
 
 pub mod audit;
 pub mod check;

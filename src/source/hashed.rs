@@ -23,7 +23,9 @@ pub struct Hashed<T = Root> {
 impl<T: Tree> Hashed<T> {
     /// Hashes the whole of `tree`, calling `done` after each file.
     ///
-    /// Fails as [`digest::digest`] does.
+    /// # Errors
+    ///
+    /// As [`digest::digest`] does.
     pub fn new(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
         let digested = digest::digest(&tree, done)?;
         Ok(Hashed { tree, digested })

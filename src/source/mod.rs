@@ -15,6 +15,7 @@ pub mod hashed;
 pub mod merkle;
 pub mod oci;
 pub mod ostree;
+mod prefix;
 mod rpmdb;
 mod spec;
 
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 
+pub use prefix::Prefix;
 pub use spec::{Spec, prefixes};
 
 use crate::disk::Root;
@@ -78,7 +80,9 @@ impl Subject {
     /// called as the first. Two directories are compared while they are read, and hold nothing but
     /// their differences, unless they are wanted `whole`, with their checksums.
     ///
-    /// Fails as [`Subject::open`] does.
+    /// # Errors
+    ///
+    /// As [`Subject::open`] does.
     pub fn open_both(
         a: &Spec,
         b: &Spec,
@@ -101,7 +105,9 @@ impl Subject {
 
     /// Opens what `spec` names. A directory is hashed whole, and `done` called after each file.
     ///
-    /// Fails if it is not there, cannot be read, or is corrupt; the error says what was tried.
+    /// # Errors
+    ///
+    /// If it is not there, cannot be read, or is corrupt; the error says what was tried.
     pub fn open(spec: &Spec, done: &(dyn Fn() + Sync)) -> Result<Self> {
         match spec {
             Spec::Dir(path) => open_dir(path, done),

@@ -30,6 +30,7 @@ mod generate;
 mod history;
 mod hostile;
 mod initramfs;
+mod initramfs_once;
 mod layout;
 mod libostree;
 
