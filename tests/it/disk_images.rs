@@ -83,6 +83,7 @@ impl Bed {
             fs::write(definitions.join(format!("{n}.conf")), text).unwrap();
         }
         let image = self.path(&format!("{name}.raw"));
+        fs::remove_file(&image).ok();
         let done = Command::new("systemd-repart")
             .arg(format!("--definitions={}", definitions.display()))
             .args(["--empty=create", "--size=auto", "--dry-run=no", "--json=off"])
@@ -224,6 +225,30 @@ fn a_qcow2_image_is_the_disk_in_it() {
     run("qemu-img", &[&base[..], &[&*bed.text("a.raw"), &image]].concat());
     let (code, text) = check(&raw, Path::new(&image));
     assert!(code == 2 && text.contains("it has a backing file: run qemu-img convert"), "{text}");
+}
+
+/// Other forms of images are named where they are to be read, and compared by their headers.
+#[test]
+fn other_forms_of_images_are_compared_by_their_headers() {
+    let bed = Bed::new();
+    fs::write(bed.path("raw"), "text\n".repeat(10_000)).unwrap();
+    run("truncate", &["-s", "1M", &bed.text("raw")]);
+    for (form, wanted) in [
+        ("vdi", "vdi: UUID of the image (random) "),
+        ("vpc", "vhd: UUID (random) "),
+        ("vmdk", "vmdk: id of the content (random) "),
+    ] {
+        let [a, b] = ["a", "b"].map(|side| bed.path(&format!("{side}.{form}")));
+        for image in [&a, &b] {
+            let to = image.to_str().unwrap();
+            run("qemu-img", &["convert", "-O", form, &bed.text("raw"), to]);
+        }
+        let (code, text) = check(&a, &b);
+        assert!(code == 1 && text.contains(wanted), "{form}: {text}");
+        let [a, b] = [a, b].map(|image| PathBuf::from(format!("disk:{}", image.display())));
+        let (code, text) = check(&a, &b);
+        assert!(code == 2 && text.contains("qemu-img convert -O raw"), "{form}: {text}");
+    }
 }
 
 /// Two deployments of two commits are compared as the running systems see them.

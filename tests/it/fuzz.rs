@@ -56,6 +56,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("image/opm/index.rs", &["opm-pogreb"]),
     ("image/opm/pogreb.rs", &["opm-pogreb"]),
     ("image/opm/verify", &["oci-config"]),
+    ("plugins/initramfs/signed.rs", &["initramfs"]),
     ("plugins/os_release.rs", &["os-release"]),
     ("plugins/treefile.rs", &["treefile"]),
     ("record/meta.rs", &["meta-json"]),

@@ -1,4 +1,5 @@
-//! Filesystem images: which fields of the superblock differ, and whether anything else does.
+//! Filesystem and disk images: which fields of the superblock or header differ, and whether anything
+//! else does.
 //!
 //! Follows the kernel's `fs/squashfs/squashfs_fs.h`, `fs/erofs/erofs_fs.h` and `fs/ext4/ext4.h`.
 
@@ -50,6 +51,31 @@ const KINDS: &[Kind] = &[
             Field("UUID", 48, 16, Form::Uuid),
             Field("label", 64, 16, Form::Text),
         ],
+    },
+    Kind {
+        name: "vdi",
+        at: 0,
+        magic: (0x40, &[0x7f, 0x10, 0xda, 0xbe]),
+        fields: &[
+            Field("UUID of the image (random)", 0x188, 16, Form::Uuid),
+            Field("UUID of its last change (random)", 0x198, 16, Form::Uuid),
+        ],
+    },
+    Kind {
+        name: "vhd",
+        at: 0,
+        magic: (0, b"conectix"),
+        fields: &[
+            Field("time of making, seconds since 2000", 24, 4, Form::Uuid),
+            Field("checksum", 64, 4, Form::Sum),
+            Field("UUID (random)", 68, 16, Form::Uuid),
+        ],
+    },
+    Kind {
+        name: "vmdk",
+        at: 512,
+        magic: (0, b"# Disk DescriptorFile\nversion=1\nCID="),
+        fields: &[Field("id of the content (random)", 36, 8, Form::Text)],
     },
     Kind {
         name: "ext4",

@@ -194,12 +194,12 @@ fn le16(bytes: &[u8], at: usize) -> u16 {
     le64(bytes, at) as u16
 }
 
-fn le32(bytes: &[u8], at: usize) -> u32 {
+pub(in crate::format) fn le32(bytes: &[u8], at: usize) -> u32 {
     le64(bytes, at) as u32
 }
 
 /// The number at `at`, and zeros where the input ends.
-fn le64(bytes: &[u8], at: usize) -> u64 {
+pub(in crate::format) fn le64(bytes: &[u8], at: usize) -> u64 {
     let mut number = [0; 8];
     let found = bytes.get(at..).unwrap_or_default();
     let got = found.len().min(8);

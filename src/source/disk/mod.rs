@@ -26,6 +26,14 @@ use crate::tree::Seekable;
 
 pub use tree::{DiskTree, Node};
 
+/// Forms of images that are named and not read: where their magic is, and what it is.
+const FORMS: [((usize, &[u8]), &str); 4] = [
+    ((0, b"KDMV"), "vmdk"),
+    ((0, b"conectix"), "vhd"),
+    ((0, b"vhdxfile"), "vhdx"),
+    ((0x40, &[0x7f, 0x10, 0xda, 0xbe]), "vdi"),
+];
+
 /// A disk: its bytes, its table and what is in each partition.
 pub struct Disk {
     /// Every byte, as a machine would see them.
@@ -95,7 +103,17 @@ impl Disk {
     ///
     /// Fails where the form, the table or a file system is damaged; the error names the place.
     pub fn open(image: Arc<dyn Blocks>) -> io::Result<Self> {
-        let blocks: Arc<dyn Blocks> = match qcow2::is_qcow2(&image.head(4)?) {
+        let head = image.head(1024)?;
+        if let Some((_, name)) = FORMS
+            .iter()
+            .find(|((at, magic), _)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic)))
+        {
+            let what = format!(
+                "an image of the form {name} is not read: qemu-img convert -O raw makes one that is"
+            );
+            return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+        }
+        let blocks: Arc<dyn Blocks> = match qcow2::is_qcow2(&head) {
             true => Arc::new(qcow2::Qcow2::open(image)?),
             false => image,
         };

@@ -18,7 +18,7 @@ pub(super) struct Found {
 pub(super) enum Content {
     /// A listing, at an offset of a block of the table of directories.
     Directory { block: u64, offset: usize },
-    /// Blocks one after another, each with a word of its length, and a place in a fragment.
+    /// Blocks one after another, the stored length of each, and a place in a fragment.
     File { start: u64, fragment: Option<(u32, u32)>, sizes: Vec<u8> },
     /// A link's target.
     Target(Vec<u8>),
