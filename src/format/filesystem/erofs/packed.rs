@@ -149,7 +149,7 @@ impl Erofs {
 
     /// The compact index of cluster `n` of `count`, and where its pack ends.
     fn compact(&self, map: &Map, n: u64, count: u64) -> io::Result<(Cluster, u64)> {
-        let first = (32 - map.start % 32) / 4 & 7;
+        let first = ((32 - map.start % 32) / 4) & 7;
         let dense = match map.advice & COMPACT_IN_2 {
             0 => 0,
             _ => count.saturating_sub(first) / 16 * 16,
