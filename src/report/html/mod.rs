@@ -90,11 +90,20 @@ fn header(report: &Comparison) -> Markup {
                 dt { "A" } dd { (subject(&report.a)) }
                 dt { "B" } dd { (subject(&report.b)) }
             }
-            p.verdict.(if report.same { "same" } else { "differs" }) { strong { (report.verdict()) } }
+            p.verdict.(if report.same { "same" } else { "differs" }) { strong { (commands(&report.verdict())) } }
             @if !next.is_empty() {
                 h2 { "Next" }
-                ol.next { @for action in next { li { (action) } } }
+                ol.next { @for action in next { li { (commands(&action)) } } }
             }
+        }
+    }
+}
+
+/// A text for people: what is between backticks is code.
+fn commands(text: &str) -> Markup {
+    html! {
+        @for (at, part) in text.split('`').enumerate() {
+            @if at % 2 == 1 { code { (part) } } @else { (part) }
         }
     }
 }
