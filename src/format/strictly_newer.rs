@@ -10,10 +10,10 @@
 const STRICT: [(&str, &str); 2] = [(".clj", "__init.class"), (".cljc", "__init.class")];
 
 /// Seconds that keep two times apart wherever they are written: a zip time is even.
-pub const APART: i64 = 2;
+pub(crate) const APART: i64 = 2;
 
 /// The name of the file that has to stay newer than the source called `name`.
-pub fn of_source(name: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn of_source(name: &[u8]) -> Option<Vec<u8>> {
     STRICT.iter().find_map(|(source, compiled)| {
         Some([name.strip_suffix(source.as_bytes())?, compiled.as_bytes()].concat())
     })

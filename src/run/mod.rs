@@ -2,6 +2,9 @@
 
 pub mod check;
 pub mod composefs;
+pub(crate) mod composefs;
 mod disks;
+pub(crate) mod earlier;
 pub mod earlier;
 pub mod fix;
+pub(crate) mod fix;

@@ -7,11 +7,11 @@
 //! path is recognised by what is there. [`Spec`] is the table.
 
 pub mod cosa;
-pub mod dir;
+pub(crate) mod dir;
 mod dir_pair;
 pub mod disk;
 mod file;
-pub mod hashed;
+pub(crate) mod hashed;
 pub mod merkle;
 pub mod oci;
 pub mod ostree;
