@@ -19,7 +19,7 @@ const SHARD_DEPTH: usize = 2;
 /// compose's sandbox ([`Root::parts`]) belong to it, but for those in `without`.
 ///
 /// Each directory is opened from the root, through no symbolic link, and looked into by its
-/// descriptor. Memory: one [`Entry`] a name, 120 bytes and the path. Fails on the first directory
+/// descriptor. Memory: one [`Entry`] a name, 96 bytes and the path. Fails on the first directory
 /// that cannot be read: a walk that missed something must not be called complete.
 pub fn walk(root: &Root, without: &[&Path]) -> io::Result<Vec<Entry>> {
     let mut runs = shards(root, Path::new(""), 0)?;

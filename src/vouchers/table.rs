@@ -118,7 +118,7 @@ pub const TABLE: &[Row] = &[
         who: Who::Composefs,
         name: "composefs-repository",
         phrase: "a composefs repository in the tree",
-        known_by: "a directory with `objects`, `images` and `streams`: all below it",
+        known_by: "a directory with `objects`, `images` and `streams` or `meta.json`: all below it",
         fails: "cfsctl fsck, and every mount with verity",
     },
     Row {
@@ -174,7 +174,7 @@ pub const TABLE: &[Row] = &[
         name: "package",
         phrase: "its package",
         known_by: "a digest that fits, in the database of rpm, dpkg (*.md5sums, and conffiles in \
-                   `status`), apk (lib/apk/db/installed) or pacman (mtree). Plugins that judge by \
+                   `status`), apk (lib/apk/db/installed) or pacman (mtree); dpkg's diversions are followed. Plugins that judge by \
                    name alone, and --deep, do not ask; a plugin's page says so",
         fails: "rpm -V, dpkg --verify, apk audit, pacman -Qkk",
     },
@@ -194,16 +194,18 @@ pub const TABLE: &[Row] = &[
         known_by: "a digest of the file's bytes and the last component of its name, in a text in its \
                    directory or one above that is called like one: *sums, *.sha256 and relatives, \
                    CHECKSUM, Release, repomd.xml, Manifest, *.dsc, *.changes, Packages, Sources and \
-                   *primary.xml (compressed too; those in `repodata` count above it), … Hexadecimal \
-                   or base64; GNU's text and binary mark, BSD's form. A text of more than 16 MiB vouches for all below it",
+                   *primary.xml (compressed too), Python's simple index in HTML and JSON, \
+                   repodata.json, *.lock, … Those in `repodata`, `dists` and `simple` count beside \
+                   that directory too, and below. Hexadecimal or base64; GNU's text and binary mark, \
+                   BSD's form. A text of more than 16 MiB vouches for all below it",
         fails: "sha256sum -c and relatives",
     },
     Row {
         who: Who::Name,
         name: "digest-name",
         phrase: "its name, which holds the digest of its bytes",
-        known_by: "a name, or one with the directories of its first digits, that holds the digest as \
-                   hexadecimal digits, and fits",
+        known_by: "a name, its own or its directory's, or one with the directories of its first \
+                   digits, that holds the digest as hexadecimal digits, and fits",
         fails: "whoever looks it up by that digest",
     },
 ];
