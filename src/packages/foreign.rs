@@ -52,7 +52,7 @@ fn dpkg(tree: &dyn Tree, sink: &mut dyn Sink) -> io::Result<()> {
     let status = tree.read(Path::new("var/lib/dpkg/status"))?.unwrap_or_default();
     let stanzas = stanzas(&status);
     let diversions = tree.read(Path::new(DIVERSIONS))?.unwrap_or_default();
-    let diversions = Diversions::parse(&diversions);
+    let diversions = Diversions::of(&diversions);
     for dir in DPKG.map(Path::new) {
         let names = tree.list(dir)?;
         let stem = |ending: &str| {
@@ -91,8 +91,8 @@ fn dpkg(tree: &dyn Tree, sink: &mut dyn Sink) -> io::Result<()> {
 struct Diversions<'t>(BTreeMap<&'t [u8], (&'t [u8], &'t [u8])>);
 
 impl<'t> Diversions<'t> {
-    /// Three lines for each: the path, where it went, the package that keeps the path (`:` is none).
-    fn parse(text: &'t [u8]) -> Self {
+    /// Three lines for each: the path, where it went, the package that keeps the path, or `:`.
+    fn of(text: &'t [u8]) -> Self {
         let all: Vec<&[u8]> = lines(text).collect();
         let rows = all.as_chunks().0.iter();
         Diversions(rows.map(|[from, to, by]| (below(from), (below(to), *by))).collect())
