@@ -290,10 +290,8 @@ fn judge(
         // Where a plugin says that this name must not change, the name keeps the old inode.
         let apart = |p: &&'static str| normal.form != Form::Kept && normal.by.contains(p);
         reported.retain(|(other, plugin, _)| other.path != entry.path && apart(plugin));
-        let follows = |p: &Box<Path>| {
-            **p != *entry.path
-                && !gone.contains(p)
-                && !reported.iter().any(|(e, ..)| *e.path == **p)
+        let follows = |p: &Path| {
+            *p != *entry.path && !gone.contains(p) && !reported.iter().any(|(e, ..)| *e.path == *p)
         };
         let followers = match normal.form {
             Form::Kept | Form::Removed => names.to_vec(),
@@ -302,7 +300,7 @@ fn judge(
         // What does not follow keeps its inode, and still has a time.
         times.retain(|(other, _)| followers.iter().all(|name| name.path != other.path));
         out.changes.extend(times.iter().map(|(other, time)| touch(other, *time, shared)));
-        let links = followers.iter().map(|e| boxed(e)).filter(follows).collect();
+        let links = followers.iter().map(|e| boxed(e)).filter(|path| follows(path)).collect();
         out.changes.push(change(entry, links, normal, shared));
         out.changes.extend(reported.iter().filter_map(|(e, _, t)| t.map(|t| touch(e, t, shared))));
     }
