@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use reprofix::format::bytes::Order;
 use reprofix::format::rpmdb::bdb::{self, Access, Record, Shape};
 use reprofix::format::rpmdb::blob::Blob;
-use reprofix::format::rpmdb::bytes::Order;
 use reprofix::format::rpmdb::ndb;
 use reprofix::format::rpmdb::{Logical, Row};
 use reprofix::packages::Database;

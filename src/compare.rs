@@ -1,5 +1,5 @@
-//! The one door for comparing two subjects, whatever they are: `check`, `nightly` and rebuilderd's
-//! explanation all come through it.
+//! The one way to compare two subjects of any kind: `check`, `nightly` and rebuilderd's explanation
+//! all use it.
 
 use anyhow::{Result, bail};
 use serde::{Serialize, Serializer};
@@ -13,8 +13,8 @@ use crate::run::composefs;
 use crate::source::oci::Images;
 use crate::source::{Spec, Subject, is_commit};
 
-/// Two subjects compared: what differs, and the first of them, open. As JSON it is the report
-/// alone, whose `schema` tells which.
+/// Two compared subjects: what differs, and the first of them, still open. As JSON only the report,
+/// whose `schema` says which kind it is.
 pub enum Compared {
     /// Two trees, path by path.
     Trees {
@@ -33,7 +33,7 @@ pub enum Compared {
 }
 
 impl Compared {
-    /// Whether nothing differs that counts; the exit code is 0 then, otherwise 1.
+    /// Whether nothing that counts differs; if so, the exit code is 0, otherwise 1.
     pub fn same(&self) -> bool {
         match self {
             Compared::Trees { report, .. } => report.same,
@@ -41,7 +41,7 @@ impl Compared {
         }
     }
 
-    /// Other things worth saying.
+    /// Warnings for standard error.
     pub fn warnings(&self) -> &[String] {
         match self {
             Compared::Trees { report, .. } => &report.warnings,
@@ -49,7 +49,7 @@ impl Compared {
         }
     }
 
-    /// The report for a terminal, at most `limit` paths a cause.
+    /// The report for a terminal, with at most `limit` paths per cause.
     pub fn human(&self, limit: usize) -> String {
         match self {
             Compared::Trees { report, .. } => report.human(limit),
@@ -67,11 +67,13 @@ impl Serialize for Compared {
     }
 }
 
-/// The operator catalogs in the job's one subject, of images only those for `platforms` if there are any:
-/// whether all platforms of each hold the same bundles. `None` where it is a commit, or no image is a
-/// catalog.
+/// Checks whether all platforms of each operator catalog in the job's only subject have the same
+/// bundles. `platforms`, if not empty, limits the images. `None` if the subject is a commit or no
+/// image is a catalog.
 ///
-/// Fails if an image cannot be read.
+/// # Errors
+///
+/// If an image cannot be read.
 pub fn alone(job: &Job, platforms: &[String]) -> Result<Option<Catalogs>> {
     let Spec::Oci(text) = Spec::parse(&job.a)? else {
         if platforms.is_empty() {
@@ -89,14 +91,16 @@ pub fn alone(job: &Job, platforms: &[String]) -> Result<Option<Catalogs>> {
     Ok(found)
 }
 
-/// Compares the job's two subjects, of images only those for `platforms` if there are any. Two
-/// images that are encapsulated commits and nothing more compare as these commits, and by what the
-/// images say beside them.
+/// Compares the job's two subjects; `platforms`, if not empty, limits the images. Two images that
+/// are nothing but encapsulated commits are compared as these commits, together with the metadata
+/// that the images add.
 ///
-/// Fails if a subject is missing or cannot be read, is corrupt, or if they do not compare; the
-/// error says what to do.
+/// # Errors
+///
+/// If a subject is missing, unreadable or corrupt, or if the two are of kinds that cannot be
+/// compared; the error says what to do.
 pub fn compare(job: &Job, platforms: &[String], progress: &Progress) -> Result<Compared> {
-    let Some(b) = &job.b else { bail!("two subjects are compared, and there is one") };
+    let Some(b) = &job.b else { bail!("check compares two subjects, but only one was given") };
     if job.meta.is_some() {
         bail!("--meta is for one subject: its recorded checksum is compared with the subject's");
     }
@@ -132,7 +136,7 @@ fn trees(job: &Job, specs: &[Spec; 2], progress: &Progress) -> Result<Compared> 
     Ok(Compared::Trees { report: Box::new(report), a: Box::new(a) })
 }
 
-/// Two commits, and what their images say beside them.
+/// Compares two commits and the metadata that their images add.
 fn encapsulated(
     job: &Job,
     specs: &[Spec; 2],

@@ -33,7 +33,7 @@ impl fmt::Display for SourceDateEpoch {
     }
 }
 
-/// A value that is no SOURCE_DATE_EPOCH.
+/// An invalid SOURCE_DATE_EPOCH.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "SOURCE_DATE_EPOCH is {value:?}, which is {why}; give whole seconds since 1970-01-01 UTC, \
@@ -52,7 +52,7 @@ impl FromStr for SourceDateEpoch {
         if text.starts_with('-') {
             return Err(bad("negative"));
         }
-        // `parse` would take a leading plus sign.
+        // `parse` would accept a leading plus sign.
         if !text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(bad("not a decimal number"));
         }
@@ -69,11 +69,23 @@ pub fn source_date_epoch() -> Option<OsString> {
     std::env::var_os("SOURCE_DATE_EPOCH")
 }
 
-/// The program of this name that was installed beside this one; the name alone, for the search
-/// path, where there is none.
+/// Whether this runs in a build of the nightly job, which says so to what it starts.
+pub fn is_nightly_build() -> bool {
+    std::env::var_os("REPROFIX_RUN").is_some()
+}
+
+/// The program of this name installed beside this one; if there is none, just the name, for the
+/// search path.
 pub fn companion(name: &str) -> PathBuf {
     let beside = std::env::current_exe().map(|this| this.with_file_name(name));
     beside.ok().filter(|path| path.is_file()).unwrap_or_else(|| name.into())
+}
+
+/// Size and time of the running program: another build of it has others.
+pub fn program_stamp() -> Option<(u64, i64, i64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::env::current_exe().and_then(std::fs::metadata).ok()?;
+    Some((file.len(), file.mtime(), file.mtime_nsec()))
 }
 
 /// The wall clock, in seconds since 1970-01-01 UTC. For records of when something ran, never for
@@ -93,7 +105,8 @@ pub fn in_github_actions() -> bool {
     std::env::var_os("GITHUB_ACTIONS").is_some_and(|v| v == "true")
 }
 
-/// The time, for a lock's end alone; nothing that is written into a tree may depend on it.
+/// The current time, only for the end of a lock; nothing that is written into a tree may depend on
+/// it.
 pub fn now() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }
@@ -103,19 +116,19 @@ pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Directories of a system, which are no root of their own.
+/// Directories of a system that are not roots themselves.
 const SYSTEM: [&str; 7] = ["/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/boot"];
-/// More of them, but what is below these may be a target root.
+/// Directories of a system that may contain a target root.
 const HOLDS_ROOTS: [&str; 10] =
     ["/var", "/opt", "/sysroot", "/home", "/root", "/run", "/srv", "/dev", "/proc", "/sys"];
 
-/// Why the tree at `root` (a canonical path) must not be changed without being told twice; `None`
+/// Why the tree at `root` (a canonical path) must not be changed without an explicit option; `None`
 /// if it may be.
 ///
-/// The root of a running system is recognised by what only a running system has below it: systemd
-/// or ostree's marks in `/run` beside a mounted `/proc`. Our own `/` is accepted only where a
-/// compose runs us: there rpm-ostree has left the treefile. A directory of our own system is no
-/// root at all.
+/// A running system is recognised by what only a running system has below its root: the marks of
+/// systemd or ostree in `/run` and a mounted `/proc`. Our own `/` is accepted only inside a
+/// compose, where rpm-ostree has left the treefile. A directory of our own system is not a root at
+/// all.
 pub fn refuses(root: &Path) -> Option<&'static str> {
     let has = |path: &str| root.join(path).symlink_metadata().is_ok();
     let running = has("run/systemd/system") || has("run/ostree-booted");
@@ -134,7 +147,7 @@ pub fn refuses(root: &Path) -> Option<&'static str> {
     }
     match has(crate::tree::TREEFILE) {
         true => None,
-        false => Some("it is this system's own root and no compose sandbox"),
+        false => Some("it is this system's own root, not a compose sandbox"),
     }
 }
 
@@ -150,9 +163,11 @@ fn is_same(a: &Path, b: &Path) -> bool {
     id(a).is_some() && id(a) == id(b)
 }
 
-/// Where file systems are mounted, as this process sees it; files can be mounts too.
+/// The mount points that this process sees; files can be mount points too.
 ///
-/// Fails where there is no `/proc` to ask.
+/// # Errors
+///
+/// If there is no `/proc`.
 pub fn mount_points() -> std::io::Result<Vec<PathBuf>> {
     let table = std::fs::read("/proc/self/mountinfo")?;
     let lines = table.split(|b| *b == b'\n');
@@ -160,14 +175,14 @@ pub fn mount_points() -> std::io::Result<Vec<PathBuf>> {
     Ok(lines.filter_map(|line| line.split(|b| *b == b' ').nth(4)).map(unescaped).collect())
 }
 
-/// The mount points below `root` (a canonical path), of the same device too. Empty where there is
-/// no `/proc` to ask: then only the device tells a mount.
+/// The mount points below `root` (a canonical path), including those of the same device. Empty
+/// without `/proc`: then only the device shows what is a mount.
 pub fn mounts_below(root: &Path) -> std::collections::BTreeSet<PathBuf> {
     let points = mount_points().unwrap_or_default().into_iter();
     points.filter(|point| point != root && point.starts_with(root)).collect()
 }
 
-/// A path of `/proc/self/mountinfo`: `\040` stands for a space.
+/// A path of `/proc/self/mountinfo` with its escapes resolved: `\040` is a space.
 fn unescaped(field: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStringExt;
     let mut out = Vec::with_capacity(field.len());

@@ -1,4 +1,4 @@
-//! Path patterns for plugins' tables, and regular expressions from their options.
+//! Globs for the tables of plugins, and regular expressions from their options.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -15,23 +15,24 @@ use crate::tree::Entry;
 #[derive(Debug)]
 pub(crate) struct Globs {
     globs: Vec<Glob>,
-    /// For each glob each choice of what its paths can begin and end with.
+    /// For each glob, every alternative of what its paths can begin and end with.
     ends: Vec<Ends>,
 }
 
-/// One glob. An expression that no path of a tree comes near to is never compiled.
+/// One glob. Its expression is compiled only when a path may match.
 #[derive(Debug)]
 struct Glob {
     glob: String,
     compiled: OnceLock<Regex>,
 }
 
-/// With what a path that a glob matches can begin and end: they tell most paths apart. Asked a
-/// hundred times a path, so the bytes that are looked at first stand here, not behind a pointer.
+/// What a path that a glob matches begins and ends with, which rules out most paths. This is
+/// checked a hundred times per path, so the bytes that are compared first are stored here, not
+/// behind a pointer.
 #[derive(Debug)]
 struct Ends {
-    /// The last byte of the start and the first of the end, which differ sooner than the others: what
-    /// paths have in common is where they begin and end. 0 of what is empty.
+    /// The last byte of the start and the first of the end, or 0 if empty. They differ sooner than
+    /// the others: paths have their beginnings and ends in common.
     probes: [u8; 2],
     lengths: [u16; 2],
     glob: u32,
@@ -64,8 +65,7 @@ impl Globs {
     /// A table of globs.
     ///
     /// # Panics
-    /// If one is malformed, when it is first needed: the tables are constants, and a test compiles
-    /// each.
+    /// When a malformed glob is first needed: the tables are constants, and a test compiles each.
     pub(crate) fn new<'a>(globs: impl IntoIterator<Item = &'a str>) -> Self {
         Self::of(globs.into_iter().map(Glob::new).collect())
     }
@@ -81,7 +81,7 @@ impl Globs {
         Globs { globs, ends: all }
     }
 
-    /// Globs that a person wrote. The error is the expression's own message.
+    /// Globs that a person wrote. The error is the message of the regex compiler.
     pub(crate) fn try_new<'a>(
         globs: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, regex::Error> {
@@ -93,8 +93,8 @@ impl Globs {
         globs.into_iter().map(compiled).collect::<Result<_, _>>().map(Globs::of)
     }
 
-    /// Whether one matches the path of `entry`, as it is or as a booted system has it (`etc/…` for
-    /// `usr/etc/…`).
+    /// Whether a glob matches the path of `entry`, as it is or as a booted system has it (`etc/…`
+    /// for `usr/etc/…`).
     pub(crate) fn holds(&self, entry: &Entry) -> bool {
         use std::os::unix::ffi::OsStrExt;
         let matches = |path: &[u8]| self.all(path).next().is_some();
@@ -128,7 +128,7 @@ fn is_special(c: char) -> bool {
     "*?[]{}".contains(c)
 }
 
-/// With what a path that a glob matches can begin.
+/// What a path that the glob matches can begin with.
 fn starts(glob: &str) -> Vec<String> {
     let literal = |text: &str| text.split(is_special).next().unwrap_or_default().to_owned();
     match glob.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
@@ -139,7 +139,7 @@ fn starts(glob: &str) -> Vec<String> {
     }
 }
 
-/// With what a path that a glob matches can end.
+/// What a path that the glob matches can end with.
 fn ends(glob: &str) -> Vec<String> {
     let literal = |text: &str| text.rsplit(is_special).next().unwrap_or_default().to_owned();
     match glob.strip_suffix('}').and_then(|rest| rest.rsplit_once('{')) {
@@ -180,8 +180,8 @@ pub(crate) fn ends_with_any(name: &[u8], endings: &[&str]) -> bool {
     endings.iter().any(|e| name[dot + 1..].eq_ignore_ascii_case(e.as_bytes()))
 }
 
-/// What an explanation says of the members of an archive that something holds for: how many, and
-/// the first; `None` if there are none.
+/// Says how many members of an archive `what` applies to, and names the first; `None` if there are
+/// none.
 pub(crate) fn counted<'n>(names: impl IntoIterator<Item = &'n [u8]>, what: &str) -> Option<String> {
     let mut names = names.into_iter();
     let first = String::from_utf8_lossy(names.next()?);
@@ -194,7 +194,7 @@ pub(crate) fn counted<'n>(names: impl IntoIterator<Item = &'n [u8]>, what: &str)
 
 /// The compiled form of a regular expression that an option holds, kept for the next path.
 ///
-/// Searched unanchored in the logical path as bytes. An error is the expression's own message.
+/// It matches anywhere in the logical path as bytes. An error is the message of the regex compiler.
 pub(crate) fn option_regex(pattern: &str) -> Result<Regex, String> {
     static COMPILED: Mutex<BTreeMap<String, Result<Regex, String>>> = Mutex::new(BTreeMap::new());
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);

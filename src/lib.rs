@@ -1,11 +1,11 @@
 //! reprofix makes ostree/rpm composes come out the same, and says why when they do not.
 //!
-//! A [plugin](plugins) knows one source of difference and one pure function: bytes in, canonical
-//! bytes (or "remove", or "leave alone, because …") out. [`engine`] runs those functions over a
-//! root filesystem; [`check`] runs *the same* functions on both sides of every difference between
-//! two builds, so that what explains a difference is what would fix it.
+//! A [plugin](plugins) knows one source of difference and has one pure function: bytes in,
+//! canonical bytes (or "remove", or "leave alone, because …") out. [`engine`] runs these functions
+//! over a root filesystem; [`check`] runs *the same* functions on both sides of every difference
+//! between two builds, so that what explains a difference would also fix it.
 //!
-//! `ARCHITECTURE.md` is the map.
+//! `ARCHITECTURE.md` describes the modules.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::unwrap_used))]
 

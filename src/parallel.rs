@@ -1,13 +1,13 @@
-//! Work by several threads whose outcome does not depend on which of them is faster.
+//! Parallel work with a result that does not depend on timing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-/// `f` of every item, in the items' order; or the error of the first item that has one, whatever
-/// the number of threads. Items behind one that failed may be left out.
+/// Applies `f` to every item and keeps their order; or returns the error of the first item that has
+/// one, whatever the number of threads. Items after a failed one may be skipped.
 ///
-/// rayon's own `collect` into a `Result` gives any of several errors.
+/// rayon's own `collect` into a `Result` returns any one of several errors.
 pub(crate) fn try_map<I, U, E, F>(items: I, f: F) -> Result<Vec<U>, E>
 where
     I: IndexedParallelIterator,
@@ -27,7 +27,7 @@ where
         Some(done)
     };
     let done: Vec<Option<Result<U, E>>> = items.enumerate().map(one).collect();
-    // What was left out comes behind an error.
+    // Skipped items come after an error.
     done.into_iter().flatten().collect()
 }
 

@@ -9,7 +9,7 @@ pub(crate) fn shorten(text: &str, len: usize) -> String {
     }
 }
 
-/// A number and what is counted, in the singular: `1 path`, `2 paths`, `3 entries`.
+/// A number and its noun, given in the singular: `1 path`, `2 paths`, `3 entries`.
 pub(crate) fn counted(n: impl TryInto<u64>, noun: &str) -> String {
     let n = n.try_into().unwrap_or(u64::MAX);
     match (n, noun.strip_suffix('y')) {
@@ -19,9 +19,9 @@ pub(crate) fn counted(n: impl TryInto<u64>, noun: &str) -> String {
     }
 }
 
-/// Whether a reader does not see the character as it is: a control, a format character, a filler, a
-/// space that is not the usual one, or what reorders a line. From Unicode's categories Cc, Cf, Zl, Zp
-/// and Zs and from Default_Ignorable_Code_Point.
+/// Whether a reader does not see the character as it is: a control or format character, a filler,
+/// an unusual space, or one that reorders a line. From Unicode's categories Cc, Cf, Zl, Zp and Zs
+/// and from Default_Ignorable_Code_Point.
 pub(crate) fn is_hidden(c: char) -> bool {
     c.is_control()
         || c.is_whitespace() && c != ' '
@@ -35,8 +35,8 @@ pub(crate) fn is_hidden(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A phrase that begins with a plural, in the singular: `entry differs in time` for `entries differ in
-/// time`.
+/// Turns a phrase that begins with a plural into the singular: `entry differs in time` for `entries
+/// differ in time`.
 pub(crate) fn in_singular(phrase: &str) -> String {
     const FORMS: [(&str, &str); 4] =
         [("entries", "entry"), ("members", "member"), ("differ", "differs"), ("are", "is")];

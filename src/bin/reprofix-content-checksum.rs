@@ -1,7 +1,7 @@
 //! Prints the content checksum of a commit as libostree computes it, for `reprofix record`.
 //!
-//! The sole user of libostree, a program of its own: starting one with libostree's sixty shared
-//! libraries takes longer than most comparisons.
+//! A separate program, the only one that uses libostree: loading libostree's sixty shared libraries
+//! takes longer than most comparisons.
 
 use std::process::ExitCode;
 

@@ -1,19 +1,19 @@
 //! Posts one message over HTTP or HTTPS, for the webhook of `reprofix nightly`.
 //!
-//! The sole user of the network, a program of its own: looking up a host's name asks libraries that
-//! a static program does not have, and reprofix is one.
+//! A separate program, the only one that uses the network: looking up a host name needs libraries
+//! that a static program such as reprofix cannot load.
 //!
-//! Standard input is the address on a line, headers (`NAME: VALUE`) a line each, an empty line, and
-//! the body. The answer's status code goes to standard output, whatever it is; where there was no
-//! answer the exit code is 2 and standard error says why. Neither ever holds the address: it may be
-//! a secret itself.
+//! Standard input is the address on one line, one header (`NAME: VALUE`) per line, an empty line,
+//! and the body. The status code of the response goes to standard output, whatever it is; without a
+//! response the exit code is 2 and standard error says why. Neither ever contains the address,
+//! which may be a secret itself.
 
 use std::io::Read as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes of a message, at most.
+/// The largest message, in bytes.
 const MOST: u64 = 16 << 20;
 /// How long a post may take.
 const PATIENCE: Duration = Duration::from_secs(15);

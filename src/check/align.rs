@@ -15,17 +15,20 @@ use crate::tree::digest::PathBudget;
 pub struct Pair {
     /// The path below the root; empty for the root itself.
     pub path: PathBuf,
-    /// What stands there in A.
+    /// What A has there.
     pub a: Option<Node>,
-    /// What stands there in B.
+    /// What B has there.
     pub b: Option<Node>,
 }
 
-/// Every path that differs between two trees, sorted by path component. What is only in one tree
-/// is listed whole.
+/// Every path that differs between two trees, sorted by path component. A directory that is only in
+/// one tree is listed with everything in it.
 ///
-/// Opens as many dirtrees as hold a difference. Fails where one is missing or corrupt, and as
-/// [`PathBudget::add`] does on differing paths.
+/// Opens only dirtrees that contain a difference.
+///
+/// # Errors
+///
+/// If a dirtree is missing or corrupt, and those of [`PathBudget::add`] for differing paths.
 pub fn align(a: &dyn Merkle, b: &dyn Merkle) -> io::Result<Vec<Pair>> {
     let node = |m: &dyn Merkle| Node::Dir(m.root().dirtree, m.root().dirmeta);
     let mut walk = Walk { a, b, found: Vec::new(), todo: Vec::new(), paths: PathBudget::default() };
@@ -39,7 +42,7 @@ pub fn align(a: &dyn Merkle, b: &dyn Merkle) -> io::Result<Vec<Pair>> {
     Ok(walk.found)
 }
 
-/// A directory to be opened: its dirtree on each side where it is a directory.
+/// A directory to open: its dirtree on each side where it is a directory.
 struct Job {
     path: PathBuf,
     a: Option<Checksum>,
@@ -55,7 +58,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Notes what differs at `path`, where something does, and what is to be opened below it.
+    /// Records what differs at `path`, if anything, and what must be opened below it.
     fn meet(&mut self, path: PathBuf, a: Option<Node>, b: Option<Node>) -> io::Result<()> {
         self.paths.add(&path)?;
         let tree = |node: Option<Node>| match node {

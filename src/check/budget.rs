@@ -1,28 +1,29 @@
-//! What one comparison may take in all: memory for contents, and time.
+//! The budget of one comparison: memory for contents, and time.
 //!
-//! What is left out is named. Which pairs are too large for the memory depends on their sizes alone,
-//! never on the number of threads; what the time does not reach depends on the machine.
+//! The report names what was left out. Which pairs are too large for the memory depends only on
+//! their sizes, never on the number of threads; what the time does not suffice for depends on the
+//! machine.
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use super::{Change, Difference};
 
-/// Copies of a pair's contents that explaining it holds: as they are, their normal forms, and what
-/// is compared of these.
+/// Copies of a pair's contents in memory while it is explained: the contents, their normal forms,
+/// and what is compared of these.
 const COPIES: u64 = 3;
-/// Bytes that a pair may unpack to for a look inside: so many, and for each of its own so many more.
+/// Bytes to which a pair may be unpacked, and the same again for each byte of its own.
 const UNPACKED: u64 = 16 << 20;
 const RATIO: u64 = 64;
-/// Whatever its size, and the budget, at most so many.
+/// The most bytes to which a pair may be unpacked, whatever its size and the budget.
 const UNPACKED_MAX: u64 = 512 << 20;
 
-/// What one comparison may take in all, from the moment that this was made.
+/// The budget of one comparison, which starts when this value is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Time, from `since` on.
     pub time: Duration,
-    /// Bytes for the contents of all pairs that are looked at together.
+    /// Bytes for the contents of all pairs that are explained at the same time.
     pub memory: u64,
     since: Instant,
 }
@@ -58,17 +59,17 @@ impl FromStr for Budget {
 }
 
 fn wrong(part: &str) -> String {
-    format!("{part:?} is no time (600s, 10m, 1h) and no size (512MiB, 2GiB)")
+    format!("{part:?} is neither a time (600s, 10m, 1h) nor a size (512MiB, 2GiB)")
 }
 
 /// How a pair fits into the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// As many as there are threads do at once.
+    /// As many as there are threads fit at once.
     Together,
     /// Only one at a time.
     Alone,
-    /// Not at all: it would take so many bytes.
+    /// Not at all: it would take this many bytes.
     Not(u64),
 }
 
@@ -78,12 +79,12 @@ impl Budget {
         self.since.elapsed() >= self.time
     }
 
-    /// Whether a difference fits in no way.
+    /// Whether a difference does not fit at all.
     pub fn excludes(&self, difference: &Difference) -> bool {
         matches!(self.fit(difference, 1), Fit::Not(_))
     }
 
-    /// How a difference fits, where `threads` explain others at the same time.
+    /// How a difference fits while `threads` explain others at the same time.
     pub fn fit(&self, difference: &Difference, threads: usize) -> Fit {
         let content = [Change::Content, Change::OnlyA, Change::OnlyB];
         if !difference.changes.iter().any(|change| content.contains(change)) {
@@ -104,7 +105,7 @@ fn size(difference: &Difference) -> u64 {
     sides.fold(0, |sum, side| sum.saturating_add(side.size))
 }
 
-/// Bytes that a pair may unpack to.
+/// Bytes to which a pair may be unpacked.
 pub(super) fn unpacked(difference: &Difference) -> u64 {
     RATIO.saturating_mul(size(difference)).saturating_add(UNPACKED).min(UNPACKED_MAX)
 }

@@ -1,14 +1,14 @@
-//! Differences that follow another one: its cause is named once, and they stand under it.
+//! Differences that follow another one: the cause is named once, and they are listed under it.
 //!
-//! Each is asked only of what nobody else explains, and the plugins answer: a file of a package whose
-//! version drifted follows the rpmdb, an owner whose number drifted follows `passwd`, a build-id link
-//! follows the binary that it leads to.
+//! Only differences that nothing else explains are considered, and the plugins decide: a file of a
+//! package whose version drifted follows the rpmdb, an owner whose number drifted follows `passwd`,
+//! a build-id link follows the binary that it points to.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{Cause, Change, Explained};
-use crate::normal::{Around, Owners, Plugin};
+use crate::normal::{OtherDifferences, Owners, Plugin};
 use crate::tree::Tree;
 
 /// One side of a comparison.
@@ -16,7 +16,7 @@ use crate::tree::Tree;
 pub(crate) struct Build<'a> {
     /// The tree.
     pub(crate) tree: &'a dyn Tree,
-    /// Who owns a path.
+    /// The packages that own a path.
     pub(crate) owners: &'a Owners<'a>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2], plugins: &[&
     let content = |e: &&Explained| e.difference.changes.contains(&Change::Content);
     let contents: BTreeSet<PathBuf> =
         all.iter().filter(content).map(|e| e.difference.path.clone()).collect();
-    // Backwards: what package a file is of says more than what number its owner has.
+    // Backwards: a file's package says more than its owner's number.
     for plugin in plugins.iter().rev() {
         let name = plugin.page().name;
         let is_own =
@@ -34,7 +34,7 @@ pub(crate) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2], plugins: &[&
             all.iter().filter(|e| is_own(e)).map(|e| e.difference.path.clone()).collect();
         let is_open = |e: &Explained| e.cause == Cause::Unexplained || is_own(e);
         let open: Vec<_> = (0..all.len()).filter(|n| is_open(&all[*n])).collect();
-        let around = Around {
+        let around = OtherDifferences {
             own: &own,
             contents: &contents,
             trees: builds.map(|build| build.tree),
@@ -112,7 +112,7 @@ mod tests {
         let passwd =
             explained("usr/lib/passwd", &[Change::Content], [None, None], known("accounts"));
         let mut all = [passwd, owner(401, 402), owner(0, 402)];
-        // Both sides of the group are one number without a name: it does not count as drift.
+        // The group is the same nameless number on both sides: that does not count as drift.
         for e in &mut all[1..] {
             for side in [&mut e.difference.a, &mut e.difference.b] {
                 side.as_mut().expect("two sides").attrs.gid = 401;
@@ -120,7 +120,7 @@ mod tests {
         }
         all[1].difference.b.as_mut().expect("a side").attrs.gid = 402;
         cascade_of(&mut all, [&nobody, &nobody]);
-        // No group file: numbers of groups have no names, so nothing is claimed.
+        // Without a group file the numbers have no names, so nothing is claimed.
         assert_eq!(all[1].cause, Cause::Unexplained);
         for e in &mut all[1..] {
             for side in [&mut e.difference.a, &mut e.difference.b] {

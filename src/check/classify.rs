@@ -8,10 +8,12 @@ use crate::format::ostree::Node;
 use crate::source::merkle::{At, Merkle};
 use crate::tree::{Change, Difference, Kind, Side};
 
-/// How `pair` differs. Content is read only where metadata differs too, since files of equal
-/// metadata and different checksums differ in content.
+/// Determines how `pair` differs. Content is read only if metadata differs too, since files with
+/// equal metadata and different checksums differ in content.
 ///
-/// Fails where an object is missing or corrupt.
+/// # Errors
+///
+/// If an object is missing or corrupt.
 pub fn classify(a: &dyn Merkle, b: &dyn Merkle, pair: &Pair) -> io::Result<Difference> {
     let path = &pair.path;
     let side = |m: &dyn Merkle, node: Option<Node>| node.map(|n| load(m, path, n)).transpose();

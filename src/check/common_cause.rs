@@ -1,13 +1,13 @@
-//! One cause behind many differences that a plugin sees only in all of them together.
+//! One cause of many differences, which a plugin recognises only from all of them together.
 
 use std::path::Path;
 
 use super::{Cause, Explained};
 use crate::normal::Plugin;
 
-/// Asks the plugins what the differences have in common. Their answers count where nothing else
-/// explains a path and only its mode differs. `packaged` gives the mode that a path's package has
-/// for it, where both builds agree on that.
+/// Asks the plugins what the differences have in common. Their answers count if nothing else
+/// explains a path and only its mode differs. `packaged` returns a path's mode in its package, if
+/// both builds agree on it.
 pub(crate) fn recognise(
     all: &mut [Explained],
     plugins: &[&'static dyn Plugin],

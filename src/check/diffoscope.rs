@@ -1,5 +1,5 @@
-//! What diffoscope says of a difference that nobody explains: asked for, and only then run, with
-//! caps on time, output and number of files.
+//! What diffoscope says about an unexplained difference. It runs only on request, with limits on
+//! time, output and number of files.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
@@ -14,17 +14,17 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::check::describe::text;
 use crate::disk;
 
-/// Files that diffoscope is asked about, at most.
+/// The most files that diffoscope is asked about.
 pub(crate) const FILES_MAX: usize = 25;
-/// Seconds for one file, at most.
+/// The time limit for one file.
 const ONE: Duration = Duration::from_secs(60);
-/// Bytes kept of what it says of one file.
+/// The most bytes of its output for one file.
 const OUTPUT_MAX: u64 = 64 << 10;
-/// Lines and characters of a line kept.
+/// The most lines to keep.
 const LINES_MAX: usize = 200;
 const WIDTH: usize = 300;
 
-/// How diffoscope is to be run.
+/// How to run diffoscope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diffoscope {
     /// The program, by path or by name in the search path.
@@ -33,25 +33,31 @@ pub struct Diffoscope {
     pub timeout: Duration,
 }
 
-/// One run after another, until the time is up.
-pub(crate) struct Runs<'d> {
+/// Runs diffoscope for one file after another, until the time is up.
+pub(crate) struct Session<'d> {
     how: &'d Diffoscope,
     until: Instant,
 }
 
-impl<'d> Runs<'d> {
+impl<'d> Session<'d> {
     pub(crate) fn new(how: &'d Diffoscope) -> Self {
         let now = Instant::now();
-        Runs { how, until: now.checked_add(how.timeout).unwrap_or(now) }
+        Session { how, until: now.checked_add(how.timeout).unwrap_or(now) }
     }
 
-    /// What it says of two contents of the file `name`, a line each; why not, if it cannot.
+    /// What diffoscope says about two contents of the file `name`, line by line, or why it says
+    /// nothing.
     ///
-    /// Fails if the program cannot be started, or if files cannot be written for it.
+    /// # Errors
+    ///
+    /// If the program cannot be started, or its input files cannot be written.
     pub(crate) fn ask(&self, name: &Path, a: &[u8], b: &[u8]) -> Result<Vec<String>> {
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(vec![format!("diffoscope: not asked, its {:?} are over", self.how.timeout)]);
+            return Ok(vec![format!(
+                "diffoscope: not asked, its {:?} are used up",
+                self.how.timeout
+            )]);
         }
         let dir = disk::private_dir().context("creating a directory for diffoscope")?;
         let name = name.file_name().unwrap_or(name.as_os_str());
@@ -82,7 +88,8 @@ impl<'d> Runs<'d> {
 
     fn start(&self, dir: &Path, sides: &[PathBuf; 2], out: File) -> Result<Child> {
         let program = &self.how.program;
-        // A name is looked up as it is; a path would be relative to the files.
+        // A bare name is looked up in the search path; a relative path would be relative to the
+        // files.
         let program = match program.components().count() {
             1 => program.clone(),
             _ => std::path::absolute(program).context("finding diffoscope")?,
@@ -107,7 +114,7 @@ impl<'d> Runs<'d> {
     }
 }
 
-/// How it ended; `None` if it was stopped, with all its children, because `limit` was over.
+/// Waits for its end; `None` if it was killed, with all its children, because `limit` was over.
 fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let start = Instant::now();
     while start.elapsed() < limit {
@@ -117,7 +124,7 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
         std::thread::sleep(Duration::from_millis(20));
     }
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // It may just have ended by itself.
+        // It may just have exited by itself.
         let _ = kill_process_group(group, Signal::KILL);
     }
     child.wait()?;

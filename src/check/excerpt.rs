@@ -1,4 +1,4 @@
-//! What a person sees of a difference in content: lines or bytes of both sides, next to each other.
+//! Excerpts of a difference in content: lines or bytes of both sides, next to each other.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,23 +13,24 @@ use crate::format::secret;
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
 
-/// Rows of one excerpt, at most.
+/// The most rows of one excerpt.
 const ROWS: usize = 300;
-/// Equal rows shown around what differs.
+/// Equal rows to show around differing ones.
 const AROUND: usize = 3;
-/// Characters shown of a line.
+/// The most characters of a line.
 const WIDTH: usize = 300;
 /// Bytes in a row of bytes.
 const STEP: usize = 8;
 
-/// Both sides of a difference in content. What a wrapper (gzip, xz, …) holds is shown in its place.
+/// Both sides of a difference in content. The content of a wrapper (gzip, xz, …) is shown instead
+/// of the wrapper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Excerpt {
     /// The wrappers that were opened on both sides, outermost first.
     pub within: Vec<&'static str>,
     /// What is shown.
     pub rows: Rows,
-    /// Rows that differ and are left out.
+    /// The number of differing rows that are left out.
     pub more: usize,
 }
 
@@ -65,7 +66,7 @@ pub struct Line(pub usize, pub String);
 pub struct Piece(pub usize, pub String);
 
 impl Excerpt {
-    /// Memory that it takes, roughly.
+    /// Its approximate size in memory.
     pub fn footprint(&self) -> usize {
         let text = |text: &str| 64 + text.len();
         match &self.rows {
@@ -79,9 +80,11 @@ impl Excerpt {
     }
 }
 
-/// The excerpt of `difference`; `None` where no content differs.
+/// The excerpt of `difference`; `None` if no content differs.
 ///
-/// Fails where an object is missing or corrupt.
+/// # Errors
+///
+/// If an object is missing or corrupt.
 pub fn excerpt(
     a: &dyn Merkle,
     b: &dyn Merkle,
@@ -104,7 +107,7 @@ pub fn excerpt(
     Ok(Some(of_path(&difference.path, left.as_deref(), right.as_deref())))
 }
 
-/// Both sides of two files at `path`, of which nothing is shown if one holds a secret.
+/// The excerpt of two files at `path`, without content if one of them is a secret.
 fn of_path(path: &Path, a: Option<&[u8]>, b: Option<&[u8]>) -> Excerpt {
     let name = path.as_os_str().as_bytes();
     let is_secret = |side: Option<&[u8]>| side.is_some_and(|c| secret::kind(name, c).is_some());
@@ -113,7 +116,7 @@ fn of_path(path: &Path, a: Option<&[u8]>, b: Option<&[u8]>) -> Excerpt {
         let unwrapped = side.and_then(describe::unwrap).map(|(_, inner)| inner);
         is_secret(unwrapped.as_deref())
     };
-    // Rows of bytes may be from anywhere in it.
+    // Rows of bytes may come from anywhere in the file.
     let bytes = matches!(excerpt.rows, Rows::Bytes(_));
     let holds = |side: Option<&[u8]>| bytes && side.is_some_and(secret::has_hash);
     if ![a, b].into_iter().any(|side| is_secret(side) || inner(side) || holds(side)) {
@@ -142,7 +145,7 @@ pub fn both(a: Option<&[u8]>, b: Option<&[u8]>) -> Excerpt {
     Excerpt { within, rows, more }
 }
 
-/// Line by line; `None` unless what is there is text that a diff is made of.
+/// The rows of a line diff; `None` unless both are text that is small enough.
 fn lines(a: Option<&[u8]>, b: Option<&[u8]>) -> Option<(Rows, usize)> {
     let (x, y) = (a.unwrap_or_default(), b.unwrap_or_default());
     if !text::is_small(x, y) {
@@ -151,7 +154,7 @@ fn lines(a: Option<&[u8]>, b: Option<&[u8]>) -> Option<(Rows, usize)> {
     let (x, y) = (text::text(x)?, text::text(y)?);
     let (x, y): (Vec<&str>, Vec<&str>) = (x.lines().collect(), y.lines().collect());
     if x == y {
-        // They differ in what ends their lines: bytes show it.
+        // Only the line ends differ, which bytes show.
         return None;
     }
     let line = |lines: &[&str], i: usize| Some(Line(i + 1, cut(lines[i])));
@@ -171,7 +174,7 @@ fn lines(a: Option<&[u8]>, b: Option<&[u8]>) -> Option<(Rows, usize)> {
     Some((Rows::Text(rows), more))
 }
 
-/// The start of a line, nothing in it that a reader does not see.
+/// The start of a line, with invisible characters escaped.
 fn cut(line: &str) -> String {
     let mut out: String = text::visible(line.chars().take(WIDTH));
     if line.chars().nth(WIDTH).is_some() {
@@ -180,7 +183,7 @@ fn cut(line: &str) -> String {
     out
 }
 
-/// Eight bytes a row, those that differ and a few around them.
+/// Rows of eight bytes, those that differ and a few around them.
 fn bytes(a: Option<&[u8]>, b: Option<&[u8]>) -> (Rows, usize) {
     let (x, y) = (a.unwrap_or_default(), b.unwrap_or_default());
     let piece = |side: Option<&[u8]>, row: usize| {

@@ -1,5 +1,5 @@
-//! The expectations file, `reprofix-expect.toml`: differences that are known and accepted until a
-//! day.
+//! The expectations file, `reprofix-expect.toml`: differences that are known and accepted until
+//! some day.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use crate::format::time::Date;
 use crate::tree::show;
 use crate::{normal::globs::Globs, plugins};
 
-/// Where it is looked for, if no file is named.
+/// The file that is read if none is named.
 pub const DEFAULT: &str = "reprofix-expect.toml";
-/// Bytes of the file, at most.
+/// The largest file, in bytes.
 pub const MAX_BYTES: u64 = 4 << 20;
 
 /// One entry of the file.
@@ -27,7 +27,7 @@ pub struct Expected {
     pub plugin: Option<String>,
     /// Why the difference is accepted.
     pub reason: String,
-    /// The last day on which it is.
+    /// The last day on which it is accepted.
     pub expires: Date,
 }
 
@@ -56,10 +56,12 @@ pub struct Expectations {
 }
 
 impl Expectations {
-    /// The entries in `text`; those whose day is before `today` match nothing.
+    /// Parses the entries in `text`; those that expired before `today` match nothing.
     ///
-    /// Fails on an unknown key, a glob that is none, a plugin that is none, an empty reason, or a
-    /// time where a date belongs.
+    /// # Errors
+    ///
+    /// For an unknown key, an invalid glob, an unknown plugin, an empty reason, or a time instead
+    /// of a date.
     pub fn parse(text: &str, today: Date) -> Result<Self> {
         let file: RawFile = toml::from_str(text)?;
         let entries: Result<Vec<_>> = (1..)
@@ -70,8 +72,8 @@ impl Expectations {
         Ok(Expectations { used: vec![0; entries.len()], entries, today })
     }
 
-    /// Marks what is expected among `all`: the paths that an entry names, and other paths at which
-    /// the very same two objects differ.
+    /// Marks what is expected among `all`: the paths that an entry matches, and other paths at
+    /// which the same two objects differ.
     pub fn mark(&mut self, all: &mut [Explained]) {
         for explained in &mut *all {
             explained.expected = self.find(explained);
@@ -101,7 +103,7 @@ impl Expectations {
         Some(Arc::clone(&self.entries[at].0))
     }
 
-    /// What is to be said of entries that are past their day or match nothing, in their order.
+    /// Warnings about entries that have expired or match nothing, in their order.
     pub fn remarks(&self) -> Vec<String> {
         let remark = |((entry, _), used): (&(Arc<Expected>, Globs), &usize)| {
             let path = &entry.path;
@@ -138,7 +140,7 @@ fn entry(raw: RawEntry) -> Result<(Arc<Expected>, Globs)> {
     Ok((Arc::new(expected), globs))
 }
 
-/// A path as globs see it: as reports show it.
+/// A path as globs match it, which is how reports show it.
 fn subject(path: &Path) -> String {
     if path.as_os_str().is_empty() { ".".to_owned() } else { show(path) }
 }

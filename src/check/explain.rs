@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::describe::Secrets;
-use super::named_after::Move;
+use super::named_after::Rename;
 use super::{Change, Difference, Excerpt, Expected, Side};
 use super::{budget, describe, named_after};
 use crate::format::ostree::{Attrs, Checksum};
@@ -15,9 +15,9 @@ use crate::normal::{Chain, CommonCause, Consequence, Form, Normal, Note};
 use crate::normal::{File, Plugin, Step, Want};
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
-use crate::vouchers::{Rules, Voucher, Vouchers, Who};
+use crate::vouchers::{Rules, Voucher, VoucherKind, Vouchers};
 
-/// Why a path differs, as far as anybody can tell.
+/// The cause of a difference, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The normal forms of both sides are equal: `fix` removes the difference.
@@ -25,30 +25,30 @@ pub enum Cause {
         /// The plugins that make them equal, in registry order.
         plugins: Vec<&'static str>,
     },
-    /// A plugin knows the file; what is left is not its to remove.
+    /// A plugin knows the file, but its normal form does not remove the difference.
     Known {
         /// The plugin.
         plugin: &'static str,
-        /// What it says, one phrase a line.
+        /// What it says, one phrase per line.
         lines: Vec<String>,
     },
-    /// It has a cause in common with many others.
+    /// It has the same cause as many others.
     Common {
-        /// The plugin that saw it.
+        /// The plugin that recognised it.
         plugin: &'static str,
         /// The cause.
         cause: &'static CommonCause,
-        /// What it says of this path, one phrase a line.
+        /// What it says about this path, one phrase per line.
         lines: Vec<String>,
     },
     /// It is a consequence of the difference at another path.
     Cascade {
         /// That path.
         of: PathBuf,
-        /// In which way.
+        /// How it follows.
         how: Consequence,
     },
-    /// Nobody knows.
+    /// The cause is unknown.
     Unexplained,
 }
 
@@ -59,42 +59,42 @@ pub struct Explained {
     pub difference: Difference,
     /// Its cause.
     pub cause: Cause,
-    /// What exactly differs, one phrase a line.
+    /// What exactly differs, one phrase per line.
     pub details: Vec<String>,
-    /// Whether both normal forms are equal but for permission bits.
+    /// Whether both normal forms are equal except for permission bits.
     pub equal_but_for_mode: bool,
     /// The entry of the expectations file that covers it.
     pub expected: Option<Arc<Expected>>,
-    /// Both contents side by side, if that was asked for.
+    /// Both contents side by side, on request.
     pub excerpt: Option<Excerpt>,
     /// The names that `fix` moves with this path.
-    pub moves: Vec<Move>,
+    pub moves: Vec<Rename>,
 }
 
-/// One side of a comparison: its content, and the plugins as they are in force for it.
+/// Both sides of a comparison, each with the plugins in force for it.
 #[derive(Clone, Copy)]
 pub struct Explainer<'a> {
     /// A and its plugins.
     pub a: (&'a dyn Merkle, Chain<'a>),
     /// B and its plugins.
     pub b: (&'a dyn Merkle, Chain<'a>),
-    /// Show the content of files that hold secrets, which is masked otherwise.
+    /// Show the content of secret files instead of masking it.
     pub shows_secrets: bool,
 }
 
-/// What is known of one side after its normal form was made.
-struct Judged<'d> {
+/// One side with its normal form.
+struct NormalSide<'d> {
     side: &'d Side,
     normal: Normal,
     gone: bool,
-    /// Content in normal form; `None` for what is no regular file, or gone.
+    /// Content in normal form; `None` if it is not a regular file, or removed.
     content: Option<Vec<u8>>,
-    /// Whether that is the content as it stands.
+    /// Whether that is the original content.
     untouched: bool,
 }
 
 impl Explained {
-    /// A difference that nobody looked into, for this reason.
+    /// A difference that was not looked into, for this reason.
     pub fn left_out(difference: Difference, why: String) -> Self {
         let mut details = describe::metadata(&difference);
         details.push(format!("not looked into: {why}"));
@@ -111,9 +111,11 @@ impl Explained {
 }
 
 impl Explainer<'_> {
-    /// Says why `difference` is there.
+    /// Explains `difference`.
     ///
-    /// Fails where an object is missing or corrupt.
+    /// # Errors
+    ///
+    /// If an object is missing or corrupt.
     pub fn explain(&self, difference: Difference) -> io::Result<Explained> {
         let path = &difference.path;
         let a = judge(self.a, path, difference.a.as_ref())?;
@@ -130,7 +132,7 @@ impl Explainer<'_> {
             (Some(x), Some(y), Cause::Unexplained) => {
                 self.attributes(x, y).unwrap_or(Cause::Unexplained)
             }
-            // A plugin knows content: of owner, mode, attributes and type it says nothing.
+            // A plugin knows content: it says nothing about owner, mode, attributes and type.
             (Some(x), Some(y), Cause::Known { plugin, lines }) if attrs(x) != attrs(y) => {
                 details.extend(lines.into_iter().map(|line| format!("{plugin}: {line}")));
                 Cause::Unexplained
@@ -158,7 +160,7 @@ impl Explainer<'_> {
         })
     }
 
-    /// What the plugins say of the inside of two files that `fix` makes equal.
+    /// What the plugins say about the inside of two files that `fix` makes equal.
     fn within(&self, difference: &Difference) -> Vec<String> {
         let side = |side: &Option<Side>| side.as_ref().map(|s| s.entry(&difference.path));
         let Some((x, y)) = side(&difference.a).zip(side(&difference.b)) else { return Vec::new() };
@@ -170,8 +172,8 @@ impl Explainer<'_> {
         plugins.flat_map(|p| p.within(&left, &right, cx)).collect()
     }
 
-    /// Where nothing but extended attributes differs, and one plugin knows each of them: that.
-    fn attributes(&self, a: &Judged<'_>, b: &Judged<'_>) -> Option<Cause> {
+    /// The cause if only extended attributes differ and one plugin knows each of them.
+    fn attributes(&self, a: &NormalSide<'_>, b: &NormalSide<'_>) -> Option<Cause> {
         if !same(a, b, |attrs| attrs.xattrs.clear()) {
             return None;
         }
@@ -187,8 +189,8 @@ impl Explainer<'_> {
     }
 
     /// The plugins that act on either side, in registry order.
-    fn acting(&self, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Vec<&'static str> {
-        let acts = |j: &Judged<'_>| {
+    fn acting(&self, a: Option<&NormalSide<'_>>, b: Option<&NormalSide<'_>>) -> Vec<&'static str> {
+        let acts = |j: &NormalSide<'_>| {
             j.normal.by.iter().copied().chain(j.normal.metadata()).collect::<Vec<_>>()
         };
         let by: BTreeSet<&'static str> = a.into_iter().chain(b).flat_map(acts).collect();
@@ -196,12 +198,12 @@ impl Explainer<'_> {
         names.filter(|name| by.contains(name)).collect()
     }
 
-    /// A difference that plugins would remove, did nobody vouch for the bytes.
+    /// A difference that plugins would remove if nothing vouched for the bytes.
     fn held(
         &self,
         difference: &Difference,
-        a: Option<&Judged<'_>>,
-        b: Option<&Judged<'_>>,
+        a: Option<&NormalSide<'_>>,
+        b: Option<&NormalSide<'_>>,
     ) -> io::Result<Option<Cause>> {
         let notes = a.into_iter().chain(b).flat_map(|j| &j.normal.notes);
         let vouchers: BTreeSet<&Voucher> = notes
@@ -229,16 +231,16 @@ impl Explainer<'_> {
         let names = acting.join(", ");
         let line = |voucher: &&Voucher| {
             let how = match voucher.who {
-                Who::Packages => "--deep rewrites it too",
-                _ => "--overrule rewrites it all the same",
+                VoucherKind::Packages => "--deep rewrites it too",
+                _ => "--overrule rewrites it anyway",
             };
             format!("{names} would make both sides equal, but {voucher} vouches for it; {how}")
         };
         Ok(Some(Cause::Known { plugin, lines: vouchers.iter().map(line).collect() }))
     }
 
-    /// What a plugin knows of a difference that its normal form does not remove.
-    fn known(&self, path: &Path, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Cause {
+    /// What a plugin knows about a difference that its normal form does not remove.
+    fn known(&self, path: &Path, a: Option<&NormalSide<'_>>, b: Option<&NormalSide<'_>>) -> Cause {
         if let (Some(x), Some(y)) = (a, b)
             && let Some(cause) = self.ask(path, x, y)
         {
@@ -260,9 +262,14 @@ impl Explainer<'_> {
         }
     }
 
-    /// What a plugin knows of a path that stands on one side only, or of a link.
-    fn about(&self, path: &Path, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Option<Cause> {
-        let is_link = |j: &Judged<'_>| j.side.kind() == Kind::Symlink;
+    /// What a plugin knows about a path that exists on one side only, or about a link.
+    fn about(
+        &self,
+        path: &Path,
+        a: Option<&NormalSide<'_>>,
+        b: Option<&NormalSide<'_>>,
+    ) -> Option<Cause> {
+        let is_link = |j: &NormalSide<'_>| j.side.kind() == Kind::Symlink;
         let either = match (a, b) {
             (Some(x), Some(y)) => Some(x).filter(|_| is_link(x) && is_link(y)),
             (one, other) => one.or(other),
@@ -274,8 +281,8 @@ impl Explainer<'_> {
         Some(Cause::Known { plugin, lines: vec![text.to_owned()] })
     }
 
-    /// Asks the plugins that want the file on both sides, the first that has an answer.
-    fn ask(&self, path: &Path, a: &Judged<'_>, b: &Judged<'_>) -> Option<Cause> {
+    /// The first answer of the plugins that want the file on both sides.
+    fn ask(&self, path: &Path, a: &NormalSide<'_>, b: &NormalSide<'_>) -> Option<Cause> {
         let (x, y) = (a.side.entry(path), b.side.entry(path));
         let (left, right) = (a.content.as_deref()?, b.content.as_deref()?);
         if left == right {
@@ -298,12 +305,12 @@ impl Explainer<'_> {
         None
     }
 
-    /// What differs in the content of two files, or that a plugin would take care of that.
+    /// What differs in the content of two files, or that a plugin would make it equal.
     fn content(
         &self,
         difference: &Difference,
-        a: Option<&Judged<'_>>,
-        b: Option<&Judged<'_>>,
+        a: Option<&NormalSide<'_>>,
+        b: Option<&NormalSide<'_>>,
     ) -> io::Result<Vec<String>> {
         let (Some(x), Some(y)) = (a, b) else { return Ok(Vec::new()) };
         if let (Some(left), Some(right)) = (&x.content, &y.content)
@@ -323,7 +330,7 @@ fn judge<'d>(
     (merkle, chain): (&dyn Merkle, Chain<'_>),
     path: &Path,
     side: Option<&'d Side>,
-) -> io::Result<Option<Judged<'d>>> {
+) -> io::Result<Option<NormalSide<'d>>> {
     let Some(side) = side else { return Ok(None) };
     let entry = side.entry(path);
     let normal = chain.resolved_form(merkle.tree(), &entry)?;
@@ -341,14 +348,14 @@ fn judge<'d>(
             }
         }
     };
-    Ok(Some(Judged { side, normal, gone, content, untouched }))
+    Ok(Some(NormalSide { side, normal, gone, content, untouched }))
 }
 
-/// The content of a file before any plugin; read again only if there is another normal form.
+/// The original content of a file, which is read again only if the normal form differs.
 fn as_it_stands<'j>(
     merkle: &dyn Merkle,
     path: &Path,
-    judged: &'j Judged<'_>,
+    judged: &'j NormalSide<'_>,
 ) -> io::Result<Cow<'j, [u8]>> {
     match &judged.content {
         Some(content) if judged.untouched => Ok(content.into()),
@@ -356,7 +363,7 @@ fn as_it_stands<'j>(
     }
 }
 
-/// Whether the path becomes a link of another, whose content is not known here.
+/// Whether the path becomes a link to another, whose content is not known here.
 fn linked(normal: &Normal, path: &Path) -> bool {
     match &normal.form {
         Form::Steps(steps) => steps.iter().any(|s| matches!(s, Step::Link(p, _) if p == path)),
@@ -365,7 +372,7 @@ fn linked(normal: &Normal, path: &Path) -> bool {
 }
 
 /// Whether two normal forms are the same: both absent, or equal in type, metadata and content.
-fn equal(a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> bool {
+fn equal(a: Option<&NormalSide<'_>>, b: Option<&NormalSide<'_>>) -> bool {
     let (a, b) = (a.filter(|j| !j.gone), b.filter(|j| !j.gone));
     match (a, b) {
         (None, None) => true,
@@ -374,10 +381,10 @@ fn equal(a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> bool {
     }
 }
 
-/// Whether two normal forms that are there are equal in type, content, and in what `blur` leaves
-/// of owner, mode and attributes.
-fn same(x: &Judged<'_>, y: &Judged<'_>, blur: impl Fn(&mut Attrs)) -> bool {
-    let known = |j: &Judged<'_>| j.side.kind() != Kind::File || j.content.is_some();
+/// Whether two existing normal forms are equal in type, content, and in owner, mode and attributes
+/// after `blur`.
+fn same(x: &NormalSide<'_>, y: &NormalSide<'_>, blur: impl Fn(&mut Attrs)) -> bool {
+    let known = |j: &NormalSide<'_>| j.side.kind() != Kind::File || j.content.is_some();
     let [left, right] = [x, y].map(|side| {
         let mut attrs = attrs(side);
         blur(&mut attrs);
@@ -393,15 +400,15 @@ fn same(x: &Judged<'_>, y: &Judged<'_>, blur: impl Fn(&mut Attrs)) -> bool {
 }
 
 /// Owner, mode and attributes in normal form.
-fn attrs(judged: &Judged<'_>) -> Attrs {
+fn attrs(judged: &NormalSide<'_>) -> Attrs {
     let mut attrs = judged.side.attrs.clone();
     attrs.xattrs = judged.normal.xattrs_of(attrs.xattrs);
     attrs.mode = judged.normal.mode_of(attrs.mode);
     attrs
 }
 
-/// Finds, among `all`, names that follow a checksum, the differences that are the same two objects as
-/// one before, and directories that cannot go because something in them stays.
+/// Finds, among `all`, names that follow a checksum, differences between the same two objects as an
+/// earlier one, and directories that stay because something in them does.
 pub fn relate(all: &mut [Explained], plugins: &[&dyn Plugin]) {
     named_after::follow(all, plugins);
     keep_needed_directories(all);
@@ -422,11 +429,11 @@ pub fn relate(all: &mut [Explained], plugins: &[&dyn Plugin]) {
     }
 }
 
-/// A directory on one side is called fixed only if everything in it is: `fix` removes no directory
-/// that holds something.
+/// A directory on one side counts as fixed only if everything in it does: `fix` removes only empty
+/// directories.
 fn keep_needed_directories(all: &mut [Explained]) {
     let mut needed: BTreeSet<PathBuf> = BTreeSet::new();
-    // Backwards: what is in a directory comes before the directory.
+    // Backwards, so the content of a directory comes before the directory.
     for explained in all.iter_mut().rev() {
         let one_sided = matches!(explained.difference.changes[..], [Change::OnlyA | Change::OnlyB]);
         if !one_sided {

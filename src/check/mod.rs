@@ -2,7 +2,7 @@
 //!
 //! [`align()`] finds the paths that differ, in time proportional to their number; [`classify()`]
 //! says how; [`Explainer`] says why, by running the plugins' own normal forms on both sides. A
-//! difference is called explained only if both normal forms and all metadata are equal, byte for
+//! difference counts as explained only if both normal forms and all metadata are equal, byte for
 //! byte.
 
 mod align;

@@ -1,5 +1,5 @@
-//! Names that hold a checksum of content (`usr/lib/ostree-boot/vmlinuz-…-SHA256`): one file stands
-//! under two names in two builds, because of what differs in it or beside it.
+//! Names that contain a checksum of content (`usr/lib/ostree-boot/vmlinuz-…-SHA256`): one file has
+//! two names in two builds, because of what differs in it or beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
@@ -8,25 +8,25 @@ use std::path::{Path, PathBuf};
 use super::{Cause, Change, Consequence, Explained};
 use crate::normal::{Form, Normal, Plugin, Step};
 
-/// A name that `fix` gives to a file in place of another.
+/// A name that `fix` changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
-    /// The name before.
+pub struct Rename {
+    /// The old name.
     pub old: PathBuf,
-    /// The name after.
+    /// The new name.
     pub new: PathBuf,
     /// The plugin that moves it.
     pub by: &'static str,
 }
 
 /// The names that the steps of a normal form move.
-pub(super) fn moves(normal: &Normal) -> Vec<Move> {
+pub(super) fn moves(normal: &Normal) -> Vec<Rename> {
     let (Form::Steps(steps), Some(by)) = (&normal.form, normal.steps_by) else {
         return Vec::new();
     };
     let moved = |step: &Step| match step {
         Step::Link(new, old) if steps.contains(&Step::Remove(old.clone())) => {
-            Some(Move { old: old.clone(), new: new.clone(), by })
+            Some(Rename { old: old.clone(), new: new.clone(), by })
         }
         _ => None,
     };
@@ -34,17 +34,17 @@ pub(super) fn moves(normal: &Normal) -> Vec<Move> {
 }
 
 /// One side of a comparison: the names that only it has.
-struct Only<'a> {
+struct OwnNames<'a> {
     change: Change,
     moves: BTreeMap<&'a Path, &'a Path>,
-    /// Who moves a name, or moves another to it.
+    /// The plugin that moves a name, or moves another name to it.
     movers: BTreeMap<&'a Path, &'static str>,
     /// The names after `fix`.
     lands: BTreeSet<&'a Path>,
     stems: BTreeSet<&'a [u8]>,
 }
 
-impl<'a> Only<'a> {
+impl<'a> OwnNames<'a> {
     fn new(all: &'a [Explained], change: Change) -> Self {
         let here = || all.iter().filter(move |e| e.difference.changes == [change]);
         let all_moves = || here().flat_map(|e| &e.moves);
@@ -54,7 +54,7 @@ impl<'a> Only<'a> {
         let paths = || here().map(|e| &*e.difference.path);
         let lands = paths().map(|p| moves.get(p).copied().unwrap_or(p)).collect();
         let stems = paths().filter_map(stem).collect();
-        Only { change, moves, movers, lands, stems }
+        OwnNames { change, moves, movers, lands, stems }
     }
 
     fn lands(&self, path: &'a Path) -> &'a Path {
@@ -62,7 +62,7 @@ impl<'a> Only<'a> {
     }
 }
 
-/// A path up to the checksum that its name ends in; `None` if it ends in none.
+/// A path up to the checksum at its end; `None` if there is no checksum.
 fn stem(path: &Path) -> Option<&[u8]> {
     let bytes = path.as_os_str().as_bytes();
     let (stem, digits) = bytes.split_at_checked(bytes.len().checked_sub(64)?)?;
@@ -70,7 +70,7 @@ fn stem(path: &Path) -> Option<&[u8]> {
     (hex && stem.ends_with(b"-")).then_some(stem)
 }
 
-/// What a name with a checksum follows, by what the plugins say of their files.
+/// The difference that a name with a checksum follows, according to the plugins.
 fn root(all: &[Explained], plugins: &[&dyn Plugin]) -> Option<PathBuf> {
     let named = |e: &&Explained, dir: &str, name: &str| {
         let path = e.difference.path.as_os_str().as_bytes();
@@ -82,8 +82,9 @@ fn root(all: &[Explained], plugins: &[&dyn Plugin]) -> Option<PathBuf> {
     places.find_map(first).map(|e| e.difference.path.clone())
 }
 
-/// Finds, among `all`, the names that differ only because they hold a checksum. They are fixed if
-/// both sides come to one name, which then stands for one content; else they follow its cause.
+/// Finds, among `all`, the names that differ only because they contain a checksum. They are fixed
+/// if both sides get the same name, which then has the same content; otherwise they follow its
+/// cause.
 pub(super) fn follow(all: &mut [Explained], plugins: &[&dyn Plugin]) {
     let causes = judge(all, plugins);
     for (explained, cause) in all.iter_mut().zip(causes) {
@@ -95,7 +96,7 @@ pub(super) fn follow(all: &mut [Explained], plugins: &[&dyn Plugin]) {
 
 /// The new cause of each difference that has one.
 fn judge(all: &[Explained], plugins: &[&dyn Plugin]) -> Vec<Option<Cause>> {
-    let sides = [Only::new(all, Change::OnlyA), Only::new(all, Change::OnlyB)];
+    let sides = [OwnNames::new(all, Change::OnlyA), OwnNames::new(all, Change::OnlyB)];
     let root = root(all, plugins);
     let cause = |explained: &Explained| {
         let path = &*explained.difference.path;
@@ -111,7 +112,7 @@ fn judge(all: &[Explained], plugins: &[&dyn Plugin]) -> Vec<Option<Cause>> {
         let open = matches!(explained.cause, Cause::Unexplained) || moved;
         match (of, &explained.cause) {
             (Some(of), _) if open => Some(Cause::Cascade { of, how: Consequence::Checksum }),
-            // It goes under this name, but what comes is not the same on both sides.
+            // The name goes, but its replacement is not the same on both sides.
             (None, Cause::Fixed { .. }) if moved => Some(Cause::Unexplained),
             _ => None,
         }

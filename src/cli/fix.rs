@@ -41,6 +41,10 @@ pub(super) struct Args {
     /// Rewrite files that are as their package shipped them, too.
     #[arg(long)]
     deep: bool,
+    /// Take the compressed bytes of a boot image that an earlier compose left, where what they unpack
+    /// to is what would be compressed, byte for byte: an image, or a subject with images.
+    #[arg(long, value_name = "IMAGE|SUBJECT")]
+    reuse: Option<std::ffi::OsString>,
     /// Work on the root of a running system.
     #[arg(long)]
     force_host_root: bool,
@@ -62,6 +66,7 @@ impl Args {
             force_host_root: self.force_host_root,
             any_directory: self.any_directory,
             checksum: self.checksums,
+            reuse: self.reuse,
         };
         let start = Instant::now();
         let report = run(&job, &Progress::new(self.output.quiet))?;

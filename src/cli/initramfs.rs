@@ -1,9 +1,11 @@
 //! `reprofix initramfs`.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::output::Output;
@@ -15,6 +17,7 @@ use crate::plugins::default_context;
 use crate::plugins::initramfs::{
     self, Cost, Difference, boot_image, diff, explain_sections, list, same, unpack, unpacked,
 };
+use crate::run::earlier;
 use crate::tree::Seekable;
 
 #[derive(Debug, clap::Args)]
@@ -57,6 +60,10 @@ enum Command {
         /// Where to, as it was spelled before --out.
         #[arg(hide = true, conflicts_with = "out")]
         place: Option<PathBuf>,
+        /// Take the compressed bytes of an earlier image, where what they unpack to is what would be
+        /// compressed, byte for byte: an image, or a subject with images.
+        #[arg(long, value_name = "IMAGE|SUBJECT")]
+        reuse: Option<std::ffi::OsString>,
         #[command(flatten)]
         choice: Box<Choice>,
         #[command(flatten)]
@@ -86,9 +93,9 @@ impl Args {
                     .report(&report, || found.iter().map(|found| format!("{found}\n")).collect())?;
                 Ok(if found.is_empty() { Outcome::Same } else { Outcome::Finding })
             }
-            Command::Rewrite { image, out, place, choice, output } => {
+            Command::Rewrite { image, out, place, reuse, choice, output } => {
                 let out = out.or(place).context("give --out")?;
-                let cost = rewrite(&image, &out, &choice)?;
+                let cost = rewrite(&image, &out, reuse.as_deref(), &choice)?;
                 let report = json!({
                     "schema": "reprofix-initramfs-rewrite-1",
                     "changed": cost.outcome.changed,
@@ -103,6 +110,11 @@ impl Args {
 }
 
 fn open(file: &Path) -> Result<Box<dyn Seekable>> {
+    ensure!(
+        !file.is_dir(),
+        "{} is a directory; the boot image of a tree is usr/lib/modules/VERSION/initramfs.img in it",
+        file.display()
+    );
     Ok(Box::new(File::open(file).with_context(|| format!("reading {}", file.display()))?))
 }
 
@@ -143,13 +155,16 @@ fn as_json(difference: &Difference) -> Value {
     json!({"path": path, "what": what, "inside": inside})
 }
 
-fn rewrite(image: &Path, output: &Path, choice: &Choice) -> Result<Cost> {
+fn rewrite(image: &Path, output: &Path, reuse: Option<&OsStr>, choice: &Choice) -> Result<Cost> {
     let settings = crate::config::in_force(
         &choice.flags(),
         crate::env::source_date_epoch(),
         &crate::tree::NOTHING,
     )?;
-    settings.warnings.iter().for_each(|w| super::warn(w));
-    initramfs::rewrite(image, output, &settings.context())
-        .with_context(|| format!("rewriting {}", image.display()))
+    let (mut cx, mut warnings) = (settings.context(), settings.warnings.clone());
+    if let Some(subject) = reuse {
+        cx.earlier = Arc::new(earlier::read(subject, &cx, &mut warnings)?);
+    }
+    warnings.iter().for_each(|w| super::warn(w));
+    initramfs::rewrite(image, output, &cx).with_context(|| format!("rewriting {}", image.display()))
 }

@@ -1,4 +1,4 @@
-//! What two trees that should have one digest differ in, entry by entry, grouped by cause.
+//! How two trees that should have the same digest differ, entry by entry, grouped by cause.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,12 +7,12 @@ use super::{LABEL, View};
 use crate::format::composefs::{Content, Directory, Leaf, Meta, Node, Tree};
 use crate::plugins;
 
-/// One way in which entries of one type deviate, and the paths that do.
+/// One way in which entries of one type deviate, with their paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deviation {
     /// What deviates.
     pub cause: Cause,
-    /// What they are.
+    /// The type of the entries.
     pub kind: Kind,
     /// The paths, sorted.
     pub paths: Vec<String>,
@@ -20,7 +20,7 @@ pub struct Deviation {
     pub example: String,
 }
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A directory.
@@ -35,14 +35,14 @@ pub enum Kind {
     Special,
 }
 
-/// What of an entry can deviate.
+/// What can deviate in an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// It is in the first view only.
     OnlyFirst,
     /// It is in the second view only.
     OnlySecond,
-    /// It is a whiteout of overlayfs, and in one view only.
+    /// It is a whiteout of overlayfs in one view only.
     Whiteout,
     /// Its type.
     Type,
@@ -56,22 +56,22 @@ pub enum Cause {
     Label,
     /// File capabilities.
     Capability,
-    /// Attributes that overlayfs or a download left behind; a directory may be opaque by one.
+    /// Attributes that overlayfs or a download left behind; one may make a directory opaque.
     LeftOver,
     /// Other extended attributes.
     Attributes,
-    /// A time that an extraction left: it is not the one of the layers.
+    /// The time of extraction instead of that of the layers.
     Extraction,
     /// The nanoseconds of the modification time.
     Nanoseconds,
     /// The modification time.
     Time,
-    /// How many names a file has.
+    /// The number of names of a file.
     Links,
 }
 
-/// What is said of a cause: the phrase after the number of entries, the plugin that answers for it,
-/// whether `fix` with the profile composefs removes it, and what to do.
+/// What the report says about a cause: the phrase after the number of entries, the plugin that
+/// handles it, whether `fix` with the profile composefs removes it, and what to do.
 struct Answer {
     phrase: &'static str,
     plugin: Option<&'static str>,
@@ -96,7 +96,7 @@ impl Cause {
             Cause::OnlyFirst => unfixable("only in the first", ONE_TREE),
             Cause::OnlySecond => unfixable("only in the second", ONE_TREE),
             Cause::Whiteout => known(
-                "whiteout of overlayfs in one of both",
+                "whiteout of overlayfs in only one",
                 "xattrs",
                 "copy the tree from a mounted overlay, not from its upper directory",
             ),
@@ -124,18 +124,18 @@ impl Cause {
                 "time of extraction",
                 "mtime",
                 "the layers record another time (bootc issue 2194): run `reprofix fix --profile \
-                 composefs` before the layers are made, and let them be written with that time",
+                 composefs` before the layers are made, and let the tool write them with that time",
             ),
             Cause::Nanoseconds => fixable("nanoseconds of the modification time", "mtime", PROFILE),
             Cause::Time => fixable("another modification time", "mtime", PROFILE),
             Cause::Links => unfixable(
                 "another number of hard links",
-                "a step between took hard links apart: keep them, or take them apart before",
+                "a step in between split hard links: keep them, or split them earlier",
             ),
         }
     }
 
-    /// The plugin that answers for it.
+    /// The plugin that handles it.
     pub fn plugin(self) -> Option<&'static str> {
         self.answer().plugin
     }
@@ -151,7 +151,7 @@ impl Cause {
     }
 }
 
-const ONE_TREE: &str = "the two are not of one tree: seal what is shipped, after the last change";
+const ONE_TREE: &str = "the two are not the same tree: seal what is shipped, after the last change";
 const AS_ROOT: &str = "the tree was copied or extracted without its modes or owners: do it as root";
 
 impl fmt::Display for Cause {
@@ -182,8 +182,8 @@ impl Kind {
     }
 }
 
-/// What differs between two trees, grouped by cause and type; empty if both have one digest. `views`
-/// says how each was looked at.
+/// What differs between two trees, grouped by cause and type; empty if both have the same digest.
+/// `views` says how each was read.
 pub fn compare([a, b]: [&Tree; 2], views: [View; 2]) -> Vec<Deviation> {
     let mut comparison =
         Comparison { trees: [a, b], names: [names(a), names(b)], views, found: BTreeMap::new() };
@@ -191,7 +191,7 @@ pub fn compare([a, b]: [&Tree; 2], views: [View; 2]) -> Vec<Deviation> {
     comparison.found.into_values().collect()
 }
 
-/// How many names each leaf has.
+/// The number of names of each leaf.
 fn names(tree: &Tree) -> Vec<usize> {
     fn count(directory: &Directory, names: &mut [usize]) {
         for node in directory.entries.values() {
@@ -306,7 +306,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// In which way two times differ. What an extraction leaves is later than what layers record.
+    /// How two times differ. An extraction sets later times than the layers record.
     fn time(&self, a: &Meta, b: &Meta) -> Option<Cause> {
         let [x, y] = [a, b].map(|meta| (meta.seconds, meta.nanoseconds));
         let extracted = match self.views {

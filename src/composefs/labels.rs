@@ -1,8 +1,8 @@
 //! The labels that the SELinux policy in a tree gives to its paths.
 //!
 //! `/etc/selinux/config` names the policy; its `contexts/files/file_contexts`, then `.local` and
-//! `.homedirs`, are lists of expressions of which the last that matches decides; `.subs` and
-//! `.subs_dist` say which path is labelled like which other. See selabel_file(5).
+//! `.homedirs`, are lists of expressions, the last matching one of which decides; `.subs` and
+//! `.subs_dist` say which paths are labelled like others. See selabel_file(5).
 
 use std::collections::BTreeMap;
 
@@ -13,23 +13,25 @@ use regex_automata::{Anchored, Input, util::syntax};
 use super::LABEL;
 use crate::format::composefs::{Content, Directory, Leaf, Meta, Node, Tree};
 
-/// Memory for the automaton of all expressions, in bytes. It is built as far as paths need it.
+/// Memory for the automaton of all expressions, in bytes. It is built only as far as paths need it.
 const CACHE: usize = 16 << 20;
 
-/// The labels that a policy gives.
+/// The labels of a policy.
 pub struct Policy {
     automaton: DFA,
-    /// What each expression gives; nothing for `<<none>>`.
+    /// The label of each expression; `None` for `<<none>>`.
     labels: Vec<Option<Vec<u8>>>,
-    /// Paths that are labelled as another is.
+    /// Paths that are labelled like another.
     aliases: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Policy {
-    /// The policy that `/etc/selinux/config` names, of a tree whose files `contents` gives; nothing
-    /// where there is none.
+    /// The policy that `/etc/selinux/config` names, in a tree whose files `contents` returns;
+    /// `None` if there is no policy.
     ///
-    /// Fails where the policy cannot be read or understood; the error names file and line.
+    /// # Errors
+    ///
+    /// If the policy cannot be read or parsed; the error names file and line.
     pub fn of(contents: &dyn Fn(&str) -> Result<Option<Vec<u8>>>) -> Result<Option<Self>> {
         let Some(config) = contents("etc/selinux/config")? else { return Ok(None) };
         let Some(name) = policy_type(&config) else { return Ok(None) };
@@ -56,7 +58,7 @@ impl Policy {
     }
 
     /// Gives every path of `tree` its label. Names of one inode that get different labels become
-    /// inodes of their own.
+    /// separate inodes.
     pub(super) fn apply(&self, tree: &mut Tree) {
         let cache = self.automaton.create_cache();
         let mut labelling = Labelling { policy: self, cache, given: BTreeMap::new() };
@@ -68,7 +70,7 @@ impl Policy {
 struct Labelling<'p> {
     policy: &'p Policy,
     cache: Cache,
-    /// The label that each leaf has got.
+    /// The labels given to leaves so far.
     given: BTreeMap<usize, Option<Vec<u8>>>,
 }
 
@@ -86,7 +88,7 @@ impl Labelling<'_> {
         }
     }
 
-    /// Labels a leaf, or a copy of it where it has another label already; gives its place.
+    /// Labels a leaf, or a copy of it if it already has another label; returns its index.
     fn leaf(&mut self, leaf: usize, path: &[u8], leaves: &mut Vec<Leaf>) -> usize {
         let label = self.label(path, type_code(&leaves[leaf].content));
         let place = match self.given.get(&leaf) {
@@ -104,7 +106,7 @@ impl Labelling<'_> {
     fn label(&mut self, path: &[u8], code: u8) -> Option<Vec<u8>> {
         let text = [path, &[code]].concat();
         let input = Input::new(&text).anchored(Anchored::Yes);
-        // The search gives up on nothing: no byte is told to end it.
+        // The search cannot fail: no byte is configured to stop it.
         let found = self.policy.automaton.try_search_fwd(&mut self.cache, &input).ok()?;
         self.policy.labels.get(found?.pattern().as_usize())?.clone()
     }
@@ -117,7 +119,7 @@ fn set(meta: &mut Meta, label: Option<Vec<u8>>) {
     }
 }
 
-/// The letter that file_contexts has for a type.
+/// The letter of a type in file_contexts.
 fn type_code(content: &Content) -> u8 {
     match content {
         Content::Inline(_) | Content::External { .. } => b'-',
@@ -178,21 +180,21 @@ fn substitutions(text: &[u8], aliases: &mut BTreeMap<Vec<u8>, Vec<u8>>) -> Resul
 
 /// One automaton of all expressions.
 ///
-/// Fails on an expression that only PCRE has (a look-ahead), which it names.
+/// The error for an expression that needs PCRE (a look-ahead) names it.
 fn automaton(expressions: &[String]) -> Result<DFA> {
     let syntax = syntax::Config::new().unicode(false).utf8(false).line_terminator(0);
     let one = |expression: &String| syntax::parse_with(expression, &syntax).err();
     if let Some((expression, error)) =
         expressions.iter().find_map(|expression| Some((expression, one(expression)?)))
     {
-        bail!("the expression {expression} of file_contexts is not understood: {error}");
+        bail!("the expression {expression} of file_contexts is not supported: {error}");
     }
     let config = DFA::config().cache_capacity(CACHE).skip_cache_capacity_check(true);
     DFA::builder()
         .syntax(syntax)
         .configure(config)
         .build_many(expressions)
-        .context("the expressions of file_contexts are too many")
+        .context("file_contexts has too many expressions")
 }
 
 #[cfg(test)]

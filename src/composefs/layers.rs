@@ -1,5 +1,5 @@
-//! The layers of an image, laid over one another as bootc does it: by names alone, in the order of
-//! the archives, without following any link.
+//! The layers of an image, merged as bootc does it: by names alone, in the order of the archives,
+//! without following any link.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,16 +16,16 @@ use crate::parallel::try_map;
 use crate::source::oci::{Image, Keep, Layer, Store, layers};
 use crate::tree::show;
 
-/// An image's layers, which can be laid over one another.
+/// An image's layers, ready to be merged.
 pub struct Layered {
     layers: Vec<Layer>,
-    /// What every member is that is neither a directory nor another name, in the order of all.
+    /// The content of every member, in order, that is neither a directory nor a hard link.
     contents: Vec<Content>,
-    /// The layer and the member of each of them.
+    /// The layer and the member of each content.
     made: Vec<(usize, usize)>,
 }
 
-/// A directory that a layer puts something into and has no member for.
+/// A directory to which a layer adds something without having an entry for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unlisted {
     /// Its path, with a leading slash.
@@ -35,9 +35,11 @@ pub struct Unlisted {
 }
 
 impl Layered {
-    /// Reads the layers of `image`, and hashes what they hold.
+    /// Reads the layers of `image` and hashes their contents.
     ///
-    /// Fails where a layer cannot be read.
+    /// # Errors
+    ///
+    /// If a layer cannot be read.
     pub fn read(store: &Store, image: &Image) -> Result<Self> {
         let layers = layers(store, image, Keep::Spool)?;
         let (mut contents, mut made) = (Vec::new(), Vec::new());
@@ -53,15 +55,16 @@ impl Layered {
         Ok(Layered { layers, contents, made })
     }
 
-    /// How many layers there are.
+    /// The number of layers.
     pub fn count(&self) -> usize {
         self.layers.len()
     }
 
-    /// The tree that the lowest `count` layers come to.
+    /// The tree that results from the lowest `count` layers.
     ///
-    /// Fails where bootc refuses a layer: a member whose directory no member before it made, or is
-    /// a link.
+    /// # Errors
+    ///
+    /// If bootc would refuse a layer: a member's directory is a link, or no earlier member made it.
     pub fn lowest(&self, count: usize) -> Result<Tree> {
         let mut tree = Tree::default();
         let mut contents = self.contents.iter();
@@ -80,8 +83,8 @@ impl Layered {
         Ok(tree)
     }
 
-    /// The content of the regular file at `path` in `tree`, which is one of [`Layered::lowest`];
-    /// nothing where there is none.
+    /// The content of the regular file at `path` in `tree`, which comes from [`Layered::lowest`];
+    /// `None` if there is no such file.
     pub fn content(&self, tree: &Tree, path: &str) -> Result<Option<Vec<u8>>> {
         let Some(Node::Leaf(leaf)) = super::node(tree, path) else { return Ok(None) };
         let regular =
@@ -95,9 +98,8 @@ impl Layered {
         Ok(Some(bytes))
     }
 
-    /// Directories of `tree` that the last layer which puts something into them has no member for,
-    /// sorted: of these bootc keeps the time that a lower layer recorded, and an extraction leaves
-    /// its own.
+    /// Directories of `tree` for which the last layer that adds to them has no entry, sorted: bootc
+    /// keeps the time that a lower layer recorded, but an extraction leaves its own.
     pub fn unlisted(&self, tree: &Tree) -> Vec<Unlisted> {
         let mut last: BTreeMap<&[u8], Option<usize>> = BTreeMap::new();
         for (layer, number) in self.layers.iter().zip(1..) {
@@ -116,7 +118,7 @@ impl Layered {
     }
 }
 
-/// What each member of a layer is; nothing for a directory and for another name of a file.
+/// The content of each member of a layer; `None` for a directory or a hard link.
 fn contents_of(layer: &Layer) -> Result<Vec<Option<Content>>> {
     let all: Vec<usize> = (0..layer.members.len()).collect();
     try_map(all.par_iter(), |n| content(layer, *n))
@@ -185,7 +187,7 @@ fn put(tree: &mut Tree, member: &Member, content: Option<Content>) -> Result<()>
     Ok(())
 }
 
-/// The directory of a path, and its last component, in a tree.
+/// The parent directory of a path in a tree, and its last component.
 fn place<'t, 'p>(root: &'t mut Directory, path: &'p [u8]) -> Result<(&'t mut Directory, &'p [u8])> {
     let mut parts = path.split(|byte| *byte == b'/');
     let name = parts.next_back().unwrap_or_default();
@@ -197,7 +199,7 @@ fn place<'t, 'p>(root: &'t mut Directory, path: &'p [u8]) -> Result<(&'t mut Dir
                 bail!("{} in its path is not a directory: bootc refuses it", part.escape_ascii())
             }
             None => bail!(
-                "no member before it made the directory {}: bootc refuses it",
+                "no earlier member made the directory {}: bootc refuses it",
                 part.escape_ascii()
             ),
         };

@@ -1,9 +1,9 @@
-//! The composefs digest of a tree or an image, as bootc computes it: what a sealed boot image
-//! carries as `composefs=`, before anybody boots it.
+//! The composefs digest of a tree or an image, computed before booting as bootc does it: a sealed
+//! boot image carries it as `composefs=`.
 //!
-//! bootc looks at one image in two ways. When it is sealed, its extracted directory is read
+//! bootc reads an image in two ways. When it is sealed, its extracted directory is read
 //! ([`of_directory`]); when it is installed, its layers are ([`Layered`]). Both are then prepared
-//! for booting ([`for_boot`]), and the digest of what comes out must be one.
+//! for booting ([`for_boot`]), and both results must have the same digest.
 
 mod compare;
 mod labels;
@@ -21,35 +21,36 @@ pub use compare::{Cause, Deviation, Kind, compare};
 pub use labels::Policy;
 pub use layers::{Layered, Unlisted};
 pub use read::of_directory;
-pub use uki::{Claim, List, Open, Says, Uki, is_uki, ukis};
+pub use uki::{Claim, List, Meaning, Open, Uki, is_uki, ukis};
 
 use crate::format::composefs::{self, Digest, Directory, Meta, Node, Tree, Verity, Version};
 
-/// The name under which SELinux keeps a label.
+/// The attribute that holds the SELinux label.
 const LABEL: &[u8] = b"security.selinux";
-/// Directories whose content is not part of a booted image: the boot image that carries the digest
-/// is in the one, an ostree repository in the other.
+/// Directories whose content is not part of a booted image: one contains the boot image that
+/// carries the digest, the other an ostree repository.
 const EMPTIED: [&[u8]; 2] = [b"boot", b"sysroot"];
 
-/// What releases of bootc of one kind count. Images sealed by one kind are refused by another.
+/// Releases of bootc that compute the same digests. An image sealed by one generation is refused by
+/// another.
 #[derive(Clone, Copy, Debug)]
 pub struct Generation {
-    /// The first release of this kind.
+    /// The first release of this generation.
     pub name: &'static str,
     /// The layout of the image.
     pub version: Version,
     /// Which attributes of an extracted directory count.
-    directory: Counted,
+    directory: CountedXattrs,
     /// Which attributes of layers count.
-    layers: Counted,
-    /// What that means, for people.
+    layers: CountedXattrs,
+    /// A description for people.
     pub summary: &'static str,
 }
 
-/// Which extended attributes count, SELinux's label apart: that comes from the policy in the tree.
+/// Which extended attributes count. SELinux labels come from the policy in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Counted {
-    /// File capabilities alone.
+enum CountedXattrs {
+    /// Only file capabilities.
     Capabilities,
     /// All.
     All,
@@ -60,28 +61,28 @@ pub static GENERATIONS: [Generation; 2] = [
     Generation {
         name: "1.16.4",
         version: Version::V1,
-        directory: Counted::Capabilities,
-        layers: Counted::Capabilities,
+        directory: CountedXattrs::Capabilities,
+        layers: CountedXattrs::Capabilities,
         summary: "format V1; times with nanoseconds; of attributes, file capabilities",
     },
     Generation {
         name: "1.16.0",
         version: Version::V2,
-        directory: Counted::Capabilities,
-        layers: Counted::All,
+        directory: CountedXattrs::Capabilities,
+        layers: CountedXattrs::All,
         summary: "format V2; times in whole seconds; of attributes, file capabilities of a \
                   directory, all of layers",
     },
 ];
 
-/// The generation of this name: the first release of a kind, as in [`GENERATIONS`].
+/// The generation with this name, its first release, as in [`GENERATIONS`].
 pub fn generation(name: &str) -> Result<&'static Generation> {
     let known = || GENERATIONS.map(|generation| generation.name).join(", ");
     let found = GENERATIONS.iter().find(|generation| generation.name == name);
     found.with_context(|| format!("{name:?} is not a generation of bootc; known: {}", known()))
 }
 
-/// How bootc looks at an image.
+/// How bootc reads an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
     /// As an extracted directory.
@@ -90,10 +91,12 @@ pub enum View {
     Layers,
 }
 
-/// Makes of a tree what bootc boots: the root has the metadata of `/usr`; `/run`, `/boot` and
-/// `/sysroot` are empty; attributes that do not count are gone; labels are those of the policy.
+/// Turns a tree into what bootc boots: the root has the metadata of `/usr`; `/run`, `/boot` and
+/// `/sysroot` are empty; attributes that do not count are removed; labels are those of the policy.
 ///
-/// Fails where `/usr`, `/boot` or `/sysroot` is missing, as bootc does.
+/// # Errors
+///
+/// If `/usr`, `/boot` or `/sysroot` is missing, like bootc.
 pub fn for_boot(
     tree: &mut Tree,
     generation: &Generation,
@@ -109,7 +112,7 @@ pub fn for_boot(
         View::Directory => generation.directory,
         View::Layers => generation.layers,
     };
-    if counted == Counted::Capabilities {
+    if counted == CountedXattrs::Capabilities {
         each_meta(tree, &mut |meta| meta.xattrs.retain(|name, _| name == b"security.capability"));
     }
     for name in EMPTIED {
@@ -149,7 +152,7 @@ fn node<'t>(tree: &'t Tree, path: &str) -> Option<&'t Node> {
     found
 }
 
-/// The names in the directory at `path`; none where there is no directory.
+/// The names in the directory at `path`; empty if there is no directory.
 pub fn names(tree: &Tree, path: &str) -> Vec<OsString> {
     match node(tree, path) {
         Some(Node::Directory(directory)) => {
@@ -169,7 +172,7 @@ fn directory<'t>(tree: &'t mut Tree, name: &[u8]) -> Result<&'t mut Directory> {
     }
 }
 
-/// Empties a directory, which gets the time of `/usr`.
+/// Empties a directory and gives it the time of `/usr`.
 fn empty(tree: &mut Tree, name: &[u8], usr: &Meta) -> Result<()> {
     let directory = directory(tree, name)?;
     directory.entries.clear();
@@ -190,7 +193,7 @@ fn each_meta(tree: &mut Tree, f: &mut dyn FnMut(&mut Meta)) {
     tree.leaves.iter_mut().for_each(|leaf| f(&mut leaf.meta));
 }
 
-/// Drops leaves that no directory leads to any more.
+/// Drops leaves that no directory refers to any more.
 fn compact(tree: &mut Tree) {
     fn renumber(directory: &mut Directory, places: &mut BTreeMap<usize, usize>) {
         for node in directory.entries.values_mut() {

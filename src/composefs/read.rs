@@ -1,4 +1,4 @@
-//! A directory, or a commit of one, as composefs sees it.
+//! Reads a directory or a commit as composefs sees it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,10 +11,13 @@ use crate::format::composefs::{Content, Directory, INLINE_MAX, Leaf, Meta, Node,
 use crate::parallel::try_map;
 use crate::tree::{Entry, Kind, digest};
 
-/// The whole of `tree`. Files are hashed in parallel, each inode once; `done` is called after each.
+/// Reads all of `tree`. Files are hashed in parallel, each inode once; `done` is called after each.
 ///
-/// A source that has no times (a commit) has the time 0 everywhere. Fails where the tree cannot be
-/// read; the message names the path.
+/// If the source has no times (a commit), all times are 0.
+///
+/// # Errors
+///
+/// If the tree cannot be read; the message names the path.
 pub fn of_directory(tree: &dyn crate::tree::Tree, done: &(dyn Fn() + Sync)) -> io::Result<Tree> {
     let entries = digest::walk(tree)?;
     let (first, of_entry) = inodes(&entries);
@@ -25,7 +28,7 @@ pub fn of_directory(tree: &dyn crate::tree::Tree, done: &(dyn Fn() + Sync)) -> i
     })?;
     let mut begun: BTreeMap<&Path, BTreeMap<Vec<u8>, Node>> = BTreeMap::new();
     let mut root = Directory::default();
-    // Backwards, a directory comes after all that is in it.
+    // Backwards, so a directory comes after its content.
     for (entry, leaf) in entries.iter().zip(&of_entry).rev() {
         let node = match leaf {
             Some(leaf) => Node::Leaf(*leaf),
@@ -46,7 +49,7 @@ pub fn of_directory(tree: &dyn crate::tree::Tree, done: &(dyn Fn() + Sync)) -> i
     Ok(Tree { root, leaves })
 }
 
-/// The first name of each inode that is not a directory, and for each entry the place of its inode.
+/// The first name of each inode that is not a directory, and for each entry the index of its inode.
 fn inodes(entries: &[Entry]) -> (Vec<&Entry>, Vec<Option<usize>>) {
     let mut first: Vec<&Entry> = Vec::new();
     let mut linked: BTreeMap<(u64, u64), usize> = BTreeMap::new();

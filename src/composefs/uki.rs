@@ -9,7 +9,7 @@ use crate::format::composefs::Version;
 use crate::format::pe;
 use crate::tree::Seekable;
 
-/// Bytes of a command line, at most; the kernel takes 2048 to 4096.
+/// The longest command line in bytes; the kernel accepts 2048 to 4096.
 const LINE: u64 = 64 << 10;
 
 /// A unified kernel image and the digests on its command lines.
@@ -17,8 +17,8 @@ const LINE: u64 = 64 << 10;
 pub struct Uki {
     /// Its path below the root.
     pub path: String,
-    /// What `composefs=` and `composefs.digest=` say, in the order of the command line; of an image
-    /// with several profiles, all of theirs.
+    /// What `composefs=` and `composefs.digest=` say, in the order of the command line, for all
+    /// profiles of the image.
     pub claims: Vec<Claim>,
 }
 
@@ -27,34 +27,34 @@ pub struct Uki {
 pub struct Claim {
     /// The argument as it is on the command line.
     pub argument: String,
-    /// What it says.
-    pub says: Says,
+    /// Its meaning.
+    pub says: Meaning,
 }
 
-/// What an argument says.
+/// The meaning of an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Says {
+pub enum Meaning {
     /// A digest with SHA-512.
     Digest {
         /// Its 128 hexadecimal digits, in lower case.
         hex: String,
-        /// The format of the image that it is of; `composefs=` does not name one.
+        /// The format of the image it belongs to; `composefs=` does not name one.
         version: Option<Version>,
     },
-    /// A digest with another hash, which bootc passes over.
+    /// A digest with another hash, which bootc ignores.
     OtherHash,
     /// Something that bootc does not understand, and why.
     Malformed(String),
 }
 
-/// The names in the directory at a path below a root; none where there is no directory.
+/// Lists the directory at a path below a root; empty if there is no directory.
 pub type List<'a> = dyn Fn(&str) -> Result<Vec<OsString>> + 'a;
-/// The regular file at a path below a root; nothing where there is none.
+/// Opens the regular file at a path below a root; `None` if there is no such file.
 pub type Open<'a> = dyn Fn(&str) -> Result<Option<Box<dyn Seekable + 'a>>> + 'a;
 
-/// Where unified kernel images are.
+/// The directory of unified kernel images.
 const FOLDER: &str = "boot/EFI/Linux";
-/// And beside each kernel below this one.
+/// The directory of kernels, which may have unified kernel images beside them.
 const MODULES: &str = "usr/lib/modules";
 
 /// Whether bootc looks for a unified kernel image at this path below a root.
@@ -68,7 +68,9 @@ pub fn is_uki(path: &str) -> bool {
 /// The unified kernel images of a tree: those in `/boot/EFI/Linux` and beside the kernels in
 /// `/usr/lib/modules`.
 ///
-/// Fails where one cannot be read.
+/// # Errors
+///
+/// If one cannot be read.
 pub fn ukis(list: &List<'_>, open: &Open<'_>) -> Result<Vec<Uki>> {
     let text = |names: Vec<OsString>| names.into_iter().filter_map(|name| name.into_string().ok());
     let mut folders = vec![FOLDER.to_owned()];
@@ -89,13 +91,13 @@ pub fn ukis(list: &List<'_>, open: &Open<'_>) -> Result<Vec<Uki>> {
     Ok(found)
 }
 
-/// The sections `.cmdline`, of which each profile has one; none where there is no command line.
+/// The `.cmdline` sections, one per profile; empty if there is no command line.
 fn command_lines(file: &mut dyn Seekable) -> Result<Vec<String>> {
     let headers = pe::read(file)?.context("it is not a PE program")?;
     let mut lines = Vec::new();
     for section in headers.sections.iter().filter(|section| section.name == ".cmdline") {
         let size = section.content.end - section.content.start;
-        ensure!(size <= LINE, "its command line of {size} bytes is longer than any kernel takes");
+        ensure!(size <= LINE, "its command line of {size} bytes is longer than any kernel accepts");
         file.seek(SeekFrom::Start(section.content.start))?;
         let mut text = Vec::new();
         (&mut *file).take(size).read_to_end(&mut text)?;
@@ -108,7 +110,7 @@ fn command_lines(file: &mut dyn Seekable) -> Result<Vec<String>> {
 fn claims(line: &str) -> Vec<Claim> {
     let claim = |argument: &str| {
         let (key, value) = argument.split_once('=')?;
-        // The mark allows a file system without fs-verity.
+        // The question mark allows a file system without fs-verity.
         let value = value.strip_prefix('?').unwrap_or(value);
         let says = match key {
             "composefs" => digest(value, None),
@@ -131,23 +133,23 @@ fn arguments(line: &str) -> impl Iterator<Item = &str> {
 }
 
 /// `FORMAT-HASH-BLOCKSIZE:DIGEST`, as `v1-sha512-12:…`.
-fn described(value: &str) -> Says {
-    let malformed = |what: &str| Says::Malformed(format!("{what}, where v1-sha512-12: is meant"));
+fn described(value: &str) -> Meaning {
+    let malformed = |what: &str| Meaning::Malformed(format!("{what}; expected v1-sha512-12:"));
     let Some((kind, hex)) = value.split_once(':') else {
         return malformed("it names no format");
     };
     match kind.split('-').collect::<Vec<_>>()[..] {
         ["v1", "sha512", "12"] => digest(hex, Some(Version::V1)),
         ["v2", "sha512", "12"] => digest(hex, Some(Version::V2)),
-        ["v1" | "v2", "sha256", _] => Says::OtherHash,
+        ["v1" | "v2", "sha256", _] => Meaning::OtherHash,
         _ => malformed(&format!("its format {kind:?} is unknown")),
     }
 }
 
-fn digest(hex: &str, version: Option<Version>) -> Says {
+fn digest(hex: &str, version: Option<Version>) -> Meaning {
     match hex.len() == 128 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        true => Says::Digest { hex: hex.to_ascii_lowercase(), version },
-        false => Says::Malformed("it is not a digest of 128 hexadecimal digits".to_owned()),
+        true => Meaning::Digest { hex: hex.to_ascii_lowercase(), version },
+        false => Meaning::Malformed("it is not a digest of 128 hexadecimal digits".to_owned()),
     }
 }
 
@@ -162,13 +164,13 @@ mod tests {
             "rw composefs=?{one} x=\"a composefs={two}\" composefs.digest=v1-sha512-12:{two} \
              composefs.digest=?v2-sha512-12:{one} composefs.digest=v1-sha256-12:cc composefsx={two}"
         );
-        let found: Vec<Says> = claims(&line).into_iter().map(|claim| claim.says).collect();
-        let says = |hex: &str, version| Says::Digest { hex: hex.to_ascii_lowercase(), version };
+        let found: Vec<Meaning> = claims(&line).into_iter().map(|claim| claim.says).collect();
+        let says = |hex: &str, version| Meaning::Digest { hex: hex.to_ascii_lowercase(), version };
         let expected = [
             says(&one, None),
             says(&two, Some(Version::V1)),
             says(&one, Some(Version::V2)),
-            Says::OtherHash,
+            Meaning::OtherHash,
         ];
         assert_eq!(found, expected);
     }
@@ -182,7 +184,7 @@ mod tests {
             "composefs=",
         ] {
             let found = claims(argument);
-            assert!(matches!(found[..], [Claim { says: Says::Malformed(_), .. }]), "{argument}");
+            assert!(matches!(found[..], [Claim { says: Meaning::Malformed(_), .. }]), "{argument}");
         }
     }
 

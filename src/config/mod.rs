@@ -1,4 +1,4 @@
-//! What a run is told, where each value came from, and what wins.
+//! The settings of a run: where each value came from, and which one wins.
 //!
 //! Four places, first one wins: command line, environment (SOURCE_DATE_EPOCH only),
 //! `metadata.reprofix` in the treefile that rpm-ostree leaves in the tree, `reprofix.toml`. The
@@ -37,7 +37,7 @@ use crate::vouchers::Rules;
 pub struct Settings {
     /// Seconds since 1970-01-01 UTC.
     pub source_date_epoch: Option<serde_json::Value>,
-    /// The name of a profile: what all else is set on top of.
+    /// The name of a profile, which all other settings override.
     pub profile: Option<String>,
     /// Only these plugins, whatever their defaults.
     pub plugin: Vec<String>,
@@ -45,9 +45,10 @@ pub struct Settings {
     pub skip: Vec<String>,
     /// Globs of paths below the root that stay as they are.
     pub keep: Vec<String>,
-    /// Globs of paths whose bytes stay as they are, since something outside vouches for them.
+    /// Globs of paths whose bytes stay as they are, because something outside the tree vouches for
+    /// them.
     pub vouched: Vec<String>,
-    /// Globs of paths that change whoever vouches for them.
+    /// Globs of paths that may change no matter what vouches for them.
     pub overrule: Vec<String>,
     /// Per plugin: its options, and `enabled`.
     pub plugins: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
@@ -68,7 +69,7 @@ pub enum Origin {
     Profile(&'static str),
     /// The plugin's own default.
     Default,
-    /// Nobody said; why this value serves.
+    /// No place sets it: the reason for this value.
     Assumed(&'static str),
 }
 
@@ -119,20 +120,20 @@ pub struct InForce {
     pub plugins: Vec<(&'static dyn Plugin, Origin)>,
     /// The plugins that do not run, in registry order, and what keeps them out.
     pub off: Vec<(&'static dyn Plugin, Origin)>,
-    /// Globs of paths that stay as they are, from every place that has some.
+    /// Globs of paths that stay as they are, from every place.
     pub keep: Vec<(String, Origin)>,
     /// Globs of paths that something outside the tree vouches for, from every place.
     pub vouched: Vec<(String, Origin)>,
-    /// Globs of paths that change whoever vouches for them, from every place.
+    /// Globs of paths that may change no matter what vouches for them, from every place.
     pub overrule: Vec<(String, Origin)>,
     /// Options that were set, by (plugin, option).
     pub options: BTreeMap<(String, String), (String, Origin)>,
-    /// Things worth saying: an empty SOURCE_DATE_EPOCH, for one.
+    /// Warnings, for example that SOURCE_DATE_EPOCH is empty.
     pub warnings: Vec<String>,
 }
 
 impl InForce {
-    /// What plugins are told.
+    /// The context that plugins get.
     pub fn context(&self) -> Context {
         let mut cx = Context::new(self.epoch.0);
         cx.options = self.options.iter().map(|(k, (v, _))| (k.clone(), v.clone())).collect();
@@ -147,7 +148,7 @@ impl InForce {
         }
     }
 
-    /// All of it as TOML, each value with where it came from.
+    /// The configuration as TOML, each value with its origin.
     pub fn text(&self) -> String {
         let mut out = format!("source-date-epoch = {}  # {}\n", self.epoch.0, self.epoch.1);
         let lists = [&self.keep, &self.vouched, &self.overrule];
@@ -176,7 +177,7 @@ impl InForce {
         out
     }
 
-    /// All of it as `config --json` writes it: each value with where it came from.
+    /// The configuration as `config --json` writes it, each value with its origin.
     pub fn json(&self) -> Value {
         let globs = |all: &[(String, Origin)]| {
             let row = |(glob, origin): &(String, Origin)| json!({"glob": glob, "from": origin.to_string()});
@@ -200,7 +201,7 @@ impl InForce {
         })
     }
 
-    /// Whether a plugin in force asks what is installed.
+    /// Whether a plugin in force needs to know which packages are installed.
     pub fn asks_packages(&self) -> bool {
         self.plugins.iter().any(|(plugin, _)| plugin.asks_packages())
     }
@@ -211,16 +212,18 @@ impl InForce {
     }
 }
 
-/// Finds out what is in force. `env_epoch` is the environment's SOURCE_DATE_EPOCH, `tree` the
-/// tree to be worked on.
+/// Determines the settings in force. `env_epoch` is the environment's SOURCE_DATE_EPOCH, `tree` the
+/// tree to work on.
 ///
-/// Errors name the place and the key: a file that does not parse, an unknown key, plugin, option
-/// or value, an epoch that is none, no epoch anywhere.
+/// # Errors
+///
+/// Naming the place and the key: for a file that does not parse, an unknown key, plugin, option or
+/// value, an invalid epoch, or no epoch anywhere.
 pub fn in_force(flags: &Flags, env_epoch: Option<OsString>, tree: &dyn Tree) -> Result<InForce> {
     in_force_or(flags, env_epoch, tree, None)
 }
 
-/// What is in force, with an epoch for where none is given anywhere; see [`in_force`].
+/// Determines the settings in force like [`in_force`], with an epoch for when none is given.
 pub fn in_force_or(
     flags: &Flags,
     env_epoch: Option<OsString>,
@@ -239,7 +242,7 @@ pub fn in_force_or(
     Ok(InForce { epoch, plugins, off, keep, vouched, overrule, options, warnings })
 }
 
-/// Every glob of one key: a place that names some does not take away another's.
+/// Every glob of one key: the places add to each other.
 fn everywhere(
     key: &str,
     flags: &[String],
@@ -286,14 +289,16 @@ fn settings(config: Option<&Path>, tree: &dyn Tree) -> Result<Vec<(Settings, Ori
     Ok(found)
 }
 
-/// The settings of a file. An error names the line and the key.
+/// Parses a settings file. An error names the line and the key.
 fn parse(file: &Path, text: &str) -> Result<Settings> {
     let located = |error: toml::de::Error| anyhow!(place::located(file, text, &error));
     let value: Value = toml::from_str(text).map_err(located)?;
-    read(&value).map_err(|error| match toml::from_str::<Settings>(text) {
+    let settings = read(&value).map_err(|error| match toml::from_str::<Settings>(text) {
         Err(own) if own.message().starts_with("invalid type") => located(own),
         _ => error.context(format!("parsing configuration {}", file.display())),
-    })
+    })?;
+    let _: place::Switches = toml::from_str(text).map_err(located)?;
+    Ok(settings)
 }
 
 fn from_treefile(tree: &dyn Tree) -> Result<Option<Settings>> {
@@ -309,7 +314,8 @@ fn from_treefile(tree: &dyn Tree) -> Result<Option<Settings>> {
     Ok(Some(settings))
 }
 
-/// The settings in a parsed file; an unknown key is an error that names the nearest known one.
+/// Reads the settings from a parsed file; the error for an unknown key suggests the nearest known
+/// one.
 fn read(value: &serde_json::Value) -> Result<Settings> {
     unknown::check(value)?;
     Ok(Settings::deserialize(value)?)
@@ -411,7 +417,7 @@ fn selection(
     Ok((on, off))
 }
 
-/// Whether the plugin is in force, and what says so.
+/// Whether the plugin is in force, and which place decides it.
 fn enabled(
     plugin: &dyn Plugin,
     flags: &Flags,
@@ -455,7 +461,7 @@ fn options(
     profile: Option<&Profile>,
 ) -> Result<Options> {
     let mut all = Options::new();
-    // Later ones win the map, so lowest precedence first.
+    // Later entries replace earlier ones in the map, so the lowest precedence comes first.
     if let Some(profile) = profile {
         let set = profile.set.iter().map(|(plugin, option, value)| {
             let key = ((*plugin).to_owned(), (*option).to_owned());

@@ -1,8 +1,25 @@
-//! Where in a file of settings something is wrong, and what should be there.
+//! Where a settings file is wrong, and what should be there.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What `error` says of `text`, on one line: the file, the line, the key, and what is expected.
+use serde::Deserialize;
+
+/// What of a file is of one type whatever the plugin: read apart from the settings, whose values have
+/// no place any more.
+#[derive(Deserialize)]
+pub(super) struct Switches {
+    #[serde(default, rename = "plugins")]
+    _plugins: BTreeMap<String, Switch>,
+}
+
+#[derive(Deserialize)]
+struct Switch {
+    #[serde(rename = "enabled")]
+    _enabled: Option<bool>,
+}
+
+/// `error` about `text` on one line: the file, the line, the key, and what is expected.
 pub(super) fn located(file: &Path, text: &str, error: &toml::de::Error) -> String {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     let before = &text.as_bytes()[..at];
@@ -22,8 +39,8 @@ pub(super) fn located(file: &Path, text: &str, error: &toml::de::Error) -> Strin
 fn expected(wanted: &str) -> String {
     let like = match wanted {
         "a sequence" => "a list, like [\"a\", \"b\"]",
-        "a map" => "a table, like [plugins.pycache] with a key a line",
-        "a string" => "a text in quotes",
+        "a map" => "a table, like [plugins.pycache] with one key per line",
+        "a string" => "a string in quotes",
         "a boolean" => "true or false",
         other => other,
     };

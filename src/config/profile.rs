@@ -1,4 +1,4 @@
-//! Profiles: settings that belong together under one name. Everything that is set beside one wins.
+//! Profiles: settings that belong together under one name. Any other setting overrides a profile's.
 
 use anyhow::{Context as _, Result};
 
@@ -28,7 +28,9 @@ pub static PROFILES: &[Profile] = &[Profile {
 
 /// The profile that was asked for: on the command line, otherwise in the first file that names one.
 ///
-/// An unknown one is an error that says where it is asked for.
+/// # Errors
+///
+/// For an unknown profile; the error says where it was asked for.
 pub(super) fn asked(
     flags: &Flags,
     files: &[(Settings, Origin)],

@@ -6,14 +6,15 @@ use super::PROFILES;
 use crate::normal::{Opt, Page};
 use crate::plugins::REGISTRY;
 
-/// The schema (draft-07): for editors, and for checks of a treefile before a compose. The shipped
-/// `docs/schema/reprofix-config-1.json` is this, which a test holds.
+/// The schema (draft-07): for editors, and for checking a treefile before a compose. A test ensures
+/// that the shipped `docs/schema/reprofix-config-1.json` is the same.
 pub fn schema() -> Value {
     let names: Vec<_> = REGISTRY.iter().map(|p| p.page().name).collect();
     let list =
         |what: &str| json!({ "type": "array", "items": { "enum": names }, "description": what });
     let profiles = PROFILES.iter().map(|p| format!("{}: {}.", p.name, p.summary));
-    let profiles = format!("What all else is set on top of. {}", profiles.collect::<String>());
+    let profiles =
+        format!("The profile, which all other settings override. {}", profiles.collect::<String>());
     let plugins: Map<_, _> =
         REGISTRY.iter().map(|p| (p.page().name.to_owned(), plugin(p.page()))).collect();
     json!({
@@ -37,10 +38,10 @@ pub fn schema() -> Value {
             "skip": list("Not these plugins."),
             "keep": globs("Globs of paths below the root that stay as they are: * is anything but \
                 a slash, ** anything, {a,b} a choice."),
-            "vouched": globs("Globs of paths whose bytes stay as they are, since something that \
-                `reprofix explain vouchers` does not list vouches for them."),
-            "overrule": globs("Globs of paths that change whoever vouches for them; what does not \
-                verify any more is said."),
+            "vouched": globs("Globs of paths whose bytes stay as they are, because something \
+                that `reprofix explain vouchers` does not list vouches for them."),
+            "overrule": globs("Globs of paths that may change no matter what vouches for them; \
+                the report says what no longer verifies."),
             "plugins": {
                 "type": "object",
                 "additionalProperties": false,
@@ -74,7 +75,7 @@ fn plugin(page: &Page) -> Value {
 fn option(option: &Opt) -> Value {
     let mut value = json!({ "description": option.help, "default": option.default });
     match option.values.is_empty() {
-        // A number is taken as its text.
+        // A number counts as its text.
         true => value["type"] = json!(["string", "number", "boolean"]),
         false => value["enum"] = json!(option.values),
     }

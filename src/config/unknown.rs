@@ -1,4 +1,4 @@
-//! Keys that nobody knows, and what was probably meant.
+//! Unknown keys, and what was probably meant.
 
 use anyhow::{Result, bail};
 use serde_json::Value;
@@ -12,7 +12,7 @@ pub(super) fn check(settings: &Value) -> Result<()> {
     let Value::Object(map) = settings else { bail!("not a table of keys") };
     let Some(key) = map.keys().find(|key| !KEYS.contains(&key.as_str())) else { return Ok(()) };
     if crate::plugins::find(key).is_some() {
-        bail!("unknown key {key:?}; a plugin's options stand in [plugins.{key}]");
+        bail!("unknown key {key:?}; a plugin's options belong in [plugins.{key}]");
     }
     match nearest(key, KEYS.into_iter()) {
         Some(near) => bail!("unknown key {key:?}; did you mean {near:?}?"),
@@ -22,10 +22,10 @@ pub(super) fn check(settings: &Value) -> Result<()> {
 
 /// The known name that `name` was probably meant to be.
 pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    // Underscores and capitals are spelled otherwise elsewhere.
+    // Other tools use underscores and capitals.
     let plain = name.replace('_', "-").to_lowercase();
     let near = known.map(|known| (distance(known, &plain), known)).min()?;
-    // Half of a short name is no likeness.
+    // Half of a short name is not similar enough.
     (near.0 < 4 && near.0 * 2 <= name.len()).then_some(near.1)
 }
 

@@ -16,7 +16,8 @@ pub fn atomic_write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     atomic_write_with(path, mode, |file| file.write_all(bytes).map(|()| true))
 }
 
-/// Writes what `fill` writes, like [`atomic_write`]; nothing changes if it fails or says `false`.
+/// Writes what `fill` produces, like [`atomic_write`]; nothing changes if it fails or returns
+/// `false`.
 pub fn atomic_write_with<E: From<io::Error>>(
     path: &Path,
     mode: u32,
@@ -35,7 +36,9 @@ pub fn atomic_write_with<E: From<io::Error>>(
     Ok(())
 }
 
-/// Fails where [`atomic_write`] could not write `path`, as far as that is known beforehand.
+/// # Errors
+///
+/// If [`atomic_write`] could not write `path`, as far as that can be known beforehand.
 pub fn writable(path: &Path) -> io::Result<()> {
     match open_special(path)? {
         Some(_) => Ok(()),
@@ -43,7 +46,7 @@ pub fn writable(path: &Path) -> io::Result<()> {
     }
 }
 
-/// `/dev/null` and what else is no regular file, opened: nothing is renamed over it.
+/// Opens `/dev/null` or anything else that is not a regular file: nothing is renamed over it.
 fn open_special(path: &Path) -> io::Result<Option<File>> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => File::options().write(true).open(path).map(Some),
@@ -51,25 +54,26 @@ fn open_special(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// A file without a name, for content too large for memory, on the file system of the directory
-/// `dir`; where temporary files go if it has no such files. It never had a name in `dir`, and goes
-/// when it is closed, however the process ends.
+/// A file without a name for content too large for memory, on the file system of `dir`, or where
+/// temporary files go if that file system has no unnamed files. It never has a name in `dir` and is
+/// gone when it is closed, however the process ends.
 pub fn scratch(dir: Option<&Path>) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let nameless = |dir| rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR).ok();
     dir.and_then(nameless).map_or_else(tempfile::tempfile, |fd| Ok(File::from(fd)))
 }
 
-/// A private directory where temporary files go; it goes with the value, and all that is in it.
+/// A private directory where temporary files go, removed with all its content when the value is
+/// dropped.
 pub fn private_dir() -> io::Result<tempfile::TempDir> {
     tempfile::tempdir()
 }
 
 /// Private directories where temporary files go: in the first of the usual places that has room.
 #[derive(Clone, Copy, Debug)]
-pub struct Private;
+pub struct PrivateDir;
 
-impl Scratch for Private {
+impl Scratch for PrivateDir {
     fn in_private(&self, make: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
         let mut made = |place: &Path| {
             let mut dir = tempfile::Builder::new();
@@ -105,8 +109,8 @@ pub fn create_dir_all(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)
 }
 
-/// Gives `path` the content `bytes` unless it has it already; `true` if it was written. Through a
-/// rename like [`atomic_write`], but not forced to the disk: for what can be made again, such as
+/// Writes `bytes` to `path` unless they are there already; `true` if it wrote. It renames like
+/// [`atomic_write`] but does not force the file to disk: for what can be made again, such as
 /// thousands of pages.
 pub fn refresh(path: &Path, bytes: &[u8], mode: u32) -> io::Result<bool> {
     if std::fs::metadata(path).is_ok_and(|m| m.len() == bytes.len() as u64)
@@ -128,8 +132,8 @@ pub fn create_new(path: &Path) -> io::Result<std::fs::File> {
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Opens a lock file for writing, creating it if need be, and locks it; `None` if another process
-/// holds it. The lock goes with the returned file.
+/// Opens a lock file for writing, creating it if necessary, and locks it; `None` if another process
+/// holds it. Dropping the returned file releases the lock.
 pub fn flock(path: &Path) -> io::Result<Option<std::fs::File>> {
     let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
     match file.try_lock() {
@@ -144,7 +148,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Removes a file outside a tree; none is fine.
+/// Removes a file outside a tree; a missing one is fine.
 pub fn remove_file(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -152,8 +156,8 @@ pub fn remove_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a directory and all below it, following no symbolic link; none is fine. The caller has
-/// made sure that nothing is mounted below it.
+/// Removes a directory and all below it, following no symbolic link; a missing one is fine. The
+/// caller has made sure that nothing is mounted below it.
 pub fn remove_dir_all(path: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -176,7 +180,7 @@ mod tests {
         assert_eq!((meta.nlink(), meta.dev()), (0, before.dev()));
         assert_eq!(after.modified().expect("has one"), before.modified().expect("has one"));
         assert_eq!(std::fs::read_dir(dir.path()).expect("reads").count(), 0);
-        // Where there can be none, it lies where temporary files go.
+        // Where there are no unnamed files, it is where temporary files go.
         let elsewhere = scratch(Some(Path::new("/proc"))).expect("made");
         assert_eq!(elsewhere.metadata().expect("open").nlink(), 0);
     }

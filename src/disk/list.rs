@@ -1,5 +1,5 @@
-//! What is in a directory, through its descriptor: nothing that swaps a path meanwhile can lead
-//! a listing elsewhere.
+//! Lists a directory through its descriptor, so that swapping a path meanwhile cannot lead the
+//! listing elsewhere.
 
 use std::ffi::{CStr, OsStr};
 use std::io;
@@ -16,12 +16,12 @@ use super::mount::{self, Mount};
 use super::root::links;
 use crate::tree::{Entry, Inode, Kind, Time};
 
-/// Bytes of directory entries taken from the kernel at a time.
+/// Bytes of directory entries to read from the kernel at a time.
 const BUFFER: usize = 32 << 10;
 
 impl Root {
-    /// Calls `each` for everything in the directory `dir`, sorted bytewise by name, but not for what
-    /// is mounted there.
+    /// Calls `each` for everything in the directory `dir` that is not a mount, sorted bytewise by
+    /// name.
     ///
     /// Memory: the names, and six bytes for each.
     pub fn each_child(&self, dir: &Path, each: &mut dyn FnMut(Entry)) -> io::Result<()> {
@@ -81,11 +81,10 @@ fn below(dir: &Path, name: &CStr) -> PathBuf {
     path
 }
 
-/// The names in a directory, one behind the other: a million of them shall not be a million
-/// allocations.
+/// The names in a directory in one buffer, so that a million names are not a million allocations.
 struct Names {
     bytes: Vec<u8>,
-    /// Where each begins, and its length with its NUL.
+    /// Where each name begins, and its length including the NUL.
     places: Vec<(u32, u16)>,
 }
 

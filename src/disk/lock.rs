@@ -1,9 +1,9 @@
 //! The lock that coreos-assembler takes on a `meta.json`: flufl.lock's protocol.
 //!
 //! A *claim file* beside the lock, named after it, the host and the process, is hard-linked to the
-//! lock's name; whoever succeeds holds the lock. The claim holds its own path, and its
-//! modification time says until when the lock counts; one that is over by more than ten seconds
-//! may be broken. It is not `flock(2)`, which coreos-assembler does not see.
+//! lock's name; the process that succeeds holds the lock. The claim contains its own path, and its
+//! modification time says until when the lock counts; one that expired more than ten seconds ago
+//! may be broken. It is not `flock(2)`, which coreos-assembler would not notice.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,9 +15,9 @@ use crate::env;
 
 /// How long our lock counts if we die while we hold it. What is done under it takes milliseconds.
 const LIFETIME: Duration = Duration::from_secs(60);
-/// How far the clocks of two hosts may be apart before a lock is taken for abandoned.
+/// How far the clocks of two hosts may be apart before a lock counts as abandoned.
 const CLOCK_SLOP: Duration = Duration::from_secs(10);
-/// Between two attempts.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 /// What separates the parts of a claim's name.
 const SEPARATOR: char = '|';
@@ -32,7 +32,9 @@ pub struct Lock {
 impl Lock {
     /// Takes the lock at `path`, waiting up to `patience` for another holder.
     ///
-    /// Fails, with the holder's name, when that is over, and where the directory is not writable.
+    /// # Errors
+    ///
+    /// If `patience` is over, naming the holder, or if the directory is not writable.
     pub fn take(path: &Path, patience: Duration) -> io::Result<Lock> {
         let claim = write_claim(path)?;
         let lock = Lock { path: path.to_owned(), claim };
@@ -41,7 +43,7 @@ impl Lock {
             match fs::hard_link(&lock.claim, path) {
                 Ok(()) => return Ok(lock),
                 Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-                // Over a network file system a link may be made although the answer was lost.
+                // Over a network file system a link may have been made although the reply was lost.
                 Err(_) if lock.is_held() => return Ok(lock),
                 Err(_) => {}
             }
@@ -70,7 +72,7 @@ impl Drop for Lock {
     }
 }
 
-/// Makes our claim: a file that no other attempt has, whose time is when it ends.
+/// Makes our claim: a file that no other attempt uses, whose time is when the lock expires.
 fn write_claim(path: &Path) -> io::Result<PathBuf> {
     let (host, pid) = (env::host_name(), std::process::id());
     for attempt in 0u64.. {
@@ -90,7 +92,7 @@ fn write_claim(path: &Path) -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Removes a lock whose time is over, and its claim if that is beside it as it should be.
+/// Removes an expired lock, and its claim if that is beside it as it should be.
 fn break_abandoned(path: &Path) -> io::Result<bool> {
     let absent = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
     let end = match File::open(path).and_then(|f| f.metadata()?.modified()) {
@@ -132,5 +134,5 @@ fn holder(path: &Path) -> String {
         Some((host, pid)) => format!("process {pid} on {host}"),
         None => "an unknown owner".to_owned(),
     };
-    format!("{who} holds it; wait for that, or remove it if that is gone")
+    format!("{who} holds it; wait for it to finish, or remove the lock if it no longer runs")
 }

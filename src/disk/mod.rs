@@ -1,12 +1,13 @@
-//! Every mutation of a disk, and every opening of a path inside a tree that we did not make.
+//! The only module that writes to a disk, or opens paths inside a tree that we did not make.
 //!
 //! * [`Root`] opens paths below one directory and never follows a symbolic link in any component,
 //!   so nothing in the tree can lead outside of it.
 //! * [`replace()`] gives a file new content through a new inode: links outside the tree (an ostree
 //!   repository's objects) keep their bytes, names inside the tree stay linked to one another.
-//! * [`replace_unit`] does so for files that describe one another, all or none.
+//! * [`replace_unit`] replaces files that describe one another: all or none.
 //! * [`patch`] writes a few bytes in place where that is safe and much cheaper.
-//! * [`note_times`] keeps the times of directories over a kill, [`put_times_back`] restores them.
+//! * [`note_times`] records the times of directories in case the run is killed, [`put_times_back`]
+//!   restores them.
 //! * [`recover`] finishes or undoes what a killed run left behind.
 //! * [`Lock`] is coreos-assembler's lock on a meta.json.
 //! * [`atomic_write`] is for files outside a tree: reports, meta.json.
@@ -26,7 +27,7 @@ mod unit;
 mod xattr;
 
 pub use atomic::{
-    Private, atomic_write, atomic_write_with, create_dir_all, create_new, dir_of, flock,
+    PrivateDir, atomic_write, atomic_write_with, create_dir_all, create_new, dir_of, flock,
     private_dir, refresh, remove_dir_all, remove_file, rename, scratch, writable,
 };
 pub use lock::Lock;

@@ -6,8 +6,8 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{AtFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
-/// A mount: its number, or the device where a kernel before 5.8 tells no number. Two mounts of one
-/// file system are two mounts.
+/// A mount: its number, or its device on kernels before 5.8, which do not report a number. Two
+/// mounts of one file system are two mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mount {
     /// The kernel's number of the mount.
@@ -38,7 +38,7 @@ const OVERLAY: i64 = 0x794c_7630;
 const FUSE: i64 = 0x6573_5546;
 
 /// Whether a write to a file may give its name another inode: overlayfs copies the file up,
-/// rofiles-fuse gives it a copy of its own, and other names of the inode stay behind.
+/// rofiles-fuse breaks the hard link, and the other names keep the old inode.
 pub(super) fn copies_up(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let kind = rustix::fs::fstatfs(fd)?.f_type as i64;
     Ok([OVERLAY, FUSE].contains(&kind))

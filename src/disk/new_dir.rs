@@ -1,4 +1,4 @@
-//! A directory that is there whole or not at all.
+//! A directory that appears complete or not at all.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// A directory under a temporary name, which [`NewDir::commit`] gives its own. Dropped before
-/// that, it goes with all that is in it.
+/// A directory under a temporary name until [`NewDir::commit`] renames it. Dropped before that, it
+/// is removed with all its content.
 pub struct NewDir {
     dir: TempDir,
     path: PathBuf,
 }
 
 impl NewDir {
-    /// A directory that is to be `path`, which must not exist.
+    /// Makes a directory that will become `path`, which must not exist.
     pub fn beside(path: &Path) -> io::Result<Self> {
         if path.symlink_metadata().is_ok() {
             let what = "it exists already; name a place that does not";
@@ -29,7 +29,7 @@ impl NewDir {
         Ok(NewDir { dir, path: path.to_owned() })
     }
 
-    /// Where it is for now.
+    /// Its temporary path.
     pub fn place(&self) -> &Path {
         self.dir.path()
     }
@@ -47,7 +47,8 @@ impl NewDir {
         file.set_permissions(Permissions::from_mode(0o644))
     }
 
-    /// Writes a file in it whose name only its content tells: what `fill` gives beside its result.
+    /// Writes a file in it whose name depends on its content: `fill` returns the name with its
+    /// result.
     pub fn write_named<T, E: From<io::Error>>(
         &self,
         fill: impl FnOnce(&mut File) -> Result<(String, T), E>,
@@ -59,11 +60,11 @@ impl NewDir {
         Ok(value)
     }
 
-    /// Gives it its name, mode 0755.
+    /// Gives it its final name and mode 0755.
     pub fn commit(self) -> io::Result<()> {
         std::fs::set_permissions(self.dir.path(), Permissions::from_mode(0o755))?;
         std::fs::rename(self.dir.path(), &self.path)?;
-        // It has gone from its first place: nothing is left to be removed there.
+        // It has left its first place: nothing remains to be removed there.
         let _ = self.dir.keep();
         Ok(())
     }

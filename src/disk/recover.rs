@@ -1,13 +1,14 @@
 //! Our own temporary names, and what to do with those that a killed run left.
 //!
-//! These lie beside the file they stand for:
+//! Each is beside the file that it will replace:
 //! * *new*: an inode being written, worth nothing until it is renamed;
 //! * *ready*: a complete inode waiting to take the place of one of several hard links;
 //! * *hold* and *unit*: of files that change as one, see [`super::unit`];
 //! * *times*: the times that directories are to get back, see [`super::times`].
 //!
-//! While a *new* name of an inode exists its *ready* names may be incomplete, so all of them go;
-//! once it is gone every *ready* name is there or has already been renamed, so the rest follow.
+//! While an inode still has its *new* name, its *ready* names may be incomplete, so all of them are
+//! removed; once that name is gone, every *ready* name exists or has already been renamed, so the
+//! rest are renamed too.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -22,7 +23,7 @@ use super::times::{self, TIMES};
 use super::{Root, put_times_back, unit};
 use crate::tree::{Entry, Kind, Tree};
 
-/// With what every one of them begins.
+/// The prefix of every such name.
 const OURS: &[u8] = b".reprofix-";
 const NEW: &str = ".reprofix-new-";
 const READY: &str = ".reprofix-ready-";
@@ -51,14 +52,14 @@ pub(super) fn ready_name(name: &OsStr) -> OsString {
     format!("{READY}{}", tag(name.as_bytes())).into()
 }
 
-/// Names are as long as the file system allows already, so a hash stands for the name.
+/// A hash in place of a name: names may already be as long as the file system allows.
 pub(super) fn tag(name: &[u8]) -> String {
     let hash = Sha256::digest(name);
     hash.iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
 
-/// Whether this is one of our temporary names: exact prefix, 16 hexadecimal digits (for *unit* two
-/// digits and a name), regular file.
+/// Whether this is one of our temporary names: the exact prefix, 16 hexadecimal digits (for *unit*
+/// two digits and a name), a regular file.
 pub fn is_leftover(entry: &Entry) -> bool {
     if !entry.name().starts_with(OURS) {
         return false;
@@ -71,9 +72,9 @@ pub fn is_leftover(entry: &Entry) -> bool {
 
 /// What to do with the leftovers among `entries`, sorted by path.
 ///
-/// A *ready* or *unit* name takes the place of a file only where a run wrote down that it changes
-/// names there (a *times* record, which goes last), and only with the owner and mode of that file:
-/// one that somebody else put there goes.
+/// A *ready* or *unit* name replaces a file only where a run recorded that it changes names there
+/// (a *times* record, which is removed last), and only with the owner and mode of that file; any
+/// other is removed, since reprofix did not make it.
 pub fn leftovers(root: &Root, entries: &[Entry]) -> io::Result<Vec<Leftover>> {
     let (units, found): (Vec<&Entry>, Vec<&Entry>) = entries
         .iter()
@@ -89,7 +90,7 @@ pub fn leftovers(root: &Root, entries: &[Entry]) -> io::Result<Vec<Leftover>> {
     }
     let ours = |entry: &Entry, target: &Path| -> io::Result<bool> {
         let dir = entry.path.parent().unwrap_or(Path::new(""));
-        // An index may have gone already, to come back as this.
+        // An index may have been removed already, to be replaced by this.
         let same = |t: Entry| (t.kind, t.mode, t.uid, t.gid) == of(entry);
         Ok(noted.contains(dir) && root.lookup(target)?.is_none_or(same))
     };
@@ -112,7 +113,7 @@ fn of(entry: &Entry) -> (Kind, u32, u32, u32) {
     (entry.kind, entry.mode, entry.uid, entry.gid)
 }
 
-/// The file beside a *ready* name whose name it stands for.
+/// The file beside a *ready* name that it will replace.
 fn target_of(root: &Root, entry: &Entry) -> io::Result<Option<PathBuf>> {
     let dir = entry.path.parent().unwrap_or(Path::new(""));
     let stands_for = |name: &OsString| ready_name(name).as_bytes() == entry.name();

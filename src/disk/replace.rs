@@ -1,4 +1,4 @@
-//! New content for a file, whatever links it has and whenever we are killed.
+//! Gives a file new content, whatever links it has and whenever the process is killed.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -17,7 +17,7 @@ use crate::tree::{Entry, Inode, Time};
 /// Bytes written at a time.
 const PIECE: usize = 64 << 10;
 
-/// What a file looked like when it was read; a change is made only to a file that still looks so.
+/// What a file looked like when it was read; only a file that still looks the same is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     dev: u64,
@@ -51,8 +51,9 @@ impl Stamp {
 /// `content`, in a new inode with the old one's owner, mode and extended attributes, and the
 /// modification time `mtime`.
 ///
-/// Gives `false`, and changes nothing, when the file no longer looks like `stamp`. Killed at any
-/// instant, every name holds the old or the new file, and [`recover`](super::recover()) finishes.
+/// Returns `false` and changes nothing if the file no longer looks like `stamp`. If the process is
+/// killed at any instant, every name has the old or the new file, and [`recover`](super::recover())
+/// finishes the change.
 ///
 /// Order matters: content before owner before mode (a write or chown clears set-id bits) before
 /// attributes (a write or chown drops `security.capability`) before times.
@@ -70,7 +71,7 @@ pub fn replace(
     let made = make_inode(&dir, Path::new(&new), &old, content, mtime)
         .and_then(|()| put_in_place(root, &dir, Path::new(&new), names));
     if made.is_err() {
-        // The disk may be full; unlinking needs no space. The first error is the one to tell.
+        // The disk may be full; unlinking needs no space. The first error is the one to report.
         let _ = unlink_if_there(&dir, &new);
     }
     made.map(|()| true)
@@ -109,9 +110,9 @@ pub(super) fn make_inode(
     Ok(rustix::fs::futimens(&file, &mtime_only(mtime))?)
 }
 
-/// One name: rename. Several: first a complete link beside every name, then the renames, so that
-/// a run killed in between leaves beside each old name the inode that belongs there. There may be
-/// more names than a process may open files: one directory is open at a time.
+/// Renames the new inode into place. With several names it first makes a complete link beside every
+/// name, then renames, so that a run killed in between leaves the right inode beside each old name.
+/// There may be more names than a process may open files, so one directory is open at a time.
 fn put_in_place(root: &Root, dir: &OwnedFd, new: &Path, names: &[PathBuf]) -> io::Result<()> {
     if let [only] = names {
         let name = only.file_name().ok_or(Errno::INVAL)?;
@@ -138,9 +139,8 @@ pub(super) fn unlink_if_there(dir: &OwnedFd, name: impl AsRef<Path>) -> io::Resu
     }
 }
 
-/// The bytes between the first and the last difference of two contents of equal length, if they
-/// lie within one 4096-byte block: `(offset, length)`. Such a patch is one write that no reader
-/// sees half of.
+/// The bytes between the first and the last difference of two contents of equal length, if they are
+/// within one 4096-byte block: `(offset, length)`. No reader sees half of such a write.
 pub fn patch_range(old: &[u8], new: &[u8]) -> Option<(usize, usize)> {
     if old.len() != new.len() {
         return None;
@@ -153,9 +153,9 @@ pub fn patch_range(old: &[u8], new: &[u8]) -> Option<(usize, usize)> {
 /// Writes `bytes` at `offset` into the file with the names `names` (all in the tree, all one inode,
 /// and the inode's only ones), in place, and puts the modification time at `mtime`.
 ///
-/// A file that a write would take something away from (set-id bits, capabilities), or whose file
-/// system would give the name another inode, gets the whole content as [`replace()`] gives it.
-/// Gives `false`, and changes nothing, when the file no longer looks like `stamp`.
+/// A file that would lose something by a write (set-id bits, capabilities), or whose file system
+/// would give the name another inode, is replaced whole by [`replace()`]. Returns `false` and
+/// changes nothing if the file no longer looks like `stamp`.
 pub fn patch(
     root: &Root,
     names: &[PathBuf],
@@ -185,8 +185,8 @@ pub fn patch(
     Ok(true)
 }
 
-/// Whether a write takes nothing from the file but its content: no set-id bits, and no attribute
-/// of the kernel's that is bound to the content or goes with a write, as `security.capability`.
+/// Whether a write changes nothing but the content: the file has no set-id bits, and no kernel
+/// attribute that is bound to the content or lost on a write, such as `security.capability`.
 fn is_plain(file: &File) -> io::Result<bool> {
     let bound = |name: &[u8]| {
         name.starts_with(b"security.") && name != b"security.selinux"

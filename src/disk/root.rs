@@ -1,4 +1,4 @@
-//! A directory whose content we do not trust, and the only way to reach into it.
+//! A directory whose content is not trusted, and the only way to access it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -16,15 +16,16 @@ use super::{mount, read_xattrs};
 use crate::env;
 use crate::tree::{Entry, Inode, Kind, Seekable, Time, Tree, WHOLE_MAX};
 
-/// Bytes read at a time where a file is not wanted whole.
+/// Bytes to read at a time when streaming a file.
 const STREAM_PIECE: usize = 64 << 10;
 
-/// What rpm-ostree's sandbox mounts in the root that it shows.
+/// What rpm-ostree's sandbox mounts in its root.
 const PARTS: [&str; 3] = ["usr", "etc", "var"];
 
-/// An open root directory. Paths given to its methods are relative to it; one that holds `..`, is
-/// absolute, leads through a symbolic link or into something mounted below the root does not
-/// resolve. Only the parts that a compose's sandbox mounts in its own `/` belong to it.
+/// An open root directory. Paths given to its methods are relative to it; a path that contains
+/// `..`, is absolute, or leads through a symbolic link or into a mount below the root does not
+/// resolve. The only mounts that belong to it are the parts that a compose's sandbox mounts in its
+/// own `/`.
 #[derive(Debug)]
 pub struct Root {
     fd: OwnedFd,
@@ -72,12 +73,12 @@ impl Root {
         self.fd.as_fd()
     }
 
-    /// What is mounted below the root and belongs to it all the same.
+    /// The mounts below the root that still belong to it.
     pub fn parts(&self) -> impl Iterator<Item = (&'static Path, BorrowedFd<'_>)> {
         self.parts.iter().map(|(path, fd)| (*path, fd.as_fd()))
     }
 
-    /// The descriptor from which a path resolves without leaving a mount, and the rest of it.
+    /// The descriptor from which a path resolves without leaving a mount, and the remaining path.
     fn start<'p>(&self, path: &'p Path) -> (&OwnedFd, &'p Path) {
         let part = self.parts.iter().find_map(|(at, fd)| Some((fd, path.strip_prefix(at).ok()?)));
         part.unwrap_or((&self.fd, path))
@@ -96,10 +97,11 @@ impl Root {
         }
     }
 
-    /// Locks the root until it is dropped, against other runs: `alone` for one that changes it, or
-    /// together with others that only look. `false` if another run's lock forbids it.
+    /// Locks the root against other runs until it is dropped: exclusively with `alone`, for a run
+    /// that changes it, otherwise shared with other runs that only read. `false` if another run's
+    /// lock prevents it.
     ///
-    /// A file system without locks is not locked.
+    /// On a file system without locks it does nothing.
     pub fn lock(&self, alone: bool) -> io::Result<bool> {
         use rustix::fs::FlockOperation::{NonBlockingLockExclusive, NonBlockingLockShared};
         let how = if alone { NonBlockingLockExclusive } else { NonBlockingLockShared };
@@ -110,8 +112,8 @@ impl Root {
         }
     }
 
-    /// Whether a write to a file in the directory of `path` may give the written name an inode of
-    /// its own, as overlayfs and FUSE do.
+    /// Whether a write to a file in the directory of `path` may give the written name a new inode,
+    /// as overlayfs and FUSE do.
     pub fn copies_up(&self, path: &Path) -> io::Result<bool> {
         mount::copies_up(self.parent(path)?.0.as_fd())
     }
@@ -121,15 +123,15 @@ impl Root {
         Ok(Folder(self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY)?))
     }
 
-    /// Opens the directory that holds `path` and gives the last component.
+    /// Opens the directory that contains `path` and returns it with the last component.
     pub fn parent<'p>(&self, path: &'p Path) -> io::Result<(OwnedFd, &'p OsStr)> {
         let name = confined(path)?.file_name().ok_or(Errno::INVAL)?;
         let dir = path.parent().unwrap_or(Path::new(""));
         Ok((self.open_at(dir, OFlags::RDONLY | OFlags::DIRECTORY)?, name))
     }
 
-    /// `lstat`, or `None` where nothing stands (or a component is not a directory, or something
-    /// is mounted there).
+    /// `lstat` of `path`; `None` if nothing is there, a component is not a directory, or something
+    /// is mounted there.
     pub fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
         match self.open_at(path, OFlags::PATH) {
             Ok(fd) => Ok(Some(rustix::fs::fstat(&fd)?)),
@@ -143,7 +145,8 @@ impl Root {
         Ok(self.look_and_open(path)?.map(|(file, _)| file))
     }
 
-    /// A FIFO would block and a device may act on open: look first, look again after.
+    /// Opens what is a regular file both before and after opening: a FIFO would block, and a device
+    /// may act on being opened.
     fn look_and_open(&self, path: &Path) -> io::Result<Option<(File, Stat)>> {
         match self.stat(path)?.map(|s| Kind::of_mode(s.st_mode)) {
             Some(Kind::File) => self.open_regular(path),
@@ -169,7 +172,7 @@ impl Root {
         Ok(rustix::fs::unlinkat(&dir, name, flags)?)
     }
 
-    /// Sets the modification time of whatever stands at `path`, a symbolic link itself included.
+    /// Sets the modification time of whatever is at `path`; of a symbolic link, its own.
     pub fn set_mtime(&self, path: &Path, mtime: Time) -> io::Result<()> {
         let times = mtime_only(mtime);
         if path.as_os_str().is_empty() {
@@ -185,8 +188,8 @@ impl Root {
         Ok(rustix::fs::fchmod(&fd, rustix::fs::Mode::from_raw_mode(bits & 0o7777))?)
     }
 
-    /// Takes these extended attributes away from whatever stands at `path`, a symbolic link itself
-    /// included. One that is not there is no error.
+    /// Removes these extended attributes from whatever is at `path`; from a symbolic link, its own.
+    /// A missing attribute is not an error.
     pub fn remove_xattrs(&self, path: &Path, names: &[Vec<u8>]) -> io::Result<()> {
         use std::os::fd::AsRawFd;
         let Some(stat) = self.stat(path)? else { return Ok(()) };
@@ -199,7 +202,8 @@ impl Root {
             let removed = match &fd {
                 Some(fd) => rustix::fs::fremovexattr(fd, name.as_c_str()),
                 None => {
-                    // As for reading: only a path names a link, and it goes through its parent.
+                    // As for reading, a link can only be named by a path, which starts at its
+                    // parent.
                     let (dir, last) = self.parent(path)?;
                     let at = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string());
                     rustix::fs::lremovexattr(at.join(last), name.as_c_str())
@@ -213,7 +217,7 @@ impl Root {
         Ok(())
     }
 
-    /// Makes `new` another name of the inode at `old`, replacing what stood at `new`.
+    /// Makes `new` another name of the inode at `old`, replacing what was at `new`.
     pub fn link(&self, old: &Path, new: &Path) -> io::Result<()> {
         let (old_dir, old_name) = self.parent(old)?;
         let (new_dir, new_name) = self.parent(new)?;
@@ -256,7 +260,7 @@ impl Root {
 pub struct Folder(OwnedFd);
 
 impl Folder {
-    /// Removes a name that is no directory.
+    /// Removes a name that is not a directory.
     pub fn unlink(&self, name: &OsStr) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
     }
@@ -266,7 +270,7 @@ impl Folder {
         Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
     }
 
-    /// Sets the modification time of whatever is called so, a symbolic link itself included.
+    /// Sets the modification time of whatever has this name; of a symbolic link, its own.
     pub fn set_mtime(&self, name: &OsStr, mtime: Time) -> io::Result<()> {
         let times = mtime_only(mtime);
         Ok(rustix::fs::utimensat(&self.0, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
@@ -367,7 +371,7 @@ impl Tree for Root {
 }
 
 impl Root {
-    /// What is mounted below the root and is not part of it.
+    /// The mounts below the root that are not part of it.
     pub(super) fn mounted(&self) -> &[PathBuf] {
         self.mounted.get_or_init(|| {
             let below = env::mounts_below(&self.path).into_iter();
@@ -376,7 +380,7 @@ impl Root {
         })
     }
 
-    /// A symbolic link cannot be opened for reading; only a path names it. The path goes through
+    /// The attributes of a symbolic link, which cannot be opened for reading. Its path goes through
     /// the parent's descriptor, so that no other component can be a link.
     fn symlink_xattrs(&self, path: &Path) -> io::Result<Vec<(std::ffi::CString, Vec<u8>)>> {
         use rustix::fs::{lgetxattr, lgetxattr_query, llistxattr, llistxattr_query};
@@ -385,7 +389,8 @@ impl Root {
         let at = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name);
         let size = match llistxattr_query(&at) {
             Ok(size) => size,
-            // Without /proc (an empty root) nothing can be asked; links rarely have attributes.
+            // Without /proc (an empty root) the kernel cannot be asked; links rarely have
+            // attributes.
             Err(Errno::OPNOTSUPP | Errno::NOENT) => return Ok(Vec::new()),
             Err(e) => return Err(e.into()),
         };
@@ -419,15 +424,16 @@ fn open_by_components(start: &OwnedFd, path: &Path, flags: OFlags) -> io::Result
     Ok(at)
 }
 
-/// All of a file. Its size is known, so that this is one allocation and two reads.
+/// Reads a whole file with one allocation and two reads, since its size is known.
 fn read_whole((file, stat): (File, Stat)) -> io::Result<Vec<u8>> {
     if u64::try_from(stat.st_size).is_ok_and(|size| size > WHOLE_MAX) {
-        let why = "it is larger than 2 GiB, and is not read";
+        let why = "it is larger than 2 GiB and was not read";
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
     let mut bytes = Vec::new();
     loop {
-        // A sparse file may claim more than there is memory: an error, not the end of the process.
+        // A sparse file may claim more than there is memory: that must be an error, not abort the
+        // process.
         let left = usize::try_from(stat.st_size).unwrap_or(0).saturating_sub(bytes.len());
         bytes.try_reserve_exact(left.max(32)).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let read = || rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes));
@@ -437,7 +443,7 @@ fn read_whole((file, stat): (File, Stat)) -> io::Result<Vec<u8>> {
     }
 }
 
-/// A path that stays below its root by its text alone; the empty path becomes `.`.
+/// Checks that the text of a path does not leave its root; the empty path becomes `.`.
 fn confined(path: &Path) -> io::Result<&Path> {
     if path.as_os_str().is_empty() {
         return Ok(Path::new("."));

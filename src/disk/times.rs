@@ -1,9 +1,9 @@
-//! The times of what a run changes and that keeps its inode, kept in the tree until they are put
-//! back.
+//! Times of changed files and directories that keep their inode, recorded in the tree until they
+//! are restored.
 //!
-//! A name that comes or goes gives its directory the time of day, as a patch gives it to its file. A
-//! run puts the times back at its end; for one that is killed before, the next finds them in a file. Its name holds the checksum
-//! of what is in it, so a half-written one is known as such.
+//! Adding or removing a name sets its directory's time to now, and a patch does so to its file. A
+//! run restores the times at its end; if it is killed before, the next run finds them in a file.
+//! The file's name contains the checksum of its content, so a half-written one is recognised.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -19,11 +19,12 @@ use crate::tree::{Entry, Time, Tree};
 
 pub(super) const TIMES: &str = ".reprofix-times-";
 
-/// A larger file of that name is not ours: 64 MiB are the times of half a million directories.
+/// The largest record, in bytes: 64 MiB hold the times of half a million directories, so a larger
+/// file is not ours.
 const BYTES_MAX: u64 = 64 << 20;
 
-/// Writes down the times that these paths are to have in the end, in the directory `top`, and gives
-/// where. [`put_times_back`] is the other half.
+/// Records, in the directory `top`, the times that these paths must have in the end, and returns
+/// the record's path. [`put_times_back`] is its counterpart.
 pub fn note_times<'t>(
     root: &Root,
     top: &Path,
@@ -37,17 +38,18 @@ pub fn note_times<'t>(
     }
     let name = format!("{TIMES}{}", tag(&record));
     let dir = root.open_at(top, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    // Whatever is called so already is not ours to write into: it may be a link to outside, or a FIFO.
+    // An existing file of this name is not ours to write into: it may be a link to outside, or a
+    // FIFO.
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&dir, &name, flags, Mode::from_raw_mode(0o600))?;
     let path = top.join(name);
     let written = File::from(file).write_all(&record);
-    // A full disk: the run may go on without, and must not leave a part.
+    // On a full disk the run may continue without a record, but must not leave a part of one.
     written.or_else(|e| root.remove(&path).and(Err(e))).map(|()| path)
 }
 
-/// Sets the times that the file at `record` holds, then removes it. Paths that are gone, and a file
-/// that is no whole record, are passed over.
+/// Restores the times in the file at `record`, then removes it. Paths that are gone and an
+/// incomplete record are skipped.
 pub fn put_times_back(root: &Root, record: &Path) -> io::Result<()> {
     let bytes = whole(root, record)?;
     let times: Vec<(&Path, Time)> = parse(&bytes).collect();
@@ -55,18 +57,18 @@ pub fn put_times_back(root: &Root, record: &Path) -> io::Result<()> {
         set(root, path, *time)?;
     }
     root.remove(record)?;
-    // Which gave its directory the time of day.
+    // Removing the record set its directory's time to now.
     let top = record.parent().unwrap_or(Path::new(""));
     let mut again = times.iter().filter(|(path, _)| *path == top);
     again.try_for_each(|(path, time)| set(root, path, *time))
 }
 
-/// The paths whose times the file at `record` holds.
+/// The paths whose times are in the file at `record`.
 pub(super) fn noted(root: &Root, record: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(parse(&whole(root, record)?).map(|(path, _)| path.to_owned()).collect())
 }
 
-/// What is in a record; nothing if a part is missing.
+/// The content of a record; empty if a part is missing.
 fn whole(root: &Root, record: &Path) -> io::Result<Vec<u8>> {
     let kept = |stat: &rustix::fs::Stat| u64::try_from(stat.st_size).is_ok_and(|n| n <= BYTES_MAX);
     let bytes = match root.stat(record)?.filter(kept) {
@@ -96,7 +98,7 @@ fn parse(record: &[u8]) -> impl Iterator<Item = (&Path, Time)> {
     })
 }
 
-/// Whether this is such a file, by its name.
+/// Whether the name is that of such a record.
 pub(super) fn is_record(entry: &Entry) -> bool {
     entry.name().starts_with(TIMES.as_bytes())
 }

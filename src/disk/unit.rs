@@ -1,15 +1,15 @@
-//! New content for several files that describe one another: all or none of them.
+//! Gives several files that describe one another new content: all or none of them.
 //!
 //! The first member is what the others describe (a database and its indexes). On disk:
 //! 1. a *hold* name is made beside the first;
-//! 2. beside every name of every member a complete new inode waits under a *unit* name, which holds
-//!    the member's number and the name that it stands for;
-//! 3. the hold name goes: from here on the new files count;
-//! 4. the old files of all members but the first go, then the first is renamed into place, then the
-//!    others: so none of them ever stands beside a first member that it does not describe.
+//! 2. a complete new inode is made beside every name of every member under a *unit* name, which
+//!    contains the member's number and the name that it will replace;
+//! 3. the hold name is removed: from here on the new files count;
+//! 4. the old files of all members but the first are removed, then the first is renamed into place,
+//!    then the others: so none is ever beside a first member that it does not describe.
 //!
-//! A run killed before step 3 is undone by the next, one killed after it is finished. One unit is
-//! in the making at a time, so one hold name stands for all unit names of a tree.
+//! If a run is killed before step 3, the next one undoes the change; if after it, the next one
+//! finishes it. One unit is made at a time, so one hold name covers all unit names of a tree.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -29,7 +29,7 @@ const UNIT: &str = ".reprofix-unit-";
 /// One file of a unit.
 #[derive(Clone, Debug)]
 pub struct Member<'b> {
-    /// All its names in the tree, one inode.
+    /// All its names in the tree, of one inode.
     pub names: Vec<PathBuf>,
     /// What it looked like when it was read.
     pub stamp: Stamp,
@@ -39,21 +39,23 @@ pub struct Member<'b> {
     pub mtime: Time,
 }
 
-/// Gives every member its content as [`replace`](super::replace()) does, and all of them or none:
-/// see the module.
+/// Gives all members their content like [`replace`](super::replace()), or none of them: see the
+/// module.
 ///
-/// Gives `false`, and changes nothing, when a file no longer looks like its stamp. At most 100
+/// Returns `false` and changes nothing if a file no longer looks like its stamp. At most 100
 /// members, whose names leave room for twenty bytes.
 pub fn replace_unit(root: &Root, members: &[Member<'_>]) -> io::Result<bool> {
     let first = members.first().and_then(|m| m.names.first()).ok_or(Errno::INVAL)?;
     let (dir, name) = root.parent(first)?;
     let hold = hold_name(name);
-    // Whatever is called so already is not ours: a FIFO would block, a device act on being opened.
+    // An existing file of this name is not ours: a FIFO would block, and a device may act on being
+    // opened.
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     drop(rustix::fs::openat(&dir, &hold, flags, Mode::from_raw_mode(0o600))?);
     let made = prepare_all(root, members);
     if !matches!(made, Ok(true)) {
-        // The hold goes last, or what is left would count. The first error is the one to tell.
+        // The hold is removed last, or what is left would count. The first error is the one to
+        // report.
         let undone = waiting_names(members).try_for_each(|path| remove(root, &path));
         if undone.is_ok() {
             let _ = unlink_if_there(&dir, &hold);
@@ -74,7 +76,7 @@ fn prepare_all(root: &Root, members: &[Member<'_>]) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Makes the inode of a member, waiting beside each of its names.
+/// Makes the new inode of a member beside each of its names.
 fn prepare(root: &Root, number: usize, member: &Member<'_>) -> io::Result<bool> {
     let first = member.names.first().ok_or(Errno::INVAL)?;
     let (dir, name) = root.parent(first)?;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 /// The extended attributes of an open file or directory, sorted by name bytewise.
 ///
-/// Gives an empty list on file systems without extended attributes.
+/// The list is empty on file systems without extended attributes.
 pub fn read_xattrs(fd: BorrowedFd<'_>) -> io::Result<Vec<(CString, Vec<u8>)>> {
     // Sizes come from the `_query` functions: `flistxattr` with an empty buffer says 0.
     let size = match flistxattr_query(fd) {
@@ -33,7 +33,7 @@ pub fn read_xattrs(fd: BorrowedFd<'_>) -> io::Result<Vec<(CString, Vec<u8>)>> {
     Ok(list)
 }
 
-/// One attribute; `None` if it went away between listing and reading.
+/// Reads one attribute; `None` if it disappeared between listing and reading.
 fn read_one(fd: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Vec<u8>>> {
     let size = match fgetxattr_query(fd, name) {
         Ok(size) => size,
@@ -46,15 +46,16 @@ fn read_one(fd: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(value))
 }
 
-/// Attributes that hold a digest or a signature of a file's content: of no use to any other.
+/// Attributes that hold a digest or signature of a file's content, and are useless for other
+/// content.
 pub const BOUND_TO_CONTENT: [&[u8]; 3] = [b"security.evm", b"security.ima", b"user.ima"];
 
 /// Gives a new inode exactly these attributes, except those that are [`BOUND_TO_CONTENT`].
 ///
-/// A new inode has attributes of its own where the directory has a default ACL; they go.
+/// Attributes that a new inode has already, from a default ACL of the directory, are removed.
 pub(super) fn copy_xattrs(fd: BorrowedFd<'_>, list: &[(CString, Vec<u8>)]) -> io::Result<()> {
     for (name, _) in read_xattrs(fd)? {
-        // SELinux gives every inode a label, which cannot be taken away, only replaced.
+        // SELinux gives every inode a label, which cannot be removed, only replaced.
         if name.to_bytes() != b"security.selinux" && !list.iter().any(|(n, _)| *n == name) {
             fremovexattr(fd, name.as_c_str())?;
         }

@@ -1,4 +1,4 @@
-//! Doing what the plan says, so that a kill at any instant leaves old or new files only.
+//! Applies the plan so that a kill at any instant leaves only old or new files.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,10 +21,10 @@ const PART: usize = 1 << 12;
 
 /// Applies `plan` to `root`, of which `entries` is the sorted walk that the plan was made from.
 ///
-/// Content first (in parallel), then multi-step changes in the order of their plugins (a history
-/// before the database that it quotes), then removals from the deepest up, then times, directories
-/// last: every directory that was touched gets the time that the plan gives it, or the one it had.
-/// Gives the paths that changed under our hands since they were read; they were left alone. The
+/// Content comes first (in parallel), then multi-step changes in the order of their plugins (a
+/// history before the database that it quotes), then removals from the deepest up, then times,
+/// directories last: every directory that was touched gets the time in the plan, or the one it had.
+/// Returns the paths that something else changed since they were read; they were left alone. The
 /// first error stops the run.
 pub fn apply(
     root: &Root,
@@ -37,7 +37,7 @@ pub fn apply(
     let mut times = job.times_of_touched(plan);
     let records = job.note(&mut times, plan);
     times.extend(job.new_times(plan));
-    // Directories get their times back also where the run stops at an error.
+    // Directories get their times back even if the run stops at an error.
     let raced = job.all_but_directories(plan, done);
     let put_back = job.put_back(&times, &records);
     let raced = raced?;
@@ -58,7 +58,7 @@ impl Job<'_> {
 
     /// Whether the inode has, or may have, another name.
     fn is_linked(&self, change: &Change) -> bool {
-        // What steps have moved was not walked under its name.
+        // A file that a step moved was not walked under its new name.
         let linked = |entry: &Entry| {
             entry.kind != Kind::Dir && entry.inode.is_none_or(|inode| inode.nlink.get() > 1)
         };
@@ -69,7 +69,7 @@ impl Job<'_> {
         self.entry(path).is_some_and(|e| e.kind == Kind::Dir)
     }
 
-    /// Everything but the times of directories; gives what was left alone.
+    /// Applies everything but the times of directories; returns what was left alone.
     fn all_but_directories(
         &self,
         plan: &Plan,
@@ -95,7 +95,7 @@ impl Job<'_> {
         Ok(raced.map(|(change, _)| change.path.to_path_buf()).collect())
     }
 
-    /// `false` if the file is no longer what was read.
+    /// Writes new content; `false` if the file is no longer what was read.
     fn content(&self, change: &Change) -> io::Result<bool> {
         let Some(entry) = self.entry(&change.path) else { return Ok(true) };
         let Some(stamp) = Stamp::of_entry(entry) else { return Ok(true) };
@@ -122,8 +122,8 @@ impl Job<'_> {
         }
     }
 
-    /// A file system that does not say which names are one inode has us change one under the other:
-    /// what it became is judged anew. Elsewhere somebody else changed it.
+    /// Judges a file anew that changed since it was read: on a file system that does not say which
+    /// names share an inode, we may have changed it ourselves under another name.
     fn look_again(&self, change: &Change) -> io::Result<bool> {
         let Some(entry) = self.root.lookup(&change.path)? else { return Ok(false) };
         let Some(stamp) = Stamp::of_entry(&entry).filter(|_| entry.kind == Kind::File) else {
@@ -137,7 +137,7 @@ impl Job<'_> {
         disk::replace(self.root, &names(change), stamp, &mut content.reader(), mtime)
     }
 
-    /// Content that the plan's memory budget had no room for.
+    /// Computes content again that the plan's memory budget had no room for.
     fn compute_again(&self, entry: &Entry) -> io::Result<Option<Content>> {
         match self.chain.normal_form(self.root, entry)?.form {
             Form::Bytes(content) => Ok(Some(content)),
@@ -167,7 +167,7 @@ impl Job<'_> {
         unchanged(disk::replace(self.root, &names, stamp, &mut content.reader(), mtime)?)
     }
 
-    /// Files that change as one, each inode once.
+    /// Changes several files as one, each inode once.
     fn unit_step(&self, change: &Change, files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
         let mut members: Vec<disk::Member<'_>> = Vec::with_capacity(files.len());
         for (path, bytes) in files {
@@ -180,7 +180,7 @@ impl Job<'_> {
         unchanged(disk::replace_unit(self.root, &members)?)
     }
 
-    /// What replacing the content of the file at `path` takes; without `mtime` it keeps its own.
+    /// The member of a unit for the file at `path`; without `mtime` it keeps its time.
     fn member<'b>(
         &self,
         path: &Path,
@@ -206,8 +206,7 @@ impl Job<'_> {
         Ok(disk::Member { names, stamp: Stamp::of(&stat), bytes, mtime })
     }
 
-    /// Takes attributes away and sets permission bits, after content and names are what they will
-    /// be.
+    /// Removes attributes and sets permission bits, once content and names are final.
     fn metadata(&self, change: &Change) -> io::Result<()> {
         if !change.action.is_of_metadata() {
             return Ok(());
@@ -224,8 +223,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// The names that `changes` are about, inode by inode as they are now: a name may have gone, or
-    /// have got an inode of its own.
+    /// The names that `changes` are about, grouped by their present inodes: a name may be gone or
+    /// have a new inode.
     fn inodes<'c>(
         &self,
         changes: impl IntoIterator<Item = &'c Change>,
@@ -240,9 +239,9 @@ impl Job<'_> {
         Ok(inodes.into_values().collect())
     }
 
-    /// Sees to it that a regular file can be changed under `names` alone: an inode that has names
-    /// outside the tree stays as it is and ours get a new one, and so where the file system would
-    /// give it to one of our names only. Says whether it made one; that has the time `mtime`.
+    /// Ensures that a regular file can be changed under `names` alone: if the inode has names
+    /// outside the tree, or the file system would give a new inode to only one of our names, our
+    /// names get a new inode. Returns whether it made one; that has the time `mtime`.
     fn own_inode(&self, names: &[PathBuf], stat: &Stat, mtime: Option<Time>) -> io::Result<bool> {
         let Some(first) = names.first() else { return Ok(false) };
         let split = || Ok::<_, io::Error>(names.len() > 1 && self.root.copies_up(first)?);
@@ -255,13 +254,13 @@ impl Job<'_> {
         Ok(true)
     }
 
-    /// Files first, then directories from the deepest up.
+    /// Removes files first, then directories from the deepest up.
     fn removals(&self, plan: &Plan) -> io::Result<()> {
         let going = plan.changes.iter().filter(|c| matches!(c.action, Action::Remove { .. }));
         let (mut dirs, files): (Vec<&Change>, Vec<&Change>) =
             going.partition(|c| self.is_dir(&c.path));
         self.by_folder(&files, |folder, name, _| match folder.unlink(name) {
-            // A step of another change was first: a database takes its log with it.
+            // A step of another change has removed it already: a database takes its log with it.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         })?;
@@ -285,7 +284,7 @@ impl Job<'_> {
                 None => Ok(()),
             })?;
         }
-        // Changes of one inode's names have one time.
+        // All changes of one inode set the same time.
         let times: BTreeMap<&Path, Time> =
             linked.iter().filter_map(|c| Some((&*c.path, c.mtime?))).collect();
         for (names, stat) in self.inodes(linked)? {
@@ -299,7 +298,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// The directories in which names come, go or are replaced, and that stay: with the time that
+    /// The remaining directories in which names are added, removed or replaced, with the time that
     /// each has now.
     fn times_of_touched<'p>(&self, plan: &'p Plan) -> BTreeMap<&'p Path, Time> {
         let mut dirs = touched_directories(plan, &|change| self.is_linked(change));
@@ -317,9 +316,9 @@ impl Job<'_> {
         touched.filter(|c| self.is_dir(&c.path)).filter_map(|c| Some((&*c.path, c.mtime?)))
     }
 
-    /// Writes the times down for a run that is killed, at the top of each file system, which is
-    /// touched by that, and those of files that are patched. Where it cannot be done (a full disk,
-    /// which removals may help) the run does without.
+    /// Records the times of directories and patched files in case the run is killed, at the top of
+    /// each file system, whose own time that changes. If it cannot (the disk is full, and removals
+    /// may help), the run continues without.
     fn note<'p>(&'p self, times: &mut BTreeMap<&'p Path, Time>, plan: &'p Plan) -> Vec<PathBuf> {
         let patched = plan.changes.iter().filter(|c| matches!(c.action, Action::Patch(_)));
         let kept = |path: &Path| self.entry(path)?.mtime;
@@ -340,7 +339,8 @@ impl Job<'_> {
         records
     }
 
-    /// Gives directories their times, which touches none above them, and removes the records.
+    /// Gives directories their times, which does not affect those above them, and removes the
+    /// records.
     fn put_back(&self, times: &BTreeMap<&Path, Time>, records: &[PathBuf]) -> io::Result<()> {
         let set = |path: &Path, time| self.root.set_mtime(path, time).map_err(|e| at(path, &e));
         times.iter().try_for_each(|(path, time)| set(path, *time))?;
@@ -351,7 +351,7 @@ impl Job<'_> {
         })
     }
 
-    /// Does `each` to the names of `changes`, folder by folder in parallel.
+    /// Calls `each` for the names of `changes`, folder by folder in parallel.
     fn by_folder(
         &self,
         changes: &[&Change],
@@ -369,7 +369,7 @@ impl Job<'_> {
     }
 }
 
-/// Multi-step changes by the first plugin that asks for each, then by path.
+/// Multi-step changes, sorted by the first plugin that asks for each, then by path.
 fn in_registry_order<'p>(plan: &'p Plan, chain: &Chain<'_>) -> Vec<&'p Change> {
     let rank = |change: &&Change| {
         let first = change.plugins.first();
@@ -391,8 +391,8 @@ fn is_shared(stat: &Stat, names: &[PathBuf]) -> bool {
     stat.st_nlink > names.len() as u64
 }
 
-/// Whether the inode is left as it is: a link or a FIFO with names outside the tree, for which no
-/// new one is made.
+/// Whether the inode must stay as it is: a link or a FIFO with names outside the tree, for which no
+/// new inode is made.
 fn is_left(stat: &Stat, names: &[PathBuf]) -> bool {
     !matches!(Kind::of_mode(stat.st_mode), Kind::File | Kind::Dir) && is_shared(stat, names)
 }
@@ -404,7 +404,7 @@ fn unchanged(same: bool) -> io::Result<()> {
     }
 }
 
-/// Directories in which a name came, went or was replaced.
+/// Directories in which a name was added, removed or replaced.
 fn touched_directories<'p>(
     plan: &'p Plan,
     is_linked: &dyn Fn(&Change) -> bool,
@@ -413,14 +413,14 @@ fn touched_directories<'p>(
     let mut last = None;
     let mut above = |path| {
         let dir = Path::parent(path).unwrap_or(Path::new(""));
-        // The changes are sorted: mostly it is the same again.
+        // The changes are sorted, so it is mostly the same directory again.
         if last.replace(dir) != Some(dir) {
             dirs.insert(dir);
         }
     };
     for change in &plan.changes {
         match &change.action {
-            // A patch, and a time, may take a new inode too.
+            // A patch or a change of time may also need a new inode.
             Action::Rewrite(_) | Action::Patch(_) | Action::Xattrs(_) | Action::Mode(_) => {
                 above(&change.path);
                 change.links.iter().for_each(|p| above(p));

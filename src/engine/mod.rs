@@ -1,7 +1,7 @@
 //! `fix`: one walk, a plan, and its application.
 //!
-//! [`walk()`] lists the tree, [`plan()`] runs the [`Chain`](crate::normal::Chain) of plugins over what they want,
-//! [`apply()`] does what came out. A second run's plan is empty.
+//! [`walk()`] lists the tree, [`plan()`] runs the [`Chain`](crate::normal::Chain) of plugins over
+//! what they want, [`apply()`] carries out the plan. The plan of a second run is empty.
 
 mod apply;
 mod plan;

@@ -1,4 +1,4 @@
-//! What is to be done, as data, before anything is done.
+//! The plan of a run: what will be done, as data.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
@@ -18,28 +18,30 @@ use crate::normal::{Content, NewState, Step};
 use crate::parallel::try_map;
 use crate::tree::{self, Entry, Kind, Time, Tree};
 
-/// Rewritten content kept between plan and application, in bytes over all files. What exceeds it
-/// is computed again when it is written, so that memory does not grow with the tree.
+/// Rewritten content kept between plan and application, in bytes over all files. Content beyond
+/// that is computed again when it is written, so that memory does not grow with the tree.
 const KEPT_BYTES: usize = 64 << 20;
-/// Inodes judged one after the other, by one thread.
+/// Inodes that one thread judges in a row.
 const BATCH: usize = 8;
-/// Batches judged before what came of them is put together: all of it is never there twice.
+/// Batches judged before their results are merged, so that all results are never in memory twice.
 const ROUND: usize = 1 << 7;
-/// What spooled content counts for: it holds a file open, and there may be a thousand at most.
+/// What spooled content counts as in the budget: each keeps a file open, and at most about a
+/// thousand may be.
 const DESCRIPTOR: usize = 1 << 20;
 
-/// One change: an inode with all its names in the tree, or one name that goes.
+/// One change: to an inode with all its names in the tree, or the removal of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The first name, and the one shown.
+    /// The first name, which is the one shown.
     pub path: Box<Path>,
-    /// The other names in the tree of the same inode, which follow.
+    /// The inode's other names in the tree, which follow.
     pub links: Box<[Box<Path>]>,
-    /// The plugins that ask for it, in registry order; one list for all that ask alike.
+    /// The plugins that ask for it, in registry order; changes with the same plugins share one
+    /// list.
     pub plugins: Arc<Vec<&'static str>>,
     /// What is done.
     pub action: Action,
-    /// The modification time afterwards, where it changes.
+    /// The new modification time, if it changes.
     pub mtime: Option<Time>,
 }
 
@@ -48,19 +50,20 @@ pub struct Change {
 pub enum Action {
     /// New content.
     Rewrite(Box<Rewrite>),
-    /// The same number of bytes, different within one block only, and every name of the inode is
-    /// in the tree: one write in place.
+    /// One write in place: the size stays, only one block differs, and every name of the inode is
+    /// in the tree.
     Patch(Box<Patch>),
-    /// The name goes.
+    /// The name is removed.
     Remove {
-        /// Bytes that go with it.
+        /// Bytes removed with it.
         before: u64,
     },
-    /// Several paths in order.
+    /// Steps on several paths, in order.
     Steps(Box<[Step]>),
-    /// These extended attributes go. The inode's content and time may be another change.
+    /// These extended attributes are removed. The inode's content and time may be in another
+    /// change.
     Xattrs(Box<[Vec<u8>]>),
-    /// The permission bits become these. As for attributes, content and time may be another change.
+    /// These permission bits are set. The inode's content and time may be in another change.
     Mode(u32),
     /// Only the modification time.
     Touch,
@@ -87,7 +90,7 @@ pub struct Patch {
 }
 
 impl Change {
-    /// Changes of one path, in their order: attributes and permission bits first.
+    /// The order of changes to one path: attributes and permission bits come first.
     fn rank(&self) -> u8 {
         match self.action {
             Action::Xattrs(_) => 0,
@@ -120,7 +123,7 @@ pub struct Remark {
 pub struct Plan {
     /// The changes, sorted by path.
     pub changes: Vec<Change>,
-    /// The words, sorted by path.
+    /// The remarks, sorted by path.
     pub remarks: Vec<Remark>,
     /// Names walked.
     pub walked: usize,
@@ -138,7 +141,7 @@ impl Plan {
 /// The plan that brings a walk of `tree` into normal form.
 ///
 /// Files are read in parallel, each once whatever its number of names. The result does not depend
-/// on the number of threads. An error is one of reading the tree, with the path in it.
+/// on the number of threads. An error is one of reading the tree and names the path.
 pub fn plan(
     tree: &dyn Tree,
     wanted: &Wanted<'_>,
@@ -146,14 +149,14 @@ pub fn plan(
     done: &(dyn Fn(usize) + Sync),
 ) -> io::Result<Plan> {
     let shared = Shared::default();
-    // Mostly one each, or hardly any at all: room that is not written to takes no memory, and a list
-    // that grows leaves holes.
+    // Mostly there is one per inode, or hardly any at all: reserved room that is not written to
+    // takes no memory, and a growing list leaves holes.
     let changes = Vec::with_capacity(wanted.len());
     let mut plan = Plan { walked: wanted.entries.len(), changes, ..Plan::default() };
     let batches = (0..wanted.len()).step_by(BATCH).collect::<Vec<_>>();
     for round in batches.chunks(ROUND) {
         let judged = try_map(round.par_iter(), |first| {
-            let mut judged = Judged::default();
+            let mut judged = PlanPart::default();
             for inode in *first..wanted.len().min(first + BATCH) {
                 judge(tree, &wanted.names(inode), chain, &shared, &mut judged)?;
                 done(1);
@@ -172,8 +175,8 @@ pub fn plan(
     drop_touches_of_removed(&mut plan);
     let order =
         |a: &Change, b: &Change| tree::order(&a.path, &b.path).then(a.rank().cmp(&b.rank()));
-    // Without hard links they come in the order of the walk. Otherwise in place: a stable sort takes
-    // as much memory again.
+    // Without hard links they are already in the order of the walk. Otherwise sort in place: a
+    // stable sort takes as much memory again.
     if !plan.changes.is_sorted_by(|a, b| order(a, b).is_le()) {
         plan.changes.sort_unstable_by(order);
     }
@@ -181,17 +184,17 @@ pub fn plan(
     Ok(plan)
 }
 
-/// What all that is judged shares.
+/// What all judgements share.
 #[derive(Default)]
 struct Shared {
     /// Bytes of rewritten content kept so far.
     kept: AtomicUsize,
-    /// The lists of plugins that changes have.
+    /// The lists of plugins in changes.
     lists: Mutex<Vec<Arc<Vec<&'static str>>>>,
 }
 
 impl Shared {
-    /// The one list of these plugins.
+    /// The shared list of these plugins.
     fn list(&self, plugins: &[&'static str]) -> Arc<Vec<&'static str>> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lists.iter().find(|known| known[..] == *plugins) {
@@ -203,12 +206,12 @@ impl Shared {
     }
 }
 
-/// A name that a plugin reports, and who gives it which time.
+/// A name that a plugin reports, and which plugin gives it which time.
 type Reported<'e> = (&'e Entry, &'static str, Option<(&'static str, Time)>);
 
-/// What some inodes come to.
+/// The result for some inodes.
 #[derive(Default)]
-struct Judged {
+struct PlanPart {
     changes: Vec<Change>,
     remarks: Vec<Remark>,
     read: (usize, u64),
@@ -219,7 +222,7 @@ fn judge(
     names: &[&Entry],
     chain: &Chain<'_>,
     shared: &Shared,
-    out: &mut Judged,
+    out: &mut PlanPart,
 ) -> io::Result<()> {
     let once = ReadOnce::of(tree, names);
     let tree: &dyn Tree = once.as_ref().map_or(tree, |once| once);
@@ -260,7 +263,7 @@ fn judge(
             normal.xattrs.take().map(|(plugin, gone)| (plugin, Action::Xattrs(gone.into())));
         let mode = normal.mode.take().map(|(plugin, bits)| (plugin, Action::Mode(bits)));
         for (plugin, action) in attributes.into_iter().chain(mode) {
-            // One inode, whatever its names: asked for once.
+            // Attributes belong to the inode: one change for all its names.
             let same = |c: &Change| discriminant(&c.action) == discriminant(&action);
             if !out.changes[from..].iter().any(same) {
                 let names = following(tree, names, entry, chain)?;
@@ -271,13 +274,13 @@ fn judge(
             times.extend(normal.mtime.map(|time| (entry, time)));
         }
         match (normal.is_removed(entry), &normal.form) {
-            // It leaves the inode's other names: they follow their own plugins.
+            // The inode's other names stay and follow their own plugins.
             (true, Form::Steps(_)) => {
                 out.changes.push(change(entry, Box::default(), normal, shared))
             }
             (true, _) => out.changes.push(removal(entry, normal, shared)),
             (false, _) if normal.is_kept() => {}
-            // Several names of one inode may be wanted by different plugins: content beats time.
+            // Different plugins may want several names of one inode: content wins over time.
             (false, _) => match &stays {
                 Some((_, first)) if first.form != Form::Kept || normal.form == Form::Kept => {}
                 _ => stays = Some((entry, normal)),
@@ -287,7 +290,7 @@ fn judge(
     let leaves = out.changes[from..].iter().filter(|c| !c.action.is_of_metadata());
     let gone: BTreeSet<Box<Path>> = leaves.map(|c| c.path.clone()).collect();
     if let Some((entry, normal)) = stays {
-        // Where a plugin says that this name must not change, the name keeps the old inode.
+        // A name that must not change, as a plugin says, keeps the old inode.
         let apart = |p: &&'static str| normal.form != Form::Kept && normal.by.contains(p);
         reported.retain(|(other, plugin, _)| other.path != entry.path && apart(plugin));
         let follows = |p: &Path| {
@@ -297,7 +300,7 @@ fn judge(
             Form::Kept | Form::Removed => names.to_vec(),
             Form::Bytes(_) | Form::Steps(_) => following(tree, names, entry, chain)?,
         };
-        // What does not follow keeps its inode, and still has a time.
+        // A name that does not follow keeps its inode, and still needs its time.
         times.retain(|(other, _)| followers.iter().all(|name| name.path != other.path));
         out.changes.extend(times.iter().map(|(other, time)| touch(other, *time, shared)));
         let links = followers.iter().map(|e| boxed(e)).filter(|path| follows(path)).collect();
@@ -307,8 +310,8 @@ fn judge(
     Ok(())
 }
 
-/// The names of an inode that follow `entry`: those that nobody vouches for. An object of an ostree
-/// repository keeps its bytes, and its checkout gets an inode of its own.
+/// The names of an inode that change with `entry`: those that nothing vouches for. An object of an
+/// ostree repository keeps its bytes, and its checkout gets a new inode.
 fn following<'e>(
     tree: &dyn Tree,
     names: &[&'e Entry],
@@ -331,7 +334,7 @@ fn is_bound(entry: &Entry, names: &[&Entry]) -> bool {
         && entry.inode.is_some_and(|inode| inode.nlink.get() as usize > names.len())
 }
 
-/// What is said of such a one.
+/// The remark about such an inode.
 const BOUND: &str = "left as it is, since it is a hard link of something outside this root; make it \
                      anew (`cp -a` it and rename the copy)";
 
@@ -385,7 +388,7 @@ fn change(entry: &Entry, links: Box<[Box<Path>]>, normal: Normal, shared: &Share
     }
 }
 
-/// `old` is the content before, where it may be patched in place.
+/// Makes a rewrite, or a patch of `old`, the content before, if that may be patched in place.
 fn rewrite(before: u64, old: Option<&[u8]>, new: Content, kept: &AtomicUsize) -> Action {
     if let (Some(old), Content::Held(new)) = (old, &new)
         && let Some((start, len)) = disk::patch_range(old, new)
@@ -401,7 +404,7 @@ fn rewrite(before: u64, old: Option<&[u8]>, new: Content, kept: &AtomicUsize) ->
     Action::Rewrite(Box::new(Rewrite { before, after: new.len(), content: room.then_some(new) }))
 }
 
-/// A directory goes only if everything in it goes.
+/// Keeps directories in which something stays.
 fn keep_needed_directories(plan: &mut Plan, entries: &[Entry]) {
     let removed = |c: &&Change| matches!(c.action, Action::Remove { .. });
     let names = plan.changes.iter().filter(removed).map(|c| c.path.as_os_str().to_owned());
@@ -418,7 +421,7 @@ fn keep_needed_directories(plan: &mut Plan, entries: &[Entry]) {
     plan.changes.retain(|c| !removed(&c) || going.contains(c.path.as_os_str()));
 }
 
-/// A name that goes has no time to set.
+/// Drops changes of time for names that are removed.
 fn drop_touches_of_removed(plan: &mut Plan) {
     let mut going: BTreeSet<Box<Path>> = BTreeSet::new();
     for change in &plan.changes {
@@ -445,7 +448,8 @@ fn removed_by(steps: &[Step]) -> impl Iterator<Item = PathBuf> {
     names.filter(move |path| last(path) == Some(NewState::Nothing)).cloned()
 }
 
-/// A change of time follows a name that steps of another path move (a kernel with its initramfs).
+/// Moves changes of time along with names that another path's steps move (a kernel with its
+/// initramfs).
 fn follow_moves(plan: &mut Plan) {
     let mut moves: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     for change in &plan.changes {
@@ -467,7 +471,7 @@ fn follow_moves(plan: &mut Plan) {
     }
 }
 
-/// An error of reading, with the path it happened at.
+/// A read error with the path at which it happened.
 pub(super) fn at(path: &Path, e: &io::Error) -> io::Error {
     io::Error::new(e.kind(), format!("{}: {e}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! Reading an inode with several names once.
+//! Reads an inode with several names only once.
 
 use std::ffi::OsString;
 use std::io;

@@ -1,4 +1,4 @@
-//! The one walk: every name below a root, sorted, from as many threads as there are.
+//! The one walk: lists every name below a root, sorted, with all threads.
 
 use std::io;
 use std::path::Path;
@@ -13,26 +13,30 @@ use crate::tree::{self, Entry, Kind, Tree};
 /// Directories this deep are handed to threads of their own: `usr/lib`, `usr/share`, …
 const SHARD_DEPTH: usize = 2;
 
-/// Every entry of `root`, the root included, sorted by path component (a directory before what is
-/// in it). What is mounted in the root is left out, the mount points too: other file systems, and
-/// files and directories of the same one that a container engine binds there. The parts of a
-/// compose's sandbox ([`Root::parts`]) belong to it, but for those in `without`.
+/// Every entry of `root`, including the root itself, sorted by path component (a directory before
+/// its content). Mounts in the root are left out together with their mount points: other file
+/// systems, and files and directories that a container engine bind-mounts. The parts of a compose's
+/// sandbox ([`Root::parts`]) are included, except those in `without`.
 ///
-/// Each directory is opened from the root, through no symbolic link, and looked into by its
-/// descriptor. Memory: one [`Entry`] a name, 96 bytes and the path. Fails on the first directory
-/// that cannot be read: a walk that missed something must not be called complete.
+/// Each directory is opened from the root, through no symbolic link, and listed through its
+/// descriptor. Memory: one [`Entry`] per name, 96 bytes and the path.
+///
+/// # Errors
+///
+/// For the first directory that cannot be read: a walk that missed something must not seem
+/// complete.
 pub fn walk(root: &Root, without: &[&Path]) -> io::Result<Vec<Entry>> {
     let mut runs = shards(root, Path::new(""), 0)?;
     for (part, _) in root.parts().filter(|(part, _)| !without.contains(part)) {
         runs.extend(shards(root, part, 0)?);
     }
     let mut entries = joined(runs);
-    // Runs of one anchor are in order; several anchors are merged.
+    // The runs of one anchor are in order; those of several anchors are merged.
     entries.sort_by(|a, b| tree::order(&a.path, &b.path));
     Ok(entries)
 }
 
-/// The directory at `path` and all below it, as runs that are in order one after the other.
+/// Lists the directory at `path` and all below it, as runs that are in order one after the other.
 fn shards(root: &Root, path: &Path, depth: usize) -> io::Result<Vec<Vec<Entry>>> {
     let gone = || at(path, &io::ErrorKind::NotFound.into());
     let mut run = vec![root.lookup(path)?.ok_or_else(gone)?];
@@ -57,15 +61,15 @@ fn is_dir(part: &[Entry]) -> bool {
     part.first().is_some_and(|entry| entry.kind == Kind::Dir)
 }
 
-/// Adds all below the directory that `run` ends with. No recursion, and one directory is open at a
-/// time: a tree's depth costs nothing.
+/// Adds all below the directory that `run` ends with. There is no recursion and only one directory
+/// is open at a time, so a tree's depth costs nothing.
 fn below(root: &Root, run: &mut Vec<Entry>) -> io::Result<()> {
     let mut todo: Vec<Entry> = Vec::new();
     loop {
         if let Some(dir) = run.last().filter(|last| last.kind == Kind::Dir) {
             let (dir, start) = (dir.path.clone(), todo.len());
             let mut add = |entry: Entry| match todo.len() == start && entry.kind != Kind::Dir {
-                // Nothing of this directory waits for another: it is next.
+                // The directory found last comes next.
                 true => run.push(entry),
                 false => todo.push(entry),
             };
@@ -79,7 +83,7 @@ fn below(root: &Root, run: &mut Vec<Entry>) -> io::Result<()> {
     }
 }
 
-/// All runs as one. The longest grows in place: it may be nearly all there is.
+/// Merges all runs. The longest grows in place: it may contain nearly everything.
 fn joined(mut runs: Vec<Vec<Entry>>) -> Vec<Entry> {
     let longest = (0..runs.len()).max_by_key(|n| runs[*n].len());
     let Some(longest) = longest else { return Vec::new() };

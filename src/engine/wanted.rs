@@ -1,4 +1,4 @@
-//! What of a walk some plugin wants.
+//! The part of a walk that plugins want.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use rayon::prelude::*;
 use crate::normal::Chain;
 use crate::tree::{Entry, Kind};
 
-/// What of a walk some plugin wants: each inode with all its names in the tree.
+/// The part of a walk that plugins want: each inode with all its names in the tree.
 ///
-/// Memory: eight bytes an inode and name.
+/// Memory: eight bytes per inode and name.
 #[derive(Debug)]
 pub struct Wanted<'e> {
     pub(super) entries: &'e [Entry],
-    /// Places in `entries`, inode by inode.
+    /// Indices in `entries`, inode by inode.
     names: Vec<u32>,
     /// Where in `names` each inode ends.
     ends: Vec<u32>,
@@ -57,7 +57,7 @@ impl<'e> Wanted<'e> {
         places.iter().map(|place| &self.entries[*place as usize]).collect()
     }
 
-    /// Inodes that some plugin wants.
+    /// The number of inodes that some plugin wants.
     pub fn len(&self) -> usize {
         self.ends.len()
     }

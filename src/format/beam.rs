@@ -1,7 +1,8 @@
 //! Compiled Erlang modules (`.beam`): the chunks of an IFF file, by their names.
 
 use super::Malformed;
-use super::facts::{Facts, Image};
+use super::bytes::{Mapped, Order};
+use super::facts::Facts;
 
 /// What the parts are that compilers fill with more than code.
 const MEANT: [(&[u8], &str); 4] = [
@@ -15,19 +16,18 @@ const MEANT: [(&[u8], &str); 4] = [
 ///
 /// # Errors
 /// [`Malformed`] if it is no module, or a chunk leaves the file.
-pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
-    let image = Image { bytes, big: true };
-    if image.slice(0, 4usize, "header")? != b"FOR1" || image.slice(8, 4usize, "header")? != b"BEAM"
-    {
+pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+    let file = Mapped { bytes, order: Order::Big };
+    if file.slice(0, 4usize, "header")? != b"FOR1" || file.slice(8, 4usize, "header")? != b"BEAM" {
         return Err(Malformed::at(0, "not a compiled Erlang module"));
     }
-    let end = u64::from(image.u32(4, "size")?) + 8;
-    image.slice(0, end, "module")?;
+    let end = u64::from(file.u32(4, "size")?) + 8;
+    file.slice(0, end, "module")?;
     let mut at = 12;
     while at < end {
-        let name = image.slice(at, 4usize, "chunk")?;
-        let size = u64::from(image.u32(at + 4, "chunk")?);
-        let content = image.slice(at + 8, size, "chunk")?;
+        let name = file.slice(at, 4usize, "chunk")?;
+        let size = u64::from(file.u32(at + 4, "chunk")?);
+        let content = file.slice(at + 8, size, "chunk")?;
         let meant = MEANT.iter().find(|(chunk, _)| *chunk == name).map(|(_, meant)| *meant);
         let name = String::from_utf8_lossy(name);
         facts.opaque("chunks", meant.unwrap_or(&name), content);

@@ -13,8 +13,6 @@ use crate::text::is_hidden;
 
 /// Names that one line lists at most.
 const LISTED: usize = 5;
-/// Bytes of a string in a file, at most.
-const STRING: usize = 64 << 10;
 /// Bytes of one name or value that a line shows at most.
 const SHOWN: usize = 80;
 
@@ -24,7 +22,7 @@ const EXPANSION: usize = 64;
 
 /// What a file says, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     list: Vec<Fact>,
     /// Bytes that names and values may still take; `None` once they took more.
     room: Option<usize>,
@@ -34,7 +32,7 @@ pub struct Facts {
 
 /// One thing that a file says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fact {
+pub(crate) struct Fact {
     /// The kind of thing, as a plural: "libraries".
     pub kind: &'static str,
     /// Its name. Several facts may have one name; then their order counts.
@@ -47,12 +45,12 @@ pub struct Fact {
 
 impl Facts {
     /// No facts yet of the file `bytes`, whose size bounds what they may take.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Facts { kept: true, ..Self::counted(bytes) }
     }
 
     /// Facts that are counted and not kept: whether the file `bytes` can be read is what is asked.
-    pub fn counted(bytes: &[u8]) -> Self {
+    pub(crate) fn counted(bytes: &[u8]) -> Self {
         let room = bytes.len().saturating_mul(EXPANSION).saturating_add(1 << 16);
         Facts { list: Vec::new(), room: Some(room), kept: false }
     }
@@ -98,19 +96,9 @@ impl Facts {
         }
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Whether the file says nothing.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
     /// In what two files differ: a line for the facts of a kind that only one of them has, a line a
     /// fact that differs up to five a kind, and a line where only the order differs.
-    pub fn compare(&self, other: &Facts) -> Vec<String> {
+    pub(crate) fn compare(&self, other: &Facts) -> Vec<String> {
         let mut kinds: Vec<&str> = self.list.iter().chain(&other.list).map(|f| f.kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
@@ -183,73 +171,6 @@ fn short(text: &str) -> String {
     if line.len() < text.len() && line.chars().count() == SHOWN { line + "…" } else { line }
 }
 
-/// Reading a memory image: numbers and strings at offsets that the file itself holds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Image<'a> {
-    /// The whole file.
-    pub(crate) bytes: &'a [u8],
-    /// Big-endian?
-    pub(crate) big: bool,
-}
-
-impl<'a> Image<'a> {
-    /// `count` bytes at `at`, which belong to a `what`.
-    pub(crate) fn slice(
-        self,
-        at: impl TryInto<usize>,
-        count: impl TryInto<usize>,
-        what: &str,
-    ) -> Result<&'a [u8], Malformed> {
-        let (at, count) = (at.try_into().ok(), count.try_into().ok());
-        let range = at.zip(count).and_then(|(at, count)| Some(at..at.checked_add(count)?));
-        let beyond = || Malformed::at(at.unwrap_or(usize::MAX), format!("{what} is out of bounds"));
-        range.and_then(|range| self.bytes.get(range)).ok_or_else(beyond)
-    }
-
-    fn array<const N: usize>(self, at: u64, what: &str) -> Result<[u8; N], Malformed> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.slice(at, N, what)?);
-        if self.big {
-            array.reverse();
-        }
-        Ok(array)
-    }
-
-    pub(crate) fn u16(self, at: u64, what: &str) -> Result<u16, Malformed> {
-        self.array(at, what).map(u16::from_le_bytes)
-    }
-
-    pub(crate) fn u32(self, at: u64, what: &str) -> Result<u32, Malformed> {
-        self.array(at, what).map(u32::from_le_bytes)
-    }
-
-    pub(crate) fn u64(self, at: u64, what: &str) -> Result<u64, Malformed> {
-        self.array(at, what).map(u64::from_le_bytes)
-    }
-
-    /// The bytes before the NUL at or after `at`, at most 64 KiB.
-    pub(crate) fn cstr(self, at: u64, what: &str) -> Result<&'a [u8], Malformed> {
-        let tail = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..));
-        let tail = tail.map(|tail| &tail[..tail.len().min(STRING)]);
-        let end = tail.and_then(|tail| Some(&tail[..tail.iter().position(|b| *b == 0)?]));
-        end.ok_or_else(|| Malformed::at(at, format!("{what} is out of bounds")))
-    }
-
-    /// The same as text; bytes that are not UTF-8 are replaced.
-    pub(crate) fn text(self, at: u64, what: &str) -> Result<String, Malformed> {
-        self.cstr(at, what).map(|s| String::from_utf8_lossy(s).into_owned())
-    }
-
-    /// A count at `at` of records of `size` bytes each, which must fit the file.
-    pub(crate) fn count(self, at: u64, size: u64, what: &str) -> Result<u64, Malformed> {
-        let count = u64::from(self.u32(at, what)?);
-        match count.checked_mul(size).is_some_and(|len| len <= self.bytes.len() as u64) {
-            true => Ok(count),
-            false => Err(Malformed::at(at, format!("{count} {what} do not fit the file"))),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,7 +199,7 @@ mod tests {
         let mut facts = Facts::of(&[0; 100]);
         let long = "x".repeat(1 << 12);
         (0..1000).for_each(|_| facts.text("keys", long.clone(), ""));
-        assert!(facts.len() < 20);
+        assert!(facts.list.len() < 20);
         assert!(facts.finish().is_err());
     }
 

@@ -6,6 +6,7 @@
 //! nanoseconds. Follows `FcCache` of fontconfig 2.13 and later.
 
 use super::Malformed;
+use super::bytes::Order;
 use super::time::Time;
 
 const MAGIC: u32 = 0xFC02_FC04;
@@ -15,7 +16,7 @@ const VERSIONS: std::ops::RangeInclusive<u32> = 7..=11;
 /// Where the header of one architecture has its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
-    big: bool,
+    order: Order,
     word: usize,
 }
 
@@ -37,20 +38,18 @@ impl Layout {
     /// Tells the layout by the magic and by the field that must equal the file's size.
     fn of(bytes: &[u8]) -> Option<Layout> {
         let size = bytes.len() as u64;
-        [(false, 8), (false, 4), (true, 8), (true, 4)]
-            .map(|(big, word)| Layout { big, word })
+        [(Order::Little, 8), (Order::Little, 4), (Order::Big, 8), (Order::Big, 4)]
+            .map(|(order, word)| Layout { order, word })
             .into_iter()
             .find(|l| l.int(bytes, 0) == Some(MAGIC) && l.word(bytes, 8) == Some(size))
     }
 
     fn int(self, bytes: &[u8], at: usize) -> Option<u32> {
-        let raw: [u8; 4] = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
-        Some(if self.big { u32::from_be_bytes(raw) } else { u32::from_le_bytes(raw) })
+        self.order.u32(bytes, at).ok()
     }
 
     fn long(self, bytes: &[u8], at: usize) -> Option<u64> {
-        let raw: [u8; 8] = bytes.get(at..at.checked_add(8)?)?.try_into().ok()?;
-        Some(if self.big { u64::from_be_bytes(raw) } else { u64::from_le_bytes(raw) })
+        self.order.u64(bytes, at).ok()
     }
 
     fn word(self, bytes: &[u8], at: usize) -> Option<u64> {
@@ -120,11 +119,9 @@ impl Cache<'_> {
     /// The padding around it becomes zero, as fontconfig has it.
     pub fn with_scanned(&self, bytes: &[u8], scanned: Time) -> Vec<u8> {
         let mut out = bytes.to_vec();
-        let Layout { big, .. } = self.layout;
+        let Layout { order, .. } = self.layout;
         let sec = i32::try_from(scanned.sec).unwrap_or(i32::MAX);
-        let nsec = i64::from(scanned.nsec);
-        let sec = if big { sec.to_be_bytes() } else { sec.to_le_bytes() };
-        let nsec = if big { nsec.to_be_bytes() } else { nsec.to_le_bytes() };
+        let (sec, nsec) = (order.put32(sec.cast_unsigned()), order.put64(scanned.nsec.into()));
         let (sec_at, nsec_at) = (self.layout.seconds(), self.layout.nanoseconds());
         out[sec_at..nsec_at].fill(0);
         out[sec_at..sec_at + 4].copy_from_slice(&sec);

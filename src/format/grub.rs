@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read as _};
 use std::ops::Range;
 
-use super::facts::Image;
+use super::bytes::{Mapped, Order};
 use super::{Malformed, pe, tar};
 
 /// The section of modules.
@@ -22,7 +22,7 @@ const DISK: u32 = 1;
 ///
 /// # Errors
 /// [`Malformed`] if one of them is no image with a memory disk.
-pub fn is_same_but_for_disk(a: &[u8], b: &[u8]) -> Result<bool, Malformed> {
+pub(crate) fn is_same_but_for_disk(a: &[u8], b: &[u8]) -> Result<bool, Malformed> {
     let [x, y] = [disk(a)?, disk(b)?];
     Ok(x == y && a[x.start..x.end] != b[x.start..x.end] && {
         let rest = |bytes: &[u8]| [bytes[..x.start].to_vec(), bytes[x.end..].to_vec()];
@@ -37,7 +37,7 @@ fn disk(bytes: &[u8]) -> Result<Range<usize>, Malformed> {
     let section = image.and_then(|image| image.section(SECTION));
     let section = section.ok_or_else(|| bad("not an image of GRUB's"))?;
     let end = section.end;
-    let image = Image { bytes, big: false };
+    let image = Mapped { bytes, order: Order::Little };
     if image.slice(section.start, MAGIC.len(), "modules")? != MAGIC {
         return Err(Malformed::at(section.start, "no modules of GRUB's"));
     }

@@ -5,7 +5,8 @@
 //! backwards says that the values inside are of a machine of the other order.
 
 use super::Malformed;
-use super::facts::{Facts, Image};
+use super::bytes::{Mapped, Order};
+use super::facts::Facts;
 
 const SIGNATURE: &[u8] = b"GVariant";
 const SWAPPED: &[u8] = b"raVGtnai";
@@ -18,29 +19,29 @@ const NO_PARENT: u32 = u32::MAX;
 ///
 /// # Errors
 /// [`Malformed`] if an offset leaves the file or tables are nested more than 64 deep.
-pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
-    let image = open(bytes)?;
+pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+    let file = open(bytes)?;
     let mut left = bytes.len();
-    table(image, 16, &mut Vec::new(), &mut left, &mut facts)?;
+    table(file, 16, &mut Vec::new(), &mut left, &mut facts)?;
     facts.finish()
 }
 
-fn open(bytes: &[u8]) -> Result<Image<'_>, Malformed> {
+fn open(bytes: &[u8]) -> Result<Mapped<'_>, Malformed> {
     if !matches!(bytes.get(..8), Some(head) if head == SIGNATURE || head == SWAPPED) {
         return Err(Malformed::at(0, "not a GVariant database"));
     }
-    let image = Image { bytes, big: false };
-    match image.u32(8, "header")? {
-        0 => Ok(image),
+    let file = Mapped { bytes, order: Order::Little };
+    match file.u32(8, "header")? {
+        0 => Ok(file),
         _ => Err(Malformed::at(8, "unknown version of a GVariant database")),
     }
 }
 
 /// The range that the pointer at `at` names.
-fn range(image: Image<'_>, at: u64) -> Result<(u64, u64), Malformed> {
-    let (start, end) = (image.u32(at, "pointer")?, image.u32(at + 4, "pointer")?);
+fn range(file: Mapped<'_>, at: u64) -> Result<(u64, u64), Malformed> {
+    let (start, end) = (file.u32(at, "pointer")?, file.u32(at + 4, "pointer")?);
     let len = end.checked_sub(start).ok_or_else(|| Malformed::at(at, "a range ends early"))?;
-    image.slice(u64::from(start), u64::from(len), "range")?;
+    file.slice(u64::from(start), u64::from(len), "range")?;
     Ok((start.into(), len.into()))
 }
 
@@ -56,14 +57,14 @@ struct Items<'a> {
 
 impl<'a> Items<'a> {
     /// Of the table that the pointer at `pointer` names.
-    fn of(image: Image<'a>, pointer: u64) -> Result<Self, Malformed> {
-        let (start, len) = range(image, pointer)?;
-        let words = u64::from(image.u32(start, "hash table")? & 0x07FF_FFFF);
-        let buckets = image.u32(start + 4, "hash table")?;
+    fn of(file: Mapped<'a>, pointer: u64) -> Result<Self, Malformed> {
+        let (start, len) = range(file, pointer)?;
+        let words = u64::from(file.u32(start, "hash table")? & 0x07FF_FFFF);
+        let buckets = file.u32(start + 4, "hash table")?;
         let head = 8 + (words + u64::from(buckets)) * 4;
         let items = len.checked_sub(head);
         let items = items.ok_or_else(|| Malformed::at(start, "a table is too short"))?;
-        let filter = image.slice(start + 8, words * 4, "filter")?;
+        let filter = file.slice(start + 8, words * 4, "filter")?;
         Ok(Items { filter, buckets, first: start + head, count: items / ITEM })
     }
 }
@@ -78,7 +79,7 @@ fn take(left: &mut usize, size: u64, at: u64) -> Result<(), Malformed> {
 }
 
 fn table(
-    image: Image<'_>,
+    file: Mapped<'_>,
     pointer: u64,
     above: &mut Vec<String>,
     left: &mut usize,
@@ -87,21 +88,21 @@ fn table(
     if above.len() > DEPTH {
         return Err(Malformed::at(pointer, "tables are nested too deep"));
     }
-    let Items { first, count, .. } = Items::of(image, pointer)?;
+    let Items { first, count, .. } = Items::of(file, pointer)?;
     for n in 0..count {
         let at = first + n * ITEM;
         take(left, ITEM, at)?;
-        let name = String::from_utf8_lossy(&name(image, first, count, n)?).into_owned();
-        match image.slice(at + 14, 1, "item")? {
+        let name = String::from_utf8_lossy(&name(file, first, count, n)?).into_owned();
+        match file.slice(at + 14, 1, "item")? {
             b"H" => {
                 above.push(name);
-                table(image, at + 16, above, left, facts)?;
+                table(file, at + 16, above, left, facts)?;
                 above.pop();
             }
             b"v" => {
-                let (start, len) = range(image, at + 16)?;
+                let (start, len) = range(file, at + 16)?;
                 above.push(name);
-                facts.opaque("keys", above.join(" "), image.slice(start, len, "value")?);
+                facts.opaque("keys", above.join(" "), file.slice(start, len, "value")?);
                 above.pop();
             }
             // A list of children: what it holds are items of their own.
@@ -112,13 +113,13 @@ fn table(
 }
 
 /// An item's name: its own part after those of its parents.
-fn name(image: Image<'_>, first: u64, items: u64, mut n: u64) -> Result<Vec<u8>, Malformed> {
+fn name(file: Mapped<'_>, first: u64, items: u64, mut n: u64) -> Result<Vec<u8>, Malformed> {
     let mut parts = Vec::new();
     loop {
         let at = first + n * ITEM;
-        let key = (image.u32(at + 8, "key")?, image.u16(at + 12, "key")?);
-        parts.push(image.slice(u64::from(key.0), u64::from(key.1), "key")?);
-        let parent = image.u32(at + 4, "item")?;
+        let key = (file.u32(at + 8, "key")?, file.u16(at + 12, "key")?);
+        parts.push(file.slice(u64::from(key.0), u64::from(key.1), "key")?);
+        let parent = file.u32(at + 4, "item")?;
         if parent == NO_PARENT {
             parts.reverse();
             return Ok(parts.concat());
@@ -136,12 +137,12 @@ fn name(image: Image<'_>, first: u64, items: u64, mut n: u64) -> Result<Vec<u8>,
 /// # Errors
 /// As [`parse`], and where an item is of no known type, is not where readers look for it, or shares
 /// its bytes with another.
-pub fn sorted(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let image = open(bytes)?;
+pub(crate) fn sorted(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let file = open(bytes)?;
     let mut left = bytes.len();
     let mut out = bytes[..16].to_vec();
     out.resize(24, 0);
-    let root = write(image, 16, 0, &mut left, &mut out)?;
+    let root = write(file, 16, 0, &mut left, &mut out)?;
     out[16..24].copy_from_slice(&root);
     Ok(out)
 }
@@ -159,7 +160,7 @@ struct Item<'a> {
 
 /// Appends the table that the pointer at `pointer` names; gives the pointer to it.
 fn write(
-    image: Image<'_>,
+    file: Mapped<'_>,
     pointer: u64,
     depth: usize,
     left: &mut usize,
@@ -168,11 +169,11 @@ fn write(
     if depth > DEPTH {
         return Err(Malformed::at(pointer, "tables are nested too deep"));
     }
-    let table = Items::of(image, pointer)?;
+    let table = Items::of(file, pointer)?;
     let size = 8 + table.filter.len() as u64 + u64::from(table.buckets) * 4;
     take(left, size + table.count * ITEM, pointer)?;
     let items: Vec<Item<'_>> =
-        (0..table.count).map(|n| item(image, &table, n)).collect::<Result<_, _>>()?;
+        (0..table.count).map(|n| item(file, &table, n)).collect::<Result<_, _>>()?;
     let bucket = |item: &Item<'_>| item.hash % table.buckets.max(1);
     let mut order: Vec<usize> = (0..items.len()).collect();
     order.sort_by_key(|n| (bucket(&items[*n]), items[*n].hash, &items[*n].name));
@@ -188,7 +189,7 @@ fn write(
         at += bytes.len();
     };
     let head = table.first - size;
-    put(out, image.slice(head, size - u64::from(table.buckets) * 4, "hash table")?);
+    put(out, file.slice(head, size - u64::from(table.buckets) * 4, "hash table")?);
     for n in 0..table.buckets {
         let before = order.partition_point(|item| bucket(&items[*item]) < n);
         put(out, &(before as u32).to_le_bytes());
@@ -204,16 +205,16 @@ fn write(
         put(out, &(item.key.len() as u16).to_le_bytes());
         put(out, &[item.kind, 0]);
         let value = match item.kind {
-            b'H' => write(image, item.pointer, depth + 1, left, out)?,
+            b'H' => write(file, item.pointer, depth + 1, left, out)?,
             b'L' => {
-                let mut list = children(image, item.pointer, &place)?;
+                let mut list = children(file, item.pointer, &place)?;
                 list.sort_by_key(|n| order.get(*n as usize).map(|item| &items[*item].name));
                 let list: Vec<u8> = list.into_iter().flat_map(u32::to_le_bytes).collect();
                 chunk(out, 4, &list, left, item.pointer)?
             }
             _ => {
-                let (start, len) = range(image, item.pointer)?;
-                chunk(out, 8, image.slice(start, len, "value")?, left, item.pointer)?
+                let (start, len) = range(file, item.pointer)?;
+                chunk(out, 8, file.slice(start, len, "value")?, left, item.pointer)?
             }
         };
         put(out, &value);
@@ -221,11 +222,11 @@ fn write(
     Ok(pair(start, start + (size + table.count * ITEM) as usize))
 }
 
-fn item<'a>(image: Image<'a>, table: &Items<'_>, n: u64) -> Result<Item<'a>, Malformed> {
+fn item<'a>(file: Mapped<'a>, table: &Items<'_>, n: u64) -> Result<Item<'a>, Malformed> {
     let at = table.first + n * ITEM;
-    let name = name(image, table.first, table.count, n)?;
-    let key = (image.u32(at + 8, "key")?, image.u16(at + 12, "key")?);
-    let (hash, kind) = (image.u32(at, "item")?, image.slice(at + 14, 1, "item")?[0]);
+    let name = name(file, table.first, table.count, n)?;
+    let key = (file.u32(at + 8, "key")?, file.u16(at + 12, "key")?);
+    let (hash, kind) = (file.u32(at, "item")?, file.slice(at + 14, 1, "item")?[0]);
     if hash != hash_of(&name) || table.buckets == 0 {
         return Err(Malformed::at(at, "an item is not where its name is looked for"));
     }
@@ -235,19 +236,19 @@ fn item<'a>(image: Image<'a>, table: &Items<'_>, n: u64) -> Result<Item<'a>, Mal
     Ok(Item {
         name,
         hash,
-        parent: image.u32(at + 4, "item")?,
-        key: image.slice(u64::from(key.0), u64::from(key.1), "key")?,
+        parent: file.u32(at + 4, "item")?,
+        key: file.slice(u64::from(key.0), u64::from(key.1), "key")?,
         kind,
         pointer: at + 16,
     })
 }
 
 /// Where a list's items come to be.
-fn children(image: Image<'_>, pointer: u64, place: &[u32]) -> Result<Vec<u32>, Malformed> {
-    let (start, len) = range(image, pointer)?;
+fn children(file: Mapped<'_>, pointer: u64, place: &[u32]) -> Result<Vec<u32>, Malformed> {
+    let (start, len) = range(file, pointer)?;
     let child = |n: u64| {
         let at = start + 4 * n;
-        let item = image.u32(at, "list")?;
+        let item = file.u32(at, "list")?;
         let place = place.get(item as usize).copied();
         place.ok_or_else(|| Malformed::at(at, format!("there is no item {item}")))
     };

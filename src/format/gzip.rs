@@ -7,7 +7,7 @@ use flate2::{Crc, Decompress, FlushDecompress, Status};
 use memchr::memmem;
 
 use super::Malformed;
-use super::cursor::Cursor;
+use super::bytes::{Cursor, Order};
 
 /// What every member starts with: the magic and the only method there is, deflate.
 const START: [u8; 3] = [0x1F, 0x8B, 8];
@@ -22,11 +22,11 @@ const UNIX: u8 = 3;
 const MIN_MEMBER: usize = 10 + 2 + 8;
 
 /// Bytes that all members of one file may inflate to before it is given up: 16 GiB.
-pub const INFLATED_MAX: u64 = 16 << 30;
+pub(crate) const INFLATED_MAX: u64 = 16 << 30;
 
 /// A member's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header<'a> {
+pub(crate) struct Header<'a> {
     /// FTEXT and reserved bits are kept as they are; the other bits follow from the fields below.
     flags: u8,
     /// When the content was last changed, in seconds since 1970; 0 for none.
@@ -45,7 +45,7 @@ pub struct Header<'a> {
 
 /// One member of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member<'a> {
+pub(crate) struct Member<'a> {
     /// The header.
     pub header: Header<'a>,
     /// The deflate stream and the trailer behind it.
@@ -57,18 +57,14 @@ pub struct Member<'a> {
 }
 
 /// Whether `bytes` start as a gzip file does.
-pub fn is_gzip(bytes: &[u8]) -> bool {
+pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&START)
 }
 
-/// Reads the header of the first member.
+/// Reads a member's header.
 ///
 /// # Errors
 /// [`Malformed`] if it is cut off, or has a flag that RFC 1952 reserves.
-pub fn header(bytes: &[u8]) -> Result<Header<'_>, Malformed> {
-    read_header(&mut Cursor::new(bytes))
-}
-
 fn read_header<'a>(cursor: &mut Cursor<'a>) -> Result<Header<'a>, Malformed> {
     let start = cursor.offset();
     if cursor.take(START.len(), "header")? != START {
@@ -78,12 +74,12 @@ fn read_header<'a>(cursor: &mut Cursor<'a>) -> Result<Header<'a>, Malformed> {
     if flags & RESERVED != 0 {
         return Err(Malformed::at(start + 3, "reserved flags are set"));
     }
-    let mtime = cursor.u32_le("header")?;
+    let mtime = cursor.u32("header")?;
     let (xfl, os) = (cursor.u8("header")?, cursor.u8("header")?);
     let extra = if flags & FEXTRA == 0 {
         None
     } else {
-        let len = cursor.u16_le("extra field")?;
+        let len = cursor.u16("extra field")?;
         Some(cursor.take(len.into(), "extra field")?)
     };
     let mut text = |flag, what| {
@@ -135,8 +131,8 @@ impl Header<'_> {
 /// # Errors
 /// [`Malformed`] if a member that had to be read is damaged, or anything but zeros follows the
 /// last.
-pub fn canonical(bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
-    let mut cursor = Cursor::new(bytes);
+pub(crate) fn canonical(bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+    let mut cursor = Cursor::new(Order::Little, bytes);
     let first = read_header(&mut cursor)?;
     let alone = memmem::find(cursor.rest(), &START).is_none();
     if first.is_canonical() && alone {
@@ -160,8 +156,8 @@ pub fn canonical(bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
 /// # Errors
 /// [`Malformed`] if a member is damaged, anything but zeros follows the last, or the content
 /// exceeds [`INFLATED_MAX`].
-pub fn members(bytes: &[u8]) -> Result<(Vec<Member<'_>>, &[u8]), Malformed> {
-    let mut cursor = Cursor::new(bytes);
+pub(crate) fn members(bytes: &[u8]) -> Result<(Vec<Member<'_>>, &[u8]), Malformed> {
+    let mut cursor = Cursor::new(Order::Little, bytes);
     let mut members = Vec::new();
     let mut total = 0u64;
     loop {
@@ -189,7 +185,7 @@ fn read_body<'a>(
     let (deflated, crc, len) =
         inflate(input, limit, &mut |_| ()).map_err(|what| Malformed::at(start, what))?;
     cursor.take(deflated, "compressed data")?;
-    let stored = (cursor.u32_le("trailer")?, cursor.u32_le("trailer")?);
+    let stored = (cursor.u32("trailer")?, cursor.u32("trailer")?);
     if stored != (crc, len as u32) {
         return Err(Malformed::at(start + deflated, "checksum or length does not fit the content"));
     }
@@ -257,7 +253,7 @@ mod tests {
         let builder = GzBuilder::new().mtime(7).filename("f").extra("ex").comment("c");
         let bytes = member(builder.operating_system(255), b"content");
         let out = canonical(&bytes).unwrap().unwrap();
-        let got = header(&out).unwrap();
+        let got = read_header(&mut Cursor::new(Order::Little, &out)).unwrap();
         assert_eq!((got.mtime, got.os, got.name), (0, UNIX, None));
         assert_eq!((got.extra, got.comment), (Some(&b"ex"[..]), Some(&b"c"[..])));
         assert_eq!(canonical(&out), Ok(None));

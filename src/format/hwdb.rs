@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Malformed;
-use super::facts::{Facts, Image};
+use super::bytes::{Mapped, Order};
+use super::facts::Facts;
 
 const SIGNATURE: &[u8] = b"KSLPHHRH";
 const HEADER: u64 = 80;
@@ -26,8 +27,8 @@ const DEPTH: usize = 4096;
 
 /// A database and where its parts are.
 #[derive(Clone, Debug)]
-pub struct Hwdb<'a> {
-    image: Image<'a>,
+pub(crate) struct Hwdb<'a> {
+    file: Mapped<'a>,
     child_size: u64,
     value_size: u64,
     root: u64,
@@ -42,12 +43,12 @@ pub struct Hwdb<'a> {
 /// # Errors
 /// [`Malformed`] unless the nodes fill the part that the header names and all offsets are of
 /// strings in the file.
-pub fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
     if !bytes.starts_with(SIGNATURE) {
         return Err(Malformed::at(0, "not a hardware database"));
     }
-    let image = Image { bytes, big: false };
-    let field = |n: u64| image.u64(8 * n, "header");
+    let file = Mapped { bytes, order: Order::Little };
+    let field = |n: u64| file.u64(8 * n, "header");
     if field(2)? != bytes.len() as u64 {
         return Err(Malformed::at(16, "the header names another size"));
     }
@@ -67,7 +68,7 @@ pub fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
         return Err(Malformed::at(bytes.len(), "the last string does not end"));
     }
     let (child_size, value_size) = (field(5)?, field(6)?);
-    let mut hwdb = Hwdb { image, child_size, value_size, root, strings, files: BTreeSet::new() };
+    let mut hwdb = Hwdb { file, child_size, value_size, root, strings, files: BTreeSet::new() };
     let (mut files, mut last) = (BTreeSet::new(), None);
     hwdb.each_pointer(|at, offset, is_file| {
         if !(strings..bytes.len() as u64).contains(&offset) {
@@ -92,7 +93,7 @@ impl<'a> Hwdb<'a> {
     ) -> Result<(), Malformed> {
         let mut at = HEADER;
         while at < self.strings {
-            let node = self.image.slice(at, 24, "node")?;
+            let node = self.file.slice(at, 24, "node")?;
             let (children, values) = (u64::from(node[8]), number(node, 2));
             let mut value = at + 24 + children * self.child_size;
             let end = values.checked_mul(self.value_size).and_then(|len| value.checked_add(len));
@@ -100,7 +101,7 @@ impl<'a> Hwdb<'a> {
             let end =
                 end.ok_or_else(|| Malformed::at(at, "a node does not fit among the nodes"))?;
             each(at, number(node, 0), false)?;
-            let records = self.image.slice(value, end - value, "values")?;
+            let records = self.file.slice(value, end - value, "values")?;
             for record in records.chunks_exact(self.value_size as usize) {
                 each(value, number(record, 0), false)?;
                 each(value + 8, number(record, 1), false)?;
@@ -116,13 +117,13 @@ impl<'a> Hwdb<'a> {
 
     /// The string that the pointer at `at` names.
     fn string(&self, at: u64) -> Result<&'a [u8], Malformed> {
-        self.image.cstr(self.start(at)?, "string")
+        self.file.cstr(self.start(at)?, "string")
     }
 
     /// Where that string begins.
     fn start(&self, at: u64) -> Result<u64, Malformed> {
-        let offset = self.image.u64(at, "string")?;
-        match (self.strings..self.image.bytes.len() as u64).contains(&offset) {
+        let offset = self.file.u64(at, "string")?;
+        match (self.strings..self.file.bytes.len() as u64).contains(&offset) {
             true => Ok(offset),
             false => Err(Malformed::at(at, "a string is not among the strings")),
         }
@@ -133,7 +134,7 @@ impl<'a> Hwdb<'a> {
     fn prefixes(&self) -> Result<BTreeMap<u64, u64>, Malformed> {
         let mut found = BTreeMap::new();
         for offset in &self.files {
-            let name = self.image.cstr(*offset, "file's name")?;
+            let name = self.file.cstr(*offset, "file's name")?;
             let folder = FOLDERS.iter().find_map(|f| find_last(name, f)).unwrap_or(0);
             if folder > 0 {
                 found.insert(*offset, folder as u64);
@@ -147,12 +148,12 @@ impl<'a> Hwdb<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if something else uses what would go.
-    pub fn without_root(&self) -> Result<Option<Vec<u8>>, Malformed> {
+    pub(crate) fn without_root(&self) -> Result<Option<Vec<u8>>, Malformed> {
         let cuts = self.prefixes()?;
         if cuts.is_empty() {
             return Ok(None);
         }
-        let mut out = self.image.bytes.to_vec();
+        let mut out = self.file.bytes.to_vec();
         self.each_pointer(|at, offset, _| {
             let before = cuts.range(..offset).next_back();
             if let Some((start, len)) = before
@@ -177,12 +178,12 @@ impl<'a> Hwdb<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if the trie does not end.
-    pub fn facts(&self, mut facts: Facts) -> Result<Facts, Malformed> {
-        facts.text("header", "tool version", self.image.u64(8, "header")?.to_string());
+    pub(crate) fn facts(&self, mut facts: Facts) -> Result<Facts, Malformed> {
+        facts.text("header", "tool version", self.file.u64(8, "header")?.to_string());
         for file in &self.files {
-            facts.text("source files", self.image.text(*file, "file's name")?, "");
+            facts.text("source files", self.file.text(*file, "file's name")?, "");
         }
-        let mut left = self.image.bytes.len();
+        let mut left = self.file.bytes.len();
         self.walk(self.root, &mut Vec::new(), &mut left, &mut facts)?;
         facts.finish()
     }
@@ -198,14 +199,14 @@ impl<'a> Hwdb<'a> {
         *left = room.ok_or_else(|| Malformed::at(at, "the trie does not end"))?;
         let start = key.len();
         key.extend(self.string(at)?);
-        let children = u64::from(self.image.slice(at, 24, "node")?[8]);
+        let children = u64::from(self.file.slice(at, 24, "node")?[8]);
         for child in (0..children).map(|n| at + 24 + n * self.child_size) {
-            key.push(self.image.slice(child, 1, "child")?[0]);
-            self.walk(self.image.u64(child + 8, "child")?, key, left, facts)?;
+            key.push(self.file.slice(child, 1, "child")?[0]);
+            self.walk(self.file.u64(child + 8, "child")?, key, left, facts)?;
             key.pop();
         }
         let first = at + 24 + children * self.child_size;
-        let values = self.image.u64(at + 16, "node")?;
+        let values = self.file.u64(at + 16, "node")?;
         for value in (0..values).map(|n| first + n * self.value_size) {
             let text = |at| self.string(at).map(String::from_utf8_lossy);
             let name = format!("{}{}", String::from_utf8_lossy(key), text(value)?);
@@ -218,8 +219,7 @@ impl<'a> Hwdb<'a> {
 
 /// The `n`th number of eight bytes in a record.
 fn number(record: &[u8], n: usize) -> u64 {
-    let bytes = record.get(8 * n..8 * n + 8).and_then(|bytes| bytes.try_into().ok());
-    bytes.map_or(0, u64::from_le_bytes)
+    Order::Little.u64(record, 8 * n).unwrap_or(0)
 }
 
 fn put(out: &mut [u8], at: u64, value: u64) {

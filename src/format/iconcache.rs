@@ -4,7 +4,8 @@
 //! names with the directories that hold each.
 
 use super::Malformed;
-use super::facts::{Facts, Image};
+use super::bytes::{Mapped, Order};
+use super::facts::Facts;
 
 const NONE: u32 = u32::MAX;
 
@@ -12,30 +13,30 @@ const NONE: u32 = u32::MAX;
 ///
 /// # Errors
 /// [`Malformed`] if an offset leaves the file or a chain does not end.
-pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
-    let image = Image { bytes, big: true };
-    if (image.u16(0, "header")?, image.u16(2, "header")?) != (1, 0) {
+pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+    let file = Mapped { bytes, order: Order::Big };
+    if (file.u16(0, "header")?, file.u16(2, "header")?) != (1, 0) {
         return Err(Malformed::at(0, "not an icon cache of version 1.0"));
     }
     // Strings end on a multiple of four, and nothing else stands at the end.
     if !bytes.len().is_multiple_of(4) {
         return Err(Malformed::at(bytes.len(), "the last string's padding is truncated"));
     }
-    let (hash, list) = (image.u32(4, "header")?.into(), image.u32(8, "header")?.into());
+    let (hash, list) = (file.u32(4, "header")?.into(), file.u32(8, "header")?.into());
     let mut dirs = Vec::new();
-    for n in 0..image.count(list, 4, "directories")? {
-        let at = image.u32(list + 4 + n * 4, "directories")?.into();
-        dirs.push(image.text(at, "directory")?);
+    for n in 0..file.count(list, 4, "directories")? {
+        let at = file.u32(list + 4 + n * 4, "directories")?.into();
+        dirs.push(file.text(at, "directory")?);
     }
-    let buckets = image.count(hash, 4, "buckets")?;
+    let buckets = file.count(hash, 4, "buckets")?;
     // A chain that turns back on itself would never end.
     let mut left = bytes.len();
     for bucket in 0..buckets {
-        let mut at = image.u32(hash + 4 + bucket * 4, "bucket")?;
+        let mut at = file.u32(hash + 4 + bucket * 4, "bucket")?;
         while at != NONE {
             left = left.checked_sub(12).ok_or_else(|| Malformed::at(at, "a chain has no end"))?;
-            icon(image, at.into(), &dirs, &mut facts)?;
-            at = image.u32(at.into(), "icon")?;
+            icon(file, at.into(), &dirs, &mut facts)?;
+            at = file.u32(at.into(), "icon")?;
         }
     }
     for dir in dirs {
@@ -44,14 +45,14 @@ pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     facts.finish()
 }
 
-fn icon(image: Image<'_>, at: u64, dirs: &[String], facts: &mut Facts) -> Result<(), Malformed> {
-    let name = image.text(image.u32(at + 4, "icon")?.into(), "icon's name")?;
-    let list = u64::from(image.u32(at + 8, "icon")?);
-    for n in 0..image.count(list, 8, "images")? {
+fn icon(file: Mapped<'_>, at: u64, dirs: &[String], facts: &mut Facts) -> Result<(), Malformed> {
+    let name = file.text(file.u32(at + 4, "icon")?.into(), "icon's name")?;
+    let list = u64::from(file.u32(at + 8, "icon")?);
+    for n in 0..file.count(list, 8, "images")? {
         let at = list + 4 + n * 8;
-        let dir = usize::from(image.u16(at, "image")?);
+        let dir = usize::from(file.u16(at, "image")?);
         let dir = dirs.get(dir).ok_or_else(|| Malformed::at(at, "no such directory"))?;
-        let flags = image.u16(at + 2, "image")?;
+        let flags = file.u16(at + 2, "image")?;
         facts.text("icons", name.clone(), format!("{dir} ({flags:#x})"));
     }
     Ok(())

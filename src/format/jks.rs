@@ -7,7 +7,7 @@
 use sha1::{Digest, Sha1};
 
 use super::Malformed;
-use super::cursor::Cursor;
+use super::bytes::{Cursor, Order};
 
 const MAGIC: u32 = 0xFEED_FEED;
 const DIGEST_LEN: usize = 20;
@@ -49,15 +49,15 @@ pub fn is_jks(bytes: &[u8]) -> bool {
 /// # Errors
 /// [`Malformed`] unless every byte is accounted for.
 pub fn parse(bytes: &[u8]) -> Result<Keystore<'_>, Malformed> {
-    let mut cursor = Cursor::new(bytes);
-    if cursor.u32_be("magic")? != MAGIC {
+    let mut cursor = Cursor::new(Order::Big, bytes);
+    if cursor.u32("magic")? != MAGIC {
         return Err(Malformed::at(0, "not a JKS keystore"));
     }
-    let version = cursor.u32_be("version")?;
+    let version = cursor.u32("version")?;
     if !(1..=2).contains(&version) {
         return Err(Malformed::at(4, format!("unknown keystore version {version}")));
     }
-    let count = cursor.u32_be("entry count")? as usize;
+    let count = cursor.u32("entry count")? as usize;
     if count > cursor.rest().len() / MIN_ENTRY {
         return Err(Malformed::at(8, format!("{count} entries do not fit the file")));
     }
@@ -71,15 +71,15 @@ pub fn parse(bytes: &[u8]) -> Result<Keystore<'_>, Malformed> {
 
 fn entry<'a>(cursor: &mut Cursor<'a>, version: u32) -> Result<KeystoreEntry<'a>, Malformed> {
     let start = cursor.offset();
-    let tag = cursor.u32_be("entry")?;
-    let alias_len = cursor.u16_be("alias")?;
+    let tag = cursor.u32("entry")?;
+    let alias_len = cursor.u16("alias")?;
     let alias = cursor.take(alias_len.into(), "alias")?;
-    let created = cursor.u64_be("creation time")?;
+    let created = cursor.u64("creation time")?;
     let body = cursor.rest();
     match tag {
         1 => {
             blob(cursor, "private key")?;
-            for _ in 0..cursor.u32_be("certificate chain")? {
+            for _ in 0..cursor.u32("certificate chain")? {
                 certificate(cursor, version)?;
             }
         }
@@ -92,14 +92,14 @@ fn entry<'a>(cursor: &mut Cursor<'a>, version: u32) -> Result<KeystoreEntry<'a>,
 
 fn certificate(cursor: &mut Cursor<'_>, version: u32) -> Result<(), Malformed> {
     if version == 2 {
-        let len = cursor.u16_be("certificate type")?;
+        let len = cursor.u16("certificate type")?;
         cursor.take(len.into(), "certificate type")?;
     }
     blob(cursor, "certificate")
 }
 
 fn blob(cursor: &mut Cursor<'_>, what: &str) -> Result<(), Malformed> {
-    let len = cursor.u32_be(what)?;
+    let len = cursor.u32(what)?;
     cursor.take(len as usize, what).map(|_| ())
 }
 

@@ -4,7 +4,8 @@
 //! parts a node has.
 
 use super::Malformed;
-use super::facts::{Facts, Image};
+use super::bytes::{Mapped, Order};
+use super::facts::Facts;
 
 const MAGIC: u32 = 0xB007_F457;
 const PREFIX: u32 = 0x8000_0000;
@@ -19,8 +20,8 @@ const KEY: usize = 4096;
 /// # Errors
 /// [`Malformed`] for a binary index with an offset that leaves the file, or whose keys do not end,
 /// and for text that ends within a line.
-pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
-    let image = Image { bytes, big: true };
+pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+    let file = Mapped { bytes, order: Order::Big };
     if bytes.first() != Some(&MAGIC.to_be_bytes()[0]) {
         if !matches!(bytes.last(), None | Some(b'\n' | 0)) {
             return Err(Malformed::at(bytes.len(), "the last line has no end"));
@@ -28,11 +29,11 @@ pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
         lines(bytes, &mut facts);
         return facts.finish();
     }
-    if image.u32(0, "header")? != MAGIC || image.u32(4, "header")? >> 16 != 2 {
+    if file.u32(0, "header")? != MAGIC || file.u32(4, "header")? >> 16 != 2 {
         return Err(Malformed::at(0, "not a kmod index of version 2"));
     }
     let mut left = bytes.len();
-    node(image, image.u32(8, "root")?, &mut Vec::new(), &mut left, &mut facts)?;
+    node(file, file.u32(8, "root")?, &mut Vec::new(), &mut left, &mut facts)?;
     facts.finish()
 }
 
@@ -50,7 +51,7 @@ fn lines(bytes: &[u8], facts: &mut Facts) {
 }
 
 fn node(
-    image: Image<'_>,
+    file: Mapped<'_>,
     offset: u32,
     key: &mut Vec<u8>,
     left: &mut usize,
@@ -59,7 +60,7 @@ fn node(
     let mut at = u64::from(offset & OFFSET);
     let start = key.len();
     if offset & PREFIX != 0 {
-        let prefix = image.cstr(at, "prefix")?;
+        let prefix = file.cstr(at, "prefix")?;
         key.extend(prefix);
         at += prefix.len() as u64 + 1;
     }
@@ -69,10 +70,10 @@ fn node(
         .ok_or_else(|| Malformed::at(at, "the index's keys do not end"))?;
     let mut below = Vec::new();
     if offset & CHILDREN != 0 {
-        let range = image.slice(at, 2, "node")?;
+        let range = file.slice(at, 2, "node")?;
         let (first, last) = (range[0], range[1]);
         at += 2;
-        let slots = image.slice(at, 4 * (first..=last).count(), "children")?;
+        let slots = file.slice(at, 4 * (first..=last).count(), "children")?;
         for (letter, slot) in (first..=last).zip(slots.chunks_exact(4)) {
             let offset = slot.iter().fold(0, |n, b| n << 8 | u32::from(*b));
             if offset != 0 {
@@ -82,23 +83,23 @@ fn node(
         at += slots.len() as u64;
     }
     if offset & VALUES != 0 {
-        values(image, at, &String::from_utf8_lossy(key), facts)?;
+        values(file, at, &String::from_utf8_lossy(key), facts)?;
     }
     for (letter, offset) in below {
         key.push(letter);
-        node(image, offset, key, left, facts)?;
+        node(file, offset, key, left, facts)?;
         key.pop();
     }
     key.truncate(start);
     Ok(())
 }
 
-fn values(image: Image<'_>, mut at: u64, key: &str, facts: &mut Facts) -> Result<(), Malformed> {
-    let count = image.count(at, 5, "values")?;
+fn values(file: Mapped<'_>, mut at: u64, key: &str, facts: &mut Facts) -> Result<(), Malformed> {
+    let count = file.count(at, 5, "values")?;
     at += 4;
     for _ in 0..count {
-        let value = image.cstr(at + 4, "value")?;
-        let priority = image.u32(at, "value")?;
+        let value = file.cstr(at + 4, "value")?;
+        let priority = file.u32(at, "value")?;
         facts.text("entries", key, format!("{} ({priority})", String::from_utf8_lossy(value)));
         at += 4 + value.len() as u64 + 1;
     }

@@ -5,7 +5,8 @@
 //! have, of what `update-mime-database` writes last: the strings of all types.
 
 use super::Malformed;
-use super::facts::{Facts, Image};
+use super::bytes::{Mapped, Order};
+use super::facts::Facts;
 
 /// Nesting of a tree in the file, at most: globs and magic rules are far shallower.
 const DEPTH: usize = 256;
@@ -14,13 +15,13 @@ const DEPTH: usize = 256;
 ///
 /// # Errors
 /// [`Malformed`] if an offset leaves the file, or the tree of suffixes is deeper than 256.
-pub fn parse(bytes: &[u8], facts: Facts) -> Result<Facts, Malformed> {
-    let image = Image { bytes, big: true };
-    let version = (image.u16(0, "header")?, image.u16(2, "header")?);
+pub(crate) fn parse(bytes: &[u8], facts: Facts) -> Result<Facts, Malformed> {
+    let file = Mapped { bytes, order: Order::Big };
+    let version = (file.u16(0, "header")?, file.u16(2, "header")?);
     if !matches!(version, (1, 0..=2)) {
         return Err(Malformed::at(0, "not a MIME cache of version 1.0 to 1.2"));
     }
-    let mut reader = Reader { image, facts, left: bytes.len() };
+    let mut reader = Reader { file, facts, left: bytes.len() };
     reader.facts.text("header", "version", format!("{}.{}", version.0, version.1));
     reader.pairs(4, "aliases")?;
     reader.parents()?;
@@ -40,7 +41,7 @@ pub fn parse(bytes: &[u8], facts: Facts) -> Result<Facts, Malformed> {
 }
 
 struct Reader<'a> {
-    image: Image<'a>,
+    file: Mapped<'a>,
     facts: Facts,
     /// Tree nodes that may still be visited: a file cannot hold more than bytes.
     left: usize,
@@ -48,11 +49,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn u32(&self, at: u64) -> Result<u64, Malformed> {
-        self.image.u32(at, "table").map(u64::from)
+        self.file.u32(at, "table").map(u64::from)
     }
 
     fn string(&self, at: u64) -> Result<String, Malformed> {
-        self.image.text(self.u32(at)?, "string")
+        self.file.text(self.u32(at)?, "string")
     }
 
     /// The records of the table whose offset stands at `field`.
@@ -63,8 +64,8 @@ impl Reader<'_> {
         what: &str,
     ) -> Result<impl Iterator<Item = u64> + use<>, Malformed> {
         let at = self.u32(field)?;
-        let count = self.image.count(at, size, what)?;
-        self.image.slice(at + 4, count * size, what)?;
+        let count = self.file.count(at, size, what)?;
+        self.file.slice(at + 4, count * size, what)?;
         Ok((0..count).map(move |n| at + 4 + n * size))
     }
 
@@ -98,7 +99,7 @@ impl Reader<'_> {
 
     fn suffixes(&mut self) -> Result<(), Malformed> {
         let at = self.u32(16)?;
-        let (count, first) = (self.image.count(at, 12, "suffixes")?, self.u32(at + 4)?);
+        let (count, first) = (self.file.count(at, 12, "suffixes")?, self.u32(at + 4)?);
         self.branch(first, count, &mut Vec::new())
     }
 
@@ -127,7 +128,7 @@ impl Reader<'_> {
 
     fn magic(&mut self) -> Result<(), Malformed> {
         let at = self.u32(24)?;
-        let (count, first) = (self.image.count(at, 16, "magic rules")?, self.u32(at + 8)?);
+        let (count, first) = (self.file.count(at, 16, "magic rules")?, self.u32(at + 8)?);
         for at in (0..count).map(|n| first + n * 16) {
             let mut rule = self.u32(at)?.to_be_bytes().to_vec();
             self.matchlets(self.u32(at + 12)?, self.u32(at + 8)?, 0, &mut rule)?;
@@ -148,12 +149,12 @@ impl Reader<'_> {
         for at in (0..count).map(|n| first + n * 32) {
             let room = self.left.checked_sub(1).filter(|_| depth < DEPTH);
             self.left = room.ok_or_else(|| Malformed::at(at, "the magic rules are too many"))?;
-            out.extend(self.image.slice(at, 16_u64, "magic rule")?);
+            out.extend(self.file.slice(at, 16_u64, "magic rule")?);
             let len = self.u32(at + 12)?;
-            out.extend(self.image.slice(self.u32(at + 16)?, len, "magic value")?);
+            out.extend(self.file.slice(self.u32(at + 16)?, len, "magic value")?);
             match self.u32(at + 20)? {
                 0 => out.push(0),
-                mask => out.extend(self.image.slice(mask, len, "magic mask")?),
+                mask => out.extend(self.file.slice(mask, len, "magic mask")?),
             }
             let (children, below) = (self.u32(at + 24)?, self.u32(at + 28)?);
             out.extend(children.to_be_bytes());

@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 use super::Malformed;
+use super::bytes::{Order::Little, slice};
 
 /// Bytes of headers that are read, at most.
 const HEADERS: u64 = 256 << 10;
@@ -64,23 +65,23 @@ pub fn read<R: Read + Seek + ?Sized>(input: &mut R) -> io::Result<Option<Pe>> {
 }
 
 fn parse(head: &[u8], size: u64) -> Result<Option<Pe>, Malformed> {
-    let Some(start) = word(head, 0x3c) else { return Ok(None) };
+    let Ok(start) = Little.u32(head, 0x3c) else { return Ok(None) };
     let start = start as usize;
     if head.get(start..start.saturating_add(4)) != Some(b"PE\0\0") {
         return Ok(None);
     }
     let coff = start + 4;
-    let cut = |at: usize| move || Malformed::at(at, "the PE headers are cut off");
-    let short = |at: usize| half(head, at).ok_or_else(cut(at));
-    let long = |at: usize| word(head, at).ok_or_else(cut(at));
+    let cut = |at: usize| move |_| Malformed::at(at, "the PE headers are cut off");
+    let short = |at: usize| Little.u16(head, at).map_err(cut(at));
+    let long = |at: usize| Little.u32(head, at).map_err(cut(at));
     let (count, optional) = (short(coff + 2)?, usize::from(short(coff + 16)?));
     let time = long(coff + 4)?;
     let options = coff + COFF;
     let table = options + optional;
     // PE32 and PE32+ differ in the width of addresses before the directories.
-    let directories = match half(head, options) {
-        Some(0x10b) => Some(options + 96),
-        Some(0x20b) => Some(options + 112),
+    let directories = match Little.u16(head, options) {
+        Ok(0x10b) => Some(options + 96),
+        Ok(0x20b) => Some(options + 112),
         _ => None,
     };
     let checksum = if optional >= 68 { long(options + 64)? } else { 0 };
@@ -101,7 +102,7 @@ fn parse(head: &[u8], size: u64) -> Result<Option<Pe>, Malformed> {
     let mut sections = Vec::new();
     for n in 0..usize::from(count) {
         let at = table + n * SECTION;
-        let name = head.get(at..at + 8).ok_or_else(cut(at))?;
+        let name = slice(head, at, 8).map_err(cut(at))?;
         let name = name.split(|b| *b == 0).next().unwrap_or_default();
         let (memory, stored) = (u64::from(long(at + 8)?), u64::from(long(at + 16)?));
         let length = if memory == 0 { stored } else { memory.min(stored) };
@@ -110,14 +111,6 @@ fn parse(head: &[u8], size: u64) -> Result<Option<Pe>, Malformed> {
         sections.push(Section { name: name.escape_ascii().to_string(), content });
     }
     Ok(Some(Pe { time, checksum, sections, certificates, size }))
-}
-
-fn half(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(*bytes.get(at..at.checked_add(2)?)?.first_chunk()?))
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*bytes.get(at..at.checked_add(4)?)?.first_chunk()?))
 }
 
 /// A stretch of a file as a file of its own.

@@ -8,8 +8,9 @@
 use std::io::Read as _;
 
 use super::Malformed;
+use super::bytes::{Mapped, Order};
 use super::compress::{self, HEAD_LEN, Source};
-use super::facts::{Facts, Image};
+use super::facts::Facts;
 
 const POLICY: u32 = 0xF97C_FF8C;
 const CONTEXTS: u32 = 0xF97C_FF8A;
@@ -39,13 +40,13 @@ const UNPACKED_MAX: u64 = 64 << 20;
 /// # Errors
 /// [`Malformed`] if the header or a part is damaged, if what is packed does not unpack to at most
 /// 64 MiB, or if text ends within a line.
-pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
-    let image = Image { bytes, big: false };
-    match image.u32(0, "header") {
-        Ok(POLICY) => policy(image, &mut facts)?,
-        Ok(CONTEXTS) => contexts(image, &mut facts)?,
+pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+    let file = Mapped { bytes, order: Order::Little };
+    match file.u32(0, "header") {
+        Ok(POLICY) => policy(file, &mut facts)?,
+        Ok(CONTEXTS) => contexts(file, &mut facts)?,
         Ok(magic) if magic.swap_bytes() == CONTEXTS => {
-            contexts(Image { bytes, big: true }, &mut facts)?;
+            contexts(Mapped { bytes, order: Order::Big }, &mut facts)?;
         }
         _ if bytes.starts_with(b"BZh") => {
             let unpacked = unpack(bytes)?;
@@ -77,17 +78,17 @@ pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     facts.finish()
 }
 
-fn policy(image: Image<'_>, facts: &mut Facts) -> Result<(), Malformed> {
-    let len = u64::from(image.u32(4, "header")?);
-    if image.slice(8, len, "policy's name")? != b"SE Linux" {
+fn policy(file: Mapped<'_>, facts: &mut Facts) -> Result<(), Malformed> {
+    let len = u64::from(file.u32(4, "header")?);
+    if file.slice(8, len, "policy's name")? != b"SE Linux" {
         return Err(Malformed::at(8, "not a kernel policy"));
     }
     let fields = ["policy version", "configuration", "symbol tables", "context tables"];
     for (n, name) in fields.into_iter().enumerate() {
-        let value = image.u32(8 + len + 4 * n as u64, "header")?;
+        let value = file.u32(8 + len + 4 * n as u64, "header")?;
         facts.text("fields", name, format!("{value:#x}"));
     }
-    facts.opaque("fields", "the rules after the header", &image.bytes[24 + len as usize..]);
+    facts.opaque("fields", "the rules after the header", &file.bytes[24 + len as usize..]);
     Ok(())
 }
 
@@ -134,8 +135,8 @@ fn lines(kind: &'static str, bytes: &[u8], facts: &mut Facts) -> Result<(), Malf
     Ok(())
 }
 
-fn contexts(image: Image<'_>, facts: &mut Facts) -> Result<(), Malformed> {
-    let mut reader = Reader { image, at: 4 };
+fn contexts(file: Mapped<'_>, facts: &mut Facts) -> Result<(), Malformed> {
+    let mut reader = Reader { file, at: 4 };
     let version = reader.number("header")?;
     facts.text("fields", "version", version.to_string());
     let mut pcre = String::new();
@@ -271,13 +272,13 @@ fn context(
 
 /// Numbers and pieces one after another.
 struct Reader<'a> {
-    image: Image<'a>,
+    file: Mapped<'a>,
     at: u64,
 }
 
 impl<'a> Reader<'a> {
     fn number(&mut self, what: &str) -> Result<u32, Malformed> {
-        let number = self.image.u32(self.at, what)?;
+        let number = self.file.u32(self.at, what)?;
         self.at += 4;
         Ok(number)
     }
@@ -290,19 +291,19 @@ impl<'a> Reader<'a> {
 
     /// A length of 16 bits, and as many bytes.
     fn short(&mut self, what: &str) -> Result<&'a [u8], Malformed> {
-        let len = self.image.u16(self.at, what)?;
+        let len = self.file.u16(self.at, what)?;
         self.at += 2;
         self.take(len.into(), what)
     }
 
     fn take(&mut self, len: u64, what: &str) -> Result<&'a [u8], Malformed> {
-        let piece = self.image.slice(self.at, len, what)?;
+        let piece = self.file.slice(self.at, len, what)?;
         self.at += len;
         Ok(piece)
     }
 
     fn rest(&self) -> Result<&'a [u8], Malformed> {
-        let end = self.image.bytes.len() as u64;
-        self.image.slice(self.at, end.saturating_sub(self.at), "contexts")
+        let end = self.file.bytes.len() as u64;
+        self.file.slice(self.at, end.saturating_sub(self.at), "contexts")
     }
 }

@@ -27,17 +27,17 @@ const NOT_OLDER: [(&str, &[&str]); 6] = [
 ];
 
 /// Seconds that keep two times apart wherever they are written: a zip time is even.
-pub const APART: i64 = 2;
+pub(crate) const APART: i64 = 2;
 
 /// The name of the file that has to stay newer than the source called `name`.
-pub fn of_source(name: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn of_source(name: &[u8]) -> Option<Vec<u8>> {
     STRICT.iter().find_map(|(source, compiled)| {
         Some([name.strip_suffix(source.as_bytes())?, compiled.as_bytes()].concat())
     })
 }
 
 /// What the file at `path` may have been compiled from: its reader takes it unless it is older.
-pub fn sources_of(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn sources_of(path: &Path) -> Vec<PathBuf> {
     let name = path.file_name().unwrap_or_default().as_bytes();
     let named = |stem: &[u8], ending: &str| {
         path.with_file_name(OsString::from_vec([stem, ending.as_bytes()].concat()))

@@ -4,6 +4,7 @@
 use sha2::{Digest, Sha256, Sha512};
 
 use super::Malformed;
+use super::bytes::Order::Little;
 
 const MAGIC: &[u8; 8] = b"verity\0\0";
 const SUPERBLOCK: usize = 512;
@@ -64,18 +65,17 @@ pub fn read(partition: &[u8]) -> Result<Option<Verity>, Malformed> {
     let Some(head) = partition.get(..SUPERBLOCK).filter(|head| head.starts_with(MAGIC)) else {
         return Ok(None);
     };
-    let le32 = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    let (version, kind) = (le32(8), le32(12));
+    let (version, kind) = (Little.u32(head, 8)?, Little.u32(head, 12)?);
     if version != 1 || kind != 1 {
         return Err(Malformed::at(8, "verity superblock of an unknown version"));
     }
-    let (data_block, hash_block) = (le32(64), le32(68));
+    let (data_block, hash_block) = (Little.u32(head, 64)?, Little.u32(head, 68)?);
     let is_block = |size: u32| (512..=65536).contains(&size) && size.is_power_of_two();
     if !is_block(data_block) || !is_block(hash_block) {
         return Err(Malformed::at(64, "impossible block size of verity"));
     }
-    let data_blocks = u64::from(le32(72)) | u64::from(le32(76)) << 32;
-    let salt_len = usize::from(u16::from_le_bytes([head[80], head[81]]));
+    let data_blocks = Little.u64(head, 72)?;
+    let salt_len = usize::from(Little.u16(head, 80)?);
     let salt = head[88..344].get(..salt_len);
     let salt = salt.ok_or_else(|| Malformed::at(80, "impossible salt of verity"))?.to_vec();
     let name = head[32..64].split(|byte| *byte == 0).next().unwrap_or_default();

@@ -5,7 +5,7 @@
 //! holds that time; suggestions begin with it. Numbers are big-endian.
 
 use super::Malformed;
-use super::facts::Image;
+use super::bytes::{Mapped, Order};
 
 const WORDS: &[u8] = b"VIMspell2";
 const SUGGESTIONS: &[u8] = b"VIMsug\x01";
@@ -25,10 +25,10 @@ const AFFIX: u8 = 0x20;
 ///
 /// # Errors
 /// [`Malformed`] if it is neither kind of file, or a section leaves it.
-pub fn clamped(bytes: &[u8], latest: u32) -> Result<Vec<u8>, Malformed> {
-    let image = Image { bytes, big: true };
-    let Some(at) = place(image)? else { return Ok(bytes.to_vec()) };
-    let time = image.u64(at, "time")?.min(latest.into());
+pub(crate) fn clamped(bytes: &[u8], latest: u32) -> Result<Vec<u8>, Malformed> {
+    let file = Mapped { bytes, order: Order::Big };
+    let Some(at) = place(file)? else { return Ok(bytes.to_vec()) };
+    let time = file.u64(at, "time")?.min(latest.into());
     let mut out = bytes.to_vec();
     // `u64` above has looked whether it is in the file.
     out[at as usize..at as usize + 8].copy_from_slice(&time.to_be_bytes());
@@ -36,37 +36,37 @@ pub fn clamped(bytes: &[u8], latest: u32) -> Result<Vec<u8>, Malformed> {
 }
 
 /// Where the time is; a word list without suggestions has none. Everything behind it must be there.
-fn place(image: Image<'_>) -> Result<Option<u64>, Malformed> {
-    if image.bytes.starts_with(SUGGESTIONS) {
+fn place(file: Mapped<'_>) -> Result<Option<u64>, Malformed> {
+    if file.bytes.starts_with(SUGGESTIONS) {
         let at = SUGGESTIONS.len() as u64;
-        let table = tree(image, at + 8, false)?;
-        lines(image, table)?;
+        let table = tree(file, at + 8, false)?;
+        lines(file, table)?;
         return Ok(Some(at));
     }
-    if !image.bytes.starts_with(WORDS) {
+    if !file.bytes.starts_with(WORDS) {
         return Err(Malformed::at(0, "neither a word list nor suggestions of Vim"));
     }
     let (mut at, mut time) = (WORDS.len() as u64, None);
     loop {
-        match image.slice(at, 1usize, "section")?[0] {
+        match file.slice(at, 1usize, "section")?[0] {
             END => break,
             SUGGESTED => time = Some(at + 6),
             _ => {}
         }
-        at += 6 + u64::from(image.u32(at + 2, "section")?);
+        at += 6 + u64::from(file.u32(at + 2, "section")?);
     }
     // Words, words with case folded, prefixes.
-    let folded = tree(image, at + 1, false)?;
-    let prefixes = tree(image, folded, false)?;
-    end(image, tree(image, prefixes, true)?)?;
+    let folded = tree(file, at + 1, false)?;
+    let prefixes = tree(file, folded, false)?;
+    end(file, tree(file, prefixes, true)?)?;
     Ok(time)
 }
 
 /// The end of the tree of words at `at`. A node is a number of bytes that may follow; the nodes of
 /// those that are letters come after it, one by one.
-fn tree(image: Image<'_>, at: u64, prefixes: bool) -> Result<u64, Malformed> {
-    let byte = |at: u64| Ok::<u8, Malformed>(image.slice(at, 1usize, "tree")?[0]);
-    let mut nodes = u64::from(image.u32(at, "tree")? > 0);
+fn tree(file: Mapped<'_>, at: u64, prefixes: bool) -> Result<u64, Malformed> {
+    let byte = |at: u64| Ok::<u8, Malformed>(file.slice(at, 1usize, "tree")?[0]);
+    let mut nodes = u64::from(file.u32(at, "tree")? > 0);
     let mut at = at + 4;
     while nodes > 0 {
         nodes -= 1;
@@ -97,21 +97,21 @@ fn tree(image: Image<'_>, at: u64, prefixes: bool) -> Result<u64, Malformed> {
 }
 
 /// Checks a table of suggestions: a number, then as many texts that end with a zero.
-fn lines(image: Image<'_>, at: u64) -> Result<(), Malformed> {
-    let count = image.u32(at, "table of suggestions")?;
+fn lines(file: Mapped<'_>, at: u64) -> Result<(), Malformed> {
+    let count = file.u32(at, "table of suggestions")?;
     let mut at = at + 4;
     for _ in 0..count {
-        let rest = image.bytes.get(at as usize..).unwrap_or_default();
+        let rest = file.bytes.get(at as usize..).unwrap_or_default();
         let length = memchr::memchr(0, rest)
             .ok_or_else(|| Malformed::at(at, "the table of suggestions ends early"))?;
         at += length as u64 + 1;
     }
-    end(image, at)
+    end(file, at)
 }
 
 /// Vim writes one zero more, to notice a full disk.
-fn end(image: Image<'_>, at: u64) -> Result<(), Malformed> {
-    match image.bytes.get(at as usize..) {
+fn end(file: Mapped<'_>, at: u64) -> Result<(), Malformed> {
+    match file.bytes.get(at as usize..) {
         Some([0]) => Ok(()),
         _ => Err(Malformed::at(at, "the file does not end with its last table")),
     }

@@ -1,4 +1,4 @@
-//! Who is to blame: since when a path differs, and which packages changed with it.
+//! Blame: since when a path differs, and which packages changed then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -10,32 +10,32 @@ use serde::Serialize;
 use super::query::versions_in;
 use super::{Class, Difference, History, Run};
 
-/// Bytes of a difference's text in a [`Seen`].
+/// The most bytes of a difference's text in a [`StreamBlame`].
 const TEXT: usize = 4096;
 
-/// Package changes that are remembered: paths that began to differ in one run have them in common.
+/// The most package changes to cache: paths that began to differ in the same run share them.
 const REMEMBERED: usize = 64;
 
-/// Since when a path differs, and what changed with it.
+/// Since when a path differs, and what changed then.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Blame {
     /// The path.
     pub path: String,
-    /// One row a stream in which it ever differed.
-    pub streams: Vec<Seen>,
+    /// One row for each stream in which it ever differed.
+    pub streams: Vec<StreamBlame>,
 }
 
-/// One stream's share of a [`Blame`].
+/// The part of a [`Blame`] for one stream.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Seen {
+pub struct StreamBlame {
     /// The stream.
     pub stream: String,
-    /// The first run in which the path differed, of the unbroken row of comparisons that ends now
-    /// (or ended last).
+    /// The first run in which the path differed, in the unbroken sequence of such comparisons that
+    /// lasts until now (or ended last).
     pub first: Run,
-    /// The last comparison before it, in which the path was the same.
+    /// The last comparison before that, in which the path was the same.
     pub last_good: Option<Run>,
-    /// Runs in which it differed.
+    /// The number of runs in which it differed.
     pub times: u64,
     /// The last run in which it differed.
     pub last: i64,
@@ -43,13 +43,13 @@ pub struct Seen {
     pub still: bool,
     /// The difference, as in `first`.
     pub difference: Difference,
-    /// Versions of its package before and after; `None` where that package is not known.
+    /// Versions of its package before and after; `None` if the package is not known.
     pub package: Option<Versions>,
     /// Every other package that changed between `last_good` and `first`.
     pub changed: Vec<Versions>,
 }
 
-/// A package's versions in two runs; `None`: not installed, or not recorded.
+/// A package's versions in two runs; `None` if it was not installed or not recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Versions {
     /// The package's name.
@@ -60,16 +60,16 @@ pub struct Versions {
     pub after: Option<String>,
 }
 
-/// The packages of a run, and which of them the run before did not have like that.
+/// The packages of a run, and how they differ from those of the run before.
 #[derive(Debug)]
 pub(super) struct Changes {
     changed: Vec<Versions>,
     after: String,
-    /// Whether there is a run before.
+    /// Whether there is an earlier run.
     known: bool,
 }
 
-/// Changes by the digests of what was before and after.
+/// Cached changes by the digests of the packages before and after.
 pub(super) type Remembered = BTreeMap<(Option<Vec<u8>>, Vec<u8>), Rc<Changes>>;
 
 impl Changes {
@@ -102,7 +102,7 @@ impl Changes {
 /// The runs of each stream, newest first.
 pub type Streams<'a> = BTreeMap<&'a str, Vec<&'a Run>>;
 
-/// `runs` by stream; they are given newest first.
+/// Groups `runs`, which are sorted newest first, by stream.
 pub fn by_stream(runs: &[Run]) -> Streams<'_> {
     let mut streams = Streams::new();
     for run in runs {
@@ -114,13 +114,15 @@ pub fn by_stream(runs: &[Run]) -> Streams<'_> {
 impl History {
     /// Since when `path` differs, in every stream where it ever did.
     ///
-    /// Fails if it never did.
+    /// # Errors
+    ///
+    /// If the path never differed.
     pub fn blame(&self, path: &str) -> Result<Blame> {
         let runs = self.runs(None, u32::MAX)?;
         self.blame_among(path, &by_stream(&runs))
     }
 
-    /// Since when a path differs, for a caller that has all runs already.
+    /// Since when a path differs, among runs that the caller has loaded.
     pub fn blame_among(&self, path: &str, streams: &Streams<'_>) -> Result<Blame> {
         let mut query = self.db.prepare_cached(
             "SELECT DISTINCT run FROM difference
@@ -138,14 +140,14 @@ impl History {
         Ok(Blame { path: path.to_owned(), streams: seen })
     }
 
-    /// `None` if the path never differed in the stream.
+    /// Since when a path differs in one stream; `None` if it never did.
     fn seen(
         &self,
         path: &str,
         stream: &str,
         runs: &[&Run],
         differing: &BTreeSet<i64>,
-    ) -> Result<Option<Seen>> {
+    ) -> Result<Option<StreamBlame>> {
         let differs = |run: &&&Run| differing.contains(&run.id);
         let compared = |run: &&&Run| matches!(run.verdict.class(), Class::Good | Class::Bad);
         let Some(last) = runs.iter().position(|run| differs(&run)) else { return Ok(None) };
@@ -158,7 +160,7 @@ impl History {
         let changes = self.changes(last_good.map(|run| run.id), first.id)?;
         let package = difference.package.as_ref().map(|name| changes.of(name));
         let others = |v: &&Versions| changes.known && Some(&v.name) != difference.package.as_ref();
-        Ok(Some(Seen {
+        Ok(Some(StreamBlame {
             stream: stream.to_owned(),
             first: (*first).clone(),
             last_good: last_good.cloned(),

@@ -1,10 +1,11 @@
-//! The nightly record: one SQLite file, several writers.
+//! The history of nightly runs: one SQLite file with several writers.
 //!
-//! `schema.sql` is the documentation of the schema: `run`, `difference`, two tables that hold
-//! recurring names and large texts once, and what was told to whom. The file is in WAL mode, every write is one immediate
-//! transaction, and a writer waits for another up to `BUSY`. A killed process loses the
-//! transaction it was in and nothing else. `PRAGMA user_version` counts `MIGRATIONS`; a file of
-//! a newer reprofix is refused. WAL needs a local file system: keep the history off NFS.
+//! `schema.sql` is the documentation of the schema: `run`, `difference`, two tables that store
+//! recurring names and large texts once, and what each notification channel last reported. The file
+//! is in WAL mode, every write is one immediate transaction, and a writer waits for others up to
+//! `BUSY`. A killed process loses only its current transaction. `PRAGMA user_version` counts
+//! `MIGRATIONS`; a file from a newer reprofix is refused. WAL needs a local file system: keep the
+//! history off NFS.
 
 mod blame;
 mod query;
@@ -12,7 +13,7 @@ mod record;
 mod retain;
 mod store;
 
-pub use blame::{Blame, Seen, Streams, Versions, by_stream};
+pub use blame::{Blame, StreamBlame, Streams, Versions, by_stream};
 pub use query::Flaky;
 pub use record::{Class, Difference, Run, Verdict};
 pub use retain::{Retained, Retention};
@@ -26,20 +27,28 @@ use anyhow::{Context, Result, bail};
 use flate2::Decompress;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-/// How long a writer waits for another one.
+/// How long a writer waits for another.
 const BUSY: Duration = Duration::from_secs(30);
 
-/// `PRAGMA cache_size` of a reader, in KiB by its sign.
+/// `PRAGMA cache_size` of a reader; being negative, it is in KiB.
 const READER_CACHE: i32 = -32_768;
 
 /// `PRAGMA application_id`: the ASCII letters `rpfx`.
 const APPLICATION_ID: i32 = 0x7270_6678;
 
-/// What brings a file from version N to N + 1. Never edited, only added to.
+/// Statements that bring a file from version N to N + 1. Entries are never edited, only added.
 const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     "ALTER TABLE run ADD COLUMN composefs_a TEXT; -- composefs digests, of what bootc boots
      ALTER TABLE run ADD COLUMN composefs_b TEXT;",
+    "-- Rises with each change of what pages are made from: a row of `run` changes with the others.
+     CREATE TABLE change (number INTEGER NOT NULL) STRICT;
+     INSERT INTO change VALUES (0);
+     CREATE TRIGGER run_inserted AFTER INSERT ON run BEGIN UPDATE change SET number = number + 1; END;
+     CREATE TRIGGER run_updated AFTER UPDATE ON run BEGIN UPDATE change SET number = number + 1; END;
+     CREATE TRIGGER run_deleted AFTER DELETE ON run BEGIN UPDATE change SET number = number + 1; END;
+     -- A folder of pages, and a digest of all that they were made from and of the files that they are.
+     CREATE TABLE pages (folder TEXT PRIMARY KEY, seal BLOB NOT NULL) STRICT;",
 ];
 
 /// An open history.
@@ -53,20 +62,18 @@ pub struct History {
 impl History {
     /// Opens the history at `path`, creating and migrating it as needed.
     ///
-    /// Fails on a file that is no history or that a newer reprofix wrote, and where the disk
-    /// refuses; the file is unchanged then.
+    /// # Errors
+    ///
+    /// If the file is not a history, is from a newer reprofix, or cannot be written; the file is
+    /// unchanged then.
     pub fn open(path: &Path) -> Result<Self> {
         Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
     }
 
-    /// Opens a history that must exist, for looking at it. It is migrated too, so it must be
-    /// writable.
+    /// Opens an existing history for reading. It may be migrated, so it must be writable.
     pub fn open_existing(path: &Path) -> Result<Self> {
         if !path.is_file() {
-            bail!(
-                "{}: there is no history here; name it with --history or --nightly",
-                path.display()
-            );
+            bail!("{}: no history here; name it with --history or --nightly", path.display());
         }
         Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
     }
@@ -96,7 +103,7 @@ impl History {
             let db = Connection::open_with_flags(path, flags)?;
             db.busy_timeout(BUSY)?;
             db.pragma_update(None, "cache_size", READER_CACHE)?;
-            // One transaction for all that is read: a state of the history, and no lock a query.
+            // One transaction for all reads: a consistent state, and no lock per query.
             db.execute_batch("BEGIN")?;
             Ok(db)
         };
@@ -104,14 +111,14 @@ impl History {
         Ok(Self::over(db, path))
     }
 
-    /// Where the file is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     fn prepare(&mut self) -> Result<()> {
         self.db.busy_timeout(BUSY)?;
-        // In one transaction: another process may be creating it right now.
+        // In one transaction, since another process may be creating it right now.
         let look = self.db.transaction()?;
         let id: i32 = look.pragma_query_value(None, "application_id", |r| r.get(0))?;
         let tables: i64 = look.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))?;
@@ -126,7 +133,7 @@ impl History {
         self.migrate()
     }
 
-    /// Switching to WAL needs the file for itself, and SQLite does not wait for that by itself.
+    /// Switches to WAL, which needs exclusive access, for which SQLite does not wait by itself.
     fn use_wal(&self) -> Result<()> {
         let deadline = Instant::now() + BUSY;
         loop {
@@ -148,7 +155,7 @@ impl History {
             return Ok(());
         }
         let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Asked again: another process may have been faster.
+        // Check again: another process may have been faster.
         let version = version(&change)?;
         let missing = usize::try_from(version).ok().and_then(|done| MIGRATIONS.get(done..));
         let Some(missing) = missing else {

@@ -1,4 +1,4 @@
-//! Reading: lists, one run, what is flaky.
+//! Queries: lists, one run, flaky streams.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ const RUN: &str = "SELECT id, stream, architecture, kind, verdict, started, seco
     variations, skipped, notes, detail, culprit, composefs_a, composefs_b FROM run";
 
 impl History {
-    /// The last `limit` runs, newest first; of one stream only, if it is named.
+    /// The last `limit` runs, newest first; only of `stream` if it is given.
     pub fn runs(&self, stream: Option<&str>, limit: u32) -> Result<Vec<Run>> {
         let filter = "WHERE ?1 IS NULL OR stream = ?1 ORDER BY id DESC LIMIT ?2";
         self.select(filter, params![stream, limit])
@@ -79,7 +79,7 @@ impl History {
         self.differences_where(filter, params![run, limit], text_limit)
     }
 
-    /// The difference of `path` in a run, if it has one.
+    /// The difference of `path` in a run, if there is one.
     pub(super) fn difference(
         &self,
         run: i64,
@@ -116,14 +116,14 @@ impl History {
         Ok(found)
     }
 
-    /// How many differences each run of `stream` had, oldest first, the last `limit` runs.
+    /// The number of differences of each of the last `limit` runs of `stream`, oldest first.
     pub fn counts(&self, stream: &str, limit: u32) -> Result<Vec<(Run, u64)>> {
         let mut runs = self.runs(Some(stream), limit)?;
         runs.reverse();
         runs.into_iter().map(|run| self.count(run.id).map(|count| (run, count))).collect()
     }
 
-    /// How many differences a run has.
+    /// The number of differences of a run.
     pub fn count(&self, run: i64) -> Result<u64> {
         let mut query = self.db.prepare_cached("SELECT count(*) FROM difference WHERE run = ?1")?;
         let count: i64 = query.query_row([run], |r| r.get(0))?;
@@ -144,7 +144,7 @@ impl History {
             .collect())
     }
 
-    /// [`History::packages`] as it is stored: `name version` lines, sorted by name.
+    /// [`History::packages`] as stored: `name version` lines, sorted by name.
     pub(super) fn package_lines(&self, run: i64) -> Result<String> {
         self.text(self.column(run, "packages")?)
     }
@@ -164,12 +164,13 @@ impl History {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Every path, with the number of runs it differed in, most often first.
+    /// Every path with the number of runs in which it differed, the most frequent first.
     pub fn paths(&self) -> Result<Vec<(String, u64)>> {
         self.tally("path")
     }
 
-    /// Every package that owned a difference, with the number of its differences, most first.
+    /// Every package that owned a difference, with the number of its differences, the highest
+    /// first.
     pub fn packages_seen(&self) -> Result<Vec<(String, u64)>> {
         self.tally("package")
     }
@@ -299,7 +300,7 @@ fn difference_of(row: &Row<'_>) -> rusqlite::Result<Difference> {
     })
 }
 
-/// `text`, or its beginning and end with a note of what is missing.
+/// Shortens `text` to its beginning and end with a note about what is missing.
 pub(super) fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit {
         return Cow::Borrowed(text);

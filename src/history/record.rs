@@ -1,4 +1,4 @@
-//! What the history holds: a run, its verdict, its differences.
+//! What the history stores: a run, its verdict, its differences.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub enum Verdict {
     Expected,
     /// They differ.
     Different,
-    /// The run is going on.
+    /// The run is in progress.
     #[default]
     Running,
     /// A build step failed.
@@ -34,14 +34,14 @@ pub enum Verdict {
     Interrupted,
 }
 
-/// What a verdict means to someone who waits for it.
+/// What a verdict means for the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Nothing to do: exit code 0.
     Good,
     /// A finding: exit code 1.
     Bad,
-    /// It could not be found out: exit code 2.
+    /// It could not be determined: exit code 2.
     Failed,
     /// Not known yet.
     Open,
@@ -68,7 +68,7 @@ impl Verdict {
         VERDICTS.iter().find(|v| v.0 == self).map_or(Class::Failed, |v| v.2)
     }
 
-    /// Its name, as the database, JSON and pages have it.
+    /// Its name in the database, JSON and pages.
     pub fn name(self) -> &'static str {
         VERDICTS.iter().find(|v| v.0 == self).map_or("", |v| v.1)
     }
@@ -121,8 +121,8 @@ pub struct Run {
     pub token: String,
     /// SOURCE_DATE_EPOCH of the builds.
     pub epoch: Option<u32>,
-    /// SHA-256 over all that should decide the result: runs with equal inputs and unequal verdicts
-    /// are flaky.
+    /// SHA-256 of everything that should determine the result: runs with equal inputs and unequal
+    /// verdicts are flaky.
     pub inputs: String,
     /// The first subject.
     pub subject_a: String,
@@ -140,12 +140,12 @@ pub struct Run {
     pub variations: String,
     /// Variations asked for but not possible here, and why.
     pub skipped: Vec<(String, String)>,
-    /// Other things worth saying.
+    /// Remarks.
     pub notes: Vec<String>,
     /// One line on what happened.
     pub detail: String,
     /// What `--bisect` found: the smallest set of variations that breaks reproducibility,
-    /// comma-separated; empty if it takes none.
+    /// comma-separated; empty if none is needed.
     pub culprit: Option<String>,
 }
 
@@ -182,7 +182,8 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Its cause in the words of the glossary; what an unknown version of reprofix wrote as it is.
+    /// Its cause in the terms of the glossary; text from another version of reprofix is kept as it
+    /// is.
     pub fn cause_words(&self) -> String {
         let plugin = self.plugin.as_ref().map(|name| format!(": {name}")).unwrap_or_default();
         match self.cause.as_str() {
@@ -195,8 +196,8 @@ impl Difference {
 }
 
 impl Run {
-    /// What bisection showed: each set of variations that was found to be enough; `None` if none
-    /// was looked for.
+    /// The result of bisection: each set of variations that was found to be enough; `None` if there
+    /// was no bisection.
     pub fn bisected(&self) -> Option<String> {
         let set = |names: &str| match names.contains(',') {
             true => format!("enough together: {}", names.replace(',', ", ")),

@@ -1,4 +1,4 @@
-//! Forgetting: old runs go, old texts go, the file gives space back.
+//! Retention: removes old runs and texts, and returns free space.
 
 use anyhow::Result;
 use rusqlite::{TransactionBehavior, params};
@@ -10,7 +10,7 @@ use super::History;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Retention {
-    /// Runs a stream.
+    /// Runs per stream.
     pub runs: u32,
     /// Days that build output is kept.
     pub log_days: u32,
@@ -22,7 +22,7 @@ impl Default for Retention {
     }
 }
 
-/// What was forgotten.
+/// What was removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
     /// Runs removed.
@@ -32,8 +32,8 @@ pub struct Retained {
 }
 
 impl History {
-    /// Removes what `keep` does not keep, as of `now`, and gives free pages back to the file
-    /// system. Running runs stay. Safe beside other writers.
+    /// Removes what `keep` does not cover, as of `now`, and returns free pages to the file system.
+    /// Running runs stay. Safe with other writers.
     pub fn retain(&mut self, keep: Retention, now: i64) -> Result<Retained> {
         let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let runs = change.execute(
@@ -53,8 +53,8 @@ impl History {
         Ok(Retained { runs, texts })
     }
 
-    /// Rewrites the file without its free pages (`VACUUM`), which takes as much space again while
-    /// it runs, and waits for other writers.
+    /// Rewrites the file without its free pages (`VACUUM`). It needs as much space again meanwhile,
+    /// and waits for other writers.
     pub fn vacuum(&mut self) -> Result<()> {
         Ok(self.db.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)")?)
     }

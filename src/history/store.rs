@@ -1,4 +1,4 @@
-//! Writing: a run begins, a run ends.
+//! Records the beginning and end of runs.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -14,10 +14,10 @@ use super::{Difference, History, Run, Verdict};
 /// Largest text that is stored or read back, uncompressed: 64 MiB.
 const MAX_TEXT: usize = 64 << 20;
 
-/// Room for decompressed bytes, at a time.
+/// Bytes to decompress at a time.
 const INFLATED: usize = 4096;
 
-/// What a run brings home beside its row.
+/// The results of a run apart from its row.
 #[derive(Clone, Debug, Default)]
 pub struct Finish {
     /// Its differences, in the report's order.
@@ -29,8 +29,8 @@ pub struct Finish {
 }
 
 impl History {
-    /// Records that `run` has begun; gives it its number. From here on a kill leaves a row that
-    /// [`History::interrupt`] closes.
+    /// Records that `run` has begun, and sets its number. If the process is killed after that, it
+    /// leaves a row that [`History::interrupt`] closes.
     pub fn begin(&mut self, run: &mut Run) -> Result<()> {
         let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         change.execute(
@@ -53,13 +53,13 @@ impl History {
         Ok(change.commit()?)
     }
 
-    /// Records that nothing of run `id` is left in its work directory.
+    /// Records that run `id` has left nothing in its work directory.
     pub fn forget_work(&mut self, id: i64) -> Result<()> {
         self.db.execute("UPDATE run SET work = '' WHERE id = ?1", [id])?;
         Ok(())
     }
 
-    /// Records how `run` ended, all of it or nothing.
+    /// Records how `run` ended, completely or not at all.
     pub fn finish(&mut self, run: &Run, finish: &Finish) -> Result<()> {
         let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let packages = package_lines(&finish.packages);
@@ -102,7 +102,7 @@ impl History {
         Ok(change.commit()?)
     }
 
-    /// Closes a run that was killed. `false` if it had ended meanwhile.
+    /// Closes a run that was killed; `false` if it has ended meanwhile.
     pub fn interrupt(&mut self, id: i64) -> Result<bool> {
         let changed = self.db.execute(
             "UPDATE run SET verdict = ?2, detail = 'it was killed, or its machine stopped'
@@ -112,19 +112,36 @@ impl History {
         Ok(changed > 0)
     }
 
-    /// What `channel` was last told of `stream`.
+    /// The state of `stream` that was last sent to `channel`.
     pub fn told(&self, stream: &str, channel: &str) -> Result<Option<String>> {
         let query = "SELECT state FROM told WHERE stream = ?1 AND channel = ?2";
         Ok(self.db.query_row(query, [stream, channel], |r| r.get(0)).optional()?)
     }
 
-    /// Records that `channel` was told that `stream` is in `state` as of run `id`.
+    /// Records that `channel` was sent the `state` of `stream` as of run `id`.
     pub fn set_told(&mut self, stream: &str, channel: &str, state: &str, id: i64) -> Result<()> {
         self.db.execute(
             "INSERT INTO told (stream, channel, state, run) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO UPDATE SET state = ?3, run = ?4",
             params![stream, channel, state, id],
         )?;
+        Ok(())
+    }
+
+    /// The number of the last change of any run.
+    pub fn last_change(&self) -> Result<i64> {
+        Ok(self.db.query_row("SELECT number FROM change", [], |r| r.get(0))?)
+    }
+
+    /// What the pages in `folder` were sealed with.
+    pub fn seal(&self, folder: &str) -> Result<Option<Vec<u8>>> {
+        let query = "SELECT seal FROM pages WHERE folder = ?1";
+        Ok(self.db.query_row(query, [folder], |r| r.get(0)).optional()?)
+    }
+
+    /// Records what the pages in `folder` are sealed with.
+    pub fn set_seal(&self, folder: &str, seal: &[u8]) -> Result<()> {
+        self.db.execute("INSERT OR REPLACE INTO pages VALUES (?1, ?2)", params![folder, seal])?;
         Ok(())
     }
 
@@ -137,8 +154,8 @@ impl History {
         zlib.map_or(Ok(String::new()), |zlib| self.inflate(&zlib))
     }
 
-    /// Decompresses a stored text. One decompressor serves all: most texts are short, and making
-    /// one costs more than they do.
+    /// Decompresses a stored text. All texts share one decompressor: most are short, and making one
+    /// costs more than using it.
     pub(super) fn inflate(&self, zlib: &[u8]) -> Result<String> {
         let mut inflater = self.inflater.borrow_mut();
         inflater.reset(true);
@@ -197,8 +214,8 @@ fn store_name(change: &Transaction<'_>, name: &str) -> Result<i64> {
     Ok(change.last_insert_rowid())
 }
 
-/// Stores a text once, however often it comes; an empty one not at all. Too long a text loses its
-/// middle, and says so.
+/// Stores a text once, however often it occurs; an empty one not at all. The middle of a too long
+/// text is replaced by a note.
 fn store_text(change: &Transaction<'_>, text: &str) -> Result<Option<i64>> {
     if text.is_empty() {
         return Ok(None);

@@ -53,8 +53,10 @@ type Bundles = BTreeMap<(String, Option<Digest>), BTreeSet<String>>;
 
 /// Reads the catalogs among the images that `images` selects; `None` if none is one.
 ///
-/// Fails if a catalog cannot be read.
-pub fn catalogs(name: &str, images: &Images) -> anyhow::Result<Option<Catalogs>> {
+/// # Errors
+///
+/// If a catalog cannot be read.
+pub(crate) fn catalogs(name: &str, images: &Images) -> anyhow::Result<Option<Catalogs>> {
     let mut groups: Vec<(&Image, Bundles)> = Vec::new();
     for image in images.selected().filter(|image| image.is_image()) {
         // What a sparse layout does not have is not asked about.

@@ -9,9 +9,9 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-pub mod catalogs;
+pub(crate) mod catalogs;
 pub mod compare;
-pub mod flattened;
+pub(crate) mod flattened;
 pub mod lint;
 pub mod normalize;
 pub mod opm;
@@ -27,7 +27,11 @@ pub trait Findings: Serialize {
     /// `true` for exit code 0, `false` for 1.
     fn sound(&self) -> bool;
 
-    /// Writes it for people. Fails only if `out` does.
+    /// Writes it for people.
+    ///
+    /// # Errors
+    ///
+    /// Only if `out` does.
     fn print(&self, out: &mut dyn Write) -> io::Result<()>;
 }
 

@@ -28,8 +28,11 @@ pub struct Verification {
 }
 
 /// Reads every blob of the entries that `subject` selects: size, digest, and for the layers of
-/// images the diff_id and the structure of the tar archive. Fails on what no tool should read on:
-/// members that leave the root, decompression bombs.
+/// images the diff_id and the structure of the tar archive.
+///
+/// # Errors
+///
+/// On what no tool should read on: members that leave the root, decompression bombs.
 pub fn verify(subject: &Images) -> anyhow::Result<Verification> {
     let mut report = Verification::default();
     let mut seen = BTreeSet::new();

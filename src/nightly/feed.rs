@@ -113,8 +113,12 @@ struct Artifact {
 
 /// Publishes every build of the work directories; gives the report.
 ///
-/// Fails, naming the build, if one cannot be read, and if builds of several architectures are
-/// there and none was asked for. Files of builds that are gone stay.
+/// Files of builds that are gone stay.
+///
+/// # Errors
+///
+/// Naming the build, if one cannot be read, and if builds of several architectures are there and
+/// none was asked for.
 pub fn publish(job: &Job) -> Result<Report> {
     let mut all = Vec::new();
     for workdir in &job.workdirs {

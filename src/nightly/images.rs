@@ -14,7 +14,9 @@ use crate::source::oci::Images;
 /// What goes into the record of two images. The first one's tree gives content checksum and
 /// packages.
 ///
-/// Fails if A cannot be read, or is not one image where it is laid out as a tree.
+/// # Errors
+///
+/// If A cannot be read, or is not one image where it is laid out as a tree.
 pub(super) fn compared(report: Report, a: &Images, job: &Job) -> Result<Compared> {
     let tree = Hashed::new(Flattened::read(&a.store, a.one()?, 0)?, &|| ())?;
     let ours = tree.root().content_checksum();

@@ -16,8 +16,10 @@ use crate::format::ostree::Checksum;
 
 /// The digest for `stream`, built by `recipe` under `epoch` with these variations.
 ///
-/// Fails, naming the file, if an input cannot be read.
-pub fn digest(
+/// # Errors
+///
+/// Naming the file, if an input cannot be read.
+pub(crate) fn digest(
     stream: &Stream,
     recipe: &Recipe,
     epoch: SourceDateEpoch,

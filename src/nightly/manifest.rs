@@ -34,7 +34,9 @@ const HEAD: &str = "reprofix-manifest-1";
 
 /// The manifest of a subject.
 ///
-/// Fails if an object of it cannot be read or is corrupt, and as [`PathBudget::add`] does.
+/// # Errors
+///
+/// If an object of it cannot be read or is corrupt, and as [`PathBudget::add`] does.
 pub fn of(subject: &Subject) -> Result<String> {
     let root = subject.merkle.root();
     let mut out = format!("{HEAD}\ncontent-checksum\t{}\n", root.content_checksum());
@@ -96,7 +98,9 @@ const FIELDS: [&str; 6] = ["type", "mode", "uid", "gid", "xattrs", "content"];
 
 /// What differs between two manifests, as text for people: one line a path. Empty if nothing does.
 ///
-/// Fails if one is no manifest.
+/// # Errors
+///
+/// If one is no manifest.
 pub fn diff(a: &str, b: &str) -> Result<String> {
     let (a, b) = (parse(a).context("the first")?, parse(b).context("the second")?);
     let paths: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();

@@ -8,7 +8,7 @@ use crate::env;
 
 /// A mounted disorderfs; unmounted when dropped.
 #[derive(Debug)]
-pub struct Mounted {
+pub(crate) struct Mounted {
     above: PathBuf,
     done: bool,
 }
@@ -16,8 +16,10 @@ pub struct Mounted {
 /// Shows directory `below` at `above` with directory entries sorted, reversed if `reverse` is
 /// `yes`.
 ///
-/// Fails if the program is missing or FUSE does not work here; with what it said.
-pub fn disorderfs(below: &Path, above: &Path, reverse: &str) -> io::Result<Mounted> {
+/// # Errors
+///
+/// If the program is missing or FUSE does not work here; with what it said.
+pub(crate) fn disorderfs(below: &Path, above: &Path, reverse: &str) -> io::Result<Mounted> {
     let mut command = Command::new("disorderfs");
     command.args(["--shuffle-dirents=no", "--sort-dirents=yes"]);
     command.arg(format!("--reverse-dirents={reverse}"));
@@ -30,7 +32,7 @@ pub fn disorderfs(below: &Path, above: &Path, reverse: &str) -> io::Result<Mount
 
 impl Mounted {
     /// Unmounts it.
-    pub fn unmount(mut self) -> io::Result<()> {
+    pub(crate) fn unmount(mut self) -> io::Result<()> {
         self.done = true;
         unmount(&self.above)
     }
@@ -65,7 +67,7 @@ fn run(command: &mut Command) -> io::Result<()> {
 }
 
 /// Where something is mounted at or below `dir`, deepest first.
-pub fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> = env::mount_points()?;
     found.retain(|point| point.starts_with(dir));
     found.sort_by(|a, b| b.cmp(a));
@@ -75,8 +77,10 @@ pub fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
 /// Removes `dir` and all in it, unmounting first what a build left mounted there, so that no bind
 /// mount leads the removal elsewhere. Gives what was unmounted.
 ///
-/// Fails, removing nothing, if something stays mounted.
-pub fn remove(dir: &Path) -> io::Result<Vec<PathBuf>> {
+/// # Errors
+///
+/// Removing nothing, if something stays mounted.
+pub(crate) fn remove(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let Ok(dir) = dir.canonicalize() else { return Ok(Vec::new()) };
     let found = below(&dir)?;
     for point in &found {

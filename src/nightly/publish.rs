@@ -11,8 +11,10 @@ use crate::{disk, env};
 /// Makes of the record what the configuration asks for; gives what could not be done. A failure of
 /// one part keeps no other from being tried.
 ///
-/// Fails where the history cannot be opened.
-pub fn publish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Vec<String>> {
+/// # Errors
+///
+/// Where the history cannot be opened.
+pub(crate) fn publish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Vec<String>> {
     let mut history = History::open(&config.history)?;
     let mut failed = Vec::new();
     let mut note = |what: &str, result: Result<()>| {

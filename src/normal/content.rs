@@ -18,7 +18,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// In bytes.
+    /// Its size in bytes.
     pub fn len(&self) -> u64 {
         match self {
             Content::Held(bytes) => bytes.len() as u64,
@@ -26,7 +26,7 @@ impl Content {
         }
     }
 
-    /// Whether there is none.
+    /// Whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -39,7 +39,7 @@ impl Content {
         }
     }
 
-    /// It, piece by piece.
+    /// A reader of the content.
     pub fn reader(&self) -> Box<dyn Read + '_> {
         match self {
             Content::Held(bytes) => Box::new(&bytes[..]),
@@ -60,7 +60,7 @@ impl From<Spooled> for Content {
     }
 }
 
-/// Content in a file without a name, which goes with the last clone. Equal content is equal,
+/// Content in a file without a name, which is freed with the last clone. It compares by content,
 /// whichever file it is in.
 #[derive(Clone, Debug)]
 pub struct Spooled {
@@ -91,7 +91,7 @@ impl Spooled {
     }
 }
 
-/// Reads a file at a place of its own, so that clones do not disturb one another.
+/// Reads a file at its own offset, so that clones do not disturb one another.
 struct At<'a> {
     file: &'a File,
     offset: u64,
@@ -105,7 +105,7 @@ impl Read for At<'_> {
     }
 }
 
-/// Writes what becomes [`Spooled`].
+/// Writer of [`Spooled`] content.
 #[derive(Debug)]
 pub struct Spool {
     file: BufWriter<File>,
@@ -114,14 +114,14 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Into `file`, which is empty and has no name: see [`Context::scratch`].
+    /// Spools into `file`, which is empty and has no name: see [`Context::scratch`].
     ///
     /// [`Context::scratch`]: crate::normal::Context::scratch
     pub fn new(file: File) -> Self {
         Spool { file: BufWriter::with_capacity(256 << 10, file), len: 0, hash: Sha256::new() }
     }
 
-    /// What was written.
+    /// Finishes and returns what was written.
     pub fn finish(self) -> io::Result<Spooled> {
         let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(Spooled { file: Arc::new(file), len: self.len, digest: self.hash.finalize().into() })

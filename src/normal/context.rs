@@ -1,4 +1,4 @@
-//! What every plugin is told about the run.
+//! What every plugin knows about the run.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,6 +11,7 @@ use super::globs::Globs;
 use super::{Page, Plugin};
 use crate::disk;
 use crate::env::SourceDateEpoch;
+use crate::format::initramfs::Earlier;
 use crate::packages::Packages;
 use crate::tree::{Entry, show};
 use crate::vouchers::Rules;
@@ -26,23 +27,25 @@ pub struct Context {
     pub plugins: Vec<&'static dyn Plugin>,
     /// Paths that nothing may change, whatever the plugins say.
     keep: Option<Arc<Globs>>,
-    /// What the configuration says about who vouches for what.
+    /// What the configuration says about vouchers.
     pub vouching: Rules,
-    /// Where content that is too large for memory lies meanwhile.
+    /// Where content that is too large for memory is kept meanwhile.
     scratch: Option<PathBuf>,
-    /// What is installed in the tree, where a plugin in force asks for that.
+    /// What is installed in the tree, if a plugin in force needs it.
     pub packages: Option<Arc<Packages>>,
-    /// What expensive work took; clones share it.
+    /// Boot images that an earlier compose left, whose compressed bytes may be taken.
+    pub earlier: Arc<Vec<Earlier>>,
+    /// Time spent on expensive work; clones share it.
     pub spent: Spent,
 }
 
-/// What expensive work took, for a person to read. It depends on the machine, so it is no part of any
+/// Time spent on expensive work, for people. It depends on the machine, so it is not part of any
 /// report.
 #[derive(Clone, Debug, Default)]
 pub struct Spent(Arc<Mutex<BTreeMap<PathBuf, (Duration, String)>>>);
 
 impl Spent {
-    /// Notes what was done to a path, and how long it took; work done again counts together.
+    /// Records what was done to a path, and how long it took; repeated work adds up.
     pub fn add(&self, path: &Path, what: String, time: Duration) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = all.entry(path.to_owned()).or_default();
@@ -50,7 +53,7 @@ impl Spent {
         entry.1 = what;
     }
 
-    /// One line a path, sorted by path.
+    /// One line per path, sorted by path.
     pub fn lines(&self) -> Vec<String> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let line = |(path, (time, what)): (&PathBuf, &(Duration, String))| {
@@ -66,17 +69,17 @@ impl Context {
         let (options, spent) = (BTreeMap::new(), Spent::default());
         let (vouching, plugins) = (Rules::default(), Vec::new());
         let (keep, scratch, packages) = (None, None, None);
-        Context { epoch, options, plugins, keep, vouching, scratch, packages, spent }
+        let earlier = Arc::default();
+        Context { epoch, options, plugins, keep, vouching, scratch, packages, earlier, spent }
     }
 
-    /// The same run, in which nothing that `keep` matches may change.
+    /// Keeps everything that `keep` matches as it is.
     pub(crate) fn keeping(mut self, keep: Globs) -> Self {
         self.keep = Some(Arc::new(keep));
         self
     }
 
-    /// The same run, whose large content lies on the file system of `dir` meanwhile, not where
-    /// temporary files go.
+    /// Keeps large content on the file system of `dir` instead of where temporary files go.
     pub(crate) fn scratch_in(mut self, dir: &Path) -> Self {
         self.scratch = Some(dir.to_owned());
         self
@@ -102,7 +105,7 @@ impl Context {
     ///
     /// An option that the page does not list has the empty value.
     pub fn option(&self, page: &'static Page, name: &str) -> &str {
-        // Asked for every path, of a map with a few entries: looking through it allocates nothing.
+        // Called for every path, for a map with a few entries: a linear search allocates nothing.
         let mut set = self.options.iter().filter(|((p, n), _)| p == page.name && n == name);
         let default = || page.options.iter().find(|o| o.name == name).map_or("", |o| o.default);
         set.next().map_or_else(default, |(_, value)| value)

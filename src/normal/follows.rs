@@ -1,4 +1,4 @@
-//! Differences that follow from another one.
+//! Differences that follow from others.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -10,21 +10,21 @@ use crate::tree::{Change, Difference, Side, Tree};
 /// The packages that own a path, as NEVRA.
 pub type Owners<'a> = dyn Fn(&Path) -> BTreeSet<String> + Sync + 'a;
 
-/// What else differs between two builds, for [`Plugin::followers`](super::Plugin::followers).
-pub struct Around<'a> {
+/// The other differences between two builds, for [`Plugin::followers`](super::Plugin::followers).
+pub struct OtherDifferences<'a> {
     /// The plugin's own files that differ and that `fix` does not make equal, sorted.
     pub own: &'a [PathBuf],
     /// Every path whose content differs.
     pub contents: &'a BTreeSet<PathBuf>,
     /// The trees of both builds.
     pub trees: [&'a dyn Tree; 2],
-    /// Who owns a path in each build.
+    /// The packages that own a path in each build.
     pub owners: [&'a Owners<'a>; 2],
 }
 
-impl Around<'_> {
-    /// Where a link that differs leads, if that differs in content too and the link in nothing but
-    /// its name or target.
+impl OtherDifferences<'_> {
+    /// The target of a differing link, if the target's content differs too and the link only in its
+    /// name or target.
     pub fn target(&self, difference: &Difference) -> Option<PathBuf> {
         let named = |change: &Change| {
             matches!(change, Change::OnlyA | Change::OnlyB | Change::Target | Change::Content)
@@ -42,19 +42,19 @@ impl Around<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Consequence {
-    /// The very same two objects differ at both paths.
+    /// The same two objects differ at both paths.
     SameObjects,
-    /// The path's name holds a checksum of the other.
+    /// The path's name contains a checksum of the other.
     Checksum,
-    /// The path's package has another version, as the package database has it.
+    /// The path's package has another version, according to the package database.
     Package,
-    /// The path's owner has another number, as the account file has it.
+    /// The path's owner has another number, according to the account file.
     Account,
     /// The path's name is the build-id of the other.
     BuildId,
-    /// The path's name holds its build's machine id, as the other's does.
+    /// The path's name contains its build's machine id, as the other's does.
     MachineId,
-    /// A line of the other, a file of tmpfiles.d, made the path with what its builder is.
+    /// A line of the other, a tmpfiles.d file, made the path from properties of the build machine.
     Tmpfiles,
 }
 
@@ -76,48 +76,50 @@ impl Consequence {
     pub fn rule(self) -> &'static str {
         match self {
             Consequence::SameObjects => "consequence: the same two objects differ at another path",
-            Consequence::Checksum => "consequence: the name holds a checksum of another file",
+            Consequence::Checksum => "consequence: the name contains a checksum of another file",
             Consequence::Package => "consequence: the file's package has another version",
             Consequence::Account => "consequence: the owner's account has another number",
             Consequence::BuildId => "consequence: the name is the build-id of another file",
-            Consequence::MachineId => "consequence: the name holds the machine id of its build",
-            Consequence::Tmpfiles => "consequence: a line of tmpfiles.d writes what its builder is",
+            Consequence::MachineId => "consequence: the name contains the machine id of its build",
+            Consequence::Tmpfiles => {
+                "consequence: a line of tmpfiles.d writes properties of the build machine"
+            }
         }
     }
 
-    /// The words in reports.
+    /// The phrase in reports.
     pub fn words(self) -> &'static str {
         match self {
             Consequence::SameObjects => "the same two objects differ there",
-            Consequence::Checksum => "this name holds a checksum of that file",
+            Consequence::Checksum => "this name contains a checksum of that file",
             Consequence::Package => "its package has another version there",
             Consequence::Account => "its owner has another number there",
             Consequence::BuildId => "this name is the build-id of that file",
             Consequence::MachineId => {
-                "this name holds the machine id of its build, as that one does"
+                "this name contains the machine id of its build, as that one does"
             }
-            Consequence::Tmpfiles => "a line there names or writes what its builder is",
+            Consequence::Tmpfiles => "a line there names or writes properties of the build machine",
         }
     }
 }
 
-/// What differences have in common that none of them shows alone, in the words of reports.
+/// A cause that differences have in common and none of them shows alone, in phrases for reports.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CommonCause {
     /// What it is: "another umask".
     pub name: &'static str,
-    /// What of a path it changes: "mode".
+    /// Which property of a path it changes: "mode".
     pub changes: &'static str,
     /// What to do about all of them at once.
     pub remedy: &'static str,
-    /// What restores the paths whose lines say what their package has.
+    /// What restores paths to what their package has.
     pub restored: &'static str,
 }
 
-/// What a difference follows from: mostly another one.
+/// What a difference follows from, mostly another difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follows {
-    /// Its path.
+    /// The path of that difference.
     pub of: PathBuf,
     /// In which way.
     pub how: Consequence,
@@ -125,7 +127,7 @@ pub struct Follows {
     pub why: String,
 }
 
-/// Where a link leads by its text alone; `None` if that is above the root.
+/// The target of a link by its text alone; `None` if that is above the root.
 fn below_root(link: &Path, target: &Path) -> Option<PathBuf> {
     let mut at = match target.is_absolute() {
         true => PathBuf::new(),

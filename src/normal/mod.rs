@@ -1,8 +1,8 @@
-//! What a plugin is: the trait, its page and options, its verdict, and the chain that runs plugins
-//! over one path.
+//! The trait of plugins, their pages, options and verdicts, and the chain that runs plugins over
+//! one path.
 //!
-//! Nothing here knows a plugin by name. The engine, `check` and the inside of a boot image all ask
-//! the same [`Chain`].
+//! No plugin is known here by name. The engine, `check` and the code for the inside of boot images
+//! all use the same [`Chain`].
 
 mod chain;
 mod content;
@@ -22,19 +22,19 @@ use crate::tree::{Difference, Entry, Seekable, Tree};
 pub use chain::{Chain, Form, Normal, Note, Verdicts};
 pub use content::{Content, Spool, Spooled};
 pub use context::{Context, Spent};
-pub use follows::{Around, CommonCause, Consequence, Follows, Owners};
+pub use follows::{CommonCause, Consequence, Follows, OtherDifferences, Owners};
 pub use page::{Opt, Page};
 pub use verdict::{NewState, Step, Verdict};
 
 /// One source of difference, and the pure function that removes it.
 ///
-/// Cost contract: [`Plugin::wants`] runs for every path of the tree and does no I/O and no
-/// allocation worth naming; [`Plugin::canonical`] runs only where `wants` said so.
+/// Cost contract: [`Plugin::wants`] runs for every path of the tree and does no I/O and hardly any
+/// allocation; [`Plugin::canonical`] runs only if `wants` says so.
 pub trait Plugin: Sync {
     /// What the plugin is, for `reprofix plugins`, `reprofix explain` and the README's table.
     fn page(&self) -> &'static Page;
 
-    /// Whether this path is the plugin's business, judged from its name and metadata alone.
+    /// Whether the plugin handles this path, judged by its name and metadata alone.
     fn wants(&self, entry: &Entry, cx: &Context) -> Want;
 
     /// The normal form of one file. Pure: the same input gives the same verdict on every machine,
@@ -51,44 +51,50 @@ pub trait Plugin: Sync {
         Vec::new()
     }
 
-    /// Whether [`Plugin::canonical`] asks nothing but the bytes and how the name ends, so that one
-    /// verdict holds for all names of an inode that end alike.
+    /// Whether [`Plugin::canonical`] depends only on the bytes and the ending of the name, so that
+    /// one verdict holds for all names of an inode with the same ending.
     fn judges_bytes_alone(&self) -> bool {
         false
     }
 
-    /// Whether it asks [`Context::packages`] what is installed.
+    /// Whether it uses [`Context::packages`].
     fn asks_packages(&self) -> bool {
         false
     }
 
-    /// What differs inside two files, as they stand, whose normal forms are equal: for files that are
-    /// trees themselves, where the plugin's name alone says too little. As [`Plugin::explain`].
+    /// What differs inside two files whose normal forms are equal: for files that are trees
+    /// themselves, where the plugin's name alone says too little. Phrases are like those of
+    /// [`Plugin::explain`].
     fn within(&self, _a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {
         Vec::new()
     }
 
-    /// What is known of a path, which the plugin wants, that stands in one of two builds only, or
-    /// is a link with two targets.
+    /// What the plugin knows about a path that it wants and that exists in only one of two builds,
+    /// or is a link with two targets.
     fn about(&self, _entry: &Entry) -> Option<&'static str> {
         None
     }
 
-    /// What is known of an extended attribute, of any path, that differs between two builds.
+    /// What the plugin knows about an extended attribute of any path that differs between two
+    /// builds.
     fn about_attribute(&self, _name: &[u8]) -> Option<&'static str> {
         None
     }
 
-    /// What these differences follow from, one answer each, or no answers at all: a path that differs
-    /// only because a file of this plugin does, or a file of this plugin that differs only because
-    /// another path does. Asked of what nobody explains and of the plugin's own files.
-    fn followers(&self, _open: &[&Difference], _around: &Around<'_>) -> Vec<Option<Follows>> {
+    /// What these differences follow from: one answer each, or none at all. A path may differ only
+    /// because a file of this plugin does, or a file of this plugin only because another path does.
+    /// Called for unexplained differences and the plugin's own files.
+    fn followers(
+        &self,
+        _open: &[&Difference],
+        _around: &OtherDifferences<'_>,
+    ) -> Vec<Option<Follows>> {
         Vec::new()
     }
 
-    /// What differences have in common that none of them shows alone, and the lines that say so of a
-    /// path: one answer for each of `all`, or no answers at all. `packaged` gives the mode
-    /// that a path's package has for it in both builds.
+    /// A cause that differences have in common and none of them shows alone, with lines for each
+    /// path: one answer for each of `all`, or none at all. `packaged` returns a path's mode in its
+    /// package, if both builds agree on it.
     fn common_cause(
         &self,
         _all: &[&Difference],
@@ -97,7 +103,7 @@ pub trait Plugin: Sync {
         Vec::new()
     }
 
-    /// Whether it changes bytes of files, not only their metadata.
+    /// Whether it changes the content of files, not only their metadata.
     fn changes_content(&self) -> bool {
         true
     }
@@ -108,7 +114,7 @@ pub trait Plugin: Sync {
     }
 
     /// Files whose checksum is in the names of others (`vmlinuz-…-SHA256`): the directory and the
-    /// start of the name, what such a name follows first.
+    /// start of each name, in the order of precedence.
     fn named_after(&self) -> &'static [(&'static str, &'static str)] {
         &[]
     }
@@ -128,17 +134,17 @@ impl fmt::Debug for dyn Plugin {
 /// What a plugin needs in order to judge a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// Not this plugin's business.
+    /// The plugin does not handle it.
     No,
     /// Its metadata is enough: [`File::bytes`] stays empty.
     Entry,
     /// Its content too (regular files only).
     Bytes,
-    /// As `Bytes`, of a file that begins so. Every other is opened for its first bytes alone, so this
-    /// is for names that may be anything, not for every name.
+    /// Its content, if the file begins with these bytes. All others are opened just for their first
+    /// bytes, so use it for names that may be anything, but not for every name.
     Magic(&'static [u8]),
-    /// Its content too, which may be large: [`File::bytes`] stays empty unless a plugin before this
-    /// one has read it, and [`File::open`] reads it piece by piece.
+    /// Its content too, which may be large: [`File::bytes`] stays empty unless an earlier plugin
+    /// has read it, and [`File::open`] streams it.
     Stream,
 }
 
@@ -146,16 +152,16 @@ pub enum Want {
 pub struct File<'a> {
     /// Name and metadata.
     pub entry: &'a Entry,
-    /// The content as the plugins before this one left it; empty unless some plugin wanted bytes.
+    /// The content after the earlier plugins; empty unless some plugin wanted bytes.
     pub bytes: Cow<'a, [u8]>,
-    /// The tree around it, for the rare plugin whose file has companions (`rpmdb.sqlite-wal`).
-    /// What is read there is the state before the run, not what other plugins made of it.
+    /// The tree around it, for the rare plugin whose file has companions (`rpmdb.sqlite-wal`). It
+    /// has the state before the run, not what other plugins made of it.
     pub tree: &'a dyn Tree,
 }
 
 impl File<'_> {
-    /// The content, read from the tree where no plugin wanted the bytes; empty if that fails.
-    /// For [`Plugin::explain`], which may look at what [`Plugin::wants`] spares.
+    /// The content, read from the tree if no plugin wanted the bytes; empty if that fails. For
+    /// [`Plugin::explain`], which may need content that [`Plugin::wants`] did not ask for.
     pub fn content(&self) -> Cow<'_, [u8]> {
         if !self.bytes.is_empty() {
             return Cow::Borrowed(&self.bytes);
@@ -164,8 +170,7 @@ impl File<'_> {
         Cow::Owned(read.ok().flatten().unwrap_or_default())
     }
 
-    /// The content as the plugins before this one left it, to be read in any order; for
-    /// [`Want::Stream`].
+    /// The content after the earlier plugins, to be read in any order; for [`Want::Stream`].
     pub fn open(&self) -> io::Result<Box<dyn Seekable + '_>> {
         if !self.bytes.is_empty() {
             return Ok(Box::new(Cursor::new(&*self.bytes)));

@@ -7,7 +7,7 @@ pub struct Page {
     pub name: &'static str,
     /// One line: what it does.
     pub summary: &'static str,
-    /// On unless asked otherwise?
+    /// Whether it is on by default.
     pub default: bool,
     /// The paths it looks at, for people.
     pub paths: &'static str,
@@ -19,10 +19,10 @@ pub struct Page {
     pub done: &'static str,
     /// What is lost by that.
     pub lost: &'static str,
-    /// The upstream state: since when fixed there, or where it is discussed.
+    /// The state upstream: the version that fixed it, or where it is discussed.
     pub upstream: &'static str,
-    /// Whether a rewrite may touch files that are as their package shipped them. `false`: such
-    /// payload is the same in every build and stays as it is, unless `--deep`.
+    /// Whether a rewrite may touch files that are as their package shipped them. If `false`, such
+    /// payload, which is the same in every build, stays as it is without `--deep`.
     pub payload: bool,
     /// The options it takes.
     pub options: &'static [Opt],

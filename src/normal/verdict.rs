@@ -13,34 +13,34 @@ pub enum Verdict {
     Keep,
     /// These bytes are the normal form.
     Rewrite(Vec<u8>),
-    /// As `Rewrite`, of a file too large to hold in memory.
+    /// The normal form of a file that is too large for memory.
     Spooled(Spooled),
-    /// The normal form is absence. A directory goes only if everything in it goes.
+    /// It is removed. A directory is removed only if everything in it is.
     Remove,
-    /// The modification time becomes this.
+    /// It gets this modification time.
     Mtime(Time),
     /// Several paths change together, in this order; each step alone leaves a tree that its
     /// readers understand. The last step that writes the judged path gives its normal form.
     Steps(Vec<Step>),
-    /// What becomes of it is decided together with this path, whose steps write it.
+    /// It is decided together with this path, whose steps write it.
     With(PathBuf),
-    /// These extended attributes go, by name; everything else stays.
+    /// The extended attributes with these names are removed; everything else stays.
     Xattrs(Vec<Vec<u8>>),
-    /// The permission bits become these.
+    /// It gets these permission bits.
     Mode(u32),
     /// A known source of difference that no tool may fix here: why, and what to do instead.
     Report(String),
-    /// Looks like this plugin's file but cannot be understood; it is left alone, with a warning.
+    /// It looks like this plugin's file but cannot be parsed; it is left alone, with a warning.
     Unparsed(Malformed),
 }
 
 impl Verdict {
-    /// The verdict on a file that is `before`, of which a format's writer made this normal form.
+    /// The verdict on a file with content `before`, given its normal form from a format's writer.
     pub(crate) fn of(normal: Result<Vec<u8>, Malformed>, before: &[u8]) -> Self {
         Self::of_changed(normal.map(|bytes| (bytes != before).then_some(bytes)))
     }
 
-    /// The verdict of a writer that gives nothing where nothing changes.
+    /// The verdict for a writer that returns `None` if nothing changes.
     pub(crate) fn of_changed(normal: Result<Option<Vec<u8>>, Malformed>) -> Self {
         match normal {
             Ok(None) => Verdict::Keep,
@@ -49,7 +49,7 @@ impl Verdict {
         }
     }
 
-    /// Whether the plugin asks for a change of this path, not only says a word.
+    /// Whether the plugin wants to change this path, not only remark on it.
     pub fn changes(&self) -> bool {
         match self {
             Verdict::Rewrite(_)
@@ -67,15 +67,15 @@ impl Verdict {
 /// One step of [`Verdict::Steps`], applied by the engine like any other change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The file at this path, which exists, gets this content.
+    /// Gives the existing file at this path this content.
     Write(PathBuf, Content),
-    /// The name goes, if it is there.
+    /// Removes the name, if it exists.
     Remove(PathBuf),
-    /// The name becomes another hard link of the second path.
+    /// Makes the name another hard link of the second path.
     Link(PathBuf, PathBuf),
-    /// These files, which exist, get these contents as one. The first is what the others describe:
-    /// whenever the run is killed, no other stands beside a first that it does not belong to, and
-    /// the next run finishes.
+    /// Gives these existing files these contents as one. The others describe the first: whenever
+    /// the run is killed, none is beside a first file that it does not belong to, and the next run
+    /// finishes.
     Unit(Vec<(PathBuf, Vec<u8>)>),
 }
 

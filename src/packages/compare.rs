@@ -1,4 +1,4 @@
-//! Two databases compared, in the words of packages.
+//! Compares two databases, package by package.
 
 use std::fmt::Write as _;
 
@@ -10,8 +10,8 @@ use crate::format::rpmdb::diff::{Class, Diff, diff};
 use crate::format::rpmdb::ndb;
 use crate::tree::Tree;
 
-/// What two databases differ in; `rpmdb diff --json` writes it, and `check --json` as `packages`.
-/// Everything is in a stable order.
+/// How two databases differ, in a stable order. `rpmdb diff --json` writes it, and `check --json`
+/// as `packages`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Comparison {
     /// Name and version of this schema; the number rises when a field changes its meaning.
@@ -24,14 +24,14 @@ pub struct Comparison {
     pub backends: [&'static str; 2],
     /// Whether every file is the same, byte for byte.
     pub same: bool,
-    /// Whether nothing differs that the normal form would not remove.
+    /// Whether the normal form would remove every difference.
     pub fixed: bool,
     /// The classes of what differs, sorted: packages, headers and indexes by content; install
     /// times, order and layout by history.
     pub classes: Vec<Class>,
     /// What differs, package by package.
     pub packages: Diff,
-    /// Other things worth saying.
+    /// Remarks, for example on what was not compared.
     pub notes: Vec<String>,
 }
 
@@ -39,9 +39,11 @@ impl Comparison {
     /// The schema's name and version.
     pub const SCHEMA: &'static str = "reprofix-rpmdb-1";
 
-    /// Compares two databases under the names that the report gives them. Backends may differ.
+    /// Compares two databases; the report calls them by `names`. Backends may differ.
     ///
-    /// Fails, naming the database, on one that cannot be read.
+    /// # Errors
+    ///
+    /// If a database cannot be read; the error names it.
     pub fn of(names: [String; 2], a: &Database, b: &Database) -> Result<Self> {
         let reading = |name: &String| format!("reading the database of {name}");
         let x = a.logical().with_context(|| reading(&names[0]))?;
@@ -82,7 +84,8 @@ impl Comparison {
         out
     }
 
-    /// What differs, without the databases' names; at most `limit` packages under a heading.
+    /// Appends what differs, without the databases' names and with at most `limit` packages per
+    /// heading.
     pub fn body(&self, out: &mut String, limit: usize) {
         for (title, lines) in self.packages.groups() {
             let _ = writeln!(out, "  {title}");
@@ -108,9 +111,11 @@ impl Comparison {
     }
 }
 
-/// What the databases of two trees differ in; `None` if they do not differ or one has none.
+/// How the databases of two trees differ; `None` if they do not differ or a tree has none.
 ///
-/// Fails as [`Comparison::of`] does.
+/// # Errors
+///
+/// Those of [`Comparison::of`].
 pub fn compare_trees(a: &dyn Tree, b: &dyn Tree) -> Result<Option<Comparison>> {
     let load = |tree| Database::of_tree(tree).context("reading an rpm database");
     let (Some(x), Some(y)) = (load(a)?, load(b)?) else { return Ok(None) };

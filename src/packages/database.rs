@@ -1,4 +1,4 @@
-//! Where rpm databases lie in a tree, and which files make one.
+//! Where rpm databases are in a tree, and which files belong to one.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,23 +7,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::disk::{Private, Root};
+use crate::disk::{PrivateDir, Root};
 use crate::format::rpmdb::{EachPackage, Logical, bdb, ndb, sqlite};
 use crate::format::{Failure, Malformed};
 use crate::tree::{Entry, Kind, Tree};
 
-/// The directories that hold a database, the live ones first. A symbolic link to one of them is
-/// not looked through: the directory is met under its own name.
+/// The directories that hold a database, the live ones first. A symbolic link to one of them is not
+/// followed: the directory is found under its own name.
 pub(crate) const PLACES: [&str; 4] =
     ["usr/share/rpm", "usr/lib/sysimage/rpm", "var/lib/rpm", "usr/lib/sysimage/rpm-ostree-base-db"];
-/// What SQLite keeps beside a database.
+/// Suffixes of the files that SQLite keeps beside a database.
 pub(crate) const SIDES: [&str; 3] = ["-wal", "-journal", "-shm"];
 /// What `rpmdb --rebuilddb` leaves beside a database's directory when it is interrupted: the
 /// directory's name, this, and a process number.
 const LEFT_OVER: [&[u8]; 2] = [b"rebuilddb.", b"old."];
 /// The file beside `Packages.db`.
 pub(crate) const NDB_INDEX: &str = "Index.db";
-/// The files beside `Packages`: what any rpm that wrote Berkeley DB made.
+/// The files beside `Packages` that any rpm with Berkeley DB has made.
 pub(crate) const BDB_INDEXES: [&str; 27] = [
     "Basenames",
     "Conflictname",
@@ -78,7 +78,7 @@ impl Backend {
         }
     }
 
-    /// The file that holds the packages.
+    /// The file with the packages.
     pub const fn file(self) -> &'static str {
         match self {
             Backend::Sqlite => "rpmdb.sqlite",
@@ -87,7 +87,7 @@ impl Backend {
         }
     }
 
-    /// The backend of a file of packages that begins like `bytes`.
+    /// The backend of a package file that begins like `bytes`.
     pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
         match bytes {
             [b'S', b'Q', b'L', b'i', b't', b'e', b' ', b'f', ..] => Some(Backend::Sqlite),
@@ -97,25 +97,26 @@ impl Backend {
     }
 }
 
-/// What a path is to this plugin.
+/// The role of a path in an rpm database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// The directory of a database.
     Place,
-    /// A database's file of packages.
+    /// A database's package file.
     Main(Backend),
     /// An index of its packages, which is written together with them.
     Index(Backend),
     /// SQLite's log, journal or shared memory.
     Side,
-    /// Of a rebuild that was interrupted.
+    /// Left over from an interrupted rebuild.
     LeftOver,
 }
 
-/// What `entry` is, judged from its name and kind.
+/// The role of `entry`, judged by its name and kind.
 pub(crate) fn role(entry: &Entry) -> Option<Role> {
     let path = entry.path.as_os_str().as_bytes();
-    // One place's name begins another's: what is no role below the first may be one below the next.
+    // One place's name is a prefix of another's: what has no role below the first may have one
+    // below the next.
     PLACES.iter().find_map(|place| {
         let rest = path.strip_prefix(place.as_bytes())?;
         match rest.strip_prefix(b"/") {
@@ -140,28 +141,28 @@ fn file_role(name: &[u8]) -> Option<Role> {
     main.map(Role::Main).or_else(side).or_else(index)
 }
 
-/// Whether what follows a place's name makes it a left-over directory, or something in one.
+/// Whether `rest`, after a place's name, means a left-over directory or something in one.
 fn is_left_over(rest: &[u8]) -> bool {
     let number = LEFT_OVER.iter().find_map(|kind| rest.strip_prefix(*kind));
     let number = number.and_then(|n| n.split(|&b| b == b'/').next());
     number.is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit))
 }
 
-/// `path` with `suffix` behind it.
+/// `path` with `suffix` appended.
 pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// One database's files, whole, in memory.
+/// All files of one database, in memory.
 #[derive(Clone, Debug)]
 pub struct Database {
     /// How it is stored.
     pub backend: Backend,
-    /// The path of the file of packages, below the root.
+    /// The path of the package file, below the root.
     pub path: PathBuf,
-    /// The file of packages.
+    /// The package file.
     pub main: Vec<u8>,
     /// The files beside it that are part of it, by name: SQLite's log and journal, ndb's and
     /// Berkeley DB's indexes. Absent ones are not in it.
@@ -169,7 +170,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// The databases in directory `dir` of `tree`, at most one a backend.
+    /// The databases in directory `dir` of `tree`, at most one per backend.
     pub fn in_dir(tree: &dyn Tree, dir: &Path) -> io::Result<Vec<Self>> {
         let mut found = Vec::new();
         for backend in Backend::ALL {
@@ -190,10 +191,12 @@ impl Database {
         Ok(None)
     }
 
-    /// The database at `path` of the host: a file of packages under any name (the files beside it
-    /// count if it has its usual name), a directory that holds one, or the root of a tree.
+    /// The database at `path` of the host: a package file under any name (the files beside it count
+    /// if it has its usual name), a directory with one, or the root of a tree.
     ///
-    /// Fails, saying what was tried, if there is none.
+    /// # Errors
+    ///
+    /// If there is no database; the error says what was tried.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let reading = || format!("reading {}", path.display());
         if path.is_dir() {
@@ -219,12 +222,12 @@ impl Database {
         let main = std::fs::read(path).with_context(reading)?;
         let backend = Backend::of_bytes(&main).with_context(|| {
             let what = "neither an SQLite, nor an ndb, nor a Berkeley DB file";
-            format!("{} is {what}: name an rpm database's file of packages", path.display())
+            format!("{} is {what}: name the package file of an rpm database", path.display())
         })?;
         Self::with_sides(&root, backend, name.into(), main).with_context(reading)
     }
 
-    /// A database of which the file of packages was read already.
+    /// A database whose package file was read already.
     pub(crate) fn with_sides(
         tree: &dyn Tree,
         backend: Backend,
@@ -237,10 +240,12 @@ impl Database {
 
     /// Calls `each` with the hnum and the header blob of every package, one at a time.
     ///
-    /// Fails on a database that cannot be read, or as `each` does.
+    /// # Errors
+    ///
+    /// If the database cannot be read, and those of `each`.
     pub fn packages(&self, each: &mut EachPackage<'_>) -> Result<(), Failure> {
         match self.backend {
-            Backend::Sqlite => sqlite::packages(&self.files(), &Private, each),
+            Backend::Sqlite => sqlite::packages(&self.files(), &PrivateDir, each),
             Backend::Ndb => {
                 let packages = ndb::packages::read(&self.main)?.blobs;
                 Ok(packages.into_iter().try_for_each(|(hnum, blob)| each(hnum, blob))?)
@@ -254,11 +259,14 @@ impl Database {
         }
     }
 
-    /// All packages and index rows; of an ndb database whose index rpm would not trust, no rows.
-    /// Fails on a database that cannot be read.
+    /// All packages and index rows; no rows of an ndb database whose index rpm would not trust.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
     pub fn logical(&self) -> Result<Logical<'_>, Failure> {
         match self.backend {
-            Backend::Sqlite => sqlite::read(&self.files(), &Private),
+            Backend::Sqlite => sqlite::read(&self.files(), &PrivateDir),
             Backend::Ndb => match ndb::read(&self.main, self.side(NDB_INDEX)) {
                 Ok(contents) => Ok(contents.logical),
                 Err(refused) => Err(in_file(refused.file, refused.why).into()),
@@ -270,12 +278,12 @@ impl Database {
         }
     }
 
-    /// The file beside it that is called `name`.
+    /// The file `name` beside it.
     pub(crate) fn side(&self, name: &str) -> Option<&[u8]> {
         self.sides.get(name).map(Vec::as_slice)
     }
 
-    /// Every file by name, that of packages as `main`.
+    /// Every file by name, the package file as `main`.
     pub(crate) fn all(&self, main: &str) -> BTreeMap<String, &[u8]> {
         let sides = self.sides.iter().map(|(name, bytes)| (name.clone(), &bytes[..]));
         sides.chain([(main.to_owned(), &self.main[..])]).collect()
@@ -291,8 +299,8 @@ impl Database {
     }
 }
 
-/// The files of `tree` that are part of the database whose file of packages is at `path`, by name.
-/// Beside a file of packages that has another name than the backend gives it, there are none.
+/// The files of `tree` that belong to the database whose package file is at `path`, by name. A
+/// package file with an unusual name has no others.
 pub(crate) fn sides(
     tree: &dyn Tree,
     backend: Backend,
@@ -314,7 +322,7 @@ pub(crate) fn sides(
     Ok(sides)
 }
 
-/// What is wrong with one file of several.
+/// Adds the file's name to an error about one of several files.
 pub(crate) fn in_file(file: &str, why: Malformed) -> Malformed {
     Malformed { what: format!("{file}: {}", why.what), ..why }
 }

@@ -1,7 +1,7 @@
 //! The databases of dpkg, apk and pacman: which files each package shipped, with which digest.
 //!
-//! These are texts, and a line that is none of theirs is skipped: a file that nobody vouches for is
-//! at most judged like one that no package ships.
+//! They are text files, in which unknown lines are skipped: at worst a file is treated as if no
+//! package shipped it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -16,7 +16,8 @@ use flate2::read::MultiGzDecoder;
 use crate::format::hashes::{Algorithm, unhex};
 use crate::tree::Tree;
 
-/// Where dpkg describes installed packages, and images without it what was unpacked into them.
+/// Where dpkg describes installed packages, and images without dpkg describe what was unpacked into
+/// them.
 const DPKG: [&str; 2] = ["var/lib/dpkg/info", "var/lib/dpkg/status.d"];
 /// Where dpkg notes which files of packages are in another place.
 const DIVERSIONS: &str = "var/lib/dpkg/diversions";
@@ -26,18 +27,18 @@ const APK: [&str; 2] = ["lib/apk/db/installed", "usr/lib/apk/db/installed"];
 const PACMAN: &str = "var/lib/pacman/local";
 /// What may follow the digest of a file of configuration.
 const FLAGS: [&str; 2] = [" obsolete", " remove-on-upgrade"];
-/// An unpacked mtree is read up to here.
+/// The most bytes to read of an unpacked mtree.
 const MTREE_MAX: u64 = 256 << 20;
 
-/// Takes packages and their files.
+/// Receives packages and their files.
 pub(super) trait Sink {
-    /// The files that follow are of this package.
+    /// The following files belong to this package.
     fn package(&mut self, name: String);
-    /// A path without a leading slash, and the digest that the package shipped it with.
+    /// A path without a leading slash, and its digest in the package.
     fn file(&mut self, path: &[u8], digest: Option<(Algorithm, Vec<u8>)>);
 }
 
-/// Gives `sink` every package of every database in `tree`, in a stable order.
+/// Passes every package of every database in `tree` to `sink`, in a stable order.
 pub(super) fn each(tree: &dyn Tree, sink: &mut dyn Sink) -> io::Result<()> {
     dpkg(tree, sink)?;
     for path in APK {
@@ -108,12 +109,12 @@ impl<'t> Diversions<'t> {
     }
 }
 
-/// What `status` says of a package.
+/// A package's entry in `status`.
 #[derive(Default)]
 struct Stanza<'s> {
-    /// As a package's file is called: `name_version_architecture`.
+    /// The package as `name_version_architecture`, like its file name.
     name: String,
-    /// Files of configuration, whose digests are in no other place.
+    /// Configuration files, whose digests are nowhere else.
     conffiles: Vec<(&'s [u8], &'s [u8])>,
 }
 
@@ -197,7 +198,7 @@ fn pacman(tree: &dyn Tree, sink: &mut dyn Sink) -> io::Result<()> {
         let path = Path::new(PACMAN).join(&package).join("mtree");
         let Some(packed) = tree.read(&path)? else { continue };
         let mut mtree = Vec::new();
-        // A damaged end is an end.
+        // A damaged end counts as the end.
         let _ = MultiGzDecoder::new(&packed[..]).take(MTREE_MAX).read_to_end(&mut mtree);
         sink.package(text(package.as_bytes()));
         for line in lines(&mtree) {
@@ -214,7 +215,7 @@ fn pacman(tree: &dyn Tree, sink: &mut dyn Sink) -> io::Result<()> {
     Ok(())
 }
 
-/// A name as mtree writes it: a backslash and three octal digits stand for a byte.
+/// Decodes a name of mtree, in which a backslash and three octal digits are a byte.
 fn unescaped(name: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len());
     let mut rest = name;
@@ -234,7 +235,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
-/// A path of a database as one below the root.
+/// A path of a database, relative to the root.
 fn below(path: &[u8]) -> &[u8] {
     let path = path.strip_prefix(b".").unwrap_or(path);
     path.strip_prefix(b"/").unwrap_or(path)

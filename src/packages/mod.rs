@@ -1,5 +1,5 @@
-//! The packages of a tree: where its rpm database is, who owns which path (dpkg, apk and pacman
-//! too), and how two sets of packages differ.
+//! The packages of a tree: where its rpm database is, which package owns a path (also of dpkg, apk
+//! and pacman), and how two sets of packages differ.
 
 mod compare;
 mod database;
@@ -13,7 +13,7 @@ pub(crate) use database::{
 pub use database::{Backend, Database};
 pub use owners::{Algorithm, Installed, Owner, Packages};
 
-/// The name and the rest of `name-[epoch:]version-release.arch`.
+/// Splits `name-[epoch:]version-release.arch` into the name and the rest.
 pub(crate) fn split_nevra(nevra: &str) -> (&str, &str) {
     let before_release = nevra.rfind('-').unwrap_or(nevra.len());
     let end = nevra[..before_release].rfind('-').unwrap_or(before_release);

@@ -1,4 +1,4 @@
-//! Which package owns a path, and which digest the package gives it.
+//! Which package owns a path, and its digest in the package.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -15,11 +15,11 @@ use crate::format::{Failure, Malformed};
 use crate::tree::{self, Entry, Kind, Tree};
 use foldhash::fast::RandomState;
 
-/// Symbolic links followed for one packaged directory before giving up.
+/// The most symbolic links to follow for one packaged directory.
 const MAX_LINKS: usize = 40;
-/// Bytes of a digest, at most: SHA-512's.
+/// The longest digest in bytes: SHA-512.
 const DIGEST_MAX: usize = 64;
-/// Most paths that are kept; beyond them a database is refused.
+/// The most paths to keep; a database with more is refused.
 const MAX_PATHS: usize = 20_000_000;
 
 /// A digest algorithm of FILEDIGESTALGO: its number in RFC 4880, section 9.4.
@@ -51,7 +51,7 @@ impl Algorithm {
         Algorithm((1..=11).find(known).unwrap_or(0))
     }
 
-    /// Whether rpm's digests of it are believed: MD5 and SHA-1 are broken.
+    /// Whether rpm's digests of this algorithm are trusted: MD5 and SHA-1 are broken.
     fn is_sound(self) -> bool {
         !matches!(self.0, 1 | 2)
     }
@@ -71,11 +71,11 @@ pub struct Owner<'a> {
 
 /// All packaged paths of one tree.
 ///
-/// Memory: the paths and digests once, one after the other, and 32 bytes a path.
+/// Memory: the paths and digests once, and 32 bytes per path.
 #[derive(Clone, Debug, Default)]
 pub struct Packages {
     nevras: Vec<String>,
-    /// How many of them rpm installed; they come first.
+    /// The number of packages that rpm installed, which come first.
     rpms: usize,
     text: Vec<u8>,
     claims: Vec<Claim>,
@@ -83,7 +83,7 @@ pub struct Packages {
 
 #[derive(Clone, Copy, Debug)]
 struct Claim {
-    /// Of its path. Claims are sorted by it: numbers compare faster than paths.
+    /// The hash of its path. Claims are sorted by it, since numbers compare faster than paths.
     hash: u64,
     start: u64,
     path: u32,
@@ -94,16 +94,17 @@ struct Claim {
 }
 
 impl Packages {
-    /// The packaged paths of `tree`, none if it holds no database. Packaged directories that are
+    /// The packaged paths of `tree`; empty if it has no database. Packaged directories that are
     /// symbolic links in the tree (`/bin` → `usr/bin`) are followed inside it.
     ///
-    /// The outer error is the tree's, the inner one a database that cannot be read.
+    /// The outer error is from reading the tree, the inner one means an unreadable database.
     pub fn load(tree: &dyn Tree) -> io::Result<Result<Self, Malformed>> {
         let is_link = |entry: Entry| entry.kind == Kind::Symlink;
         Self::load_with(tree, &|path| Ok(tree.lookup(path)?.is_some_and(is_link)))
     }
 
-    /// The same for whoever knows already which paths of `tree` are symbolic links.
+    /// Loads the packaged paths like [`Packages::load`], given which paths of `tree` are symbolic
+    /// links.
     pub fn load_with(
         tree: &dyn Tree,
         is_link: &dyn Fn(&Path) -> io::Result<bool>,
@@ -118,15 +119,15 @@ impl Packages {
             }
         }
         packages.rpms = packages.nevras.len();
-        foreign::each(tree, &mut Adding { packages: &mut packages, real: &mut real })?;
+        foreign::each(tree, &mut PackageCollector { packages: &mut packages, real: &mut real })?;
         real.settle()?;
-        // Not by rayon: its threads, while they wait, take other work, which may be waiting for us.
+        // Not with rayon: while waiting, its threads take other work, which may be waiting for us.
         packages.claims.sort_unstable_by_key(|claim| claim.hash);
         Ok(Ok(packages))
     }
 
-    /// Every claim to `path` (below the root), by NEVRA; none for a path that no package owns.
-    /// A compose's `usr/etc/` counts as `etc/`.
+    /// Every claim to `path` (below the root), by NEVRA; empty if no package owns it. A compose's
+    /// `usr/etc/` counts as `etc/`.
     pub fn owners(&self, path: &Path) -> impl Iterator<Item = Owner<'_>> {
         self.claims(path).into_iter().map(|claim| self.owner(claim))
     }
@@ -142,13 +143,13 @@ impl Packages {
         mine
     }
 
-    /// Whether a package owns `path`, its first owner's NEVRA.
+    /// The NEVRA of the first package that owns `path`.
     pub fn owner_of(&self, path: &Path) -> Option<&str> {
         self.owners(path).next().map(|owner| owner.nevra)
     }
 
-    /// Type and permission bits of `path` as packaged; `None` where no package owns it, or its
-    /// owners do not agree.
+    /// Type and permission bits of `path` as packaged; `None` if no package owns it, or its owners
+    /// do not agree.
     pub fn mode(&self, path: &Path) -> Option<u16> {
         let mut modes = self.owners(path).map(|owner| owner.mode).filter(|mode| *mode != 0);
         let first = modes.next()?;
@@ -156,8 +157,8 @@ impl Packages {
     }
 
     /// Whether `content` is what some owner of `path` packaged: then the file is the same in every
-    /// build. rpm's files that only a broken algorithm (MD5, SHA-1) describes never are; dpkg has no
-    /// other. It is read only if a digest of it is known.
+    /// build. Never true of files from rpm with only a broken digest (MD5, SHA-1); dpkg has no
+    /// other. `content` is read only if a digest is known.
     pub fn is_payload(&self, path: &Path, content: &mut dyn Read) -> io::Result<bool> {
         let believed = |claim: &&Claim| {
             claim.package as usize >= self.rpms || Algorithm(claim.algorithm).is_sound()
@@ -253,13 +254,13 @@ impl Packages {
     }
 }
 
-/// Takes the packages of other databases than rpm's.
-struct Adding<'a, 'r> {
+/// Collects the packages of databases other than rpm's.
+struct PackageCollector<'a, 'r> {
     packages: &'a mut Packages,
     real: &'a mut Real<'r>,
 }
 
-impl foreign::Sink for Adding<'_, '_> {
+impl foreign::Sink for PackageCollector<'_, '_> {
     fn package(&mut self, name: String) {
         self.packages.nevras.push(name);
     }
@@ -280,10 +281,10 @@ impl foreign::Sink for Adding<'_, '_> {
     }
 }
 
-/// The packages of one tree, read when they are first asked for.
+/// The packages of one tree, read on first use.
 pub struct Installed<'a> {
     tree: &'a dyn Tree,
-    /// Which paths are symbolic links, where a walk has found out.
+    /// Which paths are symbolic links, if a walk has determined that.
     links: Option<HashSet<&'a OsStr>>,
     packages: OnceLock<io::Result<Arc<Packages>>>,
 }
@@ -294,16 +295,15 @@ impl<'a> Installed<'a> {
         Installed { tree, links: None, packages: OnceLock::new() }
     }
 
-    /// The packages of a tree whose walk gave these entries: no link is looked for on the disk.
+    /// Uses the entries of a walk of the tree, so that links need not be looked up on the disk.
     pub fn walked(mut self, entries: &'a [Entry]) -> Self {
         let links = entries.iter().filter(|entry| entry.kind == Kind::Symlink);
         self.links = Some(links.map(|link| link.path.as_os_str()).collect());
         self
     }
 
-    /// The packages. A tree without a database that can be parsed has none: then nothing is
-    /// payload, and nothing owned; the rpmdb plugin says what is wrong with it. An error is one of
-    /// reading the tree.
+    /// The packages. A tree without a readable database has none, so nothing is payload or owned;
+    /// the rpmdb plugin reports what is wrong with it. An error is one of reading the tree.
     pub fn get(&self) -> io::Result<&Arc<Packages>> {
         let load = || match &self.links {
             Some(links) => {
@@ -316,8 +316,10 @@ impl<'a> Installed<'a> {
         packages.as_ref().map_err(|e| io::Error::new(e.kind(), e.to_string()))
     }
 
-    /// Fails where the packages were asked for and the tree could not be read: what was said without
-    /// them counts for nothing.
+    /// # Errors
+    ///
+    /// If the packages were needed and the tree could not be read: then no result without them is
+    /// valid.
     pub fn settle(&self) -> io::Result<()> {
         self.packages.get().map_or(Ok(()), |_| self.get().map(drop))
     }
@@ -328,12 +330,13 @@ fn hash(path: &[u8]) -> u64 {
     foldhash::fast::FixedState::default().hash_one(path)
 }
 
-/// The strings of a tag; none if the header lacks it.
+/// The strings of a tag; empty if the header lacks it.
 fn strings<'a>(header: &Header<'a>, number: u32) -> impl Iterator<Item = &'a [u8]> {
     header.get(number).into_iter().flat_map(Value::strings)
 }
 
-/// Appends the bytes that hexadecimal digits stand for: how many, none if they are no such digits.
+/// Decodes hexadecimal digits, appends the bytes and returns their number, 0 if there are other
+/// characters.
 fn unhex(text: &[u8], out: &mut Vec<u8>) -> usize {
     const DIGITS: [u8; 256] = digits();
     let (mut bytes, mut seen) = ([0; DIGEST_MAX], 0);
@@ -350,7 +353,7 @@ fn unhex(text: &[u8], out: &mut Vec<u8>) -> usize {
     bytes.len()
 }
 
-/// What each byte stands for as a hexadecimal digit; 255 if it is not one.
+/// The value of each byte as a hexadecimal digit; 255 if it is not one.
 const fn digits() -> [u8; 256] {
     let mut digits = [u8::MAX; 256];
     let mut n = 0;
@@ -368,14 +371,14 @@ struct Real<'a> {
     is_link: &'a dyn Fn(&Path) -> io::Result<bool>,
     /// Prefixes by packaged directory name: packages share most of them.
     dirs: HashMap<Vec<u8>, Vec<u8>, RandomState>,
-    /// Where a path without a link before its last component leads; `None`: it is no link.
+    /// The target of a path with no link before its last component; `None` if it is not a link.
     known: HashMap<OsString, Option<PathBuf>, RandomState>,
-    /// The first path that could not be looked at: then nothing of this counts.
+    /// The error of the first path that could not be read, which makes all of this invalid.
     failed: Option<io::Error>,
 }
 
 impl Real<'_> {
-    /// A packaged directory name (`/usr/bin/`) as the prefix of a tree's logical paths
+    /// Turns a packaged directory name (`/usr/bin/`) into the prefix of a tree's logical paths
     /// (`usr/bin/`).
     fn dir(&mut self, packaged: &[u8]) -> Vec<u8> {
         if let Some(known) = self.dirs.get(packaged) {
@@ -391,7 +394,7 @@ impl Real<'_> {
         prefix
     }
 
-    /// Fails where a path could not be looked at.
+    /// Returns the error if a path could not be read.
     fn settle(&mut self) -> io::Result<()> {
         self.failed.take().map_or(Ok(()), Err)
     }
@@ -424,7 +427,7 @@ impl Real<'_> {
         real
     }
 
-    /// Follows `path`, whose parent is no link, if it is one.
+    /// Follows `path`, whose parent is not a link, if it is a link.
     fn step(&mut self, path: PathBuf, links: usize) -> PathBuf {
         match self.known.get(path.as_os_str()) {
             Some(None) => return path,

@@ -1,4 +1,4 @@
-//! What libostree itself says, through a program of ours that is linked with it.
+//! Asks libostree itself, through a program of ours that links to it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,14 +8,15 @@ use anyhow::{Context as _, Result, ensure};
 use crate::env;
 use crate::format::ostree::Checksum;
 
-/// The program, which stands beside this one or in the search path.
+/// The program's name; it is beside this one or in the search path.
 const PROGRAM: &str = "reprofix-content-checksum";
 
 /// The content checksum of `commit` in the repository `repo`, as libostree computes it.
 ///
-/// Fails if the program that asks libostree is not installed, and if libostree finds no such
-/// commit.
-pub fn content_checksum(repo: &Path, commit: &Checksum) -> Result<Checksum> {
+/// # Errors
+///
+/// If the program that asks libostree is not installed, or libostree finds no such commit.
+pub(crate) fn content_checksum(repo: &Path, commit: &Checksum) -> Result<Checksum> {
     let program = env::companion(PROGRAM);
     let mut command = Command::new(&program);
     let output = command.arg(repo).arg(commit.to_string()).stdin(Stdio::null()).output();

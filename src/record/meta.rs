@@ -1,10 +1,10 @@
-//! A meta.json of coreos-assembler, edited so that nothing else in it changes.
+//! Edits coreos-assembler's meta.json without changing anything else in it.
 //!
-//! coreos-assembler validates the file against a schema with `additionalProperties: false` on
-//! every read and write, so no key may be added that the schema lacks. It writes with Python's
-//! `json.dump(…, indent=4)`, and so does [`Meta::encode`], byte for byte: every character beyond
+//! coreos-assembler validates the file against a schema with `additionalProperties: false` on every
+//! read and write, so no key may be added that the schema lacks. It writes with Python's
+//! `json.dump(…, indent=4)`, which [`Meta::encode`] imitates byte for byte: every character beyond
 //! printable ASCII is escaped, empty containers stay on one line, no newline ends the file. Numbers
-//! keep the text they had.
+//! keep their text.
 
 use std::io;
 
@@ -31,13 +31,15 @@ pub struct Meta {
 impl Meta {
     /// Reads the file's bytes.
     ///
-    /// Fails if they are no JSON object, or lack a key that the schema requires.
+    /// # Errors
+    ///
+    /// If they are not a JSON object, or lack a key that the schema requires.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let value: Value = serde_json::from_slice(bytes).context("it is no JSON")?;
-        let Value::Object(object) = value else { bail!("it is no JSON object") };
+        let Value::Object(object) = value else { bail!("it is not a JSON object") };
         for key in REQUIRED {
             if !object.get(key).is_some_and(Value::is_string) {
-                bail!("it has no {key:?}, so it is no meta.json of coreos-assembler");
+                bail!("it has no {key:?}, so it is not a meta.json of coreos-assembler");
             }
         }
         Ok(Meta { object })
@@ -48,18 +50,18 @@ impl Meta {
         self.checksum("ostree-commit")?.context("it has no ostree-commit")
     }
 
-    /// The content checksum that it holds, if it holds one.
+    /// The content checksum in it, if there is one.
     pub fn content_checksum(&self) -> Result<Option<Checksum>> {
         self.checksum(CONTENT_CHECKSUM)
     }
 
     fn checksum(&self, key: &str) -> Result<Option<Checksum>> {
         let Some(value) = self.object.get(key) else { return Ok(None) };
-        let text = value.as_str().with_context(|| format!("its {key} is no string"))?;
+        let text = value.as_str().with_context(|| format!("its {key} is not a string"))?;
         text.parse().map(Some).with_context(|| format!("its {key} is {text:?}"))
     }
 
-    /// Sets the content checksum: in its place if it was there, otherwise as the last key.
+    /// Sets the content checksum: in place if the key exists, otherwise as the last key.
     pub fn set_content_checksum(&mut self, sum: &Checksum) {
         self.object.insert(CONTENT_CHECKSUM.to_owned(), Value::String(sum.to_string()));
     }
@@ -79,7 +81,7 @@ pub(super) fn encode(value: &Value) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Pretty, with everything but printable ASCII escaped.
+/// Pretty-printed JSON in which everything but printable ASCII is escaped.
 struct Python(PrettyFormatter<'static>);
 
 impl Formatter for Python {

@@ -1,6 +1,6 @@
-//! `record`: a commit's content checksum into its build's meta.json.
+//! `record`: writes a commit's content checksum into its build's meta.json.
 
-pub mod libostree;
+pub(crate) mod libostree;
 pub mod meta;
 pub mod sidecar;
 
@@ -28,7 +28,7 @@ pub struct Job {
     pub commit: Checksum,
     /// Its content checksum.
     pub content: Checksum,
-    /// Record although the meta.json names another commit.
+    /// Record even if the meta.json names another commit.
     pub other_commit: bool,
     /// Reports of `fix`, for the sidecar.
     pub reports: Vec<PathBuf>,
@@ -58,15 +58,17 @@ impl Job {
         }
     }
 
-    /// Writes meta.json and the sidecar, under coreos-assembler's lock. A meta.json that holds the
-    /// checksum already is not written.
+    /// Writes meta.json and the sidecar, under coreos-assembler's lock. A meta.json that already
+    /// has the checksum is not rewritten.
     ///
-    /// Fails, with nothing written, if meta.json is none, is about another commit, holds another
-    /// content checksum, or stays locked.
+    /// # Errors
+    ///
+    /// With nothing written, if meta.json is invalid, is about another commit, has another content
+    /// checksum, or stays locked.
     pub fn run(&self) -> Result<Done> {
-        let runs = sidecar::Runs::read(&self.reports)?;
+        let runs = sidecar::FixReports::read(&self.reports)?;
         let locking = || format!("locking {}", self.meta.display());
-        // What is not there has no directory to lock in.
+        // A missing file may have no directory for the lock.
         self.meta.metadata().with_context(|| format!("reading {}", self.meta.display()))?;
         let lock = Lock::take(&lock_path(&self.meta)?, self.patience).with_context(locking)?;
         let old = read_meta(&self.meta)?;
@@ -84,22 +86,21 @@ impl Job {
         Ok(Done { changed, sidecar: beside })
     }
 
-    /// The file's new bytes, or `None` if it says everything already.
+    /// The file's new bytes, or `None` if it needs no change.
     fn edited(&self, old: &[u8]) -> Result<Option<Vec<u8>>> {
         let mut meta = Meta::parse(old)?;
         let commit = meta.commit()?;
         if commit != self.commit && !self.other_commit {
             bail!(
                 "it is of commit {commit}, not of {}: record directly after the build or import; \
-                 --other-commit records all the same, for one image imported twice, which has two \
-                 merge commits and one content checksum",
+                 --other-commit records it anyway, for one image imported twice, which has two merge commits and one content checksum",
                 self.commit
             );
         }
         match meta.content_checksum()? {
             Some(sum) if sum == self.content => return Ok(None),
             Some(sum) if commit == self.commit => bail!(
-                "it holds content checksum {sum} for commit {commit}, whose content checksum is \
+                "it has content checksum {sum} for commit {commit}, whose content checksum is \
                  {}: one of the files is damaged or was edited",
                 self.content
             ),
@@ -110,8 +111,8 @@ impl Job {
     }
 }
 
-/// Where coreos-assembler locks `DIR/NAME`: `DIR/.NAME.lock`. Absolute, since the lock's claim
-/// holds its own path for others to read.
+/// Where coreos-assembler locks `DIR/NAME`: `DIR/.NAME.lock`. It is absolute, since the lock's
+/// claim contains its own path for others to read.
 fn lock_path(meta: &Path) -> Result<PathBuf> {
     let named = || format!("{} names no file", meta.display());
     let name = meta.file_name().with_context(named)?;

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! `source-date-epoch` is `null` and `plugins` empty where no report of `fix` was given. Plugins
-//! stand in the order in which they ran; a plugin that ran at an early and at a late place stands
-//! twice. The same inputs give the same bytes.
+//! are listed in the order in which they ran; one that ran both early and late is listed twice. The
+//! same inputs give the same bytes.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub const SCHEMA: &str = "reprofix-record-1";
 pub const NAME: &str = "reprofix.json";
 
 /// The sidecar's bytes.
-pub fn encode(commit: &Checksum, content: &Checksum, runs: &Runs) -> Result<Vec<u8>> {
+pub fn encode(commit: &Checksum, content: &Checksum, runs: &FixReports) -> Result<Vec<u8>> {
     super::meta::encode(&json!({
         "schema": SCHEMA,
         "reprofix": env!("CARGO_PKG_VERSION"),
@@ -43,17 +43,19 @@ pub fn encode(commit: &Checksum, content: &Checksum, runs: &Runs) -> Result<Vec<
 
 /// What the runs of `fix` on a build's tree did.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Runs {
+pub struct FixReports {
     epoch: Option<Value>,
     plugins: Vec<Value>,
 }
 
-impl Runs {
+impl FixReports {
     /// Reads reports that `fix --json` wrote, in the order of the runs.
     ///
-    /// Fails if one is none, was a dry run, or if two had different epochs.
+    /// # Errors
+    ///
+    /// If one is not such a report, was a dry run, or if two had different epochs.
     pub fn read(reports: &[impl AsRef<Path>]) -> Result<Self> {
-        let mut runs = Runs::default();
+        let mut runs = FixReports::default();
         for path in reports {
             let path = path.as_ref();
             runs.add(path).with_context(|| format!("report {}", path.display()))?;
@@ -64,7 +66,7 @@ impl Runs {
     fn add(&mut self, path: &Path) -> Result<()> {
         let report: Value = serde_json::from_slice(&read_meta(path)?).context("it is no JSON")?;
         if report.get("schema").and_then(Value::as_str) != Some(Report::SCHEMA) {
-            bail!("it is no report of this version of `reprofix fix --json`");
+            bail!("it is not a report of this version of `reprofix fix --json`");
         }
         if report.get("applied") != Some(&Value::Bool(true)) {
             bail!("it is of a run that changed nothing (--dry-run or --check)");
@@ -79,14 +81,14 @@ impl Runs {
         let version = report.get("version").context("it has no version")?;
         let rows = report.get("plugins").and_then(Value::as_array).context("it has no plugins")?;
         for row in rows {
-            let row = row.as_object().context("a plugin in it is no object")?;
+            let row = row.as_object().context("a plugin in it is not an object")?;
             self.plugins.push(Value::Object(with_version(row, version)));
         }
         Ok(())
     }
 }
 
-/// A plugin's row with the version of reprofix, which is the plugin's too, after its name.
+/// A plugin's row, with the version of reprofix, which is also the plugin's, after its name.
 fn with_version(row: &Map<String, Value>, version: &Value) -> Map<String, Value> {
     let mut out = Map::new();
     let (name, counts): (Vec<_>, Vec<_>) = row.iter().partition(|(key, _)| *key == "name");

@@ -1,4 +1,4 @@
-//! What `check` of one subject found.
+//! The report of `check` with one subject.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ use crate::normal::Plugin;
 use crate::source::Subject;
 use crate::text::counted;
 
-/// One subject audited; `check A --json` writes it. Everything is in a stable order.
+/// The audit of one subject, in a stable order; `check A --json` writes it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Audit {
     /// Name and version of this schema; the number rises when a field changes its meaning.
@@ -25,32 +25,34 @@ pub struct Audit {
     pub version: &'static str,
     /// The subject.
     pub a: SubjectRow,
-    /// Whether it is in normal form and has its recorded checksum; the exit code is 0 then,
-    /// else 1.
+    /// Whether it is in normal form and has its recorded checksum; if so, the exit code is 0,
+    /// otherwise 1.
     pub sound: bool,
     /// The epoch under which normal forms were made, in seconds since 1970-01-01 UTC.
     pub source_date_epoch: u32,
     /// Where the epoch came from.
     pub source_date_epoch_from: String,
-    /// The content checksum that was recorded and the file it stands in; `null` if none was.
+    /// The recorded content checksum and the file it is in; `null` if there is none.
     pub recorded: Option<Recorded>,
-    /// One row a plugin in force, in registry order.
+    /// One row per plugin in force, in registry order.
     pub plugins: Vec<PluginRow>,
-    /// One row a path that `fix` would change, sorted by path; the rows are made when they are written.
+    /// One row per path that `fix` would change, sorted by path; the rows are made when they are
+    /// written.
     #[serde(serialize_with = "change_rows")]
     pub changes: Vec<Change>,
-    /// One row a known difference that no plugin removes, or a file that could not be parsed.
+    /// One row for each known difference that no plugin removes, and each file that could not be
+    /// parsed.
     pub remarks: Vec<RemarkRow>,
-    /// One row for each that vouches for files which `fix` would have changed.
+    /// One row for each voucher for files that `fix` would have changed.
     pub vouched: Vec<VouchedRow>,
-    /// Other things worth saying.
+    /// Warnings.
     pub warnings: Vec<String>,
 }
 
 /// A recorded checksum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Recorded {
-    /// The file it stands in.
+    /// The file it is in.
     pub file: String,
     /// The content checksum there.
     pub content_checksum: String,
@@ -62,7 +64,7 @@ impl Audit {
     /// The schema's name and version.
     pub const SCHEMA: &'static str = "reprofix-audit-1";
 
-    /// A subject that nothing is known of so far.
+    /// The audit of a subject about which nothing is known yet.
     pub fn new(a: &Subject, in_force: &InForce) -> Self {
         Audit {
             schema: Self::SCHEMA,
@@ -88,7 +90,7 @@ impl Audit {
         self.recorded = Some(Recorded { file, content_checksum, holds });
     }
 
-    /// Fills in what `fix` would do. `plugins` are the plugins in force, in registry order.
+    /// Adds what `fix` would do. `plugins` are the plugins in force, in registry order.
     pub fn take(&mut self, plugins: &[&'static dyn Plugin], plan: Plan) {
         self.plugins = plugin_rows(plugins, &plan);
         self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
@@ -97,7 +99,7 @@ impl Audit {
         self.sound &= self.changes.is_empty();
     }
 
-    /// The report for a terminal, at most `limit` paths.
+    /// The report for a terminal, with at most `limit` paths.
     pub fn human(&self, limit: usize) -> String {
         let mut out = format!("{}\n{}", self.a.subject, self.a.checksum_line());
         if let Some(recorded) = &self.recorded {

@@ -1,4 +1,4 @@
-//! What was found out about composefs digests.
+//! The report on composefs digests.
 
 use std::fmt::{self, Write as _};
 
@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::composefs::{Deviation, Unlisted, View};
 
-/// Paths of a row that are listed.
+/// The most paths to list in a row.
 const SHOWN: usize = 20;
 
-/// Whether all views of an image have one digest, and whether it is sealed with that one;
-/// `composefs check --json` writes it.
+/// Whether all views of an image have the same digest, and whether it is sealed with it; `composefs
+/// check --json` writes it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// Name and version of this schema.
     pub schema: &'static str,
     /// The version of reprofix.
@@ -20,20 +20,20 @@ pub struct Report {
     /// The generation of bootc, by its first release.
     pub bootc: &'static str,
     /// The subject.
-    pub subject: Viewed,
+    pub subject: ViewedSubject,
     /// The unified kernel images in it.
     pub ukis: Vec<UkiRow>,
     /// The other views of it, and what deviates there.
     pub views: Vec<ViewRow>,
     /// Directories whose time an extraction may change, with the layer (lowest 1) that adds to them.
     pub unlisted: Vec<UnlistedRow>,
-    /// Whether nothing deviates that counts; the exit code is 0 then, otherwise 1.
+    /// Whether nothing that counts deviates; if so, the exit code is 0, otherwise 1.
     pub same: bool,
 }
 
-/// A subject as it was looked at, and its digest.
+/// A subject as it was read, and its digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Viewed {
+pub struct ViewedSubject {
     /// The subject, resolved.
     pub subject: String,
     /// `directory` or `layers`.
@@ -42,22 +42,22 @@ pub struct Viewed {
     pub digest: String,
 }
 
-/// Another view, held against the first.
+/// Another view, compared with the first.
 #[derive(Clone, Debug, Serialize)]
-pub struct ViewRow {
-    /// What was looked at.
+pub(crate) struct ViewRow {
+    /// What was read.
     #[serde(flatten)]
-    pub viewed: Viewed,
+    pub viewed: ViewedSubject,
     /// What deviates, by cause; empty if it has the same digest.
     pub deviations: Vec<Row>,
 }
 
 /// A unified kernel image.
 #[derive(Clone, Debug, Serialize)]
-pub struct UkiRow {
+pub(crate) struct UkiRow {
     /// Its path.
     pub path: String,
-    /// Whether bootc takes it for this image; `null` if it carries no digest.
+    /// Whether bootc accepts it for this image; `null` if it carries no digest.
     pub boots: Option<bool>,
     /// The digests on its command line.
     pub claims: Vec<ClaimRow>,
@@ -65,19 +65,19 @@ pub struct UkiRow {
 
 /// A digest on a command line.
 #[derive(Clone, Debug, Serialize)]
-pub struct ClaimRow {
-    /// The argument as it is there.
+pub(crate) struct ClaimRow {
+    /// The argument as written.
     pub argument: String,
     /// What it is the digest of.
-    pub of: Of,
-    /// What was changed since, by cause, where that is known.
+    pub of: DigestOf,
+    /// What was changed since, by cause, if known.
     pub deviations: Vec<Row>,
 }
 
 /// What a digest on a command line is the digest of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Of {
+pub(crate) enum DigestOf {
     /// Of this image, for this generation of bootc.
     This,
     /// Of this image, for another generation.
@@ -87,19 +87,19 @@ pub enum Of {
     },
     /// Of its lowest layers: others were added after the seal.
     LowestLayers {
-        /// How many.
+        /// Their number.
         layers: usize,
-        /// How many there are now.
+        /// The present number of layers.
         of: usize,
     },
-    /// Of the other view that was given.
+    /// Of the other given view.
     View {
         /// That view.
         subject: String,
     },
-    /// Of nothing that is here.
+    /// Of none of these.
     Unknown,
-    /// Not known: bootc passes over its hash.
+    /// Not known: bootc ignores its hash.
     OtherHash,
     /// Nothing: bootc does not understand it.
     Malformed {
@@ -111,18 +111,18 @@ pub enum Of {
 /// The entries of one type that deviate in one way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
-    /// How many, of what, and what deviates: `5,267 directories: time of extraction`.
+    /// Their number and type, and what deviates: `5,267 directories: time of extraction`.
     pub cause: String,
-    /// How many entries.
+    /// The number of entries.
     pub entries: usize,
-    /// The first of them, twenty at most.
+    /// The first paths, twenty at most.
     pub paths: Vec<String>,
-    /// All of them.
+    /// All paths.
     #[serde(skip)]
     all: Vec<String>,
-    /// The values of the first on both sides.
+    /// The values of the first entry on both sides.
     pub example: String,
-    /// The plugin that answers for it; `null` if none does.
+    /// The plugin that handles it; `null` if there is none.
     pub plugin: Option<&'static str>,
     /// Whether `fix` with the profile composefs removes it.
     pub fixable: bool,
@@ -132,30 +132,30 @@ pub struct Row {
 
 /// A directory that a layer changes without listing it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UnlistedRow {
+pub(crate) struct UnlistedRow {
     /// Its path.
     pub path: String,
     /// The layer's number, lowest 1.
     pub layer: usize,
 }
 
-/// The digests of two builds, compared by `check A B` where either is sealed.
+/// The digests of two builds, compared by `check A B` if either is sealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pair {
     /// The generation of bootc, by its first release.
     pub bootc: &'static str,
     /// The first.
-    pub a: Viewed,
+    pub a: ViewedSubject,
     /// The second.
-    pub b: Viewed,
-    /// Whether both are one.
+    pub b: ViewedSubject,
+    /// Whether both are the same.
     pub same: bool,
     /// What deviates, by cause.
     pub deviations: Vec<Row>,
 }
 
-/// A view in a word.
-pub fn word(view: View) -> &'static str {
+/// The name of a view.
+pub(crate) fn word(view: View) -> &'static str {
     match view {
         View::Directory => "directory",
         View::Layers => "layers",
@@ -203,43 +203,45 @@ impl Row {
     }
 }
 
-impl fmt::Display for Viewed {
+impl fmt::Display for ViewedSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}  {} ({})", self.digest, self.subject, self.view)
     }
 }
 
-impl fmt::Display for Of {
+impl fmt::Display for DigestOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Of::This => f.write_str("carries this digest"),
-            Of::Generation { bootc } => {
-                write!(f, "carries the digest that bootc {bootc} computes of it")
+            DigestOf::This => f.write_str("carries this digest"),
+            DigestOf::Generation { bootc } => {
+                write!(f, "carries the digest that bootc {bootc} computes for it")
             }
-            Of::LowestLayers { layers, of } => write!(
+            DigestOf::LowestLayers { layers, of } => write!(
                 f,
                 "carries the digest of the lowest {layers} of {of} layers: the image was changed \
                  after the seal"
             ),
-            Of::View { subject } => {
+            DigestOf::View { subject } => {
                 write!(f, "carries the digest of {subject}: it was sealed from there")
             }
-            Of::Unknown => f.write_str(
-                "carries another digest, of nothing that is here: it was sealed from another tree, \
-                 or changed after the seal",
+            DigestOf::Unknown => f.write_str(
+                "carries another digest, of none of these: it was sealed from another tree, or \
+                 changed after the seal",
             ),
-            Of::OtherHash => f.write_str("carries a digest with SHA-256, which bootc passes over"),
-            Of::Malformed { why } => write!(f, "carries what bootc refuses: {why}"),
+            DigestOf::OtherHash => {
+                f.write_str("carries a digest with SHA-256, which bootc ignores")
+            }
+            DigestOf::Malformed { why } => write!(f, "carries what bootc refuses: {why}"),
         }
     }
 }
 
 impl Report {
     /// The schema's name and version.
-    pub const SCHEMA: &'static str = "reprofix-composefs-1";
+    pub(crate) const SCHEMA: &'static str = "reprofix-composefs-1";
 
     /// The report for a terminal.
-    pub fn human(&self) -> String {
+    pub(crate) fn human(&self) -> String {
         let mut out = format!("{}\n", self.subject);
         self.ukis.iter().for_each(|uki| uki.write(&mut out));
         for view in &self.views {
@@ -251,8 +253,7 @@ impl Report {
             let _ = writeln!(
                 out,
                 "{many}: time of extraction, once it is extracted, the first {}\n  layer {} adds to \
-                 it and has no entry for it: let the tool that makes the layer write one, or seal \
-                 what is computed from the layers",
+                 it but has no entry for it: let the tool that makes the layer write one, or seal the digest computed from the layers",
                 first.path, first.layer
             );
         }
@@ -267,10 +268,10 @@ impl UkiRow {
             let _ = writeln!(out, "{}: carries no composefs digest", self.path);
         }
         for claim in &self.claims {
-            let refused = self.boots == Some(false) && claim.of != Of::OtherHash;
-            let end = if refused { "; the machine will refuse to boot" } else { "" };
+            let refused = self.boots == Some(false) && claim.of != DigestOf::OtherHash;
+            let end = if refused { "; the machine will refuse to boot it" } else { "" };
             let _ = writeln!(out, "{}: {}{end}", self.path, claim.of);
-            if claim.of != Of::This {
+            if claim.of != DigestOf::This {
                 let _ = writeln!(out, "  {}", claim.argument);
             }
             write_rows(out, &claim.deviations);
@@ -286,7 +287,7 @@ impl Pair {
         }
     }
 
-    /// The lines of a report: both digests where they differ, what deviates, and what `fix` does.
+    /// The lines of a report: both digests if they differ, what deviates, and what `fix` does.
     pub fn lines(&self) -> Vec<String> {
         if self.same {
             let Pair { bootc, a, .. } = self;
@@ -300,9 +301,11 @@ impl Pair {
         let rows = self.deviations.iter().flat_map(Row::lines);
         lines.extend(rows.map(|line| format!("  {line}")));
         lines.push(match self.deviations.iter().all(|row| row.fixable) {
-            true => "  `reprofix fix --profile composefs` on both makes the digests one".to_owned(),
+            true => {
+                "  `reprofix fix --profile composefs` on both makes the digests equal".to_owned()
+            }
             false => {
-                "  what is not fixable here is a difference of the trees themselves".to_owned()
+                "  what is not fixable here is a difference between the trees themselves".to_owned()
             }
         });
         lines

@@ -1,4 +1,4 @@
-//! What `fix` did or would do.
+//! The report of `fix`: what it did or would do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,13 +10,13 @@ use crate::engine::{Action, Change, Plan, Remark};
 use crate::normal::{Note, Plugin};
 use crate::text::counted;
 use crate::tree::{show, show_below};
-use crate::vouchers::{Voucher, Who};
+use crate::vouchers::{Voucher, VoucherKind};
 
-/// The report of one run; `--json` writes it. Everything is in a stable order.
+/// The report of one run, in a stable order; `--json` writes it.
 ///
-/// Paths are text as [`show`] gives it: bytes that are not UTF-8 come as `\xNN`.
+/// Paths are text from [`show`]: bytes that are not UTF-8 are `\xNN`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// Name and version of this schema; the number rises when a field changes its meaning.
     pub schema: &'static str,
     /// The version of reprofix.
@@ -29,35 +29,35 @@ pub struct Report {
     pub source_date_epoch_from: String,
     /// Whether the changes were made (`false` under `--dry-run` and `--check`).
     pub applied: bool,
-    /// Names walked.
+    /// The number of names walked.
     pub walked: usize,
-    /// Files whose content was read.
+    /// The number of files whose content was read.
     pub files_read: usize,
     /// Bytes of content read.
     pub bytes_read: u64,
-    /// Files of an interrupted run that were finished or removed first.
+    /// Files of an interrupted run that were first finished or removed.
     pub recovered: Vec<String>,
-    /// One row a plugin in force, in registry order.
+    /// One row per plugin in force, in registry order.
     pub plugins: Vec<PluginRow>,
-    /// One row a change, sorted by path; the rows are made when they are written.
+    /// One row per change, sorted by path; the rows are made when they are written.
     #[serde(serialize_with = "change_rows")]
     pub changes: Vec<Change>,
-    /// One row a word of a plugin about a path that it left alone, sorted by path.
+    /// One row for each remark of a plugin about a path that it left alone, sorted by path.
     pub remarks: Vec<RemarkRow>,
-    /// One row for each that vouches for files which plugins would have changed.
+    /// One row for each voucher for files that plugins would have changed.
     pub vouched: Vec<VouchedRow>,
     /// Paths that changed between reading and writing, left alone.
     pub raced: Vec<String>,
-    /// Other things worth saying.
+    /// Warnings.
     pub warnings: Vec<String>,
     /// The ostree content checksum that a commit of this tree will have; only with `--checksums`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_checksum: Option<String>,
     /// The composefs digest of this tree, as the newest generation of bootc computes it; only with
-    /// `--checksums`, and only of a tree that bootc boots.
+    /// `--checksums`, and only for a tree that bootc boots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub composefs_digest: Option<String>,
-    /// What expensive work took, for standard error only: it depends on the machine.
+    /// Time spent on expensive work, only for standard error since it depends on the machine.
     #[serde(skip)]
     pub spent: Vec<String>,
 }
@@ -67,37 +67,37 @@ pub struct Report {
 pub struct PluginRow {
     /// Its name.
     pub name: &'static str,
-    /// Paths given new content or another time.
+    /// Paths with new content or another time.
     pub changed: usize,
     /// Paths removed.
     pub removed: usize,
-    /// Bytes before, over all its changes of content.
+    /// Bytes before, summed over all its changes of content.
     pub bytes_before: u64,
     /// Bytes after.
     pub bytes_after: u64,
     /// Files left alone because they are as their package shipped them.
     pub payload: usize,
-    /// Files left alone because of a voucher: `reprofix explain vouchers`.
+    /// Files left alone because of a voucher, see `reprofix explain vouchers`.
     pub vouched: usize,
-    /// Known differences that it only reports.
+    /// Known differences that the plugin only reports.
     pub reported: usize,
-    /// Files that it could not parse.
+    /// Files that the plugin could not parse.
     pub unparsed: usize,
 }
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ChangeRow {
+pub(crate) struct ChangeRow {
     /// The path.
     pub path: String,
-    /// The other names of the same inode, which follow.
+    /// The inode's other names, which follow.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<String>,
     /// The plugins that asked for it.
     pub plugins: Vec<&'static str>,
     /// `rewrite`, `patch`, `remove`, `steps`, `xattrs`, `mode` or `touch`.
     pub action: &'static str,
-    /// The new modification time in seconds, where it changes.
+    /// The new modification time in seconds, if it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtime: Option<i64>,
 }
@@ -105,14 +105,14 @@ pub struct ChangeRow {
 /// A voucher of files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VouchedRow {
-    /// Who, as in the table of `reprofix explain vouchers`.
+    /// The kind, as in the table of `reprofix explain vouchers`.
     pub who: &'static str,
-    /// The directory or file that says so; empty for packages, the configuration and files that
-    /// are named after their digest.
+    /// The directory or file that vouches; empty for packages, the configuration and files that are
+    /// named after their digest.
     pub at: String,
     /// Paths left alone.
     pub files: usize,
-    /// The same in words.
+    /// The voucher as a phrase.
     #[serde(skip)]
     pub phrase: String,
 }
@@ -132,11 +132,11 @@ pub struct RemarkRow {
 
 impl Report {
     /// The schema's name and version.
-    pub const SCHEMA: &'static str = "reprofix-fix-1";
+    pub(crate) const SCHEMA: &'static str = "reprofix-fix-1";
 
-    /// Fills in the rows from a plan, but for the changes, which still have to be made. `plugins` are
-    /// those in force, in registry order.
-    pub fn take(&mut self, plugins: &[&'static dyn Plugin], plan: &Plan) {
+    /// Fills in the rows from a plan, except for the changes, which are still to be applied.
+    /// `plugins` are those in force, in registry order.
+    pub(crate) fn take(&mut self, plugins: &[&'static dyn Plugin], plan: &Plan) {
         self.plugins = plugin_rows(plugins, plan);
         self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
         self.vouched = vouched_rows(plan);
@@ -145,13 +145,13 @@ impl Report {
     }
 
     /// The paths that some plugin could not parse.
-    pub fn unparsed(&self) -> impl Iterator<Item = &RemarkRow> {
+    pub(crate) fn unparsed(&self) -> impl Iterator<Item = &RemarkRow> {
         self.remarks.iter().filter(|r| r.kind == "unparsed")
     }
 
-    /// The report for a terminal: one line a plugin, then what deserves a look. `list` adds a line
-    /// a change.
-    pub fn human(&self, list: bool) -> String {
+    /// The report for a terminal: one line per plugin, then what deserves attention. `list` adds
+    /// one line per change.
+    pub(crate) fn human(&self, list: bool) -> String {
         let mut out = String::new();
         let _ = writeln!(
             out,
@@ -192,21 +192,21 @@ impl Report {
         out
     }
 
-    /// The warnings for standard error, one a line.
-    pub fn warnings(&self) -> Vec<String> {
+    /// The warnings for standard error, one per line.
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let own = self.warnings.iter().cloned();
         let remarks = self.remarks.iter().map(|r| {
             let what = if r.kind == "unparsed" { "left alone, cannot be parsed: " } else { "" };
             format!("{}: {}: {what}{}", r.path, r.plugin, r.text)
         });
         let raced = self.raced.iter();
-        let raced = raced.map(|p| format!("{p}: changed while we worked; left alone, run again"));
+        let raced = raced.map(|p| format!("{p}: changed during the run; left alone, run again"));
         own.chain(remarks).chain(raced).collect()
     }
 }
 
 impl PluginRow {
-    /// This plugin's row if it had done nothing.
+    /// An empty row for this plugin.
     pub(super) fn idle(&self) -> Self {
         PluginRow { name: self.name, ..PluginRow::default() }
     }
@@ -231,7 +231,7 @@ impl PluginRow {
     }
 }
 
-/// One row a plugin, in their order.
+/// One row per plugin, in their order.
 pub(super) fn plugin_rows(plugins: &[&'static dyn Plugin], plan: &Plan) -> Vec<PluginRow> {
     let row = |plugin: &&'static dyn Plugin| {
         let name = plugin.page().name;
@@ -248,7 +248,7 @@ pub(super) fn plugin_rows(plugins: &[&'static dyn Plugin], plan: &Plan) -> Vec<P
     for remark in &plan.remarks {
         if let Some((_, row)) = rows.get_mut(remark.plugin) {
             match &remark.note {
-                Note::Vouched(Voucher { who: Who::Packages, .. }) => row.payload += 1,
+                Note::Vouched(Voucher { who: VoucherKind::Packages, .. }) => row.payload += 1,
                 Note::Vouched(_) => row.vouched += 1,
                 Note::Report(_) | Note::Overruled(_) => row.reported += 1,
                 Note::Unparsed(_) => row.unparsed += 1,
@@ -265,15 +265,15 @@ impl VouchedRow {
     }
 }
 
-/// One row a voucher, in the order of its table, then of places. A file that several plugins would
+/// One row per voucher, in the order of its table, then by place. A file that several plugins would
 /// have changed counts once.
 pub(super) fn vouched_rows(plan: &Plan) -> Vec<VouchedRow> {
     let mut files: BTreeMap<Voucher, BTreeSet<&Path>> = BTreeMap::new();
     for remark in &plan.remarks {
         if let Note::Vouched(voucher) = &remark.note {
             let mut voucher = voucher.clone();
-            // Each such file vouches for itself alone.
-            if matches!(voucher.who, Who::Name | Who::Attribute) {
+            // Each such file vouches only for itself.
+            if matches!(voucher.who, VoucherKind::Name | VoucherKind::Attribute) {
                 voucher.at = PathBuf::new();
             }
             files.entry(voucher).or_default().insert(&remark.path);
@@ -288,7 +288,7 @@ pub(super) fn vouched_rows(plan: &Plan) -> Vec<VouchedRow> {
     files.into_iter().map(row).collect()
 }
 
-/// Adds a change to the row of a plugin that has a part in it, which need not be its bytes.
+/// Adds a change to the row of a plugin that takes part in it, not necessarily by its content.
 fn count(row: &mut PluginRow, change: &Change, content: bool) {
     let (before, after) = match &change.action {
         Action::Rewrite(_) if !content => (0, 0),
@@ -308,7 +308,7 @@ fn count(row: &mut PluginRow, change: &Change, content: bool) {
     }
 }
 
-/// A row at a time: all of them would be as large as the plan.
+/// Writes one row at a time: all of them would be as large as the plan.
 pub(super) fn change_rows<S: Serializer>(changes: &[Change], out: S) -> Result<S::Ok, S::Error> {
     out.collect_seq(changes.iter().map(change_row))
 }
@@ -338,18 +338,18 @@ pub(super) fn remark_row(remark: &Remark) -> Option<RemarkRow> {
         Note::Overruled(voucher) => (
             "overruled",
             format!(
-                "changed though {voucher} vouches for it, since the configuration overrules that: \
-                 {} fails",
+                "changed although {voucher} vouches for it, since the configuration overrules \
+                 that: {} will fail",
                 voucher.who.row().fails
             ),
         ),
-        // Counted; a line each would drown everything else.
+        // Only counted: one line each would drown everything else.
         Note::Vouched(_) => return None,
     };
     Some(RemarkRow { path: show_below(&remark.path), plugin: remark.plugin, kind, text })
 }
 
 /// A number of bytes with a binary unit.
-pub fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     indicatif::BinaryBytes(n).to_string()
 }

@@ -1,13 +1,13 @@
-//! A comparison as JUnit XML, which CI systems show as tests: one a path.
+//! A comparison as JUnit XML, which CI systems show as tests: one per path.
 
 use std::fmt::Write as _;
 
 use super::check::{Comparison, Row, Title};
 use super::html::escape;
 
-/// `report` as JUnit XML. A path that differs is a test that failed, one that was expected to is
-/// a skipped one; two builds that are the same are one test that passed.
-pub fn junit(report: &Comparison) -> String {
+/// `report` as JUnit XML. A differing path is a failed test, an expected one is skipped; equal
+/// builds are one passed test.
+pub(crate) fn junit(report: &Comparison) -> String {
     let rows = &report.differences;
     let counted = report.metadata.iter().filter(|m| m.counts);
     let (failures, skipped) = (
@@ -57,7 +57,7 @@ fn case(out: &mut String, row: &Row) {
     );
 }
 
-/// Text as XML 1.0, without the characters that it cannot hold.
+/// Text as XML 1.0, without the characters that are not allowed there.
 pub(super) fn xml(text: &str) -> String {
     let legal = |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
     escape(&text.chars().filter(legal).collect::<String>())

@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use super::check::{Comparison, Row, paths};
 use crate::text::shorten;
 
-/// Lines said of one path, at most.
+/// The most lines for one path.
 const LINES: usize = 8;
 
-/// `report` as Markdown, at most `limit` paths a cause. Text from builds stands in code spans, so
-/// that none of it is markup.
-pub fn markdown(report: &Comparison, limit: usize) -> String {
+/// `report` as Markdown, with at most `limit` paths per cause. Text from builds is in code spans,
+/// so that none of it is markup.
+pub(crate) fn markdown(report: &Comparison, limit: usize) -> String {
     let mut out =
         format!("**{}**\n\n| | subject | content checksum |\n|---|---|---|\n", report.verdict());
     for (name, side) in [("A", &report.a), ("B", &report.b)] {
@@ -104,7 +104,7 @@ fn cell(text: &str) -> String {
     code(&text.replace('|', "\\|"))
 }
 
-/// Prose of ours with names from builds in it: nothing that Markdown acts on but code spans.
+/// Escapes our own prose with names from builds: only code spans remain markup.
 fn text(prose: &str) -> String {
     let mut out = String::new();
     for c in prose.chars() {

@@ -1,11 +1,11 @@
-//! What to do next about two builds that differ: at most three things.
+//! The next steps after comparing two builds that differ, at most three.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{COMPOSEFS, CauseRow, Comparison, Row, Title, paths};
 use crate::packages::split_nevra;
 
-/// The next actions to take, the one that removes most first; at most three.
+/// The next actions, at most three, the one that removes most differences first.
 pub(super) fn actions(report: &Comparison) -> Vec<String> {
     let all = [
         drifted(report),
@@ -18,12 +18,12 @@ pub(super) fn actions(report: &Comparison) -> Vec<String> {
     all.into_iter().flatten().take(3).collect()
 }
 
-/// What counts: rows that nobody expected.
+/// The rows that count, which no expectation covers.
 fn counted(report: &Comparison) -> impl Iterator<Item = &Row> {
     report.differences.iter().filter(|row| row.expected.is_none())
 }
 
-/// Packages of which the builds hold different versions explain more than any file.
+/// Advice if packages have different versions, which explains more than any file.
 fn drifted(report: &Comparison) -> Option<String> {
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut hit = 0;
@@ -51,7 +51,7 @@ fn drifted(report: &Comparison) -> Option<String> {
     ))
 }
 
-/// One cause behind many paths, which goes where the compose is started.
+/// Advice on one cause of many paths, to be fixed where the compose is started.
 fn common(report: &Comparison) -> Option<String> {
     let cause = counted(report).find_map(|row| match Title::of(row) {
         Title::Common(cause) => Some(cause),
@@ -109,7 +109,7 @@ fn known(report: &Comparison) -> Option<String> {
     Some(format!("read `reprofix explain {plugin}`: {files} in what it cannot remove"))
 }
 
-/// Names ordered by count, the highest first.
+/// Names sorted by count, the highest first.
 fn most(by: BTreeMap<&str, usize>) -> impl Iterator<Item = (&str, usize)> {
     let mut by: Vec<_> = by.into_iter().collect();
     by.sort_by_key(|(name, n)| (std::cmp::Reverse(*n), *name));
@@ -125,7 +125,7 @@ fn unexplained(report: &Comparison) -> Option<String> {
     };
     Some(format!(
         "look at {} ({owner}), the first of {} that nothing explains; an entry in \
-         reprofix-expect.toml accepts one for a time",
+         reprofix-expect.toml accepts one for some time",
         first.absolute(),
         paths(rows.len())
     ))

@@ -1,25 +1,26 @@
-//! A comparison that is not path by path, of images for example, in the forms that machines and pages
-//! take: Markdown, JUnit XML, SARIF and a page.
+//! A comparison that is not path by path, for example of images, as Markdown, JUnit XML, SARIF and
+//! a page.
 
 use std::fmt::Write as _;
 
+use maud::{DOCTYPE, html};
 use serde_json::{Value, json};
 
 use super::html::escape;
 use super::junit::xml;
 
-/// What such a comparison comes to.
+/// The result of such a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outline {
     /// The first subject, as written.
     pub a: String,
     /// The second.
     pub b: String,
-    /// Whether nothing differs that counts.
+    /// Whether nothing that counts differs.
     pub same: bool,
     /// What differs, and what is the same.
     pub findings: Vec<Finding>,
-    /// The report for a terminal, whole.
+    /// The whole report for a terminal.
     pub text: String,
 }
 
@@ -34,12 +35,12 @@ pub struct Finding {
     pub counts: bool,
     /// One line that says how they differ.
     pub message: String,
-    /// More, one phrase a line.
+    /// Details, one phrase per line.
     pub lines: Vec<String>,
 }
 
 impl Outline {
-    /// The verdict in one word, as the report for a terminal ends.
+    /// The verdict, as at the end of the report for a terminal.
     pub fn verdict(&self) -> &'static str {
         if self.same { "same" } else { "differs" }
     }
@@ -63,7 +64,7 @@ impl Outline {
         out
     }
 
-    /// As JUnit XML: one test a thing compared, which failed where it makes the subjects differ.
+    /// As JUnit XML: one test per finding, which fails if it makes the subjects differ.
     pub fn junit(&self) -> String {
         let failures = self.findings.iter().filter(|finding| finding.counts).count();
         let tests = self.findings.len().max(1);
@@ -95,7 +96,7 @@ impl Outline {
         out + "  </testsuite>\n</testsuites>\n"
     }
 
-    /// As SARIF 2.1.0 (OASIS): a result for each thing that makes the subjects differ.
+    /// As SARIF 2.1.0 (OASIS): one result for each finding that makes the subjects differ.
     pub fn sarif(&self) -> Value {
         let counted = || self.findings.iter().filter(|finding| finding.counts);
         let mut rules: Vec<&str> = counted().map(|finding| &*finding.rule).collect();
@@ -126,17 +127,23 @@ impl Outline {
         })
     }
 
-    /// As one page that needs no network and no script.
+    /// As a page that needs no network and no script.
     pub fn page(&self) -> String {
-        format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-             content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-             <title>reprofix check: {verdict}</title>\n<style>body {{ font-family: sans-serif; margin: 1rem }} \
-             pre {{ overflow-x: auto }}</style>\n</head>\n<body>\n<main>\n<h1>reprofix check: {verdict}</h1>\n\
-             <pre tabindex=\"0\">{text}</pre>\n</main>\n</body>\n</html>\n",
-            verdict = self.verdict(),
-            text = escape(&self.text)
-        )
+        let title = format!("reprofix check: {}", self.verdict());
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (title) }
+                    style { "body { font-family: sans-serif; margin: 1rem } pre { overflow-x: auto }" }
+                }
+                body { main { h1 { (title) } pre tabindex="0" { (self.text) } } }
+            }
+        };
+        page.into_string() + "\n"
     }
 }
 

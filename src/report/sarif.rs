@@ -10,9 +10,9 @@ use crate::plugins;
 /// The rule of metadata that counts.
 const METADATA: &str = "metadata";
 
-/// `report` as one SARIF run: a rule a cause, a result a path or a key of commit metadata that counts. Paths are URIs relative to the root
-/// of the tree (`ROOT`).
-pub fn sarif(report: &Comparison) -> Value {
+/// `report` as one SARIF run: one rule per cause, one result per path or key of commit metadata
+/// that counts. Paths are URIs relative to the root of the tree (`ROOT`).
+pub(crate) fn sarif(report: &Comparison) -> Value {
     let mut rules: BTreeMap<String, Value> = BTreeMap::new();
     for row in &report.differences {
         rules.entry(rule_id(row)).or_insert_with_key(|id| rule(id, row));
@@ -20,7 +20,7 @@ pub fn sarif(report: &Comparison) -> Value {
     let mut results: Vec<_> = report.differences.iter().map(result).collect();
     let counted: Vec<_> = report.metadata.iter().filter(|m| m.counts).map(of_metadata).collect();
     if !counted.is_empty() {
-        let text = "commit metadata differs that should not";
+        let text = "commit metadata that should not differ does";
         rules.insert(METADATA.to_owned(), described(METADATA, text, ""));
     }
     results.extend(counted);
@@ -74,7 +74,7 @@ fn described(id: &str, text: &str, help: &str) -> Value {
     })
 }
 
-/// A key of commit metadata that counts: it is nowhere in the tree.
+/// The result for a key of commit metadata that counts, which is nowhere in the tree.
 fn of_metadata(metadata: &Metadata) -> Value {
     let value = |v: &Option<String>| v.clone().unwrap_or_else(|| "absent".to_owned());
     let (key, a, b) = (&metadata.key, value(&metadata.a), value(&metadata.b));

@@ -33,9 +33,9 @@ use crate::text::counted;
 use crate::tree::{Tree, digest};
 use crate::vouchers::Vouchers;
 
-/// Memory that contents kept for a page may take, roughly; the page is about as large.
+/// Approximate memory for the contents that a page shows; the page is about as large.
 const LOOKS_MAX: usize = 16 << 20;
-/// Differences, and bytes of their contents, up to which one thread explains them all.
+/// Up to this many differences one thread explains them all.
 const FEW: usize = 64;
 const LITTLE: u64 = 1 << 20;
 /// Differences whose contents are read at once.
@@ -50,9 +50,9 @@ pub struct Job {
     pub b: Option<OsString>,
     /// Plugins, options and epoch from the command line.
     pub flags: Flags,
-    /// Do not spare files that are as their package shipped them.
+    /// Also look into files that are as their package shipped them.
     pub deep: bool,
-    /// A meta.json whose recorded content checksum a single subject must have.
+    /// A meta.json with the content checksum that a single subject must have.
     pub meta: Option<PathBuf>,
     /// Count every difference of commit metadata.
     pub strict_metadata: bool,
@@ -61,21 +61,22 @@ pub struct Job {
     pub expect: Option<PathBuf>,
     /// Keep both contents side by side, for a page.
     pub excerpts: bool,
-    /// Compute the content checksums of two directories, too.
+    /// Compute the content checksums of two directories as well.
     pub checksums: bool,
     /// Show the content of files that hold secrets.
     pub show_secrets: bool,
-    /// Ask diffoscope about files that nobody explains.
+    /// Ask diffoscope about files that no plugin explains.
     pub diffoscope: Option<Diffoscope>,
-    /// What explaining the differences may take; their number and paths are found out whatever that
-    /// takes.
+    /// What explaining the differences may cost; their number and paths are always determined.
     pub budget: Budget,
 }
 
-/// Compares two open subjects: the job's own names are not looked at.
+/// Compares two open subjects, ignoring the names in the job.
 ///
-/// Fails if one cannot be read, is corrupt, or if they do not compare; the error says what and
-/// what to do.
+/// # Errors
+///
+/// If one is unreadable or corrupt, or if they cannot be compared; the error says which and what to
+/// do.
 pub fn compare_opened(
     job: &Job,
     a: &Subject,
@@ -129,7 +130,9 @@ pub fn compare_opened(
 
 /// Audits one subject: what `fix` would change, and whether its recorded checksum holds.
 ///
-/// Fails as [`compare_opened`] does, and where no SOURCE_DATE_EPOCH is known.
+/// # Errors
+///
+/// Those of [`compare_opened`], and if no SOURCE_DATE_EPOCH is known.
 pub fn audit(job: &Job, progress: &Progress) -> Result<Audit> {
     let a = open(&job.a, progress)?;
     let made = a.commit.as_ref().and_then(|c| u32::try_from(c.timestamp()?).ok());
@@ -162,7 +165,7 @@ fn open(text: &OsString, progress: &Progress) -> Result<Subject> {
     Subject::open(&Spec::parse(text)?, &|| progress.advance(1))
 }
 
-/// The recorded checksum: of the file that was named, or of the subject's own build.
+/// The recorded checksum: from the named file, or from the subject's own build.
 fn recorded(job: &Job, subject: &Subject) -> Result<Option<(Checksum, String)>> {
     let Some(meta) = &job.meta else { return Ok(subject.recorded.clone()) };
     let recorded = Recorded::read(meta)?.content_checksum.with_context(|| {
@@ -172,7 +175,7 @@ fn recorded(job: &Job, subject: &Subject) -> Result<Option<(Checksum, String)>> 
     Ok(Some((recorded, meta.display().to_string())))
 }
 
-/// Two builds made at times that nobody told us compare under an epoch before both.
+/// The epoch for two builds whose times are unknown: one before both.
 fn earliest() -> (SourceDateEpoch, Origin) {
     (SourceDateEpoch::new(0), Origin::Assumed("before every build"))
 }
@@ -186,7 +189,7 @@ fn in_force(
     config::in_force_or(&job.flags, env::source_date_epoch(), tree, fallback)
 }
 
-/// Runs `f` with the plugins in force and with what vouches for files of the tree.
+/// Calls `f` with the plugins in force and what vouches for files of the tree.
 fn with_chain<T>(
     job: &Job,
     in_force: &InForce,
@@ -245,17 +248,17 @@ fn differences(
 /// Differences that were not looked into.
 #[derive(Default)]
 struct LeftOut {
-    /// Those for which there was no time.
+    /// The number for which there was no time.
     late: AtomicUsize,
-    /// Those for which there is not enough memory.
+    /// The number for which there is not enough memory.
     large: AtomicUsize,
 }
 
 impl LeftOut {
-    /// What is said of them.
+    /// The remarks about them.
     fn remarks(&self, budget: &Budget) -> Vec<String> {
         let late = format!("the time of {} s was used up", budget.time.as_secs());
-        let large = format!("they are too large for the memory of {} MiB", budget.memory >> 20);
+        let large = format!("they are too large for {} MiB of memory", budget.memory >> 20);
         [(&self.late, late), (&self.large, large)]
             .into_iter()
             .map(|(count, why)| (count.load(Ordering::Relaxed), why))
@@ -268,8 +271,8 @@ impl LeftOut {
     }
 }
 
-/// All explained in order, as far as the budget goes: what fits together by several threads, larger
-/// ones one after the other.
+/// Explains all in order, as far as the budget goes: what fits together in parallel, larger ones
+/// one after the other.
 fn within(
     budget: &Budget,
     found: Vec<Difference>,
@@ -277,7 +280,7 @@ fn within(
     explain: impl Fn(Difference) -> io::Result<Explained> + Sync + Send,
 ) -> io::Result<Vec<Explained>> {
     let sizes = found.iter().flat_map(|d| d.a.iter().chain(&d.b)).map(|side| side.size);
-    // Many small files, or some large ones, are worth threads.
+    // Threads pay off for many small files or some large ones.
     let few = if sizes.fold(0, u64::saturating_add) > LITTLE { 1 } else { FEW };
     let threads = if found.len() > few { rayon::current_num_threads() } else { 1 };
     let timely = |difference: Difference| match budget.is_over() {
@@ -305,8 +308,8 @@ fn within(
     rest.collect()
 }
 
-/// All in order, by several threads if there are more than `few`: starting them takes longer than
-/// a few small files do.
+/// Applies `f` to all in order, with several threads if there are more than `few`: starting threads
+/// takes longer than a few small files.
 fn each<T: Send, U: Send>(
     all: Vec<T>,
     few: usize,
@@ -318,7 +321,7 @@ fn each<T: Send, U: Send>(
     }
 }
 
-/// Adds what diffoscope says of the first files that nobody explains, one after the other.
+/// Adds what diffoscope says about the first files that no plugin explains, one after the other.
 fn ask_diffoscope(
     how: &Diffoscope,
     job: &Job,
@@ -331,7 +334,7 @@ fn ask_diffoscope(
         let open = e.cause == Cause::Unexplained && e.expected.is_none();
         content && open && !job.budget.excludes(&e.difference)
     };
-    let runs = diffoscope::Runs::new(how);
+    let runs = diffoscope::Session::new(how);
     progress.phase("asking diffoscope", 0);
     for (n, explained) in all.iter_mut().filter(open).enumerate() {
         if n == diffoscope::FILES_MAX {
@@ -360,7 +363,7 @@ fn ask_diffoscope(
     Ok(())
 }
 
-/// Keeps both contents of as many differences as fit, what nobody explains first.
+/// Keeps both contents of as many differences as fit, unexplained ones first.
 fn add_excerpts(
     all: &mut [Explained],
     a: &Subject,
@@ -380,7 +383,7 @@ fn add_excerpts(
     order.sort_unstable();
     progress.phase("reading both contents", order.len());
     let mut room = LOOKS_MAX;
-    // Pieces of a fixed size, so that what fits does not depend on the number of threads.
+    // Chunks of a fixed size, so that what fits does not depend on the number of threads.
     for piece in order.chunks(LOOKS_AT_ONCE).take_while(|_| !budget.is_over()) {
         let excerpt = |(_, i): &(u8, usize)| excerpt(&*a.merkle, &*b.merkle, &all[*i].difference);
         let excerpts: Vec<_> = try_map(piece.par_iter(), excerpt)?;
@@ -395,7 +398,7 @@ fn add_excerpts(
     Ok(())
 }
 
-/// The expectations file that was named, or the one that lies here.
+/// The named expectations file, or the one in the current directory.
 fn expectations(job: &Job) -> Result<Option<Expectations>> {
     let here = Path::new(expect::DEFAULT);
     let path = match &job.expect {
@@ -408,7 +411,7 @@ fn expectations(job: &Job) -> Result<Option<Expectations>> {
     let mut text = String::new();
     file.take(expect::MAX_BYTES + 1).read_to_string(&mut text).with_context(reading)?;
     if text.len() as u64 > expect::MAX_BYTES {
-        bail!("{} is larger than 4 MiB; that is no list of expectations", path.display());
+        bail!("{} is larger than 4 MiB, so it is not a list of expectations", path.display());
     }
     let today = Date::of_second(env::unix_time());
     Expectations::parse(&text, today).with_context(reading).map(Some)
@@ -420,8 +423,8 @@ fn owners(installed: &[Installed<'_>; 2], path: &Path) -> Vec<String> {
     names.into_iter().collect()
 }
 
-/// The packages that own `path`, by name; none where their database cannot be read, which whoever
-/// wants to change a file says.
+/// The names of the packages that own `path`; empty if their database cannot be read, which is
+/// reported where a file is to be changed.
 fn owned<'i>(side: &'i Installed<'_>, path: &Path) -> impl Iterator<Item = String> + 'i {
     let owners: Vec<_> = side.get().into_iter().flat_map(|all| all.owners(path)).collect();
     owners.into_iter().map(|owner| owner.nevra.to_owned())

@@ -1,4 +1,4 @@
-//! One run of `composefs` from a subject to its digest, and to what deviates from it.
+//! One run of `composefs`: a subject's digest, and what deviates from it.
 
 use std::ffi::OsStr;
 use std::io::Cursor;
@@ -7,17 +7,19 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 
 use crate::composefs::{
-    Claim, GENERATIONS, Generation, Layered, Policy, Says, Uki, View, compare, for_boot, hex,
+    Claim, GENERATIONS, Generation, Layered, Meaning, Policy, Uki, View, compare, for_boot, hex,
     names, of_directory, seal, ukis,
 };
 use crate::disk::Root;
 use crate::format::composefs::{Tree, dumpfile};
-use crate::report::composefs::{ClaimRow, Of, Pair, Report, Row, UkiRow, ViewRow, Viewed, word};
+use crate::report::composefs::{
+    ClaimRow, DigestOf, Pair, Report, Row, UkiRow, ViewRow, ViewedSubject, word,
+};
 use crate::source::{Spec, Subject, dir, oci};
 use crate::tree::{Kind, Seekable};
 
-/// A subject that was read, of which every generation of bootc can make a digest.
-pub struct Opened {
+/// A subject that was read, ready for the digest of every generation of bootc.
+pub(crate) struct Opened {
     name: String,
     tree: Tree,
     policy: Option<Policy>,
@@ -32,9 +34,9 @@ enum Source {
 }
 
 /// A subject as bootc of one generation would boot it.
-pub struct Sealed {
-    /// What was looked at, how, and its digest.
-    pub viewed: Viewed,
+pub(crate) struct Sealed {
+    /// What was read, how it was interpreted, and its digest.
+    pub viewed: ViewedSubject,
     view: View,
     /// What is booted.
     tree: Tree,
@@ -43,13 +45,15 @@ pub struct Sealed {
 impl Opened {
     /// Opens the subject `text`: a directory, an ostree commit, or an image, whose layers are read.
     ///
-    /// Fails where it cannot be read.
-    pub fn parse(text: &OsStr) -> Result<Self> {
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub(crate) fn parse(text: &OsStr) -> Result<Self> {
         Self::open(&Spec::parse(text)?)
     }
 
     /// Opens a subject, as [`Opened::parse`] does.
-    pub fn open(spec: &Spec) -> Result<Self> {
+    pub(crate) fn open(spec: &Spec) -> Result<Self> {
         match spec {
             Spec::Oci(text) => {
                 let images =
@@ -64,7 +68,7 @@ impl Opened {
     }
 
     /// The image of a store, called `name`.
-    pub fn image(name: String, store: &oci::Store, image: &oci::Image) -> Result<Self> {
+    pub(crate) fn image(name: String, store: &oci::Store, image: &oci::Image) -> Result<Self> {
         let layers =
             Layered::read(store, image).with_context(|| format!("reading the layers of {name}"))?;
         Self::new(name, Source::Layers(layers))
@@ -87,20 +91,24 @@ impl Opened {
         }
     }
 
-    /// What bootc of this generation boots. Fails where it would refuse to.
-    pub fn sealed(&self, generation: &Generation) -> Result<Sealed> {
+    /// The tree that bootc of this generation boots.
+    ///
+    /// # Errors
+    ///
+    /// If bootc would refuse to boot it.
+    pub(crate) fn sealed(&self, generation: &Generation) -> Result<Sealed> {
         sealed(&self.name, self.tree.clone(), self.view(), self.policy.as_ref(), generation)
     }
 
-    /// What bootc of this generation boots, made without keeping what was read.
-    pub fn into_sealed(self, generation: &Generation) -> Result<Sealed> {
+    /// The tree that bootc of this generation boots, without keeping what was read.
+    pub(crate) fn into_sealed(self, generation: &Generation) -> Result<Sealed> {
         let view = self.view();
         sealed(&self.name, self.tree, view, self.policy.as_ref(), generation)
     }
 
-    /// An image's layers as a directory that was extracted from them without any change; `None`
-    /// where there are no layers.
-    pub fn extracted(&self, generation: &Generation) -> Result<Option<Sealed>> {
+    /// An image's layers as a directory extracted from them without any change; `None` if there are
+    /// no layers.
+    pub(crate) fn extracted(&self, generation: &Generation) -> Result<Option<Sealed>> {
         if self.view() == View::Directory {
             return Ok(None);
         }
@@ -110,8 +118,10 @@ impl Opened {
 
     /// The unified kernel images in it.
     ///
-    /// Fails where one cannot be read.
-    pub fn ukis(&self) -> Result<Vec<Uki>> {
+    /// # Errors
+    ///
+    /// If one cannot be read.
+    pub(crate) fn ukis(&self) -> Result<Vec<Uki>> {
         let list = |path: &str| Ok(names(&self.tree, path));
         let open = |path: &str| self.source.open(&self.tree, path);
         ukis(&list, &open).with_context(|| format!("reading {}", self.name))
@@ -128,12 +138,12 @@ fn sealed(
     for_boot(&mut tree, generation, view, policy)
         .with_context(|| format!("preparing {name} for booting"))?;
     let (_, digest) = seal(&tree, generation).with_context(|| format!("sealing {name}"))?;
-    let viewed = Viewed { subject: name.to_owned(), view: word(view), digest: hex(&digest) };
+    let viewed = ViewedSubject { subject: name.to_owned(), view: word(view), digest: hex(&digest) };
     Ok(Sealed { viewed, view, tree })
 }
 
 impl Source {
-    /// Opens what is no image; its name comes first.
+    /// Opens a subject that is not an image; returns its name first.
     fn open_tree(spec: &Spec) -> Result<(String, Self)> {
         match spec {
             Spec::Dir(path) => {
@@ -155,7 +165,7 @@ impl Source {
         }
     }
 
-    /// The tree of all but layers.
+    /// The tree of a source other than layers.
     fn tree(&self) -> &dyn crate::tree::Tree {
         match self {
             Source::Directory(root) => root,
@@ -189,7 +199,7 @@ impl Source {
 
 impl Sealed {
     /// The tree as composefs-dump(5), which `mkcomposefs --from-file` reads.
-    pub fn dumpfile(&self) -> String {
+    pub(crate) fn dumpfile(&self) -> String {
         dumpfile(&self.tree)
     }
 
@@ -199,14 +209,14 @@ impl Sealed {
     }
 }
 
-/// How many layers may be taken away from an image, one by one, in search of what was sealed.
+/// How many layers may be removed from an image, one by one, in search of what was sealed.
 const LOWEST_MAX: usize = 128;
-/// What a tree needs at its top for bootc to boot it.
+/// The top-level directories without which bootc does not boot a tree.
 const NEEDED: [&str; 3] = ["usr", "boot", "sysroot"];
 
-/// The digest of a subject for the newest generation of bootc; `None` where bootc does not boot it:
-/// that is found out before its files are read, but for an image.
-pub fn digest(spec: &Spec) -> Result<Option<String>> {
+/// The digest of a subject for the newest generation of bootc; `None` if bootc does not boot it,
+/// which is known before its files are read, except for an image.
+pub(crate) fn digest(spec: &Spec) -> Result<Option<String>> {
     let of_tree = |tree: &dyn crate::tree::Tree| -> Result<bool> {
         for name in NEEDED {
             if tree.lookup(Path::new(name))?.is_none_or(|entry| entry.kind != Kind::Dir) {
@@ -235,8 +245,10 @@ pub fn digest(spec: &Spec) -> Result<Option<String>> {
 
 /// The digests of two builds, where either is sealed.
 ///
-/// Fails where a digest cannot be computed.
-pub fn pair(a: &Spec, b: &Spec) -> Result<Option<Pair>> {
+/// # Errors
+///
+/// If a digest cannot be computed.
+pub(crate) fn pair(a: &Spec, b: &Spec) -> Result<Option<Pair>> {
     if !is_sealed(a)? && !is_sealed(b)? {
         return Ok(None);
     }
@@ -244,7 +256,7 @@ pub fn pair(a: &Spec, b: &Spec) -> Result<Option<Pair>> {
 }
 
 /// The digests of two subjects that are open.
-pub fn paired(a: Opened, b: Opened) -> Result<Pair> {
+pub(crate) fn paired(a: Opened, b: Opened) -> Result<Pair> {
     let generation = &GENERATIONS[0];
     let (a, b) = (a.into_sealed(generation)?, b.into_sealed(generation)?);
     Ok(Pair {
@@ -256,8 +268,8 @@ pub fn paired(a: Opened, b: Opened) -> Result<Pair> {
     })
 }
 
-/// Whether a subject is sealed: it has a unified kernel image that carries a composefs digest, or it
-/// is a commit that names one. Of an image `image::compare` finds out.
+/// Whether a subject is sealed: it has a unified kernel image with a composefs digest, or it is a
+/// commit that names one. For images see `image::compare`.
 fn is_sealed(spec: &Spec) -> Result<bool> {
     if matches!(spec, Spec::File(_) | Spec::Rpmdb(_) | Spec::Oci(_)) {
         return Ok(false);
@@ -274,11 +286,17 @@ fn is_sealed(spec: &Spec) -> Result<bool> {
     Ok(ukis(&list, &open)?.iter().any(|uki| !uki.claims.is_empty()))
 }
 
-/// Checks whether all views of the subject `text` have one digest, and whether it is sealed with
-/// that one. `other` is another view: a directory that was extracted from it, or sealed.
+/// Checks whether all views of the subject `text` have the same digest, and whether it is sealed
+/// with it. `other` is another view: a directory that was extracted from it, or sealed.
 ///
-/// Fails where something cannot be read, and where bootc would refuse it.
-pub fn check(text: &OsStr, other: Option<&OsStr>, generation: &Generation) -> Result<Report> {
+/// # Errors
+///
+/// If something cannot be read, or bootc would refuse it.
+pub(crate) fn check(
+    text: &OsStr,
+    other: Option<&OsStr>,
+    generation: &Generation,
+) -> Result<Report> {
     let opened = Opened::parse(text)?;
     let sealed = opened.sealed(generation)?;
     let mut views = Vec::new();
@@ -286,7 +304,7 @@ pub fn check(text: &OsStr, other: Option<&OsStr>, generation: &Generation) -> Re
         Some(other) => views.push(Opened::parse(other)?.into_sealed(generation)?),
         None => views.extend(opened.extracted(generation)?),
     }
-    let known = Known { opened: &opened, sealed: &sealed, views: &views, generation };
+    let known = Candidates { opened: &opened, sealed: &sealed, views: &views, generation };
     let ukis = opened.ukis()?.iter().map(|uki| known.uki(uki)).collect::<Result<Vec<_>>>()?;
     let unlisted = match &opened.source {
         Source::Layers(layers) if other.is_none() => layers.unlisted(&sealed.tree),
@@ -296,7 +314,7 @@ pub fn check(text: &OsStr, other: Option<&OsStr>, generation: &Generation) -> Re
         .iter()
         .map(|view| ViewRow { viewed: view.viewed.clone(), deviations: sealed.deviations(view) })
         .collect();
-    // What may come of an extraction is no matter where what was sealed is that of the layers.
+    // If the sealed digest is that of the layers, possible extractions do not matter.
     let settled = ukis.iter().any(|uki| uki.boots == Some(true));
     let same = ukis.iter().all(UkiRow::is_sound)
         && views.iter().all(|view| view.viewed.digest == sealed.viewed.digest)
@@ -313,27 +331,27 @@ pub fn check(text: &OsStr, other: Option<&OsStr>, generation: &Generation) -> Re
     })
 }
 
-/// What a digest on a command line can be the digest of.
-struct Known<'a> {
+/// The candidates for a digest on a command line.
+struct Candidates<'a> {
     opened: &'a Opened,
     sealed: &'a Sealed,
     views: &'a [Sealed],
     generation: &'a Generation,
 }
 
-impl Known<'_> {
+impl Candidates<'_> {
     fn uki(&self, uki: &Uki) -> Result<UkiRow> {
         let claims = uki.claims.iter().map(|claim| self.claim(claim));
         let claims = claims.collect::<Result<Vec<_>>>()?;
-        let boots = claims.iter().any(|claim| claim.of == Of::This);
+        let boots = claims.iter().any(|claim| claim.of == DigestOf::This);
         Ok(UkiRow { path: uki.path.clone(), boots: (!claims.is_empty()).then_some(boots), claims })
     }
 
     fn claim(&self, claim: &Claim) -> Result<ClaimRow> {
         let (of, deviations) = match &claim.says {
-            Says::OtherHash => (Of::OtherHash, Vec::new()),
-            Says::Malformed(why) => (Of::Malformed { why: why.clone() }, Vec::new()),
-            Says::Digest { hex, version } => {
+            Meaning::OtherHash => (DigestOf::OtherHash, Vec::new()),
+            Meaning::Malformed(why) => (DigestOf::Malformed { why: why.clone() }, Vec::new()),
+            Meaning::Digest { hex, version } => {
                 let fits = |g: &Generation| version.is_none_or(|version| version == g.version);
                 self.digest(hex, &fits)?
             }
@@ -341,28 +359,32 @@ impl Known<'_> {
         Ok(ClaimRow { argument: claim.argument.clone(), of, deviations })
     }
 
-    /// What `hex` is the digest of, of generations that fit, and what was changed since.
-    fn digest(&self, hex: &str, fits: &dyn Fn(&Generation) -> bool) -> Result<(Of, Vec<Row>)> {
+    /// What `hex` is the digest of, for generations that fit, and what was changed since.
+    fn digest(
+        &self,
+        hex: &str,
+        fits: &dyn Fn(&Generation) -> bool,
+    ) -> Result<(DigestOf, Vec<Row>)> {
         if *hex == self.sealed.viewed.digest && fits(self.generation) {
-            return Ok((Of::This, Vec::new()));
+            return Ok((DigestOf::This, Vec::new()));
         }
         let others = GENERATIONS.iter().filter(|g| g.name != self.generation.name && fits(g));
         for generation in others {
             if self.opened.sealed(generation)?.viewed.digest == *hex {
-                return Ok((Of::Generation { bootc: generation.name }, Vec::new()));
+                return Ok((DigestOf::Generation { bootc: generation.name }, Vec::new()));
             }
         }
         if let Some(view) = self.views.iter().find(|view| view.viewed.digest == *hex) {
-            return Ok((Of::View { subject: view.viewed.subject.clone() }, Vec::new()));
+            return Ok((DigestOf::View { subject: view.viewed.subject.clone() }, Vec::new()));
         }
-        Ok(self.lowest(hex).unwrap_or((Of::Unknown, Vec::new())))
+        Ok(self.lowest(hex).unwrap_or((DigestOf::Unknown, Vec::new())))
     }
 
     /// The lowest layers whose digest this is, and what the others changed.
-    fn lowest(&self, hex: &str) -> Option<(Of, Vec<Row>)> {
+    fn lowest(&self, hex: &str) -> Option<(DigestOf, Vec<Row>)> {
         let Source::Layers(layers) = &self.opened.source else { return None };
         (1..layers.count()).rev().take(LOWEST_MAX).find_map(|count| {
-            // Fewer layers need not be bootable, or have a policy that can be read.
+            // With fewer layers it may not be bootable, or have no readable policy.
             let tree = layers.lowest(count).ok()?;
             let policy = self.opened.source.policy(&tree).ok()?;
             let of = |generation| {
@@ -370,17 +392,18 @@ impl Known<'_> {
             };
             GENERATIONS.iter().filter_map(of).find(|s| s.viewed.digest == *hex)?;
             let before = of(self.generation)?;
-            let of = Of::LowestLayers { layers: count, of: layers.count() };
+            let of = DigestOf::LowestLayers { layers: count, of: layers.count() };
             Some((of, before.deviations(self.sealed)))
         })
     }
 }
 
 impl UkiRow {
-    /// Whether bootc takes it, and understands everything on its command line.
+    /// Whether bootc accepts it and understands everything on its command line.
     fn is_sound(&self) -> bool {
-        let known =
-            |claim: &ClaimRow| matches!(claim.of, Of::This | Of::Generation { .. } | Of::OtherHash);
+        let known = |claim: &ClaimRow| {
+            matches!(claim.of, DigestOf::This | DigestOf::Generation { .. } | DigestOf::OtherHash)
+        };
         self.boots != Some(false) && self.claims.iter().all(known)
     }
 }

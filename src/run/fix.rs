@@ -1,6 +1,8 @@
-//! One run of `fix` from its options to its report.
+//! One run of `fix`, from its options to its report.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::StatVfsMountFlags;
@@ -14,13 +16,13 @@ use crate::packages::Installed;
 use crate::report::Progress;
 use crate::report::fix::Report;
 use crate::run::composefs;
-use crate::source::{self, Spec};
+use crate::source::{self, Prefix, Spec};
 use crate::tree::{Entry, Tree as _, children, digest, show};
 use crate::vouchers::Vouchers;
 
 /// What `fix` is asked to do.
 #[derive(Clone, Debug, Default)]
-pub struct Job {
+pub(crate) struct Job {
     /// The root of the tree.
     pub root: PathBuf,
     /// Plugins, options and epoch from the command line.
@@ -33,15 +35,17 @@ pub struct Job {
     pub strict: bool,
     /// Work on the root of a running system.
     pub force_host_root: bool,
-    /// Work on a directory that holds nothing a root has.
+    /// Work on a directory that has nothing a root has.
     pub any_directory: bool,
     /// Compute the content checksum afterwards.
     pub checksum: bool,
+    /// An image, or a subject with images, whose compressed bytes may be taken.
+    pub reuse: Option<OsString>,
 }
 
-/// Runs `job`. An error means that nothing was changed, or names the file at which the
-/// application stopped.
-pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
+/// Runs `job`. An error means that nothing was changed, or names the file at which applying the
+/// plan stopped.
+pub(crate) fn run(job: &Job, progress: &Progress) -> Result<Report> {
     let root = Root::open(&job.root).with_context(|| no_root(&job.root))?;
     if let Some(why) = env::refuses(root.path()).filter(|_| !job.force_host_root) {
         bail!(
@@ -52,7 +56,7 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     let in_force = config::in_force(&job.flags, env::source_date_epoch(), &root)?;
     if !job.any_directory && !is_root(&root)? {
         bail!(
-            "{} is no root: it has none of {}; name a target root, or give --any-directory",
+            "{} is not a root: it has none of {}; name a target root, or give --any-directory",
             root.path().display(),
             MARKS.join(", ")
         );
@@ -62,13 +66,16 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     }
     let mut report = empty_report(job, &root, &in_force);
     let mut cx = in_force.context().scratch_in(root.path());
+    if let Some(subject) = &job.reuse {
+        cx.earlier = Arc::new(super::earlier::read(subject, &cx, &mut report.warnings)?);
+    }
     let entries = walked(job, &root, progress, &mut report)?;
     let installed = Installed::of(&root).walked(&entries);
     if in_force.asks_packages() {
         let packages = installed.get().context("reading the package database")?;
         cx.packages = Some(packages.clone()).filter(|packages| !packages.is_empty());
         if cx.packages.is_none() {
-            let what = "no rpm database that can be read: no mode is known, so none is restored";
+            let what = "no readable rpm database: no mode is known, so none is restored";
             report.warnings.push(what.to_owned());
         }
     }
@@ -82,18 +89,17 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
     Ok(report)
 }
 
-/// What was to be opened as a root, and what to name instead of what cannot be one.
+/// Describes what cannot be opened as a root, and what to name instead.
 fn no_root(root: &Path) -> String {
     let name = root.display().to_string();
-    let prefixed = source::prefixes().find(|(prefix, _)| name.starts_with(prefix));
-    let image = source::oci::to_copy(&name).is_some()
-        || prefixed.is_some_and(|(prefix, _)| source::oci::PREFIXES.contains(&prefix));
-    let instead = match prefixed {
+    let (prefix, _) = Prefix::split(&name);
+    let image = source::oci::to_copy(&name).is_some() || prefix.is_some_and(Prefix::is_image);
+    let instead = match prefix {
         _ if root.is_file() => {
             "; `fix` works on a root directory: a boot image is rewritten by `reprofix initramfs \
              rewrite`, any other file in a directory with --any-directory"
         }
-        Some(("dir:", _)) => "; write the directory without dir:",
+        Some(Prefix::Dir) => "; write the directory without dir:",
         _ if image => {
             "; `fix` works on a root directory: an image is brought into normal form in the build \
              that makes it, and by `reprofix oci normalize`"
@@ -107,7 +113,7 @@ fn no_root(root: &Path) -> String {
     format!("opening root directory {name}{instead}")
 }
 
-/// What a root has at its top, at least one of them.
+/// Top-level names of which a root has at least one.
 const MARKS: [&str; 7] = ["usr", "etc", "bin", "boot", "var", "opt", "sysroot"];
 
 fn is_root(root: &Root) -> Result<bool> {
@@ -120,10 +126,10 @@ fn is_root(root: &Root) -> Result<bool> {
     Ok(root.parts().next().is_some())
 }
 
-/// Everything in the tree, once an interrupted run was finished.
+/// Walks the tree, after finishing an interrupted run.
 fn walked(job: &Job, root: &Root, progress: &Progress, report: &mut Report) -> Result<Vec<Entry>> {
     let read_only = read_only_parts(root)?;
-    // rpm-ostree's sandbox has /var so in every compose: that is no news.
+    // rpm-ostree's sandbox mounts /var read-only in every compose: not worth a warning.
     let news = |part: &&&Path| **part != Path::new("var");
     let skipped = read_only.iter().filter(news).map(|part| part.display());
     report.warnings.extend(skipped.map(|part| format!("/{part}: mounted read-only, left out")));
@@ -188,8 +194,7 @@ fn content_checksum(root: &Root) -> Result<String> {
     Ok(digested.root.content_checksum().to_string())
 }
 
-/// The parts of a compose's sandbox that cannot be changed: `/var` may be read-only there, and is
-/// wiped later anyway.
+/// The read-only parts of a compose's sandbox: `/var` may be one, and is wiped later anyway.
 fn read_only_parts(root: &Root) -> Result<Vec<&'static Path>> {
     let mut parts = Vec::new();
     for (part, fd) in root.parts() {

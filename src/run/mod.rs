@@ -1,5 +1,6 @@
-//! One run of a command from its options to its report: what `cli` and `nightly` call.
+//! One run of a command, from its options to its report, for `cli` and `nightly`.
 
 pub mod check;
-pub mod composefs;
-pub mod fix;
+pub(crate) mod composefs;
+pub(crate) mod earlier;
+pub(crate) mod fix;

@@ -31,7 +31,9 @@ impl Build {
     /// Finds a build of `workdir`. Without `id` it is what `builds/latest` names, or the first
     /// of `builds/builds.json`; without `arch` it is the build's only one.
     ///
-    /// Fails if there is no such build; the error lists those that are there.
+    /// # Errors
+    ///
+    /// If there is no such build; the error lists those that are there.
     pub fn find(workdir: &Path, id: Option<&str>, arch: Option<&str>) -> Result<Self> {
         let builds = workdir.join("builds");
         if !builds.is_dir() {
@@ -108,7 +110,9 @@ fn read_json(path: &Path) -> Result<Value> {
 
 /// The bytes of a meta.json or another small file of cosa's.
 ///
-/// Fails if it is missing, no regular file, or larger than 64 MiB.
+/// # Errors
+///
+/// If it is missing, no regular file, or larger than 64 MiB.
 pub fn read_meta(path: &Path) -> Result<Vec<u8>> {
     let reading = || format!("reading {}", path.display());
     if !path.metadata().with_context(reading)?.is_file() {
@@ -140,7 +144,9 @@ pub struct Recorded {
 impl Recorded {
     /// Reads the meta.json at `path`.
     ///
-    /// Fails if it is no JSON object, or if a checksum in it is none.
+    /// # Errors
+    ///
+    /// If it is no JSON object, or if a checksum in it is none.
     pub fn read(path: &Path) -> Result<Self> {
         let json = read_json(path)?;
         let named = || format!("in {}", path.display());

@@ -34,7 +34,9 @@ struct Found {
 
 /// Both directories as trees of the paths at which they differ, with the directories above these.
 ///
-/// Fails where one cannot be read, as [`PathBudget::add`] does, and on what ostree does not store.
+/// # Errors
+///
+/// Where one cannot be read, as [`PathBudget::add`] does, and on what ostree does not store.
 pub(super) fn differing(
     a: Directory,
     b: Directory,

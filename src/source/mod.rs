@@ -7,13 +7,14 @@
 //! path is recognised by what is there. [`Spec`] is the table.
 
 pub mod cosa;
-pub mod dir;
+pub(crate) mod dir;
 mod dir_pair;
 mod file;
-pub mod hashed;
+pub(crate) mod hashed;
 pub mod merkle;
 pub mod oci;
 pub mod ostree;
+mod prefix;
 mod rpmdb;
 mod spec;
 
@@ -23,6 +24,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
+pub use prefix::Prefix;
 pub use spec::{Spec, prefixes};
 
 use crate::disk::Root;
@@ -73,7 +75,9 @@ impl Subject {
     /// called as the first. Two directories are compared while they are read, and hold nothing but
     /// their differences, unless they are wanted `whole`, with their checksums.
     ///
-    /// Fails as [`Subject::open`] does.
+    /// # Errors
+    ///
+    /// As [`Subject::open`] does.
     pub fn open_both(
         a: &Spec,
         b: &Spec,
@@ -92,7 +96,9 @@ impl Subject {
 
     /// Opens what `spec` names. A directory is hashed whole, and `done` called after each file.
     ///
-    /// Fails if it is not there, cannot be read, or is corrupt; the error says what was tried.
+    /// # Errors
+    ///
+    /// If it is not there, cannot be read, or is corrupt; the error says what was tried.
     pub fn open(spec: &Spec, done: &(dyn Fn() + Sync)) -> Result<Self> {
         match spec {
             Spec::Dir(path) => open_dir(path, done),

@@ -11,11 +11,11 @@ use crate::format::ostree::{Attrs, Checksum};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// Nothing stands there in B.
+    /// The path exists only in A.
     OnlyA,
-    /// Nothing stands there in A.
+    /// The path exists only in B.
     OnlyB,
-    /// A file, a directory or a symbolic link in A is another of these in B.
+    /// The kind differs: file, directory or symbolic link.
     Type,
     /// The bytes of a file.
     Content,
@@ -30,7 +30,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The word in reports.
+    /// Its name in reports.
     pub fn word(self) -> &'static str {
         match self {
             Change::OnlyA => "only in A",
@@ -45,7 +45,7 @@ impl Change {
     }
 }
 
-/// What stands at a path of one side.
+/// What one side has at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     /// Owner, mode and xattrs.
@@ -64,8 +64,8 @@ impl Side {
         Kind::of_mode(self.attrs.mode)
     }
 
-    /// The same as plugins see it. A commit has no times, so that a directory compares with it,
-    /// none are given.
+    /// The entry that plugins see, without times: a commit has none, and a directory must compare
+    /// with it.
     pub fn entry(&self, path: &Path) -> Entry {
         Entry {
             path: path.to_owned(),
@@ -85,9 +85,9 @@ impl Side {
 pub struct Difference {
     /// The path below the root; empty for the root itself.
     pub path: PathBuf,
-    /// What stands there in A.
+    /// What A has there.
     pub a: Option<Side>,
-    /// What stands there in B.
+    /// What B has there.
     pub b: Option<Side>,
     /// The ways in which they differ, sorted; never empty.
     pub changes: Vec<Change>,

@@ -1,7 +1,7 @@
 //! The content checksum of any tree, recomputed: what `ostree commit` of it would give.
 //!
-//! One walk lists the tree; file objects are hashed in parallel; directories follow, deepest
-//! first. No recursion, so a tree's depth costs nothing but the path length limit of the system.
+//! One walk lists the tree; file objects are hashed in parallel; directories follow, deepest first.
+//! There is no recursion, so only the system's limit on path lengths bounds a tree's depth.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,14 +16,14 @@ use super::{Entry, Kind, Tree};
 use crate::format::ostree::{Attrs, Checksum, Dirtree, FileHasher, Root};
 use crate::parallel::try_map;
 
-/// Names in a tree, at most, and bytes of all its paths. A commit of a few objects, one directory in
-/// another over and over, can stand for any number of paths: more is an attack or a mistake.
+/// The most names in a tree. A commit of a few objects, one directory in another over and over, can
+/// have any number of paths: more is an attack or a mistake.
 const NAMES_MAX: usize = 4_000_000;
 const BYTES_MAX: usize = 512 << 20;
-/// Bytes of a path, at most: the system's own limit, so that a tree's depth is bounded.
+/// The longest path in bytes: the system's own limit, which bounds a tree's depth.
 const PATH_MAX: usize = 4096;
 
-/// A tree's checksums, all of them.
+/// All checksums of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digested {
     /// The root's dirtree and dirmeta.
@@ -33,7 +33,9 @@ pub struct Digested {
 }
 
 impl Digested {
-    /// Fails, with the path, where a commit cannot hold a name: ostree's names are UTF-8.
+    /// # Errors
+    ///
+    /// Naming the path, if a name cannot be in a commit: ostree's names are UTF-8.
     pub fn committable(&self) -> io::Result<()> {
         for (dir, tree) in &self.dirs {
             let mut names = tree.names().map(|(name, _)| name);
@@ -49,9 +51,12 @@ impl Digested {
 
 /// Computes every checksum of `tree`, calling `done` after each file and symbolic link.
 ///
-/// The result depends on names, owners, modes, xattrs and content only. Fails where the tree
-/// cannot be read, and on a FIFO, socket or device node, which ostree does not store either; the
-/// message names the path.
+/// The result depends on names, owners, modes, xattrs and content only.
+///
+/// # Errors
+///
+/// If the tree cannot be read or has a FIFO, socket or device node, which ostree does not store;
+/// the message names the path.
 pub fn digest(tree: &dyn Tree, done: &(dyn Fn() + Sync)) -> io::Result<Digested> {
     let entries = walk(tree)?;
     let objects: Vec<Checksum> = try_map(entries.par_iter(), |entry| {
@@ -65,10 +70,12 @@ pub fn digest(tree: &dyn Tree, done: &(dyn Fn() + Sync)) -> io::Result<Digested>
     Ok(assemble(&entries, &objects))
 }
 
-/// The checksums of a part of `tree`: of `entries`, sorted as [`walk`] sorts them, each with whether
-/// its own checksum is wanted; the others', of directories, are zero.
+/// The checksums of a part of `tree`: of `entries`, sorted like [`walk`], each with whether its own
+/// checksum is wanted. The others are directories, whose own checksums are zero.
 ///
-/// Fails as [`digest`] does.
+/// # Errors
+///
+/// Those of [`digest`].
 pub fn of_part(tree: &dyn Tree, entries: &[(Entry, bool)]) -> io::Result<Digested> {
     let objects: Vec<Checksum> = try_map(entries.par_iter(), |(entry, wanted)| match wanted {
         true => object(tree, entry).map_err(|e| at(&entry.path, e)),
@@ -78,10 +85,12 @@ pub fn of_part(tree: &dyn Tree, entries: &[(Entry, bool)]) -> io::Result<Digeste
     Ok(assemble(&entries, &objects))
 }
 
-/// Every entry of `tree`, the root first, each directory before what is in it, names sorted
-/// bytewise within a directory.
+/// Every entry of `tree`, the root first, each directory before its content, names sorted bytewise
+/// within a directory.
 ///
-/// Fails where the tree cannot be read, and as [`PathBudget::add`] does; the message names the path.
+/// # Errors
+///
+/// If the tree cannot be read, and those of [`PathBudget::add`]; the message names the path.
 pub fn walk(tree: &dyn Tree) -> io::Result<Vec<Entry>> {
     match walk_from(tree, Path::new(""))? {
         entries if entries.is_empty() => Err(gone(Path::new(""))),
@@ -93,7 +102,7 @@ fn gone(path: &Path) -> io::Error {
     at(path, io::Error::new(io::ErrorKind::NotFound, "it went away"))
 }
 
-/// Walks what is at `start` and below, like [`walk`]; empty if nothing is.
+/// Walks what is at `start` and below, like [`walk`]; empty if nothing is there.
 pub fn walk_from(tree: &dyn Tree, start: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     let mut todo = vec![start.to_owned()];
@@ -112,7 +121,7 @@ pub fn walk_from(tree: &dyn Tree, start: &Path) -> io::Result<Vec<Entry>> {
                 paths.add(&below)?;
                 todo.push(below);
             }
-            // The last is taken first.
+            // The last one is taken first.
             todo[from..].reverse();
         }
         entries.push(entry);
@@ -130,8 +139,10 @@ pub struct PathBudget {
 impl PathBudget {
     /// Counts `path`.
     ///
-    /// Fails on a path of more than 4096 bytes, and after four million paths or 512 MiB of them: no
-    /// tree that a system holds has so many, and each is kept in memory.
+    /// # Errors
+    ///
+    /// If the path has more than 4096 bytes, or after four million paths or 512 MiB of them: no
+    /// real tree has so many, and each is kept in memory.
     pub fn add(&mut self, path: &Path) -> io::Result<()> {
         let length = path.as_os_str().len();
         (self.names, self.bytes) = (self.names + 1, self.bytes + length);
@@ -179,10 +190,10 @@ fn object(tree: &dyn Tree, entry: &Entry) -> io::Result<Checksum> {
     }
 }
 
-/// What was found in a directory: files and directories as a dirtree has them, last name first.
+/// The content of a directory: files and directories as a dirtree has them, last name first.
 type Found = (Vec<(Vec<u8>, Checksum)>, Vec<(Vec<u8>, Checksum, Checksum)>);
 
-/// Dirtrees from the leaves up: walked backwards, a directory comes after all that is in it.
+/// Builds the dirtrees from the leaves up: walked backwards, a directory comes after its content.
 fn assemble(entries: &[&Entry], objects: &[Checksum]) -> Digested {
     let mut begun: BTreeMap<&Path, Found> = BTreeMap::new();
     let mut dirs = BTreeMap::new();
@@ -208,7 +219,7 @@ fn assemble(entries: &[&Entry], objects: &[Checksum]) -> Digested {
     Digested { root, dirs }
 }
 
-/// The same error, with the path it happened at.
+/// Adds the path at which `error` happened.
 pub fn at(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("/{}: {error}", path.display()))
 }

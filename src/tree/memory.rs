@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Entry, Kind, Time, Tree};
 
-/// What is at one path of a [`Memory`]. It is owned by root.
+/// What is at one path of a [`Memory`], owned by root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Its kind.
@@ -23,7 +23,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// What is usual for this kind: 0755 for a directory, 0777 for a link, 0644 for anything else.
+    /// A node with the usual mode of its kind: 0755 for a directory, 0777 for a link, 0644 for
+    /// anything else.
     pub fn new(kind: Kind, data: impl Into<Vec<u8>>) -> Self {
         let mode = match kind {
             Kind::Dir => 0o755,
@@ -53,11 +54,11 @@ impl Node {
     }
 }
 
-/// A tree in memory: its paths, the root (the empty one) included.
+/// A tree in memory: its nodes by path, including the root (the empty path).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory(pub BTreeMap<PathBuf, Node>);
 
-/// The tree with nothing in it, not even a root: what a lone file is in.
+/// The tree with nothing in it, not even a root: the surroundings of a lone file.
 pub static NOTHING: Memory = Memory::empty();
 
 impl Memory {

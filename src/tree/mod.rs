@@ -1,4 +1,4 @@
-//! The model every part shares: what stands at a path, wherever the tree comes from.
+//! The model that every part shares: what is at a path, wherever the tree comes from.
 
 mod difference;
 pub mod digest;
@@ -19,7 +19,7 @@ pub use difference::{Change, Difference, Side};
 pub use memory::{Memory, NOTHING, Node};
 pub use umask::Umask;
 
-/// What stands at a path. Anything that ostree cannot store is [`Kind::Other`].
+/// The kind of a file. Anything that ostree cannot store is [`Kind::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A regular file.
@@ -47,7 +47,7 @@ impl Kind {
 /// Where rpm-ostree leaves the flattened treefile in the tree.
 pub const TREEFILE: &str = "usr/share/rpm-ostree/treefile.json";
 
-/// Which inode a name stands for; only a file system has it, a commit does not.
+/// The inode of a name; only a file system has inodes, a commit does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Inode {
     /// `st_dev`.
@@ -60,12 +60,12 @@ pub struct Inode {
     pub ctime: Time,
 }
 
-/// One name in a tree and what `lstat` says of it. No content.
+/// One name in a tree and its `lstat`, without content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The path below the root, without a leading slash; empty for the root itself.
     pub path: PathBuf,
-    /// What stands there.
+    /// Its kind.
     pub kind: Kind,
     /// `st_mode` whole: type and permission bits.
     pub mode: u32,
@@ -75,15 +75,15 @@ pub struct Entry {
     pub gid: u32,
     /// Bytes of content (a symlink's: length of its target).
     pub size: u64,
-    /// Modification time; `None` where the source has none (ostree stores no times).
+    /// Modification time; `None` if the source has no times, as ostree.
     pub mtime: Option<Time>,
-    /// The inode; `None` where the source has none.
+    /// The inode; `None` if the source has no inodes.
     pub inode: Option<Inode>,
 }
 
 impl Entry {
-    /// The path as bytes, with a compose's `usr/etc/` written `etc/`: what a plugin matches
-    /// against, so that one pattern serves before and after rpm-ostree moves the directory.
+    /// The path as bytes that plugins match, with a compose's `usr/etc/` as `etc/`, so that one
+    /// pattern works before and after rpm-ostree moves the directory.
     ///
     /// ```
     /// # use reprofix::tree::*; use std::path::PathBuf;
@@ -103,8 +103,8 @@ impl Entry {
     }
 }
 
-/// How two paths below a root are sorted: by component, a directory right before what is in it.
-/// As `Path`'s own order, of paths without `.` and doubled slashes, and much cheaper.
+/// Compares two paths below a root by component, a directory right before its content. This is
+/// `Path`'s own order for paths without `.` and double slashes, but much cheaper.
 pub fn order(a: &Path, b: &Path) -> Ordering {
     let (a, b) = (a.as_os_str().as_bytes(), b.as_os_str().as_bytes());
     let rank = |byte: u8| if byte == b'/' { 0 } else { u16::from(byte) + 1 };
@@ -123,7 +123,7 @@ pub fn children(entries: &[Entry], dir: &Path) -> Vec<std::ffi::OsString> {
     };
     while let Some(first) = rest.first().filter(|e| e.path.parent() == Some(dir)) {
         names.extend(first.path.file_name().map(std::ffi::OsStr::to_owned));
-        // What is below it comes right after it.
+        // Its content comes right after it.
         let is_below = |e: &Entry| e.path.starts_with(&first.path);
         rest = match rest.get(1).is_some_and(is_below) {
             true => &rest[rest.partition_point(is_below)..],
@@ -133,8 +133,9 @@ pub fn children(entries: &[Entry], dir: &Path) -> Vec<std::ffi::OsString> {
     names
 }
 
-/// A path below a root as a plugin matches it: `usr/etc/…` becomes `etc/…`, and what
-/// `usr/share/factory` holds for /etc and /var (systemd-tmpfiles copies it there) becomes that.
+/// A path below a root as plugins match it: `usr/etc/…` becomes `etc/…`, and
+/// `usr/share/factory/etc/…` and `usr/share/factory/var/…`, which systemd-tmpfiles copies, become
+/// `etc/…` and `var/…`.
 pub fn logical(path: &Path) -> Cow<'_, [u8]> {
     let bytes = path.as_os_str().as_bytes();
     let is = |rest: &[u8], top: &[u8]| {
@@ -148,13 +149,13 @@ pub fn logical(path: &Path) -> Cow<'_, [u8]> {
     }
 }
 
-/// A path below a root as [`show`] gives it; the root itself is `.`.
+/// Shows a path below a root like [`show`]; the root itself is `.`.
 pub fn show_below(path: &Path) -> String {
     if path.as_os_str().is_empty() { ".".to_owned() } else { show(path) }
 }
 
 /// A path for people and reports: UTF-8, one line, nothing a terminal acts on. Bytes that are not
-/// UTF-8, control characters and the backslash come as `\\xNN`, and characters that nobody sees or
+/// UTF-8, control characters and the backslash come as `\\xNN`, and invisible characters or those
 /// that reorder a line as `\\u{N}`, so that the text is unambiguous.
 ///
 /// ```
@@ -184,20 +185,20 @@ pub fn show(path: &Path) -> String {
     text
 }
 
-/// Bytes of a file that is read whole, at most. A sparse file may claim any number of them.
+/// The largest file that is read whole, in bytes. A sparse file may claim any size.
 pub const WHOLE_MAX: u64 = 2 << 30;
 
-/// What can be read in any order.
+/// A reader that can seek.
 pub trait Seekable: io::Read + io::Seek + Send {}
 
 impl<T: io::Read + io::Seek + Send> Seekable for T {}
 
-/// Read access to a tree, wherever it is: a directory, an ostree commit, an image.
+/// Read access to a tree of any source: a directory, an ostree commit, an image.
 ///
 /// Paths are relative to the tree's root. No implementation follows a symbolic link, in any
 /// component: a path through one does not exist.
 pub trait Tree: Sync {
-    /// What stands at `path`, or `None`.
+    /// What is at `path`, or `None`.
     fn lookup(&self, path: &Path) -> io::Result<Option<Entry>>;
 
     /// The names in directory `path`, sorted bytewise; empty if there is no such directory.
@@ -212,14 +213,14 @@ pub trait Tree: Sync {
         Ok(self.read(path)?.map(|bytes| Box::new(io::Cursor::new(bytes)) as Box<dyn Seekable>))
     }
 
-    /// The same of `entry`, which this tree gave as a regular file: where looking costs, it need
-    /// not look again.
+    /// The whole content of `entry`, which this tree returned as a regular file, so that it need
+    /// not be looked up again.
     fn read_known(&self, entry: &Entry) -> io::Result<Option<Vec<u8>>> {
         self.read(&entry.path)
     }
 
-    /// The content of the regular file at `path`, piece by piece, so that its size costs no
-    /// memory; `false` if there is no regular file.
+    /// Streams the content of the regular file at `path`, so that its size costs no memory; `false`
+    /// if there is no regular file.
     fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
         let content = self.read(path)?;
         Ok(content.map(|bytes| sink(&bytes)).is_some())
@@ -232,7 +233,7 @@ pub trait Tree: Sync {
     fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>>;
 
     /// The number of the device node at `path`, as Linux's file systems store it in 32 bits; `None`
-    /// if there is none, or where the source holds none.
+    /// if there is no such node or the source has none.
     fn device(&self, _path: &Path) -> io::Result<Option<u32>> {
         Ok(None)
     }

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Differences of mode below which no umask is called their cause.
+/// The fewest differences of mode for which a umask is named as the cause.
 const LEAST: usize = 3;
-/// The bits that a umask takes of what the owner did not keep for himself.
+/// The bits of group and others, which a umask usually clears.
 const MASKED: u32 = 0o077;
 
-/// The bits that the umasks of two builds took from modes which would otherwise be equal. No bit is
-/// in both: what both umasks take does not differ.
+/// The bits that the umasks of two builds removed from modes that would otherwise be equal. No bit
+/// is in both: what both umasks remove does not differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Umask {
-    /// What no mode of the first build has.
+    /// The bits that no mode of the first build has.
     pub a: u32,
-    /// What no mode of the second build has.
+    /// The bits that no mode of the second build has.
     pub b: u32,
 }
 
@@ -28,7 +28,7 @@ impl Umask {
         }
         let lost = |from: fn(&(u32, u32)) -> u32| counts.keys().map(from).fold(0, |x, y| x | y);
         let (in_a, in_b) = (lost(|(a, b)| b & !a) & MASKED, lost(|(a, b)| a & !b) & MASKED);
-        // Nobody's umask takes the right to execute and leaves that to read.
+        // No usual umask removes the right to execute but leaves the right to read.
         let usual = |mask: u32| (mask & 0o011) << 2 & !mask == 0;
         let masks = |of: u32| (0..=MASKED).filter(move |mask| mask & !of == 0 && usual(*mask));
         let both = masks(in_a).flat_map(|a| masks(in_b).map(move |b| Umask { a, b }));
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(mask, Umask { a: 0, b: 0o055 });
         assert_eq!(mask.to_string(), "B lacks 0055, as under another umask");
         assert!(!mask.explains(0o644, 0o755) && !mask.explains(0o4755, 0o755));
-        // A chmod among them stays what it is.
+        // A chmod among them is not explained.
         let odd = strict.into_iter().chain([(0o644, 0o755), (0o755, 0o4755)]);
         assert_eq!(Umask::behind(odd), Some(mask));
     }

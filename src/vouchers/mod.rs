@@ -1,11 +1,11 @@
-//! Who vouches for bytes, so that they are not ours to change.
+//! Vouchers: what vouches for bytes, so that they must not change.
 //!
-//! A package database, an ostree repository, a file of digests, a signature: what each says of a
-//! file still has to hold after a run. [`TABLE`] is the whole list, [`Vouchers`] the one place that
-//! is asked, by the chain of plugins, after a plugin wants a change and before it counts. Times are
-//! nobody's word: none of these looks at them.
+//! A package database, an ostree repository, a file of digests, a signature: what each says about a
+//! file must still hold after a run. [`TABLE`] is the complete list. The chain of plugins asks
+//! [`Vouchers`] after a plugin wants a change and before it counts. Times are not vouched for: none
+//! of these checks them.
 
-mod place;
+mod directory;
 mod repository;
 mod table;
 
@@ -18,22 +18,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
 
-use self::place::{Place, Reader};
+use self::directory::{DirectoryNames, Reader};
 use crate::disk::BOUND_TO_CONTENT;
 use crate::format::hashes::{Algorithm, digests, unhex};
 use crate::globs::Globs;
 use crate::packages::Installed;
 use crate::tree::{Entry, Kind, NOTHING, Tree};
 
-pub(crate) use self::place::listed;
-pub use self::table::{PAGE, Row, TABLE, Voucher, Who};
+pub(crate) use self::directory::listed;
+pub use self::table::{PAGE, Row, TABLE, Voucher, VoucherKind};
 
 /// What the configuration says about vouchers.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// Paths that the configuration vouches for.
     vouched: Option<Arc<Globs>>,
-    /// Paths that change whoever vouches for them.
+    /// Paths that may change no matter what vouches for them.
     overruled: Option<Arc<Globs>>,
 }
 
@@ -42,7 +42,7 @@ impl Rules {
         Rules { vouched: vouched.map(Arc::new), overruled: overruled.map(Arc::new) }
     }
 
-    /// Whether this path changes though a voucher wants it as it is.
+    /// Whether this path may change although a voucher needs it unchanged.
     pub fn overrules(&self, entry: &Entry) -> bool {
         self.overruled.as_ref().is_some_and(|globs| globs.holds(entry))
     }
@@ -51,9 +51,9 @@ impl Rules {
 /// What a change does to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Its bytes become others.
+    /// Its content changes.
     Content,
-    /// It goes.
+    /// It is removed.
     Removal,
     /// It loses attributes.
     Attributes,
@@ -70,61 +70,61 @@ pub struct Question<'q> {
     pub packages: bool,
     /// Whether a wheel's RECORD counts.
     pub records: bool,
-    /// Its content, from its beginning each time; `None` of what is no regular file.
+    /// Its content, from the beginning each time; `None` if it is not a regular file.
     pub content: &'q Reopen<'q>,
 }
 
-/// Gives the content of a file from its beginning.
+/// Opens the content of a file from its beginning.
 pub type Reopen<'q> = dyn Fn() -> io::Result<Option<Box<dyn Read + 'q>>> + 'q;
-/// Gives the names of a directory of a tree.
+/// Lists a directory of a tree.
 type Listing<'a> = dyn Fn(&Path) -> io::Result<Vec<OsString>> + Sync + 'a;
 
-/// Everybody who vouches for something in one tree.
+/// All vouchers of one tree.
 ///
-/// A directory is looked at when something in it, or below, is to change for the first time; what
-/// was found is kept for the run. Memory: that of the directories in which something changes, and
-/// what [`Sums`](crate::format::checksum_files::Sums) and RECORDs there take.
+/// A directory is read when something in or below it is to change for the first time; the result is
+/// kept for the run. Memory: that of the directories in which something changes, and of
+/// [`Sums`](crate::format::checksum_files::Sums) and RECORDs there.
 pub struct Vouchers<'a> {
     tree: &'a dyn Tree,
     installed: Option<&'a Installed<'a>>,
     names: Option<&'a Listing<'a>>,
-    places: Mutex<HashMap<PathBuf, Arc<Place>, RandomState>>,
+    places: Mutex<HashMap<PathBuf, Arc<DirectoryNames>, RandomState>>,
 }
 
 impl<'a> Vouchers<'a> {
-    /// Those of `tree`, its packages apart.
+    /// The vouchers of `tree`, without its packages.
     pub fn of(tree: &'a dyn Tree) -> Self {
         Vouchers { tree, installed: None, names: None, places: Mutex::default() }
     }
 
-    /// Nobody vouches for anything.
+    /// No vouchers at all.
     pub fn nobody() -> Vouchers<'static> {
         Vouchers::of(&NOTHING)
     }
 
-    /// The vouchers of a tree, where the packages vouch for what they ship.
+    /// Adds the packages, which vouch for what they ship.
     pub fn and_packages(mut self, installed: Option<&'a Installed<'a>>) -> Self {
         self.installed = installed;
         self
     }
 
-    /// The vouchers of a tree whose directories are listed already.
+    /// Uses an existing listing of the directories.
     pub fn listed_by(mut self, names: &'a Listing<'a>) -> Self {
         self.names = Some(names);
         self
     }
 
-    /// Who vouches for what the question is about, by `rules`; the first of [`TABLE`] that does.
+    /// The first voucher in [`TABLE`] for what the question is about, according to `rules`.
     ///
     /// An error is one of reading the tree.
     pub fn who(&self, question: &Question<'_>, rules: &Rules) -> io::Result<Option<Voucher>> {
         let entry = question.entry;
         if rules.vouched.as_ref().is_some_and(|globs| globs.holds(entry)) {
-            return Ok(Some(Voucher::new(Who::Configuration, "")));
+            return Ok(Some(Voucher::new(VoucherKind::Configuration, "")));
         }
         let place = self.place(entry.path.parent().unwrap_or(Path::new("")))?;
         if let Some(whole) = place.by_name(&entry.path) {
-            let whole_inode = !matches!(whole.who, Who::Signature | Who::Hmac);
+            let whole_inode = !matches!(whole.who, VoucherKind::Signature | VoucherKind::Hmac);
             let counts = whole_inode || entry.kind == Kind::File;
             if counts && (whole_inode || question.change != Change::Attributes) {
                 return Ok(Some(whole));
@@ -133,9 +133,9 @@ impl<'a> Vouchers<'a> {
         if entry.kind != Kind::File {
             return Ok(None);
         }
-        // An attribute goes with its file.
+        // An attribute is removed with its file.
         if question.change != Change::Removal && self.has_integrity(&entry.path)? {
-            return Ok(Some(Voucher::new(Who::Attribute, &entry.path)));
+            return Ok(Some(Voucher::new(VoucherKind::Attribute, &entry.path)));
         }
         if question.change == Change::Attributes {
             return Ok(None);
@@ -154,7 +154,7 @@ impl<'a> Vouchers<'a> {
         if let Some(voucher) = by_sums(&place, &mut content)? {
             return Ok(Some(voucher));
         }
-        Ok(by_own_name(&mut content)?.then(|| Voucher::new(Who::Name, &entry.path)))
+        Ok(by_own_name(&mut content)?.then(|| Voucher::new(VoucherKind::Name, &entry.path)))
     }
 
     /// The RECORD that lists this file, with a digest or without.
@@ -164,12 +164,12 @@ impl<'a> Vouchers<'a> {
         Ok(lists.map(|record| record.path.clone()))
     }
 
-    /// The packages, where the file is as one of them shipped it.
+    /// The packages as a voucher, if the file is as one of them shipped it.
     pub fn package_of(&self, question: &Question<'_>) -> io::Result<Option<Voucher>> {
         let Some(installed) = self.installed else { return Ok(None) };
         let Some(mut content) = (question.content)()? else { return Ok(None) };
         let payload = installed.get()?.is_payload(&question.entry.path, &mut content)?;
-        Ok(payload.then(|| Voucher::new(Who::Packages, "")))
+        Ok(payload.then(|| Voucher::new(VoucherKind::Packages, "")))
     }
 
     fn has_integrity(&self, path: &Path) -> io::Result<bool> {
@@ -177,29 +177,33 @@ impl<'a> Vouchers<'a> {
         Ok(attributes.iter().any(|(name, _)| BOUND_TO_CONTENT.contains(&&name[..])))
     }
 
-    fn by_record(&self, place: &Place, content: &mut Digests<'_>) -> io::Result<Option<Voucher>> {
+    fn by_record(
+        &self,
+        place: &DirectoryNames,
+        content: &mut Digests<'_>,
+    ) -> io::Result<Option<Voucher>> {
         let path = &content.question.entry.path;
         for record in &place.records {
             if let Some(Some((algorithm, start))) = record.digest(path)
                 && content.of(algorithm)?.starts_with(&start)
             {
-                return Ok(Some(Voucher::new(Who::Record, &record.path)));
+                return Ok(Some(Voucher::new(VoucherKind::Record, &record.path)));
             }
         }
         Ok(None)
     }
 
-    /// The names in a directory, where the tree was walked.
+    /// The names in a directory, if the tree was walked.
     pub(crate) fn walked(&self, path: &Path) -> Option<io::Result<Vec<OsString>>> {
         self.names.map(|names| names(path))
     }
 
-    fn place(&self, path: &Path) -> io::Result<Arc<Place>> {
+    fn place(&self, path: &Path) -> io::Result<Arc<DirectoryNames>> {
         let known = || self.places.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = known().get(path) {
             return Ok(Arc::clone(place));
         }
-        // Not under the lock: two threads may find out the same.
+        // Not under the lock: two threads may compute the same.
         let above = path.parent().map(|above| self.place(above)).transpose()?;
         let names = |path: &Path| self.walked(path).unwrap_or_else(|| self.tree.list(path));
         let reader = Reader { tree: self.tree, names: &names };
@@ -209,26 +213,26 @@ impl<'a> Vouchers<'a> {
     }
 }
 
-fn by_sums(place: &Place, content: &mut Digests<'_>) -> io::Result<Option<Voucher>> {
+fn by_sums(place: &DirectoryNames, content: &mut Digests<'_>) -> io::Result<Option<Voucher>> {
     let name = content.question.entry.name();
     for written in &place.sums {
         let Some(sums) = &written.sums else {
-            return Ok(Some(Voucher::new(Who::Sums, &written.path)));
+            return Ok(Some(Voucher::new(VoucherKind::Sums, &written.path)));
         };
         if !sums.names(name) {
             continue;
         }
         for algorithm in sums.algorithms() {
             if sums.has(&content.of(algorithm)?) {
-                return Ok(Some(Voucher::new(Who::Sums, &written.path)));
+                return Ok(Some(Voucher::new(VoucherKind::Sums, &written.path)));
             }
         }
     }
     Ok(None)
 }
 
-/// Whether the name holds the digest of the bytes, or that of its directory does, in which a store
-/// keeps nothing else: alone, or with the one or two directories of its first digits.
+/// Whether the name contains the digest of the bytes, or that of its directory does, if a store
+/// keeps nothing else there: alone, or with the one or two directories named after its first digits.
 fn by_own_name(content: &mut Digests<'_>) -> io::Result<bool> {
     let path = &content.question.entry.path;
     let parts: Vec<&[u8]> = path.iter().rev().take(4).map(OsStrExt::as_bytes).collect();
@@ -269,7 +273,7 @@ struct Digests<'q> {
 }
 
 impl Digests<'_> {
-    /// Empty of what has no content.
+    /// The digest; empty if there is no content.
     fn of(&mut self, algorithm: Algorithm) -> io::Result<Box<[u8]>> {
         if let Some((_, known)) = self.known.iter().find(|(other, _)| *other == algorithm) {
             return Ok(known.clone());

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::place::{Names, Reader, Written};
+use super::directory::{Names, Reader, Written};
 use crate::format::checksum_files::is_sums;
 
 /// Directories that hold lists of what is beside them, and how deep: rpm's, Python's, Debian's.

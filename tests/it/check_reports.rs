@@ -217,7 +217,7 @@ fn the_expectations_file_lies_in_the_current_directory() {
     fs::write(pair.path().join("reprofix-expect.toml"), entry("**", "", "2999-12-31")).unwrap();
     let (code, out) = run(pair.path());
     assert_eq!(code, 0, "{out}");
-    assert!(out.contains("same but for 5 paths that were expected to differ"), "{out}");
+    assert!(out.contains("same except for 5 paths that were expected to differ"), "{out}");
     assert!(out.contains("expected until 2999-12-31: because"), "{out}");
 }
 

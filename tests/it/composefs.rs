@@ -303,7 +303,7 @@ fn check_of_two_sealed_builds_compares_the_digest() {
         "composefs digests (bootc 1.16.4):",
         "1 file: ",
         "fixable: mtime; run `reprofix fix --profile composefs`",
-        "`reprofix fix --profile composefs` on both makes the digests one",
+        "`reprofix fix --profile composefs` on both makes the digests equal",
     ] {
         assert!(text.contains(said), "{said}: {text}");
     }
@@ -353,7 +353,7 @@ fn check_of_two_sealed_images_compares_the_digest() {
     for said in [
         "composefs digests (bootc 1.16.4):",
         "1 special file: another modification time, the first /usr/lib/pipe",
-        "`reprofix fix --profile composefs` on both makes the digests one",
+        "`reprofix fix --profile composefs` on both makes the digests equal",
     ] {
         assert!(text.contains(said), "{said}: {text}");
     }
@@ -534,16 +534,16 @@ fn a_sealed_boot_image_is_held_against_the_digest() {
         (
             format!("composefs.digest=v1-sha512-12:{v1} composefs={v2}"),
             0,
-            vec!["carries this digest", "carries the digest that bootc 1.16.0 computes of it\n"],
+            vec!["carries this digest", "carries the digest that bootc 1.16.0 computes for it\n"],
         ),
         (
             format!("composefs={v1} composefs.digest=v1-sha256-12:{}", "0".repeat(64)),
             0,
-            vec!["SHA-256, which bootc passes over"],
+            vec!["SHA-256, which bootc ignores"],
         ),
         ("quiet".to_owned(), 0, vec!["carries no composefs digest"]),
-        (format!("composefs={v2}"), 1, vec!["bootc 1.16.0 computes of it; the machine", refused]),
-        (format!("composefs={other}"), 1, vec!["of nothing that is here", refused]),
+        (format!("composefs={v2}"), 1, vec!["bootc 1.16.0 computes for it; the machine", refused]),
+        (format!("composefs={other}"), 1, vec!["of none of these", refused]),
         // One is right, the other one of another tree.
         (format!("composefs={v1} composefs={other}"), 1, vec!["carries this", "of nothing"]),
         ("composefs=abc".to_owned(), 1, vec!["what bootc refuses: it is not a digest of 128"]),

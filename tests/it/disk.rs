@@ -108,7 +108,7 @@ fn damaged_tables_are_said() {
     let last = bytes.len() - 512;
     bytes[last + 16] ^= 1;
     fs::write(&b, &bytes).unwrap();
-    has(&said(&a, &b), &["disk B is not read: partition table: checksum of the header is wrong"]);
+    has(&said(&a, &b), &["disk B was not read: partition table: checksum of the header is wrong"]);
 }
 
 /// This system's own systemd-repart, twice: its salt is random before systemd 253.

@@ -66,7 +66,7 @@ fn a_comparison_keeps_to_its_budget_and_says_what_it_left_out() {
     let warned = report["warnings"].to_string();
     assert!(warned.contains("2 paths were not looked into: the time of 0 s"), "{warned}");
     let (code, _, err) = check(&sides, &["--budget", "much"]);
-    assert!(code == 2 && err.contains("no time (600s, 10m, 1h)"), "{err}");
+    assert!(code == 2 && err.contains("neither a time (600s, 10m, 1h)"), "{err}");
 }
 
 /// Peak memory in KiB and processor time in seconds of a run, and its exit code.

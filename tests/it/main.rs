@@ -28,6 +28,7 @@ mod generate;
 mod history;
 mod hostile;
 mod initramfs;
+mod initramfs_once;
 mod layout;
 mod libostree;
 

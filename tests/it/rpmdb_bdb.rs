@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
+use reprofix::format::bytes::Order;
 use reprofix::format::rpmdb::bdb::{self, Access, Record, Shape};
-use reprofix::format::rpmdb::bytes::Order;
 use reprofix::format::rpmdb::dump::{self, Times};
 
 use super::rpmdb_world::{Event, Known, histories, known, play, shortest};

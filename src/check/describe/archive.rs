@@ -8,20 +8,20 @@ use crate::format::tar;
 use crate::format::time::utc;
 use crate::format::{ar, cpio, zip};
 
-/// Members of one archive that are looked at; one with more is compared as bytes.
+/// The most members of an archive; one with more is compared as bytes.
 const MEMBERS_MAX: usize = 100_000;
 
 /// Members by name (and number, where a name repeats), in bytewise order.
 struct Archive {
     format: &'static str,
     members: BTreeMap<(String, usize), Member>,
-    /// Names as they follow each other.
+    /// The names in their order.
     order: Vec<String>,
-    /// How often each was there.
+    /// How often each name occurs.
     counts: BTreeMap<String, usize>,
 }
 
-/// What an archive says of a member, by the name of the field, and its content.
+/// A member: its fields by name, and its content.
 #[derive(Default, PartialEq, Eq)]
 struct Member {
     fields: Vec<(&'static str, String)>,
@@ -110,8 +110,8 @@ impl Archive {
 }
 
 impl Archive {
-    /// Hard links as what they are: names of one file, whichever of them holds the content. Each gets
-    /// the content, and the first name of its group in place of a link.
+    /// Resolves hard links, which are names of one file, whichever of them has the content. Each
+    /// gets the content, and the first name of its group instead of a link.
     fn join(&mut self, links: &[(String, String)], budget: &mut Budget) -> Option<()> {
         let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, target) in links {
@@ -216,7 +216,7 @@ fn read_ar(bytes: &[u8], budget: &mut Budget) -> Option<Archive> {
     Some(archive)
 }
 
-/// Seconds since 1970 that are written as text, as a time; anything else as it is.
+/// Formats a text of seconds since 1970 as a time; leaves anything else as it is.
 fn text_of(field: &[u8]) -> String {
     let text = field.escape_ascii().to_string();
     text.trim().parse().map_or_else(|_| text.trim().to_owned(), utc)

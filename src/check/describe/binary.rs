@@ -1,9 +1,9 @@
-//! Bytes that nobody understands.
+//! Bytes in no known format.
 
 use super::Secrets;
 use crate::format::secret;
 
-/// The first byte at which two contents differ: the end of the shorter, at the latest.
+/// The first byte at which two contents differ: at the latest the end of the shorter one.
 fn position(a: &[u8], b: &[u8]) -> usize {
     let common = a.len().min(b.len());
     a.iter().zip(b).position(|(x, y)| x != y).unwrap_or(common)
@@ -20,8 +20,8 @@ pub(super) fn first(a: &[u8], b: &[u8]) -> String {
     format!("first difference at byte {}: {length}", position(a, b))
 }
 
-/// The bytes there, and how random the whole is; no bytes of what holds password hashes, unless
-/// `secrets` may be shown.
+/// The first bytes that differ and the entropy of both files; no bytes of a file with password
+/// hashes, unless `secrets` may be shown.
 pub(super) fn explain(a: &[u8], b: &[u8], secrets: Secrets) -> Vec<String> {
     let first = position(a, b);
     let masked = secrets == Secrets::Masked && [a, b].into_iter().any(secret::has_hash);
@@ -30,7 +30,7 @@ pub(super) fn explain(a: &[u8], b: &[u8], secrets: Secrets) -> Vec<String> {
             true => "there: not shown, since there are password hashes in it".to_owned(),
             false => format!("there: {} → {}", hex(a, first), hex(b, first)),
         },
-        format!("entropy {:.2} → {:.2} bits a byte", entropy(a), entropy(b)),
+        format!("entropy {:.2} → {:.2} bits per byte", entropy(a), entropy(b)),
     ]
 }
 
@@ -40,7 +40,7 @@ fn hex(bytes: &[u8], at: usize) -> String {
     if piece.is_empty() { "end of file".to_owned() } else { piece.join(" ") }
 }
 
-/// Shannon's entropy of the bytes: 0 for one value, 8 for what does not compress.
+/// The Shannon entropy of the bytes: 0 for a single value, 8 for incompressible data.
 fn entropy(bytes: &[u8]) -> f64 {
     let mut counts = [0u64; 256];
     bytes.iter().for_each(|b| counts[usize::from(*b)] += 1);
@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(lines[0], "there: end of file → 02");
     }
 
-    /// Hashes far behind the beginning, where a file is not judged by them as a whole.
+    /// Hashes far from the beginning, where they do not make the whole file a secret.
     #[test]
     fn bytes_of_password_hashes_are_not_shown() {
         let image = |hash: &str| [&vec![0xff; 3 << 20], hash.as_bytes()].concat();

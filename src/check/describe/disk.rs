@@ -21,7 +21,7 @@ pub(super) fn explain(
         [Ok(x), Ok(y)] => (x, y),
         read => {
             let wrong = ["A", "B"].iter().zip(read).filter_map(|(side, r)| Some((side, r.err()?)));
-            return Some(wrong.map(|(side, e)| format!("disk {side} is not read: {e}")).collect());
+            return Some(wrong.map(|(side, e)| format!("disk {side} was not read: {e}")).collect());
         }
     };
     let mut lines = tables(&x, &y);
@@ -54,7 +54,7 @@ fn bytes<'d>(disk: &'d [u8], partition: &Partition) -> &'d [u8] {
     &disk[place(partition.bytes.start)..place(partition.bytes.end)]
 }
 
-/// What the tables themselves differ in.
+/// How the tables themselves differ.
 fn tables(x: &Table, y: &Table) -> Vec<String> {
     let mut lines = Vec::new();
     for (side, table) in [("A", x), ("B", y)] {
@@ -69,7 +69,7 @@ fn tables(x: &Table, y: &Table) -> Vec<String> {
     lines
 }
 
-/// Partitions of one number, or only one of them.
+/// Pairs of partitions with the same number, or one alone.
 fn paired<'t>(x: &'t Table, y: &'t Table) -> Vec<(Option<&'t Partition>, Option<&'t Partition>)> {
     let find = |table: &'t Table, number| table.partitions.iter().find(|p| p.number == number);
     let numbers = x.partitions.iter().chain(&y.partitions).map(|p| p.number);
@@ -77,7 +77,7 @@ fn paired<'t>(x: &'t Table, y: &'t Table) -> Vec<(Option<&'t Partition>, Option<
     numbers.into_iter().map(|number| (find(x, number), find(y, number))).collect()
 }
 
-/// What two entries of the tables differ in.
+/// How two entries of the tables differ.
 fn entries(p: &Partition, q: &Partition) -> Vec<String> {
     let of_hash = match p.role() {
         Role::Data if p.kind.type_name().is_none_or(|name| !name.starts_with(['r', 'u'])) => "",
@@ -95,7 +95,7 @@ fn entries(p: &Partition, q: &Partition) -> Vec<String> {
     differ.map(|(what, x, y, why)| format!("partition {p}: {what} {x} | {y}{why}")).collect()
 }
 
-/// What is said of the contents of a verity or signature partition in place of bytes.
+/// Describes the contents of a verity or signature partition instead of its bytes.
 fn known(role: Role, left: &[u8], right: &[u8]) -> Option<Vec<String>> {
     match role {
         Role::Data => None,
@@ -136,7 +136,7 @@ fn known(role: Role, left: &[u8], right: &[u8]) -> Option<Vec<String>> {
     }
 }
 
-/// What all of it comes to.
+/// The conclusion from all differences.
 fn verdict(table: &Table, disk: &[u8], differing: &[Role]) -> Option<String> {
     let hash = || {
         let tree = table.partitions.iter().find(|p| p.role() == Role::Verity)?;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
-/// What ends a kernel module that is signed.
+/// The end of a signed kernel module.
 const SIGNED: &[u8] = b"~Module signature appended~\n";
-/// Bytes of the record before that mark; its last four are the signature's length, big-endian.
+/// Bytes of the record before the mark [`SIGNED`]; its last four are the signature's length,
+/// big-endian.
 const RECORD: usize = 12;
-/// Sections named, at most.
+/// The most sections to name.
 const SHOWN: usize = 20;
 
 /// The sections that differ, the build-ID first; `None` unless both are ELF files.
@@ -54,7 +55,7 @@ fn unsigned(bytes: &[u8]) -> &[u8] {
 }
 
 fn sections(a: &object::File<'_>, b: &object::File<'_>) -> Vec<String> {
-    // Names may repeat: the n-th of a name is compared with the n-th.
+    // Names may repeat: the n-th section of a name is compared with the other n-th.
     fn all<'f>(file: &object::File<'f>) -> BTreeMap<(String, usize), &'f [u8]> {
         let mut count: BTreeMap<String, usize> = BTreeMap::new();
         let mut map = BTreeMap::new();

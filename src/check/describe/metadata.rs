@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::check::{Difference, Side};
+use crate::format::bytes::Order;
 use crate::tree::{Kind, show};
 
-/// What differs beside content; empty where something stands on one side only.
+/// Differences other than content; empty if the path exists only on one side.
 pub(in crate::check) fn metadata(difference: &Difference) -> Vec<String> {
     let (Some(a), Some(b)) = (&difference.a, &difference.b) else { return Vec::new() };
     let mut lines = Vec::new();
@@ -41,7 +42,7 @@ fn word(side: &Side) -> &'static str {
     }
 }
 
-/// Permission bits from the highest, by name.
+/// The names of permission bits, from the highest.
 const BITS: [&str; 12] = [
     "set-user-ID",
     "set-group-ID",
@@ -57,7 +58,7 @@ const BITS: [&str; 12] = [
     "others execute",
 ];
 
-/// The bits that `to` has more (`+`) and less (`-`).
+/// The bits that `to` adds (`+`) and removes (`-`).
 fn bits(from: u32, to: u32) -> String {
     let change = |(i, name): (usize, &&str)| {
         let bit = 0o4000 >> i;
@@ -70,7 +71,7 @@ fn bits(from: u32, to: u32) -> String {
     BITS.iter().enumerate().filter_map(change).collect::<Vec<_>>().join(", ")
 }
 
-/// What to do about an attribute that a tool keeps for itself.
+/// What to do about an attribute that a tool keeps for its own use.
 fn remedy(name: &[u8]) -> &'static str {
     match name {
         b"user.ostreemeta" => {
@@ -120,7 +121,7 @@ fn text(bytes: &[u8]) -> String {
     format!("{}{more}", start.escape_ascii())
 }
 
-/// What `capability(7)` lists, by number.
+/// The capabilities of `capability(7)`, by number.
 const CAPABILITIES: [&str; 41] = [
     "chown",
     "dac_override",
@@ -167,7 +168,7 @@ const CAPABILITIES: [&str; 41] = [
 
 /// `struct vfs_cap_data` of revision 2 or 3, as `getcap` writes it: `cap_net_raw=ep`.
 fn capability(value: &[u8]) -> Option<String> {
-    let word = |i: usize| Some(u32::from_le_bytes(value.get(i * 4..i * 4 + 4)?.try_into().ok()?));
+    let word = |i: usize| Order::Little.u32(value, i * 4).ok();
     let magic = word(0)?;
     if !matches!((magic >> 24, value.len()), (2, 20) | (3, 24)) {
         return None;

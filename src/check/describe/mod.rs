@@ -1,4 +1,4 @@
-//! What exactly differs, where no plugin knows better: one phrase a line, in a stable order.
+//! What exactly differs, if no plugin knows better: one phrase per line, in a stable order.
 
 mod archive;
 mod binary;
@@ -19,12 +19,12 @@ pub(super) use metadata::metadata;
 use crate::format::compress::{self, Packing, Source};
 use crate::format::secret;
 
-/// Bytes that a compressed file may unpack to for a look inside.
+/// The most bytes to which a compressed file may be unpacked.
 const UNPACKED_MAX: u64 = 256 << 20;
-/// Wrappers in one another that are opened.
+/// How many nested wrappers are opened.
 pub(super) const NESTING: usize = 4;
 
-/// Lines said of one difference, about; an archive may have any number of members.
+/// The approximate number of lines for one difference; an archive may have any number of members.
 const LINES_MAX: usize = 200;
 
 /// Whether the content of files that hold secrets is shown.
@@ -34,16 +34,17 @@ pub(super) enum Secrets {
     Shown,
 }
 
-/// What looking into one pair of files may still cost, and what may be shown of them.
+/// What looking into one pair of files may still cost, and whether secrets may be shown.
 pub(super) struct Budget {
     unpacked: u64,
-    /// Whether something would have taken more.
+    /// Whether something did not fit.
     is_short: bool,
     secrets: Secrets,
 }
 
 impl Budget {
-    /// Takes room for `size` unpacked bytes; gives the most that may be read, `None` past the end.
+    /// Reserves room for `size` unpacked bytes; returns the most that may be read, `None` if the
+    /// budget is used up.
     fn room(&mut self, size: u64) -> Option<u64> {
         let left = self.unpacked.checked_sub(size);
         self.is_short |= left.is_none();
@@ -51,27 +52,27 @@ impl Budget {
         Some(size)
     }
 
-    /// What is said in place of two contents of `path` of which one is a secret.
+    /// The line that replaces two contents of `path` if one of them is a secret.
     fn mask(&self, path: &[u8], a: &[u8], b: &[u8]) -> Option<String> {
         let kind = || secret::kind(path, a).or_else(|| secret::kind(path, b));
         let masked = || Some(secret::masked(kind()?, a, b));
         if self.secrets == Secrets::Masked { masked() } else { None }
     }
 
-    /// Whether nothing more is said after `lines` lines.
+    /// Whether the output ends after `lines` lines.
     fn is_spent(&self, lines: usize) -> bool {
         lines >= LINES_MAX
     }
 }
 
-/// What differs between two contents: where they begin to, and what that means. One phrase a line, in
-/// a stable order; never empty where they differ.
+/// What differs between two contents: where they begin to differ, and what that means. One phrase
+/// per line, in a stable order; never empty if they differ.
 pub fn content(a: &[u8], b: &[u8]) -> Vec<String> {
     content_of(Path::new(""), a, b, 2 * UNPACKED_MAX, Secrets::Masked)
 }
 
-/// What differs in two files at `path`, which may unpack to `most` bytes in all; of a secret only its
-/// length and digest are said.
+/// What differs in two files at `path`, which may unpack to `most` bytes in all; of a secret only
+/// its length and digest are given.
 pub(super) fn content_of(
     path: &Path,
     a: &[u8],
@@ -86,7 +87,7 @@ pub(super) fn content_of(
     let mut lines = vec![binary::first(a, b)];
     lines.extend(inside(a, b, NESTING, &mut budget));
     if budget.is_short {
-        lines.push(format!("not looked into whole: it would unpack to more than {most} bytes"));
+        lines.push(format!("only partly looked into: it would unpack to more than {most} bytes"));
     }
     lines
 }
@@ -107,7 +108,8 @@ fn inside(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Vec<String
         .unwrap_or_else(|| binary::explain(a, b, budget.secrets))
 }
 
-/// Two files of one compression: what differs in what they hold, or that only the wrapping differs.
+/// What differs in the content of two files with the same compression, or that only the compression
+/// differs.
 fn unpacked(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Option<Vec<String>> {
     let nesting = nesting.checked_sub(1)?;
     let (name, x) = unwrap_within(a, budget)?;
@@ -122,8 +124,8 @@ fn unpacked(a: &[u8], b: &[u8], nesting: usize, budget: &mut Budget) -> Option<V
     Some(vec![format!("{name}: the same content, packed differently")])
 }
 
-/// What a compressed file holds, and its compression; `None` if it is not compressed, is damaged, holds too
-/// much, or has more after its first frame.
+/// The content of a compressed file, and its compression; `None` if it is not compressed, is
+/// damaged, too large, or has more after its first frame.
 pub(super) fn unwrap(bytes: &[u8]) -> Option<(&'static str, Vec<u8>)> {
     unwrap_within(
         bytes,
@@ -150,7 +152,7 @@ fn unwrap_within(bytes: &[u8], budget: &mut Budget) -> Option<(&'static str, Vec
     (rest == 0).then(|| (packing.name(), out))
 }
 
-/// Bytes from a decoder, one more than `most` where there are more; `None` if they are damaged.
+/// Reads a decoder up to one byte more than `most`; `None` if the data are damaged.
 fn unpack(decoder: &mut dyn Read, most: u64) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     decoder.take(most + 1).read_to_end(&mut out).ok()?;

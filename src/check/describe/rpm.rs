@@ -1,4 +1,5 @@
-//! rpm packages: which tags of the signature and of the header differ, and what in the payload.
+//! rpm packages: which tags of the signature and the header differ, and what differs in the
+//! payload.
 //!
 //! Follows rpm's "Package Format V4": a lead of 96 bytes, a signature header, padded to eight
 //! bytes, a header, and the payload to the end, a compressed cpio archive.
@@ -6,13 +7,14 @@
 use std::collections::BTreeMap;
 
 use super::Budget;
+use crate::format::bytes::Order;
 use crate::format::rpmdb::header::{Header, Value, tag_name};
 use crate::text::shorten;
 
 const LEAD: usize = 96;
 const LEAD_MAGIC: &[u8] = &[0xed, 0xab, 0xee, 0xdb];
 const HEADER_MAGIC: &[u8] = &[0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
-/// The tags of a signature header that have other names in a header (rpm's `rpmtag.h`).
+/// The tags of a signature header that have other names than in a header (rpm's `rpmtag.h`).
 const SIGNATURE_TAGS: [(u32, &str); 7] = [
     (1000, "SIZE"),
     (1002, "PGP"),
@@ -31,7 +33,7 @@ struct Package<'a> {
 }
 
 impl<'a> Package<'a> {
-    /// The package in `bytes`; `None` if there is no package, or a damaged one.
+    /// The package in `bytes`; `None` if they are not an intact package.
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let (lead, rest) = bytes.split_at_checked(LEAD)?;
         if !lead.starts_with(LEAD_MAGIC) {
@@ -47,9 +49,7 @@ impl<'a> Package<'a> {
 /// The header at the start of `bytes`, its size with its magic, and what follows.
 fn header(bytes: &[u8]) -> Option<(Header<'_>, usize, &[u8])> {
     let blob = bytes.strip_prefix(HEADER_MAGIC)?;
-    let number = |at: usize| -> Option<usize> {
-        Some(u32::from_be_bytes(blob.get(at..at + 4)?.try_into().ok()?) as usize)
-    };
+    let number = |at: usize| Order::Big.u32(blob, at).ok().map(|number| number as usize);
     let size = number(0)?.checked_mul(16)?.checked_add(number(4)?)?.checked_add(8)?;
     let (blob, rest) = blob.split_at_checked(size)?;
     Some((Header::parse(blob).ok()?, HEADER_MAGIC.len() + size, rest))
@@ -79,7 +79,7 @@ pub(super) fn explain(
     Some(lines.into_iter().map(|line| format!("rpm: {line}")).collect())
 }
 
-/// One line a tag whose values differ.
+/// One line per tag whose values differ.
 fn tags(prefix: &str, a: &Header<'_>, b: &Header<'_>) -> Vec<String> {
     let values = |header: &Header<'_>| -> BTreeMap<u32, String> {
         header.entries().iter().map(|e| (e.tag, text(header.value(e)))).collect()

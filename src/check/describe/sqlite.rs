@@ -6,18 +6,17 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, MAIN_DB, limits::Limit};
 
-/// Bytes of a database that is looked into, at most.
+/// The largest database to look into, in bytes.
 const BYTES_MAX: usize = 256 << 20;
-/// Rows compared over both sides, at most.
+/// The most rows to compare, of both sides together.
 const ROWS_MAX: usize = 2_000_000;
-/// Tables named, at most.
+/// The most tables to name.
 const TABLES: usize = 50;
-/// Thousands of steps of SQLite's machine for one database: some seconds. A schema can ask for any
-/// number of them.
+/// Thousands of steps of SQLite's virtual machine for one database: a few seconds. A schema can
+/// demand any number of them.
 const STEPS_MAX: u32 = 400_000;
 
-/// How many rows of each table are only on one side; `None` unless both are databases that can be
-/// read.
+/// How many rows of each table are only on one side; `None` unless both are readable databases.
 pub(super) fn explain(a: &[u8], b: &[u8]) -> Option<Vec<String>> {
     let (x, y) = (open(a)?, open(b)?);
     let (left, right) = (tables(&x)?, tables(&y)?);
@@ -47,7 +46,7 @@ pub(super) fn explain(a: &[u8], b: &[u8]) -> Option<Vec<String>> {
     Some(lines)
 }
 
-/// A database in memory, never written.
+/// Opens a database in memory, read-only.
 fn open(bytes: &[u8]) -> Option<Connection> {
     if !bytes.starts_with(b"SQLite format 3\0") || bytes.len() > BYTES_MAX {
         return None;
@@ -59,7 +58,7 @@ fn open(bytes: &[u8]) -> Option<Connection> {
     }
     let mut db = Connection::open_in_memory().ok()?;
     db.deserialize_read_exact(MAIN_DB, &bytes[..], bytes.len(), true).ok()?;
-    // A hostile schema shall neither build huge values nor run for ever nor run functions of ours.
+    // A hostile schema must not build huge values, run forever, or call functions of ours.
     db.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(bytes.len().max(1 << 16)).ok()?).ok()?;
     for off in [DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW] {
         db.set_db_config(off, false).ok()?;
@@ -101,8 +100,8 @@ fn rows(db: &Connection, table: &str, budget: &mut usize) -> Option<BTreeMap<Str
     Some(rows)
 }
 
-/// The columns of a table that are in its file, as a list for a query: what is computed from them
-/// says nothing more, and may be huge.
+/// The stored columns of a table, as a list for a query: computed ones add nothing, and may be
+/// huge.
 fn stored(db: &Connection, table: &str) -> Option<String> {
     let query = format!("select name from pragma_table_xinfo({}) where hidden = 0", quoted(table));
     let mut statement = db.prepare(&query).ok()?;

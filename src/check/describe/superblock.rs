@@ -2,7 +2,7 @@
 //!
 //! Follows the kernel's `fs/squashfs/squashfs_fs.h`, `fs/erofs/erofs_fs.h` and `fs/ext4/ext4.h`.
 
-/// A field of a superblock: its name, where it is in it, how many bytes, and how it is written.
+/// A field of a superblock: its name, offset, size in bytes, and form.
 struct Field(&'static str, usize, usize, Form);
 
 #[derive(Clone, Copy)]
@@ -10,11 +10,11 @@ enum Form {
     Number,
     Uuid,
     Text,
-    /// Nobody reads it: it follows from the others.
+    /// A checksum, which follows from the other fields.
     Sum,
 }
 
-/// A filesystem: its name, where its superblock is, where the magic is in it, and its fields.
+/// A filesystem: its name, the offsets of its superblock and of the magic in it, and its fields.
 struct Kind {
     name: &'static str,
     at: usize,
@@ -99,7 +99,7 @@ pub(super) fn explain(a: &[u8], b: &[u8]) -> Option<Vec<String>> {
     Some(lines)
 }
 
-/// Whether anything differs beside the fields.
+/// Whether anything but the fields differs.
 fn rest(name: &str, a: &[u8], b: &[u8], covered: &[std::ops::Range<usize>], alone: bool) -> String {
     let mut from = 0;
     let ends = covered.iter().map(|range| (range.start, range.end));
@@ -109,7 +109,7 @@ fn rest(name: &str, a: &[u8], b: &[u8], covered: &[std::ops::Range<usize>], alon
         if x != y {
             let at = x.iter().zip(&y).position(|(p, q)| p != q).unwrap_or(x.len().min(y.len()));
             return format!(
-                "{name}: beside the superblock's fields it differs from byte {} on",
+                "{name}: apart from the superblock's fields it differs from byte {} on",
                 from + at
             );
         }

@@ -5,11 +5,11 @@ use similar::{Algorithm, ChangeTag, DiffOp, capture_diff_slices};
 
 use crate::text::is_hidden;
 
-/// Bytes and lines up to which a diff is computed; its cost grows with the product of what differs
-/// and what there is.
+/// The most bytes for which a diff is computed; its cost grows with the product of the differences
+/// and the total.
 const BYTES_MAX: usize = 2 << 20;
 const LINES_MAX: usize = 20_000;
-/// Changed lines shown, and characters of each.
+/// The most changed lines to show.
 const SHOWN: usize = 20;
 const WIDTH: usize = 160;
 
@@ -29,7 +29,7 @@ pub(super) fn explain(a: &[u8], b: &[u8]) -> Option<Vec<String>> {
     Some(diff(&x, &y))
 }
 
-/// Whether both sides have the same lines, as often each, but for the order.
+/// Whether both sides have the same lines, each as often, in another order.
 fn is_permutation(x: &[&str], y: &[&str]) -> bool {
     let sorted = |lines: &[&str]| {
         let mut lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
@@ -39,7 +39,7 @@ fn is_permutation(x: &[&str], y: &[&str]) -> bool {
     x.len() == y.len() && x != y && sorted(x) == sorted(y)
 }
 
-/// Whether a diff of these is made.
+/// Whether both are small enough for a diff.
 pub(in crate::check) fn is_small(a: &[u8], b: &[u8]) -> bool {
     let lines = |side: &[u8]| side.iter().filter(|b| **b == b'\n').count() + 1;
     a.len().max(b.len()) <= BYTES_MAX && lines(a).max(lines(b)) <= LINES_MAX
@@ -66,7 +66,7 @@ fn diff(x: &[&str], y: &[&str]) -> Vec<String> {
     lines
 }
 
-/// What makes `y` of `x`. Myers' search costs most where there is nothing to find.
+/// The operations that turn `x` into `y`. Myers' search costs most when there is nothing in common.
 fn operations(x: &[&str], y: &[&str]) -> Vec<DiffOp> {
     let lines: HashSet<&str> = x.iter().copied().collect();
     match y.iter().any(|line| lines.contains(line)) {
@@ -78,14 +78,15 @@ fn operations(x: &[&str], y: &[&str]) -> Vec<DiffOp> {
     }
 }
 
-/// UTF-8 without the characters that text does not hold.
+/// The bytes as UTF-8 text without control characters that text does not contain.
 pub(in crate::check) fn text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\r' | '\x1b' | '\x0c');
     (!text.contains(odd)).then_some(text)
 }
 
-/// A line for a terminal: its start, nothing that the terminal acts on, a missing end named.
+/// A line for a terminal: only its start, with control characters escaped and a missing newline
+/// noted.
 fn shown(line: &str) -> String {
     let (body, end) = match line.strip_suffix('\n') {
         Some(body) => (body, ""),
@@ -98,7 +99,7 @@ fn shown(line: &str) -> String {
     out + end
 }
 
-/// Characters with those escaped that a terminal acts on or that a reader does not see.
+/// Escapes characters that a terminal acts on or that a reader does not see.
 pub(in crate::check) fn visible(chars: impl Iterator<Item = char>) -> String {
     let mut out = String::with_capacity(chars.size_hint().0);
     for c in chars {

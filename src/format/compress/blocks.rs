@@ -37,7 +37,11 @@ pub(crate) struct GzipBlocks<W: Write> {
 
 impl<W: Write> GzipBlocks<W> {
     /// Writes the header, which says `system` (RFC 1952, section 2.3.1), and compresses on `jobs`
-    /// threads. Fails as `out` does.
+    /// threads.
+    ///
+    /// # Errors
+    ///
+    /// As `out` does.
     pub(crate) fn new(mut out: W, level: u32, system: u8, jobs: usize) -> io::Result<Self> {
         // What flate2 says of the fastest and of the densest level.
         let extra = match level {

@@ -5,6 +5,7 @@
 //! the versions of `Cargo.lock`, so it does not depend on the machine's libraries either.
 
 mod blocks;
+mod command;
 mod detect;
 mod lz4;
 mod lzo;

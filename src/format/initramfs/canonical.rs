@@ -6,13 +6,13 @@ use std::sync::Mutex;
 
 use sha2::{Digest, Sha256};
 
-use super::plan::{self, Body, Group, Inner, Planned, Rules};
+use super::plan::{self, Body, Group, MemberVerdict, Planned, Rules};
 use super::window::{Window, lock, spooled};
-use super::{Archive, Entry, Error, Image, REGULAR};
+use super::{Archive, Earlier, Entry, Error, Image, REGULAR, Segment};
 use crate::format::compress::Packing;
 use crate::format::cpio::{self, padding};
 
-/// Largest file inside an image that is given to [`Inside`](super::Inside): 16 MiB.
+/// Largest file inside an image that is given to [`MemberRules`](super::MemberRules): 16 MiB.
 const INSIDE_MAX: u32 = 16 << 20;
 
 /// Zeros behind an lz4 member that something follows: the kernel's reader takes the next four bytes
@@ -30,6 +30,8 @@ pub struct Outcome {
     pub len: u64,
     /// The compressed members that were compressed again, in order.
     pub repacked: Vec<Repacked>,
+    /// Members that were taken from an earlier image as they are there.
+    pub reused: usize,
     /// Files inside that got other content or went, by name, in the order of their archives.
     pub inside: Vec<Vec<u8>>,
 }
@@ -67,9 +69,10 @@ where
     plan::verify(image)?;
     let mut outcome = Outcome { before: image.trailing.end, ..Outcome::default() };
     let mut end = image.spooled;
-    let apart = plan::Apart::of(image, rules.epoch);
+    let apart = plan::SplitLinks::of(image, rules.epoch);
     let (mut segments, mut before) = (Vec::new(), Vec::new());
-    for segment in &image.segments {
+    let system = plan::system(image);
+    for (n, segment) in image.segments.iter().enumerate() {
         let mut archives = Vec::new();
         for archive in &segment.archives {
             let mut groups = plan::groups(archive)?;
@@ -79,15 +82,20 @@ where
             archives.push(Plan { crc: archive.crc, align: archive.align, entries });
         }
         let content = || Window::new(spool, segment.unpacked.clone());
-        let keeps = segment.packing.is_some()
+        let packing = match system == Some(n) {
+            true => rules.compress.over(segment.packing),
+            false => segment.packing,
+        };
+        let keeps = packing.is_some()
+            && packing == segment.packing
             && !rules.always_repack
             && is_content(&archives, spool, content())?;
-        segments.push(SegmentPlan { archives, keeps });
+        segments.push(SegmentPlan { archives, packing, keeps });
     }
     let after = segments.iter().flat_map(|s| &s.archives).map(|a| &a.entries);
     plan::same_tree(&before, after)?;
     let input = Mutex::new(input);
-    let writing = Writing { image, segments, input: &input, spool, jobs };
+    let writing = Writing { image, segments, input: &input, spool, earlier: rules.earlier, jobs };
     if rules.always_repack || writing.keeps_members() {
         let mut compare = Compare { input: Window::new(&input, 0..u64::MAX), same: true };
         let written = writing.write(&mut compare, &mut Outcome::default());
@@ -97,7 +105,7 @@ where
         }
     }
     outcome.changed = true;
-    let mut output = Counted { output, len: 0 };
+    let mut output = CountingWriter { output, len: 0 };
     writing.write(&mut output, &mut outcome)?;
     output.output.flush()?;
     outcome.len = output.len;
@@ -122,13 +130,13 @@ fn apply_inside<S: Read + Write + Seek>(
                 continue;
             };
             let verdict = rules.inside.judge(entry, spooled(spool, body.data, body.size)?)?;
-            if verdict != Inner::Keep {
+            if verdict != MemberVerdict::Keep {
                 touched.push(entry.name.clone());
             }
-            if verdict != Inner::Remove {
+            if verdict != MemberVerdict::Remove {
                 group.members.push(n);
             }
-            if let Inner::Replace(bytes) = verdict {
+            if let MemberVerdict::Replace(bytes) = verdict {
                 group.body = Some(append(spool, end, &bytes)?);
             }
         }
@@ -168,6 +176,8 @@ struct Plan<'a> {
 
 struct SegmentPlan<'a> {
     archives: Vec<Plan<'a>>,
+    /// Its compression; `None` for a plain archive.
+    packing: Option<Packing>,
     /// Whether its compressed bytes are kept.
     keeps: bool,
 }
@@ -193,10 +203,10 @@ fn write_archives<S: Read + Seek>(
 }
 
 /// Whether the archives, written, are exactly `content`.
-fn is_content<S: Read + Seek>(
+fn is_content<S: Read + Seek, F: Read + Seek>(
     archives: &[Plan<'_>],
     spool: &Mutex<S>,
-    content: Window<'_, S>,
+    content: Window<'_, F>,
 ) -> io::Result<bool> {
     let mut compare = Compare { input: content, same: true };
     let written = write_archives(archives, spool, &mut compare, 0);
@@ -208,35 +218,28 @@ struct Writing<'a, R, S> {
     segments: Vec<SegmentPlan<'a>>,
     input: &'a Mutex<R>,
     spool: &'a Mutex<S>,
+    earlier: &'a [Earlier],
     jobs: u32,
 }
 
 impl<R: Read + Seek, S: Read + Seek> Writing<'_, R, S> {
     fn keeps_members(&self) -> bool {
-        self.segments.iter().zip(&self.image.segments).all(|(p, s)| p.keeps || s.packing.is_none())
+        self.segments.iter().all(|planned| planned.keeps || planned.packing.is_none())
     }
 
     fn write(&self, output: &mut dyn Write, outcome: &mut Outcome) -> io::Result<()> {
-        let mut output = Counted { output, len: 0 };
+        let mut output = CountingWriter { output, len: 0 };
         let mut last = None;
         for (plan, segment) in self.segments.iter().zip(&self.image.segments) {
             end_member(&mut output, last)?;
-            last = segment.packing;
-            match segment.packing {
+            last = plan.packing;
+            match plan.packing {
                 None => {
                     let offset = output.len;
                     write_archives(&plan.archives, self.spool, &mut output, offset)?;
                 }
                 Some(_) if plan.keeps => self.copy(segment.range.clone(), &mut output)?,
-                Some(found) => {
-                    let packing = found.settled(Window::new(self.input, segment.range.clone()))?;
-                    let start = output.len;
-                    packing.pack(&mut output, self.jobs, &mut |w| {
-                        write_archives(&plan.archives, self.spool, w, 0).map(drop)
-                    })?;
-                    let before = segment.range.end - segment.range.start;
-                    outcome.repacked.push(Repacked { packing, before, after: output.len - start });
-                }
+                Some(packing) => self.pack(plan, segment, packing, &mut output, outcome)?,
             }
         }
         if !self.image.trailing.is_empty() {
@@ -246,6 +249,35 @@ impl<R: Read + Seek, S: Read + Seek> Writing<'_, R, S> {
             io::copy(&mut io::repeat(0).take(odd), &mut output)?;
             self.copy(self.image.trailing.clone(), &mut output)?;
         }
+        Ok(())
+    }
+
+    /// Compresses the archives of a segment, or takes what an earlier image has for them.
+    fn pack(
+        &self,
+        plan: &SegmentPlan<'_>,
+        found: &Segment,
+        packing: Packing,
+        mut output: &mut CountingWriter<&mut dyn Write>,
+        outcome: &mut Outcome,
+    ) -> io::Result<()> {
+        let packing = match found.packing == Some(packing) {
+            true => packing.settled(Window::new(self.input, found.range.clone()))?,
+            false => packing,
+        };
+        let start = output.len;
+        let mut same = |content: Window<'_, _>| is_content(&plan.archives, self.spool, content);
+        for earlier in self.earlier {
+            if earlier.take(packing, &mut same, &mut output)? {
+                outcome.reused += 1;
+                return Ok(());
+            }
+        }
+        packing.pack(&mut output, self.jobs, &mut |w| {
+            write_archives(&plan.archives, self.spool, w, 0).map(drop)
+        })?;
+        let before = found.range.end - found.range.start;
+        outcome.repacked.push(Repacked { packing, before, after: output.len - start });
         Ok(())
     }
 
@@ -260,19 +292,22 @@ impl<R: Read + Seek, S: Read + Seek> Writing<'_, R, S> {
 
 /// The zeros between a segment and what follows: the kernel finds a plain archive at multiples of
 /// four only.
-fn end_member<W: Write>(output: &mut Counted<W>, packing: Option<Packing>) -> io::Result<()> {
+fn end_member<W: Write>(
+    output: &mut CountingWriter<W>,
+    packing: Option<Packing>,
+) -> io::Result<()> {
     let end = if packing == Some(Packing::Lz4Legacy) { LZ4_END } else { 0 };
     let len = end + padding(output.len + end, 4);
     io::copy(&mut io::repeat(0).take(len), output).map(drop)
 }
 
 /// Counts what is written.
-struct Counted<W> {
+struct CountingWriter<W> {
     output: W,
     len: u64,
 }
 
-impl<W: Write> Write for Counted<W> {
+impl<W: Write> Write for CountingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let put = self.output.write(bytes)?;
         self.len += put as u64;

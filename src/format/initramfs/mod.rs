@@ -8,6 +8,7 @@
 //! gives, and only the table of entries is held.
 
 mod canonical;
+mod earlier;
 mod kernel;
 mod plan;
 mod read;
@@ -26,8 +27,9 @@ use super::compress::Packing;
 use super::cpio::Header;
 
 pub use canonical::{Outcome, Repacked, canonical};
+pub use earlier::Earlier;
 pub use kernel::{Found, Inode, Rootfs};
-pub use plan::{Inner, Inside, NothingInside, Rules};
+pub use plan::{KeepMembers, MemberRules, MemberVerdict, Rules};
 pub use read::read;
 pub use window::{Window, spooled};
 
@@ -63,6 +65,29 @@ impl Default for Limits {
     }
 }
 
+/// What the archive with the system is compressed with. Others keep what they have: the kernel reads
+/// microcode from a plain one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compress {
+    /// As it was found.
+    #[default]
+    AsFound,
+    /// So, where it was found plain.
+    Plain(Packing),
+    /// So, whatever it was found with.
+    Always(Packing),
+}
+
+impl Compress {
+    fn over(self, found: Option<Packing>) -> Option<Packing> {
+        match self {
+            Compress::AsFound => found,
+            Compress::Plain(packing) => found.or(Some(packing)),
+            Compress::Always(packing) => Some(packing),
+        }
+    }
+}
+
 /// Why an image could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -92,7 +117,9 @@ impl Image {
     /// Each regular file's content, by path: where it begins in the spool and its length. Of hard
     /// links, each name has it; of names that occur in several archives, the last counts.
     ///
-    /// Fails where [`canonical`] fails for the same reason.
+    /// # Errors
+    ///
+    /// Where [`canonical`] fails for the same reason.
     pub fn contents(&self) -> Result<Contents<'_>, Malformed> {
         let mut out = BTreeMap::new();
         for archive in self.segments.iter().flat_map(|s| &s.archives) {
@@ -109,7 +136,9 @@ impl Image {
 
     /// What the kernel unpacks it to.
     ///
-    /// Fails where [`canonical`] fails, unless that is for a tree that it would change.
+    /// # Errors
+    ///
+    /// Where [`canonical`] fails, unless that is for a tree that it would change.
     pub fn unpacked(&self) -> Result<Rootfs<'_>, Malformed> {
         plan::verify(self)?;
         let archives = self.segments.iter().flat_map(|s| &s.archives);

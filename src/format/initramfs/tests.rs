@@ -71,7 +71,13 @@ fn run_with(bytes: &[u8], rules: &Rules<'_>) -> Result<(Vec<u8>, Outcome), Error
 
 /// The canonical form, which must be its own.
 fn run(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    let rules = Rules { epoch: EPOCH, always_repack: false, inside: &NothingInside };
+    let rules = Rules {
+        epoch: EPOCH,
+        always_repack: false,
+        compress: Compress::AsFound,
+        earlier: &[],
+        inside: &KeepMembers,
+    };
     let (out, _) = run_with(bytes, &rules)?;
     let (again, outcome) = run_with(&out, &rules)?;
     assert!(!outcome.changed && again == out, "the canonical form is not its own");
@@ -367,7 +373,13 @@ fn every_compression_comes_out_the_same_and_canonical_members_keep_their_bytes()
     let canonical = run(&a).unwrap();
     let by_another = packed(Packing::Gzip(1), &canonical);
     assert_eq!(run(&by_another).unwrap(), by_another);
-    let rules = Rules { epoch: EPOCH, always_repack: true, inside: &NothingInside };
+    let rules = Rules {
+        epoch: EPOCH,
+        always_repack: true,
+        compress: Compress::AsFound,
+        earlier: &[],
+        inside: &KeepMembers,
+    };
     let mut rewritten = by_another.clone();
     rewritten[9] = 255; // the system that compressed it
     assert_eq!(run(&rewritten).unwrap(), rewritten);
@@ -388,21 +400,27 @@ fn trailing_bytes_are_kept() {
 #[test]
 fn files_inside_are_replaced_and_removed() {
     struct Rule;
-    impl Inside for Rule {
+    impl MemberRules for Rule {
         fn wants(&self, entry: &Entry) -> bool {
             entry.name != b"keep"
         }
-        fn judge(&self, entry: &Entry, content: Vec<u8>) -> std::io::Result<Inner> {
+        fn judge(&self, entry: &Entry, content: Vec<u8>) -> std::io::Result<MemberVerdict> {
             Ok({
                 match &entry.name[..] {
-                    b"gone" => Inner::Remove,
-                    _ if content == b"date 5" => Inner::Replace(b"date".to_vec()),
-                    _ => Inner::Keep,
+                    b"gone" => MemberVerdict::Remove,
+                    _ if content == b"date 5" => MemberVerdict::Replace(b"date".to_vec()),
+                    _ => MemberVerdict::Keep,
                 }
             })
         }
     }
-    let rules = Rules { epoch: EPOCH, always_repack: false, inside: &Rule };
+    let rules = Rules {
+        epoch: EPOCH,
+        always_repack: false,
+        compress: Compress::AsFound,
+        earlier: &[],
+        inside: &Rule,
+    };
     let bytes =
         archive(&[file("keep", 1, b"date 5"), file("gone", 2, b"x"), file("f", 3, b"date 5")]);
     let (out, outcome) = run_with(&bytes, &rules).unwrap();

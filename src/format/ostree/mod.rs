@@ -19,6 +19,7 @@ use self::dirtree::checksum;
 pub use self::dirtree::{Dirtree, Node};
 use self::framing::{Array, encode_array, frame, split, unframe};
 use super::Malformed;
+use super::bytes::Order::Big;
 
 /// A SHA-256 that names an object.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,9 +109,9 @@ impl Attrs {
             .split_at_checked(12)
             .ok_or_else(|| Malformed::at(bytes.len(), "dirmeta is truncated"))?;
         Ok(Attrs {
-            uid: be32(fixed, 0),
-            gid: be32(fixed, 4),
-            mode: be32(fixed, 8),
+            uid: Big.u32(fixed, 0)?,
+            gid: Big.u32(fixed, 4)?,
+            mode: Big.u32(fixed, 8)?,
             xattrs: parse_xattrs(xattrs, 12)?,
         })
     }
@@ -152,19 +153,19 @@ impl Filez {
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let short = || Malformed::at(bytes.len(), "file header is truncated");
         let (length, rest) = bytes.split_at_checked(8).ok_or_else(short)?;
-        let length = usize::try_from(be32(length, 0)).unwrap_or(usize::MAX);
+        let length = usize::try_from(Big.u32(length, 0)?).unwrap_or(usize::MAX);
         let header = rest.get(..length).ok_or_else(short)?;
         let ([target_end], body) = unframe::<1>(header, 8)?;
         let (front, xattrs) = split(body, target_end, 8)?;
         let (fixed, target) = front.split_at_checked(24).ok_or_else(short)?;
         let target = target.strip_suffix(b"\0").ok_or_else(short)?;
         let attrs = Attrs {
-            uid: be32(fixed, 8),
-            gid: be32(fixed, 12),
-            mode: be32(fixed, 16),
+            uid: Big.u32(fixed, 8)?,
+            gid: Big.u32(fixed, 12)?,
+            mode: Big.u32(fixed, 16)?,
             xattrs: parse_xattrs(xattrs, 8 + target_end)?,
         };
-        let size = u64::from(be32(fixed, 0)) << 32 | u64::from(be32(fixed, 4));
+        let size = Big.u64(fixed, 0)?;
         Ok(Filez { attrs, target: target.to_vec(), size, content: 8 + length })
     }
 }
@@ -219,10 +220,6 @@ impl Root {
         let dirtree = checksum(dirtree, tree_start)?;
         Ok(Root { dirtree, dirmeta: checksum(dirmeta, tree_end)? })
     }
-}
-
-fn be32(bytes: &[u8], at: usize) -> u32 {
-    bytes[at..at + 4].iter().fold(0, |n, b| n << 8 | u32::from(*b))
 }
 
 /// Appends `name` and its NUL; their length.

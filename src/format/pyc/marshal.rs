@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, hash_map};
 use foldhash::fast::RandomState;
 
 use crate::format::Malformed;
-use crate::format::cursor::Cursor;
+use crate::format::bytes::{Cursor, Order};
 
 /// How deep objects may lie in each other.
 pub const DEPTH_MAX: usize = 200;
@@ -76,7 +76,7 @@ pub(super) fn parse(bytes: &[u8], layout: Layout) -> Result<Graph<'_>, Malformed
     let (nodes, children) = (Vec::new(), Vec::new());
     let graph = Graph { layout, bytes: bytes.len(), nodes, children, root: 0 };
     let mut parser = Parser {
-        cursor: Cursor::new(bytes),
+        cursor: Cursor::new(Order::Little, bytes),
         graph,
         refs: Vec::new(),
         open: Vec::new(),
@@ -101,7 +101,7 @@ impl<'a> Parser<'a> {
         let byte = self.cursor.u8("object")?;
         let (kind, flagged) = (byte & !FLAG, byte & FLAG != 0);
         if kind == b'r' {
-            let at = self.cursor.u32_le("reference")? as usize;
+            let at = self.cursor.u32("reference")? as usize;
             let known = self.refs.get(at).copied().flatten().filter(|_| !flagged);
             let id = known.ok_or_else(|| Malformed::at(start, "reference to no object"))?;
             self.graph.nodes[id as usize].uses += 1;
@@ -155,7 +155,7 @@ impl<'a> Parser<'a> {
         let (width, count) = match node.kind {
             b')' => (1, usize::from(self.cursor.u8("tuple")?)),
             b':' => (0, 3),
-            _ => (4, self.cursor.u32_le("items")? as usize),
+            _ => (4, self.cursor.u32("items")? as usize),
         };
         if count > self.cursor.rest().len() {
             return Err(Malformed::at(start, format!("{count} items do not fit the file")));
@@ -203,11 +203,11 @@ impl<'a> Parser<'a> {
             b'I' | b'g' => drop(self.cursor.take(8, what)?),
             b'y' => drop(self.cursor.take(16, what)?),
             b'l' => {
-                let digits = self.cursor.u32_le(what)?.cast_signed().unsigned_abs() as usize;
+                let digits = self.cursor.u32(what)?.cast_signed().unsigned_abs() as usize;
                 self.cursor.take(digits.saturating_mul(2), what)?;
             }
             b's' | b't' | b'u' | b'a' | b'A' => {
-                let len = self.cursor.u32_le(what)? as usize;
+                let len = self.cursor.u32(what)? as usize;
                 self.cursor.take(len, what)?;
             }
             b'z' | b'Z' => {

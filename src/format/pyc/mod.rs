@@ -12,7 +12,7 @@ use siphasher::sip::{SipHasher13, SipHasher24};
 
 use self::marshal::Layout;
 use super::Malformed;
-use super::cursor::Cursor;
+use super::bytes::{Cursor, Order};
 
 pub(crate) const HEADER: usize = 16;
 /// The first magic number with this header (Python 3.7); those of Python 2 are above the others.
@@ -79,18 +79,18 @@ pub fn is_pyc(bytes: &[u8]) -> bool {
 /// # Errors
 /// [`Malformed`] if it is cut off, of another Python, or has unknown flags.
 pub fn parse(bytes: &[u8]) -> Result<Pyc<'_>, Malformed> {
-    let mut cursor = Cursor::new(bytes);
-    let magic = cursor.u16_le("header")?;
+    let mut cursor = Cursor::new(Order::Little, bytes);
+    let magic = cursor.u16("header")?;
     cursor.take(2, "header")?;
     if !is_pyc(bytes) {
         return Err(Malformed::at(0, "no bytecode of Python 3.7 or later"));
     }
-    let flags = cursor.u32_le("header")?;
+    let flags = cursor.u32("header")?;
     let validity = match flags {
-        0 => Validity::Time { mtime: cursor.u32_le("header")?, size: cursor.u32_le("header")? },
+        0 => Validity::Time { mtime: cursor.u32("header")?, size: cursor.u32("header")? },
         HASHED | 3 => Validity::Hash {
             checked: flags & CHECKED != 0,
-            hash: cursor.u64_le("header")?.to_le_bytes(),
+            hash: cursor.u64("header")?.to_le_bytes(),
         },
         _ => return Err(Malformed::at(4, format!("unknown flags {flags}"))),
     };

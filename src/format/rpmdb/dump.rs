@@ -62,7 +62,11 @@ pub fn write(
     Ok(Ok(()))
 }
 
-/// The text form as a string. Fails on a header that cannot be parsed.
+/// The text form as a string.
+///
+/// # Errors
+///
+/// On a header that cannot be parsed.
 pub fn text(db: &Logical<'_>, times: Times) -> Result<String, Malformed> {
     let mut out = Vec::new();
     write(db, times, &mut out).unwrap_or(Ok(()))?;

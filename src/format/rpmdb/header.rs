@@ -10,6 +10,7 @@ use std::ops::Range;
 use num_traits::FromPrimitive;
 
 use crate::format::Malformed;
+use crate::format::bytes::Order::Big;
 
 /// Most index entries a header may have: rpm's own limit.
 pub const MAX_ENTRIES: usize = 65_535;
@@ -163,8 +164,10 @@ pub struct Header<'a> {
 impl<'a> Header<'a> {
     /// Reads a header blob: exactly one header, no magic before it, nothing behind it.
     ///
-    /// Fails with the offset of the first entry that is truncated, of unknown type, out of the
-    /// data's bounds, or of a size beyond [`MAX_ENTRIES`] and [`MAX_DATA`].
+    /// # Errors
+    ///
+    /// With the offset of the first entry that is truncated, of unknown type, out of the data's
+    /// bounds, or of a size beyond [`MAX_ENTRIES`] and [`MAX_DATA`].
     pub fn parse(blob: &'a [u8]) -> Result<Self, Malformed> {
         let (entries, data) = sizes(blob)?;
         let data_at = 8 + 16 * entries;
@@ -211,7 +214,7 @@ impl<'a> Header<'a> {
 
     /// The big-endian 32-bit integer at byte `at` of the blob.
     pub(super) fn u32_at(&self, at: usize) -> Option<u32> {
-        be32(self.blob, at)
+        Big.u32(self.blob, at).ok()
     }
 
     /// Name, epoch, version, release and architecture in rpm's form: `name-[epoch:]version-release.arch`.
@@ -228,8 +231,10 @@ impl<'a> Header<'a> {
     /// The places in the blob of the install times (INSTALLTIME, INSTALLTID) that may be
     /// patched: one 32-bit integer outside everything that a digest covers.
     ///
-    /// Fails if the header holds such a tag in another form: patching it would make rpm reject
-    /// the package, and leaving it would leave the build's time in.
+    /// # Errors
+    ///
+    /// If the header holds such a tag in another form: patching it would make rpm reject the
+    /// package, and leaving it would leave the build's time in.
     pub fn times(&self) -> Result<Vec<Range<usize>>, Malformed> {
         let times = self.entries.iter().filter(|e| is_time(e.tag));
         times
@@ -254,14 +259,17 @@ pub fn is_time(number: u32) -> bool {
 }
 
 /// Lowers INSTALLTIME and INSTALLTID in `blob` to `epoch` where they are later; nothing else
-/// changes. Returns how many values changed. Fails, with nothing changed, as [`Header::parse`]
-/// and [`Header::times`] do.
+/// changes. Returns how many values changed.
+///
+/// # Errors
+///
+/// With nothing changed, as [`Header::parse`] and [`Header::times`] do.
 pub fn clamp_times(blob: &mut [u8], epoch: u32) -> Result<usize, Malformed> {
     let places = Header::parse(blob)?.times()?;
     let mut changed = 0;
     for place in places {
         let field = &mut blob[place];
-        if be32(field, 0).is_some_and(|value| value > epoch) {
+        if Big.u32(field, 0).is_ok_and(|value| value > epoch) {
             field.copy_from_slice(&epoch.to_be_bytes());
             changed += 1;
         }
@@ -269,23 +277,21 @@ pub fn clamp_times(blob: &mut [u8], epoch: u32) -> Result<usize, Malformed> {
     Ok(changed)
 }
 
-/// Whether [`clamp_times`] would change anything. Fails as it does.
+/// Whether [`clamp_times`] would change anything.
+///
+/// # Errors
+///
+/// As it does.
 pub fn clamp_needed(blob: &[u8], epoch: u32) -> Result<bool, Malformed> {
     let places = Header::parse(blob)?.times()?;
-    Ok(places.iter().any(|p| be32(blob, p.start).is_some_and(|value| value > epoch)))
-}
-
-/// The big-endian 32-bit integer at `at`.
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    let field = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_be_bytes(field.try_into().ok()?))
+    Ok(places.iter().any(|p| Big.u32(blob, p.start).is_ok_and(|value| value > epoch)))
 }
 
 /// The counts in the first eight bytes: index entries and bytes of data.
 fn sizes(blob: &[u8]) -> Result<(usize, usize), Malformed> {
-    let truncated = || Malformed::at(blob.len(), "header is truncated");
-    let entries = be32(blob, 0).ok_or_else(truncated)? as usize;
-    let data = be32(blob, 4).ok_or_else(truncated)? as usize;
+    let truncated = |_| Malformed::at(blob.len(), "header is truncated");
+    let entries = Big.u32(blob, 0).map_err(truncated)? as usize;
+    let data = Big.u32(blob, 4).map_err(truncated)? as usize;
     if entries == 0 || entries > MAX_ENTRIES {
         return Err(Malformed::at(0, format!("header has {entries} index entries")));
     }
@@ -298,19 +304,19 @@ fn sizes(blob: &[u8]) -> Result<(usize, usize), Malformed> {
 /// How many of the first entries, and which bytes of the blob's data, the region covers.
 fn region(blob: &[u8], entries: usize, data_at: usize) -> Result<(usize, Range<usize>), Malformed> {
     let none = (0, 0..0);
-    if !matches!(be32(blob, 8), Some(tag::HEADERIMAGE..=tag::HEADERIMMUTABLE)) {
+    if !matches!(Big.u32(blob, 8), Ok(tag::HEADERIMAGE..=tag::HEADERIMMUTABLE)) {
         return Ok(none);
     }
     let bad = |what: &str| Malformed::at(8usize, format!("region {what}"));
-    if (be32(blob, 12), be32(blob, 20)) != (Some(7), Some(16)) {
+    if (Big.u32(blob, 12), Big.u32(blob, 20)) != (Ok(7), Ok(16)) {
         return Err(bad("is not 16 bytes"));
     }
-    let offset = be32(blob, 16).unwrap_or(0) as usize;
+    let offset = Big.u32(blob, 16).unwrap_or(0) as usize;
     if offset == 0 {
         return Ok((entries, data_at..blob.len())); // rpm before 4: the whole header
     }
     let trailer = data_at + offset;
-    let back = be32(blob, trailer + 8).ok_or_else(|| bad("has its trailer outside the data"))?;
+    let back = Big.u32(blob, trailer + 8).map_err(|_| bad("has its trailer outside the data"))?;
     let covered = back.wrapping_neg() as usize;
     if !covered.is_multiple_of(16)
         || covered == 0
@@ -324,7 +330,7 @@ fn region(blob: &[u8], entries: usize, data_at: usize) -> Result<(usize, Range<u
 
 /// The entry at byte `at`, its value checked to lie within the data.
 fn entry(blob: &[u8], at: usize, data_at: usize) -> Result<Entry, Malformed> {
-    let field = |n: usize| be32(blob, at + 4 * n).unwrap_or_default();
+    let field = |n: usize| Big.u32(blob, at + 4 * n).unwrap_or_default();
     let (tag, offset, count) = (field(0), field(2) as usize, field(3) as usize);
     let bad = |what: &str| Malformed::at(at, format!("entry of tag {tag} {what}"));
     let kind = Type::of(field(1)).ok_or_else(|| bad("has an unknown type"))?;

@@ -7,13 +7,12 @@
 
 pub mod bdb;
 pub mod blob;
-pub mod bytes;
 pub mod diff;
 pub mod dump;
 pub mod header;
 pub mod history;
 pub mod ndb;
-pub mod scrub;
+pub(crate) mod scrub;
 pub mod sqlite;
 
 use std::borrow::Cow;
@@ -23,6 +22,7 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 
 use crate::format::Malformed;
+use crate::format::bytes::Order;
 use blob::Blob;
 use header::{Header, tag};
 
@@ -100,8 +100,11 @@ impl Identity {
 }
 
 impl SortKey {
-    /// The key of a package with this header blob, as if its install times were clamped to
-    /// `epoch`. Fails as [`Header::parse`] and [`Header::times`] do.
+    /// The key of a package with this header blob, as if its install times were clamped to `epoch`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Header::parse`] and [`Header::times`] do.
     pub fn of(blob: &[u8], epoch: u32) -> Result<Self, Malformed> {
         Self::of_header(&Header::parse(blob)?, epoch)
     }
@@ -145,38 +148,19 @@ pub fn renumber<K: Ord>(mut packages: Vec<(u32, K)>) -> BTreeMap<u32, u32> {
     (1..).zip(packages).map(|(new, (old, _))| (old, new)).collect()
 }
 
-/// Byte orders that an [`INSTALLTID_INDEX`] key may be stored in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endian {
-    /// Least significant byte first.
-    Little,
-    /// Most significant byte first.
-    Big,
+/// The order in which `key`, of the [`INSTALLTID_INDEX`], says `tid`; `preferred` if both do,
+/// `None` if neither.
+fn key_order(key: &[u8], tid: u32, preferred: Order) -> Option<Order> {
+    let all = [preferred, Order::Little, Order::Big];
+    all.into_iter().find(|order| order.put32(tid) == key)
 }
 
-impl Endian {
-    /// The four bytes of `value` in this order.
-    pub fn bytes(self, value: u32) -> [u8; 4] {
-        match self {
-            Endian::Little => value.to_le_bytes(),
-            Endian::Big => value.to_be_bytes(),
-        }
-    }
-
-    /// The order in which `key` says `tid`; `preferred` if both do, `None` if neither.
-    pub fn of_key(key: &[u8], tid: u32, preferred: Endian) -> Option<Self> {
-        let all = [preferred, Endian::Little, Endian::Big];
-        all.into_iter().find(|e| e.bytes(tid) == key)
-    }
-
-    /// The order of a whole database: of its (key, tid) pairs the first whose bytes are not the
-    /// same in both orders tells. Little-endian if none does.
-    pub fn of_database<'k>(mut keys: impl Iterator<Item = (&'k [u8], u32)>) -> Self {
-        let tells = |(key, tid): &(&[u8], u32)| tid.swap_bytes() != *tid && key.len() == 4;
-        let order =
-            keys.find(tells).and_then(|(key, tid)| Endian::of_key(key, tid, Endian::Little));
-        order.unwrap_or(Endian::Little)
-    }
+/// The order of a whole database: of its (key, tid) pairs the first whose bytes are not the
+/// same in both orders tells. Little-endian if none does.
+fn database_order<'k>(mut keys: impl Iterator<Item = (&'k [u8], u32)>) -> Order {
+    let tells = |(key, tid): &(&[u8], u32)| tid.swap_bytes() != *tid && key.len() == 4;
+    let order = keys.find(tells).and_then(|(key, tid)| key_order(key, tid, Order::Little));
+    order.unwrap_or(Order::Little)
 }
 
 /// What becomes of the packages of a database, and of the rows that name them.
@@ -184,14 +168,14 @@ impl Endian {
 /// Rows are given to it table by table, so that no two tables need be in memory at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbers {
-    packages: BTreeMap<u32, Future>,
+    packages: BTreeMap<u32, PackageChange>,
     epoch: u32,
     digest: [u8; 32],
 }
 
 /// What becomes of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Future {
+struct PackageChange {
     /// Its new number.
     hnum: u32,
     /// INSTALLTID as it is.
@@ -202,7 +186,10 @@ struct Future {
 
 impl Numbers {
     /// Of these packages: numbered from 1 in canonical order, their times clamped to `epoch`.
-    /// Fails on a header that cannot be parsed, and on an hnum that occurs twice.
+    ///
+    /// # Errors
+    ///
+    /// On a header that cannot be parsed, and on an hnum that occurs twice.
     pub fn of(packages: &[Package<'_>], epoch: u32) -> Result<Self, Malformed> {
         let mut keys = Vec::with_capacity(packages.len());
         let mut futures = BTreeMap::new();
@@ -213,7 +200,7 @@ impl Numbers {
             let tid = header.get(tag::INSTALLTID).and_then(|v| v.u32());
             let mut late = header.times()?.into_iter().map(|place| place.start).collect::<Vec<_>>();
             late.retain(|&at| header.u32_at(at).is_some_and(|time| time > epoch));
-            if futures.insert(package.hnum, Future { hnum: 0, tid, late }).is_some() {
+            if futures.insert(package.hnum, PackageChange { hnum: 0, tid, late }).is_some() {
                 return Err(Malformed::at(0u64, "two packages have the same hnum"));
             }
         }
@@ -234,9 +221,9 @@ impl Numbers {
     /// What this must be once it is applied: that of the packages as they are written. So tables
     /// can be written and compared before the packages are, when there is more room.
     pub fn applied(&self) -> Self {
-        let stays = |future: &Future| {
+        let stays = |future: &PackageChange| {
             let tid = future.tid.map(|tid| tid.min(self.epoch));
-            (future.hnum, Future { hnum: future.hnum, tid, late: Vec::new() })
+            (future.hnum, PackageChange { hnum: future.hnum, tid, late: Vec::new() })
         };
         Numbers { packages: self.packages.values().map(stays).collect(), ..*self }
     }
@@ -254,13 +241,17 @@ impl Numbers {
     }
 
     /// Numbers and sorts the rows of a table; the keys of [`INSTALLTID_INDEX`] follow the clamped
-    /// headers, each in its own byte order. Fails, with `rows` half done, on a row whose package is
-    /// missing, and on an install-time key that is not its package's.
+    /// headers, each in its own byte order.
+    ///
+    /// # Errors
+    ///
+    /// With `rows` half done, on a row whose package is missing, and on an install-time key that is
+    /// not its package's.
     pub fn apply_to_rows(&self, table: &str, rows: &mut [Row<'_>]) -> Result<(), Malformed> {
         if table == INSTALLTID_INDEX {
             let tid = |row: &Row<'_>| self.packages.get(&row.hnum)?.tid;
             let keys = rows.iter().filter_map(|row| Some((&*row.key, tid(row)?)));
-            let order = Endian::of_database(keys);
+            let order = database_order(keys);
             for row in rows.iter_mut() {
                 row.key = Cow::Owned(self.time_key(row, order)?.to_vec());
             }
@@ -273,12 +264,15 @@ impl Numbers {
     }
 
     /// A digest of the rows of a table, with the packages' new numbers and without install times.
-    /// Fails as [`Numbers::apply_to_rows`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Numbers::apply_to_rows`] does.
     pub fn digest_of_rows(&self, table: &str, rows: &[Row<'_>]) -> Result<[u8; 32], Malformed> {
         let mut sorted = Vec::with_capacity(rows.len());
         for row in rows {
             let key: &[u8] = match table == INSTALLTID_INDEX {
-                true => self.time_key(row, Endian::Little).map(|_| &[][..])?,
+                true => self.time_key(row, Order::Little).map(|_| &[][..])?,
                 false => &row.key,
             };
             sorted.push((self.number(table, row.hnum)?, row.idx, key));
@@ -307,14 +301,14 @@ impl Numbers {
 
     /// The key of an install-time row after clamping, in the byte order that it had: that of the
     /// database if it could be in both.
-    fn time_key(&self, row: &Row<'_>, order: Endian) -> Result<[u8; 4], Malformed> {
+    fn time_key(&self, row: &Row<'_>, order: Order) -> Result<[u8; 4], Malformed> {
         let tid = self.packages.get(&row.hnum).and_then(|future| future.tid);
-        let found = tid.and_then(|tid| Some((tid, Endian::of_key(&row.key, tid, order)?)));
+        let found = tid.and_then(|tid| Some((tid, key_order(&row.key, tid, order)?)));
         let (tid, order) = found.ok_or_else(|| {
             let what = format!("{INSTALLTID_INDEX} key of hnum {} is not its package's", row.hnum);
             Malformed::at(0u64, what)
         })?;
-        Ok(order.bytes(tid.min(self.epoch)))
+        Ok(order.put32(tid.min(self.epoch)))
     }
 }
 
@@ -322,7 +316,9 @@ impl Logical<'_> {
     /// Sorts the packages into canonical order, clamps their install times to `epoch`, numbers
     /// them 1 to N, and renumbers and sorts the rows of every index by (hnum, idx, key).
     ///
-    /// Fails, leaving `self` half done, as [`Numbers::of`] and [`Numbers::apply_to_rows`] do.
+    /// # Errors
+    ///
+    /// Leaving `self` half done, as [`Numbers::of`] and [`Numbers::apply_to_rows`] do.
     pub fn canonicalise(&mut self, epoch: u32) -> Result<(), Malformed> {
         let numbers = Numbers::of(&self.packages, epoch)?;
         for (table, rows) in &mut self.indexes {

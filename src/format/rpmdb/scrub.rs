@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use crate::format::Malformed;
+use crate::format::bytes::Order::Big;
 
 /// Bytes of the database header on page 1.
 pub(super) const FILE_HEADER: usize = 100;
@@ -19,9 +20,11 @@ pub(super) const MAX_DEPTH: usize = 20;
 /// Zeroes the unused bytes of `db`, a database without free pages whose b-trees begin at the
 /// pages `roots` (that of the schema, 1, included or not). Returns how many bytes were not zero.
 ///
-/// Fails, with `db` partly scrubbed, on a page that is no b-tree page, is reached twice or not
-/// at all, or whose cells lie outside it.
-pub fn scrub(db: &mut [u8], roots: &[u32]) -> Result<u64, Malformed> {
+/// # Errors
+///
+/// With `db` partly scrubbed, on a page that is no b-tree page, is reached twice or not at all, or
+/// whose cells lie outside it.
+pub(crate) fn scrub(db: &mut [u8], roots: &[u32]) -> Result<u64, Malformed> {
     let mut walk = Walk::new(db)?;
     walk.tree(1, 0)?;
     for &root in roots.iter().filter(|&&root| root != 1) {
@@ -97,7 +100,7 @@ impl<'a> Walk<'a> {
             let place = self.reach(number)?;
             let held = bytes.min(self.usable - 4);
             bytes -= held;
-            number = be32(self.db, place.start).unwrap_or(0);
+            number = Big.u32(self.db, place.start).unwrap_or(0);
             self.zero(place.start, std::iter::once(0..4 + held).collect())?;
             if bytes == 0 && number != 0 {
                 return Err(Malformed::at(place.start, "overflow chain is too long"));
@@ -138,11 +141,11 @@ impl<'a> Walk<'a> {
 }
 
 /// The page size that the header states.
-pub fn page_size(db: &[u8]) -> Result<usize, Malformed> {
+pub(crate) fn page_size(db: &[u8]) -> Result<usize, Malformed> {
     if !db.starts_with(b"SQLite format 3\0") || db.len() < FILE_HEADER {
         return Err(Malformed::at(0u64, "no SQLite database header"));
     }
-    match usize::from(u16::from_be_bytes([db[16], db[17]])) {
+    match usize::from(Big.u16(db, 16)?) {
         1 => Ok(65_536),
         size if size >= 512 && size.is_power_of_two() => Ok(size),
         size => Err(Malformed::at(16u64, format!("page size {size}"))),
@@ -161,21 +164,21 @@ fn links(page: &[u8], first: bool, usable: usize) -> Option<Links> {
         _ => return None,
     };
     let pointers = header + if interior { 12 } else { 8 };
-    let cells = usize::from(be16(page, header + 3)?);
+    let cells = usize::from(Big.u16(page, header + 3).ok()?);
     let mut links = Links::default();
     links.live.push(0..pointers.checked_add(2 * cells)?);
     if interior {
-        links.children.push(be32(page, header + 8)?);
+        links.children.push(Big.u32(page, header + 8).ok()?);
     }
     for n in 0..cells {
-        let at = usize::from(be16(page, pointers + 2 * n)?);
+        let at = usize::from(Big.u16(page, pointers + 2 * n).ok()?);
         let end = cell(page, at, interior, table, usable, &mut links)?;
         links.live.push(at..end);
     }
-    let mut block = usize::from(be16(page, header + 1)?);
+    let mut block = usize::from(Big.u16(page, header + 1).ok()?);
     while block != 0 {
         links.live.push(block..block.checked_add(4)?);
-        let next = usize::from(be16(page, block)?);
+        let next = usize::from(Big.u16(page, block).ok()?);
         if next != 0 && next <= block {
             return None;
         }
@@ -195,7 +198,7 @@ fn cell(
 ) -> Option<usize> {
     let mut end = at;
     if interior {
-        links.children.push(be32(page, at)?);
+        links.children.push(Big.u32(page, at).ok()?);
         end += 4;
     }
     let mut payload = 0;
@@ -208,7 +211,7 @@ fn cell(
     let local = local_payload(payload, table, usable);
     end = end.checked_add(local)?;
     if local < payload {
-        links.overflow.push((be32(page, end)?, payload - local));
+        links.overflow.push((Big.u32(page, end).ok()?, payload - local));
         end += 4;
     }
     (end <= usable).then_some(end)
@@ -240,12 +243,4 @@ pub(super) fn varint(page: &[u8], at: &mut usize) -> Option<u64> {
         }
     }
     Some(value)
-}
-
-pub(super) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
-}
-
-pub(super) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }

@@ -56,7 +56,11 @@ impl<R: BufRead> Pieces<R> {
         Pieces { from, at: 0, line: Vec::new() }
     }
 
-    /// The next record; `None` at the end. Fails on other bytes, and on a path that leaves the root.
+    /// The next record; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// On other bytes, and on a path that leaves the root.
     pub fn next_piece(&mut self) -> io::Result<Option<Piece>> {
         self.line.clear();
         let most = RECORD_BYTES + 1;

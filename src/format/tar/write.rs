@@ -36,7 +36,11 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// The header blocks of `member`. Fails on what cannot be written faithfully: sparse files.
+/// The header blocks of `member`.
+///
+/// # Errors
+///
+/// On what cannot be written faithfully: sparse files.
 pub fn header(member: &Member) -> io::Result<Vec<u8>> {
     if member.sparse {
         let path = String::from_utf8_lossy(&member.path);

@@ -7,13 +7,13 @@
 mod canonical;
 mod extra;
 
-pub use canonical::{Order, Rules, canonical};
+pub(crate) use canonical::{Order, Rules, canonical};
 
 use super::Malformed;
-use super::cursor::Cursor;
+use super::bytes::{Cursor, Order::Little};
 
 /// What an archive begins with, unless something was put before it, or it is empty.
-pub const MAGIC: &[u8] = b"PK\x03\x04";
+pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 const LOCAL: u32 = 0x0403_4B50;
 const CENTRAL: u32 = 0x0201_4B50;
 const END: u32 = 0x0605_4B50;
@@ -36,7 +36,7 @@ const MASKED: u16 = 1 << 13;
 
 /// An archive's directory and where its parts are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Archive<'a> {
+pub(crate) struct Archive<'a> {
     bytes: &'a [u8],
     /// The entries in the order of the directory.
     pub entries: Vec<Entry<'a>>,
@@ -51,7 +51,7 @@ pub struct Archive<'a> {
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// The name, a directory's with a slash at its end.
     pub name: &'a [u8],
     /// General purpose flags.
@@ -80,18 +80,18 @@ pub struct Entry<'a> {
 
 impl Entry<'_> {
     /// The extra fields, in the directory and before the content.
-    pub fn extras(&self) -> [&[u8]; 2] {
+    pub(crate) fn extras(&self) -> [&[u8]; 2] {
         self.extras
     }
 
     /// Whether the content is encrypted.
-    pub fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         self.flags & (ENCRYPTED | MASKED) != 0
     }
 }
 
 /// Whether `bytes` start as an archive does, or end as one (a program may stand before it).
-pub fn is_zip(bytes: &[u8]) -> bool {
+pub(crate) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC) || find_end(bytes).is_ok()
 }
 
@@ -99,10 +99,10 @@ pub fn is_zip(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// [`Malformed`] if the archive is cut off, split over disks, or its parts do not fit together.
-pub fn parse(bytes: &[u8]) -> Result<Archive<'_>, Malformed> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Archive<'_>, Malformed> {
     let end_at = find_end(bytes)?;
     let end = End::read(bytes, end_at)?;
-    let mut cursor = Cursor::new(&bytes[..end.central.1]);
+    let mut cursor = Cursor::new(Little, &bytes[..end.central.1]);
     cursor.take(end.central.0, "directory")?;
     let mut entries = Vec::new();
     while cursor.offset() < end.central.1 {
@@ -122,7 +122,7 @@ const SIGNATURES: [&[u8]; 2] = [b".signature.p7s", b"AppxSignature.p7x"];
 const APK_SIGNATURE: &[u8] = b"APK Sig Block 42";
 
 /// Whether a signature in the archive describes its bytes, so that no time in it may change.
-pub fn is_sealed(bytes: &[u8]) -> bool {
+pub(crate) fn is_sealed(bytes: &[u8]) -> bool {
     parse(bytes).is_ok_and(|archive| {
         bytes[..archive.central.0].ends_with(APK_SIGNATURE)
             || archive.entries.iter().any(|entry| SIGNATURES.contains(&entry.name))
@@ -135,7 +135,7 @@ fn find_end(bytes: &[u8]) -> Result<usize, Malformed> {
     let last = bytes.len().checked_sub(END_LEN).ok_or_else(missing)?;
     let first = last.saturating_sub(usize::from(u16::MAX));
     let fits = |at: &usize| {
-        let len = usize::from(u16::from_le_bytes([bytes[at + 20], bytes[at + 21]]));
+        let len = Little.u16(bytes, at + 20).map_or(0, usize::from);
         bytes[*at..].starts_with(&END.to_le_bytes()) && at + END_LEN + len == bytes.len()
     };
     let marks = memchr::memrchr_iter(END.to_le_bytes()[0], &bytes[first..=last]);
@@ -152,12 +152,12 @@ struct End {
 
 impl End {
     fn read(bytes: &[u8], at: usize) -> Result<End, Malformed> {
-        let mut cursor = Cursor::new(&bytes[at..]);
+        let mut cursor = Cursor::new(Little, &bytes[at..]);
         let what = "end record";
         cursor.take(4, what)?;
-        let disks = cursor.u32_le(what)?;
-        let (here, count) = (cursor.u16_le(what)?, cursor.u16_le(what)?);
-        let (size, offset) = (cursor.u32_le(what)?, cursor.u32_le(what)?);
+        let disks = cursor.u32(what)?;
+        let (here, count) = (cursor.u16(what)?, cursor.u16(what)?);
+        let (size, offset) = (cursor.u32(what)?, cursor.u32(what)?);
         let zip64 = at
             .checked_sub(LOCATOR64_LEN)
             .filter(|l| bytes[*l..].starts_with(&LOCATOR64.to_le_bytes()));
@@ -187,34 +187,34 @@ impl End {
             .checked_sub(END64_LEN)
             .filter(|at| bytes[*at..].starts_with(&END64.to_le_bytes()));
         let at = at.ok_or_else(|| Malformed::at(locator, "zip64 end record is missing"))?;
-        let mut cursor = Cursor::new(&bytes[at..]);
+        let mut cursor = Cursor::new(Little, &bytes[at..]);
         cursor.take(24, what)?;
-        let (here, count) = (cursor.u64_le(what)?, cursor.u64_le(what)?);
+        let (here, count) = (cursor.u64(what)?, cursor.u64(what)?);
         if here != count {
             return Err(Malformed::at(at + 24, "archive is split over disks"));
         }
-        Ok((at, cursor.u64_le(what)?, cursor.u64_le(what)?, count))
+        Ok((at, cursor.u64(what)?, cursor.u64(what)?, count))
     }
 }
 
 fn entry<'a>(bytes: &'a [u8], cursor: &mut Cursor<'a>, end: &End) -> Result<Entry<'a>, Malformed> {
     let what = "directory entry";
     let start = cursor.offset();
-    if cursor.u32_le(what)? != CENTRAL {
+    if cursor.u32(what)? != CENTRAL {
         return Err(Malformed::at(start, "no directory entry"));
     }
     cursor.take(4, what)?;
-    let (flags, method) = (cursor.u16_le(what)?, cursor.u16_le(what)?);
-    let (time, date) = (cursor.u16_le(what)?, cursor.u16_le(what)?);
-    let crc = cursor.u32_le(what)?;
-    let (packed, size) = (cursor.u32_le(what)?, cursor.u32_le(what)?);
-    let lens = [cursor.u16_le(what)?, cursor.u16_le(what)?, cursor.u16_le(what)?];
+    let (flags, method) = (cursor.u16(what)?, cursor.u16(what)?);
+    let (time, date) = (cursor.u16(what)?, cursor.u16(what)?);
+    let crc = cursor.u32(what)?;
+    let (packed, size) = (cursor.u32(what)?, cursor.u32(what)?);
+    let lens = [cursor.u16(what)?, cursor.u16(what)?, cursor.u16(what)?];
     cursor.take(4, what)?;
-    let (attributes, offset) = (cursor.u32_le(what)?, cursor.u32_le(what)?);
+    let (attributes, offset) = (cursor.u32(what)?, cursor.u32(what)?);
     let name = cursor.take(lens[0].into(), "name")?;
     let extras = cursor.take(lens[1].into(), "extra fields")?;
     cursor.take(lens[2].into(), "comment")?;
-    let wide = extra::Wide::of(extras, size, packed, offset)
+    let wide = extra::Zip64::of(extras, size, packed, offset)
         .ok_or_else(|| Malformed::at(start + CENTRAL_LEN, "zip64 field is too short"))?;
     let local_at = usize::try_from(wide.offset).ok().and_then(|o| o.checked_add(end.base));
     let local_at = local_at.filter(|at| *at < end.central.0);
@@ -248,13 +248,13 @@ fn entry<'a>(bytes: &'a [u8], cursor: &mut Cursor<'a>, end: &End) -> Result<Entr
 /// Checks the local header at `at`; where the content behind it begins.
 fn local(bytes: &[u8], at: usize, limit: usize, name: &[u8]) -> Result<usize, Malformed> {
     let what = "local header";
-    let mut cursor = Cursor::new(&bytes[..limit]);
+    let mut cursor = Cursor::new(Little, &bytes[..limit]);
     cursor.take(at, what)?;
-    if cursor.u32_le(what)? != LOCAL {
+    if cursor.u32(what)? != LOCAL {
         return Err(Malformed::at(at, "no local header"));
     }
     cursor.take(LOCAL_LEN - 8, what)?;
-    let (name_len, extra_len) = (cursor.u16_le(what)?, cursor.u16_le(what)?);
+    let (name_len, extra_len) = (cursor.u16(what)?, cursor.u16(what)?);
     if cursor.take(name_len.into(), what)? != name {
         return Err(Malformed::at(at + LOCAL_LEN, "name is not the one in the directory"));
     }

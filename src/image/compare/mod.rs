@@ -114,7 +114,9 @@ pub struct Bundles {
 /// Compares all images that two subjects select. `job` says how differing files are explained, and
 /// whether metadata counts ([`Job::strict_metadata`]).
 ///
-/// Fails if an image cannot be read or is not what its digests say.
+/// # Errors
+///
+/// If an image cannot be read or is not what its digests say.
 pub fn compare(
     [name_a, name_b]: [&str; 2],
     a: &Images,
@@ -162,7 +164,9 @@ pub fn compare(
 /// texts name such images. Configurations count as those of any image; times, history and media
 /// types only if `strict`.
 ///
-/// Fails if the documents of an image cannot be read.
+/// # Errors
+///
+/// If the documents of an image cannot be read.
 pub fn beside_commits([a, b]: [&str; 2], strict: bool) -> anyhow::Result<Option<Vec<Metadata>>> {
     if !is_commit(a) || !is_commit(b) {
         return Ok(None);

@@ -22,7 +22,9 @@ type Side<'a> = (&'a Store, &'a Image, &'a Documents);
 /// Both digests, if either image has a unified kernel image or a label or annotation with a
 /// composefs digest.
 ///
-/// Fails where a digest cannot be computed.
+/// # Errors
+///
+/// Where a digest cannot be computed.
 pub(super) fn compare(sides: [Side<'_>; 2], pair: &Pair) -> Result<Option<composefs::Pair>> {
     let seen = pair.layers.iter().any(|layer| layer.has_uki);
     if !seen && !is_sealed(sides[0])? && !is_sealed(sides[1])? {

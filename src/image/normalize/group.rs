@@ -22,7 +22,9 @@ pub(super) struct Group<'a> {
 /// The groups of what `subject` selects. Several platforms asked for are one; of one, the list would be
 /// another, so it is written without.
 ///
-/// Fails if two images that are to be joined are for one platform.
+/// # Errors
+///
+/// If two images that are to be joined are for one platform.
 pub(super) fn groups(subject: &Images) -> anyhow::Result<Vec<Group<'_>>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for image in subject.selected() {

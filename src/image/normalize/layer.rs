@@ -74,7 +74,9 @@ impl Rules<'_> {
 
 /// Plans the normal form of `layer`, whose lower layers give `below`.
 ///
-/// Fails on what no order of unpacking makes sense of: a path through a file.
+/// # Errors
+///
+/// On what no order of unpacking makes sense of: a path through a file.
 pub(super) fn plan<'l>(
     layer: &'l Layer,
     below: &Disk<'_>,

@@ -25,6 +25,7 @@ pub use report::{LayerRow, Normalized, Row};
 use crate::disk::NewDir;
 use crate::env::SourceDateEpoch;
 use crate::format::tar::Member;
+use crate::source::Prefix;
 use crate::source::oci::{Compression, Image, Images, Layer, Part};
 use output::Output;
 
@@ -71,7 +72,9 @@ type Lifter<'a> = dyn Fn(&Image, &[Layer]) -> anyhow::Result<Option<Lift>> + 'a;
 /// Writes what `subject` selects in normal form to `out`, which must not exist: `oci:DIR[:TAG]`,
 /// `oci-archive:FILE[:TAG]` or a directory.
 ///
-/// Fails if an image cannot be read or is not what its digests say; nothing is left then.
+/// # Errors
+///
+/// If an image cannot be read or is not what its digests say; nothing is left then.
 pub fn normalize(subject: &Images, out: &str, options: Options) -> anyhow::Result<Normalized> {
     lifted(subject, out, options, &|_, _| Ok(None))
 }
@@ -105,9 +108,10 @@ struct Target<'a> {
 
 impl<'a> Target<'a> {
     fn parse(text: &'a str) -> Self {
-        let (archive, rest) = match text.strip_prefix("oci-archive:") {
-            Some(rest) => (true, rest),
-            None => (false, text.strip_prefix("oci:").unwrap_or(text)),
+        let (archive, rest) = match Prefix::split(text) {
+            (Some(Prefix::OciArchive), start) => (true, &text[start..]),
+            (Some(Prefix::Oci), start) => (false, &text[start..]),
+            _ => (false, text),
         };
         let (path, tag) = match rest.rsplit_once(':') {
             Some((path, tag)) if !tag.contains('/') && !tag.is_empty() => (path, Some(tag)),

@@ -7,18 +7,24 @@ use anyhow::Context as _;
 use super::document::documents;
 use super::tree::Directory;
 use super::verify::Command;
+use crate::image::flattened::Flattened;
 use crate::image::unpack::flatten;
 use crate::source::oci::{Image, Images, Keep, layers, limits};
 use crate::tree::Kind;
 
 /// The label of an image that holds a file-based catalog: where in the image it is.
-pub const LABEL: &str = "operators.operatorframework.io.index.configs.v1";
+pub(crate) const LABEL: &str = "operators.operatorframework.io.index.configs.v1";
 
 /// Names of the bundles (`olm.bundle`) in the catalog that `image` holds; `None` if it has no
 /// catalog's label.
 ///
-/// Fails if a layer or a document cannot be read.
-pub fn of_image(subject: &Images, image: &Image) -> anyhow::Result<Option<BTreeSet<String>>> {
+/// # Errors
+///
+/// If a layer or a document cannot be read.
+pub(crate) fn of_image(
+    subject: &Images,
+    image: &Image,
+) -> anyhow::Result<Option<BTreeSet<String>>> {
     let Some(config) = &image.config else { return Ok(None) };
     let json = subject.store.json(&config.name, limits::CONFIG_BYTES)?;
     if !json["config"]["Labels"][LABEL].is_string() {
@@ -28,13 +34,14 @@ pub fn of_image(subject: &Images, image: &Image) -> anyhow::Result<Option<BTreeS
     let layers = layers(&subject.store, image, Keep::Spool)?;
     let tree = flatten(&layers)
         .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;
-    let configs = Directory::in_image(&places.configs, &tree, &layers)?;
+    let tree = Flattened::of(&layers[..], tree);
+    let configs = Directory::in_image(&places.configs, &tree)?;
     let configs = configs.with_context(|| format!("the image has no {}", places.configs))?;
     of_directory(&configs).map(Some)
 }
 
 /// Names of the bundles in a catalog.
-pub fn of_directory(configs: &Directory<'_>) -> anyhow::Result<BTreeSet<String>> {
+pub(crate) fn of_directory(configs: &Directory<'_>) -> anyhow::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for (path, item) in configs.iter() {
         if item.kind != Kind::File || path.ends_with(b".indexignore") {
@@ -51,7 +58,7 @@ pub fn of_directory(configs: &Directory<'_>) -> anyhow::Result<BTreeSet<String>>
 }
 
 /// What each of several catalogs lacks of the bundles that any other has.
-pub fn lacking<K>(all: BTreeMap<K, BTreeSet<String>>) -> Vec<(K, BTreeSet<String>)>
+pub(crate) fn lacking<K>(all: BTreeMap<K, BTreeSet<String>>) -> Vec<(K, BTreeSet<String>)>
 where
     K: Ord,
 {

@@ -31,7 +31,9 @@ const INDEX_META: &[u8] =
 
 /// The files of a database that holds `records`, by name, sorted.
 ///
-/// Fails if a key or value is too long for the format, or all together are.
+/// # Errors
+///
+/// If a key or value is too long for the format, or all together are.
 pub fn database(records: &Records) -> Result<Vec<(&'static str, Vec<u8>)>, Malformed> {
     let segment = write_segment(records)?;
     if u32::try_from(segment.len()).is_err() {

@@ -10,7 +10,8 @@
 //!
 //! The same history gives the same bytes, and a page that has not changed is not written. A run
 //! that has ended stays as it is: its page names, at its end, what it was made from, and is not even
-//! made again while that holds.
+//! made again while that holds. Of a site that is as it was left, by a history that has not changed,
+//! nothing is made at all (`seal`).
 
 mod atom;
 mod badge;
@@ -18,6 +19,7 @@ mod chart;
 mod name;
 mod overview;
 mod run;
+mod seal;
 mod state;
 mod stream;
 #[cfg(test)]
@@ -40,6 +42,7 @@ use crate::history::{Class, History, Run, Streams, Verdict, by_stream};
 use crate::nightly::tail;
 use crate::report::check::Comparison;
 use crate::report::html as report_page;
+use seal::Seal;
 
 /// Nights in the calendar, and runs in a trend and in the search for flaky streams.
 pub(super) const NIGHTS: u32 = 30;
@@ -64,12 +67,18 @@ pub(super) fn write_report(dir: &Path, id: i64, report: &Comparison) -> Result<(
 /// Writes every page below `dir` that is not there as it should be, on all processors. `base` is
 /// where they will be seen, for the feed.
 ///
-/// Fails where the history cannot be read or a page not be written; pages are replaced one by one.
+/// # Errors
+///
+/// Where the history cannot be read or a page not be written; pages are replaced one by one.
 pub fn write(history: &History, dir: &Path, base: Option<&str>) -> Result<()> {
     let site = Site::open(dir)?;
+    let seal = Seal::new(history, &site, base)?;
+    if seal.holds()? {
+        return Ok(());
+    }
     let runs = history.runs(None, u32::MAX)?;
     let flaky = history.flaky(NIGHTS)?.into_iter().map(|f| f.stream).collect();
-    let known = Known {
+    let known = SiteData {
         runs: &runs,
         streams: by_stream(&runs),
         flaky,
@@ -93,7 +102,10 @@ pub fn write(history: &History, dir: &Path, base: Option<&str>) -> Result<()> {
     let signed = runs.iter().map(|run| run.id).filter(|id| known.statements.contains(id));
     let beside = whole.flat_map(reports).chain(signed.map(statement_file));
     let kept = pages.iter().map(Page::file).chain(beside).collect();
-    FOLDERS.iter().try_for_each(|folder| site.sweep(folder, &kept))
+    FOLDERS.iter().try_for_each(|folder| site.sweep(folder, &kept))?;
+    let kept =
+        |of: &BTreeSet<i64>| runs.iter().map(|r| r.id).filter(|id| of.contains(id)).collect();
+    seal.close([&known.reports, &known.statements].map(kept))
 }
 
 /// Puts the attestation of run `id` beside its page.
@@ -127,7 +139,7 @@ enum Page<'a> {
 }
 
 /// Every page, those that take long first.
-fn pages<'a>(history: &History, known: &Known<'a>) -> Result<Vec<Page<'a>>> {
+fn pages<'a>(history: &History, known: &SiteData<'a>) -> Result<Vec<Page<'a>>> {
     let mut pages = vec![Page::Names(name::PATHS), Page::Names(name::PACKAGES)];
     pages.extend([Page::Overview, Page::Index, Page::Feed, Page::Style]);
     pages.extend(known.streams.keys().flat_map(|name| [Page::Stream(name), Page::Badge(name)]));
@@ -176,7 +188,7 @@ impl Page<'_> {
 }
 
 /// What is known before the first page is written.
-struct Known<'a> {
+struct SiteData<'a> {
     /// Newest first.
     runs: &'a [Run],
     streams: Streams<'a>,
@@ -191,18 +203,18 @@ struct Known<'a> {
 /// What every page may look at.
 struct View<'a> {
     history: &'a History,
-    known: &'a Known<'a>,
+    known: &'a SiteData<'a>,
 }
 
 impl<'a> Deref for View<'a> {
-    type Target = Known<'a>;
+    type Target = SiteData<'a>;
 
-    fn deref(&self) -> &Known<'a> {
+    fn deref(&self) -> &SiteData<'a> {
         self.known
     }
 }
 
-impl<'a> Known<'a> {
+impl<'a> SiteData<'a> {
     fn runs_of(&self, stream: &str) -> &[&'a Run] {
         self.streams.get(stream).map_or(&[], Vec::as_slice)
     }

@@ -1,7 +1,8 @@
-//! Files that describe one another: a wheel's RECORD what is installed, bytecode its source's time.
+//! Files that describe others: a wheel's RECORD lists what is installed, bytecode records its
+//! source's time.
 //!
-//! Where a plugin changes one of two such files, the other has to fit afterwards, whichever plugins
-//! know them.
+//! If a plugin changes one of two such files, the other must match afterwards, whichever plugins
+//! handle them.
 
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +15,8 @@ use crate::tree::{Entry, Kind, Time, Tree};
 use crate::vouchers::listed;
 
 impl Chain<'_> {
-    /// A source keeps the time that bytecode which stays records: another would make it stale.
+    /// Keeps a source's time if remaining bytecode records it: another would make the bytecode
+    /// stale.
     pub(super) fn keep_recorded_time(
         &self,
         tree: &dyn Tree,
@@ -48,7 +50,7 @@ impl Chain<'_> {
         Ok(false)
     }
 
-    /// Takes the lines of files that go out of a wheel's RECORD.
+    /// Removes the lines of removed files from a wheel's RECORD.
     pub(super) fn follow_removals(&self, tree: &dyn Tree, state: &mut State<'_>) -> io::Result<()> {
         let entry = state.entry;
         if !self.may_amend(tree, entry)? {
@@ -63,7 +65,7 @@ impl Chain<'_> {
             else {
                 continue;
             };
-            // Judged by its name first: hardly a file of a wheel is ever wanted.
+            // The name is checked first: plugins hardly ever want a file of a wheel.
             let guess = Entry { path, mtime: None, inode: None, ..entry.clone() };
             if !self.wants(&guess) {
                 continue;
@@ -86,15 +88,15 @@ impl Chain<'_> {
         Ok(())
     }
 
-    /// Whether lines of the RECORD `entry` may be taken out. Its package is not asked: what it says
-    /// of bytecode does not count either.
+    /// Whether lines of the RECORD `entry` may be removed. Its package does not matter: what it
+    /// says about bytecode does not count either.
     pub(super) fn may_amend(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<bool> {
         let overruled = self.cx.vouching.overrules(entry);
         Ok(!self.cx.keeps(entry) && (overruled || !self.is_vouched(tree, entry, false)?))
     }
 }
 
-/// The time of its source that the normal form of bytecode records, modulo 2³² as it does.
+/// The source time that the normal form of bytecode records, modulo 2³².
 fn recorded(tree: &dyn Tree, entry: &Entry, normal: &Normal) -> io::Result<Option<u32>> {
     let mut head = Vec::new();
     match normal.content(entry)? {
@@ -108,7 +110,7 @@ fn recorded(tree: &dyn Tree, entry: &Entry, normal: &Normal) -> io::Result<Optio
     Ok(pyc::source_time(&head))
 }
 
-/// Whether it is the list of an installed wheel's files.
+/// Whether it is the file list of an installed wheel.
 pub(super) fn is_record(entry: &Entry) -> bool {
     let dir = || entry.path.parent().and_then(Path::file_name).map(OsStrExt::as_bytes);
     entry.name() == b"RECORD"

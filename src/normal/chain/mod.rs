@@ -1,8 +1,7 @@
-//! The normal form of one path: every plugin's verdict, chained in registry order on bytes in
-//! memory.
+//! The normal form of one path: all plugins' verdicts, chained in registry order.
 //!
-//! `fix` writes what this gives and `check` compares what this gives, so that a difference called
-//! explained is a difference that `fix` removes.
+//! `fix` writes the result and `check` compares it, so every difference that counts as explained is
+//! one that `fix` removes.
 
 mod companions;
 mod normal;
@@ -21,24 +20,25 @@ use companions::is_record;
 use normal::new_state;
 use state::State;
 
-/// The plugins in force and what they are told.
+/// The plugins in force and their context.
 #[derive(Clone, Copy)]
 pub struct Chain<'a> {
     /// The plugins, in the order in which they act.
     pub plugins: &'a [&'static dyn Plugin],
     /// The run's inputs.
     pub cx: &'a Context,
-    /// Who vouches for what in the tree, so that it stays;
-    /// [`nobody`](crate::vouchers::Vouchers::nobody) where that is not to be asked.
+    /// What vouches for files of the tree, so that they stay;
+    /// [`nobody`](crate::vouchers::Vouchers::nobody) to ignore vouchers.
     pub vouchers: &'a Vouchers<'a>,
 }
 
-/// Verdicts on the bytes of one inode, for all its names: 100 links are not unpacked 100 times.
+/// Verdicts on the bytes of one inode, shared by all its names: 100 links are not unpacked 100
+/// times.
 #[derive(Debug, Default)]
 pub struct Verdicts(Vec<(&'static str, Vec<u8>, Verdict)>);
 
 impl Verdicts {
-    /// The verdict of `plugin`, which is asked once for each way in which names end.
+    /// The verdict of `plugin`, which is asked once for each ending of the names.
     fn of(&mut self, plugin: &dyn Plugin, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         let (asked, end) = (plugin.page().name, file.entry.path.extension());
         let end = end.unwrap_or_default().as_encoded_bytes();
@@ -54,7 +54,7 @@ impl Verdicts {
 }
 
 impl Chain<'_> {
-    /// Whether any plugin wants this path, or it follows those that do: no I/O.
+    /// Whether any plugin wants this path, or it follows one that a plugin wants. No I/O.
     pub fn wants(&self, entry: &Entry) -> bool {
         self.plugins.iter().any(|p| p.wants(entry, self.cx) != Want::No) || is_record(entry)
     }
@@ -62,12 +62,12 @@ impl Chain<'_> {
     /// The normal form of `entry`, which is in `tree`.
     ///
     /// The content is read at most once, and only if a plugin wants it. A plugin that wants the
-    /// bytes of anything but a regular file gets none. An error is one of reading `tree`.
+    /// bytes of something other than a regular file gets none. An error is one of reading `tree`.
     pub fn normal_form(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<Normal> {
         self.form(tree, State::new(entry), None)
     }
 
-    /// The normal form of one of several names of an inode, of which `known` are the verdicts so far.
+    /// The normal form of one of several names of an inode; `known` are the verdicts so far.
     pub fn normal_form_of_link(
         &self,
         tree: &dyn Tree,
@@ -77,7 +77,7 @@ impl Chain<'_> {
         self.form(tree, State::new(entry), Some(known))
     }
 
-    /// The same of an entry whose content is known: in an archive a path may be there twice.
+    /// The normal form of an entry whose content is known: in an archive a path may occur twice.
     pub fn normal_form_of(
         &self,
         tree: &dyn Tree,
@@ -102,13 +102,14 @@ impl Chain<'_> {
                 Want::Magic(_) => Want::No,
                 want => want,
             };
-            // What moves to another name still has a time.
+            // A file that moves to another name still needs its time.
             if want == Want::No || state.gone && !(want == Want::Entry && state.moves()) {
                 continue;
             }
             if want == Want::Bytes && entry.kind == Kind::File {
                 if entry.size > WHOLE_MAX {
-                    let why = Malformed::at(WHOLE_MAX, "the file is larger than 2 GiB: not read");
+                    let why =
+                        Malformed::at(WHOLE_MAX, "the file is larger than 2 GiB and was not read");
                     state.normal.notes.push((plugin.page().name, Note::Unparsed(why)));
                     continue;
                 }
@@ -123,7 +124,7 @@ impl Chain<'_> {
                 None => plugin.canonical(&file, self.cx)?,
             };
             state.normal.read |= want != Want::Entry && entry.kind == Kind::File;
-            // What a plugin judges by its name alone goes, packaged or not.
+            // What a plugin judges only by its name is removed, packaged or not.
             let packages = want != Want::Entry && !page.payload;
             if let Some(voucher) = state.vouched(self, tree, &verdict, packages)? {
                 match self.cx.vouching.overrules(entry) {
@@ -147,7 +148,7 @@ impl Chain<'_> {
         Ok(state.normal)
     }
 
-    /// Whether a name of an inode that gets another content for another name's sake gets it too.
+    /// Whether a name gets new content too if another name of its inode does.
     pub fn follows(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<bool> {
         Ok(self.cx.vouching.overrules(entry) || !self.is_vouched(tree, entry, true)?)
     }
@@ -163,8 +164,8 @@ impl Chain<'_> {
         Ok(State::new(entry).put(tree, entry, ask)?.is_some())
     }
 
-    /// The normal form of a path; of one that is decided together with another it gives what
-    /// the other's steps leave there. `fix` need not ask: it applies the other's steps.
+    /// The normal form of a path; if it is decided together with another path, what the other's
+    /// steps leave there. `fix` does not need this: it applies the other's steps.
     pub fn resolved_form(&self, tree: &dyn Tree, entry: &Entry) -> io::Result<Normal> {
         let mut normal = self.normal_form(tree, entry)?;
         let Some(with) = normal.with.as_deref().filter(|with| *with != entry.path) else {
@@ -202,7 +203,7 @@ mod tests {
     use crate::normal::Page;
     use crate::normal::Step;
     use crate::tree::Memory;
-    use crate::vouchers::{Rules, Voucher, Who};
+    use crate::vouchers::{Rules, Voucher, VoucherKind};
 
     /// A tree of one file, `f`.
     fn one(content: &[u8]) -> Memory {
@@ -314,7 +315,7 @@ mod tests {
             let chain = Chain { plugins: &plugins, cx, vouchers: &Vouchers::nobody() };
             chain.normal_form(&one(b"abc"), &entry(3)).expect("reads")
         };
-        let voucher = Voucher { who: Who::Configuration, at: PathBuf::new() };
+        let voucher = Voucher { who: VoucherKind::Configuration, at: PathBuf::new() };
         cx.vouching = rules(false);
         let normal = form(&cx);
         assert!(normal.is_kept());

@@ -1,4 +1,4 @@
-//! The normal form of one path, and who made it.
+//! The normal form of one path, and the plugins that made it.
 
 use std::borrow::Cow;
 use std::io;
@@ -16,48 +16,48 @@ pub enum Form {
     Kept,
     /// A regular file with this content.
     Bytes(Content),
-    /// Absence. A directory goes only if everything in it goes.
+    /// Removed. A directory is removed only if everything in it is.
     Removed,
-    /// Several paths change together, in this order. The last step that writes the judged path
-    /// gives its content.
+    /// Several paths change together, in this order. The last step that writes the judged path has
+    /// its content.
     Steps(Vec<Step>),
 }
 
-/// Something a plugin says of a path that it does not change.
+/// Something a plugin says about a path that it does not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// A known source of difference that no tool may fix here, and what to do instead.
     Report(String),
-    /// It looks like the plugin's file but cannot be understood.
+    /// It looks like the plugin's file but cannot be parsed.
     Unparsed(Malformed),
-    /// A voucher wants it as it is, so what the plugin made of it does not count.
+    /// A voucher needs it unchanged, so the plugin's verdict does not count.
     Vouched(Voucher),
-    /// A voucher wants it as it is, and the configuration overrules that.
+    /// A voucher needs it unchanged, but the configuration overrules that.
     Overruled(Voucher),
 }
 
-/// The normal form of one path and who made it.
+/// The normal form of one path and the plugins that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Normal {
     /// What the path becomes.
     pub form: Form,
-    /// The modification time it gets, and the plugin that says so; `None` leaves it.
+    /// The new modification time and the plugin that sets it; `None` keeps the old one.
     pub mtime: Option<(&'static str, Time)>,
-    /// The extended attributes that go, and the plugin that says so.
+    /// The extended attributes to remove, and the plugin that says so.
     pub xattrs: Option<(&'static str, Vec<Vec<u8>>)>,
-    /// The permission bits it gets, and the plugin that says so.
+    /// The new permission bits, and the plugin that sets them.
     pub mode: Option<(&'static str, u32)>,
     /// The plugins that change it, in the order they acted.
     pub by: Vec<&'static str>,
     /// The last plugin that answered with steps.
     pub steps_by: Option<&'static str>,
-    /// The plugins that leave it alone and report why, in the order they did.
+    /// The plugins that leave it alone and say why, in the order they did.
     pub notes: Vec<(&'static str, Note)>,
     /// The content as it is on disk; `None` if no plugin asked for it in memory.
     pub original: Option<Vec<u8>>,
     /// Whether a plugin asked for the content, in memory or piece by piece.
     pub read: bool,
-    /// The path with which its form is decided, where a plugin said so: see
+    /// The path together with which its form is decided, if a plugin says so: see
     /// [`Chain::resolved_form`](super::Chain::resolved_form).
     pub with: Option<PathBuf>,
 }
@@ -74,12 +74,12 @@ impl Normal {
         attributes.chain(self.mode.iter().map(|(plugin, _)| *plugin))
     }
 
-    /// Type and permission bits of the normal form, where the path has these now.
+    /// Type and permission bits of the normal form of a path whose mode is `now`.
     pub fn mode_of(&self, now: u32) -> u32 {
         self.mode.map_or(now, |(_, bits)| now & !0o7777 | bits)
     }
 
-    /// Gives up time, attributes and mode; the plugin that wanted the first of them changed.
+    /// Drops the changes of time, attributes and mode; returns the plugin of the first one.
     pub(crate) fn take_metadata(&mut self) -> Option<&'static str> {
         let (time, attributes, mode) = (self.mtime.take(), self.xattrs.take(), self.mode.take());
         let time = time.map(|(plugin, _)| plugin);
@@ -87,7 +87,7 @@ impl Normal {
         time.or(attributes).or(mode.map(|(plugin, _)| plugin))
     }
 
-    /// The attributes of the normal form, where the path has these now.
+    /// The attributes of the normal form of a path whose attributes are `now`.
     pub fn xattrs_of(&self, mut now: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
         if let Some((_, gone)) = &self.xattrs {
             now.retain(|(name, _)| !gone.contains(name));
@@ -110,7 +110,7 @@ impl Normal {
         })
     }
 
-    /// Whether the normal form of `entry` is that nothing stands there.
+    /// Whether `entry` is absent in normal form.
     pub fn is_removed(&self, entry: &Entry) -> bool {
         match &self.form {
             Form::Removed => true,
@@ -120,7 +120,7 @@ impl Normal {
     }
 }
 
-/// What the steps leave at the path of `entry`; `None` if they do not change it.
+/// The state after the steps at the path of `entry`; `None` if they do not change it.
 pub(super) fn new_state<'s>(steps: &'s [Step], entry: &Entry) -> Option<NewState<'s>> {
     steps.iter().rev().find_map(|step| step.new_state(&entry.path))
 }

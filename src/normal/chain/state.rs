@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use super::{Chain, Form, Normal, Note};
 use crate::normal::{Content, Step, Verdict};
 use crate::tree::{Entry, Kind, Tree};
-use crate::vouchers::{Change, Question, Voucher, Who};
+use crate::vouchers::{Change, Question, Voucher, VoucherKind};
 
 /// A path on its way through the chain.
 pub(super) struct State<'a> {
@@ -34,13 +34,13 @@ impl<'a> State<'a> {
 
     pub(super) fn read(&mut self, tree: &dyn Tree) -> io::Result<()> {
         if self.normal.original.is_none() {
-            let gone = || io::Error::new(io::ErrorKind::NotFound, "the file went away");
+            let gone = || io::Error::new(io::ErrorKind::NotFound, "the file disappeared");
             self.normal.original = Some(tree.read_known(self.entry)?.ok_or_else(gone)?);
         }
         Ok(())
     }
 
-    /// Whether the content begins so: known already, or the first bytes are read.
+    /// Whether the content begins with `magic`: it is in memory, or its first bytes are read.
     pub(super) fn begins_with(&self, tree: &dyn Tree, magic: &[u8]) -> io::Result<bool> {
         if self.gone || self.entry.kind != Kind::File || self.entry.size < magic.len() as u64 {
             return Ok(false);
@@ -61,8 +61,8 @@ impl<'a> State<'a> {
         Ok(self.normal.content(self.entry)?.unwrap_or_else(original))
     }
 
-    /// Who vouches for something that the verdict would change. Asked last: hashing costs more than
-    /// most verdicts, and most verdicts are `Keep`.
+    /// What vouches for something that the verdict would change. This is checked last: hashing
+    /// costs more than most verdicts, and most verdicts are `Keep`.
     pub(super) fn vouched(
         &self,
         chain: &Chain<'_>,
@@ -77,7 +77,7 @@ impl<'a> State<'a> {
             _ => Change::Content,
         };
         if !verdict.changes() {
-            // A word about what a package ships is its packager's business.
+            // No remark about what a package ships: that is up to its packager.
             return match packages {
                 true => self.put(tree, self.entry, |q| chain.vouchers.package_of(&q)),
                 false => Ok(None),
@@ -88,9 +88,9 @@ impl<'a> State<'a> {
             && let Some(path) = chain.vouchers.record_of(self.entry)?
             && let Some(record) = tree.lookup(&path)?
         {
-            // Both go as one: the file and its line.
+            // The file and its line are removed together.
             if !chain.may_amend(tree, &record)? {
-                return Ok(Some(Voucher { who: Who::Record, at: path }));
+                return Ok(Some(Voucher { who: VoucherKind::Record, at: path }));
             }
             records = false;
         }
@@ -113,7 +113,7 @@ impl<'a> State<'a> {
         Ok(None)
     }
 
-    /// Puts a question about `entry`, which is ours or has never been read.
+    /// Asks a question about `entry`, whose content is in memory or was never read.
     pub(super) fn put<T>(
         &self,
         tree: &dyn Tree,
@@ -136,9 +136,9 @@ impl<'a> State<'a> {
         matches!(&self.normal.form, Form::Steps(steps) if steps.iter().any(of_it))
     }
 
-    /// What the plugin would do is not done, since the configuration keeps the path.
+    /// Drops the plugin's verdict, since the configuration keeps the path.
     pub(super) fn leave(&mut self, plugin: &'static str, verdict: &Verdict) {
-        // Times are not worth a word: a kept folder would give one for each file.
+        // Times are not worth a remark: a kept folder would produce one for each file.
         if !matches!(verdict, Verdict::Mtime(_)) {
             let why = "left as it is, since the configuration keeps it (keep)";
             self.normal.notes.push((plugin, Note::Report(why.to_owned())));

@@ -1,5 +1,6 @@
 //! `initramfs`: the boot image, entered like a directory and written in one canonical form.
 
+mod compress;
 mod diff;
 mod inside;
 mod list;
@@ -12,15 +13,19 @@ mod uki;
 
 use std::fs;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
 use crate::format::Malformed;
-use crate::format::initramfs::{Error, Image, Limits, Outcome, Rules, canonical, read};
+use crate::format::initramfs::{
+    Compress, Earlier, Error, Image, Limits, Outcome, Rules, canonical, read,
+};
 use crate::normal::Context;
 use crate::normal::globs::Globs;
 use crate::normal::{File, Opt, Page, Plugin, Spool, Spooled, Verdict, Want};
-use crate::tree::{Entry, Kind};
+use crate::text::counted;
+use crate::tree::{Entry, Kind, NOTHING, Tree};
 
 pub use diff::{Difference, diff, same};
 pub use inside::Registry;
@@ -38,7 +43,7 @@ static PAGE: Page = Page {
     summary: "rewrites the boot image in a canonical form, and the files in it like those outside",
     default: true,
     paths: "usr/lib/modules/*/initramfs.img and initrd*, usr/lib/ostree-boot/initramfs*, \
-            boot/initramfs* and boot/initrd*; unified kernel images and addons (*.efi) are reported",
+            boot/initramfs* and boot/initrd*; our own drop-in for dracut; unified kernel images and addons (*.efi) are reported",
     varies: "Order, inode numbers, devices, link counts and times of the entries; whether equal \
              files are hard links (dracut links those whose times agree to the second); temporary \
              paths among dracut's recorded parameters; caches, bytecode and identities inside; \
@@ -58,6 +63,10 @@ static PAGE: Page = Page {
            those links and what is changed inside: its way of unpacking is gone through before \
            and after, and an image that would become another tree is left alone with the reason. \
            Files in usr/lib/ostree-boot named after the checksum are renamed with their kernel. \
+           An archive that dracut left plain for us \
+           (hooks/dracut/zz-reprofix-uncompressed.conf) is compressed as its configuration in the \
+           tree says, once instead of twice, and that file goes. With `fix --reuse`, an archive \
+           that an earlier image has, byte for byte, takes its compressed bytes. \
            Unified kernel images are never touched: a signature covers them, or the boot measures \
            them. `check` names the sections that differ, and compares their initramfs as any other.",
     lost: "Times later than SOURCE_DATE_EPOCH, the time to compress once more, and a few percent \
@@ -83,6 +92,28 @@ static PAGE: Page = Page {
             default: "needed",
             help: "always: also members whose archives are canonical, so that images differing \
                    only in the compressor's version come out the same",
+        },
+        Opt {
+            name: "compress",
+            values: &[
+                "as-found",
+                "as-recorded",
+                "zstd-3",
+                "zstd-15",
+                "zstd-19",
+                "xz",
+                "gzip-6",
+                "gzip-9",
+                "bzip2-9",
+                "lzma",
+                "lz4",
+                "lzop",
+            ],
+            default: "as-found",
+            help: "what the archive with the system is compressed with, microcode in front of it \
+                   stays plain; as-recorded: a plain one as the last compress= of dracut's \
+                   configuration in the tree says (gzip -9 without one), which as-found does \
+                   where hooks/dracut/zz-reprofix-uncompressed.conf is in the tree",
         },
         Opt {
             name: "release",
@@ -112,6 +143,8 @@ const LINES: usize = 50;
 enum Role {
     Image,
     Uki,
+    /// Our own drop-in for dracut.
+    DropIn,
 }
 
 fn role(entry: &Entry) -> Option<Role> {
@@ -122,6 +155,7 @@ fn role(entry: &Entry) -> Option<Role> {
     match entry.kind {
         Kind::File if ukis.all(&path).next().is_some() => Some(Role::Uki),
         Kind::File if images.all(&path).next().is_some() => Some(Role::Image),
+        Kind::File if compress::is_drop_in(entry) => Some(Role::DropIn),
         _ => None,
     }
 }
@@ -136,12 +170,21 @@ impl Plugin for Initramfs {
     }
 
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
-        role(entry).map_or(Want::No, |_| Want::Stream)
+        match role(entry) {
+            None => Want::No,
+            Some(Role::DropIn) => Want::Entry,
+            Some(Role::Image | Role::Uki) => Want::Stream,
+        }
     }
 
     fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         let verdict = match role(file.entry) {
             Some(Role::Uki) => uki::verdict(file),
+            // dracut has read it once there is an image; until then it is to be read.
+            Some(Role::DropIn) => {
+                let served = !compress::images(file.tree)?.is_empty();
+                return Ok(if served { Verdict::Remove } else { Verdict::Keep });
+            }
             Some(Role::Image) | None => judge(file, cx),
         };
         verdict.or_else(|error| match error {
@@ -152,6 +195,9 @@ impl Plugin for Initramfs {
 
     fn explain(&self, a: &File<'_>, b: &File<'_>, cx: &Context) -> Vec<String> {
         let open = || Ok::<_, Error>((a.open()?, b.open()?));
+        if role(a.entry) == Some(Role::DropIn) {
+            return Vec::new();
+        }
         if role(a.entry) == Some(Role::Uki) {
             return match open().and_then(|(mut a, mut b)| uki::explain(&mut *a, &mut *b, cx)) {
                 Ok(found) => found.unwrap_or_default(),
@@ -195,7 +241,7 @@ fn judge(file: &File<'_>, cx: &Context) -> Result<Verdict, Error> {
         return Ok(Verdict::Unparsed(why));
     }
     let start = Instant::now();
-    let (canonical, outcome) = form(file.open()?, cx)?;
+    let (canonical, outcome) = form_in(file.tree, file.open()?, cx)?;
     let Some(canonical) = canonical else { return Ok(Verdict::Keep) };
     let what = format!("{} bytes; {}", outcome.before, summary(&outcome));
     cx.spent.add(&file.entry.path, what, start.elapsed());
@@ -225,12 +271,22 @@ pub fn unpack<R: Read + Seek + Send>(input: &mut R, cx: &Context) -> Result<Unpa
 
 /// The canonical form of an image, unless it has it already, and what became of it.
 pub fn form<R: Read + Seek + Send>(
+    input: R,
+    cx: &Context,
+) -> Result<(Option<Spooled>, Outcome), Error> {
+    form_in(&NOTHING, input, cx)
+}
+
+/// The canonical form of an image in a tree whose configuration of dracut may be asked.
+fn form_in<R: Read + Seek + Send>(
+    tree: &dyn Tree,
     mut input: R,
     cx: &Context,
 ) -> Result<(Option<Spooled>, Outcome), Error> {
+    let compress = compress::of(tree, cx)?;
     let unpacked = unpack(&mut input, cx)?;
     let mut out = Spool::new(cx.scratch()?);
-    let outcome = write(&unpacked, input, &mut out, cx)?;
+    let outcome = write(&unpacked, input, &mut out, compress, cx)?;
     let canonical = outcome.changed.then(|| out.finish()).transpose()?;
     Ok((canonical, outcome))
 }
@@ -240,16 +296,37 @@ fn write<R: Read + Seek, W: Write>(
     Unpacked { image, spool }: &Unpacked,
     input: R,
     output: W,
+    compress: Compress,
     cx: &Context,
 ) -> Result<Outcome, Error> {
     let tree = ImageTree::new(image, spool)?;
+    let always_repack = cx.option(&PAGE, "recompress") == "always";
     let rules = Rules {
         epoch: cx.epoch.seconds(),
-        always_repack: cx.option(&PAGE, "recompress") == "always",
+        always_repack,
+        compress,
+        // What one compressor made is not to depend on what another made before.
+        earlier: if always_repack { &[] } else { &cx.earlier },
         inside: &Registry::new(&tree, cx),
     };
     let jobs = u32::try_from(rayon::current_num_threads()).unwrap_or(1);
     canonical(image, input, spool, output, &rules, jobs)
+}
+
+/// The boot images of a tree, as [`Earlier`] ones.
+///
+/// Fails where one cannot be read.
+pub fn earlier(
+    tree: &dyn Tree,
+    cx: &Context,
+) -> io::Result<Vec<(PathBuf, Result<Earlier, Error>)>> {
+    let mut all = Vec::new();
+    for path in compress::images(tree)? {
+        let Some(image) = tree.open(&path)? else { continue };
+        let read = Earlier::read(image, cx.scratch()?, cx.scratch()?);
+        all.push((path, read));
+    }
+    Ok(all)
 }
 
 /// What became of an image, in one line: sizes, compressions, files inside.
@@ -258,6 +335,9 @@ pub fn summary(outcome: &Outcome) -> String {
     for member in &outcome.repacked {
         let (packing, before, after) = (member.packing, member.before, member.after);
         parts.push(format!("compressed with {packing}: {before} to {after} bytes"));
+    }
+    if outcome.reused > 0 {
+        parts.push(format!("{} taken from an earlier image", counted(outcome.reused, "member")));
     }
     if !outcome.inside.is_empty() {
         let names: Vec<_> = outcome.inside.iter().map(|n| String::from_utf8_lossy(n)).collect();

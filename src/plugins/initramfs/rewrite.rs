@@ -6,10 +6,11 @@ use std::io::{self, BufWriter, Seek};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{summary, unpack, write};
+use super::{compress, summary, unpack, write};
 use crate::disk;
 use crate::format::initramfs::{Error, Outcome};
 use crate::normal::Context;
+use crate::tree::NOTHING;
 
 /// What a rewrite did and what it cost.
 #[derive(Clone, Debug)]
@@ -42,11 +43,12 @@ pub fn rewrite(image: &Path, output: &Path, cx: &Context) -> Result<Cost, Error>
     let start = Instant::now();
     let mut input = File::open(image)?;
     let cx = cx.clone().scratch_in(disk::dir_of(output));
+    let compress = compress::of(&NOTHING, &cx)?;
     let unpacked = unpack(&mut input, &cx)?;
     let mut outcome = Outcome::default();
     disk::atomic_write_with(output, 0o600, |file| {
         let buffered = BufWriter::with_capacity(256 << 10, &mut *file);
-        outcome = write(&unpacked, &mut input, buffered, &cx)?;
+        outcome = write(&unpacked, &mut input, buffered, compress, &cx)?;
         if !outcome.changed && image != output {
             input.rewind()?;
             io::copy(&mut input, file)?;

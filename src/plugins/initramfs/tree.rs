@@ -19,8 +19,11 @@ pub struct ImageTree<'a, S> {
 }
 
 impl<'a, S> ImageTree<'a, S> {
-    /// The tree of `image`, whose content is in `spool`. Fails if its hard links contradict each
-    /// other.
+    /// The tree of `image`, whose content is in `spool`.
+    ///
+    /// # Errors
+    ///
+    /// If its hard links contradict each other.
     pub fn new(image: &'a Image, spool: &'a Mutex<S>) -> Result<Self, Malformed> {
         Ok(ImageTree { nodes: image.contents()?, spool })
     }

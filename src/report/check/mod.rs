@@ -1,4 +1,4 @@
-//! What `check` of two subjects found.
+//! The report of `check` with two subjects.
 
 mod text;
 
@@ -13,9 +13,9 @@ use crate::report::composefs::Pair;
 use crate::source::{CommitInfo, Subject};
 use crate::tree::{Kind, show_below};
 
-/// Two subjects compared; `check A B --json` writes it. Everything is in a stable order.
+/// The comparison of two subjects, in a stable order; `check A B --json` writes it.
 ///
-/// Paths are text as [`show_below`] gives it: bytes that are not UTF-8 come as `\xNN`; the root is `.`.
+/// Paths are text from [`show_below`]: bytes that are not UTF-8 are `\xNN`; the root is `.`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// Name and version of this schema; the number rises when a field changes its meaning.
@@ -26,27 +26,26 @@ pub struct Comparison {
     pub a: SubjectRow,
     /// The second.
     pub b: SubjectRow,
-    /// Whether nothing differs that counts; the exit code is 0 then, otherwise 1.
+    /// Whether nothing that counts differs; if so, the exit code is 0, otherwise 1.
     pub same: bool,
     /// The epoch under which normal forms were made, in seconds since 1970-01-01 UTC; `null` if
-    /// none had to be.
+    /// none was needed.
     pub source_date_epoch: Option<u32>,
     /// Where the epoch came from.
     pub source_date_epoch_from: Option<String>,
     /// How many paths differ, by cause.
     pub counts: Counts,
-    /// One row a path, sorted by path component.
+    /// One row per path, sorted by path component.
     pub differences: Vec<Row>,
-    /// One row a key of the commits' metadata that differs, sorted.
+    /// One row for each differing key of the commits' metadata, sorted.
     pub metadata: Vec<Metadata>,
-    /// The packages, where the rpm databases differ; `null` where they do not, or one cannot be
-    /// read.
+    /// The packages, if the rpm databases differ; `null` if they do not, or one cannot be read.
     pub packages: Option<crate::packages::Comparison>,
-    /// The composefs digests, where either subject is sealed; `null` where neither is.
+    /// The composefs digests if either subject is sealed, otherwise `null`.
     pub composefs: Option<Pair>,
-    /// Other things worth saying.
+    /// Warnings.
     pub warnings: Vec<String>,
-    /// Whether a treefile made one of them: advice names one only then.
+    /// Whether one of them was composed from a treefile: advice mentions treefiles only then.
     #[serde(skip)]
     pub composed: bool,
 }
@@ -56,7 +55,7 @@ pub struct Comparison {
 pub struct SubjectRow {
     /// What it is, resolved.
     pub subject: String,
-    /// Its content checksum; `null` where it was not computed.
+    /// Its content checksum; `null` if it was not computed.
     pub content_checksum: Option<String>,
     /// The commit it is, if it is one.
     pub commit: Option<String>,
@@ -82,9 +81,9 @@ pub struct Counts {
     pub fixed: usize,
     /// Those that a plugin knows and does not remove.
     pub known: usize,
-    /// Those that are a consequence of another path's.
+    /// Those that are a consequence of another path's difference.
     pub cascade: usize,
-    /// Those that nobody knows.
+    /// Those that are unexplained.
     pub unexplained: usize,
     /// Those that the expectations file lists; they are in no other count and do not make the
     /// subjects differ.
@@ -100,17 +99,17 @@ pub struct Row {
     pub changes: Vec<Change>,
     /// Why.
     pub cause: CauseRow,
-    /// What exactly differs, one phrase a line.
+    /// What exactly differs, one phrase per line.
     pub details: Vec<String>,
     /// The packages that own the path on either side, as NEVRA.
     pub packages: Vec<String>,
-    /// What stands there in A.
+    /// What A has there.
     pub a: Option<SideRow>,
-    /// What stands there in B.
+    /// What B has there.
     pub b: Option<SideRow>,
     /// Why it was expected to differ; `null` if it was not.
     pub expected: Option<ExpectedRow>,
-    /// Both contents side by side, where they were asked for; in no JSON.
+    /// Both contents side by side, on request; not in JSON.
     #[serde(skip)]
     pub excerpt: Option<Excerpt>,
 }
@@ -145,13 +144,13 @@ pub enum CauseRow {
         /// The plugins that do.
         plugins: Vec<&'static str>,
     },
-    /// A plugin knows the file; what is left is not its to remove.
+    /// A plugin knows the file, but its normal form does not remove the difference.
     Known {
         /// The plugin.
         plugin: &'static str,
         /// What it says.
         lines: Vec<String>,
-        /// The cause that many paths have in common, if it is one.
+        /// The cause that many paths have in common, if it is such a cause.
         #[serde(skip)]
         common: Option<&'static CommonCause>,
     },
@@ -159,14 +158,14 @@ pub enum CauseRow {
     Cascade {
         /// That path.
         of: String,
-        /// In which way.
+        /// How it follows.
         how: Consequence,
     },
-    /// Nobody knows.
+    /// The cause is unknown.
     Unexplained,
 }
 
-/// What stands at a path of one side.
+/// What one side has at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SideRow {
     /// `file`, `directory`, `symlink` or `other`.
@@ -188,7 +187,7 @@ pub struct SideRow {
 pub struct Metadata {
     /// The key; a field of the commit itself is in parentheses.
     pub key: String,
-    /// Its value in A as GVariant text; `null` if it is not there.
+    /// Its value in A as GVariant text; `null` if it is missing.
     pub a: Option<String>,
     /// Its value in B.
     pub b: Option<String>,
@@ -198,7 +197,7 @@ pub struct Metadata {
     pub counts: bool,
 }
 
-/// The key under which composefs digests that differ are listed where no better place is.
+/// The key for differing composefs digests in formats without a better place.
 pub(in crate::report) const COMPOSEFS: &str = "(composefs digest)";
 
 /// Keys that differ between builds of one configuration, and why.
@@ -216,13 +215,13 @@ const VARYING: &[(&str, &str)] = &[
     ("ostree.manifest-digest", "the image it was imported from"),
     ("ostree.ref-binding", "the refs it was made for"),
     ("ostree.sizes", "compressed sizes, which depend on the compressor"),
-    ("rpmostree.advisories", "advisories as the repositories held them"),
+    ("rpmostree.advisories", "advisories as the repositories had them"),
     ("rpmostree.initramfs-args", "arguments of dracut, temporary paths among them"),
     ("rpmostree.inputhash", "a hash of the inputs, repository metadata among them"),
     ("rpmostree.rpmdb.pkglist", "the package list, in the rpmdb as well"),
     ("rpmostree.rpmmd-repos", "times of the repositories' metadata"),
     ("version", "the build's own version"),
-    ("xa.download-size", "what a download takes: it follows the compressor of objects"),
+    ("xa.download-size", "the size of a download, which follows the compressor of objects"),
     ("xa.from_commit", "the commit that flatpak made it from (build-commit-from)"),
     ("xa.installed-size", "the sizes of the files, which follow the tree"),
     ("xa.metadata", "the file metadata of the tree"),
@@ -230,7 +229,7 @@ const VARYING: &[(&str, &str)] = &[
 ];
 
 impl Metadata {
-    /// The keys in which two commits differ, sorted. One that is known to vary between builds
+    /// The keys in which two commits differ, sorted. A key that is known to vary between builds
     /// counts only if `strict`.
     pub fn compare(a: &CommitInfo, b: &CommitInfo, strict: bool) -> Vec<Self> {
         let mut keys: Vec<&String> = a.fields.keys().chain(b.fields.keys()).collect();
@@ -255,7 +254,7 @@ impl Comparison {
     /// The schema's name and version.
     pub const SCHEMA: &'static str = "reprofix-check-1";
 
-    /// Two subjects that do not differ so far.
+    /// A comparison of two subjects without any difference yet.
     pub fn new(a: &Subject, b: &Subject) -> Self {
         Comparison {
             schema: Self::SCHEMA,
@@ -275,7 +274,7 @@ impl Comparison {
         }
     }
 
-    /// Notes under which epoch normal forms are made, and what was to be said about that.
+    /// Records under which epoch normal forms are made, with warnings about it.
     pub fn assume(&mut self, in_force: &InForce) {
         self.source_date_epoch = Some(in_force.epoch.0.seconds());
         self.source_date_epoch_from = Some(in_force.epoch.1.to_string());
@@ -295,13 +294,13 @@ impl Comparison {
         self.differences.push(row(explained, packages));
     }
 
-    /// Adds what is said beside the trees.
+    /// Adds differences of metadata outside the trees.
     pub fn add_metadata(&mut self, found: Vec<Metadata>) {
         self.metadata.extend(found);
         self.settle();
     }
 
-    /// Adds the composefs digests. What `fix` makes equal path by path, it does there too.
+    /// Adds the composefs digests, in which `fix` makes the same paths equal.
     pub fn add_composefs(&mut self, mut pair: Pair) {
         let fixed = |path: &str| {
             let below = path.strip_prefix('/').unwrap_or(path);
@@ -318,7 +317,7 @@ impl Comparison {
         self.settle();
     }
 
-    /// Settles whether the subjects are the same, once everything is added.
+    /// Determines whether the subjects are the same, once everything was added.
     pub fn settle(&mut self) {
         let unexpected = self.counts.paths - self.counts.expected;
         self.same = unexpected == 0 && !self.metadata.iter().any(|m| m.counts);

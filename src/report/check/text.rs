@@ -12,7 +12,7 @@ use crate::report::next;
 use crate::text::{counted, shorten};
 
 impl Comparison {
-    /// The report for a terminal, at most `limit` paths a cause.
+    /// The report for a terminal, with at most `limit` paths per cause.
     pub fn human(&self, limit: usize) -> String {
         let mut out = String::new();
         for (name, side) in [("A", &self.a), ("B", &self.b)] {
@@ -20,7 +20,7 @@ impl Comparison {
         }
         for (title, rows) in self.groups() {
             if matches!(title, Title::Common(_)) && limit != usize::MAX {
-                // One cause, one line: hundreds of paths say no more.
+                // One line for one cause: hundreds of paths say no more.
                 let _ = writeln!(out, "\n{} {title}; --limit 0 lists them", paths(rows.len()));
                 continue;
             }
@@ -60,7 +60,7 @@ impl Comparison {
         out
     }
 
-    /// The rows by cause: what `fix` removes first, what nobody knows last, next to the prompt.
+    /// The rows by cause: what `fix` removes first, unexplained ones last, next to the prompt.
     pub(in crate::report) fn groups(&self) -> BTreeMap<Title, Vec<&Row>> {
         let mut groups: BTreeMap<Title, Vec<&Row>> = BTreeMap::new();
         for row in &self.differences {
@@ -69,7 +69,7 @@ impl Comparison {
         groups
     }
 
-    /// One line: whether they are the same, and how many paths differ for which cause.
+    /// One line that says whether they are the same, and how many paths differ for which cause.
     pub fn verdict(&self) -> String {
         let of_commit = self.metadata.iter().filter(|m| m.key != COMPOSEFS);
         let keys = of_commit.filter(|m| m.counts).count();
@@ -78,7 +78,7 @@ impl Comparison {
             (true, false) => {
                 let c = &self.counts;
                 format!(
-                    "same but for {} that {} expected to differ",
+                    "same except for {} that {} expected to differ",
                     paths(c.paths),
                     if c.paths == 1 { "was" } else { "were" }
                 )
@@ -104,7 +104,7 @@ impl Comparison {
         }
     }
 
-    /// How many paths there are of each cause that there is, in the words of the glossary.
+    /// The number of paths for each cause, in the terms of the glossary.
     pub fn causes(&self) -> Vec<String> {
         let c = &self.counts;
         let them = if c.paths == 1 { "it".to_owned() } else { format!("{} of them", c.fixed) };
@@ -118,14 +118,14 @@ impl Comparison {
         all.into_iter().filter(|(n, _)| *n > 0).map(|(_, said)| said).collect()
     }
 
-    /// Paths that nothing explains and that differ in nothing but their owner.
+    /// Unexplained paths that differ only in their owner.
     fn of_owner(&self) -> impl Iterator<Item = &Row> {
         self.differences
             .iter()
             .filter(|row| Title::of(row) == Title::Unexplained && row.changes == [Change::Owner])
     }
 
-    /// Whether there are several of these, and nothing else is unexplained.
+    /// Whether several paths differ only in owner, and nothing else is unexplained.
     fn all_of_owner(&self) -> bool {
         let count = self.of_owner().count();
         count > 1 && count == self.counts.unexplained
@@ -147,7 +147,7 @@ impl Comparison {
 }
 
 impl SubjectRow {
-    /// A line with its content checksum, if that is known.
+    /// A line with its content checksum, if known.
     pub(in crate::report) fn checksum_line(&self) -> String {
         let sum = self.content_checksum.as_ref();
         sum.map(|sum| format!("  content checksum {sum}\n")).unwrap_or_default()
@@ -253,7 +253,7 @@ impl Row {
         }
     }
 
-    /// Whether it has a cause in common with others, and its package says what it should be.
+    /// Whether it shares a cause with others, and its package says what it should be.
     pub(in crate::report) fn is_packaged_otherwise(&self) -> bool {
         match &self.cause {
             CauseRow::Known { common: Some(_), lines, .. } => lines.len() > 1,
@@ -269,7 +269,7 @@ impl Row {
         }
     }
 
-    /// All that is said of it, one phrase a line.
+    /// Everything about it, one phrase per line.
     pub(in crate::report) fn lines(&self) -> Vec<String> {
         let expected = |e: &ExpectedRow| format!("expected until {}: {}", e.expires, e.reason);
         let mut lines: Vec<String> = self.expected.iter().map(expected).collect();

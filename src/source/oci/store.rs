@@ -57,8 +57,10 @@ impl Store {
     /// Opens what is at `path`. `selector` is what is asked for of it: of a registry's storage,
     /// nothing else is listed.
     ///
-    /// Fails if no image is there, or what is there is refused: archives whose members leave the
-    /// root, have absolute names or are neither files, directories nor links between members.
+    /// # Errors
+    ///
+    /// If no image is there, or what is there is refused: archives whose members leave the root,
+    /// have absolute names or are neither files, directories nor links between members.
     pub fn open(path: &Path, selector: Option<&str>) -> anyhow::Result<Self> {
         let files = Arc::new(Files::open(path)?);
         let reading = || format!("reading {}", path.display());
@@ -133,7 +135,11 @@ impl Store {
         }
     }
 
-    /// The JSON document in the file `name`, at most `limit` bytes. Fails if there is none.
+    /// The JSON document in the file `name`, at most `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
     pub fn json(&self, name: &str, limit: u64) -> anyhow::Result<serde_json::Value> {
         let path = self.path.display();
         let bytes = self.small(name, limit)?;

@@ -27,7 +27,9 @@ pub struct Commit<O> {
 impl<O: Objects> Commit<O> {
     /// The commit `id` of `repo`.
     ///
-    /// Fails if its commit object is missing or corrupt.
+    /// # Errors
+    ///
+    /// If its commit object is missing or corrupt.
     pub fn open(repo: O, id: Checksum) -> io::Result<Self> {
         let bytes = repo.metadata(Metadata::Commit, &id)?;
         let malformed = |e| repo.malformed(Metadata::Commit, &id, &e);

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::commit::fields;
 use super::objects::Metadata;
 use super::oci::{Image, Plain, Store, limits};
-use super::tarred::{OBJECTS_MAX, REMEDY, Sort, object, small};
+use super::tarred::{OBJECTS_MAX, ObjectKind, REMEDY, object, small};
 use crate::format::ostree::{Checksum, Root};
 use crate::format::tar::{Reader, Type};
 
@@ -22,7 +22,9 @@ pub(super) fn first_commit(
     while let Some(member) = reader.next_member()? {
         members += 1;
         ensure!(members <= OBJECTS_MAX, "more than {OBJECTS_MAX} members before a commit");
-        let Some((sum, Sort::Metadata(Metadata::Commit))) = object(&member.path) else { continue };
+        let Some((sum, ObjectKind::Metadata(Metadata::Commit))) = object(&member.path) else {
+            continue;
+        };
         if wanted.is_none_or(|w| *w == sum) && member.kind == Type::File {
             let bytes = small(&mut reader, &member)?;
             let found = Checksum::of(&bytes);
@@ -64,7 +66,9 @@ pub enum Encapsulation {
 /// Which commit `image` encapsulates, and in which of its layers that ends (labels `ostree.commit`
 /// and `ostree.final-diffid`).
 ///
-/// Fails if a layer that should hold the commit is missing or cannot be read, or if the commit is
+/// # Errors
+///
+/// If a layer that should hold the commit is missing or cannot be read, or if the commit is
 /// corrupt.
 pub fn encapsulation(store: &Store, image: &Image) -> anyhow::Result<Encapsulation> {
     let labels = Labels::read(store, image)?;

@@ -159,7 +159,9 @@ const OTHER: &str = "its bytes have another checksum";
 
 /// The file object of these parts: `target` is of use for a link only, `content` for a file only.
 ///
-/// Fails if it is neither.
+/// # Errors
+///
+/// If it is neither.
 pub(super) fn opened(
     attrs: Attrs,
     target: PathBuf,

@@ -69,7 +69,9 @@ pub type Commit = commit::Commit<Repository>;
 impl Repository {
     /// Opens the repository at `path`.
     ///
-    /// Fails if it is none, or of a version or mode that is not known.
+    /// # Errors
+    ///
+    /// If it is none, or of a version or mode that is not known.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         Self::open_below(path, 0).map_err(|error| {
             let path = path.display();

@@ -75,7 +75,9 @@ pub enum NotAnImage {
 
 /// The image of `tree`. What it takes in memory is about 200 bytes an inode.
 ///
-/// Fails where the format cannot hold the tree.
+/// # Errors
+///
+/// Where the format cannot hold the tree.
 pub fn image(tree: &Tree, version: Version) -> Result<Vec<u8>, NotAnImage> {
     let mut inodes = match version {
         Version::V1 => breadth_first(tree)?,

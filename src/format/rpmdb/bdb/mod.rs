@@ -19,10 +19,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Logical, Numbers, Package, Row};
 use crate::format::Malformed;
-use crate::format::rpmdb::bytes::Order;
+use crate::format::bytes::Order;
 
 pub use page::{Access, Record, Shape, recognise};
-use page::{File, Out};
+use page::{File, NewFile};
 
 /// The name of the file with the headers.
 pub const PACKAGES: &str = "Packages";
@@ -108,8 +108,10 @@ fn other_contents() -> Malformed {
 
 /// Reads the files of a database by name: [`PACKAGES`], and every other as an index.
 ///
-/// Fails on a file that is not a hash or btree file of version 9 in either byte order, is
-/// damaged, uses what rpm does not, or has records of another form than rpm's.
+/// # Errors
+///
+/// On a file that is not a hash or btree file of version 9 in either byte order, is damaged, uses
+/// what rpm does not, or has records of another form than rpm's.
 pub fn read<'a>(files: &BTreeMap<String, &'a [u8]>) -> Result<Contents<'a>, Refused> {
     let mut contents = Contents { logical: Logical::default(), shapes: BTreeMap::new() };
     for (name, bytes) in files {
@@ -128,7 +130,11 @@ pub fn read<'a>(files: &BTreeMap<String, &'a [u8]>) -> Result<Contents<'a>, Refu
     Ok(contents)
 }
 
-/// The records of one file. Fails as [`read`] does.
+/// The records of one file.
+///
+/// # Errors
+///
+/// As [`read`] does.
 pub fn records(bytes: &[u8]) -> Result<(Shape, Vec<Record<'_>>), Malformed> {
     let file = File::open(bytes)?;
     let records = match file.shape.access {
@@ -140,11 +146,14 @@ pub fn records(bytes: &[u8]) -> Result<(Shape, Vec<Record<'_>>), Malformed> {
 
 /// A file of `shape` with these records, in the normal form: a function of its arguments alone.
 ///
-/// Values that need pages of their own are laid out in the order of `records`. `uid` identifies
-/// the file in an environment's cache. Keys must differ. Fails on hash keys longer than a quarter
-/// page, and on files that 32 bits cannot number the pages of.
+/// Values that need pages of their own are laid out in the order of `records`. `uid` identifies the
+/// file in an environment's cache. Keys must differ.
+///
+/// # Errors
+///
+/// On hash keys longer than a quarter page, and on files that 32 bits cannot number the pages of.
 pub fn write(shape: Shape, records: &[Record<'_>], uid: &[u8; 20]) -> Result<Vec<u8>, Malformed> {
-    let mut out = Out::new(shape);
+    let mut out = NewFile::new(shape);
     // Not touched before it is used; growing by doubling would copy whole databases.
     let content: usize = records.iter().map(|(key, value)| key.len() + value.len()).sum();
     out.bytes.reserve_exact(content + content / 4 + 64 * shape.page_size);

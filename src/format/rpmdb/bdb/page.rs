@@ -11,8 +11,8 @@
 use std::borrow::Cow;
 
 use crate::format::Malformed;
+use crate::format::bytes::{Order, slice};
 use crate::format::rpmdb::blob::Blob;
-use crate::format::rpmdb::bytes::{Order, slice};
 
 /// Size of a page header: items and their index begin here.
 pub(super) const HEADER: usize = 26;
@@ -77,9 +77,12 @@ fn access(bytes: &[u8]) -> Option<(Access, Order)> {
 }
 
 impl<'a> File<'a> {
-    /// Checks the metadata page. Fails on files of another kind or version, on features that rpm
-    /// does not use (encryption, checksums, partitions, duplicates, sub-databases), and if the
-    /// file is shorter than it says.
+    /// Checks the metadata page.
+    ///
+    /// # Errors
+    ///
+    /// On files of another kind or version, on features that rpm does not use (encryption,
+    /// checksums, partitions, duplicates, sub-databases), and if the file is shorter than it says.
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self, Malformed> {
         slice(bytes, 0, 512)?;
         let (access, order) = access(bytes)
@@ -260,18 +263,22 @@ impl<'a> Page<'a> {
 pub type Record<'a> = (Cow<'a, [u8]>, Blob<'a>);
 
 /// A file being written: whole pages, all bytes zero until set.
-pub(super) struct Out {
+pub(super) struct NewFile {
     pub(super) bytes: Vec<u8>,
     pub(super) shape: Shape,
 }
 
-impl Out {
+impl NewFile {
     /// A file that has its metadata page, still empty.
     pub(super) fn new(shape: Shape) -> Self {
-        Out { bytes: vec![0; shape.page_size], shape }
+        NewFile { bytes: vec![0; shape.page_size], shape }
     }
 
-    /// Appends a page and gives its number. Fails where 32-bit page numbers end.
+    /// Appends a page and gives its number.
+    ///
+    /// # Errors
+    ///
+    /// Where 32-bit page numbers end.
     pub(super) fn page(&mut self) -> Result<u32, Malformed> {
         let number = self.bytes.len() / self.shape.page_size;
         let too_big = |_| Malformed::at(self.bytes.len(), "database outgrows 32-bit page numbers");

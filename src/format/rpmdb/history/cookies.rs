@@ -19,7 +19,9 @@ impl Cookies {
     /// Of a database with these packages, whose canonical form clamps times to `epoch`: SHA-256
     /// (rpm 4.18 and later) and SHA-1 (before), in both byte orders.
     ///
-    /// Fails on a header that cannot be parsed.
+    /// # Errors
+    ///
+    /// On a header that cannot be parsed.
     pub fn of(db: &Logical<'_>, epoch: u32) -> Result<Self, Malformed> {
         let mut names = Vec::with_capacity(db.packages.len());
         for package in &db.packages {
@@ -43,7 +45,9 @@ impl Cookies {
     /// dnf 5's `system.toml` with the cookie of the canonical database; one of another state becomes
     /// zeros, which fit no more than it did.
     ///
-    /// Fails where the cookie is no string in quotes.
+    /// # Errors
+    ///
+    /// Where the cookie is no string in quotes.
     pub fn follow(&self, text: &[u8]) -> Result<Vec<u8>, Malformed> {
         let Some(key) = memchr::memmem::find(text, KEY) else { return Ok(text.to_vec()) };
         let at = key + KEY.len();

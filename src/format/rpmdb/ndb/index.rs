@@ -15,8 +15,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::format::Malformed;
+use crate::format::bytes::{Order::Little, slice};
 use crate::format::rpmdb::Row;
-use crate::format::rpmdb::bytes::{Order::Little, slice};
 
 const MAGIC: &[u8; 4] = b"RpmX";
 const SLOT: &[u8; 3] = b"Slo";
@@ -53,7 +53,9 @@ pub struct Table<'a> {
 
 /// Reads an `Index.db` of any page size, but not what its tables hold.
 ///
-/// Fails on truncation, overlapping tables, and on files of another version or byte order.
+/// # Errors
+///
+/// On truncation, overlapping tables, and on files of another version or byte order.
 pub fn read(bytes: &[u8]) -> Result<Index<'_>, Malformed> {
     let magic = slice(bytes, 0, 4)?;
     if magic.iter().rev().eq(MAGIC) {
@@ -106,7 +108,11 @@ pub fn read(bytes: &[u8]) -> Result<Index<'_>, Malformed> {
 }
 
 impl<'a> Table<'a> {
-    /// The rows, in any order. Fails on keys that do not hash to where they are filed.
+    /// The rows, in any order.
+    ///
+    /// # Errors
+    ///
+    /// On keys that do not hash to where they are filed.
     pub fn rows(&self) -> Result<Vec<Row<'a>>, Malformed> {
         let inside = |e: Malformed| {
             Malformed::at(e.offset + self.start as u64, format!("tag {}: {}", self.tag, e.what))
@@ -230,7 +236,9 @@ impl Writer {
 
     /// Appends a table, of a greater tag than the one before.
     ///
-    /// Fails if it outgrows what its 32-bit offsets reach.
+    /// # Errors
+    ///
+    /// If it outgrows what its 32-bit offsets reach.
     pub fn push(&mut self, tag: u32, rows: &[Row<'_>]) -> Result<(), Malformed> {
         let first = self.out.len();
         push_table(&mut self.out, rows).map_err(|e| Malformed::at(0, format!("tag {tag}: {e}")))?;
@@ -250,7 +258,11 @@ impl Writer {
     }
 }
 
-/// A fresh `Index.db` with these tables. Fails as [`Writer::push`] does.
+/// A fresh `Index.db` with these tables.
+///
+/// # Errors
+///
+/// As [`Writer::push`] does.
 pub fn write(
     usergeneration: u32,
     tables: &BTreeMap<u32, Vec<Row<'_>>>,

@@ -146,8 +146,11 @@ pub struct Contents<'a> {
 
 /// Reads a `Packages.db` and the `Index.db` beside it.
 ///
-/// The index is left out if it is missing, of another generation, or lacks a package. Fails on
-/// files that cannot be parsed, as [`packages::read`] and [`index::read`] do, headers included.
+/// The index is left out if it is missing, of another generation, or lacks a package.
+///
+/// # Errors
+///
+/// On files that cannot be parsed, as [`packages::read`] and [`index::read`] do, headers included.
 pub fn read<'a>(packages: &'a [u8], index: Option<&'a [u8]>) -> Result<Contents<'a>, Refused> {
     let Files { packages, tables, no_index } = Files::open(packages, index)?;
     let logical = Logical { packages, ..Logical::default() };

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use adler2::adler32_slice;
 
 use crate::format::Malformed;
+use crate::format::bytes::{Order::Little, slice};
 use crate::format::rpmdb::blob::Blob;
-use crate::format::rpmdb::bytes::{Order::Little, slice};
 
 const MAGIC: &[u8; 4] = b"RpmP";
 const SLOT: &[u8; 4] = b"Slot";
@@ -36,8 +36,10 @@ pub struct Packages<'a> {
 
 /// Reads a `Packages.db`, checking every slot, both ends of every blob and its Adler-32.
 ///
-/// Fails on truncation, slots that overlap or lead outside the file, a package index used twice,
-/// and on files of another version or byte order.
+/// # Errors
+///
+/// On truncation, slots that overlap or lead outside the file, a package index used twice, and on
+/// files of another version or byte order.
 pub fn read(bytes: &[u8]) -> Result<Packages<'_>, Malformed> {
     let magic = slice(bytes, 0, 4)?;
     if magic.iter().rev().eq(MAGIC) {
@@ -77,7 +79,10 @@ pub fn read(bytes: &[u8]) -> Result<Packages<'_>, Malformed> {
 }
 
 /// Generation and package indexes, from the slot pages at the beginning of the file alone.
-/// Fails as [`read`] does on them.
+///
+/// # Errors
+///
+/// As [`read`] does on them.
 pub(super) fn slots(head: &[u8]) -> Result<(u32, BTreeSet<u32>), Malformed> {
     let slots = filled(head, slot_area(head)?)?;
     Ok((Little.u32(head, 8)?, slots.iter().map(|(_, slot)| slot.pkgidx).collect()))
@@ -163,7 +168,9 @@ fn filled(bytes: &[u8], slot_end: usize) -> Result<Vec<(usize, Slot)>, Malformed
 /// A fresh `Packages.db` with `blobs` as packages 1, 2, 3, …: slots and blobs contiguous in that
 /// order, blob i of generation i, the file's generation and next index one more than the last.
 ///
-/// Fails if the file would outgrow what 32-bit block numbers reach.
+/// # Errors
+///
+/// If the file would outgrow what 32-bit block numbers reach.
 pub fn write(blobs: &[Blob<'_>]) -> Result<Vec<u8>, Malformed> {
     let slots = (blobs.len() * BLOCK + HEADER_SIZE).div_ceil(PAGE) * PAGE;
     let total: usize = blobs.iter().map(|blob| blob_size(blob.len())).sum();

@@ -7,8 +7,9 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use super::{refused, sql};
+use crate::format::bytes::Order;
 use crate::format::rpmdb::header::{Header, tag};
-use crate::format::rpmdb::{EachPackage, Endian, INSTALLTID_INDEX, SortKey, renumber};
+use crate::format::rpmdb::{EachPackage, INSTALLTID_INDEX, SortKey, key_order, renumber};
 use crate::format::{Failure, Malformed};
 
 /// The table of packages.
@@ -16,12 +17,12 @@ pub(super) const PACKAGES: &str = "Packages";
 
 /// The packages of a database, as far as they must be known while its rows are read.
 pub(super) struct Packages {
-    by_hnum: BTreeMap<u32, Known>,
+    by_hnum: BTreeMap<u32, PackageNumber>,
     sum: Sum,
 }
 
 /// What is kept of a package.
-struct Known {
+struct PackageNumber {
     key: SortKey,
     tid: Option<u32>,
     /// The new number, once there is one.
@@ -70,7 +71,7 @@ impl Packages {
             let key = SortKey::of_header(&header, epoch)?;
             let tid = header.get(tag::INSTALLTID).and_then(|v| v.u32());
             packages.sum.add(&key);
-            packages.by_hnum.insert(hnum, Known { key, tid, number: 0 });
+            packages.by_hnum.insert(hnum, PackageNumber { key, tid, number: 0 });
             Ok(())
         })?;
         Ok(packages)
@@ -144,7 +145,7 @@ impl Packages {
             let key =
                 bytes_of(value).ok_or_else(|| refused("an index key is not text or bytes"))?;
             if table == INSTALLTID_INDEX {
-                let order = package.tid.and_then(|tid| Endian::of_key(key, tid, Endian::Little));
+                let order = package.tid.and_then(|tid| key_order(key, tid, Order::Little));
                 if order.is_none() || class {
                     let what = format!("{table} key of hnum {hnum} is not its package's");
                     return Err(refused(what).into());

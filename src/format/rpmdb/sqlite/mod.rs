@@ -64,10 +64,12 @@ pub struct Canonical {
 
 /// The canonical form of `files`, with no install time later than `epoch` (seconds).
 ///
-/// Fails with the reason on anything that is not an intact rpm database: a file that is empty,
-/// truncated or damaged, tables, views or triggers that rpm does not make, index rows without
-/// their package, install-time keys that are not their package's, headers that cannot be parsed.
-/// Fails with the machine's error where no private file can be written in `scratch`.
+/// # Errors
+///
+/// With the reason on anything that is not an intact rpm database: a file that is empty, truncated
+/// or damaged, tables, views or triggers that rpm does not make, index rows without their package,
+/// install-time keys that are not their package's, headers that cannot be parsed. With the
+/// system's error where no private file can be written in `scratch`.
 pub fn canonical(
     files: &Files<'_>,
     epoch: u32,
@@ -103,7 +105,11 @@ fn made_canonical(
     Ok(Canonical { bytes, recovered, packages: count, rows })
 }
 
-/// Whether [`canonical`] understands `files`, at a third of its price. Fails as it does.
+/// Whether [`canonical`] understands `files`, at a third of its price.
+///
+/// # Errors
+///
+/// As it does.
 pub fn understood(files: &Files<'_>, scratch: &dyn Scratch) -> Result<(), Failure> {
     surely(files, scratch, || {
         let mut old = Source::open(files, scratch)?;
@@ -113,8 +119,11 @@ pub fn understood(files: &Files<'_>, scratch: &dyn Scratch) -> Result<(), Failur
     })
 }
 
-/// The whole contents of `files`, in memory. Fails as [`canonical`] does, but accepts index rows
-/// without a package.
+/// The whole contents of `files`, in memory.
+///
+/// # Errors
+///
+/// As [`canonical`] does, but accepts index rows without a package.
 pub fn read(files: &Files<'_>, scratch: &dyn Scratch) -> Result<Logical<'static>, Failure> {
     surely(files, scratch, || read_whole(files, scratch))
 }
@@ -138,9 +147,12 @@ fn read_whole(files: &Files<'_>, scratch: &dyn Scratch) -> Result<Logical<'stati
     Ok(logical)
 }
 
-/// Calls `each` with the hnum and header blob of every package of `files`, one at a time, by
-/// hnum. Fails as [`read`] does, or as `each` does; of a database without a log or journal nothing
-/// but the way to its packages is looked at.
+/// Calls `each` with the hnum and header blob of every package of `files`, one at a time, by hnum.
+///
+/// # Errors
+///
+/// As [`read`] does, or as `each` does; of a database without a log or journal nothing but the way
+/// to its packages is looked at.
 pub fn packages(
     files: &Files<'_>,
     scratch: &dyn Scratch,

@@ -65,7 +65,11 @@ impl Pages {
         Pages { bytes, cell: Vec::new(), payload: Vec::new() }
     }
 
-    /// A new b-tree page. Fails if no number is left for it.
+    /// A new b-tree page.
+    ///
+    /// # Errors
+    ///
+    /// If no number is left for it.
     pub(super) fn begin(&mut self, kind: Kind) -> Result<Page, Malformed> {
         let number = self.allocate()?;
         Ok(self.empty(number, 0, kind))
@@ -132,14 +136,22 @@ impl Pages {
         self.bytes[page.place + page.begin + 8..][..4].copy_from_slice(&child.to_be_bytes());
     }
 
-    /// Makes the cell of a table's row. Fails as [`Pages::begin`] does.
+    /// Makes the cell of a table's row.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pages::begin`] does.
     pub(super) fn row(&mut self, number: u32, values: &[Value<'_>]) -> Result<(), Malformed> {
         self.begin_cell(values);
         push_varint(&mut self.cell, number.into());
         self.spill(true)
     }
 
-    /// Makes the cell of an index's record. Fails as [`Pages::begin`] does.
+    /// Makes the cell of an index's record.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pages::begin`] does.
     pub(super) fn record(&mut self, values: &[Value<'_>]) -> Result<(), Malformed> {
         self.begin_cell(values);
         self.spill(false)

@@ -10,7 +10,8 @@ use super::refused;
 use super::scan::{Scan, columns, number};
 use super::schema::Table;
 use super::tree::Tree;
-use crate::format::rpmdb::{Endian, INSTALLTID_INDEX};
+use crate::format::bytes::Order;
+use crate::format::rpmdb::{INSTALLTID_INDEX, database_order, key_order};
 use crate::format::{Failure, Malformed};
 
 /// The rows of one table in their order, by new hnum, idx and key, and what they sum up to.
@@ -35,7 +36,11 @@ struct Row {
 
 impl Rows {
     /// Those of `table`, summed up as [`Packages::sum`] does, with no install time later than
-    /// `epoch`. Fails as that does.
+    /// `epoch`.
+    ///
+    /// # Errors
+    ///
+    /// As that does.
     pub(super) fn read(
         db: &Connection,
         packages: &Packages,
@@ -61,8 +66,11 @@ impl Rows {
     }
 
     /// Those of the table whose root is page `root`, read without SQLite: `by_key` is the root of
-    /// the index of its keys, if there is one. Fails where any of them is not in the order in which
-    /// it would be written.
+    /// the index of its keys, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Where any of them is not in the order in which it would be written.
     pub(super) fn in_order(db: &[u8], root: u32, by_key: Option<u32>) -> Result<Self, Malformed> {
         let disorder = || refused("not in normal order");
         let mut read =
@@ -98,7 +106,7 @@ impl Rows {
     pub(super) fn fit(&self, table: &str, tids: &[u32]) -> bool {
         self.rows.iter().all(|row| {
             let tid = (row.hnum as usize).checked_sub(1).and_then(|place| tids.get(place));
-            let time = |tid| Endian::of_key(key(&self.keys, row), tid, Endian::Little);
+            let time = |tid| key_order(key(&self.keys, row), tid, Order::Little);
             tid.is_some_and(|&tid| table != INSTALLTID_INDEX || !row.text && time(tid).is_some())
         })
     }
@@ -112,12 +120,11 @@ impl Rows {
     /// order: that of the database where it could be in both.
     fn clamp(&mut self, packages: &Packages, epoch: u32) {
         let tid = |row: &Row| packages.tid(row.hnum);
-        let order =
-            Endian::of_database(self.rows.iter().map(|row| (key(&self.keys, row), tid(row))));
+        let order = database_order(self.rows.iter().map(|row| (key(&self.keys, row), tid(row))));
         for row in &self.rows {
             let bytes = &mut self.keys[row.start..row.start + row.length];
-            let mine = Endian::of_key(bytes, tid(row), order).unwrap_or(order);
-            bytes.copy_from_slice(&mine.bytes(tid(row).min(epoch)));
+            let mine = key_order(bytes, tid(row), order).unwrap_or(order);
+            bytes.copy_from_slice(&mine.put32(tid(row).min(epoch)));
         }
     }
 

@@ -6,18 +6,19 @@
 use super::contents::{PACKAGES, in_package, no_blob};
 use super::refused;
 use crate::format::Malformed;
+use crate::format::bytes::Order::Big;
 use crate::format::rpmdb::EachPackage;
-use crate::format::rpmdb::scrub::{
-    FILE_HEADER, MAX_DEPTH, be16, be32, local_payload, page_size, varint,
-};
+use crate::format::rpmdb::scrub::{FILE_HEADER, MAX_DEPTH, local_payload, page_size, varint};
 
 /// Called with a row's number and its record.
 type EachRow<'c> = dyn FnMut(i64, &[u8]) -> Result<(), Malformed> + 'c;
 
 /// Calls `each` for every package of `db`, which has no log, by hnum.
 ///
-/// Fails where a page that leads to them is no page of a table, or used twice, where there is no
-/// table of packages, or as `each` does.
+/// # Errors
+///
+/// Where a page that leads to them is no page of a table, or used twice, where there is no table of
+/// packages, or as `each` does.
 pub(super) fn packages(db: &[u8], each: &mut EachPackage<'_>) -> Result<(), Malformed> {
     let mut root = None;
     objects(db, &mut |object| {
@@ -60,7 +61,7 @@ pub(super) fn objects(
     each: &mut dyn FnMut(Object<'_>) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
     // SQLite itself looks at two bits of that number.
-    if be32(db, 56).is_none_or(|encoding| encoding & 3 > 1) {
+    if !Big.u32(db, 56).is_ok_and(|encoding| encoding & 3 <= 1) {
         return Err(Malformed::at(56u64, "its text is not in UTF-8"));
     }
     Scan::new(db)?.rows(1, 0, &mut |_, record| {
@@ -183,6 +184,8 @@ impl<'a> Scan<'a> {
     ) -> Result<(), Malformed> {
         let (start, page) = self.page(number)?;
         let bad = || Malformed::at(start, format!("page {number} is no page of the b-tree"));
+        let number16 = |at| Big.u16(page, at).map(usize::from).map_err(|_| bad());
+        let number32 = |at| Big.u32(page, at).map_err(|_| bad());
         let header = if number == 1 { FILE_HEADER } else { 0 };
         let interior = match page[header] {
             kind if kind == inner && depth < MAX_DEPTH => true,
@@ -190,12 +193,12 @@ impl<'a> Scan<'a> {
             _ => return Err(bad()),
         };
         let table = leaf == 13;
-        let cells = usize::from(be16(page, header + 3).ok_or_else(bad)?);
+        let cells = number16(header + 3)?;
         let pointers = header + if interior { 12 } else { 8 };
         for n in 0..cells {
-            let mut at = usize::from(be16(page, pointers + 2 * n).ok_or_else(bad)?);
+            let mut at = number16(pointers + 2 * n)?;
             if interior {
-                self.tree(be32(page, at).ok_or_else(bad)?, (inner, leaf), depth + 1, each)?;
+                self.tree(number32(at)?, (inner, leaf), depth + 1, each)?;
                 at += 4;
                 if table {
                     continue;
@@ -209,7 +212,7 @@ impl<'a> Scan<'a> {
         }
         match interior {
             true => {
-                let last = be32(page, header + 8).ok_or_else(bad)?;
+                let last = number32(header + 8)?;
                 self.tree(last, (inner, leaf), depth + 1, each)
             }
             false => Ok(()),
@@ -222,7 +225,7 @@ impl<'a> Scan<'a> {
         let row = if table { varint(page, &mut at)?.cast_signed() } else { 0 };
         let local = local_payload(size, table, self.usable);
         let here = page.get(at..at.checked_add(local)?)?;
-        let rest = if local < size { Some(be32(page, at + local)?) } else { None };
+        let rest = if local < size { Some(Big.u32(page, at + local).ok()?) } else { None };
         (size <= self.db.len()).then_some(Cell { row, size, here, rest })
     }
 
@@ -232,7 +235,7 @@ impl<'a> Scan<'a> {
         whole.extend_from_slice(cell.here);
         while whole.len() < cell.size {
             let (_, page) = self.page(next)?;
-            next = be32(page, 0).unwrap_or_default();
+            next = Big.u32(page, 0).unwrap_or_default();
             let held = (cell.size - whole.len()).min(self.usable - 4);
             whole.extend_from_slice(&page[4..4 + held]);
         }

@@ -1,4 +1,4 @@
-//! What a directory's names say about who vouches for what is in it.
+//! What the names in a directory say about vouchers for its content.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -10,67 +10,67 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use super::{Voucher, Who};
+use super::{Voucher, VoucherKind};
 use crate::format::checksum_files::{Sums, is_sums};
 use crate::format::compress::{self, HEAD_LEN, Source};
 use crate::format::hashes::Algorithm;
 use crate::format::wheel_record;
 use crate::tree::Tree;
 
-/// A file of digests that is larger is not read, and vouches for all below it.
+/// The largest file of digests to read, in bytes; a larger one vouches for all below it.
 const SUMS_MAX: u64 = 16 << 20;
-/// A configuration or a version is read up to here.
+/// The most bytes to read of a configuration or version file.
 const HEAD: u64 = 64 << 10;
-/// A RECORD that is larger is not read.
+/// The largest RECORD to read, in bytes.
 const RECORD_MAX: u64 = 64 << 20;
-/// Endings of detached signatures, after the whole name of what is signed.
+/// Suffixes of detached signatures, after the whole name of the signed file.
 const SIGNATURES: [&str; 9] =
     [".asc", ".sig", ".sign", ".gpg", ".minisig", ".p7s", ".p7m", ".sigstore", ".sigstore.json"];
-/// Directories beside files in which their keyed digests are.
+/// Directories beside files that contain their keyed digests.
 const HMACS: [&str; 2] = ["fipscheck", "hmaccalc"];
 /// Storage drivers of Docker.
 const DOCKER: [&str; 7] =
     ["overlay2", "vfs", "btrfs", "zfs", "aufs", "devicemapper", "fuse-overlayfs"];
-/// Names in flatpak's and ostree's directories, beside their repository, of what came out of it.
+/// Names of what flatpak and ostree deploy beside their repository.
 const DEPLOYED: [&str; 3] = ["deploy", "app", "runtime"];
 
 /// What is known of one directory.
 #[derive(Debug, Default)]
-pub(super) struct Place {
-    /// Who vouches for everything in it.
+pub(super) struct DirectoryNames {
+    /// The voucher for everything in it.
     pub(super) whole: Option<Voucher>,
-    /// Texts with digests, of this directory and all above it, the nearest first.
+    /// Digest files of this directory and all above it, the nearest first.
     pub(super) sums: Vec<Arc<Written>>,
-    /// RECORDs that may list what is in it, the nearest first.
+    /// RECORDs that may list its content, the nearest first.
     pub(super) records: Vec<Arc<Record>>,
     /// Names here of signatures and keyed digests.
     seals: BTreeSet<OsString>,
-    /// Whether directories called like what a repository deploys come from one.
+    /// The repository beside it, from which directories named like deployments come.
     deployed: Option<PathBuf>,
 }
 
-/// A text with digests.
+/// A digest file.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) path: PathBuf,
-    /// `None`: too large to be read.
+    /// `None` if it is too large to be read.
     pub(super) sums: Option<Sums>,
 }
 
 /// The beginning of a file's digest in a RECORD, if its line has one.
-type Listed = Option<(Algorithm, [u8; 16])>;
+type RecordDigest = Option<(Algorithm, [u8; 16])>;
 
 /// What a RECORD lists.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) path: PathBuf,
     /// Sorted by the hash of the path below the root.
-    lines: Vec<(u64, Listed)>,
+    lines: Vec<(u64, RecordDigest)>,
 }
 
 impl Record {
-    /// The digest that it gives `path`, the outer `None` if it does not list it.
-    pub(super) fn digest(&self, path: &Path) -> Option<Listed> {
+    /// The digest listed for `path`; the outer `None` if it does not list it.
+    pub(super) fn digest(&self, path: &Path) -> Option<RecordDigest> {
         let hash = hash(path);
         let first = self.lines.partition_point(|(other, _)| *other < hash);
         let (found, digest) = self.lines.get(first)?;
@@ -85,13 +85,18 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// What is known of the directory `path` from that of the one it is in.
-    pub(super) fn place(&self, path: &Path, above: Option<&Place>) -> io::Result<Place> {
+    /// Determines what is known about the directory `path`, given that of its parent.
+    pub(super) fn place(
+        &self,
+        path: &Path,
+        above: Option<&DirectoryNames>,
+    ) -> io::Result<DirectoryNames> {
         if let Some(whole) = above.and_then(|above| above.inside(path)) {
-            return Ok(Place { whole: Some(whole), ..Place::default() });
+            return Ok(DirectoryNames { whole: Some(whole), ..DirectoryNames::default() });
         }
         let names: Names = Names((self.names)(path)?.into_iter().collect());
-        let mut place = Place { whole: self.layout(path, &names)?, ..Place::default() };
+        let mut place =
+            DirectoryNames { whole: self.layout(path, &names)?, ..DirectoryNames::default() };
         if place.whole.is_some() {
             return Ok(place);
         }
@@ -115,21 +120,21 @@ impl Reader<'_> {
         Ok(place)
     }
 
-    /// Who vouches for a directory with these names as a whole.
+    /// The voucher for a whole directory with these names.
     fn layout(&self, path: &Path, names: &Names) -> io::Result<Option<Voucher>> {
         let who = if names.has("objects") && names.has("config") && self.is_ostree(path)? {
-            Who::Ostree
+            VoucherKind::Ostree
         } else if names.has("objects") && names.has("config") && self.is_git(path)? {
-            Who::Git
+            VoucherKind::Git
         } else if names.has("objects")
             && names.has("images")
             && (names.has("streams") || names.has("meta.json"))
         {
-            Who::Composefs
+            VoucherKind::Composefs
         } else if self.is_storage(path, names)? {
-            Who::Storage
+            VoucherKind::Storage
         } else if self.is_image(path, names)? {
-            Who::Layout
+            VoucherKind::Layout
         } else {
             return Ok(None);
         };
@@ -147,7 +152,7 @@ impl Reader<'_> {
         Ok(memchr::memmem::find(&config, b"repositoryformatversion").is_some())
     }
 
-    /// Whether it is an OCI layout, or what skopeo writes for `dir:`.
+    /// Whether it is an OCI layout, or a `dir:` of skopeo.
     fn is_image(&self, path: &Path, names: &Names) -> io::Result<bool> {
         if names.has("oci-layout") && (names.has("index.json") || names.has("blobs")) {
             return Ok(true);
@@ -176,7 +181,7 @@ impl Reader<'_> {
         Ok(docker.iter().any(|driver| images.iter().any(|name| name == driver)))
     }
 
-    /// The beginning of a file; nothing of anything else.
+    /// The beginning of a file; empty for anything else.
     fn head(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut head = Vec::new();
         if let Some(file) = self.tree.open(path)? {
@@ -185,20 +190,22 @@ impl Reader<'_> {
         Ok(head)
     }
 
-    /// The digests in a text; `None` of what is no text, or has none.
+    /// The digests in a text; `None` if it is not a text, or has none.
     pub(super) fn written(&self, path: &Path) -> io::Result<Option<Written>> {
         let Some(file) = self.tree.open(path)? else { return Ok(None) };
         let text = match unpacked(file)? {
-            Text::None => return Ok(None),
-            Text::TooLarge => return Ok(Some(Written { path: path.to_owned(), sums: None })),
-            Text::Whole(text) => text,
+            MaybeCompressed::None => return Ok(None),
+            MaybeCompressed::TooLarge => {
+                return Ok(Some(Written { path: path.to_owned(), sums: None }));
+            }
+            MaybeCompressed::Whole(text) => text,
         };
         let sums = Sums::parse(&text, path.file_name().unwrap_or_default().as_bytes());
         let some = sums != Sums::default();
         Ok(some.then(|| Written { path: path.to_owned(), sums: Some(sums) }))
     }
 
-    /// The RECORDs of wheels that are installed here, and of those whose scripts and data are.
+    /// The RECORDs of wheels that are installed here or have scripts and data here.
     fn records(&self, path: &Path, names: &Names) -> io::Result<Vec<Arc<Record>>> {
         let mut found = Vec::new();
         self.records_in(path, &names.0, &mut found)?;
@@ -243,7 +250,7 @@ impl Reader<'_> {
 }
 
 /// A text that may be compressed.
-enum Text {
+enum MaybeCompressed {
     /// Not a text, or damaged compression.
     None,
     /// All of it.
@@ -252,8 +259,8 @@ enum Text {
     TooLarge,
 }
 
-/// The text in a file, of which no more than is wanted is unpacked.
-fn unpacked(file: impl Read) -> io::Result<Text> {
+/// The text in a file, unpacked no further than necessary.
+fn unpacked(file: impl Read) -> io::Result<MaybeCompressed> {
     let mut source = Source::new(file);
     let packing = compress::detect(source.peek(HEAD_LEN)?);
     let mut text = Vec::new();
@@ -267,7 +274,7 @@ fn unpacked(file: impl Read) -> io::Result<Text> {
             }
         }
         Some(packing) => {
-            // A member after the other, as their programs read them.
+            // One member after the other, as their programs read them.
             while room(&text) > 0 && !source.peek(1)?.is_empty() {
                 let left = room(&text);
                 let member = packing.decoder(&mut source).and_then(|decoder| {
@@ -276,7 +283,7 @@ fn unpacked(file: impl Read) -> io::Result<Text> {
                 });
                 match member {
                     Err(e) if source.failed() => return Err(e),
-                    Err(_) => return Ok(Text::None),
+                    Err(_) => return Ok(MaybeCompressed::None),
                     Ok(true) => {}
                     Ok(false) => break,
                 }
@@ -284,28 +291,28 @@ fn unpacked(file: impl Read) -> io::Result<Text> {
         }
     }
     Ok(match text.len() as u64 > SUMS_MAX {
-        _ if text.iter().take(HEAD as usize).any(|byte| *byte == 0) => Text::None,
-        true => Text::TooLarge,
-        false => Text::Whole(text),
+        _ if text.iter().take(HEAD as usize).any(|byte| *byte == 0) => MaybeCompressed::None,
+        true => MaybeCompressed::TooLarge,
+        false => MaybeCompressed::Whole(text),
     })
 }
 
-impl Place {
-    /// Who vouches for everything in the directory `path`, which is in this one.
+impl DirectoryNames {
+    /// The voucher for everything in the directory `path`, which is in this one.
     fn inside(&self, path: &Path) -> Option<Voucher> {
         if let Some(whole) = &self.whole {
             return Some(whole.clone());
         }
         let name = path.file_name()?;
         if let Some(repo) = self.deployed.as_ref().filter(|_| DEPLOYED.iter().any(|d| name == *d)) {
-            return Some(Voucher::new(Who::Deployment, repo));
+            return Some(Voucher::new(VoucherKind::Deployment, repo));
         }
         let store = path.parent()?;
         let stored = store.file_name() == Some(OsStr::new("store")) && is_stored(name.as_bytes());
-        stored.then(|| Voucher::new(Who::Store, store))
+        stored.then(|| Voucher::new(VoucherKind::Store, store))
     }
 
-    /// Who vouches for the file, or directory, called `name` here by its name alone.
+    /// The voucher for a file or directory here that needs only its name.
     pub(super) fn by_name(&self, path: &Path) -> Option<Voucher> {
         if let Some(whole) = self.inside(path) {
             return Some(whole);
@@ -317,12 +324,12 @@ impl Place {
         };
         let signed = SIGNATURES.iter().find_map(|ending| seal(&[name, ending.as_bytes()]));
         if let Some(at) = signed {
-            return Some(Voucher::new(Who::Signature, at));
+            return Some(Voucher::new(VoucherKind::Signature, at));
         }
         let stem = name.strip_suffix(b".so").unwrap_or(name);
         let hmac = seal(&[b".", name, b".hmac"]).or_else(|| seal(&[name, b".hmac"]));
         let hmac = hmac.or_else(|| seal(&[stem, b".chk"]))?;
-        Some(Voucher::new(Who::Hmac, hmac))
+        Some(Voucher::new(VoucherKind::Hmac, hmac))
     }
 }
 
@@ -364,7 +371,7 @@ pub(crate) fn listed(record: &Path, line: &[u8]) -> Option<PathBuf> {
     Some(path)
 }
 
-/// For this program only.
+/// A hash for this process only.
 fn hash(path: &Path) -> u64 {
     FixedState::default().hash_one(path.as_os_str().as_bytes())
 }
