@@ -10,7 +10,6 @@
 #[path = "parsers/documents.rs"]
 mod documents;
 
-use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

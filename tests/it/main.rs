@@ -62,6 +62,7 @@ mod pyc;
 mod record;
 mod repo;
 mod repo_forms;
+mod repositories;
 mod rpmdb_bdb;
 mod rpmdb_fix;
 mod rpmdb_ndb;
