@@ -192,7 +192,8 @@ fn what_fix_removes_is_explained_by_its_plugin() {
 #[test]
 fn a_file_that_one_build_lacks_is_not_explained_by_who_reads_it() {
     let pair = Pair::new();
-    let read = [("usr/lib/issue", "os-release"), ("usr/lib/locale/locale-archive", "locale-archive")];
+    let read =
+        [("usr/lib/issue", "os-release"), ("usr/lib/locale/locale-archive", "locale-archive")];
     for (path, _) in read {
         fs::create_dir_all(pair.a.join(path).parent().unwrap()).unwrap();
         fs::write(pair.a.join(path), "v1\n").unwrap();
