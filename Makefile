@@ -49,9 +49,12 @@ deps:
 	@DEPS="$(DEPS)" tests/e2e/deps
 
 # The static program. RUSTFLAGS reaches only the target when --target is given: build scripts stay
-# dynamic. No path of the machine that builds it may get into it.
+# dynamic. No path of the machine that builds it may get into it. Its 12,000 relative relocations are
+# packed (RELR) where the static libc knows them (glibc 2.36): 300 KB that no start reads.
+RELR := $(shell getconf GNU_LIBC_VERSION 2>/dev/null | \
+	awk '$$1 == "glibc" && $$2 >= 2.36 { print "-C link-arg=-Wl,-z,pack-relative-relocs" }')
 static:
-	RUSTFLAGS='-C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(CARGO_HOME)=cargo' \
+	RUSTFLAGS='-C target-feature=+crt-static $(RELR) --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(CARGO_HOME)=cargo' \
 		$(CARGO) build --locked --profile $(PROFILE) --no-default-features --features nightly --target $(TARGET)
 	install -m 0755 target/$(TARGET)/$(OUTPUT)/reprofix hooks/reprofix-static
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{Cause, Change, Explained};
-use crate::normal::{Around, Owners, Plugin};
+use crate::normal::{OtherDifferences, Owners, Plugin};
 use crate::tree::Tree;
 
 /// One side of a comparison.
@@ -34,7 +34,7 @@ pub(crate) fn drift(all: &mut [Explained], builds: &[Build<'_>; 2], plugins: &[&
             all.iter().filter(|e| is_own(e)).map(|e| e.difference.path.clone()).collect();
         let is_open = |e: &Explained| e.cause == Cause::Unexplained || is_own(e);
         let open: Vec<_> = (0..all.len()).filter(|n| is_open(&all[*n])).collect();
-        let around = Around {
+        let around = OtherDifferences {
             own: &own,
             contents: &contents,
             trees: builds.map(|build| build.tree),

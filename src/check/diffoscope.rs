@@ -34,15 +34,15 @@ pub struct Diffoscope {
 }
 
 /// Runs diffoscope for one file after another, until the time is up.
-pub(crate) struct Runs<'d> {
+pub(crate) struct Session<'d> {
     how: &'d Diffoscope,
     until: Instant,
 }
 
-impl<'d> Runs<'d> {
+impl<'d> Session<'d> {
     pub(crate) fn new(how: &'d Diffoscope) -> Self {
         let now = Instant::now();
-        Runs { how, until: now.checked_add(how.timeout).unwrap_or(now) }
+        Session { how, until: now.checked_add(how.timeout).unwrap_or(now) }
     }
 
     /// What diffoscope says about two contents of the file `name`, line by line, or why it says

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::describe::Secrets;
-use super::named_after::Move;
+use super::named_after::Rename;
 use super::{Change, Difference, Excerpt, Expected, Side};
 use super::{budget, describe, named_after};
 use crate::format::ostree::{Attrs, Checksum};
@@ -15,7 +15,7 @@ use crate::normal::{Chain, CommonCause, Consequence, Form, Normal, Note};
 use crate::normal::{File, Plugin, Step, Want};
 use crate::source::merkle::{At, Merkle};
 use crate::tree::Kind;
-use crate::vouchers::{Rules, Voucher, Vouchers, Who};
+use crate::vouchers::{Rules, Voucher, VoucherKind, Vouchers};
 
 /// The cause of a difference, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub struct Explained {
     /// Both contents side by side, on request.
     pub excerpt: Option<Excerpt>,
     /// The names that `fix` moves with this path.
-    pub moves: Vec<Move>,
+    pub moves: Vec<Rename>,
 }
 
 /// Both sides of a comparison, each with the plugins in force for it.
@@ -83,7 +83,7 @@ pub struct Explainer<'a> {
 }
 
 /// One side with its normal form.
-struct Judged<'d> {
+struct NormalSide<'d> {
     side: &'d Side,
     normal: Normal,
     gone: bool,
@@ -173,7 +173,7 @@ impl Explainer<'_> {
     }
 
     /// The cause if only extended attributes differ and one plugin knows each of them.
-    fn attributes(&self, a: &Judged<'_>, b: &Judged<'_>) -> Option<Cause> {
+    fn attributes(&self, a: &NormalSide<'_>, b: &NormalSide<'_>) -> Option<Cause> {
         if !same(a, b, |attrs| attrs.xattrs.clear()) {
             return None;
         }
@@ -189,8 +189,8 @@ impl Explainer<'_> {
     }
 
     /// The plugins that act on either side, in registry order.
-    fn acting(&self, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Vec<&'static str> {
-        let acts = |j: &Judged<'_>| {
+    fn acting(&self, a: Option<&NormalSide<'_>>, b: Option<&NormalSide<'_>>) -> Vec<&'static str> {
+        let acts = |j: &NormalSide<'_>| {
             j.normal.by.iter().copied().chain(j.normal.metadata()).collect::<Vec<_>>()
         };
         let by: BTreeSet<&'static str> = a.into_iter().chain(b).flat_map(acts).collect();
@@ -202,8 +202,8 @@ impl Explainer<'_> {
     fn held(
         &self,
         difference: &Difference,
-        a: Option<&Judged<'_>>,
-        b: Option<&Judged<'_>>,
+        a: Option<&NormalSide<'_>>,
+        b: Option<&NormalSide<'_>>,
     ) -> io::Result<Option<Cause>> {
         let notes = a.into_iter().chain(b).flat_map(|j| &j.normal.notes);
         let vouchers: BTreeSet<&Voucher> = notes
@@ -231,7 +231,7 @@ impl Explainer<'_> {
         let names = acting.join(", ");
         let line = |voucher: &&Voucher| {
             let how = match voucher.who {
-                Who::Packages => "--deep rewrites it too",
+                VoucherKind::Packages => "--deep rewrites it too",
                 _ => "--overrule rewrites it anyway",
             };
             format!("{names} would make both sides equal, but {voucher} vouches for it; {how}")
@@ -240,7 +240,7 @@ impl Explainer<'_> {
     }
 
     /// What a plugin knows about a difference that its normal form does not remove.
-    fn known(&self, path: &Path, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Cause {
+    fn known(&self, path: &Path, a: Option<&NormalSide<'_>>, b: Option<&NormalSide<'_>>) -> Cause {
         if let (Some(x), Some(y)) = (a, b)
             && let Some(cause) = self.ask(path, x, y)
         {
@@ -266,8 +266,13 @@ impl Explainer<'_> {
     }
 
     /// What a plugin knows about a path that exists on one side only, or about a link.
-    fn about(&self, path: &Path, a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> Option<Cause> {
-        let is_link = |j: &Judged<'_>| j.side.kind() == Kind::Symlink;
+    fn about(
+        &self,
+        path: &Path,
+        a: Option<&NormalSide<'_>>,
+        b: Option<&NormalSide<'_>>,
+    ) -> Option<Cause> {
+        let is_link = |j: &NormalSide<'_>| j.side.kind() == Kind::Symlink;
         let either = match (a, b) {
             (Some(x), Some(y)) => Some(x).filter(|_| is_link(x) && is_link(y)),
             (one, other) => one.or(other),
@@ -280,7 +285,7 @@ impl Explainer<'_> {
     }
 
     /// The first answer of the plugins that want the file on both sides.
-    fn ask(&self, path: &Path, a: &Judged<'_>, b: &Judged<'_>) -> Option<Cause> {
+    fn ask(&self, path: &Path, a: &NormalSide<'_>, b: &NormalSide<'_>) -> Option<Cause> {
         let (x, y) = (a.side.entry(path), b.side.entry(path));
         let (left, right) = (a.content.as_deref()?, b.content.as_deref()?);
         if left == right {
@@ -307,8 +312,8 @@ impl Explainer<'_> {
     fn content(
         &self,
         difference: &Difference,
-        a: Option<&Judged<'_>>,
-        b: Option<&Judged<'_>>,
+        a: Option<&NormalSide<'_>>,
+        b: Option<&NormalSide<'_>>,
     ) -> io::Result<Vec<String>> {
         let (Some(x), Some(y)) = (a, b) else { return Ok(Vec::new()) };
         if let (Some(left), Some(right)) = (&x.content, &y.content)
@@ -328,7 +333,7 @@ fn judge<'d>(
     (merkle, chain): (&dyn Merkle, Chain<'_>),
     path: &Path,
     side: Option<&'d Side>,
-) -> io::Result<Option<Judged<'d>>> {
+) -> io::Result<Option<NormalSide<'d>>> {
     let Some(side) = side else { return Ok(None) };
     let entry = side.entry(path);
     let normal = chain.resolved_form(merkle.tree(), &entry)?;
@@ -346,14 +351,14 @@ fn judge<'d>(
             }
         }
     };
-    Ok(Some(Judged { side, normal, gone, content, untouched }))
+    Ok(Some(NormalSide { side, normal, gone, content, untouched }))
 }
 
 /// The original content of a file, which is read again only if the normal form differs.
 fn as_it_stands<'j>(
     merkle: &dyn Merkle,
     path: &Path,
-    judged: &'j Judged<'_>,
+    judged: &'j NormalSide<'_>,
 ) -> io::Result<Cow<'j, [u8]>> {
     match &judged.content {
         Some(content) if judged.untouched => Ok(content.into()),
@@ -370,7 +375,7 @@ fn linked(normal: &Normal, path: &Path) -> bool {
 }
 
 /// Whether two normal forms are the same: both absent, or equal in type, metadata and content.
-fn equal(a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> bool {
+fn equal(a: Option<&NormalSide<'_>>, b: Option<&NormalSide<'_>>) -> bool {
     let (a, b) = (a.filter(|j| !j.gone), b.filter(|j| !j.gone));
     match (a, b) {
         (None, None) => true,
@@ -381,8 +386,8 @@ fn equal(a: Option<&Judged<'_>>, b: Option<&Judged<'_>>) -> bool {
 
 /// Whether two existing normal forms are equal in type, content, and in owner, mode and attributes
 /// after `blur`.
-fn same(x: &Judged<'_>, y: &Judged<'_>, blur: impl Fn(&mut Attrs)) -> bool {
-    let known = |j: &Judged<'_>| j.side.kind() != Kind::File || j.content.is_some();
+fn same(x: &NormalSide<'_>, y: &NormalSide<'_>, blur: impl Fn(&mut Attrs)) -> bool {
+    let known = |j: &NormalSide<'_>| j.side.kind() != Kind::File || j.content.is_some();
     let [left, right] = [x, y].map(|side| {
         let mut attrs = attrs(side);
         blur(&mut attrs);
@@ -398,7 +403,7 @@ fn same(x: &Judged<'_>, y: &Judged<'_>, blur: impl Fn(&mut Attrs)) -> bool {
 }
 
 /// Owner, mode and attributes in normal form.
-fn attrs(judged: &Judged<'_>) -> Attrs {
+fn attrs(judged: &NormalSide<'_>) -> Attrs {
     let mut attrs = judged.side.attrs.clone();
     attrs.xattrs = judged.normal.xattrs_of(attrs.xattrs);
     attrs.mode = judged.normal.mode_of(attrs.mode);

@@ -10,7 +10,7 @@ use crate::normal::{Form, Normal, Plugin, Step};
 
 /// A name that `fix` changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
+pub struct Rename {
     /// The old name.
     pub old: PathBuf,
     /// The new name.
@@ -20,13 +20,13 @@ pub struct Move {
 }
 
 /// The names that the steps of a normal form move.
-pub(super) fn moves(normal: &Normal) -> Vec<Move> {
+pub(super) fn moves(normal: &Normal) -> Vec<Rename> {
     let (Form::Steps(steps), Some(by)) = (&normal.form, normal.steps_by) else {
         return Vec::new();
     };
     let moved = |step: &Step| match step {
         Step::Link(new, old) if steps.contains(&Step::Remove(old.clone())) => {
-            Some(Move { old: old.clone(), new: new.clone(), by })
+            Some(Rename { old: old.clone(), new: new.clone(), by })
         }
         _ => None,
     };
@@ -34,7 +34,7 @@ pub(super) fn moves(normal: &Normal) -> Vec<Move> {
 }
 
 /// One side of a comparison: the names that only it has.
-struct Only<'a> {
+struct OwnNames<'a> {
     change: Change,
     moves: BTreeMap<&'a Path, &'a Path>,
     /// The plugin that moves a name, or moves another name to it.
@@ -44,7 +44,7 @@ struct Only<'a> {
     stems: BTreeSet<&'a [u8]>,
 }
 
-impl<'a> Only<'a> {
+impl<'a> OwnNames<'a> {
     fn new(all: &'a [Explained], change: Change) -> Self {
         let here = || all.iter().filter(move |e| e.difference.changes == [change]);
         let all_moves = || here().flat_map(|e| &e.moves);
@@ -54,7 +54,7 @@ impl<'a> Only<'a> {
         let paths = || here().map(|e| &*e.difference.path);
         let lands = paths().map(|p| moves.get(p).copied().unwrap_or(p)).collect();
         let stems = paths().filter_map(stem).collect();
-        Only { change, moves, movers, lands, stems }
+        OwnNames { change, moves, movers, lands, stems }
     }
 
     fn lands(&self, path: &'a Path) -> &'a Path {
@@ -96,7 +96,7 @@ pub(super) fn follow(all: &mut [Explained], plugins: &[&dyn Plugin]) {
 
 /// The new cause of each difference that has one.
 fn judge(all: &[Explained], plugins: &[&dyn Plugin]) -> Vec<Option<Cause>> {
-    let sides = [Only::new(all, Change::OnlyA), Only::new(all, Change::OnlyB)];
+    let sides = [OwnNames::new(all, Change::OnlyA), OwnNames::new(all, Change::OnlyB)];
     let root = root(all, plugins);
     let cause = |explained: &Explained| {
         let path = &*explained.difference.path;

@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::error::ErrorKind;
 
 use super::{COMMANDS, say};
+use crate::source::Prefix;
 
 /// Says what is wrong with the words of a command line, and what was probably meant; exit code 2,
 /// or 0 where help was asked for.
@@ -62,7 +63,7 @@ fn bare(words: &[&str]) -> usize {
 
 /// Whether a word is what commands take: a path that is there, or a prefix of subjects.
 fn names_subject(word: &str) -> bool {
-    let prefixed = crate::source::prefixes().any(|(prefix, _)| word.starts_with(prefix));
+    let prefixed = Prefix::split(word).0.is_some();
     prefixed || word.contains('/') || Path::new(word).exists()
 }
 

@@ -29,7 +29,8 @@ Subjects:
                                 commits compare with one another, platform by platform
   registry:STORAGE[:REPOSITORY[:TAG]]
                                 the same in a registry's storage, or in oc-mirror's archives of it
-  containers-storage:[ROOT]NAME the same in the storage of podman, buildah and CRI-O
+  containers-storage:[ROOT]NAME the same in the storage of podman, buildah and CRI-O; without ROOT in
+                                /var/lib/containers/storage: storage.conf is not read
   PATH[:REF|:BUILD|:TAG]        whatever is there
 An image in a registry is copied first: skopeo copy --all docker://IMAGE oci:LAYOUT:TAG
 

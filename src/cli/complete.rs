@@ -9,7 +9,7 @@ use clap_complete::engine::{
 };
 
 use crate::plugins::REGISTRY;
-use crate::source::{oci, prefixes};
+use crate::source::{Prefix, prefixes};
 
 /// Prints what may be at `index` of the words of a command line, each on one line: the word, and
 /// after a tab what it is. A shell that cannot be answered gets nothing.
@@ -74,26 +74,27 @@ pub(super) fn settings() -> ArgValueCompleter {
 
 /// A subject: one of the prefixes, with a path behind it, or a bare path.
 pub(super) fn subject() -> ArgValueCompleter {
-    ArgValueCompleter::new(|typed: &OsStr| subjects(typed, &prefixes().collect::<Vec<_>>()))
+    ArgValueCompleter::new(|typed: &OsStr| subjects(typed, prefixes()))
 }
 
 /// An image: one of the prefixes of images, with a path behind it, or a bare path.
 pub(super) fn image() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
-        let images = prefixes().filter(|(prefix, _)| oci::PREFIXES.contains(prefix));
-        subjects(typed, &images.collect::<Vec<_>>())
+        subjects(typed, prefixes().filter(|(prefix, _)| prefix.is_image()))
     })
 }
 
-fn subjects(typed: &OsStr, prefixes: &[(&str, &str)]) -> Vec<CompletionCandidate> {
+fn subjects(
+    typed: &OsStr,
+    prefixes: impl Iterator<Item = (Prefix, &'static str)> + Clone,
+) -> Vec<CompletionCandidate> {
     let text = typed.to_string_lossy();
-    let written =
-        prefixes.iter().find_map(|(prefix, _)| Some((prefix, text.strip_prefix(prefix)?)));
-    if let Some((prefix, path)) = written {
-        let paths = PathCompleter::any().complete(OsStr::new(path));
-        return paths.into_iter().map(|path| path.add_prefix(*prefix)).collect();
+    let (written, start) = Prefix::split(text.as_bytes());
+    if let Some(written) = written.filter(|written| prefixes.clone().any(|(p, _)| p == *written)) {
+        let paths = PathCompleter::any().complete(OsStr::new(&text[start..]));
+        return paths.into_iter().map(|path| path.add_prefix(written.written())).collect();
     }
-    let kinds = prefixes.iter().map(|(prefix, what)| candidate(prefix, what));
+    let kinds = prefixes.map(|(prefix, what)| candidate(prefix.written(), what));
     let mut all = beginning_with(typed, kinds);
     all.extend(PathCompleter::any().complete(typed));
     all

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::output::Output;
 use super::{Outcome, complete};
 use crate::format::time::utc;
-use crate::history::{Difference, Flaky, History, Run, Seen, Versions};
+use crate::history::{Difference, Flaky, History, Run, StreamBlame, Versions};
 use crate::nightly::config::Config;
 use crate::nightly::units::duration;
 
@@ -194,7 +194,7 @@ fn shown(run: &Run, differences: &[Difference]) -> String {
     out
 }
 
-fn since(seen: &Seen) -> String {
+fn since(seen: &StreamBlame) -> String {
     let mut out = String::new();
     let first = &seen.first;
     let state = if seen.still { "differs since" } else { "differed from" };

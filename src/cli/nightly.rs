@@ -27,7 +27,7 @@ pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
     #[command(flatten)]
-    place: Place,
+    place: ConfigArgs,
     /// Only this stream (may be repeated).
     #[arg(long, value_name = "NAME", add = complete::streams())]
     stream: Vec<String>,
@@ -43,7 +43,7 @@ pub(super) struct Args {
 
 /// Where the configuration is.
 #[derive(Clone, Debug, clap::Args)]
-struct Place {
+struct ConfigArgs {
     /// The nightly job's configuration.
     #[arg(long, value_name = "FILE", alias = "config", default_value = "nightly.toml")]
     nightly: PathBuf,
@@ -73,7 +73,7 @@ enum Action {
         output: Output,
     },
     /// Write the pages again from the history.
-    Pages(Place),
+    Pages(ConfigArgs),
     /// List the variations, and which of them are possible here.
     Variations(Output),
 }
@@ -134,7 +134,7 @@ struct RebuildArgs {
     #[arg(long, short, value_name = "DIR", add = complete::directory())]
     out: PathBuf,
     #[command(flatten)]
-    place: Place,
+    place: ConfigArgs,
 }
 
 impl Args {
@@ -274,10 +274,14 @@ fn variations(output: &Output) -> Result<Outcome> {
     let mut rows = Vec::new();
     for variation in vary::VARIATIONS {
         let why = skipped.iter().find(|(name, _)| name == variation.name).map(|(_, why)| why);
-        let state = why.map(|why| format!("\n    not here: {why}")).unwrap_or_default();
+        let mut state = why.map(|why| format!("\n    not here: {why}")).unwrap_or_default();
+        if let Some(reason) = variation.extra {
+            state.push_str(&format!("\n    not by default: {reason}"));
+        }
         text.push_str(&format!("{:16} {}{state}\n", variation.name, variation.help));
         let (name, help) = (variation.name, variation.help);
-        rows.push(json!({"name": name, "help": help, "possible": why.is_none(), "why_not": why}));
+        rows.push(json!({"name": name, "help": help, "possible": why.is_none(), "why_not": why,
+            "by_default": variation.extra.is_none(), "why_not_by_default": variation.extra}));
     }
     let report = json!({"schema": "reprofix-variations-1", "variations": rows});
     output.report(&report, || text)?;

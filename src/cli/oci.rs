@@ -24,9 +24,9 @@ enum Command {
     /// Which digest names which image: list, manifest, config and layers of each platform.
     Platforms(Platforms),
     /// Whether every blob has the size, digest and diff_id that it is said to have.
-    Verify(One),
+    Verify(ImageArgs),
     /// What unpacks differently under different runtimes, and which layer is to blame.
-    Lint(One),
+    Lint(ImageArgs),
     /// Write an image that two builds of one input agree on.
     Normalize(Normalize),
 }
@@ -34,7 +34,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Platforms {
     #[command(flatten)]
-    one: One,
+    one: ImageArgs,
     /// Which digests this program uses: skopeo, podman, buildah, oc-mirror, oras or umoci. Exit 1 if it takes
     /// none for an image, or another one.
     #[arg(long = "as", value_name = "PROGRAM", value_parser = program)]
@@ -49,7 +49,7 @@ fn program(name: &str) -> std::result::Result<Program, String> {
 #[derive(Debug, clap::Args)]
 struct Normalize {
     #[command(flatten)]
-    one: One,
+    one: ImageArgs,
     /// Where to: oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or a directory; it must not exist.
     #[arg(long, short, value_name = "OUT", add = complete::image())]
     out: String,
@@ -116,9 +116,9 @@ impl Normalize {
 }
 
 #[derive(Debug, clap::Args)]
-struct One {
+struct ImageArgs {
     /// oci:LAYOUT[:TAG], oci-archive:FILE, docker-archive:FILE, dir:FOLDER, registry:STORAGE[:REPOSITORY[:TAG]],
-    /// containers-storage:[ROOT]NAME, or a path.
+    /// containers-storage:[ROOT]NAME (storage.conf is not read), or a path.
     #[arg(add = complete::image())]
     subject: String,
     /// Only this platform; given several times, these (`normalize` joins them in one list).
@@ -128,7 +128,7 @@ struct One {
     output: Output,
 }
 
-impl One {
+impl ImageArgs {
     fn open(&self) -> Result<Images> {
         Images::open(&self.subject, self.platform.iter().map(String::as_str))
     }

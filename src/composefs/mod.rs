@@ -21,7 +21,7 @@ pub use compare::{Cause, Deviation, Kind, compare};
 pub use labels::Policy;
 pub use layers::{Layered, Unlisted};
 pub use read::of_directory;
-pub use uki::{Claim, List, Open, Says, Uki, is_uki, ukis};
+pub use uki::{Claim, List, Meaning, Open, Uki, is_uki, ukis};
 
 use crate::format::composefs::{self, Digest, Directory, Meta, Node, Tree, Verity, Version};
 
@@ -40,16 +40,16 @@ pub struct Generation {
     /// The layout of the image.
     pub version: Version,
     /// Which attributes of an extracted directory count.
-    directory: Counted,
+    directory: CountedXattrs,
     /// Which attributes of layers count.
-    layers: Counted,
+    layers: CountedXattrs,
     /// A description for people.
     pub summary: &'static str,
 }
 
 /// Which extended attributes count. SELinux labels come from the policy in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Counted {
+enum CountedXattrs {
     /// Only file capabilities.
     Capabilities,
     /// All.
@@ -61,15 +61,15 @@ pub static GENERATIONS: [Generation; 2] = [
     Generation {
         name: "1.16.4",
         version: Version::V1,
-        directory: Counted::Capabilities,
-        layers: Counted::Capabilities,
+        directory: CountedXattrs::Capabilities,
+        layers: CountedXattrs::Capabilities,
         summary: "format V1; times with nanoseconds; of attributes, file capabilities",
     },
     Generation {
         name: "1.16.0",
         version: Version::V2,
-        directory: Counted::Capabilities,
-        layers: Counted::All,
+        directory: CountedXattrs::Capabilities,
+        layers: CountedXattrs::All,
         summary: "format V2; times in whole seconds; of attributes, file capabilities of a \
                   directory, all of layers",
     },
@@ -112,7 +112,7 @@ pub fn for_boot(
         View::Directory => generation.directory,
         View::Layers => generation.layers,
     };
-    if counted == Counted::Capabilities {
+    if counted == CountedXattrs::Capabilities {
         each_meta(tree, &mut |meta| meta.xattrs.retain(|name, _| name == b"security.capability"));
     }
     for name in EMPTIED {

@@ -28,12 +28,12 @@ pub struct Claim {
     /// The argument as it is on the command line.
     pub argument: String,
     /// Its meaning.
-    pub says: Says,
+    pub says: Meaning,
 }
 
 /// The meaning of an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Says {
+pub enum Meaning {
     /// A digest with SHA-512.
     Digest {
         /// Its 128 hexadecimal digits, in lower case.
@@ -133,23 +133,23 @@ fn arguments(line: &str) -> impl Iterator<Item = &str> {
 }
 
 /// `FORMAT-HASH-BLOCKSIZE:DIGEST`, as `v1-sha512-12:…`.
-fn described(value: &str) -> Says {
-    let malformed = |what: &str| Says::Malformed(format!("{what}; expected v1-sha512-12:"));
+fn described(value: &str) -> Meaning {
+    let malformed = |what: &str| Meaning::Malformed(format!("{what}; expected v1-sha512-12:"));
     let Some((kind, hex)) = value.split_once(':') else {
         return malformed("it names no format");
     };
     match kind.split('-').collect::<Vec<_>>()[..] {
         ["v1", "sha512", "12"] => digest(hex, Some(Version::V1)),
         ["v2", "sha512", "12"] => digest(hex, Some(Version::V2)),
-        ["v1" | "v2", "sha256", _] => Says::OtherHash,
+        ["v1" | "v2", "sha256", _] => Meaning::OtherHash,
         _ => malformed(&format!("its format {kind:?} is unknown")),
     }
 }
 
-fn digest(hex: &str, version: Option<Version>) -> Says {
+fn digest(hex: &str, version: Option<Version>) -> Meaning {
     match hex.len() == 128 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        true => Says::Digest { hex: hex.to_ascii_lowercase(), version },
-        false => Says::Malformed("it is not a digest of 128 hexadecimal digits".to_owned()),
+        true => Meaning::Digest { hex: hex.to_ascii_lowercase(), version },
+        false => Meaning::Malformed("it is not a digest of 128 hexadecimal digits".to_owned()),
     }
 }
 
@@ -164,13 +164,13 @@ mod tests {
             "rw composefs=?{one} x=\"a composefs={two}\" composefs.digest=v1-sha512-12:{two} \
              composefs.digest=?v2-sha512-12:{one} composefs.digest=v1-sha256-12:cc composefsx={two}"
         );
-        let found: Vec<Says> = claims(&line).into_iter().map(|claim| claim.says).collect();
-        let says = |hex: &str, version| Says::Digest { hex: hex.to_ascii_lowercase(), version };
+        let found: Vec<Meaning> = claims(&line).into_iter().map(|claim| claim.says).collect();
+        let says = |hex: &str, version| Meaning::Digest { hex: hex.to_ascii_lowercase(), version };
         let expected = [
             says(&one, None),
             says(&two, Some(Version::V1)),
             says(&one, Some(Version::V2)),
-            Says::OtherHash,
+            Meaning::OtherHash,
         ];
         assert_eq!(found, expected);
     }
@@ -184,7 +184,7 @@ mod tests {
             "composefs=",
         ] {
             let found = claims(argument);
-            assert!(matches!(found[..], [Claim { says: Says::Malformed(_), .. }]), "{argument}");
+            assert!(matches!(found[..], [Claim { says: Meaning::Malformed(_), .. }]), "{argument}");
         }
     }
 

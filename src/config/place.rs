@@ -1,6 +1,23 @@
 //! Where a settings file is wrong, and what should be there.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+
+use serde::Deserialize;
+
+/// What of a file is of one type whatever the plugin: read apart from the settings, whose values have
+/// no place any more.
+#[derive(Deserialize)]
+pub(super) struct Switches {
+    #[serde(default, rename = "plugins")]
+    _plugins: BTreeMap<String, Switch>,
+}
+
+#[derive(Deserialize)]
+struct Switch {
+    #[serde(rename = "enabled")]
+    _enabled: Option<bool>,
+}
 
 /// `error` about `text` on one line: the file, the line, the key, and what is expected.
 pub(super) fn located(file: &Path, text: &str, error: &toml::de::Error) -> String {

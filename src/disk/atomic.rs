@@ -71,9 +71,9 @@ pub fn private_dir() -> io::Result<tempfile::TempDir> {
 
 /// Private directories where temporary files go: in the first of the usual places that has room.
 #[derive(Clone, Copy, Debug)]
-pub struct Private;
+pub struct PrivateDir;
 
-impl Scratch for Private {
+impl Scratch for PrivateDir {
     fn in_private(&self, make: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
         let mut made = |place: &Path| {
             let mut dir = tempfile::Builder::new();

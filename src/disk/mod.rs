@@ -27,7 +27,7 @@ mod unit;
 mod xattr;
 
 pub use atomic::{
-    Private, atomic_write, atomic_write_with, create_dir_all, create_new, dir_of, flock,
+    PrivateDir, atomic_write, atomic_write_with, create_dir_all, create_new, dir_of, flock,
     private_dir, refresh, remove_dir_all, remove_file, rename, scratch, writable,
 };
 pub use lock::Lock;

@@ -148,7 +148,7 @@ pub fn plan(
     let batches = (0..wanted.len()).step_by(BATCH).collect::<Vec<_>>();
     for round in batches.chunks(ROUND) {
         let judged = try_map(round.par_iter(), |first| {
-            let mut judged = Judged::default();
+            let mut judged = PlanPart::default();
             for inode in *first..wanted.len().min(first + BATCH) {
                 judge(tree, &wanted.names(inode), chain, &shared, &mut judged)?;
                 done(1);
@@ -203,7 +203,7 @@ type Reported<'e> = (&'e Entry, &'static str, Option<(&'static str, Time)>);
 
 /// The result for some inodes.
 #[derive(Default)]
-struct Judged {
+struct PlanPart {
     changes: Vec<Change>,
     remarks: Vec<Remark>,
     read: (usize, u64),
@@ -214,7 +214,7 @@ fn judge(
     names: &[&Entry],
     chain: &Chain<'_>,
     shared: &Shared,
-    out: &mut Judged,
+    out: &mut PlanPart,
 ) -> io::Result<()> {
     let once = ReadOnce::of(tree, names);
     let tree: &dyn Tree = once.as_ref().map_or(tree, |once| once);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::query::versions_in;
 use super::{Class, Difference, History, Run};
 
-/// The most bytes of a difference's text in a [`Seen`].
+/// The most bytes of a difference's text in a [`StreamBlame`].
 const TEXT: usize = 4096;
 
 /// The most package changes to cache: paths that began to differ in the same run share them.
@@ -22,12 +22,12 @@ pub struct Blame {
     /// The path.
     pub path: String,
     /// One row for each stream in which it ever differed.
-    pub streams: Vec<Seen>,
+    pub streams: Vec<StreamBlame>,
 }
 
 /// The part of a [`Blame`] for one stream.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Seen {
+pub struct StreamBlame {
     /// The stream.
     pub stream: String,
     /// The first run in which the path differed, in the unbroken sequence of such comparisons that
@@ -147,7 +147,7 @@ impl History {
         stream: &str,
         runs: &[&Run],
         differing: &BTreeSet<i64>,
-    ) -> Result<Option<Seen>> {
+    ) -> Result<Option<StreamBlame>> {
         let differs = |run: &&&Run| differing.contains(&run.id);
         let compared = |run: &&&Run| matches!(run.verdict.class(), Class::Good | Class::Bad);
         let Some(last) = runs.iter().position(|run| differs(&run)) else { return Ok(None) };
@@ -160,7 +160,7 @@ impl History {
         let changes = self.changes(last_good.map(|run| run.id), first.id)?;
         let package = difference.package.as_ref().map(|name| changes.of(name));
         let others = |v: &&Versions| changes.known && Some(&v.name) != difference.package.as_ref();
-        Ok(Some(Seen {
+        Ok(Some(StreamBlame {
             stream: stream.to_owned(),
             first: (*first).clone(),
             last_good: last_good.cloned(),

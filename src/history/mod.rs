@@ -13,7 +13,7 @@ mod record;
 mod retain;
 mod store;
 
-pub use blame::{Blame, Seen, Streams, Versions, by_stream};
+pub use blame::{Blame, StreamBlame, Streams, Versions, by_stream};
 pub use query::Flaky;
 pub use record::{Class, Difference, Run, Verdict};
 pub use retain::{Retained, Retention};

@@ -10,13 +10,13 @@ use anyhow::bail;
 
 use super::unpack::{Model, Node, Tree as Nodes, flatten, unpack};
 use crate::format::tar::{Type, parent};
-use crate::source::oci::{Image, Keep, Layer, Store, layers};
-use crate::tree::{Entry, Kind, Tree, show};
+use crate::source::oci::{Image, Keep, Layer, Part, Store, layers_beside};
+use crate::tree::{Entry, Kind, Seekable, Tree, show};
 
 /// The tree of one image. It has no times: a commit has none either, and rebuilt layers seldom
 /// agree on them.
-pub struct Flattened {
-    layers: Vec<Layer>,
+pub struct Flattened<L = Vec<Layer>> {
+    layers: L,
     nodes: Nodes,
     names: BTreeMap<Vec<u8>, Vec<OsString>>,
     others: BTreeMap<Vec<u8>, String>,
@@ -31,7 +31,22 @@ impl Flattened {
     ///
     /// If a layer cannot be read, or if neither unpacks them.
     pub fn read(store: &Store, image: &Image, settled: usize) -> anyhow::Result<Self> {
-        let layers = layers(store, image, Keep::Spool)?;
+        Self::beside(store, image, settled, BTreeMap::new())
+    }
+
+    /// Reads `image` as [`Flattened::read`] does, but for the layers that were read before, with their
+    /// content, by number.
+    ///
+    /// # Errors
+    ///
+    /// As [`Flattened::read`].
+    pub fn beside(
+        store: &Store,
+        image: &Image,
+        settled: usize,
+        read: BTreeMap<usize, Layer>,
+    ) -> anyhow::Result<Self> {
+        let layers = layers_beside(store, image, Keep::Spool, read)?;
         let mut nodes = match unpack(&layers, Model::Vfs) {
             Ok(nodes) => nodes,
             Err(refusal) => match flatten(&layers) {
@@ -40,7 +55,13 @@ impl Flattened {
             },
         };
         drop_repository(&mut nodes, settled);
-        Ok(Self::new(layers, nodes))
+        let others = take_others(&layers, &mut nodes);
+        Ok(Flattened { others, ..Self::of(layers, nodes) })
+    }
+
+    /// Device nodes and FIFOs, which are left out of the tree, each described in a line.
+    pub fn others(&self) -> &BTreeMap<Vec<u8>, String> {
+        &self.others
     }
 
     /// Groups of names that are one file.
@@ -65,16 +86,11 @@ impl Flattened {
             (x != y).then(|| format!("modification time of {}: {} → {}", path(), x.sec, y.sec))
         })
     }
+}
 
-    fn new(layers: Vec<Layer>, mut nodes: Nodes) -> Self {
-        let mut others = BTreeMap::new();
-        nodes.retain(|path, node| {
-            let other = matches!(node.kind, Type::Char | Type::Block | Type::Fifo);
-            if other {
-                others.insert(path.to_vec(), describe(&layers, node));
-            }
-            !other
-        });
+impl<L: AsRef<[Layer]>> Flattened<L> {
+    /// The tree of `nodes`, with all that they have.
+    pub(super) fn of(layers: L, nodes: Nodes) -> Self {
         let mut names: BTreeMap<Vec<u8>, Vec<OsString>> = BTreeMap::new();
         for path in nodes.keys().filter(|p| !p.is_empty()) {
             let dir = parent(path);
@@ -82,12 +98,27 @@ impl Flattened {
             names.entry(dir.to_vec()).or_default().push(OsStr::from_bytes(name).to_owned());
         }
         names.values_mut().for_each(|names| names.sort());
-        Flattened { layers, nodes, names, others }
+        Flattened { layers, nodes, names, others: BTreeMap::new() }
     }
 
-    /// Device nodes and FIFOs, which are left out of the tree, each described in a line.
-    pub fn others(&self) -> &BTreeMap<Vec<u8>, String> {
-        &self.others
+    /// The layers that were laid over one another.
+    pub(super) fn layers(&self) -> &[Layer] {
+        self.layers.as_ref()
+    }
+
+    /// What the unpacker made of them.
+    pub(super) fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    /// The content of the file at `path`; `None` if there is no file.
+    fn content(&self, path: &Path) -> io::Result<Option<Part>> {
+        let file = self.node(path).filter(|node| node.kind == Type::File);
+        let Some((layer, index)) = file.and_then(|node| self.member(node)) else { return Ok(None) };
+        if layer.members[index].sparse {
+            return Err(invalid(path, "a sparse member; archive it without --sparse"));
+        }
+        layer.content(index).ok_or_else(|| invalid(path, "not kept")).map(Some)
     }
 
     fn node(&self, path: &Path) -> Option<&Node> {
@@ -96,7 +127,7 @@ impl Flattened {
 
     /// The member of its layer that made `node`.
     fn member(&self, node: &Node) -> Option<(&Layer, usize)> {
-        Some((self.layers.get(node.layer)?, node.member?))
+        Some((self.layers().get(node.layer)?, node.member?))
     }
 }
 
@@ -123,6 +154,19 @@ fn drop_repository(nodes: &mut Nodes, settled: usize) {
     });
 }
 
+/// Takes device nodes and FIFOs out of `nodes`: each described in a line.
+fn take_others(layers: &[Layer], nodes: &mut Nodes) -> BTreeMap<Vec<u8>, String> {
+    let mut others = BTreeMap::new();
+    nodes.retain(|path, node| {
+        let other = matches!(node.kind, Type::Char | Type::Block | Type::Fifo);
+        if other {
+            others.insert(path.to_vec(), describe(layers, node));
+        }
+        !other
+    });
+    others
+}
+
 fn describe(layers: &[Layer], node: &Node) -> String {
     let member = node.member.and_then(|m| layers.get(node.layer)?.members.get(m));
     let (major, minor) = member.map_or((0, 0), |m| m.device);
@@ -134,14 +178,15 @@ fn describe(layers: &[Layer], node: &Node) -> String {
     format!("{kind} {major}:{minor}, mode {:04o}, owner {}:{}", node.mode, node.uid, node.gid)
 }
 
-impl Tree for Flattened {
+impl<L: AsRef<[Layer]> + Sync> Tree for Flattened<L> {
     fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
         let Some(node) = self.node(path) else { return Ok(None) };
         let member = self.member(node).map(|(layer, i)| &layer.members[i]);
         let (kind, bits, size) = match node.kind {
             Type::Dir => (Kind::Dir, 0o040_000, 0),
             Type::Symlink => (Kind::Symlink, 0o120_000, member.map_or(0, |m| m.link.len() as u64)),
-            _ => (Kind::File, 0o100_000, member.map_or(0, |m| m.size)),
+            Type::File => (Kind::File, 0o100_000, member.map_or(0, |m| m.size)),
+            _ => (Kind::Other, 0, 0),
         };
         let id = |id: u64| u32::try_from(id).map_err(|_| invalid(path, "owner beyond 32 bits"));
         Ok(Some(Entry {
@@ -166,13 +211,13 @@ impl Tree for Flattened {
         Ok(found.then_some(bytes))
     }
 
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Seekable>>> {
+        let content = self.content(path)?;
+        Ok(content.map(|content| Box::new(content) as Box<dyn Seekable>))
+    }
+
     fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        let file = self.node(path).filter(|n| n.kind == Type::File);
-        let Some((layer, index)) = file.and_then(|n| self.member(n)) else { return Ok(false) };
-        if layer.members[index].sparse {
-            return Err(invalid(path, "a sparse member; archive it without --sparse"));
-        }
-        let mut content = layer.content(index).ok_or_else(|| invalid(path, "not kept"))?;
+        let Some(mut content) = self.content(path)? else { return Ok(false) };
         let mut buf = vec![0; 64 << 10];
         loop {
             match content.read(&mut buf)? {

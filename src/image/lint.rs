@@ -66,7 +66,7 @@ impl Rule {
 
 /// One path that runtimes disagree on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Hit {
+pub struct Disagreement {
     /// What is the matter.
     pub rule: Rule,
     /// The path below the root.
@@ -89,7 +89,7 @@ pub struct Linted {
     /// Digest of the manifest.
     pub manifest: Option<Digest>,
     /// By layer and path.
-    pub hits: Vec<Hit>,
+    pub hits: Vec<Disagreement>,
     /// Shapes that programs refuse or read in different ways, in words.
     pub oddities: Vec<String>,
 }
@@ -129,7 +129,7 @@ pub fn lint(subject: &Images) -> anyhow::Result<Lint> {
 fn linted(image: &Image, layers: &[Layer]) -> Linted {
     let all = Model::ALL.map(|model| (model, unpack(layers, model)));
     let outcomes = Outcomes { all: all.into() };
-    let mut hits: BTreeMap<(usize, Vec<u8>), Hit> = BTreeMap::new();
+    let mut hits: BTreeMap<(usize, Vec<u8>), Disagreement> = BTreeMap::new();
     for (number, layer) in layers.iter().enumerate() {
         if layer.has_globals {
             hits.insert((number, GLOBAL_HEADER.into()), global_header(number, layer));
@@ -139,7 +139,7 @@ fn linted(image: &Image, layers: &[Layer]) -> Linted {
             let link = said.values().any(|said| said.starts_with("symlink"));
             let rule = if link { Rule::Other } else { rule };
             if said.values().collect::<BTreeSet<_>>().len() > 1 {
-                let hit = Hit {
+                let hit = Disagreement {
                     rule,
                     path: shown(&path),
                     layer: number,
@@ -163,13 +163,13 @@ fn linted(image: &Image, layers: &[Layer]) -> Linted {
 
 /// What each unpacker makes of a global PAX header: by POSIX, and for tar, its records hold for all
 /// members after it.
-fn global_header(number: usize, layer: &Layer) -> Hit {
+fn global_header(number: usize, layer: &Layer) -> Disagreement {
     let ignored = "ignored: members go without what it says";
     let said = |model| match model {
         Model::Vfs | Model::Overlay => ignored.to_owned(),
         Model::Umoci => "error: unknown type of member".to_owned(),
     };
-    Hit {
+    Disagreement {
         rule: Rule::GlobalHeader,
         path: GLOBAL_HEADER.to_owned(),
         layer: number,
@@ -248,10 +248,10 @@ impl Outcomes {
     /// unpacker stops.
     fn unexplained(
         &self,
-        hits: &BTreeMap<(usize, Vec<u8>), Hit>,
+        hits: &BTreeMap<(usize, Vec<u8>), Disagreement>,
         layers: &[Layer],
-    ) -> BTreeMap<(usize, Vec<u8>), Hit> {
-        let mut found: BTreeMap<(usize, Vec<u8>), Hit> = BTreeMap::new();
+    ) -> BTreeMap<(usize, Vec<u8>), Disagreement> {
+        let mut found: BTreeMap<(usize, Vec<u8>), Disagreement> = BTreeMap::new();
         let mut known: BTreeSet<Vec<u8>> = hits.keys().map(|(_, path)| path.clone()).collect();
         let trees: Vec<&Tree> = self.all.values().filter_map(|t| t.as_ref().ok()).collect();
         let paths: BTreeSet<&[u8]> =
@@ -259,7 +259,7 @@ impl Outcomes {
         let mut add = |path: &[u8], number: usize| {
             let outcomes = self.at(Rule::Other, path, number);
             let Some(layer) = layers.get(number) else { return };
-            let hit = Hit {
+            let hit = Disagreement {
                 rule: Rule::Other,
                 path: shown(path),
                 layer: number,
@@ -281,7 +281,7 @@ impl Outcomes {
         }
         let refusals = self.all.values().filter_map(|t| t.as_ref().err());
         for refusal in refusals {
-            let why = |h: &Hit| h.layer == refusal.layer && names(&refusal.path, &h.path);
+            let why = |h: &Disagreement| h.layer == refusal.layer && names(&refusal.path, &h.path);
             if !hits.values().any(why) {
                 add(refusal.path.as_bytes(), refusal.layer);
             }

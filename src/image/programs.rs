@@ -88,7 +88,7 @@ pub fn answer(program: Program, images: &Images, image: &Image) -> Answer {
 const OTHER: &str = "it takes another entry for this platform";
 
 /// What a tag leads to.
-struct Named<'a> {
+struct TagTarget<'a> {
     digest: Digest,
     /// The images below, in the order of the indexes.
     below: Vec<&'a Image>,
@@ -99,7 +99,7 @@ fn asked<'a>(
     program: Program,
     images: &'a Images,
     image: &Image,
-) -> Result<Named<'a>, &'static str> {
+) -> Result<TagTarget<'a>, &'static str> {
     let stored = images.store.stored();
     let reads = match stored {
         Stored::Layout | Stored::Registry => true,
@@ -137,14 +137,14 @@ fn asked<'a>(
         ([first, ..], _) => first.clone(),
     };
     let below = found.into_iter().filter(|image| top(image).as_ref() == Some(&digest)).collect();
-    Ok(Named { digest, below })
+    Ok(TagTarget { digest, below })
 }
 
 /// The manifest that a program takes below an entry.
 fn taken<'a>(
     program: Program,
     stored: Stored,
-    named: &Named<'a>,
+    named: &TagTarget<'a>,
     image: &Image,
 ) -> Result<&'a Image, &'static str> {
     let [first, ..] = named.below[..] else { return Err("there is no image") };

@@ -127,8 +127,8 @@ pub struct Stream {
     /// Plugins that `check` runs without.
     #[serde(default)]
     pub skip: Vec<String>,
-    /// Variations of the second build, or `["all"]`.
-    #[serde(default)]
+    /// Variations of the second build; `default` and `all` are several. By default `["default"]`.
+    #[serde(default = "vary")]
     pub vary: Vec<String>,
     /// Find the smallest set of variations that breaks reproducibility, when it is broken.
     #[serde(default)]
@@ -180,6 +180,9 @@ fn sendmail() -> PathBuf {
 fn tries() -> u32 {
     4
 }
+fn vary() -> Vec<String> {
+    vec![vary::DEFAULT.to_owned()]
+}
 fn time_limit() -> Seconds {
     Seconds(4 * 3600)
 }
@@ -229,6 +232,8 @@ impl Config {
             paths.extend(stream.expect.as_mut());
             paths.extend(stream.config.as_mut());
             paths.extend(stream.inputs.iter_mut());
+            let preset = stream.preset.as_deref().and_then(|name| preset::find(name).ok());
+            preset.inspect(|preset| preset.place(&mut stream.with, &dir));
         }
         for path in paths {
             *path = dir.join(&*path);
@@ -297,9 +302,13 @@ impl Stream {
 
     /// # Errors
     ///
-    /// Where a night of it could not begin: no epoch, or a file that it names is not there.
+    /// Where a night of it could not begin: no epoch, a file that it names is not there, or the machine
+    /// lacks what its preset needs.
     pub fn is_ready(&self) -> Result<()> {
         self.epoch()?;
+        if let Some(name) = &self.preset {
+            preset::find(name)?.is_ready(&self.with)?;
+        }
         let named = [("expect", &self.expect), ("config", &self.config)];
         for (key, path) in named {
             if let Some(path) = path {

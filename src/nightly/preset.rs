@@ -5,8 +5,10 @@
 //! caches, repositories and container storage are below it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::config::Step;
 
@@ -17,14 +19,50 @@ pub struct Preset {
     pub name: &'static str,
     /// What it builds, in one line.
     pub help: &'static str,
-    /// Parameters, their defaults (`None`: required) and meanings.
-    pub parameters: &'static [(&'static str, Option<&'static str>, &'static str)],
+    /// What it is told.
+    pub parameters: &'static [Parameter],
     /// Shell scripts, run in the build's directory.
     pub steps: &'static [&'static str],
     /// The subject; `{work}` and `{PARAMETER}` are replaced.
     pub subject: &'static str,
     /// Variations that the tool cannot bear, and why; the record has both.
     pub spares: &'static [(&'static str, &'static str)],
+    /// A command that must succeed before a night begins, and what to do where it does not.
+    pub needs: Option<(&'static [&'static str], &'static str)>,
+}
+
+/// A parameter of a flow.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Its name in `with`.
+    pub name: &'static str,
+    /// Its value where it is not given; `None`: it must be.
+    pub default: Option<&'static str>,
+    /// What it means.
+    pub help: &'static str,
+    /// What its value is.
+    pub kind: Kind,
+}
+
+/// What the value of a parameter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A text.
+    Text,
+    /// A file or directory.
+    Path,
+    /// A file, or the name of a program in PATH.
+    Program,
+    /// A directory, or the address of a git repository.
+    Repository,
+}
+
+const fn text(name: &'static str, default: Option<&'static str>, help: &'static str) -> Parameter {
+    Parameter { name, default, help, kind: Kind::Text }
+}
+
+const fn path(kind: Kind, name: &'static str, help: &'static str) -> Parameter {
+    Parameter { name, default: None, help, kind }
 }
 
 /// What rpm-ostree cannot bear: seen in composes with v2025.1.
@@ -39,6 +77,14 @@ const RPM_OSTREE: &[(&str, &str)] = &[
         "on disorderfs rpm-ostree fails to rewrite the rpmdb (Directory not empty)",
     ),
 ];
+
+/// A build in a user name space needs ids for its other users, root's build too.
+const ROOTLESS: (&[&str], &str) = (
+    &["unshare", "-U", "-r", "--map-auto", "true"],
+    "the user of the job, root too, needs a range of subordinate ids: a line `USER:100000:65536` in \
+     /etc/subuid and in /etc/subgid, and the program newuidmap (Debian's package uidmap, Fedora's \
+     shadow-utils)",
+);
 
 /// What to run and what comes of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,18 +102,23 @@ pub const PRESETS: &[Preset] = &[
     Preset {
         name: "rootfs",
         help: "any program that fills the directory it is given",
-        parameters: &[("script", None, "the program; its argument is the directory to fill")],
+        parameters: &[path(
+            Kind::Program,
+            "script",
+            "the program; its argument is the directory to fill",
+        )],
         steps: &["\"$WITH_SCRIPT\" \"$REPROFIX_WORK/rootfs\""],
         subject: "dir:{work}/rootfs",
         spares: &[],
+        needs: None,
     },
     Preset {
         name: "rpm-ostree",
         help: "rpm-ostree compose tree, with its own repository and package cache",
         parameters: &[
-            ("treefile", None, "the treefile"),
-            ("ref", None, "the ref that it names"),
-            ("arguments", Some(""), "more arguments, separated by blanks"),
+            path(Kind::Path, "treefile", "the treefile"),
+            text("ref", None, "the ref that it names"),
+            text("arguments", Some(""), "more arguments, separated by blanks"),
         ],
         steps: &[
             "ostree --repo=repo init --mode=archive",
@@ -77,13 +128,14 @@ pub const PRESETS: &[Preset] = &[
         ],
         subject: "ostree:{work}/repo:{ref}",
         spares: RPM_OSTREE,
+        needs: None,
     },
     Preset {
         name: "compose-rootfs",
         help: "rpm-ostree compose rootfs",
         parameters: &[
-            ("manifest", None, "the treefile"),
-            ("arguments", Some(""), "more arguments, separated by blanks"),
+            path(Kind::Path, "manifest", "the treefile"),
+            text("arguments", Some(""), "more arguments, separated by blanks"),
         ],
         steps: &[
             "mkdir cache",
@@ -92,13 +144,14 @@ pub const PRESETS: &[Preset] = &[
         ],
         subject: "dir:{work}/rootfs",
         spares: RPM_OSTREE,
+        needs: None,
     },
     Preset {
         name: "containerfile",
         help: "buildah build of a Containerfile, as coreos-assembler does it, without any cache",
         parameters: &[
-            ("context", None, "the directory with the Containerfile"),
-            ("arguments", Some(""), "more arguments of buildah build, separated by blanks"),
+            path(Kind::Path, "context", "the directory with the Containerfile"),
+            text("arguments", Some(""), "more arguments of buildah build, separated by blanks"),
         ],
         steps: &[
             // Own storage and no layer cache: a cached layer was never built.
@@ -111,13 +164,14 @@ pub const PRESETS: &[Preset] = &[
         ],
         subject: "oci-archive:{work}/image.ociarchive",
         spares: &[],
+        needs: None,
     },
     Preset {
         name: "rootless",
         help: "buildah build in a user name space, with the arguments of Konflux's buildah task",
         parameters: &[
-            ("context", None, "the directory with the Containerfile"),
-            ("arguments", Some(""), "more arguments of buildah build, separated by blanks"),
+            path(Kind::Path, "context", "the directory with the Containerfile"),
+            text("arguments", Some(""), "more arguments of buildah build, separated by blanks"),
         ],
         steps: &[
             // --map-auto: the ids that /etc/subuid and /etc/subgid give the user, root too.
@@ -139,15 +193,16 @@ pub const PRESETS: &[Preset] = &[
         ],
         subject: "oci-archive:{work}/image.ociarchive",
         spares: &[],
+        needs: Some(ROOTLESS),
     },
     Preset {
         name: "osbuild",
         help: "osbuild of a manifest, up to the pipeline whose tree holds the repository",
         parameters: &[
-            ("manifest", None, "the manifest, of version 2"),
-            ("export", Some("ostree-commit"), "the pipeline with org.osbuild.ostree.commit"),
-            ("ref", None, "the ref that it commits to"),
-            ("arguments", Some(""), "more arguments, separated by blanks"),
+            path(Kind::Path, "manifest", "the manifest, of version 2"),
+            text("export", Some("ostree-commit"), "the pipeline with org.osbuild.ostree.commit"),
+            text("ref", None, "the ref that it commits to"),
+            text("arguments", Some(""), "more arguments, separated by blanks"),
         ],
         steps: &[
             // The epoch of a pipeline is in the manifest, not in the environment.
@@ -159,15 +214,20 @@ pub const PRESETS: &[Preset] = &[
         ],
         subject: "ostree:{work}/out/{export}/repo:{ref}",
         spares: &[],
+        needs: None,
     },
     Preset {
         name: "cosa",
         help: "coreos-assembler: init, fetch, build, in a directory of its own",
         parameters: &[
-            ("config", None, "the configuration repository: a git URL or a directory"),
-            ("version", None, "the version to build; a clock in it never reproduces"),
-            ("init", Some(""), "more arguments of cosa init, separated by blanks"),
-            ("build", Some(""), "more arguments of cosa build, separated by blanks"),
+            path(
+                Kind::Repository,
+                "config",
+                "the configuration repository: a git URL or a directory",
+            ),
+            text("version", None, "the version to build; a clock in it never reproduces"),
+            text("init", Some(""), "more arguments of cosa init, separated by blanks"),
+            text("build", Some(""), "more arguments of cosa build, separated by blanks"),
         ],
         steps: &[
             // A fresh directory: in a used one an existing version would not be built again, and
@@ -180,6 +240,7 @@ pub const PRESETS: &[Preset] = &[
         ],
         subject: "cosa:{work}/cosa",
         spares: &[],
+        needs: None,
     },
 ];
 
@@ -191,6 +252,18 @@ pub fn find(name: &str) -> Result<&'static Preset> {
     })
 }
 
+impl Kind {
+    /// Whether `value` is a path: a program's bare name is not, nor is what git calls an address.
+    fn is_path(self, value: &str) -> bool {
+        match self {
+            Kind::Text => false,
+            Kind::Path => true,
+            Kind::Program => value.contains('/'),
+            Kind::Repository => !value.split('/').next().is_some_and(|start| start.contains(':')),
+        }
+    }
+}
+
 impl Preset {
     /// The steps for these parameters.
     ///
@@ -199,12 +272,12 @@ impl Preset {
     /// On a parameter that is unknown, or missing.
     pub fn recipe(&self, with: &BTreeMap<String, String>) -> Result<Recipe> {
         for name in with.keys() {
-            if !self.parameters.iter().any(|p| p.0 == name) {
+            if !self.parameters.iter().any(|p| p.name == name) {
                 bail!("preset {:?} has no parameter {name:?}", self.name);
             }
         }
         let mut recipe = Recipe { subject: self.subject.to_owned(), ..Recipe::default() };
-        for (name, default, help) in self.parameters {
+        for Parameter { name, default, help, .. } in self.parameters {
             let value = with.get(*name).map(String::as_str).or(*default).with_context(|| {
                 format!("preset {:?} needs the parameter {name:?}: {help}", self.name)
             })?;
@@ -213,6 +286,35 @@ impl Preset {
         }
         recipe.steps = self.steps.iter().map(|s| Step::Script((*s).to_owned())).collect();
         Ok(recipe)
+    }
+
+    /// Takes relative paths in the parameters from `dir`.
+    pub fn place(&self, with: &mut BTreeMap<String, String>, dir: &Path) {
+        for parameter in self.parameters {
+            let Some(value) = with.get_mut(parameter.name) else { continue };
+            if parameter.kind.is_path(value) {
+                *value = dir.join(&*value).to_string_lossy().into_owned();
+            }
+        }
+    }
+
+    /// # Errors
+    ///
+    /// Where a path in the parameters is not there, or the machine lacks what the steps need.
+    pub fn is_ready(&self, with: &BTreeMap<String, String>) -> Result<()> {
+        for parameter in self.parameters {
+            let Some(value) = with.get(parameter.name) else { continue };
+            let is_there = !parameter.kind.is_path(value) || Path::new(value).exists();
+            ensure!(is_there, "with.{}: there is no {value}", parameter.name);
+        }
+        let Some((words, remedy)) = self.needs else { return Ok(()) };
+        let tried = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).output();
+        let why = match &tried {
+            Ok(output) if output.status.success() => return Ok(()),
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; "),
+            Err(error) => error.to_string(),
+        };
+        bail!("preset {:?}: `{}` fails here ({why}): {remedy}", self.name, words.join(" "))
     }
 }
 
@@ -243,15 +345,57 @@ mod tests {
             }
             let text = [preset.steps.join("\n").as_str(), preset.subject].join("\n");
             assert_eq!(preset.name, find(preset.name).unwrap().name, "two of one name");
-            let named = |name: &str| preset.parameters.iter().any(|p| p.0 == name);
+            let named = |name: &str| preset.parameters.iter().any(|p| p.name == name);
             for found in variable.captures_iter(&text) {
                 assert!(named(&found[1].to_lowercase()), "{}: {}", preset.name, &found[0]);
             }
-            for (name, ..) in preset.parameters {
+            for Parameter { name, .. } in preset.parameters {
                 let used = format!("$WITH_{}", name.to_uppercase());
                 assert!(text.contains(&used) || text.contains(&format!("{{{name}}}")), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn a_path_is_taken_from_the_configurations_folder_and_an_address_stays() {
+        let dir = Path::new("/srv/night");
+        for (preset, name, given, wanted) in [
+            ("rpm-ostree", "treefile", "a/b.yaml", "/srv/night/a/b.yaml"),
+            ("rpm-ostree", "treefile", "/abs.yaml", "/abs.yaml"),
+            ("rpm-ostree", "ref", "fedora/x86_64", "fedora/x86_64"),
+            ("containerfile", "context", ".", "/srv/night/."),
+            ("rootfs", "script", "./compose", "/srv/night/./compose"),
+            ("rootfs", "script", "compose", "compose"),
+            ("cosa", "config", "config", "/srv/night/config"),
+            ("cosa", "config", "https://example.com/c.git", "https://example.com/c.git"),
+            ("cosa", "config", "git@example.com:c/d", "git@example.com:c/d"),
+        ] {
+            let mut with = BTreeMap::from([(name.to_owned(), given.to_owned())]);
+            find(preset).unwrap().place(&mut with, dir);
+            assert_eq!(with[name], wanted, "{preset} {name}");
+        }
+        let with = BTreeMap::from([("treefile".to_owned(), "/nowhere/a.yaml".to_owned())]);
+        let error = find("rpm-ostree").unwrap().is_ready(&with).unwrap_err().to_string();
+        assert_eq!(error, "with.treefile: there is no /nowhere/a.yaml");
+    }
+
+    #[test]
+    fn what_a_preset_needs_of_the_machine_is_tried_before_the_night() {
+        let preset = Preset {
+            needs: Some((&["sh", "-c", "echo no range >&2; exit 1"], "add a line")),
+            ..Preset {
+                name: "p",
+                help: "",
+                parameters: &[],
+                steps: &[],
+                subject: "",
+                spares: &[],
+                needs: None,
+            }
+        };
+        let error = preset.is_ready(&BTreeMap::new()).unwrap_err().to_string();
+        assert!(error.contains("(no range): add a line"), "{error}");
+        assert!(find("rootless").unwrap().needs.is_some());
     }
 
     #[test]

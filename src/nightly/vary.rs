@@ -1,7 +1,8 @@
 //! The table of conditions under which the second build differs from the first.
 //!
 //! Under a variation both sides are set, so that they differ wherever the builder happens to be;
-//! without it both sides are as the scheduler started us. The set follows reprotest's.
+//! without it both sides are as the scheduler started us. The set follows reprotest's; what is varied
+//! by default is what another builder on another day has, and what no build has to bear is asked for.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -25,6 +26,8 @@ pub struct Variation {
     pub name: &'static str,
     /// What differs, in one line.
     pub help: &'static str,
+    /// Why it is not varied by default; `None` where it is.
+    pub extra: Option<&'static str>,
     /// Sets one side; the error says why it cannot be done here.
     apply: fn(&mut Launch, Side) -> Result<(), String>,
 }
@@ -35,6 +38,7 @@ pub const VARIATIONS: &[Variation] = &[
         name: "clock",
         help: "the second build is 373 days, 7 hours and 13 minutes later (libfaketime; static binaries, and programs \
                whose environment is cleared as in bubblewrap, see the real time)",
+        extra: Some("what is fetched over TLS or signed for some days has run out by then"),
         apply: |launch, side| {
             if side == Side::B {
                 launch.clock = Some("+32253180");
@@ -43,14 +47,33 @@ pub const VARIATIONS: &[Variation] = &[
         },
     },
     Variation {
+        name: "day",
+        help: "the second build is a day, 7 hours and 13 minutes later (libfaketime, as `clock`)",
+        extra: None,
+        apply: |launch, side| {
+            // Under both, the later of the two clocks counts.
+            if side == Side::B && launch.clock.is_none() {
+                launch.clock = Some("+112380");
+            }
+            Ok(())
+        },
+    },
+    Variation {
         name: "timezone",
         help: "TZ 26 hours apart",
+        extra: None,
         apply: |launch, side| set(launch, side, "TZ", "GMT+12", "GMT-14"),
     },
-    Variation { name: "locale", help: "C.UTF-8 and another installed locale", apply: locale },
+    Variation {
+        name: "locale",
+        help: "C.UTF-8 and another installed locale",
+        extra: None,
+        apply: locale,
+    },
     Variation {
         name: "umask",
         help: "022 and 002",
+        extra: None,
         apply: |launch, side| {
             launch.umask = Some(if side == Side::A { "022" } else { "002" });
             Ok(())
@@ -59,6 +82,7 @@ pub const VARIATIONS: &[Variation] = &[
     Variation {
         name: "host",
         help: "another host and domain name (a UTS name space)",
+        extra: None,
         apply: |launch, side| {
             if side == Side::B {
                 launch.host = Some("reprofix-b.example");
@@ -69,6 +93,7 @@ pub const VARIATIONS: &[Variation] = &[
     Variation {
         name: "user",
         help: "another name for the same user (a mount name space), USER and LOGNAME",
+        extra: None,
         apply: |launch, side| {
             if side == Side::B {
                 launch.user = Some("reprofix-b");
@@ -81,6 +106,7 @@ pub const VARIATIONS: &[Variation] = &[
     Variation {
         name: "pid",
         help: "process numbers that start elsewhere (a PID name space)",
+        extra: None,
         apply: |launch, side| {
             if side == Side::B {
                 launch.first_pid = Some("20011");
@@ -88,10 +114,18 @@ pub const VARIATIONS: &[Variation] = &[
             Ok(())
         },
     },
-    Variation { name: "cpus", help: "all processors and one", apply: cpus },
+    Variation {
+        name: "cpus",
+        help: "all processors and one",
+        extra: Some("the second build takes as long as one processor needs"),
+        apply: cpus,
+    },
     Variation {
         name: "directory-order",
         help: "readdir sorted and reversed (disorderfs)",
+        extra: Some(
+            "below disorderfs, which is FUSE, a build is slow, and what makes hard links or mounts there may fail",
+        ),
         apply: |launch, side| {
             let reverse = if side == Side::B { "yes" } else { "no" };
             launch.disorder = Some(reverse);
@@ -101,6 +135,7 @@ pub const VARIATIONS: &[Variation] = &[
     Variation {
         name: "build-path",
         help: "another, longer build directory",
+        extra: None,
         apply: |launch, side| {
             launch.directories.elsewhere |= side == Side::B;
             Ok(())
@@ -109,6 +144,7 @@ pub const VARIATIONS: &[Variation] = &[
     Variation {
         name: "tmpdir",
         help: "another, longer TMPDIR",
+        extra: None,
         apply: |launch, side| {
             launch.directories.tmp_elsewhere |= side == Side::B;
             Ok(())
@@ -117,6 +153,7 @@ pub const VARIATIONS: &[Variation] = &[
     Variation {
         name: "environment",
         help: "a variable more, with odd bytes",
+        extra: None,
         apply: |launch, side| {
             if side == Side::B {
                 launch.env.insert("REPROFIX_JUNK".into(), "it's \"junk\" \u{e9}\n;$(false)".into());
@@ -127,6 +164,7 @@ pub const VARIATIONS: &[Variation] = &[
     Variation {
         name: "kernel",
         help: "the kernel calls itself 2.6 (setarch)",
+        extra: Some("programs that want a newer kernel do not start"),
         apply: |launch, side| {
             launch.old_kernel |= side == Side::B;
             Ok(())
@@ -135,6 +173,7 @@ pub const VARIATIONS: &[Variation] = &[
     Variation {
         name: "package-order",
         help: "REPROFIX_PACKAGE_ORDER is `forward` and `reverse`; a step must act on it",
+        extra: None,
         apply: |launch, side| set(launch, side, "REPROFIX_PACKAGE_ORDER", "forward", "reverse"),
     },
 ];
@@ -171,21 +210,27 @@ fn cpus(launch: &mut Launch, side: Side) -> Result<(), String> {
     Ok(())
 }
 
-/// The variations called `names`, in the table's order; `all` stands for all, and `-NAME` takes one
-/// away again.
+/// What [`select`] takes for those that are varied by default.
+pub const DEFAULT: &str = "default";
+
+/// The variations called `names`, in the table's order; `all` stands for all, `default` for those
+/// without a reason not to be, and `-NAME` takes one away again.
 pub fn select(names: &[String]) -> Result<Vec<&'static Variation>> {
     let bare = |name: &'_ str| name.strip_prefix('-').unwrap_or(name).to_owned();
-    for name in names.iter().filter(|name| *name != "all").map(|name| bare(name)) {
+    for name in
+        names.iter().filter(|name| *name != "all" && *name != DEFAULT).map(|name| bare(name))
+    {
         VARIATIONS.iter().find(|v| v.name == name).with_context(|| {
             let names: Vec<&str> = VARIATIONS.iter().map(|v| v.name).collect();
             format!(
-                "vary: unknown variation {name:?}; there are all, {}, and each with a `-` before it \
-                 to leave it out",
+                "vary: unknown variation {name:?}; there are all, default, {}, and each with a `-` \
+                 before it to leave it out",
                 names.join(", ")
             )
         })?;
     }
-    let named = |v: &Variation| names.iter().any(|name| name == "all" || name == v.name);
+    let group = |v: &Variation, name: &str| name == "all" || name == DEFAULT && v.extra.is_none();
+    let named = |v: &Variation| names.iter().any(|name| group(v, name) || name == v.name);
     let taken = |v: &Variation| names.iter().any(|n| n.strip_prefix('-') == Some(v.name));
     Ok(VARIATIONS.iter().filter(|v| named(v) && !taken(v)).collect())
 }
@@ -261,6 +306,17 @@ mod tests {
         let but = select(&["all".to_owned(), "-clock".to_owned()]).unwrap();
         assert!(but.len() == VARIATIONS.len() - 1 && but.iter().all(|v| v.name != "clock"));
         assert!(select(&["-moon".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn the_default_is_what_another_builder_on_another_day_has() {
+        let default = select(&[DEFAULT.to_owned()]).unwrap();
+        let wanted =
+            "day,timezone,locale,umask,host,user,pid,build-path,tmpdir,environment,package-order";
+        assert_eq!(names(&default), wanted);
+        let but = select(&[DEFAULT.to_owned(), "cpus".to_owned(), "-day".to_owned()]).unwrap();
+        assert!(names(&but).starts_with("timezone,") && names(&but).contains("pid,cpus,"));
+        assert!(select(&[]).unwrap().is_empty());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::tree::{Change, Difference, Side, Tree};
 pub type Owners<'a> = dyn Fn(&Path) -> BTreeSet<String> + Sync + 'a;
 
 /// The other differences between two builds, for [`Plugin::followers`](super::Plugin::followers).
-pub struct Around<'a> {
+pub struct OtherDifferences<'a> {
     /// The plugin's own files that differ and that `fix` does not make equal, sorted.
     pub own: &'a [PathBuf],
     /// Every path whose content differs.
@@ -22,7 +22,7 @@ pub struct Around<'a> {
     pub owners: [&'a Owners<'a>; 2],
 }
 
-impl Around<'_> {
+impl OtherDifferences<'_> {
     /// The target of a differing link, if the target's content differs too and the link only in its
     /// name or target.
     pub fn target(&self, difference: &Difference) -> Option<PathBuf> {

@@ -22,7 +22,7 @@ use crate::tree::{Difference, Entry, Seekable, Tree};
 pub use chain::{Chain, Form, Normal, Note, Verdicts};
 pub use content::{Content, Spool, Spooled};
 pub use context::{Context, Spent};
-pub use follows::{Around, CommonCause, Consequence, Follows, Owners};
+pub use follows::{CommonCause, Consequence, Follows, OtherDifferences, Owners};
 pub use page::{Opt, Page};
 pub use verdict::{NewState, Step, Verdict};
 
@@ -84,7 +84,11 @@ pub trait Plugin: Sync {
     /// What these differences follow from: one answer each, or none at all. A path may differ only
     /// because a file of this plugin does, or a file of this plugin only because another path does.
     /// Called for unexplained differences and the plugin's own files.
-    fn followers(&self, _open: &[&Difference], _around: &Around<'_>) -> Vec<Option<Follows>> {
+    fn followers(
+        &self,
+        _open: &[&Difference],
+        _around: &OtherDifferences<'_>,
+    ) -> Vec<Option<Follows>> {
         Vec::new()
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::disk::{Private, Root};
+use crate::disk::{PrivateDir, Root};
 use crate::format::rpmdb::{EachPackage, Logical, bdb, ndb, sqlite};
 use crate::format::{Failure, Malformed};
 use crate::tree::{Entry, Kind, Tree};
@@ -245,7 +245,7 @@ impl Database {
     /// If the database cannot be read, and those of `each`.
     pub fn packages(&self, each: &mut EachPackage<'_>) -> Result<(), Failure> {
         match self.backend {
-            Backend::Sqlite => sqlite::packages(&self.files(), &Private, each),
+            Backend::Sqlite => sqlite::packages(&self.files(), &PrivateDir, each),
             Backend::Ndb => {
                 let packages = ndb::packages::read(&self.main)?.blobs;
                 Ok(packages.into_iter().try_for_each(|(hnum, blob)| each(hnum, blob))?)
@@ -266,7 +266,7 @@ impl Database {
     /// If the database cannot be read.
     pub fn logical(&self) -> Result<Logical<'_>, Failure> {
         match self.backend {
-            Backend::Sqlite => sqlite::read(&self.files(), &Private),
+            Backend::Sqlite => sqlite::read(&self.files(), &PrivateDir),
             Backend::Ndb => match ndb::read(&self.main, self.side(NDB_INDEX)) {
                 Ok(contents) => Ok(contents.logical),
                 Err(refused) => Err(in_file(refused.file, refused.why).into()),

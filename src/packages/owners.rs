@@ -119,7 +119,7 @@ impl Packages {
             }
         }
         packages.rpms = packages.nevras.len();
-        foreign::each(tree, &mut Adding { packages: &mut packages, real: &mut real })?;
+        foreign::each(tree, &mut PackageCollector { packages: &mut packages, real: &mut real })?;
         real.settle()?;
         // Not with rayon: while waiting, its threads take other work, which may be waiting for us.
         packages.claims.sort_unstable_by_key(|claim| claim.hash);
@@ -255,12 +255,12 @@ impl Packages {
 }
 
 /// Collects the packages of databases other than rpm's.
-struct Adding<'a, 'r> {
+struct PackageCollector<'a, 'r> {
     packages: &'a mut Packages,
     real: &'a mut Real<'r>,
 }
 
-impl foreign::Sink for Adding<'_, '_> {
+impl foreign::Sink for PackageCollector<'_, '_> {
     fn package(&mut self, name: String) {
         self.packages.nevras.push(name);
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::format::Malformed;
 use crate::normal::Context;
-use crate::normal::{Around, Consequence, File, Follows, Page, Plugin, Verdict, Want};
+use crate::normal::{Consequence, File, Follows, OtherDifferences, Page, Plugin, Verdict, Want};
 use crate::tree::{Change, Difference, Entry, Kind, Tree};
 
 /// The plugin.
@@ -47,30 +47,30 @@ const PASSWORD: usize = 1;
 
 /// What a path is to this plugin.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kin {
+enum PathRole {
     Shadow,
     GroupShadow,
     Numbered(&'static str),
 }
 
-impl Kin {
+impl PathRole {
     /// Fields of a line, by the manual pages passwd(5), group(5), shadow(5), gshadow(5).
     fn fields(self) -> usize {
         match self {
-            Kin::Shadow => 9,
-            Kin::GroupShadow | Kin::Numbered("group") => 4,
-            Kin::Numbered(_) => 7,
+            PathRole::Shadow => 9,
+            PathRole::GroupShadow | PathRole::Numbered("group") => 4,
+            PathRole::Numbered(_) => 7,
         }
     }
 }
 
-fn kin(entry: &Entry) -> Option<Kin> {
+fn kin(entry: &Entry) -> Option<PathRole> {
     match &*entry.logical() {
         _ if entry.kind != Kind::File => None,
-        b"etc/shadow" => Some(Kin::Shadow),
-        b"etc/gshadow" => Some(Kin::GroupShadow),
-        b"etc/passwd" | b"usr/lib/passwd" => Some(Kin::Numbered("user")),
-        b"etc/group" | b"usr/lib/group" => Some(Kin::Numbered("group")),
+        b"etc/shadow" => Some(PathRole::Shadow),
+        b"etc/gshadow" => Some(PathRole::GroupShadow),
+        b"etc/passwd" | b"usr/lib/passwd" => Some(PathRole::Numbered("user")),
+        b"etc/group" | b"usr/lib/group" => Some(PathRole::Numbered("group")),
         _ => None,
     }
 }
@@ -88,7 +88,7 @@ impl Plugin for Accounts {
         let Some(kin) = kin(file.entry) else { return Ok(Verdict::Keep) };
         let latest = cx.epoch.seconds() / SECONDS_A_DAY;
         let normal = lines(&file.bytes, kin).and_then(|mut lines| {
-            if kin == Kin::Shadow {
+            if kin == PathRole::Shadow {
                 lines.iter_mut().try_for_each(|line| clamp(line, latest))?;
             }
             order(&mut lines, kin)?;
@@ -100,10 +100,10 @@ impl Plugin for Accounts {
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
         let (left, right) = (a.content(), b.content());
         let mut out = match kin(a.entry) {
-            Some(Kin::Shadow) => compare(&left, &right, 2, "account", "last change on day"),
+            Some(PathRole::Shadow) => compare(&left, &right, 2, "account", "last change on day"),
             // No field is shown: the second may be a password's hash.
-            Some(Kin::GroupShadow) => compare(&left, &right, usize::MAX, "group", ""),
-            Some(Kin::Numbered(what)) => compare(&left, &right, 2, what, "number"),
+            Some(PathRole::GroupShadow) => compare(&left, &right, usize::MAX, "group", ""),
+            Some(PathRole::Numbered(what)) => compare(&left, &right, 2, what, "number"),
             None => Vec::new(),
         };
         if out.is_empty() && sorted(&left) == sorted(&right) {
@@ -112,9 +112,13 @@ impl Plugin for Accounts {
         out
     }
 
-    fn followers(&self, open: &[&Difference], around: &Around<'_>) -> Vec<Option<Follows>> {
+    fn followers(
+        &self,
+        open: &[&Difference],
+        around: &OtherDifferences<'_>,
+    ) -> Vec<Option<Follows>> {
         let first = |name: &str| around.own.iter().find(|path| path.ends_with(name));
-        let drifted = Drifted { users: first("passwd"), groups: first("group") };
+        let drifted = AccountDrift { users: first("passwd"), groups: first("group") };
         let is_owner = |difference: &Difference| difference.changes == [Change::Owner];
         let any = drifted.users.is_some() || drifted.groups.is_some();
         if !any || !open.iter().any(|difference| is_owner(difference)) {
@@ -156,12 +160,12 @@ impl Names {
 }
 
 /// The files that give accounts other numbers, where they differ.
-struct Drifted<'a> {
+struct AccountDrift<'a> {
     users: Option<&'a PathBuf>,
     groups: Option<&'a PathBuf>,
 }
 
-impl Drifted<'_> {
+impl AccountDrift<'_> {
     /// An owner that has one name and two numbers, where nothing else differs.
     fn follower(&self, difference: &Difference, names: &[Names; 2]) -> Option<Follows> {
         let (a, b) = (difference.a.as_ref()?, difference.b.as_ref()?);
@@ -212,7 +216,7 @@ impl Line<'_> {
     }
 }
 
-fn lines(bytes: &[u8], kin: Kin) -> Result<Vec<Line<'_>>, Malformed> {
+fn lines(bytes: &[u8], kin: PathRole) -> Result<Vec<Line<'_>>, Malformed> {
     let mut out = Vec::new();
     let mut start = 0;
     for line in bytes.split_inclusive(|b| *b == b'\n') {
@@ -225,10 +229,10 @@ fn lines(bytes: &[u8], kin: Kin) -> Result<Vec<Line<'_>>, Malformed> {
             return Err(Malformed::at(
                 start,
                 match kin {
-                    Kin::Shadow => "not the nine fields of shadow(5)",
-                    Kin::GroupShadow => "not the four fields of gshadow(5)",
-                    Kin::Numbered("group") => "not the four fields of group(5)",
-                    Kin::Numbered(_) => "not the seven fields of passwd(5)",
+                    PathRole::Shadow => "not the nine fields of shadow(5)",
+                    PathRole::GroupShadow => "not the four fields of gshadow(5)",
+                    PathRole::Numbered("group") => "not the four fields of group(5)",
+                    PathRole::Numbered(_) => "not the seven fields of passwd(5)",
                 },
             ));
         }
@@ -247,8 +251,8 @@ fn clamp(line: &mut Line<'_>, latest: u32) -> Result<(), Malformed> {
 }
 
 /// By number or by name; what is equal keeps its order, and so does all where one is special.
-fn order(lines: &mut [Line<'_>], kin: Kin) -> Result<(), Malformed> {
-    if let Kin::Numbered(_) = kin {
+fn order(lines: &mut [Line<'_>], kin: PathRole) -> Result<(), Malformed> {
+    if let PathRole::Numbered(_) = kin {
         let numbers = lines.iter().filter(|line| !line.is_special());
         numbers.map(|line| line.number("not a number")).collect::<Result<Vec<_>, _>>()?;
     }
@@ -256,8 +260,10 @@ fn order(lines: &mut [Line<'_>], kin: Kin) -> Result<(), Malformed> {
         return Ok(());
     }
     match kin {
-        Kin::Numbered(_) => lines.sort_by_key(|line| line.number("").ok().flatten()),
-        Kin::Shadow | Kin::GroupShadow => lines.sort_by(|a, b| a.fields[0].cmp(&b.fields[0])),
+        PathRole::Numbered(_) => lines.sort_by_key(|line| line.number("").ok().flatten()),
+        PathRole::Shadow | PathRole::GroupShadow => {
+            lines.sort_by(|a, b| a.fields[0].cmp(&b.fields[0]))
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `build-ids`: links named after what is in a binary.
 
 use super::kinds::table::{Action, Row, Table};
-use crate::normal::{Around, Consequence, Follows, Page};
+use crate::normal::{Consequence, Follows, OtherDifferences, Page};
 use crate::tree::{Difference, Kind};
 
 /// The plugin.
@@ -30,7 +30,7 @@ static ROWS: &[Row] = &[Row::new(
 )];
 
 /// A link follows the binary that it leads to, where that differs too.
-fn binary(difference: &Difference, around: &Around<'_>) -> Option<Follows> {
+fn binary(difference: &Difference, around: &OtherDifferences<'_>) -> Option<Follows> {
     let of = around.target(difference)?;
     Some(Follows {
         how: Consequence::BuildId,

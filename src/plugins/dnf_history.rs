@@ -181,7 +181,7 @@ fn form(
     let cookies = cookies(tree, cx)?.unwrap_or_default();
     let files = Files { db, wal: &wal, journal: &journal };
     let epoch = cx.epoch.seconds();
-    Failure::apart(history::canonical(&files, epoch, &cookies, &disk::Private))
+    Failure::apart(history::canonical(&files, epoch, &cookies, &disk::PrivateDir))
 }
 
 /// The cookies of the rpm database; `None` if there is none that can be understood.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::kinds::table::{Action, FILE, Row, SYMLINK, Table};
 use crate::format::{Malformed, beam, grub, vimspell};
-use crate::normal::{Around, Consequence, File, Follows, Page};
+use crate::normal::{Consequence, File, Follows, OtherDifferences, Page};
 use crate::tree::{Difference, show};
 
 /// The plugin.
@@ -286,7 +286,7 @@ fn grubenv(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
 }
 
 /// A link named after the hash of a certificate follows it, where that differs too.
-fn certificate(difference: &Difference, around: &Around<'_>) -> Option<Follows> {
+fn certificate(difference: &Difference, around: &OtherDifferences<'_>) -> Option<Follows> {
     let name = difference.path.file_name().and_then(|name| name.to_str()?.split_once('.'));
     let is_hash = name.is_some_and(|(hash, number)| {
         hash.len() == 8

@@ -6,7 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::format::verity;
-use crate::normal::{Around, Consequence, Context, File, Follows, Page, Plugin, Verdict, Want};
+use crate::normal::{
+    Consequence, Context, File, Follows, OtherDifferences, Page, Plugin, Verdict, Want,
+};
 use crate::tree::{Change, Difference, Entry, Kind, Side, show};
 
 /// The plugin.
@@ -46,7 +48,7 @@ const ID_LEN: usize = 32;
 
 /// What a path is to this plugin.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum PathRole {
     /// A token alone.
     Token,
     /// Words of a kernel command line.
@@ -59,26 +61,29 @@ enum Place {
     Below,
 }
 
-fn place(entry: &Entry) -> Option<Place> {
+fn place(entry: &Entry) -> Option<PathRole> {
     let path = entry.logical();
     let file = entry.kind == Kind::File;
     match &*path {
-        b"etc/kernel/entry-token" => return file.then_some(Place::Token),
-        b"etc/kernel/cmdline" | b"usr/lib/kernel/cmdline" => return file.then_some(Place::Words),
-        b"etc/machine-info" => return file.then_some(Place::Lines),
+        b"etc/kernel/entry-token" => return file.then_some(PathRole::Token),
+        b"etc/kernel/cmdline" | b"usr/lib/kernel/cmdline" => {
+            return file.then_some(PathRole::Words);
+        }
+        b"etc/machine-info" => return file.then_some(PathRole::Lines),
         _ => {}
     }
     let rest =
         [&b"boot/efi/"[..], b"boot/", b"efi/"].iter().find_map(|top| path.strip_prefix(*top))?;
     if let Some(name) = rest.strip_prefix(b"loader/entries/") {
-        return (file && name.ends_with(b".conf") && !name.contains(&b'/')).then_some(Place::Lines);
+        return (file && name.ends_with(b".conf") && !name.contains(&b'/'))
+            .then_some(PathRole::Lines);
     }
     if let Some(name) = rest.strip_prefix(b"EFI/Linux/") {
-        return (file && starts_with_id(name, b'-')).then_some(Place::Named);
+        return (file && starts_with_id(name, b'-')).then_some(PathRole::Named);
     }
     match rest.len() == ID_LEN {
-        true => (is_id(rest) && entry.kind == Kind::Dir).then_some(Place::Named),
-        false => starts_with_id(rest, b'/').then_some(Place::Below),
+        true => (is_id(rest) && entry.kind == Kind::Dir).then_some(PathRole::Named),
+        false => starts_with_id(rest, b'/').then_some(PathRole::Below),
     }
 }
 
@@ -99,8 +104,8 @@ impl Plugin for MachineId {
     fn wants(&self, entry: &Entry, _cx: &Context) -> Want {
         match place(entry) {
             None => Want::No,
-            Some(Place::Named | Place::Below) => Want::Entry,
-            Some(Place::Token | Place::Words | Place::Lines) => Want::Bytes,
+            Some(PathRole::Named | PathRole::Below) => Want::Entry,
+            Some(PathRole::Token | PathRole::Words | PathRole::Lines) => Want::Bytes,
         }
     }
 
@@ -110,9 +115,9 @@ impl Plugin for MachineId {
             false => Verdict::Rewrite(new),
         };
         Ok(match place(file.entry) {
-            Some(Place::Token) if is_id(file.bytes.trim_ascii()) => Verdict::Remove,
-            Some(Place::Words) => changed(without_word(&file.bytes)),
-            Some(Place::Lines) => {
+            Some(PathRole::Token) if is_id(file.bytes.trim_ascii()) => Verdict::Remove,
+            Some(PathRole::Words) => changed(without_word(&file.bytes)),
+            Some(PathRole::Lines) => {
                 let lines = file.bytes.split_inclusive(|b| *b == b'\n');
                 let kept = lines.filter(|line| !is_of_id(line));
                 changed(
@@ -123,8 +128,8 @@ impl Plugin for MachineId {
                     .collect(),
                 )
             }
-            Some(Place::Named) => Verdict::Report(FINDING.to_owned()),
-            Some(Place::Token | Place::Below) | None => Verdict::Keep,
+            Some(PathRole::Named) => Verdict::Report(FINDING.to_owned()),
+            Some(PathRole::Token | PathRole::Below) | None => Verdict::Keep,
         })
     }
 
@@ -136,19 +141,23 @@ impl Plugin for MachineId {
         }
     }
 
-    fn followers(&self, open: &[&Difference], around: &Around<'_>) -> Vec<Option<Follows>> {
-        let twins = Twins::of(open);
+    fn followers(
+        &self,
+        open: &[&Difference],
+        around: &OtherDifferences<'_>,
+    ) -> Vec<Option<Follows>> {
+        let twins = Unpaired::of(open);
         open.iter().map(|difference| twins.follows(difference, around)).collect()
     }
 }
 
 /// Paths of this plugin that only one build has, by their names without machine ids.
-struct Twins<'d> {
+struct Unpaired<'d> {
     a: BTreeMap<Vec<u8>, (&'d Path, &'d Side)>,
     b: BTreeMap<Vec<u8>, (&'d Path, &'d Side)>,
 }
 
-impl<'d> Twins<'d> {
+impl<'d> Unpaired<'d> {
     fn of(open: &[&'d Difference]) -> Self {
         let only = |change| {
             let here = open.iter().filter(move |d| d.changes == [change]);
@@ -157,11 +166,11 @@ impl<'d> Twins<'d> {
                 .map(|(path, side)| (without_ids(path.as_os_str().as_bytes()), (path, side)))
                 .collect()
         };
-        Twins { a: only(Change::OnlyA), b: only(Change::OnlyB) }
+        Unpaired { a: only(Change::OnlyA), b: only(Change::OnlyB) }
     }
 
     /// A path that stands under the other id in the other build, and is the same, follows the ids.
-    fn follows(&self, difference: &Difference, around: &Around<'_>) -> Option<Follows> {
+    fn follows(&self, difference: &Difference, around: &OtherDifferences<'_>) -> Option<Follows> {
         let name = without_ids(difference.path.as_os_str().as_bytes());
         let pair = [self.a.get(&name)?, self.b.get(&name)?];
         let (other, side) = match difference.changes[..] {
@@ -170,7 +179,7 @@ impl<'d> Twins<'d> {
             _ => return None,
         };
         // The directory itself has the finding.
-        let named = place(&side.entry(other)) == Some(Place::Named);
+        let named = place(&side.entry(other)) == Some(PathRole::Named);
         (!named && is_same(pair, around)).then(|| Follows {
             of: around.own.first().cloned().unwrap_or_else(|| other.to_path_buf()),
             how: Consequence::MachineId,
@@ -180,7 +189,7 @@ impl<'d> Twins<'d> {
 }
 
 /// Whether two paths of two builds are one but for machine ids.
-fn is_same([a, b]: [&(&Path, &Side); 2], around: &Around<'_>) -> bool {
+fn is_same([a, b]: [&(&Path, &Side); 2], around: &OtherDifferences<'_>) -> bool {
     if a.1.attrs != b.1.attrs || a.1.target != b.1.target {
         return false;
     }

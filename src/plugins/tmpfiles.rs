@@ -5,7 +5,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::normal::{Around, Consequence, Context, File, Follows, Page, Plugin, Verdict, Want};
+use crate::normal::{
+    Consequence, Context, File, Follows, OtherDifferences, Page, Plugin, Verdict, Want,
+};
 use crate::tree::{Change, Difference, Entry, Kind, Side, Tree};
 
 /// The plugin.
@@ -60,7 +62,11 @@ impl Plugin for Tmpfiles {
         Ok(Verdict::Keep)
     }
 
-    fn followers(&self, open: &[&Difference], around: &Around<'_>) -> Vec<Option<Follows>> {
+    fn followers(
+        &self,
+        open: &[&Difference],
+        around: &OtherDifferences<'_>,
+    ) -> Vec<Option<Follows>> {
         let lines: BTreeSet<Line> = around.trees.iter().flat_map(|tree| lines(*tree)).collect();
         let line =
             |difference: &Difference| lines.iter().find_map(|line| line.made(difference, around));
@@ -127,7 +133,7 @@ impl Line {
     }
 
     /// Whether this line made what differs, and why that is so.
-    fn made(&self, difference: &Difference, around: &Around<'_>) -> Option<Follows> {
+    fn made(&self, difference: &Difference, around: &OtherDifferences<'_>) -> Option<Follows> {
         let path = difference.path.as_os_str().as_bytes();
         let logical = path.strip_prefix(b"usr/").filter(|rest| rest.starts_with(b"etc/"));
         if !self.path.fits(logical.unwrap_or(path), false) {
@@ -156,7 +162,7 @@ impl Line {
     }
 
     /// Whether both sides hold what the line writes.
-    fn wrote(&self, difference: &Difference, around: &Around<'_>) -> bool {
+    fn wrote(&self, difference: &Difference, around: &OtherDifferences<'_>) -> bool {
         let sides = [&difference.a, &difference.b];
         let text = |n: usize, side: &Option<Side>| -> Option<Vec<u8>> {
             match self.kind {

@@ -66,7 +66,7 @@ impl Job {
     /// With nothing written, if meta.json is invalid, is about another commit, has another content
     /// checksum, or stays locked.
     pub fn run(&self) -> Result<Done> {
-        let runs = sidecar::Runs::read(&self.reports)?;
+        let runs = sidecar::FixReports::read(&self.reports)?;
         let locking = || format!("locking {}", self.meta.display());
         // A missing file may have no directory for the lock.
         self.meta.metadata().with_context(|| format!("reading {}", self.meta.display()))?;

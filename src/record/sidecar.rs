@@ -30,7 +30,7 @@ pub const SCHEMA: &str = "reprofix-record-1";
 pub const NAME: &str = "reprofix.json";
 
 /// The sidecar's bytes.
-pub fn encode(commit: &Checksum, content: &Checksum, runs: &Runs) -> Result<Vec<u8>> {
+pub fn encode(commit: &Checksum, content: &Checksum, runs: &FixReports) -> Result<Vec<u8>> {
     super::meta::encode(&json!({
         "schema": SCHEMA,
         "reprofix": env!("CARGO_PKG_VERSION"),
@@ -43,19 +43,19 @@ pub fn encode(commit: &Checksum, content: &Checksum, runs: &Runs) -> Result<Vec<
 
 /// What the runs of `fix` on a build's tree did.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Runs {
+pub struct FixReports {
     epoch: Option<Value>,
     plugins: Vec<Value>,
 }
 
-impl Runs {
+impl FixReports {
     /// Reads reports that `fix --json` wrote, in the order of the runs.
     ///
     /// # Errors
     ///
     /// If one is not such a report, was a dry run, or if two had different epochs.
     pub fn read(reports: &[impl AsRef<Path>]) -> Result<Self> {
-        let mut runs = Runs::default();
+        let mut runs = FixReports::default();
         for path in reports {
             let path = path.as_ref();
             runs.add(path).with_context(|| format!("report {}", path.display()))?;

@@ -20,7 +20,7 @@ pub struct Report {
     /// The generation of bootc, by its first release.
     pub bootc: &'static str,
     /// The subject.
-    pub subject: Viewed,
+    pub subject: ViewedSubject,
     /// The unified kernel images in it.
     pub ukis: Vec<UkiRow>,
     /// The other views of it, and what deviates there.
@@ -33,7 +33,7 @@ pub struct Report {
 
 /// A subject as it was read, and its digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Viewed {
+pub struct ViewedSubject {
     /// The subject, resolved.
     pub subject: String,
     /// `directory` or `layers`.
@@ -47,7 +47,7 @@ pub struct Viewed {
 pub struct ViewRow {
     /// What was read.
     #[serde(flatten)]
-    pub viewed: Viewed,
+    pub viewed: ViewedSubject,
     /// What deviates, by cause; empty if it has the same digest.
     pub deviations: Vec<Row>,
 }
@@ -69,7 +69,7 @@ pub struct ClaimRow {
     /// The argument as written.
     pub argument: String,
     /// What it is the digest of.
-    pub of: Of,
+    pub of: DigestOf,
     /// What was changed since, by cause, if known.
     pub deviations: Vec<Row>,
 }
@@ -77,7 +77,7 @@ pub struct ClaimRow {
 /// What a digest on a command line is the digest of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Of {
+pub enum DigestOf {
     /// Of this image, for this generation of bootc.
     This,
     /// Of this image, for another generation.
@@ -145,9 +145,9 @@ pub struct Pair {
     /// The generation of bootc, by its first release.
     pub bootc: &'static str,
     /// The first.
-    pub a: Viewed,
+    pub a: ViewedSubject,
     /// The second.
-    pub b: Viewed,
+    pub b: ViewedSubject,
     /// Whether both are the same.
     pub same: bool,
     /// What deviates, by cause.
@@ -203,33 +203,35 @@ impl Row {
     }
 }
 
-impl fmt::Display for Viewed {
+impl fmt::Display for ViewedSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}  {} ({})", self.digest, self.subject, self.view)
     }
 }
 
-impl fmt::Display for Of {
+impl fmt::Display for DigestOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Of::This => f.write_str("carries this digest"),
-            Of::Generation { bootc } => {
+            DigestOf::This => f.write_str("carries this digest"),
+            DigestOf::Generation { bootc } => {
                 write!(f, "carries the digest that bootc {bootc} computes for it")
             }
-            Of::LowestLayers { layers, of } => write!(
+            DigestOf::LowestLayers { layers, of } => write!(
                 f,
                 "carries the digest of the lowest {layers} of {of} layers: the image was changed \
                  after the seal"
             ),
-            Of::View { subject } => {
+            DigestOf::View { subject } => {
                 write!(f, "carries the digest of {subject}: it was sealed from there")
             }
-            Of::Unknown => f.write_str(
+            DigestOf::Unknown => f.write_str(
                 "carries another digest, of none of these: it was sealed from another tree, or \
                  changed after the seal",
             ),
-            Of::OtherHash => f.write_str("carries a digest with SHA-256, which bootc ignores"),
-            Of::Malformed { why } => write!(f, "carries what bootc refuses: {why}"),
+            DigestOf::OtherHash => {
+                f.write_str("carries a digest with SHA-256, which bootc ignores")
+            }
+            DigestOf::Malformed { why } => write!(f, "carries what bootc refuses: {why}"),
         }
     }
 }
@@ -266,10 +268,10 @@ impl UkiRow {
             let _ = writeln!(out, "{}: carries no composefs digest", self.path);
         }
         for claim in &self.claims {
-            let refused = self.boots == Some(false) && claim.of != Of::OtherHash;
+            let refused = self.boots == Some(false) && claim.of != DigestOf::OtherHash;
             let end = if refused { "; the machine will refuse to boot it" } else { "" };
             let _ = writeln!(out, "{}: {}{end}", self.path, claim.of);
-            if claim.of != Of::This {
+            if claim.of != DigestOf::This {
                 let _ = writeln!(out, "  {}", claim.argument);
             }
             write_rows(out, &claim.deviations);

@@ -10,7 +10,7 @@ use crate::engine::{Action, Change, Plan, Remark};
 use crate::normal::{Note, Plugin};
 use crate::text::counted;
 use crate::tree::{show, show_below};
-use crate::vouchers::{Voucher, Who};
+use crate::vouchers::{Voucher, VoucherKind};
 
 /// The report of one run, in a stable order; `--json` writes it.
 ///
@@ -248,7 +248,7 @@ pub(super) fn plugin_rows(plugins: &[&'static dyn Plugin], plan: &Plan) -> Vec<P
     for remark in &plan.remarks {
         if let Some((_, row)) = rows.get_mut(remark.plugin) {
             match &remark.note {
-                Note::Vouched(Voucher { who: Who::Packages, .. }) => row.payload += 1,
+                Note::Vouched(Voucher { who: VoucherKind::Packages, .. }) => row.payload += 1,
                 Note::Vouched(_) => row.vouched += 1,
                 Note::Report(_) | Note::Overruled(_) => row.reported += 1,
                 Note::Unparsed(_) => row.unparsed += 1,
@@ -273,7 +273,7 @@ pub(super) fn vouched_rows(plan: &Plan) -> Vec<VouchedRow> {
         if let Note::Vouched(voucher) = &remark.note {
             let mut voucher = voucher.clone();
             // Each such file vouches only for itself.
-            if matches!(voucher.who, Who::Name | Who::Attribute) {
+            if matches!(voucher.who, VoucherKind::Name | VoucherKind::Attribute) {
                 voucher.at = PathBuf::new();
             }
             files.entry(voucher).or_default().insert(&remark.path);

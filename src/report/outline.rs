@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use maud::{DOCTYPE, html};
 use serde_json::{Value, json};
 
 use super::html::escape;
@@ -128,15 +129,21 @@ impl Outline {
 
     /// As a page that needs no network and no script.
     pub fn page(&self) -> String {
-        format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-             content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-             <title>reprofix check: {verdict}</title>\n<style>body {{ font-family: sans-serif; margin: 1rem }} \
-             pre {{ overflow-x: auto }}</style>\n</head>\n<body>\n<main>\n<h1>reprofix check: {verdict}</h1>\n\
-             <pre tabindex=\"0\">{text}</pre>\n</main>\n</body>\n</html>\n",
-            verdict = self.verdict(),
-            text = escape(&self.text)
-        )
+        let title = format!("reprofix check: {}", self.verdict());
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (title) }
+                    style { "body { font-family: sans-serif; margin: 1rem } pre { overflow-x: auto }" }
+                }
+                body { main { h1 { (title) } pre tabindex="0" { (self.text) } } }
+            }
+        };
+        page.into_string() + "\n"
     }
 }
 

@@ -334,7 +334,7 @@ fn ask_diffoscope(
         let open = e.cause == Cause::Unexplained && e.expected.is_none();
         content && open && !job.budget.excludes(&e.difference)
     };
-    let runs = diffoscope::Runs::new(how);
+    let runs = diffoscope::Session::new(how);
     progress.phase("asking diffoscope", 0);
     for (n, explained) in all.iter_mut().filter(open).enumerate() {
         if n == diffoscope::FILES_MAX {

@@ -7,12 +7,14 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 
 use crate::composefs::{
-    Claim, GENERATIONS, Generation, Layered, Policy, Says, Uki, View, compare, for_boot, hex,
+    Claim, GENERATIONS, Generation, Layered, Meaning, Policy, Uki, View, compare, for_boot, hex,
     names, of_directory, seal, ukis,
 };
 use crate::disk::Root;
 use crate::format::composefs::{Tree, dumpfile};
-use crate::report::composefs::{ClaimRow, Of, Pair, Report, Row, UkiRow, ViewRow, Viewed, word};
+use crate::report::composefs::{
+    ClaimRow, DigestOf, Pair, Report, Row, UkiRow, ViewRow, ViewedSubject, word,
+};
 use crate::source::{Spec, Subject, dir, oci};
 use crate::tree::{Kind, Seekable};
 
@@ -34,7 +36,7 @@ enum Source {
 /// A subject as bootc of one generation would boot it.
 pub struct Sealed {
     /// What was read, how it was interpreted, and its digest.
-    pub viewed: Viewed,
+    pub viewed: ViewedSubject,
     view: View,
     /// What is booted.
     tree: Tree,
@@ -136,7 +138,7 @@ fn sealed(
     for_boot(&mut tree, generation, view, policy)
         .with_context(|| format!("preparing {name} for booting"))?;
     let (_, digest) = seal(&tree, generation).with_context(|| format!("sealing {name}"))?;
-    let viewed = Viewed { subject: name.to_owned(), view: word(view), digest: hex(&digest) };
+    let viewed = ViewedSubject { subject: name.to_owned(), view: word(view), digest: hex(&digest) };
     Ok(Sealed { viewed, view, tree })
 }
 
@@ -298,7 +300,7 @@ pub fn check(text: &OsStr, other: Option<&OsStr>, generation: &Generation) -> Re
         Some(other) => views.push(Opened::parse(other)?.into_sealed(generation)?),
         None => views.extend(opened.extracted(generation)?),
     }
-    let known = Known { opened: &opened, sealed: &sealed, views: &views, generation };
+    let known = Candidates { opened: &opened, sealed: &sealed, views: &views, generation };
     let ukis = opened.ukis()?.iter().map(|uki| known.uki(uki)).collect::<Result<Vec<_>>>()?;
     let unlisted = match &opened.source {
         Source::Layers(layers) if other.is_none() => layers.unlisted(&sealed.tree),
@@ -326,26 +328,26 @@ pub fn check(text: &OsStr, other: Option<&OsStr>, generation: &Generation) -> Re
 }
 
 /// The candidates for a digest on a command line.
-struct Known<'a> {
+struct Candidates<'a> {
     opened: &'a Opened,
     sealed: &'a Sealed,
     views: &'a [Sealed],
     generation: &'a Generation,
 }
 
-impl Known<'_> {
+impl Candidates<'_> {
     fn uki(&self, uki: &Uki) -> Result<UkiRow> {
         let claims = uki.claims.iter().map(|claim| self.claim(claim));
         let claims = claims.collect::<Result<Vec<_>>>()?;
-        let boots = claims.iter().any(|claim| claim.of == Of::This);
+        let boots = claims.iter().any(|claim| claim.of == DigestOf::This);
         Ok(UkiRow { path: uki.path.clone(), boots: (!claims.is_empty()).then_some(boots), claims })
     }
 
     fn claim(&self, claim: &Claim) -> Result<ClaimRow> {
         let (of, deviations) = match &claim.says {
-            Says::OtherHash => (Of::OtherHash, Vec::new()),
-            Says::Malformed(why) => (Of::Malformed { why: why.clone() }, Vec::new()),
-            Says::Digest { hex, version } => {
+            Meaning::OtherHash => (DigestOf::OtherHash, Vec::new()),
+            Meaning::Malformed(why) => (DigestOf::Malformed { why: why.clone() }, Vec::new()),
+            Meaning::Digest { hex, version } => {
                 let fits = |g: &Generation| version.is_none_or(|version| version == g.version);
                 self.digest(hex, &fits)?
             }
@@ -354,24 +356,28 @@ impl Known<'_> {
     }
 
     /// What `hex` is the digest of, for generations that fit, and what was changed since.
-    fn digest(&self, hex: &str, fits: &dyn Fn(&Generation) -> bool) -> Result<(Of, Vec<Row>)> {
+    fn digest(
+        &self,
+        hex: &str,
+        fits: &dyn Fn(&Generation) -> bool,
+    ) -> Result<(DigestOf, Vec<Row>)> {
         if *hex == self.sealed.viewed.digest && fits(self.generation) {
-            return Ok((Of::This, Vec::new()));
+            return Ok((DigestOf::This, Vec::new()));
         }
         let others = GENERATIONS.iter().filter(|g| g.name != self.generation.name && fits(g));
         for generation in others {
             if self.opened.sealed(generation)?.viewed.digest == *hex {
-                return Ok((Of::Generation { bootc: generation.name }, Vec::new()));
+                return Ok((DigestOf::Generation { bootc: generation.name }, Vec::new()));
             }
         }
         if let Some(view) = self.views.iter().find(|view| view.viewed.digest == *hex) {
-            return Ok((Of::View { subject: view.viewed.subject.clone() }, Vec::new()));
+            return Ok((DigestOf::View { subject: view.viewed.subject.clone() }, Vec::new()));
         }
-        Ok(self.lowest(hex).unwrap_or((Of::Unknown, Vec::new())))
+        Ok(self.lowest(hex).unwrap_or((DigestOf::Unknown, Vec::new())))
     }
 
     /// The lowest layers whose digest this is, and what the others changed.
-    fn lowest(&self, hex: &str) -> Option<(Of, Vec<Row>)> {
+    fn lowest(&self, hex: &str) -> Option<(DigestOf, Vec<Row>)> {
         let Source::Layers(layers) = &self.opened.source else { return None };
         (1..layers.count()).rev().take(LOWEST_MAX).find_map(|count| {
             // With fewer layers it may not be bootable, or have no readable policy.
@@ -382,7 +388,7 @@ impl Known<'_> {
             };
             GENERATIONS.iter().filter_map(of).find(|s| s.viewed.digest == *hex)?;
             let before = of(self.generation)?;
-            let of = Of::LowestLayers { layers: count, of: layers.count() };
+            let of = DigestOf::LowestLayers { layers: count, of: layers.count() };
             Some((of, before.deviations(self.sealed)))
         })
     }
@@ -391,8 +397,9 @@ impl Known<'_> {
 impl UkiRow {
     /// Whether bootc accepts it and understands everything on its command line.
     fn is_sound(&self) -> bool {
-        let known =
-            |claim: &ClaimRow| matches!(claim.of, Of::This | Of::Generation { .. } | Of::OtherHash);
+        let known = |claim: &ClaimRow| {
+            matches!(claim.of, DigestOf::This | DigestOf::Generation { .. } | DigestOf::OtherHash)
+        };
         self.boots != Some(false) && self.claims.iter().all(known)
     }
 }

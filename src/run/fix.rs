@@ -16,7 +16,7 @@ use crate::packages::Installed;
 use crate::report::Progress;
 use crate::report::fix::Report;
 use crate::run::composefs;
-use crate::source::{self, Spec};
+use crate::source::{self, Prefix, Spec};
 use crate::tree::{Entry, Tree as _, children, digest, show};
 use crate::vouchers::Vouchers;
 
@@ -92,15 +92,14 @@ pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
 /// Describes what cannot be opened as a root, and what to name instead.
 fn no_root(root: &Path) -> String {
     let name = root.display().to_string();
-    let prefixed = source::prefixes().find(|(prefix, _)| name.starts_with(prefix));
-    let image = source::oci::to_copy(&name).is_some()
-        || prefixed.is_some_and(|(prefix, _)| source::oci::PREFIXES.contains(&prefix));
-    let instead = match prefixed {
+    let (prefix, _) = Prefix::split(&name);
+    let image = source::oci::to_copy(&name).is_some() || prefix.is_some_and(Prefix::is_image);
+    let instead = match prefix {
         _ if root.is_file() => {
             "; `fix` works on a root directory: a boot image is rewritten by `reprofix initramfs \
              rewrite`; put any other file into a directory, and give --any-directory"
         }
-        Some(("dir:", _)) => "; write the directory without dir:",
+        Some(Prefix::Dir) => "; write the directory without dir:",
         _ if image => {
             "; `fix` works on a root directory: an image is brought into normal form in the build \
              that makes it, and by `reprofix oci normalize`"

@@ -19,20 +19,20 @@ const PIECE: usize = 64 << 10;
 /// Opens the file at `path` as a file called `name`.
 pub(super) fn open(path: &Path, name: &OsStr, done: &(dyn Fn() + Sync)) -> Result<Subject> {
     let reading = || format!("reading {}", path.display());
-    let file = Lone::open(path, name).with_context(reading)?;
+    let file = FileTree::open(path, name).with_context(reading)?;
     let merkle = Hashed::new(file, done).with_context(reading)?;
     Ok(Subject::new(format!("file:{}", path.display()), Box::new(merkle)))
 }
 
 /// The tree of one file, owned by root: neither its owner nor its mode is compared.
 #[derive(Debug)]
-struct Lone {
+struct FileTree {
     at: PathBuf,
     path: PathBuf,
     size: u64,
 }
 
-impl Lone {
+impl FileTree {
     fn open(path: &Path, name: &OsStr) -> io::Result<Self> {
         let mut head = Vec::new();
         let mut file = File::open(path)?;
@@ -44,7 +44,7 @@ impl Lone {
             () if is_boot_image(file)? => PathBuf::from("boot/initramfs.img"),
             () => PathBuf::from(name),
         };
-        Ok(Lone { at, path: path.to_owned(), size })
+        Ok(FileTree { at, path: path.to_owned(), size })
     }
 
     fn file(&self, path: &Path) -> io::Result<Option<File>> {
@@ -65,7 +65,7 @@ fn is_boot_image(file: File) -> io::Result<bool> {
     Ok(unpacked.is_ok() && start == *b"07070")
 }
 
-impl Tree for Lone {
+impl Tree for FileTree {
     fn lookup(&self, path: &Path) -> io::Result<Option<Entry>> {
         let (kind, mode, size) = match () {
             () if path == self.at => (Kind::File, 0o100_644, self.size),

@@ -14,6 +14,7 @@ pub mod hashed;
 pub mod merkle;
 pub mod oci;
 pub mod ostree;
+mod prefix;
 mod rpmdb;
 mod spec;
 
@@ -23,6 +24,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
+pub use prefix::Prefix;
 pub use spec::{Spec, prefixes};
 
 use crate::disk::Root;

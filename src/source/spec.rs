@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{cosa, oci, rpmdb};
+use super::{Prefix, cosa, oci, rpmdb};
 
 /// Where a sysroot has its repository.
 const SYSROOT: &str = "ostree/repo";
@@ -46,7 +46,7 @@ pub enum Spec {
 
 /// One kind of subject: how it is written, and what a bare path must be to be one.
 struct Kind {
-    prefixes: &'static [&'static str],
+    prefixes: &'static [Prefix],
     /// How it is written, for messages.
     form: &'static str,
     /// What it is and its marks, for messages.
@@ -60,7 +60,7 @@ struct Kind {
 /// Every kind, in the order in which a bare path is tried.
 const KINDS: [Kind; 9] = [
     Kind {
-        prefixes: &["ostree:"],
+        prefixes: &[Prefix::Ostree],
         form: "ostree:REPO[:REF|COMMIT]",
         what: "an ostree repository (config, objects, refs)",
         is: is_repository,
@@ -68,7 +68,7 @@ const KINDS: [Kind; 9] = [
         make: |_, repo, rev| Ok(Spec::Ostree { repo: of_sysroot(repo), rev }),
     },
     Kind {
-        prefixes: &["sys:"],
+        prefixes: &[Prefix::Sys],
         form: "sys:[REF|COMMIT]",
         what: "the repository of this system",
         is: |_| false,
@@ -76,7 +76,7 @@ const KINDS: [Kind; 9] = [
         make: |_, rev, _| of_this_system(&rev),
     },
     Kind {
-        prefixes: &["cosa:"],
+        prefixes: &[Prefix::Cosa],
         form: "cosa:WORKDIR[:BUILD[/ARCH]]",
         what: "a coreos-assembler work directory (builds)",
         is: cosa::is_workdir,
@@ -84,7 +84,7 @@ const KINDS: [Kind; 9] = [
         make: |_, workdir, build| Ok(of_build(workdir, build)),
     },
     Kind {
-        prefixes: &["rpmdb:"],
+        prefixes: &[Prefix::Rpmdb],
         form: "rpmdb:PATH",
         what: "an rpm database's file of packages",
         is: rpmdb::is_database,
@@ -92,7 +92,7 @@ const KINDS: [Kind; 9] = [
         make: |_, path, _| Ok(Spec::Rpmdb(path)),
     },
     Kind {
-        prefixes: &["oci:", "oci-archive:", "docker-archive:"],
+        prefixes: &[Prefix::Oci, Prefix::OciArchive, Prefix::DockerArchive],
         form: "oci:LAYOUT[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:TAG]",
         what: "an OCI layout (index.json, blobs) or an archive of an image",
         is: oci::is_image,
@@ -100,7 +100,7 @@ const KINDS: [Kind; 9] = [
         make: |text, _, _| image(text),
     },
     Kind {
-        prefixes: &["registry:"],
+        prefixes: &[Prefix::Registry],
         form: "registry:STORAGE[:REPOSITORY[:TAG]]",
         what: "a registry's storage (docker/registry/v2, mirror_*.tar of oc-mirror)",
         is: oci::is_image,
@@ -108,7 +108,7 @@ const KINDS: [Kind; 9] = [
         make: |text, _, _| image(text),
     },
     Kind {
-        prefixes: &["containers-storage:"],
+        prefixes: &[Prefix::ContainersStorage],
         form: "containers-storage:[[DRIVER@]ROOT]NAME",
         what: "container storage (DRIVER-images/images.json)",
         is: oci::is_image,
@@ -116,7 +116,7 @@ const KINDS: [Kind; 9] = [
         make: |text, _, _| image(text),
     },
     Kind {
-        prefixes: &["file:"],
+        prefixes: &[Prefix::File],
         form: "file:PATH",
         what: "a single file",
         is: |path| path.is_file(),
@@ -124,7 +124,7 @@ const KINDS: [Kind; 9] = [
         make: |_, path, _| Ok(Spec::File(path)),
     },
     Kind {
-        prefixes: &["dir:"],
+        prefixes: &[Prefix::Dir],
         form: "dir:PATH",
         what: "a directory, or what skopeo writes for dir:",
         is: |path| path.is_dir(),
@@ -138,7 +138,7 @@ const KINDS: [Kind; 9] = [
 ];
 
 /// Each prefix of a subject, and what is behind it.
-pub fn prefixes() -> impl Iterator<Item = (&'static str, &'static str)> {
+pub fn prefixes() -> impl Iterator<Item = (Prefix, &'static str)> + Clone {
     KINDS.iter().flat_map(|kind| kind.prefixes.iter().map(|prefix| (*prefix, kind.what)))
 }
 
@@ -155,18 +155,21 @@ impl Spec {
             bail!(what);
         }
         // A repository as ostree and flatpak write it in their configuration.
-        let url = bytes.strip_prefix(b"ostree:").unwrap_or(bytes).strip_prefix(b"file://");
+        let (prefix, start) = Prefix::split(bytes);
+        let of_ostree = if prefix == Some(Prefix::Ostree) { &bytes[start..] } else { bytes };
+        let url = of_ostree.strip_prefix(b"file://");
         if let Some((repo, rev)) = url.map(split).filter(|(place, _)| is_repository(place)) {
             return Ok(Spec::Ostree { repo, rev });
         }
-        for kind in &KINDS {
-            let strip = |prefix: &&str| bytes.strip_prefix(prefix.as_bytes());
-            if let Some(rest) = kind.prefixes.iter().find_map(strip) {
+        match KINDS.iter().find(|kind| prefix.is_some_and(|prefix| kind.prefixes.contains(&prefix)))
+        {
+            Some(kind) => {
+                let rest = &bytes[start..];
                 let (place, select) = if kind.selects { split(rest) } else { (path(rest), None) };
-                return (kind.make)(text, place, select);
+                (kind.make)(text, place, select)
             }
+            None => Self::guess(text),
         }
-        Self::guess(text)
     }
 
     fn guess(text: &OsStr) -> Result<Self> {
@@ -190,7 +193,7 @@ impl Spec {
             (Ok(_), None) => format!("{} is a special file", place.display()),
         };
         let tried: Vec<_> =
-            KINDS.iter().filter(|k| k.prefixes != ["sys:"]).map(|kind| kind.what).collect();
+            KINDS.iter().filter(|k| k.prefixes != [Prefix::Sys]).map(|kind| kind.what).collect();
         let forms: Vec<_> = KINDS.iter().map(|kind| kind.form).collect();
         bail!(
             "{what}; {:?} is not a subject: tried {}; write {}",

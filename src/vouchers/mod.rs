@@ -5,7 +5,7 @@
 //! [`Vouchers`] after a plugin wants a change and before it counts. Times are not vouched for: none
 //! of these checks them.
 
-mod place;
+mod directory;
 mod table;
 
 use std::collections::HashMap;
@@ -17,15 +17,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
 
-use self::place::{Place, Reader};
+use self::directory::{DirectoryNames, Reader};
 use crate::disk::BOUND_TO_CONTENT;
 use crate::format::hashes::{Algorithm, digests, unhex};
 use crate::globs::Globs;
 use crate::packages::Installed;
 use crate::tree::{Entry, Kind, NOTHING, Tree};
 
-pub(crate) use self::place::listed;
-pub use self::table::{PAGE, Row, TABLE, Voucher, Who};
+pub(crate) use self::directory::listed;
+pub use self::table::{PAGE, Row, TABLE, Voucher, VoucherKind};
 
 /// What the configuration says about vouchers.
 #[derive(Clone, Debug, Default)]
@@ -87,7 +87,7 @@ pub struct Vouchers<'a> {
     tree: &'a dyn Tree,
     installed: Option<&'a Installed<'a>>,
     names: Option<&'a Listing<'a>>,
-    places: Mutex<HashMap<PathBuf, Arc<Place>, RandomState>>,
+    places: Mutex<HashMap<PathBuf, Arc<DirectoryNames>, RandomState>>,
 }
 
 impl<'a> Vouchers<'a> {
@@ -119,11 +119,11 @@ impl<'a> Vouchers<'a> {
     pub fn who(&self, question: &Question<'_>, rules: &Rules) -> io::Result<Option<Voucher>> {
         let entry = question.entry;
         if rules.vouched.as_ref().is_some_and(|globs| globs.holds(entry)) {
-            return Ok(Some(Voucher::new(Who::Configuration, "")));
+            return Ok(Some(Voucher::new(VoucherKind::Configuration, "")));
         }
         let place = self.place(entry.path.parent().unwrap_or(Path::new("")))?;
         if let Some(whole) = place.by_name(&entry.path) {
-            let whole_inode = !matches!(whole.who, Who::Signature | Who::Hmac);
+            let whole_inode = !matches!(whole.who, VoucherKind::Signature | VoucherKind::Hmac);
             let counts = whole_inode || entry.kind == Kind::File;
             if counts && (whole_inode || question.change != Change::Attributes) {
                 return Ok(Some(whole));
@@ -134,7 +134,7 @@ impl<'a> Vouchers<'a> {
         }
         // An attribute is removed with its file.
         if question.change != Change::Removal && self.has_integrity(&entry.path)? {
-            return Ok(Some(Voucher::new(Who::Attribute, &entry.path)));
+            return Ok(Some(Voucher::new(VoucherKind::Attribute, &entry.path)));
         }
         if question.change == Change::Attributes {
             return Ok(None);
@@ -153,7 +153,7 @@ impl<'a> Vouchers<'a> {
         if let Some(voucher) = by_sums(&place, &mut content)? {
             return Ok(Some(voucher));
         }
-        Ok(by_own_name(&mut content)?.then(|| Voucher::new(Who::Name, &entry.path)))
+        Ok(by_own_name(&mut content)?.then(|| Voucher::new(VoucherKind::Name, &entry.path)))
     }
 
     /// The RECORD that lists this file, with a digest or without.
@@ -168,7 +168,7 @@ impl<'a> Vouchers<'a> {
         let Some(installed) = self.installed else { return Ok(None) };
         let Some(mut content) = (question.content)()? else { return Ok(None) };
         let payload = installed.get()?.is_payload(&question.entry.path, &mut content)?;
-        Ok(payload.then(|| Voucher::new(Who::Packages, "")))
+        Ok(payload.then(|| Voucher::new(VoucherKind::Packages, "")))
     }
 
     fn has_integrity(&self, path: &Path) -> io::Result<bool> {
@@ -176,13 +176,17 @@ impl<'a> Vouchers<'a> {
         Ok(attributes.iter().any(|(name, _)| BOUND_TO_CONTENT.contains(&&name[..])))
     }
 
-    fn by_record(&self, place: &Place, content: &mut Digests<'_>) -> io::Result<Option<Voucher>> {
+    fn by_record(
+        &self,
+        place: &DirectoryNames,
+        content: &mut Digests<'_>,
+    ) -> io::Result<Option<Voucher>> {
         let path = &content.question.entry.path;
         for record in &place.records {
             if let Some(Some((algorithm, start))) = record.digest(path)
                 && content.of(algorithm)?.starts_with(&start)
             {
-                return Ok(Some(Voucher::new(Who::Record, &record.path)));
+                return Ok(Some(Voucher::new(VoucherKind::Record, &record.path)));
             }
         }
         Ok(None)
@@ -193,7 +197,7 @@ impl<'a> Vouchers<'a> {
         self.names.map(|names| names(path))
     }
 
-    fn place(&self, path: &Path) -> io::Result<Arc<Place>> {
+    fn place(&self, path: &Path) -> io::Result<Arc<DirectoryNames>> {
         let known = || self.places.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = known().get(path) {
             return Ok(Arc::clone(place));
@@ -208,18 +212,18 @@ impl<'a> Vouchers<'a> {
     }
 }
 
-fn by_sums(place: &Place, content: &mut Digests<'_>) -> io::Result<Option<Voucher>> {
+fn by_sums(place: &DirectoryNames, content: &mut Digests<'_>) -> io::Result<Option<Voucher>> {
     let name = content.question.entry.name();
     for written in &place.sums {
         let Some(sums) = &written.sums else {
-            return Ok(Some(Voucher::new(Who::Sums, &written.path)));
+            return Ok(Some(Voucher::new(VoucherKind::Sums, &written.path)));
         };
         if !sums.names(name) {
             continue;
         }
         for algorithm in sums.algorithms() {
             if sums.has(&content.of(algorithm)?) {
-                return Ok(Some(Voucher::new(Who::Sums, &written.path)));
+                return Ok(Some(Voucher::new(VoucherKind::Sums, &written.path)));
             }
         }
     }

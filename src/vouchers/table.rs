@@ -7,7 +7,7 @@ use crate::tree::show;
 
 /// A kind of voucher: a row of [`TABLE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Who {
+pub enum VoucherKind {
     /// A database of packages.
     Packages,
     /// An ostree repository.
@@ -44,7 +44,7 @@ pub enum Who {
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// The kind.
-    pub who: Who,
+    pub who: VoucherKind,
     /// The name in JSON.
     pub name: &'static str,
     /// As a phrase: "an ostree repository in the tree".
@@ -79,14 +79,14 @@ pub const PAGE: &[(&str, &str)] = &[
 /// Everything that vouches. Where several do, the first row that does is named.
 pub const TABLE: &[Row] = &[
     Row {
-        who: Who::Configuration,
+        who: VoucherKind::Configuration,
         name: "configuration",
         phrase: "the configuration",
         known_by: "a glob of `vouched` in the configuration, or --vouched GLOB",
         fails: "whatever the glob was written for",
     },
     Row {
-        who: Who::Ostree,
+        who: VoucherKind::Ostree,
         name: "ostree-repository",
         phrase: "an ostree repository in the tree",
         known_by: "a directory with `objects` and a `config` that has a [core] section, anywhere and \
@@ -94,7 +94,7 @@ pub const TABLE: &[Row] = &[
         fails: "ostree fsck",
     },
     Row {
-        who: Who::Deployment,
+        who: VoucherKind::Deployment,
         name: "deployment",
         phrase: "the ostree repository beside it, which deployed it",
         known_by: "`deploy`, `app` and `runtime` beside an ostree repository called `repo`: all \
@@ -102,7 +102,7 @@ pub const TABLE: &[Row] = &[
         fails: "ostree admin, flatpak repair",
     },
     Row {
-        who: Who::Git,
+        who: VoucherKind::Git,
         name: "git-repository",
         phrase: "a git repository in the tree",
         known_by: "a directory with `objects` and a `config` that has a [core] section with \
@@ -110,14 +110,14 @@ pub const TABLE: &[Row] = &[
         fails: "git fsck",
     },
     Row {
-        who: Who::Composefs,
+        who: VoucherKind::Composefs,
         name: "composefs-repository",
         phrase: "a composefs repository in the tree",
         known_by: "a directory with `objects`, `images` and `streams`: all below it",
         fails: "cfsctl fsck, and every mount with verity",
     },
     Row {
-        who: Who::Storage,
+        who: VoucherKind::Storage,
         name: "container-storage",
         phrase: "container storage in the tree",
         known_by: "its layout: `DRIVER-images` and `DRIVER-layers` (podman, buildah, bootc, additional \
@@ -126,7 +126,7 @@ pub const TABLE: &[Row] = &[
         fails: "podman push, buildah push",
     },
     Row {
-        who: Who::Layout,
+        who: VoucherKind::Layout,
         name: "image-layout",
         phrase: "an image in a directory",
         known_by: "`oci-layout` with `index.json` or `blobs`, or a `version` that begins \"Directory \
@@ -134,7 +134,7 @@ pub const TABLE: &[Row] = &[
         fails: "skopeo copy",
     },
     Row {
-        who: Who::Store,
+        who: VoucherKind::Store,
         name: "package-store",
         phrase: "a content-addressed store of packages",
         known_by: "a name of 32 characters of Nix's base 32, a dash and more, in a directory called \
@@ -142,7 +142,7 @@ pub const TABLE: &[Row] = &[
         fails: "nix-store --verify --check-contents, guix gc --verify=contents",
     },
     Row {
-        who: Who::Signature,
+        who: VoucherKind::Signature,
         name: "signature",
         phrase: "a detached signature",
         known_by: "the same name with .asc, .sig, .sign, .gpg, .minisig, .p7s, .p7m, .sigstore or \
@@ -150,7 +150,7 @@ pub const TABLE: &[Row] = &[
         fails: "gpg --verify, minisign -V, cosign verify-blob",
     },
     Row {
-        who: Who::Hmac,
+        who: VoucherKind::Hmac,
         name: "hmac",
         phrase: "a keyed digest for FIPS",
         known_by: ".NAME.hmac or NAME.hmac beside the file or in `fipscheck` or `hmaccalc`, and .chk \
@@ -158,14 +158,14 @@ pub const TABLE: &[Row] = &[
         fails: "the self-test of the library or kernel",
     },
     Row {
-        who: Who::Attribute,
+        who: VoucherKind::Attribute,
         name: "integrity-attribute",
         phrase: "an attribute of integrity",
         known_by: "security.ima, user.ima or security.evm on the file, which may be removed with them",
         fails: "evmctl verify, ima_verify, and opening the file if a policy appraises it",
     },
     Row {
-        who: Who::Packages,
+        who: VoucherKind::Packages,
         name: "package",
         phrase: "its package",
         known_by: "a matching digest in the database of rpm, dpkg (*.md5sums, and conffiles in \
@@ -174,7 +174,7 @@ pub const TABLE: &[Row] = &[
         fails: "rpm -V, dpkg --verify, apk audit, pacman -Qkk",
     },
     Row {
-        who: Who::Record,
+        who: VoucherKind::Record,
         name: "wheel-record",
         phrase: "a wheel's RECORD",
         known_by: "a line with a matching digest in a *.dist-info/RECORD of the directory, one \
@@ -182,7 +182,7 @@ pub const TABLE: &[Row] = &[
         fails: "the check of digests that RECORD is for (pip install --force-reinstall repairs it)",
     },
     Row {
-        who: Who::Sums,
+        who: VoucherKind::Sums,
         name: "sums-file",
         phrase: "a file of digests",
         known_by: "a digest of the file's bytes and the last component of its name, in a text in its \
@@ -193,7 +193,7 @@ pub const TABLE: &[Row] = &[
         fails: "sha256sum -c and similar",
     },
     Row {
-        who: Who::Name,
+        who: VoucherKind::Name,
         name: "digest-name",
         phrase: "its name, which contains the digest of its bytes",
         known_by: "a name, alone or with the directories of its first digits, that contains the \
@@ -202,7 +202,7 @@ pub const TABLE: &[Row] = &[
     },
 ];
 
-impl Who {
+impl VoucherKind {
     /// The row of this kind.
     pub fn row(self) -> &'static Row {
         let own = TABLE.iter().find(|row| row.who == self);
@@ -214,14 +214,14 @@ impl Who {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Voucher {
     /// The kind.
-    pub who: Who,
+    pub who: VoucherKind,
     /// Where it is: a directory, a file, or the file itself. Empty for packages and the
     /// configuration.
     pub at: PathBuf,
 }
 
 impl Voucher {
-    pub(super) fn new(who: Who, at: impl AsRef<Path>) -> Self {
+    pub(super) fn new(who: VoucherKind, at: impl AsRef<Path>) -> Self {
         Voucher { who, at: at.as_ref().to_owned() }
     }
 }
@@ -230,7 +230,9 @@ impl fmt::Display for Voucher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phrase = self.who.row().phrase;
         match self.who {
-            Who::Packages | Who::Configuration | Who::Name => f.write_str(phrase),
+            VoucherKind::Packages | VoucherKind::Configuration | VoucherKind::Name => {
+                f.write_str(phrase)
+            }
             // The root of a tree that is one itself, or a file with an attribute.
             _ if self.at.as_os_str().is_empty() => f.write_str(phrase),
             _ => write!(f, "{phrase} ({})", show(&self.at)),

@@ -85,7 +85,11 @@ fn a_wrong_type_in_the_configuration_is_named_by_line_and_key() {
         ),
         (
             "[plugins.xattrs]\nenabled = \"yes\"\n",
-            "reprofix.toml: plugins.xattrs.enabled is not true or false",
+            "line 2, enabled: it is the string \"yes\"; write true or false",
+        ),
+        (
+            "# why\n[plugins]\nxattrs = { enabled = 1 }\n",
+            "line 3, xattrs: it is the integer `1`; write true or false",
         ),
         ("skip = [\"mtime\"\n", "line 1, skip: unclosed array"),
     ] {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use reprofix::disk::Private;
+use reprofix::disk::PrivateDir;
 use reprofix::format::rpmdb::history::{Canonical, Cookies, canonical};
 use reprofix::format::rpmdb::sqlite::Files;
 use rusqlite::Connection;
@@ -247,7 +247,7 @@ fn dnf5(packages: &[(&str, &str)], time: u32) -> Vec<u8> {
 
 fn canon(db: &[u8]) -> Canonical {
     let files = Files { db, ..Files::default() };
-    canonical(&files, 1_000, &Cookies::default(), &Private).unwrap_or_else(|e| panic!("{e}"))
+    canonical(&files, 1_000, &Cookies::default(), &PrivateDir).unwrap_or_else(|e| panic!("{e}"))
 }
 
 #[test]
@@ -301,12 +301,12 @@ fn what_dnf_did_not_make_is_refused() {
         db.close().unwrap();
         let bytes = fs::read(&path).unwrap();
         let files = Files { db: &bytes, ..Files::default() };
-        let error = canonical(&files, 1, &Cookies::default(), &Private).unwrap_err().to_string();
+        let error = canonical(&files, 1, &Cookies::default(), &PrivateDir).unwrap_err().to_string();
         assert!(error.contains(reason), "{change}: {error}");
     }
     for cut in (0..good.len()).step_by(97) {
         let files = Files { db: &good[..cut], ..Files::default() };
-        assert!(canonical(&files, 1, &Cookies::default(), &Private).is_err(), "{cut}");
+        assert!(canonical(&files, 1, &Cookies::default(), &PrivateDir).is_err(), "{cut}");
     }
 }
 

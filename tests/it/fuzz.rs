@@ -19,7 +19,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("format/compress", &["compress"]),
     ("format/composefs", &[]), // it writes, and reads nothing
     ("format/cpio.rs", &["cpio"]),
-    ("format/cursor.rs", &["pyc", "cacerts"]),
+    ("format/bytes.rs", &["pyc", "cacerts", "ld-cache", "hwdb"]),
     ("format/dos_time.rs", &["zip"]),
     ("format/facts.rs", &["ld-cache", "icon-cache", "mime-cache"]),
     ("format/gpt", &["gpt"]),

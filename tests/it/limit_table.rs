@@ -5,8 +5,8 @@ use std::path::Path;
 /// The start of a row, what it says, the file, and the constant there.
 const ROWS: &[[&str; 4]] = &[
     ["rewritten content kept", "64 MiB", "engine/plan.rs", "KEPT_BYTES: usize = 64 << 20"],
-    ["a file of digests", "16 MiB", "vouchers/place.rs", "SUMS_MAX: u64 = 16 << 20"],
-    ["a wheel's RECORD", "64 MiB", "vouchers/place.rs", "RECORD_MAX: u64 = 64 << 20"],
+    ["a file of digests", "16 MiB", "vouchers/directory.rs", "SUMS_MAX: u64 = 16 << 20"],
+    ["a wheel's RECORD", "64 MiB", "vouchers/directory.rs", "RECORD_MAX: u64 = 64 << 20"],
     ["pacman's mtree", "256 MiB", "packages/foreign.rs", "MTREE_MAX: u64 = 256 << 20"],
     ["gzip: content", "16 GiB", "format/gzip.rs", "INFLATED_MAX: u64 = 16 << 30"],
     ["javadoc: bytes", "4096", "format/javadoc.rs", "HEAD: usize = 4096"],

@@ -222,6 +222,47 @@ fn content_is_explained_path_by_path_by_the_plugins_of_check() {
     assert_eq!(paths.counts.fixed, 1, "{}", report.human(20));
 }
 
+/// Layers whose files differ are read once, on both sides at once; what is said does not depend on it.
+#[test]
+fn any_number_of_threads_says_the_same_of_layers_that_differ_in_time_and_content() {
+    let layer = |time: i64, bytes: &str| {
+        let file = Made::new("usr/a", 0o644, bytes).at(time);
+        Stored::gzip(archive(&[Made::new("usr/", 0o755, ""), file]), 6)
+    };
+    let image = |times: [i64; 3], contents: [&str; 3]| {
+        Layout::of(&times.into_iter().zip(contents).map(|(t, c)| layer(t, c)).collect::<Vec<_>>())
+    };
+    // Below, only a time; then content; above, nothing.
+    let (a, b) = (image([1, 2, 3], ["x", "y", "z"]), image([9, 2, 3], ["x", "w", "z"]));
+    let said = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| serde_json::to_string(&report(&a.open(), &b.open(), false)).unwrap())
+    };
+    let one = said(1);
+    let report: serde_json::Value = serde_json::from_str(&one).unwrap();
+    let layers = report["pairs"][0]["layers"].as_array().unwrap();
+    let numbers: Vec<_> = layers.iter().map(|layer| layer["number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [0, 1], "{one}");
+    for threads in [2, 7] {
+        assert_eq!(said(threads), one, "{threads} threads");
+    }
+    // Of two damaged sides, the first is named.
+    let broken = |layout: &Layout| {
+        let images = layout.open();
+        let layer = &images.images[0].layers[1];
+        let path = images.store.path().join(&layer.name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        layer.digest.to_string()
+    };
+    let (first, _) = (broken(&a), broken(&b));
+    let (a, b) = (a.open(), b.open());
+    let error = compare(["A", "B"], &a, &b, &Job::default(), &Progress::new(true)).unwrap_err();
+    assert!(format!("{error:#}").contains(&first), "{error:#}");
+}
+
 #[test]
 fn one_tree_in_other_layers_is_a_matter_of_layering() {
     let (first, second) = (base()[..3].to_vec(), base()[3..].to_vec());

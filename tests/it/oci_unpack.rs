@@ -8,7 +8,7 @@ use std::process::Command;
 
 use reprofix::format::tar::Type;
 use reprofix::image::Findings;
-use reprofix::image::lint::{Hit, Rule, lint};
+use reprofix::image::lint::{Disagreement, Rule, lint};
 use reprofix::image::unpack::{Model, unpack};
 use reprofix::source::oci::{Images, Keep, layers};
 
@@ -207,7 +207,7 @@ fn umoci_unpacks_as_predicted() {
     }
 }
 
-fn hits(subject: &Images) -> Vec<Hit> {
+fn hits(subject: &Images) -> Vec<Disagreement> {
     let lint = lint(subject).unwrap();
     assert_eq!(lint.sound(), lint.images.iter().all(|i| i.hits.is_empty()));
     lint.images.into_iter().flat_map(|i| i.hits).collect()
@@ -233,7 +233,8 @@ fn lint_says_what_each_unpacker_makes_of_it() {
     };
     let of = |name: &str| {
         let found = hits(&open(name));
-        let said = |h: &Hit| (h.path.clone(), h.outcomes.values().cloned().collect::<Vec<_>>());
+        let said =
+            |h: &Disagreement| (h.path.clone(), h.outcomes.values().cloned().collect::<Vec<_>>());
         found.iter().map(said).collect::<Vec<_>>()
     };
     let modes = ["0775", "0755", "0775"].map(str::to_owned).to_vec();

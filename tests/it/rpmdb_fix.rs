@@ -246,8 +246,12 @@ fn every_prefix_of_every_fixture_is_refused() {
 fn reader(bytes: &[u8]) -> Option<fn(&[u8]) -> bool> {
     Some(match bytes {
         [b'S', b'Q', b'L', ..] => |db| {
-            sqlite::canonical(&sqlite::Files { db, ..sqlite::Files::default() }, 0, &disk::Private)
-                .is_err()
+            sqlite::canonical(
+                &sqlite::Files { db, ..sqlite::Files::default() },
+                0,
+                &disk::PrivateDir,
+            )
+            .is_err()
         },
         [b'R', b'p', b'm', b'P', ..] => |file| ndb::packages::read(file).is_err(),
         [b'R', b'p', b'm', b'X', ..] => |file| ndb::index::read(file).is_err(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
-use reprofix::disk::Private;
+use reprofix::disk::PrivateDir;
 use reprofix::format::rpmdb::diff::diff;
 use reprofix::format::rpmdb::dump::{self, Times};
 use reprofix::format::rpmdb::header::{Header, tag};
@@ -34,11 +34,11 @@ fn alone(db: &[u8]) -> Files<'_> {
 }
 
 fn canon(db: &[u8]) -> Result<Canonical, Failure> {
-    canonical(&alone(db), EPOCH, &Private)
+    canonical(&alone(db), EPOCH, &PrivateDir)
 }
 
 fn text(db: &[u8]) -> String {
-    dump::text(&read(&alone(db), &Private).unwrap(), Times::Blanked).unwrap()
+    dump::text(&read(&alone(db), &PrivateDir).unwrap(), Times::Blanked).unwrap()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -105,7 +105,7 @@ fn a_normal_form_is_proven_without_sqlite_and_nothing_else_is() {
 /// The normal form of `db` as it is made with SQLite: a journal of one byte holds nothing, but
 /// forbids the proof.
 fn by_sqlite(db: &[u8]) -> Result<Canonical, Failure> {
-    canonical(&Files { db, wal: &[], journal: &[0] }, EPOCH, &Private)
+    canonical(&Files { db, wal: &[], journal: &[0] }, EPOCH, &PrivateDir)
 }
 
 /// Databases that are nearly the normal form `normal`: a byte is another, two pages or two cells
@@ -175,7 +175,7 @@ fn what_is_not_an_rpm_database_is_refused_with_the_reason() {
 /// The packages as they are found without SQLite.
 fn scanned(db: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, Failure> {
     let mut found = Vec::new();
-    packages(&alone(db), &Private, &mut |hnum, blob| {
+    packages(&alone(db), &PrivateDir, &mut |hnum, blob| {
         found.push((hnum, blob.to_vec()));
         Ok(())
     })?;
@@ -184,7 +184,7 @@ fn scanned(db: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, Failure> {
 
 /// That SQLite finds the same packages.
 fn assert_scanned(db: &[u8], what: &str) {
-    let read = read(&alone(db), &Private).unwrap().packages.into_iter();
+    let read = read(&alone(db), &PrivateDir).unwrap().packages.into_iter();
     let read: Vec<_> = read.map(|p| (p.hnum, p.blob.whole().to_vec())).collect();
     assert!(scanned(db).unwrap() == read, "{what}");
 }
@@ -291,7 +291,7 @@ proptest! {
     #[test]
     fn random_histories_of_one_set_become_one_file(history in histories(20)) {
         let (schema, one) = (schema("sqlite/one"), db("sqlite/one"));
-        let world = known(&read(&alone(&one), &Private).unwrap());
+        let world = known(&read(&alone(&one), &PrivateDir).unwrap());
         let long = by_library(&schema, &world, &history, EPOCH + 1);
         let short = by_library(&schema, &world, &shortest(&history), EPOCH + 1_000_000);
         prop_assert!(canon(&long).unwrap().bytes == canon(&short).unwrap().bytes);
@@ -304,7 +304,7 @@ proptest! {
 #[test]
 fn packages_of_one_nevra_in_any_order_become_one_file() {
     let (schema, one) = (schema("sqlite/one"), db("sqlite/one"));
-    let world = known(&read(&alone(&one), &Private).unwrap());
+    let world = known(&read(&alone(&one), &PrivateDir).unwrap());
     let mut copies: Vec<Known> = Vec::new();
     for (n, package) in world.iter().take(4).enumerate() {
         copies.extend([package.clone(), package.clone(), package.at(EPOCH - 5)]);
@@ -334,7 +334,7 @@ fn packages_of_one_nevra_in_any_order_become_one_file() {
 #[test]
 fn file_states_and_colors_are_told_by_package_and_file() {
     let file = db("real/sqlite/cbl-mariner-2");
-    let a = read(&alone(&file), &Private).unwrap();
+    let a = read(&alone(&file), &PrivateDir).unwrap();
     for (state, cause) in [
         (1, "two packages hold it: order of installation"),
         (2, "translation: %_install_langs"),
@@ -393,7 +393,7 @@ fn the_version_of_sqlite_in_between_does_not_matter() {
         "CREATE TABLE t AS SELECT * FROM Packages; DROP TABLE t",
     ];
     for name in ["sqlite/rev", "real/sqlite/cbl-mariner-2"] {
-        let (before, schema) = (db(name), read(&alone(&db(name)), &Private).unwrap());
+        let (before, schema) = (db(name), read(&alone(&db(name)), &PrivateDir).unwrap());
         let want = canon(&before).unwrap().bytes;
         // The normal form as input as well: what the other library makes of it comes back.
         for (change, start) in changes.iter().flat_map(|c| [(c, &before), (c, &want)]) {
@@ -403,7 +403,10 @@ fn the_version_of_sqlite_in_between_does_not_matter() {
             let wal = fs::read(dir.path().join("rpmdb.sqlite-wal")).unwrap_or_default();
             let after = fs::read(&path).unwrap();
             let files = Files { db: &after, wal: &wal, journal: &[] };
-            assert!(canonical(&files, EPOCH, &Private).unwrap().bytes == want, "{name}: {change}");
+            assert!(
+                canonical(&files, EPOCH, &PrivateDir).unwrap().bytes == want,
+                "{name}: {change}"
+            );
         }
         assert!(!schema.packages.is_empty());
     }
@@ -420,7 +423,7 @@ fn every_prefix_of_a_log_is_what_sqlite_reads_or_refused() {
     let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
     for cut in (0..wal.len()).step_by(1373).chain([wal.len()]) {
         if let Ok(new) =
-            canonical(&Files { db: &db, wal: &wal[..cut], journal: &[] }, EPOCH, &Private)
+            canonical(&Files { db: &db, wal: &wal[..cut], journal: &[] }, EPOCH, &PrivateDir)
         {
             *seen.entry(new.packages).or_default() += 1;
         }

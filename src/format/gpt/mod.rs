@@ -114,7 +114,7 @@ pub struct Table {
 }
 
 /// A header and its entries.
-struct Copy {
+struct TableCopy {
     own: u64,
     other: u64,
     disk: Guid,
@@ -218,7 +218,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 /// The copy whose header is in sector `at`.
-fn copy<R: Read + Seek>(disk: &mut R, len: u64, sector: u64, at: u64) -> io::Result<Copy> {
+fn copy<R: Read + Seek>(disk: &mut R, len: u64, sector: u64, at: u64) -> io::Result<TableCopy> {
     let offset = at.checked_mul(sector);
     let header = bytes(disk, len, offset, sector as usize)?;
     let wrong = |place: u64, what: &str| {
@@ -251,7 +251,7 @@ fn copy<R: Read + Seek>(disk: &mut R, len: u64, sector: u64, at: u64) -> io::Res
     if crc32(&entries) != le32(&header, 88) {
         return Err(wrong(88, "checksum of the entries is wrong"));
     }
-    Ok(Copy {
+    Ok(TableCopy {
         own: at,
         other: le64(&header, 32),
         disk: guid(&header, 56),
@@ -262,7 +262,7 @@ fn copy<R: Read + Seek>(disk: &mut R, len: u64, sector: u64, at: u64) -> io::Res
 }
 
 /// What two whole copies do not agree on.
-fn differ(primary: &Copy, backup: &Copy, sector: u64) -> Option<Malformed> {
+fn differ(primary: &TableCopy, backup: &TableCopy, sector: u64) -> Option<Malformed> {
     let same = (primary.disk, &primary.usable, &primary.entries)
         == (backup.disk, &backup.usable, &backup.entries)
         && backup.other == primary.own;
@@ -270,7 +270,7 @@ fn differ(primary: &Copy, backup: &Copy, sector: u64) -> Option<Malformed> {
     (!same).then(|| Malformed::at(at, "partition table: the second copy says otherwise"))
 }
 
-fn table(copy: &Copy, len: u64, sector: u64, damage: Option<Malformed>) -> io::Result<Table> {
+fn table(copy: &TableCopy, len: u64, sector: u64, damage: Option<Malformed>) -> io::Result<Table> {
     let mut partitions = Vec::new();
     for (number, entry) in (1..).zip(copy.entries.chunks_exact(copy.entry_size)) {
         if guid(entry, 0) != Guid::default() {
@@ -289,7 +289,7 @@ fn table(copy: &Copy, len: u64, sector: u64, damage: Option<Malformed>) -> io::R
 fn partition(
     number: u32,
     entry: &[u8],
-    copy: &Copy,
+    copy: &TableCopy,
     len: u64,
     sector: u64,
 ) -> io::Result<Partition> {

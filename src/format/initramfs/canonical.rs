@@ -6,13 +6,13 @@ use std::sync::Mutex;
 
 use sha2::{Digest, Sha256};
 
-use super::plan::{self, Body, Group, Inner, Planned, Rules};
+use super::plan::{self, Body, Group, MemberVerdict, Planned, Rules};
 use super::window::{Window, lock, spooled};
 use super::{Archive, Earlier, Entry, Error, Image, REGULAR, Segment};
 use crate::format::compress::Packing;
 use crate::format::cpio::{self, padding};
 
-/// Largest file inside an image that is given to [`Inside`](super::Inside): 16 MiB.
+/// Largest file inside an image that is given to [`MemberRules`](super::MemberRules): 16 MiB.
 const INSIDE_MAX: u32 = 16 << 20;
 
 /// Zeros behind an lz4 member that something follows: the kernel's reader takes the next four bytes
@@ -69,7 +69,7 @@ where
     plan::verify(image)?;
     let mut outcome = Outcome { before: image.trailing.end, ..Outcome::default() };
     let mut end = image.spooled;
-    let apart = plan::Apart::of(image, rules.epoch);
+    let apart = plan::SplitLinks::of(image, rules.epoch);
     let (mut segments, mut before) = (Vec::new(), Vec::new());
     let system = plan::system(image);
     for (n, segment) in image.segments.iter().enumerate() {
@@ -105,7 +105,7 @@ where
         }
     }
     outcome.changed = true;
-    let mut output = Counted { output, len: 0 };
+    let mut output = CountingWriter { output, len: 0 };
     writing.write(&mut output, &mut outcome)?;
     output.output.flush()?;
     outcome.len = output.len;
@@ -130,13 +130,13 @@ fn apply_inside<S: Read + Write + Seek>(
                 continue;
             };
             let verdict = rules.inside.judge(entry, spooled(spool, body.data, body.size)?)?;
-            if verdict != Inner::Keep {
+            if verdict != MemberVerdict::Keep {
                 touched.push(entry.name.clone());
             }
-            if verdict != Inner::Remove {
+            if verdict != MemberVerdict::Remove {
                 group.members.push(n);
             }
-            if let Inner::Replace(bytes) = verdict {
+            if let MemberVerdict::Replace(bytes) = verdict {
                 group.body = Some(append(spool, end, &bytes)?);
             }
         }
@@ -228,7 +228,7 @@ impl<R: Read + Seek, S: Read + Seek> Writing<'_, R, S> {
     }
 
     fn write(&self, output: &mut dyn Write, outcome: &mut Outcome) -> io::Result<()> {
-        let mut output = Counted { output, len: 0 };
+        let mut output = CountingWriter { output, len: 0 };
         let mut last = None;
         for (plan, segment) in self.segments.iter().zip(&self.image.segments) {
             end_member(&mut output, last)?;
@@ -258,7 +258,7 @@ impl<R: Read + Seek, S: Read + Seek> Writing<'_, R, S> {
         plan: &SegmentPlan<'_>,
         found: &Segment,
         packing: Packing,
-        mut output: &mut Counted<&mut dyn Write>,
+        mut output: &mut CountingWriter<&mut dyn Write>,
         outcome: &mut Outcome,
     ) -> io::Result<()> {
         let packing = match found.packing == Some(packing) {
@@ -292,19 +292,22 @@ impl<R: Read + Seek, S: Read + Seek> Writing<'_, R, S> {
 
 /// The zeros between a segment and what follows: the kernel finds a plain archive at multiples of
 /// four only.
-fn end_member<W: Write>(output: &mut Counted<W>, packing: Option<Packing>) -> io::Result<()> {
+fn end_member<W: Write>(
+    output: &mut CountingWriter<W>,
+    packing: Option<Packing>,
+) -> io::Result<()> {
     let end = if packing == Some(Packing::Lz4Legacy) { LZ4_END } else { 0 };
     let len = end + padding(output.len + end, 4);
     io::copy(&mut io::repeat(0).take(len), output).map(drop)
 }
 
 /// Counts what is written.
-struct Counted<W> {
+struct CountingWriter<W> {
     output: W,
     len: u64,
 }
 
-impl<W: Write> Write for Counted<W> {
+impl<W: Write> Write for CountingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let put = self.output.write(bytes)?;
         self.len += put as u64;

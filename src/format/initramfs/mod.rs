@@ -29,7 +29,7 @@ use super::cpio::Header;
 pub use canonical::{Outcome, Repacked, canonical};
 pub use earlier::Earlier;
 pub use kernel::{Found, Inode, Rootfs};
-pub use plan::{Inner, Inside, NothingInside, Rules};
+pub use plan::{KeepMembers, MemberRules, MemberVerdict, Rules};
 pub use read::read;
 pub use window::{Window, spooled};
 

@@ -9,7 +9,7 @@
 //! in images made by dracut *files are taken apart*, each name with its own content: what an
 //! overlay does is then what it says. Links stay as they are where another archive of the image
 //! has one of their names (what the image unpacks to depends on them), in images of other makers,
-//! and where the copies would be more than [`APART_MAX`].
+//! and where the copies would be more than [`SPLIT_MAX`].
 //!
 //! **Order.** Names are sorted, but for those whose order means something ([`place`]).
 
@@ -34,23 +34,23 @@ pub struct Rules<'a> {
     /// compressed stays compressed.
     pub earlier: &'a [Earlier],
     /// What is done to the files in it.
-    pub inside: &'a dyn Inside,
+    pub inside: &'a dyn MemberRules,
 }
 
 /// What is done to the files in an image: the same as to files outside.
-pub trait Inside {
+pub trait MemberRules {
     /// Whether the content of this regular file is needed to judge it; no I/O.
     fn wants(&self, entry: &Entry) -> bool;
 
     /// What becomes of a file that was wanted.
     ///
     /// An error is one of reading or writing, of scratch space too.
-    fn judge(&self, entry: &Entry, content: Vec<u8>) -> io::Result<Inner>;
+    fn judge(&self, entry: &Entry, content: Vec<u8>) -> io::Result<MemberVerdict>;
 }
 
 /// What becomes of a file in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Inner {
+pub enum MemberVerdict {
     /// It stays.
     Keep,
     /// It gets this content.
@@ -60,14 +60,14 @@ pub enum Inner {
 }
 
 /// Leaves every file as it is.
-pub struct NothingInside;
+pub struct KeepMembers;
 
-impl Inside for NothingInside {
+impl MemberRules for KeepMembers {
     fn wants(&self, _: &Entry) -> bool {
         false
     }
-    fn judge(&self, _: &Entry, _: Vec<u8>) -> io::Result<Inner> {
-        Ok(Inner::Keep)
+    fn judge(&self, _: &Entry, _: Vec<u8>) -> io::Result<MemberVerdict> {
+        Ok(MemberVerdict::Keep)
     }
 }
 
@@ -82,7 +82,7 @@ pub(super) struct Planned<'a> {
     pub(super) digest: [u8; 32],
 }
 
-/// The content of a file after [`Inside`] had its say.
+/// The content of a file after [`MemberRules`] had its say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Body {
     pub(super) data: u64,
@@ -132,22 +132,25 @@ fn verify_ends(image: &Image) -> Result<(), Malformed> {
 }
 
 /// Most bytes that taking links apart may add to what an image unpacks to.
-const APART_MAX: u64 = 64 << 20;
+const SPLIT_MAX: u64 = 64 << 20;
 
 /// Which links of an image are taken apart.
-pub(super) struct Apart<'a> {
+pub(super) struct SplitLinks<'a> {
     /// Whether any are.
     made_by_dracut: bool,
     /// Names that more than one archive has: their links stay.
     elsewhere: BTreeSet<&'a [u8]>,
 }
 
-impl<'a> Apart<'a> {
+impl<'a> SplitLinks<'a> {
     pub(super) fn of(image: &'a Image, epoch: u32) -> Self {
         let mut seen = BTreeSet::new();
         let elsewhere = image.entries().filter(|e| !seen.insert(&e.name[..]));
         let elsewhere = elsewhere.map(|e| &e.name[..]).collect();
-        Apart { made_by_dracut: by_dracut(image) && copies(image, epoch) <= APART_MAX, elsewhere }
+        SplitLinks {
+            made_by_dracut: by_dracut(image) && copies(image, epoch) <= SPLIT_MAX,
+            elsewhere,
+        }
     }
 
     fn splits(&self, archive: &Archive, group: &Group) -> bool {
@@ -304,7 +307,7 @@ fn join(archive: &Archive, group: &mut Group, n: usize) -> Result<(), Malformed>
 pub(super) fn entries<'a>(
     archive: &'a Archive,
     groups: Vec<Group>,
-    apart: &Apart<'_>,
+    apart: &SplitLinks<'_>,
     epoch: u32,
 ) -> Vec<Planned<'a>> {
     let mut groups = apart.split(archive, groups);

@@ -85,7 +85,12 @@ fn segment<R: Read + Send, S: Write>(
     let packing = detect(head);
     let archives = match packing {
         None if head.first() == Some(&b'0') && start.is_multiple_of(4) => {
-            vec![archive(&mut Tap { input: source, spool, base: from, start: Some(start) })?]
+            vec![archive(&mut SpoolingReader {
+                input: source,
+                spool,
+                base: from,
+                start: Some(start),
+            })?]
         }
         None => return Ok(None),
         Some(packing) => member(packing, source, spool)?,
@@ -104,13 +109,18 @@ fn member<R: Read + Send, S: Write>(
         move || packing.decoder(source),
         |unpacked| {
             let mut unpacked = Source::new(unpacked);
-            archives(&mut Tap { input: &mut unpacked, base: spool.len, spool, start: None })
+            archives(&mut SpoolingReader {
+                input: &mut unpacked,
+                base: spool.len,
+                spool,
+                start: None,
+            })
         },
     )
 }
 
 /// The archives of a member, to its end.
-fn archives<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Vec<Archive>> {
+fn archives<R: Read, S: Write>(tap: &mut SpoolingReader<'_, '_, R, S>) -> io::Result<Vec<Archive>> {
     let mut archives = Vec::new();
     loop {
         let next = tap.input.peek(1)?.first().copied();
@@ -131,7 +141,7 @@ fn archives<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Vec<Ar
 }
 
 /// The archive at the next byte.
-fn archive<R: Read, S: Write>(tap: &mut Tap<'_, '_, R, S>) -> io::Result<Archive> {
+fn archive<R: Read, S: Write>(tap: &mut SpoolingReader<'_, '_, R, S>) -> io::Result<Archive> {
     let base = tap.spool.len;
     let start = tap.start.unwrap_or(0) + tap.offset();
     let mut reader = cpio::Reader::new(&mut *tap);
@@ -280,7 +290,7 @@ impl<S: Write> Spool<'_, S> {
 }
 
 /// Reads, and copies to the spool what it reads.
-struct Tap<'a, 'b, R, S> {
+struct SpoolingReader<'a, 'b, R, S> {
     input: &'a mut Source<R>,
     spool: &'a mut Spool<'b, S>,
     /// Where in the spool the segment begins.
@@ -289,13 +299,13 @@ struct Tap<'a, 'b, R, S> {
     start: Option<u64>,
 }
 
-impl<R, S> Tap<'_, '_, R, S> {
+impl<R, S> SpoolingReader<'_, '_, R, S> {
     fn offset(&self) -> u64 {
         self.spool.len - self.base
     }
 }
 
-impl<R: Read, S: Write> Read for Tap<'_, '_, R, S> {
+impl<R: Read, S: Write> Read for SpoolingReader<'_, '_, R, S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let got = self.input.read(buf)?;
         let offset = self.offset();

@@ -76,7 +76,7 @@ fn run(bytes: &[u8]) -> Result<Vec<u8>, Error> {
         always_repack: false,
         compress: Compress::AsFound,
         earlier: &[],
-        inside: &NothingInside,
+        inside: &KeepMembers,
     };
     let (out, _) = run_with(bytes, &rules)?;
     let (again, outcome) = run_with(&out, &rules)?;
@@ -378,7 +378,7 @@ fn every_compression_comes_out_the_same_and_canonical_members_keep_their_bytes()
         always_repack: true,
         compress: Compress::AsFound,
         earlier: &[],
-        inside: &NothingInside,
+        inside: &KeepMembers,
     };
     let mut rewritten = by_another.clone();
     rewritten[9] = 255; // the system that compressed it
@@ -400,16 +400,16 @@ fn trailing_bytes_are_kept() {
 #[test]
 fn files_inside_are_replaced_and_removed() {
     struct Rule;
-    impl Inside for Rule {
+    impl MemberRules for Rule {
         fn wants(&self, entry: &Entry) -> bool {
             entry.name != b"keep"
         }
-        fn judge(&self, entry: &Entry, content: Vec<u8>) -> std::io::Result<Inner> {
+        fn judge(&self, entry: &Entry, content: Vec<u8>) -> std::io::Result<MemberVerdict> {
             Ok({
                 match &entry.name[..] {
-                    b"gone" => Inner::Remove,
-                    _ if content == b"date 5" => Inner::Replace(b"date".to_vec()),
-                    _ => Inner::Keep,
+                    b"gone" => MemberVerdict::Remove,
+                    _ if content == b"date 5" => MemberVerdict::Replace(b"date".to_vec()),
+                    _ => MemberVerdict::Keep,
                 }
             })
         }

@@ -29,7 +29,7 @@ pub struct Dirtree {
 }
 
 /// A name and what it stands for.
-type Named<'a> = (&'a [u8], Node);
+type NamedNode<'a> = (&'a [u8], Node);
 
 impl Dirtree {
     /// The dirtree of these files (name, file object) and directories (name, dirtree, dirmeta),
@@ -132,10 +132,10 @@ impl Dirtree {
 fn unequal<'a>(
     ours: &Array<'a>,
     theirs: &Array<'a>,
-    named: fn(&'a [u8]) -> Option<Named<'a>>,
+    named: fn(&'a [u8]) -> Option<NamedNode<'a>>,
     all: &mut BTreeMap<&'a [u8], [Option<Node>; 2]>,
 ) {
-    let mut add = |side: usize, found: Option<Named<'a>>| {
+    let mut add = |side: usize, found: Option<NamedNode<'a>>| {
         if let Some((name, node)) = found {
             all.entry(name).or_default()[side] = Some(node);
         }
@@ -163,11 +163,11 @@ fn unequal<'a>(
     }
 }
 
-fn leaf(element: &[u8]) -> Option<Named<'_>> {
+fn leaf(element: &[u8]) -> Option<NamedNode<'_>> {
     file(element, 0).ok().map(|(name, file)| (name, Node::Leaf(file)))
 }
 
-fn directory(element: &[u8]) -> Option<Named<'_>> {
+fn directory(element: &[u8]) -> Option<NamedNode<'_>> {
     dir(element, 0).ok().map(|(name, tree, meta)| (name, Node::Dir(tree, meta)))
 }
 

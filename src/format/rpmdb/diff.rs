@@ -245,7 +245,12 @@ impl Diff {
     }
 
     /// Packages of one NEVRA on both sides: usually one and one.
-    fn copies(&mut self, nevra: &str, a: &[Known<'_>], b: &[Known<'_>]) -> Result<(), Malformed> {
+    fn copies(
+        &mut self,
+        nevra: &str,
+        a: &[KeyedPackage<'_>],
+        b: &[KeyedPackage<'_>],
+    ) -> Result<(), Malformed> {
         for (x, y) in a.iter().zip(b) {
             if x.package.blob == y.package.blob {
                 continue;
@@ -340,13 +345,13 @@ fn counted(n: usize, what: &str) -> String {
 }
 
 /// A package, its key with install times blanked, its rows' place.
-struct Known<'a> {
+struct KeyedPackage<'a> {
     package: &'a Package<'a>,
     key: SortKey,
 }
 
 /// Packages by NEVRA.
-type Versions<'a> = BTreeMap<String, Vec<Known<'a>>>;
+type Versions<'a> = BTreeMap<String, Vec<KeyedPackage<'a>>>;
 
 /// One database, sorted for comparison.
 struct Side<'a> {
@@ -364,7 +369,7 @@ impl<'a> Side<'a> {
             let name = format!("{}.{}", text(tag::NAME), text(tag::ARCH));
             let key = SortKey::of(&blob, 0)?;
             let versions = by_name.entry(name.trim_end_matches('.').to_owned()).or_default();
-            versions.entry(header.nevra()).or_default().push(Known { package, key });
+            versions.entry(header.nevra()).or_default().push(KeyedPackage { package, key });
         }
         for copies in by_name.values_mut().flat_map(BTreeMap::values_mut) {
             copies.sort_by(|a, b| a.key.cmp(&b.key));
@@ -408,7 +413,11 @@ fn indexes(a: &Side<'_>, b: &Side<'_>) -> Vec<String> {
     names.into_iter().filter(|name| a.rows(name) != b.rows(name)).cloned().collect()
 }
 
-fn header_change(nevra: &str, a: &Known<'_>, b: &Known<'_>) -> Result<HeaderChange, Malformed> {
+fn header_change(
+    nevra: &str,
+    a: &KeyedPackage<'_>,
+    b: &KeyedPackage<'_>,
+) -> Result<HeaderChange, Malformed> {
     let blobs = [a, b].map(|known| known.package.blob.whole());
     let (a, b) = (Header::parse(&blobs[0])?, Header::parse(&blobs[1])?);
     let numbers: BTreeSet<u32> = a.entries().iter().chain(b.entries()).map(|e| e.tag).collect();

@@ -168,14 +168,14 @@ fn database_order<'k>(mut keys: impl Iterator<Item = (&'k [u8], u32)>) -> Order 
 /// Rows are given to it table by table, so that no two tables need be in memory at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbers {
-    packages: BTreeMap<u32, Future>,
+    packages: BTreeMap<u32, PackageChange>,
     epoch: u32,
     digest: [u8; 32],
 }
 
 /// What becomes of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Future {
+struct PackageChange {
     /// Its new number.
     hnum: u32,
     /// INSTALLTID as it is.
@@ -200,7 +200,7 @@ impl Numbers {
             let tid = header.get(tag::INSTALLTID).and_then(|v| v.u32());
             let mut late = header.times()?.into_iter().map(|place| place.start).collect::<Vec<_>>();
             late.retain(|&at| header.u32_at(at).is_some_and(|time| time > epoch));
-            if futures.insert(package.hnum, Future { hnum: 0, tid, late }).is_some() {
+            if futures.insert(package.hnum, PackageChange { hnum: 0, tid, late }).is_some() {
                 return Err(Malformed::at(0u64, "two packages have the same hnum"));
             }
         }
@@ -221,9 +221,9 @@ impl Numbers {
     /// What this must be once it is applied: that of the packages as they are written. So tables
     /// can be written and compared before the packages are, when there is more room.
     pub fn applied(&self) -> Self {
-        let stays = |future: &Future| {
+        let stays = |future: &PackageChange| {
             let tid = future.tid.map(|tid| tid.min(self.epoch));
-            (future.hnum, Future { hnum: future.hnum, tid, late: Vec::new() })
+            (future.hnum, PackageChange { hnum: future.hnum, tid, late: Vec::new() })
         };
         Numbers { packages: self.packages.values().map(stays).collect(), ..*self }
     }

@@ -37,16 +37,16 @@ fn fields(extra: &[u8]) -> impl Iterator<Item = (u16, usize, usize)> {
 }
 
 /// Sizes and offset of an entry in 64 bits.
-pub(super) struct Wide {
+pub(super) struct Zip64 {
     pub(super) size: u64,
     pub(super) packed: u64,
     pub(super) offset: u64,
 }
 
-impl Wide {
+impl Zip64 {
     /// From the 32-bit fields of a directory entry and, where those are all ones, its zip64 field,
     /// in this order; `None` if that is too short.
-    pub(super) fn of(extra: &[u8], size: u32, packed: u32, offset: u32) -> Option<Wide> {
+    pub(super) fn of(extra: &[u8], size: u32, packed: u32, offset: u32) -> Option<Zip64> {
         let field = fields(extra).find(|(id, ..)| *id == ZIP64);
         let mut wide = field.map_or(&[][..], |(_, start, end)| &extra[start..end]);
         let mut take = |narrow: u32| -> Option<u64> {
@@ -57,7 +57,7 @@ impl Wide {
             wide = rest;
             Some(u64::from_le_bytes(*value))
         };
-        Some(Wide { size: take(size)?, packed: take(packed)?, offset: take(offset)? })
+        Some(Zip64 { size: take(size)?, packed: take(packed)?, offset: take(offset)? })
     }
 }
 

@@ -214,7 +214,7 @@ fn entry<'a>(bytes: &'a [u8], cursor: &mut Cursor<'a>, end: &End) -> Result<Entr
     let name = cursor.take(lens[0].into(), "name")?;
     let extras = cursor.take(lens[1].into(), "extra fields")?;
     cursor.take(lens[2].into(), "comment")?;
-    let wide = extra::Wide::of(extras, size, packed, offset)
+    let wide = extra::Zip64::of(extras, size, packed, offset)
         .ok_or_else(|| Malformed::at(start + CENTRAL_LEN, "zip64 field is too short"))?;
     let local_at = usize::try_from(wide.offset).ok().and_then(|o| o.checked_add(end.base));
     let local_at = local_at.filter(|at| *at < end.central.0);

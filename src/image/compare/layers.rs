@@ -9,7 +9,7 @@ use super::class::Class;
 use crate::composefs::is_uki;
 use crate::format::tar::{Member, Type};
 use crate::image::stacker::filesystem::{self, Cause};
-use crate::source::oci::{Descriptor, Digest, Keep, Layer, Store, layer};
+use crate::source::oci::{Descriptor, Digest, Keep, Layer, Store, layer, limits};
 use crate::text::counted;
 use crate::tree::show_below;
 
@@ -39,8 +39,17 @@ pub(super) struct Side<'a> {
     pub(super) diff_id: &'a Digest,
 }
 
-/// Says why two layers differ. Layers of one diff_id are not read.
-pub(super) fn compare(number: usize, a: Side<'_>, b: Side<'_>) -> anyhow::Result<LayerPair> {
+/// Layers that were read with their content, by number.
+pub(super) type LayersByNumber = BTreeMap<usize, Layer>;
+
+/// Says why two layers differ. Layers of one diff_id are not read; those whose files differ are left in
+/// `kept`, since whoever compares path by path needs them again.
+pub(super) fn compare(
+    number: usize,
+    a: Side<'_>,
+    b: Side<'_>,
+    kept: &mut [LayersByNumber; 2],
+) -> anyhow::Result<LayerPair> {
     let (mut classes, mut details, mut has_uki) = (BTreeSet::new(), Vec::new(), false);
     if a.diff_id == b.diff_id {
         let known = a.layer.size >= 0 && b.layer.size >= 0;
@@ -48,13 +57,21 @@ pub(super) fn compare(number: usize, a: Side<'_>, b: Side<'_>) -> anyhow::Result
             classes.insert(Class::Compression);
         }
     } else if is_archive(a.layer) && is_archive(b.layer) {
-        let read = |s: Side<'_>| layer(s.store, s.layer, s.diff_id, Keep::Digests);
+        let read = |s: Side<'_>| layer(s.store, s.layer, s.diff_id, Keep::Spool);
         let mut found = Found::default();
-        let (x, y) = (read(a)?, read(b)?);
+        let (x, y) = rayon::join(|| read(a), || read(b));
+        let (x, y) = (x?, y?);
         let members = || x.members.iter().chain(&y.members);
         has_uki = members().any(|m| str::from_utf8(&m.path).is_ok_and(is_uki));
         found.members(&x, &y);
         (classes, details) = found.settle();
+        let held =
+            kept.iter().flat_map(LayersByNumber::values).map(Layer::footprint).sum::<usize>();
+        let fits = held + x.footprint() + y.footprint() <= limits::MEMBER_BYTES;
+        if classes.contains(&Class::Content) && fits {
+            kept[0].insert(number, x);
+            kept[1].insert(number, y);
+        }
     } else {
         let open = |s: Side<'_>| s.store.open_file(&s.layer.name);
         let (Some(mut x), Some(mut y)) = (open(a)?, open(b)?) else {
@@ -94,7 +111,7 @@ fn class(cause: Cause) -> Class {
 pub(in crate::image) const RUN_TIMES: &[&[u8]] = &[b"atime", b"ctime", b"LIBARCHIVE.creationtime"];
 
 /// A member with its hard links resolved.
-struct Seen<'l> {
+struct ResolvedMember<'l> {
     /// As the archive has it.
     own: &'l Member,
     /// The member that holds the content; `own` unless it is a link.
@@ -105,7 +122,7 @@ struct Seen<'l> {
 }
 
 /// The members of a layer by path, the last of a name; whether there were several of one.
-fn seen(layer: &Layer) -> (BTreeMap<&[u8], Seen<'_>>, bool) {
+fn seen(layer: &Layer) -> (BTreeMap<&[u8], ResolvedMember<'_>>, bool) {
     let mut at: BTreeMap<&[u8], usize> = BTreeMap::new();
     let mut leaders: BTreeMap<usize, &[u8]> = BTreeMap::new();
     let mut duplicates = false;
@@ -122,7 +139,7 @@ fn seen(layer: &Layer) -> (BTreeMap<&[u8], Seen<'_>>, bool) {
     let own: BTreeMap<&[u8], &Member> = layer.members.iter().map(|m| (&*m.path, m)).collect();
     let all = at.iter().map(|(path, &target)| {
         let (file, content) = (&layer.members[target], layer.contents[target]);
-        (*path, Seen { own: own[path], file, content, leader: leaders[&target] })
+        (*path, ResolvedMember { own: own[path], file, content, leader: leaders[&target] })
     });
     (all.collect(), duplicates)
 }
@@ -151,7 +168,7 @@ impl Found {
         for (path, other) in right.iter().filter(|(path, _)| !left.contains_key(*path)) {
             self.only("B", path, other, &left);
         }
-        let both = |layer: &Layer, other: &BTreeMap<&[u8], Seen<'_>>| -> Vec<Vec<u8>> {
+        let both = |layer: &Layer, other: &BTreeMap<&[u8], ResolvedMember<'_>>| -> Vec<Vec<u8>> {
             let paths = layer.members.iter().map(|m| m.path.to_vec());
             paths.filter(|p| other.contains_key(&p[..])).collect()
         };
@@ -160,7 +177,7 @@ impl Found {
         }
     }
 
-    fn member(&mut self, path: &[u8], a: &Seen<'_>, b: &Seen<'_>) {
+    fn member(&mut self, path: &[u8], a: &ResolvedMember<'_>, b: &ResolvedMember<'_>) {
         let (x, y) = (a.file, b.file);
         let what = [
             ("type", kind(x) != kind(y)),
@@ -199,8 +216,8 @@ impl Found {
         &mut self,
         side: &str,
         path: &[u8],
-        seen: &Seen<'_>,
-        other: &BTreeMap<&[u8], Seen<'_>>,
+        seen: &ResolvedMember<'_>,
+        other: &BTreeMap<&[u8], ResolvedMember<'_>>,
     ) {
         let below = [path, b"/"].concat();
         let implied = path.is_empty() || {

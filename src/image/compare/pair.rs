@@ -45,8 +45,9 @@ pub(super) fn pair(
         pair.classes.insert(Class::ListShape);
     }
     pair.documents((a, &docs_a), (b, &docs_b), settled);
+    let mut kept = Default::default();
     if a.manifest.is_none() || a.manifest != b.manifest {
-        pair.layers((&from_a.store, a), (&from_b.store, b), settled)?;
+        kept = pair.layers((&from_a.store, a), (&from_b.store, b), settled)?;
         if pair.classes.is_empty() && a.id() != b.id() {
             pair.classes.insert(Class::Configuration);
         }
@@ -54,7 +55,7 @@ pub(super) fn pair(
     let deep = [Class::Content, Class::Layering].iter().any(|c| pair.classes.contains(c));
     let archives = a.layers.iter().chain(&b.layers).all(is_archive);
     if deep && archives {
-        pair.paths((&from_a.store, a), (&from_b.store, b), settled, job, progress)?;
+        pair.paths((&from_a.store, a), (&from_b.store, b), settled, kept, job, progress)?;
     }
     pair.verdict = class::headline(pair.classes.iter().copied());
     pair.same = pair.judge(job.strict_metadata, settled);
@@ -125,12 +126,14 @@ impl Pair {
         self.details.extend(found.iter().map(json::Difference::line));
     }
 
+    /// Compares layer by layer; gives the layers that were read and hold different files.
     fn layers(
         &mut self,
         (store_a, a): (&Store, &Image),
         (store_b, b): (&Store, &Image),
         settled: [usize; 2],
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<[layers::LayersByNumber; 2]> {
+        let mut kept = Default::default();
         let of_commit = [&a.diff_ids[..settled[0]], &b.diff_ids[..settled[1]]];
         let [from_a, from_b] = match of_commit[0] == of_commit[1] {
             true => [0, 0],
@@ -145,7 +148,7 @@ impl Pair {
         if x != y {
             self.classes.insert(Class::Layering);
             self.details.push(format!("layers: {} → {}", a.layers.len(), b.layers.len()));
-            return Ok(());
+            return Ok(kept);
         }
         let one = a.layers.iter().zip(&a.diff_ids).skip(from_a);
         let other = b.layers.iter().zip(&b.diff_ids).skip(from_b);
@@ -153,13 +156,13 @@ impl Pair {
             let number = from_a + number;
             let x = layers::Side { store: store_a, layer: x.0, diff_id: x.1 };
             let y = layers::Side { store: store_b, layer: y.0, diff_id: y.1 };
-            let found = layers::compare(number, x, y)?;
+            let found = layers::compare(number, x, y, &mut kept)?;
             self.classes.extend(&found.classes);
             if !found.classes.is_empty() {
                 self.layers.push(found);
             }
         }
-        Ok(())
+        Ok(kept)
     }
 
     /// Lays the layers over one another and compares path by path. One tree is a matter of its
@@ -169,13 +172,18 @@ impl Pair {
         (store_a, a): (&Store, &Image),
         (store_b, b): (&Store, &Image),
         settled: [usize; 2],
+        [read_a, read_b]: [layers::LayersByNumber; 2],
         job: &Job,
         progress: &Progress,
     ) -> anyhow::Result<()> {
         // Objects of commits with one content differ where the commits do.
         let [from_a, from_b] =
             if self.classes.contains(&Class::Encapsulation) { settled } else { [0, 0] };
-        let (x, y) = (Flattened::read(store_a, a, from_a)?, Flattened::read(store_b, b, from_b)?);
+        let (x, y) = rayon::join(
+            || Flattened::beside(store_a, a, from_a, read_a),
+            || Flattened::beside(store_b, b, from_b, read_b),
+        );
+        let (x, y) = (x?, y?);
         let mut differ = x.others() != y.others();
         for (path, line) in x.others().iter().filter(|(p, l)| y.others().get(*p) != Some(l)) {
             self.details.push(format!("A: {}: {line}", String::from_utf8_lossy(path)));

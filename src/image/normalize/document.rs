@@ -1,8 +1,11 @@
 //! Indexes, manifests and configurations in normal form.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
+use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use crate::format::time::utc;
@@ -74,6 +77,7 @@ pub(super) fn config(config: &mut Value, epoch: u32, diff_ids: &[&Digest]) -> an
     let steps = config.get_mut("history").and_then(Value::as_array_mut);
     for step in steps.into_iter().flatten() {
         time(step.get_mut("created"), epoch);
+        copied(step.get_mut("created_by"));
     }
     texts(config.pointer_mut("/config/Labels"), epoch);
     Ok(())
@@ -142,6 +146,20 @@ pub(super) fn describe(descriptor: &mut Value, image: &Image, renamed: &BTreeMap
     }
 }
 
+/// Takes the digest of what was copied out of a step's words (`COPY dir:HEX in /`, as buildah and
+/// Docker's first builder write it): it is of the context, of which later steps of the same layer may
+/// have changed everything. What is in the image has the layer's digest.
+fn copied(words: Option<&mut Value>) {
+    static DIGEST: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new("(#\\(nop\\) +(?:COPY|ADD)\\b.*?\\b(?:file|dir|multi)):[0-9a-f]{64}").ok()
+    });
+    if let (Some(Value::String(text)), Some(digest)) = (words, &*DIGEST)
+        && let Cow::Owned(plain) = digest.replace_all(text, "$1")
+    {
+        *text = plain;
+    }
+}
+
 /// Clamps a time. What is no time stays as it is.
 fn time(value: Option<&mut Value>, epoch: u32) {
     if let Some(Value::String(text)) = value
@@ -156,5 +174,40 @@ fn texts(map: Option<&mut Value>, epoch: u32) {
     let Some(map) = map.and_then(Value::as_object_mut) else { return };
     for key in times::KEYS {
         time(map.get_mut(*key), epoch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_of_what_was_copied_goes_and_no_other() {
+        let hex = "0123456789abcdef".repeat(4);
+        for (before, after) in [
+            (format!("/bin/sh -c #(nop) COPY dir:{hex} in / "), "/bin/sh -c #(nop) COPY dir in / "),
+            (
+                format!("/bin/sh -c #(nop)  ADD file:{hex} in /a"),
+                "/bin/sh -c #(nop)  ADD file in /a",
+            ),
+            (
+                format!("/bin/sh -c #(nop) COPY multi:{hex} in /a/"),
+                "/bin/sh -c #(nop) COPY multi in /a/",
+            ),
+        ] {
+            let mut words = Value::from(before);
+            copied(Some(&mut words));
+            assert_eq!(words, after);
+        }
+        for kept in [
+            format!("/bin/sh -c fetch dir:{hex}"),
+            format!("/bin/sh -c #(nop) LABEL dir:{hex}"),
+            "/bin/sh -c #(nop) COPY dir:0123 in /".to_owned(),
+            "COPY rootfs / # buildkit".to_owned(),
+        ] {
+            let mut words = Value::from(kept.clone());
+            copied(Some(&mut words));
+            assert_eq!(words, kept);
+        }
     }
 }

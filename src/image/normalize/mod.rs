@@ -25,6 +25,7 @@ pub use report::{LayerRow, Normalized, Row};
 use crate::disk::NewDir;
 use crate::env::SourceDateEpoch;
 use crate::format::tar::Member;
+use crate::source::Prefix;
 use crate::source::oci::{Compression, Image, Images, Layer, Part};
 use output::Output;
 
@@ -107,9 +108,10 @@ struct Target<'a> {
 
 impl<'a> Target<'a> {
     fn parse(text: &'a str) -> Self {
-        let (archive, rest) = match text.strip_prefix("oci-archive:") {
-            Some(rest) => (true, rest),
-            None => (false, text.strip_prefix("oci:").unwrap_or(text)),
+        let (archive, rest) = match Prefix::split(text) {
+            (Some(Prefix::OciArchive), start) => (true, &text[start..]),
+            (Some(Prefix::Oci), start) => (false, &text[start..]),
+            _ => (false, text),
         };
         let (path, tag) = match rest.rsplit_once(':') {
             Some((path, tag)) if !tag.contains('/') && !tag.is_empty() => (path, Some(tag)),

@@ -3,15 +3,16 @@
 //! opm reads the catalog and a json cache. A pogreb database it opens for writing, and makes the
 //! file `lock` beside it, so there it needs to write.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde::Serialize;
 
+use super::tree::Directory;
 use super::verify::{Format, Places};
 use crate::format::tar::{Type, parent};
 use crate::image::unpack::{Node, Tree};
@@ -247,29 +248,18 @@ pub(super) fn denied(
 /// the directories above them. Users are an arbitrary one of group 0, or those given.
 pub(super) fn denied_on_disk(
     users: &[User],
-    configs: &Path,
-    cache: &Path,
-    format: Option<Format>,
-) -> anyhow::Result<Vec<Denied>> {
+    places: &[(&Path, Option<&Directory<'_>>, Option<Format>)],
+) -> Vec<Denied> {
     let arbitrary = [User::arbitrary()];
     let mut audit = Audit::of(if users.is_empty() { &arbitrary } else { users });
-    for (root, format) in [(configs, None), (cache, format)] {
-        if !root.is_dir() {
-            continue;
-        }
-        let real = root.canonicalize().with_context(|| format!("opening {}", root.display()))?;
-        for entry in walkdir::WalkDir::new(&real).sort_by_file_name() {
-            let entry = entry.with_context(|| format!("reading {}", root.display()))?;
-            let metadata = entry.metadata()?;
-            let mode = metadata.mode();
-            let owned = Owned { mode, uid: metadata.uid().into(), gid: metadata.gid().into() };
-            let below = entry.path().strip_prefix(&real).unwrap_or(entry.path());
-            let path = root.join(below).display().to_string();
-            let path = path.trim_end_matches('/');
-            audit.path(path, below.as_os_str().as_bytes(), Kind::of_mode(mode), owned, format);
+    for (root, directory, format) in places {
+        for (below, item) in directory.iter().flat_map(|directory| directory.iter()) {
+            let owned = Owned { mode: item.mode, uid: item.uid.into(), gid: item.gid.into() };
+            let path = root.join(OsStr::from_bytes(&below)).display().to_string();
+            audit.path(path.trim_end_matches('/'), &below, item.kind, owned, *format);
         }
     }
-    Ok(audit.denied())
+    audit.denied()
 }
 
 /// For people: one line a user and need, with the first path.

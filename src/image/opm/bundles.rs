@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use super::document::documents;
 use super::tree::Directory;
 use super::verify::Command;
+use crate::image::flattened::Flattened;
 use crate::image::unpack::flatten;
 use crate::source::oci::{Image, Images, Keep, layers, limits};
 use crate::tree::Kind;
@@ -30,7 +31,8 @@ pub fn of_image(subject: &Images, image: &Image) -> anyhow::Result<Option<BTreeS
     let layers = layers(&subject.store, image, Keep::Spool)?;
     let tree = flatten(&layers)
         .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;
-    let configs = Directory::in_image(&places.configs, &tree, &layers)?;
+    let tree = Flattened::of(&layers[..], tree);
+    let configs = Directory::in_image(&places.configs, &tree)?;
     let configs = configs.with_context(|| format!("the image has no {}", places.configs))?;
     of_directory(&configs).map(Some)
 }

@@ -221,7 +221,7 @@ fn scalar(text: &str) -> Value {
 
 /// Which Go built opm: the encoder's escapes changed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Go {
+pub enum GoVersion {
     /// Go 1.22 and later: `\b` and `\f`.
     Now,
     /// Go up to 1.21: `\u0008` and `\u000c`.
@@ -229,7 +229,7 @@ pub enum Go {
 }
 
 /// Appends `value` as Go's encoder writes it, without a line end.
-pub fn go_json(value: &Value, go: Go, out: &mut Vec<u8>) {
+pub fn go_json(value: &Value, go: GoVersion, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.extend(b"null"),
         Value::Bool(b) => out.extend(b.to_string().as_bytes()),
@@ -270,7 +270,7 @@ fn list<T>(
     out.extend(close);
 }
 
-fn go_string(text: &str, go: Go, out: &mut Vec<u8>) {
+fn go_string(text: &str, go: GoVersion, out: &mut Vec<u8>) {
     out.push(b'"');
     for c in text.chars() {
         match c {
@@ -279,8 +279,8 @@ fn go_string(text: &str, go: Go, out: &mut Vec<u8>) {
             '\n' => out.extend(b"\\n"),
             '\r' => out.extend(b"\\r"),
             '\t' => out.extend(b"\\t"),
-            '\x08' if go == Go::Now => out.extend(b"\\b"),
-            '\x0c' if go == Go::Now => out.extend(b"\\f"),
+            '\x08' if go == GoVersion::Now => out.extend(b"\\b"),
+            '\x0c' if go == GoVersion::Now => out.extend(b"\\f"),
             '\0'..='\x1f' | '\u{2028}' | '\u{2029}' => {
                 out.extend(format!("\\u{:04x}", u32::from(c)).as_bytes());
             }
@@ -310,7 +310,7 @@ mod tests {
         let mut all = Vec::new();
         documents(text.as_bytes(), |document| {
             let mut out = Vec::new();
-            go_json(&document, Go::Now, &mut out);
+            go_json(&document, GoVersion::Now, &mut out);
             all.push(String::from_utf8(out)?);
             Ok(())
         })

@@ -12,6 +12,7 @@ use super::verify::{Command, Format, Pair, Places, Verdict, in_layers};
 use super::{digest, index, pogreb};
 use crate::format::tar::{Member, Records, Type, parent};
 use crate::image::Findings;
+use crate::image::flattened::Flattened;
 use crate::image::normalize::{Content, Lift, Normalized, Options, lifted};
 use crate::image::unpack::{Tree, flatten, real};
 use crate::source::oci::{Image, Images, Layer};
@@ -108,9 +109,10 @@ fn catalog(
         let real = real.map_err(|why| anyhow::anyhow!("{place}: {why}"))?;
         *place = format!("/{}", String::from_utf8_lossy(&real));
     }
-    let pair = Pair::in_image(&places, &tree, layers)?;
+    let flat = Flattened::of(layers, tree);
+    let (tree, pair) = (flat.nodes(), Pair::in_image(&places, &flat)?);
     let roots = [&places.configs, &places.cache].map(|p| p.trim_matches('/').as_bytes().to_vec());
-    let mut made = Made { members: BTreeMap::new(), tree: &tree, layers, epoch };
+    let mut made = NewLayer { members: BTreeMap::new(), tree, layers, epoch };
     made.copy(&roots[0], true)?;
     made.copy(&roots[1], format == Format::Json)?;
     let after = match format {
@@ -140,11 +142,12 @@ fn catalog(
 fn without_cache(image: &Image, layers: &[Layer], places: Places) -> anyhow::Result<(Row, Lift)> {
     let tree = flatten(layers)
         .map_err(|r| anyhow::anyhow!("layer {} at {}: {}", r.layer, r.path, r.why))?;
-    let pair = Pair::in_image(&places, &tree, layers)?;
+    let tree = Flattened::of(layers, tree);
+    let pair = Pair::in_image(&places, &tree)?;
     let (Some(format), Some(before)) = pair.stored()? else {
         bail!("{} holds no cache: there is nothing to drop", places.cache);
     };
-    let root = real(&tree, layers, places.cache.as_bytes());
+    let root = real(tree.nodes(), layers, places.cache.as_bytes());
     let root = root.map_err(|why| anyhow::anyhow!("{}: {why}", places.cache))?;
     let created_by = format!("reprofix opm fix --drop-cache: {}", places.cache);
     let platform = image.platform_name();
@@ -183,14 +186,14 @@ fn serve_uncached(config: &mut Value) -> anyhow::Result<()> {
 }
 
 /// The members of the new layer by path, as components.
-struct Made<'a> {
+struct NewLayer<'a> {
     members: BTreeMap<Vec<Vec<u8>>, (Member, Content)>,
     tree: &'a Tree,
     layers: &'a [Layer],
     epoch: i64,
 }
 
-impl Made<'_> {
+impl NewLayer<'_> {
     /// Takes over what stands at `root` and below it, and entries for the directories above it;
     /// with the usual modes if `usual`.
     fn copy(&mut self, root: &[u8], usual: bool) -> anyhow::Result<()> {

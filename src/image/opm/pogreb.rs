@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use fnv::FnvHasher;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::document::{Go, documents, go_json};
+use super::document::{GoVersion, documents, go_json};
 use super::tree::Directory;
 use crate::format::Malformed;
 use crate::format::bytes::{Order::Little, slice};
@@ -33,7 +33,11 @@ pub type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The digest of `configs` and of the database whose segments are in `db`, sixteen hex digits,
 /// as an opm built with `go` computes it.
-pub fn digest(configs: &Directory<'_>, db: &Directory<'_>, go: Go) -> anyhow::Result<String> {
+pub fn digest(
+    configs: &Directory<'_>,
+    db: &Directory<'_>,
+    go: GoVersion,
+) -> anyhow::Result<String> {
     let mut hasher = FnvHasher::default();
     catalog(configs, go, |document| hasher.write(document))?;
     for (key, value) in &records(db)? {
@@ -44,7 +48,11 @@ pub fn digest(configs: &Directory<'_>, db: &Directory<'_>, go: Go) -> anyhow::Re
 }
 
 /// Gives `each` the bytes that opm hashes of every document, in the order of its walk.
-fn catalog(configs: &Directory<'_>, go: Go, mut each: impl FnMut(&[u8])) -> anyhow::Result<()> {
+fn catalog(
+    configs: &Directory<'_>,
+    go: GoVersion,
+    mut each: impl FnMut(&[u8]),
+) -> anyhow::Result<()> {
     let ignored = ignored(configs)?;
     for (path, item) in configs.iter() {
         let shown = String::from_utf8_lossy(&path).into_owned();
@@ -167,6 +175,7 @@ pub fn write_segment(records: &Records) -> Result<Vec<u8>, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Memory;
 
     #[test]
     fn segments_are_read_back_and_later_records_win() {
@@ -188,12 +197,10 @@ mod tests {
 
     #[test]
     fn ignore_files_work_per_directory() {
-        let file = |path: &str, text: &str| (path.to_owned(), 0o644, text.as_bytes().to_vec());
-        let configs = Directory::made_of([
-            (String::new(), 0o755, Vec::new()),
-            file(".indexignore", "*.txt\n/top\n"),
-            file("a/.indexignore", "!keep.txt\n"),
-        ]);
+        let mut tree = Memory::empty();
+        tree.add(".indexignore", "*.txt\n/top\n");
+        tree.add("a/.indexignore", "!keep.txt\n");
+        let configs = Directory::of(&tree, Path::new("")).unwrap().unwrap();
         let ignores = ignored(&configs).unwrap();
         let hidden = |path| is_ignored(&ignores, path);
         assert!(hidden("x.txt") && hidden("a/x.txt") && hidden("top") && hidden("top/a.json"));

@@ -1,19 +1,18 @@
-//! The two directories of a catalog, on disk or in an image.
+//! The two directories of a catalog, in whatever tree they are: on a disk or in an image.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::format::tar::Type;
-use crate::image::unpack::{Tree as Unpacked, real};
+use crate::disk::Root;
+use crate::image::flattened::Flattened;
+use crate::image::unpack::real;
+use crate::source::dir;
 use crate::source::oci::Layer;
-use crate::tree::Kind;
+use crate::tree::{Entry, Kind, Tree, show};
 
 /// Files and directories that one catalog may have.
 const MOST_ITEMS: usize = 500_000;
@@ -27,7 +26,7 @@ pub struct Directory<'a> {
 /// A path as names, so that the order is that of a walk: every directory's names bytewise.
 type Key = Vec<Vec<u8>>;
 
-/// What stands at a path.
+/// What is at a path.
 #[derive(Clone)]
 pub struct Item<'a> {
     /// Its kind.
@@ -36,29 +35,28 @@ pub struct Item<'a> {
     pub mode: u32,
     /// Bytes of content of a file.
     pub size: u64,
-    source: Source<'a>,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    tree: &'a dyn Tree,
+    path: PathBuf,
 }
 
-#[derive(Clone)]
-enum Source<'a> {
-    Nothing,
-    Disk(PathBuf),
-    Layer(&'a Layer, usize),
-    Bytes(Vec<u8>),
-}
+impl<'a> Item<'a> {
+    fn new(tree: &'a dyn Tree, entry: Entry) -> Self {
+        let Entry { kind, uid, gid, path, .. } = entry;
+        let size = if kind == Kind::File { entry.size } else { 0 };
+        Item { kind, mode: entry.mode & 0o7777, size, uid, gid, tree, path }
+    }
 
-impl Item<'_> {
-    /// The content of a file.
-    pub fn open(&self) -> io::Result<Box<dyn Read + '_>> {
-        Ok(match &self.source {
-            Source::Nothing => Box::new(io::empty()),
-            Source::Disk(path) => Box::new(File::open(path)?),
-            Source::Bytes(bytes) => Box::new(&bytes[..]),
-            Source::Layer(layer, member) => match layer.content(*member) {
-                Some(part) => Box::new(part),
-                None => return Err(io::Error::other("the layer's content was not kept")),
-            },
-        })
+    /// The content of a file; nothing of anything else.
+    pub fn open(&self) -> io::Result<Box<dyn Read>> {
+        if self.kind != Kind::File {
+            return Ok(Box::new(io::empty()));
+        }
+        let content = self.tree.open(&self.path)?;
+        Ok(content.ok_or(io::ErrorKind::NotFound)?)
     }
 
     /// The whole content, at most `limit` bytes.
@@ -70,81 +68,49 @@ impl Item<'_> {
     }
 }
 
+/// Opens the directory at `path` on a disk as a tree; `None` if there is none.
+pub(super) fn on_disk(path: &Path) -> anyhow::Result<Option<dir::Directory>> {
+    if !path.is_dir() {
+        return Ok(None);
+    }
+    // The root itself may be a link, as opm allows.
+    let root = Root::open(path).with_context(|| format!("opening {}", path.display()))?;
+    let tree = dir::Directory::new(root);
+    if let Some(remark) = tree.remarks().first() {
+        bail!("{}: {remark}; opm would read it: copy the catalog", path.display());
+    }
+    Ok(Some(tree))
+}
+
 impl<'a> Directory<'a> {
-    /// Reads the directory at `root`; `None` if there is none. Links in it are not followed.
-    pub fn on_disk(root: &Path) -> anyhow::Result<Option<Self>> {
-        if !root.is_dir() {
-            return Ok(None);
-        }
+    /// Reads the directory at `root` in `tree`; `None` if nothing is there. Links in it are not
+    /// followed.
+    pub fn of(tree: &'a dyn Tree, root: &Path) -> anyhow::Result<Option<Self>> {
         let mut items = BTreeMap::new();
-        // The root itself may be a link, as opm allows.
-        let root = root.canonicalize().with_context(|| format!("opening {}", root.display()))?;
-        for entry in walkdir::WalkDir::new(&root) {
-            let entry = entry.with_context(|| format!("reading {}", root.display()))?;
-            let metadata = entry.metadata()?;
-            let mode = metadata.permissions().mode();
-            let kind = Kind::of_mode(mode);
-            let below = entry.path().strip_prefix(&root).unwrap_or(entry.path());
-            let size = if kind == Kind::File { metadata.len() } else { 0 };
-            let source = Source::Disk(entry.path().to_owned());
-            let item = Item { kind, mode: mode & 0o7777, size, source };
-            items.insert(key(below.as_os_str().as_bytes()), item);
+        let mut left = vec![root.to_owned()];
+        while let Some(path) = left.pop() {
+            let reading = || format!("reading {}", show(&path));
+            let Some(entry) = tree.lookup(&path).with_context(reading)? else { continue };
+            match entry.kind {
+                Kind::Dir => {
+                    let names = tree.list(&path).with_context(reading)?;
+                    left.extend(names.iter().map(|name| path.join(name)));
+                }
+                _ if items.is_empty() => bail!("{} is not a directory in the image", show(root)),
+                _ => {}
+            }
+            let below = path.strip_prefix(root).unwrap_or(&path);
+            items.insert(key(below.as_os_str().as_bytes()), Item::new(tree, entry));
             ensure!(items.len() <= MOST_ITEMS, "more than {MOST_ITEMS} files: refused");
         }
-        Ok(Some(Directory { items }))
+        Ok((!items.is_empty()).then_some(Directory { items }))
     }
 
     /// The directory `root` of an unpacked image, links to it followed; `None` if there is none.
-    pub fn in_image(
-        root: &str,
-        tree: &Unpacked,
-        layers: &'a [Layer],
-    ) -> anyhow::Result<Option<Self>> {
-        let root =
-            real(tree, layers, root.as_bytes()).map_err(|why| anyhow::anyhow!("{root}: {why}"))?;
-        let root = &root[..];
-        match tree.get(root).map(|n| n.kind) {
-            None => return Ok(None),
-            Some(Type::Dir) => {}
-            Some(_) => bail!("{} is not a directory in the image", String::from_utf8_lossy(root)),
-        }
-        let below = [root, b"/"].concat();
-        let inside = |path: &[u8]| path == root || path.starts_with(&below);
-        let mut items = BTreeMap::new();
-        let start: Arc<[u8]> = root.into();
-        for (path, node) in tree.range(start..).take_while(|(p, _)| p.starts_with(root)) {
-            if !inside(path) {
-                continue;
-            }
-            let kind = match node.kind {
-                Type::File => Kind::File,
-                Type::Dir => Kind::Dir,
-                Type::Symlink => Kind::Symlink,
-                _ => Kind::Other,
-            };
-            let layer = layers.get(node.layer).zip(node.member);
-            let size = layer.map_or(0, |(layer, member)| layer.members[member].size);
-            let source = match layer {
-                Some((layer, member)) if kind == Kind::File => Source::Layer(layer, member),
-                _ => Source::Nothing,
-            };
-            let size = if kind == Kind::File { size } else { 0 };
-            let rest = path.get(root.len() + 1..).unwrap_or_default();
-            items.insert(key(rest), Item { kind, mode: node.mode, size, source });
-        }
-        Ok(Some(Directory { items }))
-    }
-
-    /// A directory made up of (path, mode, content), for tests and for writing: paths ending in a
-    /// slash, and the empty one, are directories.
-    pub fn made_of(items: impl IntoIterator<Item = (String, u32, Vec<u8>)>) -> Self {
-        let item = |(path, mode, bytes): (String, u32, Vec<u8>)| {
-            let dir = path.is_empty() || path.ends_with('/');
-            let kind = if dir { Kind::Dir } else { Kind::File };
-            let item = Item { kind, mode, size: bytes.len() as u64, source: Source::Bytes(bytes) };
-            (key(path.trim_end_matches('/').as_bytes()), item)
-        };
-        Directory { items: items.into_iter().map(item).collect() }
+    pub fn in_image(root: &str, tree: &'a Flattened<&[Layer]>) -> anyhow::Result<Option<Self>> {
+        let real = real(tree.nodes(), tree.layers(), root.as_bytes());
+        let real = real.map_err(|why| anyhow::anyhow!("{root}: {why}"))?;
+        Self::of(tree, Path::new(std::ffi::OsStr::from_bytes(&real)))
     }
 
     /// Paths and items in the order of opm's walk: depth first, names bytewise.
@@ -152,7 +118,7 @@ impl<'a> Directory<'a> {
         self.items.iter().map(|(key, item)| (key.join(&b'/'), item))
     }
 
-    /// What stands at `path`.
+    /// What is at `path`.
     pub fn get(&self, path: &str) -> Option<&Item<'a>> {
         self.items.get(&key(path.as_bytes()))
     }

@@ -71,7 +71,7 @@ pub fn write(history: &History, dir: &Path, base: Option<&str>) -> Result<()> {
     let site = Site::open(dir)?;
     let runs = history.runs(None, u32::MAX)?;
     let flaky = history.flaky(NIGHTS)?.into_iter().map(|f| f.stream).collect();
-    let known = Known {
+    let known = SiteData {
         runs: &runs,
         streams: by_stream(&runs),
         flaky,
@@ -129,7 +129,7 @@ enum Page<'a> {
 }
 
 /// Every page, those that take long first.
-fn pages<'a>(history: &History, known: &Known<'a>) -> Result<Vec<Page<'a>>> {
+fn pages<'a>(history: &History, known: &SiteData<'a>) -> Result<Vec<Page<'a>>> {
     let mut pages = vec![Page::Names(name::PATHS), Page::Names(name::PACKAGES)];
     pages.extend([Page::Overview, Page::Index, Page::Feed, Page::Style]);
     pages.extend(known.streams.keys().flat_map(|name| [Page::Stream(name), Page::Badge(name)]));
@@ -178,7 +178,7 @@ impl Page<'_> {
 }
 
 /// What is known before the first page is written.
-struct Known<'a> {
+struct SiteData<'a> {
     /// Newest first.
     runs: &'a [Run],
     streams: Streams<'a>,
@@ -193,18 +193,18 @@ struct Known<'a> {
 /// What every page may look at.
 struct View<'a> {
     history: &'a History,
-    known: &'a Known<'a>,
+    known: &'a SiteData<'a>,
 }
 
 impl<'a> Deref for View<'a> {
-    type Target = Known<'a>;
+    type Target = SiteData<'a>;
 
-    fn deref(&self) -> &Known<'a> {
+    fn deref(&self) -> &SiteData<'a> {
         self.known
     }
 }
 
-impl<'a> Known<'a> {
+impl<'a> SiteData<'a> {
     fn runs_of(&self, stream: &str) -> &[&'a Run] {
         self.streams.get(stream).map_or(&[], Vec::as_slice)
     }

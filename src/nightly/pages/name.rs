@@ -4,7 +4,7 @@ use anyhow::Result;
 use maud::{Markup, html};
 
 use super::{LISTED, SHOWN, View, breaking, document, hash, scrolling, stream, verdict};
-use crate::history::{Difference, Seen, Versions};
+use crate::history::{Difference, StreamBlame, Versions};
 
 /// What has pages of its own.
 #[derive(Clone, Copy)]
@@ -88,7 +88,7 @@ pub(super) fn package(cx: &View<'_>, package: &str) -> Result<String> {
 }
 
 /// Since when a path differs in one stream.
-fn since(seen: &Seen) -> Markup {
+fn since(seen: &StreamBlame) -> Markup {
     let run = |id: i64| html! { a href={ "../run/" (id) ".html" } { "run " (id) } };
     let changed = seen.changed.len();
     html! {

@@ -26,8 +26,10 @@ pub(super) fn page(
     run: &Run,
     is_there: impl Fn(&str) -> bool,
 ) -> Result<Option<String>> {
-    let beside =
-        Beside { report: cx.reports.contains(&run.id), statement: cx.statements.contains(&run.id) };
+    let beside = Attachments {
+        report: cx.reports.contains(&run.id),
+        statement: cx.statements.contains(&run.id),
+    };
     let end = end(run, beside)?;
     if run.verdict.class() != Class::Open && is_there(&end) {
         return Ok(None);
@@ -39,7 +41,7 @@ pub(super) fn page(
 
 /// What a page ends with: a digest of what it is made from and of the form it is given. Half a page
 /// does not end with it.
-fn end(run: &Run, beside: Beside) -> Result<String> {
+fn end(run: &Run, beside: Attachments) -> Result<String> {
     static FORM: LazyLock<Checksum> = LazyLock::new(|| Checksum::of(sample().as_bytes()));
     let facts = serde_json::to_string(&(FORM.to_string(), beside.report, beside.statement, run))?;
     Ok(format!("<!-- of {} -->\n", Checksum::of(facts.as_bytes())))
@@ -65,12 +67,12 @@ fn sample() -> String {
     };
     let text = "1".to_owned();
     let difference = Difference { plugin: one(), package: one(), text, ..Difference::default() };
-    text_of(&run, 2, &[difference], Beside { report: true, statement: true })
+    text_of(&run, 2, &[difference], Attachments { report: true, statement: true })
 }
 
 /// What there is beside the page.
 #[derive(Clone, Copy)]
-struct Beside {
+struct Attachments {
     /// The whole report, as a page and as JSON.
     report: bool,
     /// The attestation.
@@ -78,7 +80,7 @@ struct Beside {
 }
 
 /// The result first, then where more is, and the settings folded below.
-fn text_of(run: &Run, count: u64, differences: &[Difference], beside: Beside) -> String {
+fn text_of(run: &Run, count: u64, differences: &[Difference], beside: Attachments) -> String {
     let body = html! {
         p {
             (verdict(run.verdict))
@@ -107,7 +109,7 @@ fn text_of(run: &Run, count: u64, differences: &[Difference], beside: Beside) ->
 }
 
 /// Where the rest is: what has a page, and what only the machine of the job has.
-fn more(run: &Run, beside: Beside) -> Markup {
+fn more(run: &Run, beside: Attachments) -> Markup {
     html! {
         h2 { "More" }
         ul {

@@ -203,7 +203,7 @@ mod tests {
     use crate::normal::Page;
     use crate::normal::Step;
     use crate::tree::Memory;
-    use crate::vouchers::{Rules, Voucher, Who};
+    use crate::vouchers::{Rules, Voucher, VoucherKind};
 
     /// A tree of one file, `f`.
     fn one(content: &[u8]) -> Memory {
@@ -315,7 +315,7 @@ mod tests {
             let chain = Chain { plugins: &plugins, cx, vouchers: &Vouchers::nobody() };
             chain.normal_form(&one(b"abc"), &entry(3)).expect("reads")
         };
-        let voucher = Voucher { who: Who::Configuration, at: PathBuf::new() };
+        let voucher = Voucher { who: VoucherKind::Configuration, at: PathBuf::new() };
         cx.vouching = rules(false);
         let normal = form(&cx);
         assert!(normal.is_kept());

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use super::{Chain, Form, Normal, Note};
 use crate::normal::{Content, Step, Verdict};
 use crate::tree::{Entry, Kind, Tree};
-use crate::vouchers::{Change, Question, Voucher, Who};
+use crate::vouchers::{Change, Question, Voucher, VoucherKind};
 
 /// A path on its way through the chain.
 pub(super) struct State<'a> {
@@ -90,7 +90,7 @@ impl<'a> State<'a> {
         {
             // The file and its line are removed together.
             if !chain.may_amend(tree, &record)? {
-                return Ok(Some(Voucher { who: Who::Record, at: path }));
+                return Ok(Some(Voucher { who: VoucherKind::Record, at: path }));
             }
             records = false;
         }

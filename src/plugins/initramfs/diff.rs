@@ -11,7 +11,8 @@ use super::inside::Registry;
 use super::{ImageTree, Unpacked, tree, unpack};
 use crate::format::compress::Packing;
 use crate::format::initramfs::{
-    Contents, DIRECTORY, Entry, Error, Inner, Inside, REGULAR, Segment, Window, spooled,
+    Contents, DIRECTORY, Entry, Error, MemberRules, MemberVerdict, REGULAR, Segment, Window,
+    spooled,
 };
 use crate::format::secret;
 use crate::format::time::utc;
@@ -269,9 +270,9 @@ impl Pair<'_> {
         let form = |rule: &Registry<'_>, entry, content: &Vec<u8>| match rule
             .judge(entry, content.clone())
         {
-            Ok(Inner::Replace(bytes)) => Some(bytes),
-            Ok(Inner::Remove) => None,
-            Ok(Inner::Keep) | Err(_) => Some(content.clone()),
+            Ok(MemberVerdict::Replace(bytes)) => Some(bytes),
+            Ok(MemberVerdict::Remove) => None,
+            Ok(MemberVerdict::Keep) | Err(_) => Some(content.clone()),
         };
         let mut names: Vec<&str> = plugins.iter().map(|p| p.page().name).collect();
         if own {

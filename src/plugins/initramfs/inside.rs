@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io;
 
 use super::{PAGE, parameters, release, tree};
-use crate::format::initramfs::{Entry, Inner, Inside};
+use crate::format::initramfs::{Entry, MemberRules, MemberVerdict};
 use crate::normal::Context;
 use crate::normal::{Chain, Plugin, Want};
 use crate::tree::Tree;
@@ -44,19 +44,19 @@ impl Registry<'_> {
     }
 }
 
-impl Inside for Registry<'_> {
+impl MemberRules for Registry<'_> {
     fn wants(&self, entry: &Entry) -> bool {
         let seen = tree::entry(entry, entry.header.size);
         self.own(&entry.name) || self.wanting(&seen).next().is_some()
     }
 
-    fn judge(&self, entry: &Entry, content: Vec<u8>) -> io::Result<Inner> {
+    fn judge(&self, entry: &Entry, content: Vec<u8>) -> io::Result<MemberVerdict> {
         let seen = tree::entry(entry, content.len() as u32);
         let plugins: Vec<_> = self.plugins().collect();
         let chain = Chain { plugins: &plugins, cx: self.cx, vouchers: &self.vouchers };
         let normal = chain.normal_form_of(self.tree, &seen, content.clone())?;
         if normal.is_removed(&seen) {
-            return Ok(Inner::Remove);
+            return Ok(MemberVerdict::Remove);
         }
         let now = normal.content(&seen)?.unwrap_or(Cow::Borrowed(&content[..]));
         let now = match () {
@@ -66,8 +66,8 @@ impl Inside for Registry<'_> {
             () => now,
         };
         Ok(match now {
-            now if *now == *content => Inner::Keep,
-            now => Inner::Replace(now.into_owned()),
+            now if *now == *content => MemberVerdict::Keep,
+            now => MemberVerdict::Replace(now.into_owned()),
         })
     }
 }

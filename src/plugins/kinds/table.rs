@@ -12,7 +12,7 @@ use super::reader::{ReadFacts, compare};
 use crate::format::Malformed;
 use crate::normal::Context;
 use crate::normal::globs::Globs;
-use crate::normal::{Around, File, Follows, Page, Plugin, Verdict, Want};
+use crate::normal::{File, Follows, OtherDifferences, Page, Plugin, Verdict, Want};
 use crate::tree::{Difference, Entry, Kind, Tree};
 
 /// One row: these paths, this action, for this reason.
@@ -33,11 +33,11 @@ pub(in crate::plugins) struct Row {
     /// What names the fields that differ between two files, after the reason.
     reader: Option<ReadFacts>,
     /// Whether two files differ in what the reason says and in nothing else.
-    only: Option<Alike>,
+    only: Option<OnlyReason>,
 }
 
 /// Whether the reason of a row is all that two files differ in.
-type Alike = fn(&[u8], &[u8]) -> Result<bool, Malformed>;
+type OnlyReason = fn(&[u8], &[u8]) -> Result<bool, Malformed>;
 
 /// Where systemd looks for units, in either form of a root.
 const UNITS: [&str; 4] = [
@@ -133,7 +133,7 @@ impl Row {
     }
 
     /// The same row, whose reason holds only for files that this finds alike but for it.
-    pub(in crate::plugins) const fn only(mut self, alike: Alike) -> Self {
+    pub(in crate::plugins) const fn only(mut self, alike: OnlyReason) -> Self {
         self.only = Some(alike);
         self
     }
@@ -211,7 +211,7 @@ fn is_new(tree: &dyn Tree) -> io::Result<bool> {
 }
 
 /// What the difference of a path follows from.
-type Follower = fn(&Difference, &Around<'_>) -> Option<Follows>;
+type Follower = fn(&Difference, &OtherDifferences<'_>) -> Option<Follows>;
 
 /// A plugin made of a page and rows. Its option `unsure=remove`, where its page has it, drops what
 /// the rows need.
@@ -312,7 +312,11 @@ impl Plugin for Table {
         known.map(|(_, reason)| *reason)
     }
 
-    fn followers(&self, open: &[&Difference], around: &Around<'_>) -> Vec<Option<Follows>> {
+    fn followers(
+        &self,
+        open: &[&Difference],
+        around: &OtherDifferences<'_>,
+    ) -> Vec<Option<Follows>> {
         let own = |difference: &Difference| {
             let side = difference.a.as_ref().or(difference.b.as_ref());
             side.is_some_and(|side| self.row(&side.entry(&difference.path)).is_some())

@@ -15,7 +15,9 @@ use crate::format::Failure;
 use crate::format::rpmdb::diff::diff;
 use crate::format::rpmdb::sqlite;
 use crate::normal::Context;
-use crate::normal::{Around, Consequence, File, Follows, Page, Plugin, Step, Verdict, Want};
+use crate::normal::{
+    Consequence, File, Follows, OtherDifferences, Page, Plugin, Step, Verdict, Want,
+};
 use crate::tree::{Difference, Entry, Tree};
 
 /// Bytes of a database beyond which a plan is told to keep it: what exceeds the plan's memory for
@@ -59,14 +61,22 @@ impl Plugin for Rpmdb {
         phrases.unwrap_or_else(|e| vec![format!("cannot be compared: {e}")])
     }
 
-    fn followers(&self, open: &[&Difference], around: &Around<'_>) -> Vec<Option<Follows>> {
+    fn followers(
+        &self,
+        open: &[&Difference],
+        around: &OtherDifferences<'_>,
+    ) -> Vec<Option<Follows>> {
         let Some(of) = around.own.first() else { return Vec::new() };
         open.iter().map(|difference| of_a_package(difference, of, around)).collect()
     }
 }
 
 /// A file that packages of different versions own follows the database that lists them.
-fn of_a_package(difference: &Difference, of: &Path, around: &Around<'_>) -> Option<Follows> {
+fn of_a_package(
+    difference: &Difference,
+    of: &Path,
+    around: &OtherDifferences<'_>,
+) -> Option<Follows> {
     let side = difference.a.as_ref().or(difference.b.as_ref())?;
     if role(&side.entry(&difference.path)).is_some() {
         return None;
@@ -149,7 +159,7 @@ fn main(file: &File<'_>, cx: &Context) -> io::Result<Verdict> {
         return Ok(Verdict::Report(why.to_owned()));
     };
     let files = sqlite::Files { db: &file.bytes, wal: &wal, journal: &journal };
-    let new = sqlite::canonical(&files, cx.epoch.seconds(), &disk::Private);
+    let new = sqlite::canonical(&files, cx.epoch.seconds(), &disk::PrivateDir);
     let new = match Failure::apart(new)? {
         Ok(new) => new,
         Err(why) => return Ok(Verdict::Unparsed(why)),
@@ -245,6 +255,6 @@ fn side(file: &File<'_>) -> io::Result<Verdict> {
         return Ok(Verdict::Keep);
     };
     let files = sqlite::Files { db: &db, wal: &wal, journal: &journal };
-    let understood = Failure::apart(sqlite::understood(&files, &disk::Private))?.is_ok();
+    let understood = Failure::apart(sqlite::understood(&files, &disk::PrivateDir))?.is_ok();
     Ok(if understood { Verdict::Remove } else { Verdict::Keep })
 }

@@ -5,18 +5,19 @@
 //! builds only into text nodes: a hostile path or file content stays text.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::check::{CauseRow, Comparison, ExpectedRow, Row, SideRow, SubjectRow, Title};
+use super::check::{CauseRow, Comparison, ExpectedRow, Metadata, Row, SideRow, SubjectRow, Title};
 use crate::check::{Change, Excerpt};
 use crate::plugins;
+use crate::text::shorten;
 
-const PAGE: &str = include_str!("page.html");
+const TITLE: &str = "reprofix check";
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// The most paths per cause in the part for browsers without JavaScript.
@@ -26,133 +27,174 @@ const PACKAGES: usize = 500;
 
 /// The complete page of `report`. The same report gives the same bytes.
 pub fn page(report: &Comparison) -> String {
-    let title = "reprofix check";
+    let policy = format!(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}'; img-src data:; base-uri \
+         'none'; form-action 'none'",
+        STANDARD.encode(Sha256::digest(SCRIPT))
+    );
     let data = serde_json::to_string(&Data::of(report)).unwrap_or_else(|_| "{}".to_owned());
-    let parts: BTreeMap<&str, String> = [
-        ("script-hash", STANDARD.encode(Sha256::digest(SCRIPT))),
-        ("version", escape(report.version)),
-        ("title", title.to_owned()),
-        ("style", STYLE.trim_end().to_owned()),
-        ("a", subject(&report.a)),
-        ("b", subject(&report.b)),
-        ("outcome", if report.same { "same" } else { "differs" }.to_owned()),
-        ("verdict", escape(&report.verdict())),
-        ("next", next(report)),
-        ("plain", escape(&report.human(PLAIN))),
-        ("packages", packages(report)),
-        ("metadata", metadata(report)),
-        ("warnings", warnings(report)),
-        // In a script element only a `<` can end the text.
-        ("data", data.replace('<', "\\u003c")),
-        ("script", SCRIPT.to_owned()),
-    ]
-    .into();
-    fill(PAGE, &parts)
-}
-
-/// `template` with every `@NAME@` replaced once; replacements are not expanded again.
-fn fill(template: &str, parts: &BTreeMap<&str, String>) -> String {
-    let mut out = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('@') {
-        out.push_str(before);
-        match after.split_once('@').and_then(|(name, tail)| Some((parts.get(name)?, tail))) {
-            Some((value, tail)) => {
-                out.push_str(value);
-                rest = tail;
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="generator" content={ "reprofix " (report.version) };
+                title { (TITLE) }
+                link rel="icon" href="data:,";
+                style { (PreEscaped(STYLE)) }
             }
-            None => {
-                out.push('@');
-                rest = after;
+            body {
+                (header(report))
+                main {
+                    noscript {
+                        p { "Without JavaScript only the first paths are shown." }
+                        pre { (report.human(PLAIN)) }
+                    }
+                    (app())
+                    @if let Some(found) = &report.packages { (packages(found)) }
+                    @if !report.metadata.is_empty() { (metadata(&report.metadata)) }
+                    (notes(report))
+                }
+                footer {
+                    p {
+                        "Made by reprofix " (report.version) ". Paths are text; bytes that are not UTF-8 come as "
+                        code { "\\xNN" } "."
+                    }
+                }
+                // In a script element only `<` can end the text.
+                script type="application/json" id="data" { (PreEscaped(data.replace('<', "\\u003c"))) }
+                script { (PreEscaped(SCRIPT)) }
             }
         }
-    }
-    out.push_str(rest);
-    out
+    };
+    page.into_string() + "\n"
 }
 
 /// Text as HTML.
-pub(crate) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
+pub(super) fn escape(text: &str) -> String {
+    html! { (text) }.into_string()
+}
+
+/// What was compared, and what came out.
+fn header(report: &Comparison) -> Markup {
+    let next = super::next::actions(report);
+    html! {
+        header {
+            div.bar {
+                h1 { (TITLE) }
+                button #theme type="button" class="plain" { "Theme: system" }
+            }
+            dl.subjects {
+                dt { "A" } dd { (subject(&report.a)) }
+                dt { "B" } dd { (subject(&report.b)) }
+            }
+            p.verdict.(if report.same { "same" } else { "differs" }) { strong { (report.verdict()) } }
+            @if !next.is_empty() {
+                h2 { "Next" }
+                ol.next { @for action in next { li { (action) } } }
+            }
         }
     }
-    out
 }
 
-fn subject(row: &SubjectRow) -> String {
-    let checksum = row.content_checksum.as_ref().map(|sum| {
-        format!(" <span class=\"sum\">content checksum <code>{}</code></span>", escape(sum))
-    });
-    escape(&row.subject) + &checksum.unwrap_or_default()
-}
-
-fn next(report: &Comparison) -> String {
-    let actions = super::next::actions(report);
-    if actions.is_empty() {
-        return String::new();
+fn subject(row: &SubjectRow) -> Markup {
+    html! {
+        (row.subject)
+        @if let Some(sum) = &row.content_checksum {
+            " " span.sum { "content checksum " code { (sum) } }
+        }
     }
-    let items: String = actions.iter().map(|a| format!("<li>{}</li>", escape(a))).collect();
-    format!("<h2>Next</h2>\n<ol class=\"next\">{items}</ol>")
+}
+
+/// What the script fills.
+fn app() -> Markup {
+    html! {
+        div #app hidden {
+            div role="search" class="filters" aria-label="Filters" {
+                div #causes role="group" aria-label="Cause" {}
+                div.fields {
+                    label { "Path " input #text type="search" autocomplete="off" spellcheck="false"; }
+                    label { "Package " select #package {} }
+                    label { "Kind " select #change {} }
+                    button #expand type="button" { "Expand all" }
+                    button #collapse type="button" { "Collapse all" }
+                    span #status role="status" aria-live="polite" {}
+                }
+            }
+            div.panes {
+                div #scroll {
+                    ul #tree role="tree" tabindex="0" aria-label="Paths that differ" {}
+                }
+                section #detail tabindex="-1" aria-label="The chosen path" {}
+            }
+            p.keys {
+                "Keys: " kbd { "/" } " filter, "
+                kbd { "↑" } " " kbd { "↓" } " " kbd { "Home" } " " kbd { "End" } " move, "
+                kbd { "→" } " " kbd { "←" } " open and close, " kbd { "Enter" } " read, "
+                kbd { "n" } " next unexplained path."
+            }
+        }
+        div #print {}
+    }
 }
 
 /// How the package databases differ, as in the text report.
-fn packages(report: &Comparison) -> String {
-    let Some(found) = &report.packages else { return String::new() };
+fn packages(found: &crate::packages::Comparison) -> Markup {
     let mut body = String::new();
     found.body(&mut body, PACKAGES);
-    format!(
-        "<section aria-labelledby=\"packages\"><h2 id=\"packages\">Packages ({} and {})</h2>\n\
-         <pre class=\"packages\" tabindex=\"0\">{}</pre></section>",
-        escape(&found.a),
-        escape(&found.b),
-        escape(&body)
-    )
+    html! {
+        section aria-labelledby="packages" {
+            h2 id="packages" { "Packages (" (found.a) " and " (found.b) ")" }
+            pre.packages tabindex="0" { (body) }
+        }
+    }
 }
 
-fn metadata(report: &Comparison) -> String {
-    if report.metadata.is_empty() {
-        return String::new();
+fn metadata(rows: &[Metadata]) -> Markup {
+    let value = |v: &Option<String>| shorten(v.as_deref().unwrap_or("absent"), 300);
+    html! {
+        section aria-labelledby="meta" {
+            h2 #meta { "Commit metadata, not part of the content checksum" }
+            div.meta tabindex="0" role="region" aria-labelledby="meta" {
+                table {
+                    thead {
+                        tr {
+                            @for head in ["key", "A", "B", "why it may differ"] {
+                                th scope="col" { (head) }
+                            }
+                        }
+                    }
+                    tbody {
+                        @for row in rows {
+                            tr {
+                                th scope="row" { (row.key) }
+                                td { (value(&row.a)) }
+                                td { (value(&row.b)) }
+                                td { (row.expected.unwrap_or("not known to vary")) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
-    let mut out = String::from(
-        "<section aria-labelledby=\"meta\"><h2 id=\"meta\">Commit metadata, not part of the content \
-         checksum</h2>\n<div class=\"meta\" tabindex=\"0\" role=\"region\" aria-labelledby=\"meta\">\
-         <table><thead><tr><th scope=\"col\">key</th><th scope=\"col\">A</th><th scope=\"col\">B</th>\
-         <th scope=\"col\">why it may differ</th></tr></thead><tbody>",
-    );
-    let value =
-        |v: &Option<String>| escape(&crate::text::shorten(v.as_deref().unwrap_or("absent"), 300));
-    for row in &report.metadata {
-        let _ = write!(
-            out,
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escape(&row.key),
-            value(&row.a),
-            value(&row.b),
-            escape(row.expected.unwrap_or("not known to vary"))
-        );
-    }
-    out + "</tbody></table></div></section>"
 }
 
-fn warnings(report: &Comparison) -> String {
+fn notes(report: &Comparison) -> Markup {
     let epoch = report.source_date_epoch.zip(report.source_date_epoch_from.as_ref());
-    let epoch = epoch.map(|(epoch, from)| {
-        format!("Normal forms were made with SOURCE_DATE_EPOCH={epoch} ({from}).")
-    });
-    let lines: String = epoch
-        .iter()
-        .chain(&report.warnings)
-        .map(|line| format!("<li>{}</li>", escape(line)))
-        .collect();
-    if lines.is_empty() { lines } else { format!("<h2>Notes</h2><ul>{lines}</ul>") }
+    html! {
+        @if epoch.is_some() || !report.warnings.is_empty() {
+            h2 { "Notes" }
+            ul {
+                @if let Some((epoch, from)) = epoch {
+                    li { "Normal forms were made with SOURCE_DATE_EPOCH=" (epoch) " (" (from) ")." }
+                }
+                @for warning in &report.warnings { li { (warning) } }
+            }
+        }
+    }
 }
 
 /// What the page's script reads.
@@ -285,16 +327,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_put_in_is_not_replaced_again() {
-        let parts = [("a", "@b@".to_owned()), ("b", "x@y".to_owned())].into();
-        assert_eq!(fill("1 @a@ 2 @b@ 3@c@ me@example", &parts), "1 @b@ 2 x@y 3@c@ me@example");
-    }
-
-    #[test]
     fn the_script_holds_nothing_that_ends_it() {
         assert!(!SCRIPT.contains("</script") && !SCRIPT.contains("<!--"));
         assert!(!STYLE.contains("</style"));
-        for part in [PAGE, STYLE, SCRIPT] {
+        for part in [STYLE, SCRIPT] {
             assert!(!part.contains("http://") && !part.contains("https://"), "no network");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Bound;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -138,6 +138,7 @@ fn names(root: &File, dir: &str) -> anyhow::Result<BTreeSet<Vec<u8>>> {
 #[derive(Clone)]
 pub struct Part {
     file: Arc<File>,
+    start: u64,
     at: u64,
     size: u64,
 }
@@ -145,7 +146,7 @@ pub struct Part {
 impl Part {
     /// Bytes from `at` on, `size` of them, of `file`.
     pub fn new(file: Arc<File>, at: u64, size: u64) -> Self {
-        Part { file, at, size }
+        Part { file, start: at, at, size }
     }
 
     /// All bytes, at most `limit`.
@@ -169,6 +170,21 @@ impl Skip for Part {
         let bytes = bytes.min(self.size);
         self.at += bytes;
         self.size -= bytes;
+    }
+}
+
+impl Seek for Part {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let (start, end) = (self.start, self.at + self.size);
+        let at = match to {
+            SeekFrom::Start(at) => start.checked_add(at),
+            SeekFrom::End(by) => end.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        // Behind the end there is nothing to read.
+        let at = at.filter(|at| *at >= start).ok_or(io::ErrorKind::InvalidInput)?.min(end);
+        (self.at, self.size) = (at, end - at);
+        Ok(at - start)
     }
 }
 

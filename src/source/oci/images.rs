@@ -9,6 +9,7 @@ use super::layout::{Image, images};
 use super::platform::Platform;
 use super::registry;
 use super::store::{Form, Store};
+use crate::source::Prefix;
 
 /// An open store with its images, and which of them the user asked for.
 pub struct Images {
@@ -24,13 +25,9 @@ pub struct Images {
     pub platforms: Vec<Platform>,
 }
 
-/// What a user may write before a path. `dir:` is of any directory, and of skopeo's.
-pub const PREFIXES: [&str; 6] =
-    ["oci:", "oci-archive:", "docker-archive:", "registry:", CONTAINERS, "dir:"];
 /// Where images are that are not read in place, by the prefixes of container tools.
 const ELSEWHERE: [&str; 5] = ["docker://", "docker-daemon:", "atomic:", "sif:", "ostree://"];
 
-const CONTAINERS: &str = "containers-storage:";
 /// Where podman has its images as root.
 const STORAGE: &str = "/var/lib/containers/storage";
 
@@ -61,18 +58,21 @@ pub fn to_copy(text: &str) -> Option<String> {
 }
 
 /// A path, and what chooses among the images that are there.
-struct Place<'a> {
+struct Selector<'a> {
     path: &'a str,
     tag: Option<&'a str>,
     digest: Option<Digest>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Selector<'a> {
     /// Reads `PATH[:TAG][@DIGEST]`, and `[[DRIVER@]ROOT[+RUNROOT]]NAME` of container storage, where a
     /// name alone is one of the system's.
     fn parse(text: &'a str) -> Self {
-        let rest = PREFIXES.iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
-        if text.starts_with(CONTAINERS) {
+        let (prefix, rest) = match Prefix::split(text) {
+            (Some(prefix), start) if prefix.is_image() => (Some(prefix), &text[start..]),
+            _ => (None, text),
+        };
+        if prefix == Some(Prefix::ContainersStorage) {
             if let Some((root, name)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
                 let root = root.split_once('@').map_or(root, |(_, root)| root);
                 let root = root.split_once('+').map_or(root, |(root, _)| root);
@@ -83,7 +83,7 @@ impl<'a> Place<'a> {
             }
         }
         if Path::new(rest).exists() {
-            return Place { path: rest, tag: None, digest: None };
+            return Selector { path: rest, tag: None, digest: None };
         }
         let front = rest.rsplit_once('@').filter(|(_, digest)| Digest::parse(digest).is_some());
         let front = front.map_or(rest, |(front, _)| front);
@@ -103,7 +103,7 @@ impl<'a> Place<'a> {
             },
             None => (selector, None),
         };
-        Place { path, tag: Some(tag).filter(|tag| !tag.is_empty()), digest }
+        Selector { path, tag: Some(tag).filter(|tag| !tag.is_empty()), digest }
     }
 }
 
@@ -119,7 +119,7 @@ fn is_named(name: &str, asked: &str) -> bool {
 }
 
 impl Images {
-    /// Opens an image as it is written: a prefix of [`PREFIXES`], a path, and what chooses among the
+    /// Opens an image as it is written: a [`Prefix`] of images, a path, and what chooses among the
     /// images there (`:TAG`, `@DIGEST`, `:REPOSITORY[:TAG]`); or a bare path. A platform is
     /// `OS/ARCHITECTURE[/VARIANT]`; each of `platforms` must be there.
     pub fn open<'a>(
@@ -129,7 +129,7 @@ impl Images {
         if let Some(what) = to_copy(text) {
             bail!(what);
         }
-        let place = Place::parse(text);
+        let place = Selector::parse(text);
         let platform = |text: &str| {
             Platform::parse(text).with_context(|| {
                 format!("{text:?} is not a platform; write OS/ARCHITECTURE[/VARIANT]")
@@ -140,11 +140,11 @@ impl Images {
         platforms.sort();
         platforms.dedup();
         let store = Store::open(Path::new(place.path), place.tag).with_context(|| {
-            match text.starts_with(CONTAINERS) {
-                true => {
+            match Prefix::split(text) {
+                (Some(Prefix::ContainersStorage), _) => {
                     format!("{text}; write containers-storage:[DRIVER@ROOT]NAME for another place")
                 }
-                false => format!("opening {text}"),
+                _ => format!("opening {text}"),
             }
         })?;
         let images = images(&store)?;
@@ -252,7 +252,7 @@ mod tests {
             ("containers-storage:[vfs@/a+/b]tool:v1", "/a", Some("tool:v1"), false),
             ("containers-storage:[/a]", "/a", None, false),
         ] {
-            let place = Place::parse(text);
+            let place = Selector::parse(text);
             assert_eq!(
                 (place.path, place.tag, place.digest.is_some()),
                 (path, tag, digest),

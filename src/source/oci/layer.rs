@@ -1,5 +1,6 @@
 //! The members of an image's layers.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -56,6 +57,11 @@ impl Layer {
         Some(Part::new(Arc::clone(self.spool.as_ref()?), at, size))
     }
 
+    /// Memory that its members take.
+    pub fn footprint(&self) -> usize {
+        self.members.iter().map(footprint).sum()
+    }
+
     /// Where the last member ends in the plain archive.
     pub fn end(&self) -> u64 {
         let last = self.members.last();
@@ -70,9 +76,29 @@ impl Layer {
 /// If one is missing or not what its digest and diff_id say, if one is not a tar archive, or if
 /// their members take too much memory.
 pub fn layers(store: &Store, image: &Image, keep: Keep) -> anyhow::Result<Vec<Layer>> {
-    let mut room = limits::MEMBER_BYTES;
-    let pairs = image.layers.iter().zip(&image.diff_ids);
-    pairs.map(|(layer, diff_id)| open(store, layer, diff_id, keep, &mut room)).collect()
+    layers_beside(store, image, keep, BTreeMap::new())
+}
+
+/// Reads all layers of `image` but those that were `read` before, by their number.
+///
+/// # Errors
+///
+/// As [`layers`].
+pub fn layers_beside(
+    store: &Store,
+    image: &Image,
+    keep: Keep,
+    mut read: BTreeMap<usize, Layer>,
+) -> anyhow::Result<Vec<Layer>> {
+    let takes: usize = read.values().map(Layer::footprint).sum();
+    let mut room = limits::MEMBER_BYTES.saturating_sub(takes);
+    let pairs = image.layers.iter().zip(&image.diff_ids).enumerate();
+    pairs
+        .map(|(number, (layer, diff_id))| match read.remove(&number) {
+            Some(layer) => Ok(layer),
+            None => open(store, layer, diff_id, keep, &mut room),
+        })
+        .collect()
 }
 
 /// Reads one layer, as [`layers`] does.
@@ -115,7 +141,7 @@ fn read(plain: Plain, keep: Keep, room: &mut usize) -> anyhow::Result<Layer> {
     let (mut members, mut contents) = (Vec::new(), Vec::new());
     let mut reader = Reader::new(&mut tee);
     while let Some(member) = reader.next_member()? {
-        let takes = member.footprint() + size_of::<Content>();
+        let takes = footprint(&member);
         if takes > *room {
             bail!("the layers' members take more than {} bytes: refused", limits::MEMBER_BYTES);
         }
@@ -135,6 +161,10 @@ fn read(plain: Plain, keep: Keep, room: &mut usize) -> anyhow::Result<Layer> {
     let Tee { plain, spool } = tee;
     let sums = plain.finish()?;
     Ok(Layer { sums, members, contents, has_globals, spool: spool.map(Arc::new) })
+}
+
+fn footprint(member: &Member) -> usize {
+    member.footprint() + size_of::<Content>()
 }
 
 /// Copies what is read into a file.

@@ -128,7 +128,7 @@ pub fn images(store: &Store) -> anyhow::Result<Vec<Image>> {
     let list = (is_list && entries.len() > 1).then(|| Digest::of(&index));
     for entry in &entries {
         let names = entry.annotation(REF_NAME).map(str::to_owned).into_iter().collect();
-        walk.entry(entry, &Way { names, path: Vec::new(), list: list.clone(), platform: None })?;
+        walk.entry(entry, &Route { names, path: Vec::new(), list: list.clone(), platform: None })?;
     }
     if matches!(store.form(), Form::Registry(_)) {
         super::registry::keep_unreached(&mut walk.images);
@@ -165,7 +165,7 @@ fn shared_tags(entries: &[RawDescriptor]) -> BTreeSet<String> {
 
 /// How a descriptor was reached.
 #[derive(Clone)]
-struct Way {
+struct Route {
     names: BTreeSet<String>,
     path: Vec<Digest>,
     list: Option<Digest>,
@@ -179,7 +179,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn entry(&mut self, entry: &RawDescriptor, above: &Way) -> anyhow::Result<()> {
+    fn entry(&mut self, entry: &RawDescriptor, above: &Route) -> anyhow::Result<()> {
         self.descriptors += 1;
         let most = limits::DESCRIPTORS;
         ensure!(self.descriptors <= most, "indexes list more than {most} manifests: refused");
@@ -220,7 +220,7 @@ impl Walk<'_> {
         document: RawDocument,
         entry: &RawDescriptor,
         mut image: Image,
-        mut way: Way,
+        mut way: Route,
     ) -> anyhow::Result<()> {
         match document.shape(&entry.media_type) {
             Some(Shape::Index) => {
@@ -288,7 +288,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn blank(&self, entry: &RawDescriptor, way: &Way, digest: Digest) -> Image {
+    fn blank(&self, entry: &RawDescriptor, way: &Route, digest: Digest) -> Image {
         let attests = entry.annotation("vnd.docker.reference.type").is_some();
         let unknown = way.platform.as_ref().is_some_and(Platform::is_unknown);
         let cosign = entry.annotation(REF_NAME).is_some_and(is_about_an_image);

@@ -27,8 +27,8 @@ mod stream;
 
 pub use digest::{Digest, Hasher, hex};
 pub use fault::Fault;
-pub use images::{Images, PREFIXES, to_copy};
-pub use layer::{Content, Keep, Layer, layer, layers};
+pub use images::{Images, to_copy};
+pub use layer::{Content, Keep, Layer, layer, layers, layers_beside};
 pub use layout::{Descriptor, Image, Kind, images};
 pub use oddity::Oddity;
 pub use platform::Platform;

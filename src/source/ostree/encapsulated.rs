@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::commit::fields;
 use super::objects::Metadata;
 use super::oci::{Image, Plain, Store, limits};
-use super::tarred::{OBJECTS_MAX, REMEDY, Sort, object, small};
+use super::tarred::{OBJECTS_MAX, ObjectKind, REMEDY, object, small};
 use crate::format::ostree::{Checksum, Root};
 use crate::format::tar::{Reader, Type};
 
@@ -22,7 +22,9 @@ pub(super) fn first_commit(
     while let Some(member) = reader.next_member()? {
         members += 1;
         ensure!(members <= OBJECTS_MAX, "more than {OBJECTS_MAX} members before a commit");
-        let Some((sum, Sort::Metadata(Metadata::Commit))) = object(&member.path) else { continue };
+        let Some((sum, ObjectKind::Metadata(Metadata::Commit))) = object(&member.path) else {
+            continue;
+        };
         if wanted.is_none_or(|w| *w == sum) && member.kind == Type::File {
             let bytes = small(&mut reader, &member)?;
             let found = Checksum::of(&bytes);

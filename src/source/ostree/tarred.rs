@@ -34,7 +34,7 @@ pub(super) const REMEDY: &str = "copy it again from where it was made";
 
 /// What an object is, by the extension of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Sort {
+pub(super) enum ObjectKind {
     Metadata(Metadata),
     /// A file object of a `bare-split-xattrs` repository.
     File,
@@ -44,7 +44,7 @@ pub(super) enum Sort {
 
 /// A file object's or metadata object's bytes in the temporary file, and what its member says.
 #[derive(Clone, Debug)]
-struct Place {
+struct ObjectPlace {
     at: u64,
     size: u64,
     mode: u32,
@@ -70,7 +70,7 @@ struct State {
     done: usize,
     spool: Arc<File>,
     len: u64,
-    objects: HashMap<(Checksum, Sort), Place>,
+    objects: HashMap<(Checksum, ObjectKind), ObjectPlace>,
     /// The xattrs of a file object: the path of what holds them.
     links: HashMap<Checksum, Vec<u8>>,
     xattrs: HashMap<Vec<u8>, (u64, u64)>,
@@ -191,7 +191,11 @@ impl TarRepository {
     }
 
     /// The place of an object, unpacking layers until one holds it.
-    fn find(&self, sum: &Checksum, sorts: &[Sort]) -> io::Result<Option<(Sort, Place, Arc<File>)>> {
+    fn find(
+        &self,
+        sum: &Checksum,
+        sorts: &[ObjectKind],
+    ) -> io::Result<Option<(ObjectKind, ObjectPlace, Arc<File>)>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             for sort in sorts {
@@ -273,7 +277,7 @@ impl State {
         let (at, size) = self.keep(member, reader)?;
         let id = |id: u64| u32::try_from(id).context("an owner is no 32-bit number");
         let (uid, gid) = (id(member.uid)?, id(member.gid)?);
-        let place = Place { at, size, mode: kind | member.mode, uid, gid, target };
+        let place = ObjectPlace { at, size, mode: kind | member.mode, uid, gid, target };
         self.objects.insert((sum, sort), place);
         Ok(())
     }
@@ -281,7 +285,7 @@ impl State {
     /// Copies a member's content to the end of the temporary file.
     fn keep(&mut self, member: &Member, reader: &mut Reader<Plain>) -> io::Result<(u64, u64)> {
         let at = self.len;
-        let copied = io::copy(reader, &mut Tail(&self.spool))?;
+        let copied = io::copy(reader, &mut Appender(&self.spool))?;
         if copied != member.size {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends early"));
         }
@@ -291,9 +295,9 @@ impl State {
 }
 
 /// Writes where the file's own position is, which nothing else moves.
-struct Tail<'f>(&'f File);
+struct Appender<'f>(&'f File);
 
-impl Write for Tail<'_> {
+impl Write for Appender<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let mut file = self.0;
         file.write(buf)
@@ -316,7 +320,7 @@ impl Objects for TarRepository {
     }
 
     fn load(&self, kind: Metadata, sum: &Checksum) -> io::Result<Option<Vec<u8>>> {
-        let Some((_, place, spool)) = self.find(sum, &[Sort::Metadata(kind)])? else {
+        let Some((_, place, spool)) = self.find(sum, &[ObjectKind::Metadata(kind)])? else {
             return Ok(None);
         };
         if place.size > METADATA_MAX {
@@ -326,14 +330,15 @@ impl Objects for TarRepository {
     }
 
     fn open(&self, sum: &Checksum) -> io::Result<Option<Opened>> {
-        let Some((sort, place, spool)) = self.find(sum, &[Sort::File, Sort::Filez])? else {
+        let Some((sort, place, spool)) = self.find(sum, &[ObjectKind::File, ObjectKind::Filez])?
+        else {
             return Ok(None);
         };
         let part = Part::new(spool, place.at, place.size);
-        if sort == Sort::Filez {
+        if sort == ObjectKind::Filez {
             return open_filez(part).map(Some);
         }
-        let Place { uid, gid, mode, .. } = place;
+        let ObjectPlace { uid, gid, mode, .. } = place;
         let attrs = Attrs { uid, gid, mode, xattrs: self.xattrs(sum)? };
         opened(attrs, place.target.unwrap_or_default(), place.size, part).map(Some)
     }
@@ -366,14 +371,14 @@ fn split(path: &[u8]) -> Option<(Checksum, &str)> {
 }
 
 /// The object that a path of a repository is.
-pub(super) fn object(path: &[u8]) -> Option<(Checksum, Sort)> {
+pub(super) fn object(path: &[u8]) -> Option<(Checksum, ObjectKind)> {
     let (sum, extension) = split(path)?;
     let sort = match extension {
-        "commit" => Sort::Metadata(Metadata::Commit),
-        "dirtree" => Sort::Metadata(Metadata::DirTree),
-        "dirmeta" => Sort::Metadata(Metadata::DirMeta),
-        "file" => Sort::File,
-        "filez" => Sort::Filez,
+        "commit" => ObjectKind::Metadata(Metadata::Commit),
+        "dirtree" => ObjectKind::Metadata(Metadata::DirTree),
+        "dirmeta" => ObjectKind::Metadata(Metadata::DirMeta),
+        "file" => ObjectKind::File,
+        "filez" => ObjectKind::Filez,
         _ => return None,
     };
     Some((sum, sort))
@@ -404,9 +409,9 @@ mod tests {
         let sum = "ab".repeat(32);
         let path = |prefix: &str, end: &str| format!("{prefix}objects/ab/{}{end}", &sum[2..]);
         let sort = |p: String| object(p.as_bytes()).map(|(_, sort)| sort);
-        let commit = Some(Sort::Metadata(Metadata::Commit));
+        let commit = Some(ObjectKind::Metadata(Metadata::Commit));
         assert_eq!(sort(path("sysroot/ostree/repo/", ".commit")), commit);
-        assert_eq!(sort(path("", ".filez")), Some(Sort::Filez));
+        assert_eq!(sort(path("", ".filez")), Some(ObjectKind::Filez));
         assert_eq!(sort(path("x", ".commit")), None);
         assert_eq!(sort(path("", ".commitmeta")), None);
         let link = path("a/", ".file-xattrs-link");

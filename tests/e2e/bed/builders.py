@@ -134,12 +134,13 @@ class Nobody:
 
 
 def rootless(bed, checks):
-    """The same block by an ordinary user, whose buildah makes a user name space of its own."""
+    """The same block by an ordinary user, whose buildah makes a user name space of its own; then a
+    night of the preset by that user, and by a user without subordinate ids."""
     if not shutil.which("newuidmap"):
         print("not run: newuidmap is not to be had here")
         return
     section = bed.sections["A bootc image, and other images made by buildah"]
-    root, _ = unfixed(bed, "rootless-trees")
+    roots = unfixed(bed, "rootless-trees")
     user = Nobody(bed)
     bed.work.chmod(0o755)
     user.takes(user.home)
@@ -150,10 +151,9 @@ def rootless(bed, checks):
         print(f"not run: an ordinary user has no user name spaces here: {probe.stderr.strip()}")
         return
     found = {"alone": [], "normal": []}
-    for which in "ab":
+    for which, root in zip("ab", roots):
         place = bed.folder("rootless", which)
         run("cp", "-a", root, place / "rootfs")
-        # One input: what differs comes from a step of the build.
         text = section["Dockerfile"][0].replace("ARG SOURCE", f"{LEFT}ARG SOURCE", 1)
         (place / "Containerfile").write_text(text)
         alone = text[: text.index("RUN --mount")]
@@ -172,6 +172,55 @@ def rootless(bed, checks):
         "a rootless build without the line: two digests", found["alone"][0] != found["alone"][1]
     )
     checks.same("a rootless build as printed, twice: one digest", *found["normal"])
+    rootless_night(bed, checks, user)
+
+
+ROOTLESS_NIGHT = """\
+history = "history.db"
+work = "work"
+[[stream]]
+name = "line"
+preset = "rootless"
+with = { context = "../a" }
+source-date-epoch = 1700000000
+[[stream]]
+name = "alone"
+preset = "rootless"
+with = { context = "../a", arguments = "-f Containerfile.alone" }
+source-date-epoch = 1700000000
+"""
+
+
+def rootless_night(bed, checks, user):
+    place = bed.work / "rootless/night"
+    place.mkdir()
+    (place / "nightly.toml").write_text(ROOTLESS_NIGHT)
+    user.takes(place)
+    script = "reprofix nightly || echo exit $?"
+    with step("a rootless night"):
+        said = bed.shell(place, "a", script, circumstances=False, user=user.command())
+    history = "reprofix history --history history.db --json"
+    shown = json.loads(bed.shell(place, "a", history, circumstances=False, user=user.command()))
+    runs = {run["stream"]: run for run in shown["runs"]}
+    checks.same("preset rootless: reproducible", runs["line"]["verdict"], "reproducible")
+    checks.same("... without the line: different", runs["alone"]["verdict"], "different")
+    varied = runs["line"]["variations"].split(",")
+    checks.that(
+        "... the day and the umask are varied by default", {"day", "umask"} <= {*varied}, varied
+    )
+    spared = dict(runs["line"]["skipped"])
+    checks.that("... what needs root is named", {"host", "user", "pid"} <= {*spared}, spared)
+    if "exit 1\n" not in said:
+        print(said)
+    for name in ("subuid", "subgid"):
+        Path("/etc", name).write_text("")
+    said = bed.shell(place, "a", script, circumstances=False)
+    wanted = ("exit 2", "--map-auto true` fails here", ":100000:65536` in /etc/subuid")
+    checks.that(
+        "root without subordinate ids: an error before the night",
+        all(w in said for w in wanted),
+        said,
+    )
 
 
 def cosa(bed, checks):

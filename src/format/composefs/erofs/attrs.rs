@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh32::xxh32;
 
 use super::inode::Inode;
-use super::write::Out;
+use super::write::ImageBuffer;
 use super::{ATTRS_HEADER, FILTER_SEED, LUSTRE, NotAnImage, PREFIXES, Version};
 
 /// An extended attribute: its name is a prefix by number and the rest.
@@ -49,7 +49,7 @@ impl Attr {
         (4 + self.suffix.len() as u64 + self.value.len() as u64).next_multiple_of(4)
     }
 
-    pub(super) fn write(&self, out: &mut Out) {
+    pub(super) fn write(&self, out: &mut ImageBuffer) {
         out.put(&[self.suffix.len() as u8, self.prefix]);
         out.u16(self.value.len() as u16);
         out.put(&self.suffix);
@@ -99,7 +99,7 @@ impl Attrs {
         }
     }
 
-    pub(super) fn write(&self, out: &mut Out, reference: impl Fn(usize) -> u32) {
+    pub(super) fn write(&self, out: &mut ImageBuffer, reference: impl Fn(usize) -> u32) {
         if self.size() == 0 {
             return;
         }

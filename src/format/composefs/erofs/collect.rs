@@ -175,15 +175,15 @@ pub(super) fn breadth_first(tree: &Tree) -> Result<Vec<Inode<'_>>, NotAnImage> {
                 names.entry(stub).or_insert(None);
             }
         }
-        let mut entries: Vec<(&[u8], Place)> = Vec::with_capacity(names.len() + 2);
+        let mut entries: Vec<(&[u8], InodeNumber)> = Vec::with_capacity(names.len() + 2);
         let mut hides = false;
         for (name, node) in names {
             let place = match node {
-                None => Place::Known(all.stub(&tree.root.meta)?),
+                None => InodeNumber::Known(all.stub(&tree.root.meta)?),
                 Some(Node::Directory(below)) => {
                     let inode = all.directory(below)?;
                     queue.push_back((below, inode, own));
-                    Place::Known(inode)
+                    InodeNumber::Known(inode)
                 }
                 Some(Node::Leaf(leaf)) => {
                     let whiteout = tree.leaves[*leaf].content == Content::Character(0)
@@ -191,9 +191,9 @@ pub(super) fn breadth_first(tree: &Tree) -> Result<Vec<Inode<'_>>, NotAnImage> {
                     hides |= whiteout;
                     match homes.get(leaf) {
                         // It is numbered where a walk in depth meets it first.
-                        Some(home) if !std::ptr::eq(*home, directory) => Place::OfLeaf(*leaf),
-                        _ if whiteout => Place::Known(all.whiteout(*leaf)?),
-                        _ => Place::Known(all.leaf(*leaf, None)?),
+                        Some(home) if !std::ptr::eq(*home, directory) => InodeNumber::OfLeaf(*leaf),
+                        _ if whiteout => InodeNumber::Known(all.whiteout(*leaf)?),
+                        _ => InodeNumber::Known(all.leaf(*leaf, None)?),
                     }
                 }
             };
@@ -207,9 +207,9 @@ pub(super) fn breadth_first(tree: &Tree) -> Result<Vec<Inode<'_>>, NotAnImage> {
     // Not earlier: the root's attributes are not escaped, and stubs do not take them over.
     all.inodes[root].attrs.add(b"trusted.overlay.opaque", b"y", Version::V1)?;
     for (own, parent, entries) in listings {
-        let known = |(name, place): (_, Place)| match place {
-            Place::Known(inode) => all.entry(name, inode),
-            Place::OfLeaf(leaf) => all.entry(name, all.of_leaf[leaf].unwrap_or_default()),
+        let known = |(name, place): (_, InodeNumber)| match place {
+            InodeNumber::Known(inode) => all.entry(name, inode),
+            InodeNumber::OfLeaf(leaf) => all.entry(name, all.of_leaf[leaf].unwrap_or_default()),
         };
         let entries = entries.into_iter().map(known).collect::<Result<Vec<_>, _>>()?;
         all.fill(own, parent, entries);
@@ -218,7 +218,7 @@ pub(super) fn breadth_first(tree: &Tree) -> Result<Vec<Inode<'_>>, NotAnImage> {
 }
 
 /// The inode of an entry, which may be numbered later.
-pub(super) enum Place {
+pub(super) enum InodeNumber {
     Known(usize),
     OfLeaf(usize),
 }

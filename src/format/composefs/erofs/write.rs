@@ -130,7 +130,7 @@ impl Writer<'_> {
     }
 
     pub(super) fn write(&self, places: &Places, acl: bool) -> Vec<u8> {
-        let mut out = Out(Vec::with_capacity(places.end as usize));
+        let mut out = ImageBuffer(Vec::with_capacity(places.end as usize));
         self.write_header(&mut out, acl);
         self.write_superblock(&mut out, places);
         for (number, inode) in self.inodes.iter().enumerate() {
@@ -149,7 +149,7 @@ impl Writer<'_> {
         out.0
     }
 
-    pub(super) fn write_header(&self, out: &mut Out, acl: bool) {
+    pub(super) fn write_header(&self, out: &mut ImageBuffer, acl: bool) {
         let version = match self.version {
             Version::V1 => 1,
             Version::V2 => 2,
@@ -160,7 +160,7 @@ impl Writer<'_> {
         out.to(SUPERBLOCK);
     }
 
-    pub(super) fn write_superblock(&self, out: &mut Out, places: &Places) {
+    pub(super) fn write_superblock(&self, out: &mut ImageBuffer, places: &Places) {
         let (time, attrs) = match self.version {
             Version::V1 => (self.time, (places.inodes_end / BLOCK) as u32),
             Version::V2 => ((0, 0), 0),
@@ -182,7 +182,7 @@ impl Writer<'_> {
 
     pub(super) fn write_inode(
         &self,
-        out: &mut Out,
+        out: &mut ImageBuffer,
         number: usize,
         inode: &Inode<'_>,
         places: &Places,
@@ -263,7 +263,7 @@ impl Writer<'_> {
     }
 }
 
-pub(super) fn write_blocks(out: &mut Out, inode: &Inode<'_>, blocks: u64, places: &Places) {
+pub(super) fn write_blocks(out: &mut ImageBuffer, inode: &Inode<'_>, blocks: u64, places: &Places) {
     match &inode.kind {
         Kind::Directory(listing) => {
             for block in &listing.blocks {
@@ -277,7 +277,7 @@ pub(super) fn write_blocks(out: &mut Out, inode: &Inode<'_>, blocks: u64, places
 }
 
 /// Entries: all their heads, then all their names.
-pub(super) fn write_entries(out: &mut Out, entries: &[Dirent<'_>], places: &Places) {
+pub(super) fn write_entries(out: &mut ImageBuffer, entries: &[Dirent<'_>], places: &Places) {
     let mut name = DIRENT * entries.len() as u64;
     for entry in entries {
         out.u64(places.inodes[entry.inode] / SLOT);
@@ -291,9 +291,9 @@ pub(super) fn write_entries(out: &mut Out, entries: &[Dirent<'_>], places: &Plac
 }
 
 /// The image as far as it is written; numbers are little-endian.
-pub(super) struct Out(Vec<u8>);
+pub(super) struct ImageBuffer(Vec<u8>);
 
-impl Out {
+impl ImageBuffer {
     pub(super) fn put(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }

@@ -7,7 +7,7 @@
 //! child page, an unused word, and a key that is not greater than any in that child: nothing for
 //! the first child.
 
-use super::page::{File, HEADER, Out, Page, Record, Visited, kind};
+use super::page::{File, HEADER, NewFile, Page, Record, Visited, kind};
 use crate::format::Malformed;
 use crate::format::bytes::Order;
 use crate::format::rpmdb::blob::Blob;
@@ -94,7 +94,7 @@ fn item<'a>(
 
 /// Appends the tree and metadata to `out`: leaves as full as the order of keys fills them, the
 /// root on page 1. `records` must be in the order of their keys, each key once.
-pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malformed> {
+pub(super) fn write(out: &mut NewFile, records: &[Record<'_>]) -> Result<(), Malformed> {
     let root = out.page()?;
     let mut leaves = Vec::new();
     let mut room = 0;
@@ -167,7 +167,7 @@ struct Child<'a> {
 
 /// Writes one level of the tree: a single page is the root.
 fn place<'a>(
-    out: &mut Out,
+    out: &mut NewFile,
     mut nodes: Vec<Node<'a>>,
     root: u32,
     level: u8,
@@ -187,7 +187,7 @@ fn place<'a>(
 }
 
 /// The inner pages above `children`, each of at least two.
-fn parents<'a>(out: &mut Out, children: &[Child<'a>]) -> Result<Vec<Node<'a>>, Malformed> {
+fn parents<'a>(out: &mut NewFile, children: &[Child<'a>]) -> Result<Vec<Node<'a>>, Malformed> {
     let separators = children.windows(2).map(|pair| shortest_above(pair[0].last, pair[1].first));
     let separators: Vec<&[u8]> = [&b""[..]].into_iter().chain(separators).collect();
     let longest = longest_inline(out.shape.page_size);
@@ -223,7 +223,7 @@ fn longest_inline(page_size: usize) -> usize {
 }
 
 /// A leaf item.
-fn encode(out: &mut Out, value: &[u8]) -> Result<Vec<u8>, Malformed> {
+fn encode(out: &mut NewFile, value: &[u8]) -> Result<Vec<u8>, Malformed> {
     let order = out.shape.order;
     if value.len() > longest_inline(out.shape.page_size) {
         return off_page(out, value);
@@ -235,7 +235,7 @@ fn encode(out: &mut Out, value: &[u8]) -> Result<Vec<u8>, Malformed> {
     Ok(item)
 }
 
-fn off_page(out: &mut Out, value: &[u8]) -> Result<Vec<u8>, Malformed> {
+fn off_page(out: &mut NewFile, value: &[u8]) -> Result<Vec<u8>, Malformed> {
     let first = out.overflow(value)?;
     let order: Order = out.shape.order;
     Ok([[0, 0, OFF_PAGE, 0], order.put32(first), order.put32(value.len() as u32)].concat())
@@ -246,7 +246,7 @@ fn inner_size(key: &[u8], longest: usize) -> usize {
 }
 
 /// An item of an inner page.
-fn inner(out: &mut Out, key: &[u8], child: u32) -> Result<Vec<u8>, Malformed> {
+fn inner(out: &mut NewFile, key: &[u8], child: u32) -> Result<Vec<u8>, Malformed> {
     let (kind, key) = match key.len() > longest_inline(out.shape.page_size) {
         true => (OFF_PAGE, off_page(out, key)?),
         false => (INLINE, key.to_vec()),

@@ -6,7 +6,7 @@
 //! from the end of the page: a type byte (1 inline, 3 on overflow pages), then the bytes, or three
 //! unused bytes, the first overflow page and the length.
 
-use super::page::{File, HEADER, Out, Page, Record, Visited, kind};
+use super::page::{File, HEADER, NewFile, Page, Record, Visited, kind};
 use crate::format::Malformed;
 use crate::format::bytes::Order;
 use crate::format::rpmdb::blob::Blob;
@@ -115,7 +115,7 @@ type Items = [Vec<u8>; 2];
 
 /// Appends buckets and metadata to `out`: as many buckets as keep pages half full, a power of two;
 /// values in the order of `records`; keys in the order that the library searches them in.
-pub(super) fn write(out: &mut Out, records: &[Record<'_>]) -> Result<(), Malformed> {
+pub(super) fn write(out: &mut NewFile, records: &[Record<'_>]) -> Result<(), Malformed> {
     let (page_size, order) = (out.shape.page_size, out.shape.order);
     let big = |len: usize| len > page_size / 4;
     let size = |len: usize| 2 + if big(len) { 12 } else { 1 + len };
@@ -166,7 +166,11 @@ fn off_page(order: Order, first: u32, len: usize) -> Vec<u8> {
 }
 
 /// Puts the pairs of a bucket on its page and, if they do not fit, on pages chained to it.
-fn fill(out: &mut Out, first: u32, pairs: impl Iterator<Item = Items>) -> Result<(), Malformed> {
+fn fill(
+    out: &mut NewFile,
+    first: u32,
+    pairs: impl Iterator<Item = Items>,
+) -> Result<(), Malformed> {
     let mut page = first;
     let mut items: Vec<Vec<u8>> = Vec::new();
     let mut used = HEADER;

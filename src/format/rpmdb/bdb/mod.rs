@@ -22,7 +22,7 @@ use crate::format::Malformed;
 use crate::format::bytes::Order;
 
 pub use page::{Access, Record, Shape, recognise};
-use page::{File, Out};
+use page::{File, NewFile};
 
 /// The name of the file with the headers.
 pub const PACKAGES: &str = "Packages";
@@ -153,7 +153,7 @@ pub fn records(bytes: &[u8]) -> Result<(Shape, Vec<Record<'_>>), Malformed> {
 ///
 /// On hash keys longer than a quarter page, and on files that 32 bits cannot number the pages of.
 pub fn write(shape: Shape, records: &[Record<'_>], uid: &[u8; 20]) -> Result<Vec<u8>, Malformed> {
-    let mut out = Out::new(shape);
+    let mut out = NewFile::new(shape);
     // Not touched before it is used; growing by doubling would copy whole databases.
     let content: usize = records.iter().map(|(key, value)| key.len() + value.len()).sum();
     out.bytes.reserve_exact(content + content / 4 + 64 * shape.page_size);

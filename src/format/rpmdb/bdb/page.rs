@@ -263,15 +263,15 @@ impl<'a> Page<'a> {
 pub type Record<'a> = (Cow<'a, [u8]>, Blob<'a>);
 
 /// A file being written: whole pages, all bytes zero until set.
-pub(super) struct Out {
+pub(super) struct NewFile {
     pub(super) bytes: Vec<u8>,
     pub(super) shape: Shape,
 }
 
-impl Out {
+impl NewFile {
     /// A file that has its metadata page, still empty.
     pub(super) fn new(shape: Shape) -> Self {
-        Out { bytes: vec![0; shape.page_size], shape }
+        NewFile { bytes: vec![0; shape.page_size], shape }
     }
 
     /// Appends a page and gives its number.

@@ -21,7 +21,7 @@ use super::sqlite::{Draft, Files, Proof, Source, check, only_utf8, refused, sql,
 use crate::format::{Failure, Scratch};
 pub use cookies::Cookies;
 use rows::{Cell, Rows, prepare, quoted};
-use tables::{Known, TABLES};
+use tables::{TABLES, TableMeaning};
 
 /// The canonical form of a history.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ fn made_canonical(
 /// Tables and indexes.
 struct Schema {
     /// Text and columns of each table, in the order of [`TABLES`].
-    tables: Vec<(&'static Known, String, Vec<String>)>,
+    tables: Vec<(&'static TableMeaning, String, Vec<String>)>,
     /// The texts of indexes by name.
     indexes: BTreeMap<String, String>,
 }
@@ -108,7 +108,7 @@ impl Schema {
                 _ => return Err(refused(format!("dnf makes no such {kind} as {object}")).into()),
             }
         }
-        let rank = |known: &Known| TABLES.iter().position(|table| table.name == known.name);
+        let rank = |known: &TableMeaning| TABLES.iter().position(|table| table.name == known.name);
         schema.tables.sort_by_key(|(known, ..)| rank(known));
         if !schema.tables.iter().any(|(known, ..)| known.name == "trans") {
             return Err(refused("database has no table of transactions").into());

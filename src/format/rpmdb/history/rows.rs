@@ -7,7 +7,7 @@ use rusqlite::types::ValueRef;
 
 use super::Schema;
 use super::cookies::{Cookies, replace_cookies};
-use super::tables::{KINDS, Known, Numbers};
+use super::tables::{KINDS, Numbers, TableMeaning};
 use crate::format::Failure;
 use crate::format::rpmdb::sqlite::{refused, sql};
 
@@ -102,7 +102,7 @@ pub(super) fn quoted(columns: &[String]) -> String {
 
 /// Replaces the numbers of other tables in a row by their new ones, of those that have any.
 fn follow(
-    table: &Known,
+    table: &TableMeaning,
     columns: &[String],
     row: &mut Row,
     numbers: &Renumbered,
@@ -145,7 +145,12 @@ fn kinds(
 }
 
 /// Sorts rows by what they say, or by their old numbers.
-fn sort(table: &Known, id: Option<usize>, rows: &mut [Row], kinds: &BTreeMap<i64, Vec<Row>>) {
+fn sort(
+    table: &TableMeaning,
+    id: Option<usize>,
+    rows: &mut [Row],
+    kinds: &BTreeMap<i64, Vec<Row>>,
+) {
     let number = |row: &Row| match id.and_then(|id| row.get(id)) {
         Some(Cell::Integer(number)) => *number,
         _ => 0,

@@ -1,7 +1,7 @@
 //! The tables of both histories: what their numbers, times and texts are.
 
 /// What a table is, by name.
-pub(super) struct Known {
+pub(super) struct TableMeaning {
     pub(super) name: &'static str,
     pub(super) numbers: Numbers,
     /// Columns that hold a number of another table: of the first of these that is there.
@@ -35,12 +35,12 @@ const fn known(
     name: &'static str,
     numbers: Numbers,
     refs: &'static [(&'static str, &'static [&'static str])],
-) -> Known {
-    Known { name, numbers, refs, times: &[], cookies: &[], commands: &[] }
+) -> TableMeaning {
+    TableMeaning { name, numbers, refs, times: &[], cookies: &[], commands: &[] }
 }
 
 /// The tables of both, each behind those that it refers to.
-pub(super) const TABLES: &[Known] = &[
+pub(super) const TABLES: &[TableMeaning] = &[
     known("config", Numbers::Fixed, &[]),
     known("trans_state", Numbers::Fixed, &[]),
     known("trans_item_action", Numbers::Fixed, &[]),
@@ -57,7 +57,7 @@ pub(super) const TABLES: &[Known] = &[
     known("comps_group_package", Numbers::Contents, &[("group_id", ITEM), ("name_id", NAMES)]),
     known("comps_environment", Numbers::Fixed, &[("item_id", ITEM)]),
     known("comps_environment_group", Numbers::Contents, &[("environment_id", ITEM)]),
-    Known {
+    TableMeaning {
         name: "trans",
         numbers: Numbers::Time,
         refs: &[],

@@ -17,12 +17,12 @@ pub(super) const PACKAGES: &str = "Packages";
 
 /// The packages of a database, as far as they must be known while its rows are read.
 pub(super) struct Packages {
-    by_hnum: BTreeMap<u32, Known>,
+    by_hnum: BTreeMap<u32, PackageNumber>,
     sum: Sum,
 }
 
 /// What is kept of a package.
-struct Known {
+struct PackageNumber {
     key: SortKey,
     tid: Option<u32>,
     /// The new number, once there is one.
@@ -71,7 +71,7 @@ impl Packages {
             let key = SortKey::of_header(&header, epoch)?;
             let tid = header.get(tag::INSTALLTID).and_then(|v| v.u32());
             packages.sum.add(&key);
-            packages.by_hnum.insert(hnum, Known { key, tid, number: 0 });
+            packages.by_hnum.insert(hnum, PackageNumber { key, tid, number: 0 });
             Ok(())
         })?;
         Ok(packages)

@@ -13,9 +13,10 @@ use serde::Serialize;
 pub(super) use command::Command;
 
 use super::access::{self, Denied, User};
-use super::document::Go;
-use super::tree::Directory;
+use super::document::GoVersion;
+use super::tree::{self, Directory};
 use super::{digest, pogreb};
+use crate::image::flattened::Flattened;
 use crate::image::unpack::{Model, Tree, unpack};
 use crate::source::oci::{Image, Images, Keep, Layer, layers};
 use crate::tree::Kind;
@@ -122,14 +123,20 @@ pub struct Checks {
 pub fn on_disk(configs: &Path, cache: &Path, users: &[User]) -> anyhow::Result<Checks> {
     let text = |path: &Path| path.display().to_string();
     let places = Places { configs: text(configs), cache: text(cache), used: true };
-    let Some(catalog) = Directory::on_disk(configs)? else {
+    let Some(catalog) = tree::on_disk(configs)? else {
         bail!("{} is not a directory", configs.display());
     };
-    let pair = Pair { configs: catalog, cache: Directory::on_disk(cache)? };
+    let cached = tree::on_disk(cache)?;
+    let root = Path::new("");
+    let catalog = Directory::of(&catalog, root)?.context("it went away while it was read")?;
+    let cached = cached.as_ref().map(|cached| Directory::of(cached, root)).transpose()?.flatten();
+    let pair = Pair { configs: catalog, cache: cached };
     let (format, stored) = pair.stored()?;
     let computed = pair.computed(format)?;
     let row = Row { model: "disk".into(), matches: computed == stored, computed, refusal: None };
-    let denied = access::denied_on_disk(users, configs, cache, format)?;
+    let places_on_disk =
+        [(configs, Some(&pair.configs), None), (cache, pair.cache.as_ref(), format)];
+    let denied = access::denied_on_disk(users, &places_on_disk);
     let verdict = match (format, row.matches) {
         (None, _) => Verdict::Missing,
         (_, true) if !denied.is_empty() => Verdict::CannotBeRead,
@@ -179,7 +186,7 @@ pub(super) fn in_layers(
     layers: &[Layer],
 ) -> anyhow::Result<Check> {
     let mut rows = Vec::new();
-    let mut trees: BTreeMap<Model, Tree> = BTreeMap::new();
+    let mut trees: BTreeMap<Model, Flattened<&[Layer]>> = BTreeMap::new();
     let (mut format, mut stored) = (None, None);
     for model in Model::ALL {
         let (computed, refusal) = match unpack(layers, model) {
@@ -187,8 +194,9 @@ pub(super) fn in_layers(
                 let at = format!("layer {}, {}: {}", refusal.layer, refusal.path, refusal.why);
                 (None, Some(at))
             }
-            Ok(tree) => {
-                let pair = Pair::in_image(&places, &tree, layers)?;
+            Ok(nodes) => {
+                let tree = Flattened::of(layers, nodes);
+                let pair = Pair::in_image(&places, &tree)?;
                 if trees.is_empty() {
                     (format, stored) = pair.stored()?;
                 }
@@ -222,10 +230,10 @@ pub(super) fn in_layers(
     let mut blame = Vec::new();
     match (verdict, trees.get(&Model::Vfs), trees.get(&Model::Overlay)) {
         (Verdict::BreaksOnOverlay | Verdict::BreaksOnVfs, Some(vfs), Some(overlay)) => {
-            blame = differences(&places, layers, vfs, overlay);
+            blame = differences(&places, layers, vfs.nodes(), overlay.nodes());
         }
         (Verdict::Stale, Some(vfs), _) => {
-            let pair = Pair::in_image(&places, vfs, layers)?;
+            let pair = Pair::in_image(&places, vfs)?;
             if let Some(stored) = &stored {
                 blame = pair.guess(format, stored, &places)?;
             }
@@ -235,7 +243,7 @@ pub(super) fn in_layers(
     let mut denied = Vec::new();
     if let Some(tree) = trees.get(&Model::Vfs).or(trees.get(&Model::Umoci)) {
         let format = format.filter(|_| places.used);
-        denied = access::denied(user, users, &places, format, tree, layers);
+        denied = access::denied(user, users, &places, format, tree.nodes(), layers);
     }
     let otherwise = (!places.used).then_some(verdict);
     let verdict = match verdict {
@@ -296,16 +304,12 @@ pub(super) struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    pub(super) fn in_image(
-        places: &Places,
-        tree: &Tree,
-        layers: &'a [Layer],
-    ) -> anyhow::Result<Self> {
-        let configs = Directory::in_image(&places.configs, tree, layers)?;
+    pub(super) fn in_image(places: &Places, tree: &'a Flattened<&[Layer]>) -> anyhow::Result<Self> {
+        let configs = Directory::in_image(&places.configs, tree)?;
         let configs = configs.with_context(|| {
             format!("the image has no {}: not a catalog, or give --configs", places.configs)
         })?;
-        Ok(Pair { configs, cache: Directory::in_image(&places.cache, tree, layers)? })
+        Ok(Pair { configs, cache: Directory::in_image(&places.cache, tree)? })
     }
 
     /// The cache's format and its stored digest. opm takes pogreb where both are there.
@@ -328,8 +332,8 @@ impl<'a> Pair<'a> {
             Format::Json => digest::json(&self.configs, cache)?,
             Format::Pogreb => {
                 let db = cache.subdirectory("pogreb.v1/db").context("pogreb.v1/ has no db/")?;
-                let now = pogreb::digest(&self.configs, &db, Go::Now)?;
-                let old = pogreb::digest(&self.configs, &db, Go::Old)?;
+                let now = pogreb::digest(&self.configs, &db, GoVersion::Now)?;
+                let old = pogreb::digest(&self.configs, &db, GoVersion::Old)?;
                 // The image's opm is the one that stored the digest.
                 if self.stored()?.1.as_ref() == Some(&old) { old } else { now }
             }

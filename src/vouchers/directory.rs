@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use super::{Voucher, Who};
+use super::{Voucher, VoucherKind};
 use crate::format::checksum_files::{Sums, is_sums};
 use crate::format::compress::{self, HEAD_LEN, Source};
 use crate::format::hashes::Algorithm;
@@ -38,7 +38,7 @@ const DEPLOYED: [&str; 3] = ["deploy", "app", "runtime"];
 
 /// What is known of one directory.
 #[derive(Debug, Default)]
-pub(super) struct Place {
+pub(super) struct DirectoryNames {
     /// The voucher for everything in it.
     pub(super) whole: Option<Voucher>,
     /// Digest files of this directory and all above it, the nearest first.
@@ -60,19 +60,19 @@ pub(super) struct Written {
 }
 
 /// The beginning of a file's digest in a RECORD, if its line has one.
-type Listed = Option<(Algorithm, [u8; 16])>;
+type RecordDigest = Option<(Algorithm, [u8; 16])>;
 
 /// What a RECORD lists.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) path: PathBuf,
     /// Sorted by the hash of the path below the root.
-    lines: Vec<(u64, Listed)>,
+    lines: Vec<(u64, RecordDigest)>,
 }
 
 impl Record {
     /// The digest listed for `path`; the outer `None` if it does not list it.
-    pub(super) fn digest(&self, path: &Path) -> Option<Listed> {
+    pub(super) fn digest(&self, path: &Path) -> Option<RecordDigest> {
         let hash = hash(path);
         let first = self.lines.partition_point(|(other, _)| *other < hash);
         let (found, digest) = self.lines.get(first)?;
@@ -88,12 +88,17 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     /// Determines what is known about the directory `path`, given that of its parent.
-    pub(super) fn place(&self, path: &Path, above: Option<&Place>) -> io::Result<Place> {
+    pub(super) fn place(
+        &self,
+        path: &Path,
+        above: Option<&DirectoryNames>,
+    ) -> io::Result<DirectoryNames> {
         if let Some(whole) = above.and_then(|above| above.inside(path)) {
-            return Ok(Place { whole: Some(whole), ..Place::default() });
+            return Ok(DirectoryNames { whole: Some(whole), ..DirectoryNames::default() });
         }
         let names: Names = Names((self.names)(path)?.into_iter().collect());
-        let mut place = Place { whole: self.layout(path, &names)?, ..Place::default() };
+        let mut place =
+            DirectoryNames { whole: self.layout(path, &names)?, ..DirectoryNames::default() };
         if place.whole.is_some() {
             return Ok(place);
         }
@@ -126,15 +131,15 @@ impl Reader<'_> {
     /// The voucher for a whole directory with these names.
     fn layout(&self, path: &Path, names: &Names) -> io::Result<Option<Voucher>> {
         let who = if names.has("objects") && names.has("config") && self.is_ostree(path)? {
-            Who::Ostree
+            VoucherKind::Ostree
         } else if names.has("objects") && names.has("config") && self.is_git(path)? {
-            Who::Git
+            VoucherKind::Git
         } else if ["objects", "images", "streams"].iter().all(|name| names.has(name)) {
-            Who::Composefs
+            VoucherKind::Composefs
         } else if self.is_storage(path, names)? {
-            Who::Storage
+            VoucherKind::Storage
         } else if self.is_image(path, names)? {
-            Who::Layout
+            VoucherKind::Layout
         } else {
             return Ok(None);
         };
@@ -194,9 +199,11 @@ impl Reader<'_> {
     fn written(&self, path: &Path) -> io::Result<Option<Written>> {
         let Some(file) = self.tree.open(path)? else { return Ok(None) };
         let text = match unpacked(file)? {
-            Text::None => return Ok(None),
-            Text::TooLarge => return Ok(Some(Written { path: path.to_owned(), sums: None })),
-            Text::Whole(text) => text,
+            MaybeCompressed::None => return Ok(None),
+            MaybeCompressed::TooLarge => {
+                return Ok(Some(Written { path: path.to_owned(), sums: None }));
+            }
+            MaybeCompressed::Whole(text) => text,
         };
         let sums = Sums::parse(&text, path.file_name().unwrap_or_default().as_bytes());
         let some = sums != Sums::default();
@@ -248,7 +255,7 @@ impl Reader<'_> {
 }
 
 /// A text that may be compressed.
-enum Text {
+enum MaybeCompressed {
     /// Not a text, or damaged compression.
     None,
     /// All of it.
@@ -258,7 +265,7 @@ enum Text {
 }
 
 /// The text in a file, unpacked no further than necessary.
-fn unpacked(file: impl Read) -> io::Result<Text> {
+fn unpacked(file: impl Read) -> io::Result<MaybeCompressed> {
     let mut source = Source::new(file);
     let packing = compress::detect(source.peek(HEAD_LEN)?);
     let mut text = Vec::new();
@@ -281,7 +288,7 @@ fn unpacked(file: impl Read) -> io::Result<Text> {
                 });
                 match member {
                     Err(e) if source.failed() => return Err(e),
-                    Err(_) => return Ok(Text::None),
+                    Err(_) => return Ok(MaybeCompressed::None),
                     Ok(true) => {}
                     Ok(false) => break,
                 }
@@ -289,13 +296,13 @@ fn unpacked(file: impl Read) -> io::Result<Text> {
         }
     }
     Ok(match text.len() as u64 > SUMS_MAX {
-        _ if text.iter().take(HEAD as usize).any(|byte| *byte == 0) => Text::None,
-        true => Text::TooLarge,
-        false => Text::Whole(text),
+        _ if text.iter().take(HEAD as usize).any(|byte| *byte == 0) => MaybeCompressed::None,
+        true => MaybeCompressed::TooLarge,
+        false => MaybeCompressed::Whole(text),
     })
 }
 
-impl Place {
+impl DirectoryNames {
     /// The voucher for everything in the directory `path`, which is in this one.
     fn inside(&self, path: &Path) -> Option<Voucher> {
         if let Some(whole) = &self.whole {
@@ -303,11 +310,11 @@ impl Place {
         }
         let name = path.file_name()?;
         if let Some(repo) = self.deployed.as_ref().filter(|_| DEPLOYED.iter().any(|d| name == *d)) {
-            return Some(Voucher::new(Who::Deployment, repo));
+            return Some(Voucher::new(VoucherKind::Deployment, repo));
         }
         let store = path.parent()?;
         let stored = store.file_name() == Some(OsStr::new("store")) && is_stored(name.as_bytes());
-        stored.then(|| Voucher::new(Who::Store, store))
+        stored.then(|| Voucher::new(VoucherKind::Store, store))
     }
 
     /// The voucher for a file or directory here that needs only its name.
@@ -322,12 +329,12 @@ impl Place {
         };
         let signed = SIGNATURES.iter().find_map(|ending| seal(&[name, ending.as_bytes()]));
         if let Some(at) = signed {
-            return Some(Voucher::new(Who::Signature, at));
+            return Some(Voucher::new(VoucherKind::Signature, at));
         }
         let stem = name.strip_suffix(b".so").unwrap_or(name);
         let hmac = seal(&[b".", name, b".hmac"]).or_else(|| seal(&[name, b".hmac"]));
         let hmac = hmac.or_else(|| seal(&[stem, b".chk"]))?;
-        Some(Voucher::new(Who::Hmac, hmac))
+        Some(Voucher::new(VoucherKind::Hmac, hmac))
     }
 }
 
