@@ -1,3 +1,4 @@
+# make help      this list
 # make demo      two small composes, without reprofix and with it: what it is for, in three minutes
 # make test      cargo's tests, the scripts' lint, the quick bed
 # make bed       two real composes of 239 packages
@@ -38,9 +39,13 @@ begins = $(shell awk 'FNR == 1 { if (/^\043!.*$(1)/) print FILENAME; nextfile }'
 SHELL_SCRIPTS := $(call begins,(ba)?sh$$)
 PYTHON_SCRIPTS := $(call begins,python3$$) $(wildcard tests/e2e/bed/*.py)
 
-.PHONY: all build demo test attack attack-kills recipes sealed bed initramfs makers nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
+.PHONY: all help build demo test attack attack-kills recipes sealed bed initramfs makers nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
 
 all: build
+	@echo "target/debug/reprofix is built; \`make help\` lists what else there is."
+
+help:
+	@sed -n '/^$$/q; s/^# //p' Makefile
 
 build:
 	$(CARGO) build --locked

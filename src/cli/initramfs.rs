@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::output::Output;
@@ -109,6 +109,11 @@ impl Args {
 }
 
 fn open(file: &Path) -> Result<Box<dyn Seekable>> {
+    ensure!(
+        !file.is_dir(),
+        "{} is a directory; the boot image of a tree is usr/lib/modules/VERSION/initramfs.img in it",
+        file.display()
+    );
     Ok(Box::new(File::open(file).with_context(|| format!("reading {}", file.display()))?))
 }
 

@@ -293,11 +293,12 @@ fn settings(config: Option<&Path>, tree: &dyn Tree) -> Result<Vec<(Settings, Ori
 fn parse(file: &Path, text: &str) -> Result<Settings> {
     let located = |error: toml::de::Error| anyhow!(place::located(file, text, &error));
     let value: Value = toml::from_str(text).map_err(located)?;
-    let _: place::Switches = toml::from_str(text).map_err(located)?;
-    read(&value).map_err(|error| match toml::from_str::<Settings>(text) {
+    let settings = read(&value).map_err(|error| match toml::from_str::<Settings>(text) {
         Err(own) if own.message().starts_with("invalid type") => located(own),
         _ => error.context(format!("parsing configuration {}", file.display())),
-    })
+    })?;
+    let _: place::Switches = toml::from_str(text).map_err(located)?;
+    Ok(settings)
 }
 
 fn from_treefile(tree: &dyn Tree) -> Result<Option<Settings>> {

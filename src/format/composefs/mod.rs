@@ -7,11 +7,13 @@
 
 mod dumpfile;
 mod erofs;
+mod lanes;
 mod verity;
 
 use std::collections::BTreeMap;
 
 pub use dumpfile::dumpfile;
+pub(super) use erofs::PREFIXES;
 pub use erofs::{NotAnImage, image};
 pub use verity::{Digest, Verity};
 

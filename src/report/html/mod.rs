@@ -26,7 +26,7 @@ const PLAIN: usize = 20;
 const PACKAGES: usize = 500;
 
 /// The complete page of `report`. The same report gives the same bytes.
-pub fn page(report: &Comparison) -> String {
+pub(crate) fn page(report: &Comparison) -> String {
     let policy = format!(
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}'; img-src data:; base-uri \
          'none'; form-action 'none'",
@@ -90,11 +90,20 @@ fn header(report: &Comparison) -> Markup {
                 dt { "A" } dd { (subject(&report.a)) }
                 dt { "B" } dd { (subject(&report.b)) }
             }
-            p.verdict.(if report.same { "same" } else { "differs" }) { strong { (report.verdict()) } }
+            p.verdict.(if report.same { "same" } else { "differs" }) { strong { (commands(&report.verdict())) } }
             @if !next.is_empty() {
                 h2 { "Next" }
-                ol.next { @for action in next { li { (action) } } }
+                ol.next { @for action in next { li { (commands(&action)) } } }
             }
+        }
+    }
+}
+
+/// A text for people: what is between backticks is code.
+fn commands(text: &str) -> Markup {
+    html! {
+        @for (at, part) in text.split('`').enumerate() {
+            @if at % 2 == 1 { code { (part) } } @else { (part) }
         }
     }
 }

@@ -18,6 +18,8 @@
     element.append(...children.filter((c) => c !== null && c !== undefined && c !== false));
     return element;
   }
+  // The words of the text report for a kind of difference.
+  const words = (kind) => kind.replace(/^only-([ab])$/, (_, side) => `only in ${side.toUpperCase()}`);
   const count = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
   const cause = (row) => data.causes[row.cause];
 
@@ -124,7 +126,7 @@
       el("span", { class: "twist", "aria-hidden": "true" }, folder ? (n.open ? "▾" : "▸") : ""),
       el("span", { class: "mono" }, n.name + (folder && n !== root ? "/" : "")),
       row && el("span", { class: `tag ${cause(row).kind}` }, cause(row).word),
-      row && el("span", { class: "count" }, row.changes.join(", ")),
+      row && el("span", { class: "count" }, row.changes.map(words).join(", ")),
       folder && el("span", { class: "count" }, count(n.hits, "path", "paths")),
     );
     item.style.top = `${n.line * HEIGHT}px`;
@@ -360,7 +362,7 @@
     const name = (key) => (key === "-" ? "in no package" : data.packages[key]);
     options($("package"), "all packages", [...packages].map(([key, n]) => [key, `${name(key)} (${n})`]).sort((x, y) => (x[1] < y[1] ? -1 : 1)));
     const changes = tally(rows.flatMap((row) => row.changes));
-    options($("change"), "all kinds", [...changes].map(([key, n]) => [key, `${key} (${n})`]).sort());
+    options($("change"), "all kinds", [...changes].map(([key, n]) => [key, `${words(key)} (${n})`]).sort());
     let timer = 0;
     $("text").addEventListener("input", (event) => {
       clearTimeout(timer);
@@ -431,7 +433,7 @@
     const box = $("print");
     box.replaceChildren(...passing.slice(0, PRINTED).map((row) => el("section", {},
       el("h2", { class: "mono" }, "/" + (row.path === "." ? "" : row.path)),
-      el("p", {}, `${cause(row).word}: ${cause(row).title} [${row.changes.join(", ")}]`),
+      el("p", {}, `${cause(row).word}: ${cause(row).title} [${row.changes.map(words).join(", ")}]`),
       el("ul", { class: "lines" }, ...[...row.lines, ...row.details].map((text) => el("li", {}, text))))));
     if (passing.length > PRINTED) box.append(el("p", {}, `… and ${count(passing.length - PRINTED, "path", "paths")} more.`));
   });

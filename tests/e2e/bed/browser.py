@@ -51,11 +51,11 @@ def walk(site, checks, screenshots):
                 shown.scheme(scheme)
                 if source:
                     page.accessible(shown, checks, source, f"{kind}, {scheme}")
-                shown.shoot(screenshots, f"nightly-{kind}-{scheme}")
-            driver.set_window_size(500, 900)
-            wide = shown.js("document.documentElement.scrollWidth - window.innerWidth")
-            checks.that(f"{kind} fits a small screen", wide <= 0, f"{wide} pixels too wide")
-            driver.set_window_size(1280, 900)
+                for width in (400, 1400):
+                    shown.screen(width, 900)
+                    shown.shoot(screenshots, f"nightly-{kind}-{width}-{scheme}")
+                    wide = shown.js(f"document.documentElement.scrollWidth - {width}")
+                    checks.that(f"{kind} fits {width} pixels", wide <= 0, f"{wide} too wide")
         driver.get((site / "index.html").as_uri())
         driver.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
         first = driver.switch_to.active_element
