@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
@@ -244,7 +245,7 @@ impl Root {
             inode: Some(Inode {
                 dev: stat.st_dev,
                 ino: stat.st_ino,
-                nlink: stat.st_nlink as _,
+                nlink: links(u32::try_from(stat.st_nlink).unwrap_or(u32::MAX)),
                 ctime: Time { sec: stat.st_ctime, nsec: stat.st_ctime_nsec as u32 },
             }),
         }
@@ -442,6 +443,11 @@ fn confined(path: &Path) -> io::Result<&Path> {
 pub(crate) fn is_absent(e: &io::Error) -> bool {
     let absent = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::XDEV];
     absent.iter().any(|x| e.raw_os_error() == Some(x.raw_os_error()))
+}
+
+/// The number of links as an entry has it: an open file may have none, one that was found has one.
+pub(super) fn links(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
 }
 
 pub(super) fn mtime_of(stat: &Stat) -> Time {

@@ -83,7 +83,9 @@ impl Flattened {
         self.nodes.iter().find_map(|(path, node)| {
             let (x, y) = (time(self, node)?, time(other, other.nodes.get(path)?)?);
             let path = || show(Path::new(OsStr::from_bytes(path)));
-            (x != y).then(|| format!("modification time of {}: {} → {}", path(), x.sec, y.sec))
+            (x != y).then(|| {
+                format!("modification time of {}: {} → {}", path(), { x.sec }, { y.sec })
+            })
         })
     }
 }

@@ -291,10 +291,10 @@ pub(super) fn vouched_rows(plan: &Plan) -> Vec<VouchedRow> {
 /// Adds a change to the row of a plugin that takes part in it, not necessarily by its content.
 fn count(row: &mut PluginRow, change: &Change, content: bool) {
     let (before, after) = match &change.action {
-        Action::Rewrite { .. } if !content => (0, 0),
-        Action::Rewrite { before, after, .. } => (*before, *after),
+        Action::Rewrite(_) if !content => (0, 0),
+        Action::Rewrite(new) => (new.before, new.after),
         Action::Remove { before } => (*before, 0),
-        Action::Patch { .. }
+        Action::Patch(_)
         | Action::Steps(_)
         | Action::Xattrs(_)
         | Action::Mode(_)
@@ -319,8 +319,8 @@ pub(super) fn change_row(change: &Change) -> ChangeRow {
         links: change.links.iter().map(|p| show_below(p)).collect(),
         plugins: change.plugins.to_vec(),
         action: match change.action {
-            Action::Rewrite { .. } => "rewrite",
-            Action::Patch { .. } => "patch",
+            Action::Rewrite(_) => "rewrite",
+            Action::Patch(_) => "patch",
             Action::Remove { .. } => "remove",
             Action::Steps(_) => "steps",
             Action::Xattrs(_) => "xattrs",

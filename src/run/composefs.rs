@@ -158,7 +158,7 @@ impl Source {
                 let subject = Subject::open(spec, &|| ())?;
                 Ok((subject.name.clone(), Source::Subject(subject)))
             }
-            Spec::Rpmdb(path) | Spec::File(path) => {
+            Spec::Rpmdb(path) | Spec::File(path) | Spec::Disk(path) => {
                 bail!("{} has no composefs digest; give a tree or an image", path.display())
             }
             Spec::Oci(text) => bail!("{text} is an image, not a tree"),
@@ -226,7 +226,7 @@ pub(crate) fn digest(spec: &Spec) -> Result<Option<String>> {
         Ok(true)
     };
     let opened = match spec {
-        Spec::File(_) | Spec::Rpmdb(_) => return Ok(None),
+        Spec::File(_) | Spec::Rpmdb(_) | Spec::Disk(_) => return Ok(None),
         Spec::Oci(_) => Opened::open(spec)?,
         spec => {
             let (name, source) = Source::open_tree(spec)?;
@@ -271,7 +271,7 @@ pub(crate) fn paired(a: Opened, b: Opened) -> Result<Pair> {
 /// Whether a subject is sealed: it has a unified kernel image with a composefs digest, or it is a
 /// commit that names one. For images see `image::compare`.
 fn is_sealed(spec: &Spec) -> Result<bool> {
-    if matches!(spec, Spec::File(_) | Spec::Rpmdb(_) | Spec::Oci(_)) {
+    if matches!(spec, Spec::File(_) | Spec::Rpmdb(_) | Spec::Disk(_) | Spec::Oci(_)) {
         return Ok(false);
     }
     let (_, source) = Source::open_tree(spec)?;

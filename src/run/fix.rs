@@ -158,6 +158,7 @@ fn work(
     let wanted = Wanted::of(entries, chain);
     progress.phase("reading", wanted.len());
     let plan = plan(root, &wanted, chain, &|n| progress.advance(n)).context("reading the tree")?;
+    drop(wanted);
     report.take(chain.plugins, &plan);
     if job.strict
         && let Some(first) = report.unparsed().next()

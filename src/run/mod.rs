@@ -2,5 +2,6 @@
 
 pub mod check;
 pub(crate) mod composefs;
+mod disks;
 pub(crate) mod earlier;
 pub(crate) mod fix;

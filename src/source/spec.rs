@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Prefix, cosa, oci, rpmdb};
+use super::{Prefix, cosa, disk, oci, rpmdb};
 
 /// Where a sysroot has its repository.
 const SYSROOT: &str = "ostree/repo";
@@ -21,6 +21,8 @@ pub enum Spec {
     File(PathBuf),
     /// `rpmdb:PATH`
     Rpmdb(PathBuf),
+    /// `disk:FILE`
+    Disk(PathBuf),
     /// `ostree:REPO[:REF|COMMIT]`, `sys:[REF|COMMIT]`
     Ostree {
         /// The repository.
@@ -57,7 +59,7 @@ struct Kind {
 }
 
 /// Every kind, in the order in which a bare path is tried.
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind {
         prefixes: &[Prefix::Ostree],
         form: "ostree:REPO[:REF|COMMIT]",
@@ -113,6 +115,14 @@ const KINDS: [Kind; 9] = [
         is: oci::is_image,
         selects: true,
         make: |text, _, _| image(text),
+    },
+    Kind {
+        prefixes: &[Prefix::Disk],
+        form: "disk:FILE",
+        what: "a disk image, raw or qcow2 (a partition table, or erofs, squashfs, ext4, vfat)",
+        is: |path| path.is_file() && disk::is_image(path),
+        selects: false,
+        make: |_, path, _| Ok(Spec::Disk(path)),
     },
     Kind {
         prefixes: &[Prefix::File],

@@ -8,6 +8,7 @@ mod umask;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +55,7 @@ pub struct Inode {
     /// `st_ino`.
     pub ino: u64,
     /// `st_nlink`: names of this inode anywhere on the file system, inside the tree or not.
-    pub nlink: u64,
+    pub nlink: NonZeroU32,
     /// `st_ctime`: when the inode last changed in any way.
     pub ctime: Time,
 }
