@@ -81,6 +81,13 @@ pub fn companion(name: &str) -> PathBuf {
     beside.ok().filter(|path| path.is_file()).unwrap_or_else(|| name.into())
 }
 
+/// Size and time of the running program: another build of it has others.
+pub fn program_stamp() -> Option<(u64, i64, i64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::env::current_exe().and_then(std::fs::metadata).ok()?;
+    Some((file.len(), file.mtime(), file.mtime_nsec()))
+}
+
 /// The wall clock, in seconds since 1970-01-01 UTC. For records of when something ran, never for
 /// anything that goes into a tree.
 pub fn unix_time() -> i64 {

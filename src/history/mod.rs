@@ -41,6 +41,14 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     "ALTER TABLE run ADD COLUMN composefs_a TEXT; -- composefs digests, of what bootc boots
      ALTER TABLE run ADD COLUMN composefs_b TEXT;",
+    "-- Rises with each change of what pages are made from: a row of `run` changes with the others.
+     CREATE TABLE change (number INTEGER NOT NULL) STRICT;
+     INSERT INTO change VALUES (0);
+     CREATE TRIGGER run_inserted AFTER INSERT ON run BEGIN UPDATE change SET number = number + 1; END;
+     CREATE TRIGGER run_updated AFTER UPDATE ON run BEGIN UPDATE change SET number = number + 1; END;
+     CREATE TRIGGER run_deleted AFTER DELETE ON run BEGIN UPDATE change SET number = number + 1; END;
+     -- A folder of pages, and a digest of all that they were made from and of the files that they are.
+     CREATE TABLE pages (folder TEXT PRIMARY KEY, seal BLOB NOT NULL) STRICT;",
 ];
 
 /// An open history.

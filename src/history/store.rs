@@ -128,6 +128,23 @@ impl History {
         Ok(())
     }
 
+    /// The number of the last change of any run.
+    pub fn last_change(&self) -> Result<i64> {
+        Ok(self.db.query_row("SELECT number FROM change", [], |r| r.get(0))?)
+    }
+
+    /// What the pages in `folder` were sealed with.
+    pub fn seal(&self, folder: &str) -> Result<Option<Vec<u8>>> {
+        let query = "SELECT seal FROM pages WHERE folder = ?1";
+        Ok(self.db.query_row(query, [folder], |r| r.get(0)).optional()?)
+    }
+
+    /// Records what the pages in `folder` are sealed with.
+    pub fn set_seal(&self, folder: &str, seal: &[u8]) -> Result<()> {
+        self.db.execute("INSERT OR REPLACE INTO pages VALUES (?1, ?2)", params![folder, seal])?;
+        Ok(())
+    }
+
     /// Reads a stored text.
     pub(super) fn text(&self, id: Option<i64>) -> Result<String> {
         let Some(id) = id else { return Ok(String::new()) };

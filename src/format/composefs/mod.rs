@@ -7,6 +7,7 @@
 
 mod dumpfile;
 mod erofs;
+mod lanes;
 mod verity;
 
 use std::collections::BTreeMap;

@@ -7,10 +7,12 @@ use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha512};
 
+use super::lanes::{self, LANES};
+
 /// Bytes in a block, of data and of the Merkle tree.
-const BLOCK: usize = 4096;
+pub(super) const BLOCK: usize = 4096;
 /// Bytes in a hash.
-const HASH: usize = 64;
+pub(super) const HASH: usize = 64;
 /// SHA-512 in `struct fsverity_descriptor`.
 const ALGORITHM: u8 = 2;
 
@@ -21,12 +23,13 @@ pub type Digest = [u8; HASH];
 #[derive(Debug, Default)]
 pub struct Verity {
     size: u64,
-    block: Level,
+    /// Data that waits for more: less than what is hashed at a time.
+    waiting: Vec<u8>,
     /// The levels of the tree above the data, the lowest first.
     levels: Vec<Level>,
 }
 
-/// The block of one level that is being filled.
+/// The block of one level of the tree that is being filled.
 #[derive(Debug, Default)]
 struct Level {
     hash: Sha512,
@@ -73,17 +76,27 @@ impl Verity {
 
     /// Adds the next bytes of the data.
     pub fn update(&mut self, mut bytes: &[u8]) {
+        const AT_ONCE: usize = LANES * BLOCK;
         self.size += bytes.len() as u64;
-        while !bytes.is_empty() {
-            let take = bytes.len().min(BLOCK - self.block.filled);
-            self.block.hash.update(&bytes[..take]);
-            self.block.filled += take;
-            bytes = &bytes[take..];
-            if self.block.filled == BLOCK {
-                let hash = self.block.close();
-                self.add(0, hash);
+        if !self.waiting.is_empty() {
+            let (more, rest) = bytes.split_at(bytes.len().min(AT_ONCE - self.waiting.len()));
+            self.waiting.extend_from_slice(more);
+            bytes = rest;
+            if self.waiting.len() == AT_ONCE {
+                let mut waiting = std::mem::take(&mut self.waiting);
+                self.blocks(&waiting);
+                waiting.clear();
+                self.waiting = waiting;
             }
         }
+        let (now, later) = bytes.split_at(bytes.len() - bytes.len() % AT_ONCE);
+        self.blocks(now);
+        self.waiting.extend_from_slice(later);
+    }
+
+    /// Adds whole blocks of data.
+    fn blocks(&mut self, blocks: &[u8]) {
+        lanes::each(blocks, |hash| self.add(0, hash));
     }
 
     /// Adds a hash to a level, which completes levels above it.
@@ -103,10 +116,9 @@ impl Verity {
 
     /// The digest of all that was added.
     pub fn finish(mut self) -> Digest {
-        if self.block.filled > 0 {
-            let hash = self.block.close();
-            self.add(0, hash);
-        }
+        let mut last = std::mem::take(&mut self.waiting);
+        last.resize(last.len().next_multiple_of(BLOCK), 0);
+        self.blocks(&last);
         let root = self.root();
         let mut hash = Sha512::new();
         hash.update([1, ALGORITHM, BLOCK.trailing_zeros() as u8, 0, 0, 0, 0, 0]);

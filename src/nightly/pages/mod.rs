@@ -10,7 +10,8 @@
 //!
 //! The same history gives the same bytes, and a page that has not changed is not written. A run
 //! that has ended stays as it is: its page names, at its end, what it was made from, and is not even
-//! made again while that holds.
+//! made again while that holds. Of a site that is as it was left, by a history that has not changed,
+//! nothing is made at all (`seal`).
 
 mod atom;
 mod badge;
@@ -18,6 +19,7 @@ mod chart;
 mod name;
 mod overview;
 mod run;
+mod seal;
 mod state;
 mod stream;
 #[cfg(test)]
@@ -40,6 +42,7 @@ use crate::history::{Class, History, Run, Streams, Verdict, by_stream};
 use crate::nightly::tail;
 use crate::report::check::Comparison;
 use crate::report::html as report_page;
+use seal::Seal;
 
 /// Nights in the calendar, and runs in a trend and in the search for flaky streams.
 pub(super) const NIGHTS: u32 = 30;
@@ -69,6 +72,10 @@ pub(super) fn write_report(dir: &Path, id: i64, report: &Comparison) -> Result<(
 /// Where the history cannot be read or a page not be written; pages are replaced one by one.
 pub fn write(history: &History, dir: &Path, base: Option<&str>) -> Result<()> {
     let site = Site::open(dir)?;
+    let seal = Seal::new(history, &site, base)?;
+    if seal.holds()? {
+        return Ok(());
+    }
     let runs = history.runs(None, u32::MAX)?;
     let flaky = history.flaky(NIGHTS)?.into_iter().map(|f| f.stream).collect();
     let known = SiteData {
@@ -95,7 +102,10 @@ pub fn write(history: &History, dir: &Path, base: Option<&str>) -> Result<()> {
     let signed = runs.iter().map(|run| run.id).filter(|id| known.statements.contains(id));
     let beside = whole.flat_map(reports).chain(signed.map(statement_file));
     let kept = pages.iter().map(Page::file).chain(beside).collect();
-    FOLDERS.iter().try_for_each(|folder| site.sweep(folder, &kept))
+    FOLDERS.iter().try_for_each(|folder| site.sweep(folder, &kept))?;
+    let kept =
+        |of: &BTreeSet<i64>| runs.iter().map(|r| r.id).filter(|id| of.contains(id)).collect();
+    seal.close([&known.reports, &known.statements].map(kept))
 }
 
 /// Puts the attestation of run `id` beside its page.

@@ -173,3 +173,78 @@ fn what_matters_comes_first() {
     assert!(days.len() == 30 && days.is_sorted_by(|a, b| a > b), "{days:?}");
     assert!(site.join("run/2.intoto.json").exists());
 }
+
+/// Whether a write would make nothing.
+fn is_sealed(history: &History, dir: &Path, base: Option<&str>) -> bool {
+    Seal::new(history, &Site::open(dir).unwrap(), base).unwrap().holds().unwrap()
+}
+
+#[test]
+fn a_site_is_sealed_until_anything_of_it_or_of_the_history_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = history(dir.path());
+    let site = dir.path().join("pages");
+    assert!(!is_sealed(&history, &site, None));
+    write(&history, &site, None).unwrap();
+    assert!(is_sealed(&history, &site, None));
+    let before = all_files(&site);
+    write(&history, &site, None).unwrap();
+    assert!(is_sealed(&history, &site, None) && all_files(&site) == before);
+    // The same folder by another way.
+    std::os::unix::fs::symlink(&site, dir.path().join("other")).unwrap();
+    assert!(!is_sealed(&history, &dir.path().join("elsewhere"), None));
+    // Near misses, each of which a write mends.
+    let page = site.join("packages.html");
+    let text = std::fs::read(&page).unwrap();
+    let times = std::fs::metadata(&page).unwrap().modified().unwrap();
+    type Change<'a> = (&'a str, &'a dyn Fn());
+    let changes: [Change<'_>; 4] = [
+        ("one byte, with the same size and time", &|| {
+            let mut changed = text.clone();
+            changed[100] ^= 1;
+            std::fs::write(&page, changed).unwrap();
+            let file = std::fs::File::options().write(true).open(&page).unwrap();
+            file.set_modified(times).unwrap();
+        }),
+        ("a page that is gone", &|| std::fs::remove_file(site.join("index.html")).unwrap()),
+        ("a page of no run", &|| std::fs::write(site.join("run/77.html"), "x").unwrap()),
+        ("a page that another name leads to", &|| {
+            std::fs::rename(site.join("feed.xml"), site.join("feed")).unwrap();
+            std::fs::copy(site.join("feed"), site.join("feed.xml")).unwrap();
+            std::fs::remove_file(site.join("feed")).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        change();
+        assert!(!is_sealed(&history, &site, None), "{what}");
+        write(&history, &site, None).unwrap();
+        assert!(all_files(&site) == before, "{what}");
+        assert!(is_sealed(&history, &site, None), "{what}");
+    }
+    // Another address, and other things beside the pages.
+    assert!(!is_sealed(&history, &site, Some("https://example.com/")));
+    std::fs::write(site.join("run/2.intoto.json"), "{}").unwrap();
+    assert!(!is_sealed(&history, &site, None));
+    write(&history, &site, None).unwrap();
+    assert!(all_files(&site)["run/2.html"].contains("2.intoto.json"));
+    assert!(is_sealed(&history, &site, None));
+    // Every change of the history.
+    let mut run = Run::start("main", "build");
+    run.token = "token".into();
+    history.begin(&mut run).unwrap();
+    assert!(!is_sealed(&history, &site, None));
+    write(&history, &site, None).unwrap();
+    assert!(history.interrupt(run.id).unwrap());
+    assert!(!is_sealed(&history, &site, None));
+    write(&history, &site, None).unwrap();
+    history.finish(&run, &Finish::default()).unwrap();
+    assert!(!is_sealed(&history, &site, None));
+    write(&history, &site, None).unwrap();
+    let keep = crate::history::Retention { runs: 1, log_days: 30 };
+    history.retain(keep, 1_700_000_000).unwrap();
+    assert!(!is_sealed(&history, &site, None));
+    // What a channel was told is in no page.
+    write(&history, &site, None).unwrap();
+    history.set_told("main", "mail", "different", run.id).unwrap();
+    assert!(is_sealed(&history, &site, None));
+}
