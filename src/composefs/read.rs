@@ -60,7 +60,7 @@ fn inodes(entries: &[Entry]) -> (Vec<&Entry>, Vec<Option<usize>>) {
             continue;
         }
         let next = first.len();
-        let place = match entry.inode.filter(|inode| inode.nlink > 1) {
+        let place = match entry.inode.filter(|inode| inode.nlink.get() > 1) {
             Some(inode) => *linked.entry((inode.dev, inode.ino)).or_insert(next),
             None => next,
         };

@@ -16,7 +16,7 @@ const MEANT: [(&[u8], &str); 4] = [
 ///
 /// # Errors
 /// [`Malformed`] if it is no module, or a chunk leaves the file.
-pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let file = Mapped { bytes, order: Order::Big };
     if file.slice(0, 4usize, "header")? != b"FOR1" || file.slice(8, 4usize, "header")? != b"BEAM" {
         return Err(Malformed::at(0, "not a compiled Erlang module"));

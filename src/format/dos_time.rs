@@ -5,7 +5,7 @@ use super::time::{DAY, Date};
 
 /// A date and a time in the order of a zip header: time first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DosTime {
+pub(crate) struct DosTime {
     /// Days, months and years since 1980.
     pub date: u16,
     /// Double seconds, minutes and hours.
@@ -19,7 +19,7 @@ const LAST_DAY: i64 = 50_402;
 
 impl DosTime {
     /// The latest that is not after `seconds` since 1970; the first or last there is beyond those.
-    pub fn from_unix(seconds: i64) -> Self {
+    pub(crate) fn from_unix(seconds: i64) -> Self {
         let day = seconds.div_euclid(DAY);
         let (day, second) = match day {
             ..FIRST_DAY => (FIRST_DAY, 0),
@@ -36,7 +36,7 @@ impl DosTime {
     }
 
     /// Seconds since 1970. Months and days that do not exist count as the nearest that do.
-    pub fn to_unix(self) -> i64 {
+    pub(crate) fn to_unix(self) -> i64 {
         let (date, time) = (i64::from(self.date), i64::from(self.time));
         let (year, month, day) = (1980 + (date >> 9), (date >> 5 & 15).clamp(1, 12), date & 31);
         let day = Date(year, month as u8, 1).day() + day.max(1) - 1;

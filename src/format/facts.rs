@@ -22,7 +22,7 @@ const EXPANSION: usize = 64;
 
 /// What a file says, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     list: Vec<Fact>,
     /// Bytes that names and values may still take; `None` once they took more.
     room: Option<usize>,
@@ -32,7 +32,7 @@ pub struct Facts {
 
 /// One thing that a file says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fact {
+pub(crate) struct Fact {
     /// The kind of thing, as a plural: "libraries".
     pub kind: &'static str,
     /// Its name. Several facts may have one name; then their order counts.
@@ -45,12 +45,12 @@ pub struct Fact {
 
 impl Facts {
     /// No facts yet of the file `bytes`, whose size bounds what they may take.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Facts { kept: true, ..Self::counted(bytes) }
     }
 
     /// Facts that are counted and not kept: whether the file `bytes` can be read is what is asked.
-    pub fn counted(bytes: &[u8]) -> Self {
+    pub(crate) fn counted(bytes: &[u8]) -> Self {
         let room = bytes.len().saturating_mul(EXPANSION).saturating_add(1 << 16);
         Facts { list: Vec::new(), room: Some(room), kept: false }
     }
@@ -96,19 +96,9 @@ impl Facts {
         }
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Whether the file says nothing.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
     /// In what two files differ: a line for the facts of a kind that only one of them has, a line a
     /// fact that differs up to five a kind, and a line where only the order differs.
-    pub fn compare(&self, other: &Facts) -> Vec<String> {
+    pub(crate) fn compare(&self, other: &Facts) -> Vec<String> {
         let mut kinds: Vec<&str> = self.list.iter().chain(&other.list).map(|f| f.kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
@@ -209,7 +199,7 @@ mod tests {
         let mut facts = Facts::of(&[0; 100]);
         let long = "x".repeat(1 << 12);
         (0..1000).for_each(|_| facts.text("keys", long.clone(), ""));
-        assert!(facts.len() < 20);
+        assert!(facts.list.len() < 20);
         assert!(facts.finish().is_err());
     }
 

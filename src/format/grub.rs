@@ -22,7 +22,7 @@ const DISK: u32 = 1;
 ///
 /// # Errors
 /// [`Malformed`] if one of them is no image with a memory disk.
-pub fn is_same_but_for_disk(a: &[u8], b: &[u8]) -> Result<bool, Malformed> {
+pub(crate) fn is_same_but_for_disk(a: &[u8], b: &[u8]) -> Result<bool, Malformed> {
     let [x, y] = [disk(a)?, disk(b)?];
     Ok(x == y && a[x.start..x.end] != b[x.start..x.end] && {
         let rest = |bytes: &[u8]| [bytes[..x.start].to_vec(), bytes[x.end..].to_vec()];

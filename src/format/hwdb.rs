@@ -27,7 +27,7 @@ const DEPTH: usize = 4096;
 
 /// A database and where its parts are.
 #[derive(Clone, Debug)]
-pub struct Hwdb<'a> {
+pub(crate) struct Hwdb<'a> {
     file: Mapped<'a>,
     child_size: u64,
     value_size: u64,
@@ -43,7 +43,7 @@ pub struct Hwdb<'a> {
 /// # Errors
 /// [`Malformed`] unless the nodes fill the part that the header names and all offsets are of
 /// strings in the file.
-pub fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
     if !bytes.starts_with(SIGNATURE) {
         return Err(Malformed::at(0, "not a hardware database"));
     }
@@ -148,7 +148,7 @@ impl<'a> Hwdb<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if something else uses what would go.
-    pub fn without_root(&self) -> Result<Option<Vec<u8>>, Malformed> {
+    pub(crate) fn without_root(&self) -> Result<Option<Vec<u8>>, Malformed> {
         let cuts = self.prefixes()?;
         if cuts.is_empty() {
             return Ok(None);
@@ -178,7 +178,7 @@ impl<'a> Hwdb<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if the trie does not end.
-    pub fn facts(&self, mut facts: Facts) -> Result<Facts, Malformed> {
+    pub(crate) fn facts(&self, mut facts: Facts) -> Result<Facts, Malformed> {
         facts.text("header", "tool version", self.file.u64(8, "header")?.to_string());
         for file in &self.files {
             facts.text("source files", self.file.text(*file, "file's name")?, "");

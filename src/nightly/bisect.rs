@@ -2,7 +2,7 @@
 
 /// What one trial showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trial {
+pub(crate) enum Trial {
     /// The builds are the same.
     Same,
     /// They differ.
@@ -16,7 +16,7 @@ pub enum Trial {
 ///
 /// Ddmin of Zeller and Hildebrandt: at most quadratic in the number of items, about two trials a
 /// halving where one item is to blame. What cannot be found out counts as the same.
-pub fn smallest<T: Copy>(items: &[T], mut trial: impl FnMut(&[T]) -> Trial) -> Vec<T> {
+pub(crate) fn smallest<T: Copy>(items: &[T], mut trial: impl FnMut(&[T]) -> Trial) -> Vec<T> {
     let mut differs = |items: &[T]| trial(items) == Trial::Differs;
     if differs(&[]) {
         return Vec::new();
@@ -53,7 +53,7 @@ pub fn smallest<T: Copy>(items: &[T], mut trial: impl FnMut(&[T]) -> Trial) -> V
 
 /// Sets of `items`, each the smallest that differs among what the sets before it leave: a set of one
 /// is enough alone. One empty set if no item is needed; what is left in the end does not differ.
-pub fn enough<T: Copy + PartialEq>(
+pub(crate) fn enough<T: Copy + PartialEq>(
     items: &[T],
     mut trial: impl FnMut(&[T]) -> Trial,
 ) -> Vec<Vec<T>> {

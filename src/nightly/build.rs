@@ -15,7 +15,7 @@ use crate::env::SourceDateEpoch;
 use crate::history::Verdict;
 
 /// What both builds of a run have in common.
-pub struct Plan<'a> {
+pub(crate) struct Plan<'a> {
     /// The stream.
     pub stream: &'a Stream,
     /// Its steps and subject.
@@ -30,18 +30,16 @@ pub struct Plan<'a> {
 
 /// A build that ended well.
 #[derive(Clone, Debug)]
-pub struct Built {
+pub(crate) struct Built {
     /// Its subject.
     pub subject: String,
-    /// Its directory, where it was put after the build.
-    pub dir: PathBuf,
     /// Names of processes that it left running.
     pub left: Vec<String>,
 }
 
 /// A build that did not.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// What it is.
     pub verdict: Verdict,
     /// One line on what happened.
@@ -67,7 +65,7 @@ impl Failure {
 }
 
 /// Whether an error says that no space, or no quota, is left.
-pub fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
@@ -76,7 +74,7 @@ pub fn is_full(error: &io::Error) -> bool {
 ///
 /// Every build is made in the same directory, unless its path is varied, and moved away
 /// afterwards: two builds share nothing, and yet have the same path.
-pub fn build(plan: &Plan<'_>, name: &str, launch: &Launch) -> Result<Built, Failure> {
+pub(crate) fn build(plan: &Plan<'_>, name: &str, launch: &Launch) -> Result<Built, Failure> {
     let failed = |error: io::Error| Failure::of_io(name, &error);
     let places = Places::create(plan.run, name, launch).map_err(failed)?;
     let limits = Limits {
@@ -101,7 +99,7 @@ pub fn build(plan: &Plan<'_>, name: &str, launch: &Launch) -> Result<Built, Fail
     let dir = plan.run.join(name);
     disk::rename(&places.below, &dir).map_err(failed)?;
     let subject = placed(OsStr::new(&plan.recipe.subject), &dir).to_string_lossy().into_owned();
-    Ok(Built { subject, dir, left })
+    Ok(Built { subject, left })
 }
 
 /// Runs every step; gives the names of processes that they left.

@@ -21,7 +21,7 @@ use crate::tree::Tree;
 
 /// What to compare, and under which rules.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub(crate) struct Request {
     /// The first subject, as written.
     pub a: OsString,
     /// The second.
@@ -36,7 +36,7 @@ pub struct Request {
 
 /// What came of it.
 #[derive(Clone, Debug)]
-pub struct Compared {
+pub(crate) struct Compared {
     /// The whole report; of images only where their files differ.
     pub report: Option<Comparison>,
     /// Reproducible, expected or different.
@@ -62,7 +62,7 @@ pub struct Compared {
 /// # Errors
 ///
 /// If a subject cannot be read, is corrupt, or if they do not compare.
-pub fn compare(request: &Request) -> Result<Compared> {
+pub(crate) fn compare(request: &Request) -> Result<Compared> {
     let job = Job {
         a: request.a.clone(),
         b: Some(request.b.clone()),

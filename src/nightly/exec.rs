@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Limits of one build, over all its steps.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// When it must have ended.
     pub deadline: Instant,
     /// Bytes of output.
@@ -30,7 +30,7 @@ pub struct Limits {
 
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// With this status.
     Exit(ExitStatus),
     /// Killed: the time was over.
@@ -47,7 +47,7 @@ pub enum End {
 
 /// The end of a command and of what it started.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// How it ended.
     pub end: End,
     /// Names of processes that it left running, sorted; they were killed.
@@ -55,19 +55,19 @@ pub struct Ended {
 }
 
 /// Where a build's output goes: a file, counted.
-pub struct Log {
+pub(crate) struct Log {
     file: File,
     written: Arc<AtomicU64>,
 }
 
 impl Log {
     /// Creates the file, which must not exist.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         Ok(Log { file: crate::disk::create_new(path)?, written: Arc::default() })
     }
 
     /// Writes a line of our own.
-    pub fn say(&mut self, line: &str) -> io::Result<()> {
+    pub(crate) fn say(&mut self, line: &str) -> io::Result<()> {
         self.file.write_all(format!("{line}\n").as_bytes())
     }
 }
@@ -75,7 +75,12 @@ impl Log {
 /// Runs `command`, its standard output and error into `log`, on the file system of `place`.
 ///
 /// Only one at a time in a process: every descendant that is new afterwards counts as left behind.
-pub fn run(mut command: Command, log: &Log, limits: &Limits, place: &Path) -> io::Result<Ended> {
+pub(crate) fn run(
+    mut command: Command,
+    log: &Log,
+    limits: &Limits,
+    place: &Path,
+) -> io::Result<Ended> {
     let before = procs::descendants()?;
     let (reader, writer) = io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer).current_dir(place);
@@ -183,7 +188,7 @@ fn join(copier: JoinHandle<io::Result<()>>) -> io::Result<()> {
 }
 
 /// Whether the file system of `place` has less than its reserve left.
-pub fn is_full(limits: &Limits, place: &Path) -> bool {
+pub(crate) fn is_full(limits: &Limits, place: &Path) -> bool {
     rustix::fs::statvfs(place).is_ok_and(|fs| {
         let free = fs.f_bavail.saturating_mul(fs.f_frsize);
         free < limits.free || (fs.f_files > 0 && fs.f_favail == 0)
@@ -191,7 +196,7 @@ pub fn is_full(limits: &Limits, place: &Path) -> bool {
 }
 
 /// A status in words.
-pub fn ended(status: ExitStatus) -> String {
+pub(crate) fn ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),

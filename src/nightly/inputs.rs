@@ -19,7 +19,7 @@ use crate::format::ostree::Checksum;
 /// # Errors
 ///
 /// Naming the file, if an input cannot be read.
-pub fn digest(
+pub(crate) fn digest(
     stream: &Stream,
     recipe: &Recipe,
     epoch: SourceDateEpoch,

@@ -33,7 +33,7 @@ const FORGOTTEN: i64 = 7 * 86_400;
 
 /// What the command line adds to the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// Only these streams; all, if there are none.
     pub streams: Vec<String>,
     /// Bisect every stream that differs.
@@ -41,7 +41,7 @@ pub struct Options {
 }
 
 /// A run that has ended, and the comparison it made.
-pub struct Ended {
+pub(crate) struct Ended {
     /// The record.
     pub run: Run,
     /// The whole report, if the comparison was made.
@@ -55,7 +55,11 @@ pub struct Ended {
 ///
 /// Where nothing can be recorded or a stream's configuration cannot work; what goes wrong in a
 /// build is a verdict.
-pub fn run(config: &Config, options: &Options, say: &mut dyn FnMut(&Run)) -> Result<Vec<Ended>> {
+pub(crate) fn run(
+    config: &Config,
+    options: &Options,
+    say: &mut dyn FnMut(&Run),
+) -> Result<Vec<Ended>> {
     let streams = chosen(config, &options.streams)?;
     procs::become_reaper().context("becoming the reaper of the builds' processes")?;
     let creating = || format!("creating {}", config.work.display());
@@ -79,7 +83,7 @@ pub fn run(config: &Config, options: &Options, say: &mut dyn FnMut(&Run)) -> Res
 }
 
 /// Records the comparison of two subjects that exist already.
-pub fn compare(history: &Path, stream: &str, request: &Request) -> Result<Ended> {
+pub(crate) fn compare(history: &Path, stream: &str, request: &Request) -> Result<Ended> {
     ensure!(is_name(stream), "{stream:?} cannot be a stream's name");
     let mut history = History::open(history)?;
     let mut run = Run::start(stream, "compare");
@@ -97,7 +101,7 @@ pub fn compare(history: &Path, stream: &str, request: &Request) -> Result<Ended>
 }
 
 /// The exit code that these runs ask for: the worst of theirs.
-pub fn class(ended: &[Ended]) -> Class {
+pub(crate) fn class(ended: &[Ended]) -> Class {
     ended.iter().map(|one| one.run.verdict.class()).max().unwrap_or(Class::Good)
 }
 

@@ -20,12 +20,12 @@ struct Process {
 }
 
 /// Makes us the reaper of our descendants.
-pub fn become_reaper() -> io::Result<()> {
+pub(crate) fn become_reaper() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
 /// Our descendants now.
-pub fn descendants() -> io::Result<BTreeSet<i32>> {
+pub(crate) fn descendants() -> io::Result<BTreeSet<i32>> {
     let all = processes()?;
     let mut found = BTreeSet::new();
     let mut todo = vec![rustix::process::getpid().as_raw_nonzero().get()];
@@ -42,7 +42,7 @@ pub fn descendants() -> io::Result<BTreeSet<i32>> {
 /// # Errors
 ///
 /// If some are still there after ten seconds (blocked in the kernel).
-pub fn kill_descendants(keep: &BTreeSet<i32>) -> io::Result<Vec<String>> {
+pub(crate) fn kill_descendants(keep: &BTreeSet<i32>) -> io::Result<Vec<String>> {
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut names: BTreeMap<i32, String> = BTreeMap::new();
     loop {
@@ -68,7 +68,7 @@ pub fn kill_descendants(keep: &BTreeSet<i32>) -> io::Result<Vec<String>> {
 }
 
 /// Kills every process on this machine whose environment has `REPROFIX_RUN=token`.
-pub fn kill_marked(token: &str) -> io::Result<usize> {
+pub(crate) fn kill_marked(token: &str) -> io::Result<usize> {
     let mark = format!("REPROFIX_RUN={token}").into_bytes();
     let marked = |pid: &i32| {
         let environment = std::fs::read(PathBuf::from(format!("/proc/{pid}/environ")));

@@ -14,7 +14,7 @@ use crate::{disk, env};
 /// # Errors
 ///
 /// Where the history cannot be opened.
-pub fn publish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Vec<String>> {
+pub(crate) fn publish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Vec<String>> {
     let mut history = History::open(&config.history)?;
     let mut failed = Vec::new();
     let mut note = |what: &str, result: Result<()>| {

@@ -22,7 +22,7 @@ use crate::env::SourceDateEpoch;
 use crate::source::{Spec, Subject};
 
 /// Where [`rebuild`] leaves word for [`explain`], beside the manifest.
-pub const NOTE: &str = "reprofix-subjects.json";
+pub(crate) const NOTE: &str = "reprofix-subjects.json";
 
 /// Of a build's output, its end is what the worker sends home.
 const LOG_TAIL: u64 = 256 << 10;
@@ -42,7 +42,7 @@ struct Note {
 ///
 /// If the recipe or the stream cannot work, and if a step fails: the end of its output is in the
 /// error then.
-pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
+pub(crate) fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
     let recipe = Recipe::read(input)?;
     let stream = config.stream.iter().find(|s| s.name == recipe.stream);
     let stream = stream.with_context(|| format!("there is no stream {:?}", recipe.stream))?;
@@ -94,7 +94,7 @@ pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
 /// # Errors
 ///
 /// If one is no manifest.
-pub fn explain(published: &Path, rebuilt: &Path) -> Result<String> {
+pub(crate) fn explain(published: &Path, rebuilt: &Path) -> Result<String> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
     };

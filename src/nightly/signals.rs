@@ -15,7 +15,7 @@ static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// From now on a signal is noted. Exit code 2, as for any night that was not finished, is what a
 /// second one leads to.
-pub fn listen() -> io::Result<()> {
+pub(crate) fn listen() -> io::Result<()> {
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         flag::register_conditional_shutdown(signal, 2, Arc::clone(&ASKED))?;
         flag::register(signal, Arc::clone(&ASKED))?;
@@ -24,6 +24,6 @@ pub fn listen() -> io::Result<()> {
 }
 
 /// Whether we have been told to stop.
-pub fn asked() -> bool {
+pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }

@@ -13,7 +13,7 @@ use super::launch::{Directories, Launch};
 
 /// Which of the two builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// The first, the control.
     A,
     /// The second.
@@ -33,7 +33,7 @@ pub struct Variation {
 }
 
 /// Every condition, in the order that reports have.
-pub const VARIATIONS: &[Variation] = &[
+pub(crate) const VARIATIONS: &[Variation] = &[
     Variation {
         name: "clock",
         help: "the second build is 373 days, 7 hours and 13 minutes later (libfaketime; static binaries, and programs \
@@ -211,11 +211,11 @@ fn cpus(launch: &mut Launch, side: Side) -> Result<(), String> {
 }
 
 /// What [`select`] takes for those that are varied by default.
-pub const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 
 /// The variations called `names`, in the table's order; `all` stands for all, `default` for those
 /// without a reason not to be, and `-NAME` takes one away again.
-pub fn select(names: &[String]) -> Result<Vec<&'static Variation>> {
+pub(crate) fn select(names: &[String]) -> Result<Vec<&'static Variation>> {
     let bare = |name: &'_ str| name.strip_prefix('-').unwrap_or(name).to_owned();
     for name in
         names.iter().filter(|name| *name != "all" && *name != DEFAULT).map(|name| bare(name))
@@ -236,7 +236,7 @@ pub fn select(names: &[String]) -> Result<Vec<&'static Variation>> {
 }
 
 /// Those of `variations` that a preset does not spare, and the others with its reason.
-pub fn spare(
+pub(crate) fn spare(
     variations: Vec<&'static Variation>,
     spares: &[(&str, &str)],
 ) -> (Vec<&'static Variation>, Vec<(String, String)>) {
@@ -248,7 +248,7 @@ pub fn spare(
 }
 
 /// The conditions of one side under `variations`.
-pub fn launch(variations: &[&'static Variation], side: Side) -> Result<Launch, String> {
+pub(crate) fn launch(variations: &[&'static Variation], side: Side) -> Result<Launch, String> {
     let mut launch = Launch { directories: Directories::default(), ..Launch::default() };
     for variation in variations {
         (variation.apply)(&mut launch, side)?;
@@ -258,7 +258,7 @@ pub fn launch(variations: &[&'static Variation], side: Side) -> Result<Launch, S
 
 /// Those of `variations` that work on this machine, and the others with the reason. Each is tried
 /// by running `true` under it. `scratch` is a directory that may be written to.
-pub fn possible(
+pub(crate) fn possible(
     variations: Vec<&'static Variation>,
     scratch: &Path,
 ) -> (Vec<&'static Variation>, Vec<(String, String)>) {
@@ -285,7 +285,7 @@ fn package(variation: &str) -> &'static str {
 }
 
 /// Names, comma-separated.
-pub fn names(variations: &[&'static Variation]) -> String {
+pub(crate) fn names(variations: &[&'static Variation]) -> String {
     variations.iter().map(|v| v.name).collect::<Vec<_>>().join(",")
 }
 

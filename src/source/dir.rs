@@ -11,7 +11,7 @@ use crate::tree::{Entry, Seekable, Tree, show};
 
 /// A directory on a disk without what is mounted in it.
 #[derive(Debug)]
-pub struct Directory {
+pub(crate) struct Directory {
     root: Root,
     /// Names of mount points by the directory that holds them.
     mounted: BTreeMap<PathBuf, BTreeSet<OsString>>,
@@ -19,7 +19,7 @@ pub struct Directory {
 
 impl Directory {
     /// What of `root` is its own.
-    pub fn new(root: Root) -> Self {
+    pub(crate) fn new(root: Root) -> Self {
         let mut mounted: BTreeMap<PathBuf, BTreeSet<OsString>> = BTreeMap::new();
         for point in env::mounts_below(root.path()) {
             let below = point.strip_prefix(root.path()).ok();
@@ -31,17 +31,17 @@ impl Directory {
     }
 
     /// Whether something is mounted at `name` in the directory `parent`.
-    pub fn is_mounted(&self, parent: &Path, name: &OsStr) -> bool {
+    pub(crate) fn is_mounted(&self, parent: &Path, name: &OsStr) -> bool {
         self.mounted.get(parent).is_some_and(|names| names.contains(name))
     }
 
     /// The root with all that is mounted in it.
-    pub fn root(&self) -> &Root {
+    pub(crate) fn root(&self) -> &Root {
         &self.root
     }
 
     /// One line on what is left out; none if nothing is mounted.
-    pub fn remarks(&self) -> Vec<String> {
+    pub(crate) fn remarks(&self) -> Vec<String> {
         let points = self
             .mounted
             .iter()

@@ -15,7 +15,7 @@ use crate::tree::digest::{self, Digested};
 
 /// A tree with every checksum computed: what `check` compares.
 #[derive(Debug)]
-pub struct Hashed<T = Root> {
+pub(crate) struct Hashed<T = Root> {
     tree: T,
     digested: Digested,
 }
@@ -26,13 +26,13 @@ impl<T: Tree> Hashed<T> {
     /// # Errors
     ///
     /// As [`digest::digest`] does.
-    pub fn new(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
+    pub(crate) fn new(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
         let digested = digest::digest(&tree, done)?;
         Ok(Hashed { tree, digested })
     }
 
     /// The same of a tree that may become a commit: fails where it cannot.
-    pub fn committable(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
+    pub(crate) fn committable(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
         let dir = Self::new(tree, done)?;
         dir.digested.committable().map(|()| dir)
     }

@@ -6,6 +6,7 @@
 //! of these checks them.
 
 mod directory;
+mod repository;
 mod table;
 
 use std::collections::HashMap;
@@ -230,24 +231,13 @@ fn by_sums(place: &DirectoryNames, content: &mut Digests<'_>) -> io::Result<Opti
     Ok(None)
 }
 
-/// Whether the name contains the digest of the bytes: alone, or with the one or two directories
-/// that stores name after its first digits.
+/// Whether the name contains the digest of the bytes, or that of its directory does, if a store
+/// keeps nothing else there: alone, or with the one or two directories named after its first digits.
 fn by_own_name(content: &mut Digests<'_>) -> io::Result<bool> {
     let path = &content.question.entry.path;
-    let mut parts = path.iter().rev().map(OsStrExt::as_bytes);
-    let name = parts.next().unwrap_or_default();
-    let mut candidates: Vec<Vec<u8>> =
-        name.split(|byte| !byte.is_ascii_alphanumeric()).map(<[u8]>::to_vec).collect();
-    let first = candidates.first().cloned().unwrap_or_default();
-    let short =
-        |part: &&[u8]| (1..=4).contains(&part.len()) && part.iter().all(u8::is_ascii_hexdigit);
-    if let Some(dir) = parts.next().filter(short) {
-        candidates.push([dir, &first].concat());
-        if let Some(above) = parts.next().filter(short) {
-            candidates.push([above, dir, &first].concat());
-        }
-    }
-    for candidate in candidates {
+    let parts: Vec<&[u8]> = path.iter().rev().take(4).map(OsStrExt::as_bytes).collect();
+    let own = in_name(&parts).into_iter();
+    for candidate in own.chain(in_name(parts.get(1..).unwrap_or_default())) {
         for algorithm in Algorithm::of_len(candidate.len() / 2) {
             if let Some(digest) = unhex(&candidate)
                 && *content.of(algorithm)? == *digest
@@ -257,6 +247,23 @@ fn by_own_name(content: &mut Digests<'_>) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// What may be a digest in a name, which comes first, and in those of the directories above it.
+fn in_name(parts: &[&[u8]]) -> Vec<Vec<u8>> {
+    let name = parts.first().copied().unwrap_or_default();
+    let mut candidates: Vec<Vec<u8>> =
+        name.split(|byte| !byte.is_ascii_alphanumeric()).map(<[u8]>::to_vec).collect();
+    let first = candidates.first().cloned().unwrap_or_default();
+    let short =
+        |part: &&&[u8]| (1..=4).contains(&part.len()) && part.iter().all(u8::is_ascii_hexdigit);
+    if let Some(dir) = parts.get(1).filter(short) {
+        candidates.push([*dir, &first].concat());
+        if let Some(above) = parts.get(2).filter(short) {
+            candidates.push([*above, *dir, &first].concat());
+        }
+    }
+    candidates
 }
 
 /// The digests of a file's content, each computed once.

@@ -15,7 +15,7 @@ use crate::repo::{output, reprofix, run};
 const EPOCH: &str = "1700000000";
 
 /// A root with files that plugins want.
-struct Tree(TempDir);
+pub(crate) struct Tree(TempDir);
 
 /// What each of the wanted files is called; `make` fills a directory with them.
 const WANTED: [&str; 6] =
@@ -49,45 +49,45 @@ for d in sys.argv[2:]:
 "#;
 
 impl Tree {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let tree = Tree(tempfile::tempdir().unwrap());
         fs::create_dir(tree.at("usr")).unwrap();
         tree
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.0.path().join(path)
     }
 
-    fn text(&self, path: &str) -> String {
+    pub(crate) fn text(&self, path: &str) -> String {
         self.at(path).to_str().unwrap().to_owned()
     }
 
     /// Puts the wanted files into these directories.
-    fn make(&self, salt: u8, dirs: &[&str]) {
+    pub(crate) fn make(&self, salt: u8, dirs: &[&str]) {
         let dirs: Vec<String> = dirs.iter().map(|dir| self.text(dir)).collect();
         let salt = salt.to_string();
         let args = ["-c", MAKE, &salt].into_iter().chain(dirs.iter().map(String::as_str));
         run("python3", &args.collect::<Vec<_>>());
     }
 
-    fn put(&self, path: &str, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn put(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let path = self.at(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
 
-    fn read(&self, path: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, path: &str) -> Vec<u8> {
         fs::read(self.at(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
     }
 
     /// Runs a shell command in the tree; panics if it fails.
-    fn sh(&self, command: &str) -> String {
+    pub(crate) fn sh(&self, command: &str) -> String {
         run("sh", &["-ec", &format!("cd '{}'; {command}", self.0.path().display())])
     }
 
     /// Runs `fix`; gives its JSON.
-    fn fix(&self, more: &[&str]) -> Value {
+    pub(crate) fn fix(&self, more: &[&str]) -> Value {
         let root = self.text("");
         let args = ["fix", &root, "--source-date-epoch", EPOCH, "--json", "-", "-q"];
         let (code, out, err) = reprofix(&[&args[..], more].concat());
@@ -104,7 +104,7 @@ impl Tree {
 }
 
 /// Files left alone for the sake of `who`.
-fn left(report: &Value, who: &str) -> u64 {
+pub(crate) fn left(report: &Value, who: &str) -> u64 {
     let rows = report["vouched"].as_array().unwrap().iter().filter(|row| row["who"] == who);
     rows.map(|row| row["files"].as_u64().unwrap()).sum()
 }

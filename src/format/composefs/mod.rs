@@ -13,6 +13,7 @@ mod verity;
 use std::collections::BTreeMap;
 
 pub use dumpfile::dumpfile;
+pub(super) use erofs::PREFIXES;
 pub use erofs::{NotAnImage, image};
 pub use verity::{Digest, Verity};
 

@@ -19,7 +19,7 @@ const CENTRAL_OFFSET: usize = 42;
 
 /// What the normal form depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// The time, in seconds since 1970, that no time exceeds.
     pub epoch: i64,
     /// In which order the entries are.
@@ -28,7 +28,7 @@ pub struct Rules {
 
 /// In which order the entries of an archive are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     /// As they are: in this kind of archive order may have a meaning.
     Kept,
     /// By name.
@@ -50,7 +50,7 @@ pub enum Order {
 ///
 /// # Errors
 /// Those of [`parse`].
-pub fn canonical(bytes: &[u8], rules: &Rules) -> Result<Option<Vec<u8>>, Malformed> {
+pub(crate) fn canonical(bytes: &[u8], rules: &Rules) -> Result<Option<Vec<u8>>, Malformed> {
     let archive = parse(bytes)?;
     let mut out = bytes.to_vec();
     for (entry, limit) in archive.entries.iter().zip(limits(&archive, rules.epoch)) {

@@ -7,13 +7,13 @@
 mod canonical;
 mod extra;
 
-pub use canonical::{Order, Rules, canonical};
+pub(crate) use canonical::{Order, Rules, canonical};
 
 use super::Malformed;
 use super::bytes::{Cursor, Order::Little};
 
 /// What an archive begins with, unless something was put before it, or it is empty.
-pub const MAGIC: &[u8] = b"PK\x03\x04";
+pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 const LOCAL: u32 = 0x0403_4B50;
 const CENTRAL: u32 = 0x0201_4B50;
 const END: u32 = 0x0605_4B50;
@@ -36,7 +36,7 @@ const MASKED: u16 = 1 << 13;
 
 /// An archive's directory and where its parts are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Archive<'a> {
+pub(crate) struct Archive<'a> {
     bytes: &'a [u8],
     /// The entries in the order of the directory.
     pub entries: Vec<Entry<'a>>,
@@ -51,7 +51,7 @@ pub struct Archive<'a> {
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// The name, a directory's with a slash at its end.
     pub name: &'a [u8],
     /// General purpose flags.
@@ -80,18 +80,18 @@ pub struct Entry<'a> {
 
 impl Entry<'_> {
     /// The extra fields, in the directory and before the content.
-    pub fn extras(&self) -> [&[u8]; 2] {
+    pub(crate) fn extras(&self) -> [&[u8]; 2] {
         self.extras
     }
 
     /// Whether the content is encrypted.
-    pub fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         self.flags & (ENCRYPTED | MASKED) != 0
     }
 }
 
 /// Whether `bytes` start as an archive does, or end as one (a program may stand before it).
-pub fn is_zip(bytes: &[u8]) -> bool {
+pub(crate) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC) || find_end(bytes).is_ok()
 }
 
@@ -99,7 +99,7 @@ pub fn is_zip(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// [`Malformed`] if the archive is cut off, split over disks, or its parts do not fit together.
-pub fn parse(bytes: &[u8]) -> Result<Archive<'_>, Malformed> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Archive<'_>, Malformed> {
     let end_at = find_end(bytes)?;
     let end = End::read(bytes, end_at)?;
     let mut cursor = Cursor::new(Little, &bytes[..end.central.1]);
@@ -122,7 +122,7 @@ const SIGNATURES: [&[u8]; 2] = [b".signature.p7s", b"AppxSignature.p7x"];
 const APK_SIGNATURE: &[u8] = b"APK Sig Block 42";
 
 /// Whether a signature in the archive describes its bytes, so that no time in it may change.
-pub fn is_sealed(bytes: &[u8]) -> bool {
+pub(crate) fn is_sealed(bytes: &[u8]) -> bool {
     parse(bytes).is_ok_and(|archive| {
         bytes[..archive.central.0].ends_with(APK_SIGNATURE)
             || archive.entries.iter().any(|entry| SIGNATURES.contains(&entry.name))

@@ -13,7 +13,7 @@ use crate::source::oci::{Image, Images, Keep, layers, limits};
 use crate::tree::Kind;
 
 /// The label of an image that holds a file-based catalog: where in the image it is.
-pub const LABEL: &str = "operators.operatorframework.io.index.configs.v1";
+pub(crate) const LABEL: &str = "operators.operatorframework.io.index.configs.v1";
 
 /// Names of the bundles (`olm.bundle`) in the catalog that `image` holds; `None` if it has no
 /// catalog's label.
@@ -21,7 +21,10 @@ pub const LABEL: &str = "operators.operatorframework.io.index.configs.v1";
 /// # Errors
 ///
 /// If a layer or a document cannot be read.
-pub fn of_image(subject: &Images, image: &Image) -> anyhow::Result<Option<BTreeSet<String>>> {
+pub(crate) fn of_image(
+    subject: &Images,
+    image: &Image,
+) -> anyhow::Result<Option<BTreeSet<String>>> {
     let Some(config) = &image.config else { return Ok(None) };
     let json = subject.store.json(&config.name, limits::CONFIG_BYTES)?;
     if !json["config"]["Labels"][LABEL].is_string() {
@@ -38,7 +41,7 @@ pub fn of_image(subject: &Images, image: &Image) -> anyhow::Result<Option<BTreeS
 }
 
 /// Names of the bundles in a catalog.
-pub fn of_directory(configs: &Directory<'_>) -> anyhow::Result<BTreeSet<String>> {
+pub(crate) fn of_directory(configs: &Directory<'_>) -> anyhow::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for (path, item) in configs.iter() {
         if item.kind != Kind::File || path.ends_with(b".indexignore") {
@@ -55,7 +58,7 @@ pub fn of_directory(configs: &Directory<'_>) -> anyhow::Result<BTreeSet<String>>
 }
 
 /// What each of several catalogs lacks of the bundles that any other has.
-pub fn lacking<K>(all: BTreeMap<K, BTreeSet<String>>) -> Vec<(K, BTreeSet<String>)>
+pub(crate) fn lacking<K>(all: BTreeMap<K, BTreeSet<String>>) -> Vec<(K, BTreeSet<String>)>
 where
     K: Ord,
 {

@@ -16,7 +16,7 @@ use crate::tree::Kind;
 
 /// The digest of `configs` and the cache directory `cache`, sixteen hex digits. `cache` is the
 /// directory that holds `digest`; only its `cache/` counts.
-pub fn json(configs: &Directory<'_>, cache: &Directory<'_>) -> anyhow::Result<String> {
+pub(crate) fn json(configs: &Directory<'_>, cache: &Directory<'_>) -> anyhow::Result<String> {
     with_cache(of_catalog(configs)?, cache)
 }
 

@@ -3,30 +3,30 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of an `index.json`, an index or a manifest (registries refuse more than 4 MiB too).
-pub const MANIFEST_BYTES: u64 = 4 << 20;
+pub(crate) const MANIFEST_BYTES: u64 = 4 << 20;
 /// Bytes of a configuration.
-pub const CONFIG_BYTES: u64 = 1 << 20;
+pub(crate) const CONFIG_BYTES: u64 = 1 << 20;
 /// Indexes inside one another.
-pub const INDEX_DEPTH: usize = 8;
+pub(crate) const INDEX_DEPTH: usize = 8;
 /// Descriptors in all indexes of one layout together.
-pub const DESCRIPTORS: usize = 10_000;
+pub(crate) const DESCRIPTORS: usize = 10_000;
 /// Layers of one image (kernels mount at most 500 lower layers).
-pub const LAYERS: usize = 512;
+pub(crate) const LAYERS: usize = 512;
 /// Memory that the members of all layers of one image may take, names and attributes included.
 /// 48 MiB hold about 190,000 files, and keep the process below 100 MiB.
-pub const MEMBER_BYTES: usize = 48 << 20;
+pub(crate) const MEMBER_BYTES: usize = 48 << 20;
 /// Members of an archive that holds a layout or a registry's storage, as far as they are kept.
-pub const ARCHIVE_MEMBERS: usize = 100_000;
+pub(crate) const ARCHIVE_MEMBERS: usize = 100_000;
 /// Members of an archive, those included that are passed over.
-pub const NAMES: usize = 1_000_000;
+pub(crate) const NAMES: usize = 1_000_000;
 /// Bytes of `images.json` and `layers.json` of container storage.
-pub const STORAGE_BYTES: u64 = 16 << 20;
+pub(crate) const STORAGE_BYTES: u64 = 16 << 20;
 /// Window of a zstd frame as a power of two: 64 MiB. (`zstd -19` uses 8 MiB.)
-pub const ZSTD_WINDOW_LOG: u32 = 26;
+pub(crate) const ZSTD_WINDOW_LOG: u32 = 26;
 /// How many times its size a subject's compressed data may grow to…
-pub const RATIO: u64 = 300;
+pub(crate) const RATIO: u64 = 300;
 /// … once this many bytes came out. Smaller layers may be as sparse as they like.
-pub const RATIO_FREE_BYTES: u64 = 256 << 20;
+pub(crate) const RATIO_FREE_BYTES: u64 = 256 << 20;
 
 /// Bytes that went into and came out of the decompressors of one subject.
 #[derive(Debug, Default)]

@@ -32,7 +32,7 @@ const INLINE_ENTRIES_MAX: u64 = 2048;
 const CHUNK_MAX: u64 = 1 << 43;
 
 /// Starts of attribute names that EROFS writes as a number: the place in this list.
-const PREFIXES: [&[u8]; 7] = [
+pub(in crate::format) const PREFIXES: [&[u8]; 7] = [
     b"",
     b"user.",
     b"system.posix_acl_access",
