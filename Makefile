@@ -59,12 +59,14 @@ deps:
 RELR := $(shell getconf GNU_LIBC_VERSION 2>/dev/null | \
 	awk '$$1 == "glibc" && $$2 >= 2.36 { print "-C link-arg=-Wl,-z,pack-relative-relocs" }')
 static:
+	@command -v cc >/dev/null || { echo "make: no C compiler: install Debian's gcc and libc6-dev, Fedora's gcc and glibc-static" >&2; exit 1; }
 	RUSTFLAGS='-C target-feature=+crt-static $(RELR) --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(CARGO_HOME)=cargo' \
 		$(CARGO) build --locked --profile $(PROFILE) --no-default-features --features nightly --target $(TARGET)
 	install -m 0755 target/$(TARGET)/$(OUTPUT)/reprofix hooks/reprofix-static
 
 demo:
 	@DEPS="$(DEPS)" tests/e2e/deps demo
+	@$(AS_ROOT) tests/e2e/demo --probe
 	@$(MAKE) --no-print-directory static PROFILE=dev
 	@$(AS_ROOT) tests/e2e/demo
 
@@ -177,13 +179,15 @@ install:
 		-exec sh -c '[ -x "$$1" ] && mode=0755 || mode=0644; install -D -m $$mode "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/hooks \;
 	cd treefiles && find . -type f ! -name minimal.yaml \
 		-exec sh -c '[ -x "$$1" ] && mode=0755 || mode=0644; install -D -m $$mode "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/treefiles \;
+	cd $(DESTDIR)$(PREFIX)/lib/reprofix && sed -i 's,/usr/local/,$(PREFIX)/,' treefiles/reprofix.yaml hooks/rebuilderd/rebuilderd-worker.conf
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's,/usr/local/,$(PREFIX)/,' hooks/nightly/reprofix-nightly.service >$(DESTDIR)$(UNITDIR)/reprofix-nightly.service
 	install -m 0644 -t $(DESTDIR)$(UNITDIR) hooks/nightly/reprofix-nightly.timer
 	chmod 0644 $(DESTDIR)$(UNITDIR)/reprofix-nightly.service
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/reprofix \
-		README.md ARCHITECTURE.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/reprofix/docs docs/*.md
+		README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md LICENSE-MIT LICENSE-APACHE
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/reprofix/docs docs/*.md docs/check.png
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/reprofix/packaging packaging/*
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/reprofix/docs/schema docs/schema/*
 
 # What `record` asks libostree through and what `nightly` posts to a webhook with: two small
