@@ -61,6 +61,7 @@ fn the_data_goes_down_the_floors() {
     let module = Regex::new(r"`([a-z_]+)").expect("compiles");
     let mut ways = 0;
     for way in text.split("\n## The data's way through ").skip(1) {
+        let (_, way) = way.split_once('\n').expect("a heading");
         let steps = way.split("\n\n").find(|part| part.contains(" → ")).expect("steps");
         let steps = steps.replace('\n', " ");
         let of_step = |step: &str| {
