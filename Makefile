@@ -12,6 +12,7 @@
 # make sealed    composefs digests against cfsctl, which bootc is built on: trees, images of buildah
 # make rebuilderd    rebuilderd for real: a daemon and two workers on loopback
 # make bench     how fast fix and check are, as ratios
+# make growth    how time and memory grow with the work; writes docs/speed.md
 # make static    the program, static, so that it runs inside a target root too: hooks/reprofix-static
 # make install   the static program, its pages, hooks and treefiles: PREFIX, DESTDIR, UNITDIR
 # make install-helpers  the two small programs that use libostree and the network
@@ -39,7 +40,7 @@ begins = $(shell awk 'FNR == 1 { if (/^\043!.*$(1)/) print FILENAME; nextfile }'
 SHELL_SCRIPTS := $(call begins,(ba)?sh$$)
 PYTHON_SCRIPTS := $(call begins,python3$$) $(wildcard tests/e2e/bed/*.py)
 
-.PHONY: all help build demo test attack attack-kills recipes sealed bed initramfs makers nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
+.PHONY: all help build demo test attack attack-kills recipes sealed bed initramfs makers nightly newest demo-nightly rebuilderd bench-nightly bench growth static install helpers install-helpers deps lint lint-scripts clean
 
 all: build
 	@echo "target/debug/reprofix is built; \`make help\` lists what else there is."
@@ -147,6 +148,12 @@ bench: deps
 	benches/rpmdb
 	benches/initramfs
 	benches/composefs
+	benches/images
+
+# How time and memory grow with the work, into docs/speed.md.
+growth: deps
+	$(MAKE) static PROFILE=release
+	benches/growth --write
 
 lint: lint-scripts
 	$(CARGO) fmt --check
