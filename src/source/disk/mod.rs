@@ -64,12 +64,12 @@ pub struct Part {
     pub place: Option<PathBuf>,
 }
 
-/// `partition 2 (root-x86-64-verity, label root_1)`, or the name of the only file system.
+/// `partition 2 (root-x86-64-verity, label root_1)`, or `file system` where it is the only one.
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.partition, self.format) {
             (Some(partition), _) => write!(f, "partition {partition}"),
-            (None, Some(format)) => f.write_str(format),
+            (None, Some(_)) => f.write_str("file system"),
             (None, None) => f.write_str("the image"),
         }
     }
