@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -15,9 +15,6 @@ use rustix::io::Errno;
 use super::{mount, read_xattrs};
 use crate::env;
 use crate::tree::{Entry, Inode, Kind, Seekable, Time, Tree, WHOLE_MAX};
-
-/// Bytes to read at a time when streaming a file.
-const STREAM_PIECE: usize = 64 << 10;
 
 /// What rpm-ostree's sandbox mounts in its root.
 const PARTS: [&str; 3] = ["usr", "etc", "var"];
@@ -317,19 +314,6 @@ impl Tree for Root {
 
     fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Seekable>>> {
         Ok(self.open_file(path)?.map(|file| Box::new(file) as Box<dyn Seekable>))
-    }
-
-    fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        let Some(mut file) = self.open_file(path)? else { return Ok(false) };
-        let mut piece = vec![0; STREAM_PIECE];
-        loop {
-            match file.read(&mut piece) {
-                Ok(0) => return Ok(true),
-                Ok(n) => sink(&piece[..n]),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
     }
 
     fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {

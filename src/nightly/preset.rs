@@ -156,9 +156,9 @@ pub(crate) const PRESETS: &[Preset] = &[
             "buildah --root \"$REPROFIX_WORK/storage\" --runroot \"$REPROFIX_WORK/run\" build \
              --no-cache --layers=false --timestamp \"$SOURCE_DATE_EPOCH\" \
              --build-arg SOURCE_DATE_EPOCH=\"$SOURCE_DATE_EPOCH\" $WITH_ARGUMENTS \
-             --tag nightly \"$WITH_CONTEXT\"",
+             --tag localhost/nightly \"$WITH_CONTEXT\"",
             "buildah --root \"$REPROFIX_WORK/storage\" --runroot \"$REPROFIX_WORK/run\" push \
-             nightly \"oci-archive:$REPROFIX_WORK/image.ociarchive\"",
+             localhost/nightly \"oci-archive:$REPROFIX_WORK/image.ociarchive\"",
         ],
         subject: "oci-archive:{work}/image.ociarchive",
         spares: &[],
@@ -184,10 +184,10 @@ pub(crate) const PRESETS: &[Preset] = &[
                  -w \"$WITH_CONTEXT\" -- \
                  buildah --root \"$REPROFIX_WORK/storage\" --runroot \"$REPROFIX_WORK/run\" build \
                  --isolation chroot --no-cache --layers=false --ulimit nofile=4096:4096 --http-proxy=false \
-                 \"$@\" $WITH_ARGUMENTS --tag nightly .",
+                 \"$@\" $WITH_ARGUMENTS --tag localhost/nightly .",
             "unshare -U -f --keep-caps -r --map-auto --mount -- \
                  buildah --root \"$REPROFIX_WORK/storage\" --runroot \"$REPROFIX_WORK/run\" push \
-                 nightly \"oci-archive:$REPROFIX_WORK/image.ociarchive\"",
+                 localhost/nightly \"oci-archive:$REPROFIX_WORK/image.ociarchive\"",
         ],
         subject: "oci-archive:{work}/image.ociarchive",
         spares: &[],

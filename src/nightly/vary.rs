@@ -269,10 +269,19 @@ pub(crate) fn possible(
         let tried = sides.map(|side| launch(&[variation], side)?.probe(scratch));
         match tried.collect::<Result<(), String>>() {
             Ok(()) => good.push(variation),
-            Err(why) => skipped.push((variation.name.to_owned(), why)),
+            Err(why) => skipped.push((variation.name.to_owned(), why + package(variation.name))),
         }
     }
     (good, skipped)
+}
+
+/// What to install where a variation fails, if it needs a program that many machines lack.
+fn package(variation: &str) -> &'static str {
+    match variation {
+        "clock" | "day" => "; it needs faketime (Debian's package faketime, Fedora's libfaketime)",
+        "directory-order" => "; it needs disorderfs (Debian's package of that name)",
+        _ => "",
+    }
 }
 
 /// Names, comma-separated.

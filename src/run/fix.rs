@@ -97,7 +97,7 @@ fn no_root(root: &Path) -> String {
     let instead = match prefix {
         _ if root.is_file() => {
             "; `fix` works on a root directory: a boot image is rewritten by `reprofix initramfs \
-             rewrite`, any other file in a directory with --any-directory"
+             rewrite`; put any other file into a directory, and give --any-directory"
         }
         Some(Prefix::Dir) => "; write the directory without dir:",
         _ if image => {

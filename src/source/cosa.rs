@@ -168,6 +168,6 @@ impl Recorded {
 
 fn checksum(json: &Value, key: &str) -> Result<Option<Checksum>> {
     let Some(value) = json.get(key) else { return Ok(None) };
-    let text = value.as_str().with_context(|| format!("{key} is no string"))?;
+    let text = value.as_str().with_context(|| format!("{key} is not a string"))?;
     text.parse().map(Some).with_context(|| format!("{key} is {text:?}"))
 }

@@ -100,6 +100,13 @@ impl Subject {
             let name = x.file_name().unwrap_or(OsStr::new("file"));
             return Ok([file::open(x, name, done)?, file::open(y, name, done)?]);
         }
+        if let Some((file, other)) = file_against(a, b).or_else(|| file_against(b, a)) {
+            bail!(
+                "{} is a file and {} is a directory: name the file in it",
+                file.display(),
+                other.display()
+            );
+        }
         Ok([Self::open(a, done)?, Self::open(b, done)?])
     }
 
@@ -184,6 +191,14 @@ pub fn is_commit(text: &str) -> bool {
         Ok(matches!(found, ostree::Encapsulation::Commit(commit) if all(&commit)))
     };
     oci::Images::open(text, None).and_then(|images| whole(&images)).unwrap_or(false)
+}
+
+/// The file and the directory where one is compared with the other.
+fn file_against<'s>(a: &'s Spec, b: &'s Spec) -> Option<(&'s Path, &'s Path)> {
+    match (a, b) {
+        (Spec::File(file), Spec::Dir(dir)) => Some((file, dir)),
+        _ => None,
+    }
 }
 
 fn open_image(text: &str) -> Result<Subject> {

@@ -2,6 +2,7 @@
 //! recognised.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -188,6 +189,13 @@ impl Spec {
             return (kind.make)(text, place, select);
         }
         let what = match (place.symlink_metadata(), &select) {
+            (Err(e), None) if e.kind() == io::ErrorKind::NotFound => {
+                bail!(
+                    "{}: no such file or directory; other subjects have a prefix, see `reprofix \
+                     check --help`",
+                    place.display()
+                )
+            }
             (Err(e), _) => format!("{}: {e}", place.display()),
             (Ok(_), Some(rest)) => {
                 format!("{} takes no {rest:?} after a colon", place.display())
@@ -198,7 +206,7 @@ impl Spec {
             KINDS.iter().filter(|k| k.prefixes != [Prefix::Sys]).map(|kind| kind.what).collect();
         let forms: Vec<_> = KINDS.iter().map(|kind| kind.form).collect();
         bail!(
-            "{:?} is no subject: tried {}: {what}; write {}",
+            "{what}; {:?} is not a subject: tried {}; write {}",
             text.to_string_lossy(),
             tried.join(", "),
             forms.join(", ")

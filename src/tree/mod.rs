@@ -188,6 +188,9 @@ pub fn show(path: &Path) -> String {
 /// The largest file that is read whole, in bytes. A sparse file may claim any size.
 pub const WHOLE_MAX: u64 = 2 << 30;
 
+/// Bytes to read at a time when streaming a file.
+const STREAM_PIECE: usize = 64 << 10;
+
 /// A reader that can seek.
 pub trait Seekable: io::Read + io::Seek + Send {}
 
@@ -222,8 +225,16 @@ pub trait Tree: Sync {
     /// Streams the content of the regular file at `path`, so that its size costs no memory; `false`
     /// if there is no regular file.
     fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        let content = self.read(path)?;
-        Ok(content.map(|bytes| sink(&bytes)).is_some())
+        let Some(mut content) = self.open(path)? else { return Ok(false) };
+        let mut piece = vec![0; STREAM_PIECE];
+        loop {
+            match content.read(&mut piece) {
+                Ok(0) => return Ok(true),
+                Ok(n) => sink(&piece[..n]),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
     }
 
     /// The target of the symbolic link at `path`; `None` if there is none.

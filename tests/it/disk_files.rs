@@ -116,6 +116,28 @@ fn erofs_is_read_as_it_was_made() {
     }
 }
 
+/// Images of the mkfs.erofs of Debian sid, which `tests/fixtures/disk/sid/make` made.
+#[test]
+fn erofs_of_later_tools_is_read() {
+    let base = tempfile::tempdir().unwrap();
+    let lib = base.path().join("tree/usr/lib");
+    fs::create_dir_all(&lib).unwrap();
+    let lines = |from: u32, to: u32| (from..=to).map(|n| format!("{n}\n")).collect::<String>();
+    fs::write(lib.join("os-release"), "ID=bed\n").unwrap();
+    fs::write(lib.join("seq"), lines(1, 6000)).unwrap();
+    fs::write(lib.join("other"), lines(2, 6001)).unwrap();
+    symlink("os-release", lib.join("link")).unwrap();
+    run("chmod", &["-R", "u=rwX,go=rX", base.path().join("tree").to_str().unwrap()]);
+    let seq = lib.join("seq");
+    run("setfattr", &["-n", "user.long.name", "-v", "value", seq.to_str().unwrap()]);
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/disk/sid");
+    let names = ["lzma", "deflate", "zstd", "fragments", "all-fragments", "legacy-fragments"];
+    for name in names.into_iter().chain(["prefix"]) {
+        let image = images.join(format!("{name}.erofs"));
+        must_be_same(&base.path().join("tree"), &image, name);
+    }
+}
+
 #[test]
 fn squashfs_is_read_as_it_was_made() {
     let base = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ use reprofix::image::opm::access::User;
 use reprofix::image::{lint, normalize, platforms, times, verify};
 use reprofix::nightly::config::Config;
 use reprofix::nightly::{feed, manifest};
-use reprofix::record::sidecar::Runs;
+use reprofix::record::sidecar::FixReports;
 use reprofix::source::ostree::objects::Objects;
 use reprofix::source::oci::{Compression, Digest, Platform, Images};
 use reprofix::source::ostree::Repository;
@@ -36,7 +36,7 @@ pub(crate) const DOCUMENTS: &[Row] = &[
     ("expectations", |bytes| {
         text(bytes, |text| drop(Expectations::parse(text, Date::of_second(1_767_225_600))));
     }),
-    ("fix-report", |bytes| drop(Runs::read(&[at("fix.json", bytes)]))),
+    ("fix-report", |bytes| drop(FixReports::read(&[at("fix.json", bytes)]))),
     ("fix-times", fix_times),
     ("image-words", |bytes| {
         text(bytes, |text| {

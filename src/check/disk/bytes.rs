@@ -136,7 +136,9 @@ fn class(p: &Is, q: &Is, paths: &BTreeSet<PathBuf>, has_contents: bool) -> (Clas
         (Is::Field(name), _) | (_, Is::Field(name)) => {
             (Class::Identifiers, Some((*name).to_owned()))
         }
-        (Is::Content(x), Is::Content(y)) if x == y && paths.contains(x) => (Class::Contents, None),
+        (Is::Content(path), _) | (_, Is::Content(path)) if paths.contains(path) => {
+            (Class::Contents, None)
+        }
         (Is::Packed, Is::Packed) if has_contents => (Class::Contents, None),
         (Is::Packed, Is::Packed) => (Class::Layout, None),
         (Is::Free, Is::Free) => (Class::Slack, None),

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 pub use dumpfile::dumpfile;
 pub(super) use erofs::PREFIXES;
 pub use erofs::{NotAnImage, image};
-pub use verity::{Digest, Verity};
+pub use verity::{Batch, Digest, Verity};
 
 /// Bytes of content that the image itself holds.
 pub const INLINE_MAX: u64 = 64;

@@ -64,12 +64,12 @@ pub struct Part {
     pub place: Option<PathBuf>,
 }
 
-/// `partition 2 (root-x86-64-verity, label root_1)`, or the name of the only file system.
+/// `partition 2 (root-x86-64-verity, label root_1)`, or `file system` where it is the only one.
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.partition, self.format) {
             (Some(partition), _) => write!(f, "partition {partition}"),
-            (None, Some(format)) => f.write_str(format),
+            (None, Some(_)) => f.write_str("file system"),
             (None, None) => f.write_str("the image"),
         }
     }
@@ -92,7 +92,8 @@ impl Part {
             Err(e) => return Err(io::Error::new(e.kind(), format!("{part}: {e}"))),
         }
         if let (None, None, Some(format)) = (&part.filesystem, &part.refused, format) {
-            part.refused = Some(format!("{format} is not read"));
+            part.refused =
+                Some(format!("{format} is not read: mount it, and compare the directories"));
         }
         Ok(part)
     }
@@ -120,6 +121,9 @@ impl Disk {
         let head = blocks.head(4104)?;
         if !gpt::is_gpt(&head) {
             let whole = Part::open(Arc::clone(&blocks), None)?;
+            if let Some(why) = whole.refused {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+            }
             return Self::of_parts(blocks, None, vec![whole]);
         }
         let size = blocks.size();

@@ -85,7 +85,10 @@ impl Erofs {
             let len = next.saturating_sub(extent.start);
             let is_last = n + 1 == extents.len();
             if is_last && map.advice & FRAGMENT_TAIL != 0 {
-                let from = u64::from(map.tail) | u64::from(extent.block) << 32;
+                // Only full indexes have the upper half of the place, as a block.
+                let is_full = stored.layout == super::PACKED_FULL;
+                let high = if is_full { u64::from(extent.block) << 32 } else { 0 };
+                let from = u64::from(map.tail) | high;
                 self.fragment(from, len, at, sink)?;
                 continue;
             }
