@@ -160,6 +160,7 @@ lint: lint-scripts
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
 	$(CARGO) clippy --locked --all-targets --no-default-features --features nightly -- -D warnings
+	$(CARGO) check --manifest-path fuzz/Cargo.toml --target-dir target
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
 
 lint-scripts:

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
 
-use self::directory::{DirectoryNames, Reader};
+use self::directory::{DirectoryNames, Reader, Written};
 use crate::disk::BOUND_TO_CONTENT;
 use crate::format::hashes::{Algorithm, digests, unhex};
 use crate::globs::Globs;
@@ -118,43 +118,93 @@ impl<'a> Vouchers<'a> {
     ///
     /// An error is one of reading the tree.
     pub fn who(&self, question: &Question<'_>, rules: &Rules) -> io::Result<Option<Voucher>> {
+        let mut first = None;
+        self.each(question, rules, &mut |voucher| {
+            first = Some(voucher);
+            false
+        })?;
+        Ok(first)
+    }
+
+    /// Every voucher for what the question is about, in the order of [`TABLE`].
+    pub fn all(&self, question: &Question<'_>, rules: &Rules) -> io::Result<Vec<Voucher>> {
+        let mut all = Vec::new();
+        self.each(question, rules, &mut |voucher| {
+            all.push(voucher);
+            true
+        })?;
+        Ok(all)
+    }
+
+    /// Gives `take` each voucher, until it returns `false`.
+    fn each(
+        &self,
+        question: &Question<'_>,
+        rules: &Rules,
+        take: &mut dyn FnMut(Voucher) -> bool,
+    ) -> io::Result<()> {
         let entry = question.entry;
-        if rules.vouched.as_ref().is_some_and(|globs| globs.holds(entry)) {
-            return Ok(Some(Voucher::new(VoucherKind::Configuration, "")));
+        if rules.vouched.as_ref().is_some_and(|globs| globs.holds(entry))
+            && !take(Voucher::new(VoucherKind::Configuration, ""))
+        {
+            return Ok(());
         }
         let place = self.place(entry.path.parent().unwrap_or(Path::new("")))?;
         if let Some(whole) = place.by_name(&entry.path) {
             let whole_inode = !matches!(whole.who, VoucherKind::Signature | VoucherKind::Hmac);
             let counts = whole_inode || entry.kind == Kind::File;
-            if counts && (whole_inode || question.change != Change::Attributes) {
-                return Ok(Some(whole));
+            let asked = counts && (whole_inode || question.change != Change::Attributes);
+            if asked && !take(whole) {
+                return Ok(());
             }
         }
         if entry.kind != Kind::File {
-            return Ok(None);
+            return Ok(());
         }
         // An attribute is removed with its file.
-        if question.change != Change::Removal && self.has_integrity(&entry.path)? {
-            return Ok(Some(Voucher::new(VoucherKind::Attribute, &entry.path)));
+        if question.change != Change::Removal
+            && self.has_integrity(&entry.path)?
+            && !take(Voucher::new(VoucherKind::Attribute, &entry.path))
+        {
+            return Ok(());
         }
         if question.change == Change::Attributes {
-            return Ok(None);
+            return Ok(());
         }
+        self.by_content(&place, question, take)
+    }
+
+    /// The same of vouchers that have a digest of the content.
+    fn by_content(
+        &self,
+        place: &DirectoryNames,
+        question: &Question<'_>,
+        take: &mut dyn FnMut(Voucher) -> bool,
+    ) -> io::Result<()> {
         let mut content = Digests { question: *question, known: Vec::new() };
         if question.packages
             && let Some(voucher) = self.package_of(question)?
+            && !take(voucher)
         {
-            return Ok(Some(voucher));
+            return Ok(());
         }
         if question.records
-            && let Some(voucher) = self.by_record(&place, &mut content)?
+            && let Some(voucher) = self.by_record(place, &mut content)?
+            && !take(voucher)
         {
-            return Ok(Some(voucher));
+            return Ok(());
         }
-        if let Some(voucher) = by_sums(&place, &mut content)? {
-            return Ok(Some(voucher));
+        for written in &place.sums {
+            if speaks_of(written, &mut content)?
+                && !take(Voucher::new(VoucherKind::Sums, &written.path))
+            {
+                return Ok(());
+            }
         }
-        Ok(by_own_name(&mut content)?.then(|| Voucher::new(VoucherKind::Name, &entry.path)))
+        if by_own_name(&mut content)? {
+            take(Voucher::new(VoucherKind::Name, &question.entry.path));
+        }
+        Ok(())
     }
 
     /// The RECORD that lists this file, with a digest or without.
@@ -213,22 +263,18 @@ impl<'a> Vouchers<'a> {
     }
 }
 
-fn by_sums(place: &DirectoryNames, content: &mut Digests<'_>) -> io::Result<Option<Voucher>> {
-    let name = content.question.entry.name();
-    for written in &place.sums {
-        let Some(sums) = &written.sums else {
-            return Ok(Some(Voucher::new(VoucherKind::Sums, &written.path)));
-        };
-        if !sums.names(name) {
-            continue;
-        }
-        for algorithm in sums.algorithms() {
-            if sums.has(&content.of(algorithm)?) {
-                return Ok(Some(Voucher::new(VoucherKind::Sums, &written.path)));
-            }
+/// Whether a text has the digest of the content beside its name.
+fn speaks_of(written: &Written, content: &mut Digests<'_>) -> io::Result<bool> {
+    let Some(sums) = &written.sums else { return Ok(true) };
+    if !sums.names(content.question.entry.name()) {
+        return Ok(false);
+    }
+    for algorithm in sums.algorithms() {
+        if sums.has(&content.of(algorithm)?) {
+            return Ok(true);
         }
     }
-    Ok(None)
+    Ok(false)
 }
 
 /// Whether the name contains the digest of the bytes, or that of its directory does, if a store

@@ -490,6 +490,24 @@ fn attributes_of_integrity_are_kept_with_their_bytes() {
 }
 
 #[test]
+fn whoever_is_overruled_is_named() {
+    let tree = Tree::new();
+    tree.make(1, &["usr/share/x"]);
+    tree.sh(
+        "cd usr/share/x; sha256sum n.gz >SHA256SUMS; md5sum n.gz >../x.md5; echo s >n.gz.asc; \
+         setfattr -n user.ima -v 0x0404 n.gz",
+    );
+    let report = tree.fix(&["--overrule", "usr/share/x/n.gz"]);
+    let said = report["remarks"].as_array().unwrap().iter();
+    let said: Vec<_> = said.filter(|row| row["kind"] == "overruled").collect();
+    assert_eq!(said.len(), 4, "{said:#?}");
+    let said = format!("{said:?}");
+    for fails in ["gpg --verify", "evmctl", "usr/share/x/SHA256SUMS", "usr/share/x.md5"] {
+        assert!(said.contains(fails), "{fails}: {said}");
+    }
+}
+
+#[test]
 fn the_configuration_adds_vouchers_and_check_names_them() {
     let (a, b) = (Tree::new(), Tree::new());
     for (salt, tree) in [(1, &a), (2, &b)] {
