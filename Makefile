@@ -12,6 +12,7 @@
 # make sealed    composefs digests against cfsctl, which bootc is built on: trees, images of buildah
 # make rebuilderd    rebuilderd for real: a daemon and two workers on loopback
 # make bench     how fast fix and check are, as ratios
+# make growth    how time and memory grow with the work; writes docs/speed.md
 # make static    the program, static, so that it runs inside a target root too: hooks/reprofix-static
 # make install   the static program, its pages, hooks and treefiles: PREFIX, DESTDIR, UNITDIR
 # make install-helpers  the two small programs that use libostree and the network
@@ -39,7 +40,7 @@ begins = $(shell awk 'FNR == 1 { if (/^\043!.*$(1)/) print FILENAME; nextfile }'
 SHELL_SCRIPTS := $(call begins,(ba)?sh$$)
 PYTHON_SCRIPTS := $(call begins,python3$$) $(wildcard tests/e2e/bed/*.py)
 
-.PHONY: all help build demo test attack attack-kills recipes sealed bed initramfs makers nightly newest demo-nightly rebuilderd bench-nightly bench static install helpers install-helpers deps lint lint-scripts clean
+.PHONY: all help build demo test attack attack-kills recipes sealed bed initramfs makers nightly newest demo-nightly rebuilderd bench-nightly bench growth static install helpers install-helpers deps lint lint-scripts clean
 
 all: build
 	@echo "target/debug/reprofix is built; \`make help\` lists what else there is."
@@ -59,12 +60,14 @@ deps:
 RELR := $(shell getconf GNU_LIBC_VERSION 2>/dev/null | \
 	awk '$$1 == "glibc" && $$2 >= 2.36 { print "-C link-arg=-Wl,-z,pack-relative-relocs" }')
 static:
+	@command -v cc >/dev/null || { echo "make: no C compiler: install Debian's gcc and libc6-dev, Fedora's gcc and glibc-static" >&2; exit 1; }
 	RUSTFLAGS='-C target-feature=+crt-static $(RELR) --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(CARGO_HOME)=cargo' \
 		$(CARGO) build --locked --profile $(PROFILE) --no-default-features --features nightly --target $(TARGET)
 	install -m 0755 target/$(TARGET)/$(OUTPUT)/reprofix hooks/reprofix-static
 
 demo:
 	@DEPS="$(DEPS)" tests/e2e/deps demo
+	@$(AS_ROOT) tests/e2e/demo --probe
 	@$(MAKE) --no-print-directory static PROFILE=dev
 	@$(AS_ROOT) tests/e2e/demo
 
@@ -145,12 +148,19 @@ bench: deps
 	benches/rpmdb
 	benches/initramfs
 	benches/composefs
+	benches/images
+
+# How time and memory grow with the work, into docs/speed.md.
+growth: deps
+	$(MAKE) static PROFILE=release
+	benches/growth --write
 
 lint: lint-scripts
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
 	$(CARGO) clippy --locked --all-targets --no-default-features --features nightly -- -D warnings
+	$(CARGO) check --manifest-path fuzz/Cargo.toml --target-dir target
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
 
 lint-scripts:
@@ -177,13 +187,15 @@ install:
 		-exec sh -c '[ -x "$$1" ] && mode=0755 || mode=0644; install -D -m $$mode "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/hooks \;
 	cd treefiles && find . -type f ! -name minimal.yaml \
 		-exec sh -c '[ -x "$$1" ] && mode=0755 || mode=0644; install -D -m $$mode "$$1" "$$2/$$1"' _ {} $(abspath $(DESTDIR)$(PREFIX))/lib/reprofix/treefiles \;
+	cd $(DESTDIR)$(PREFIX)/lib/reprofix && sed -i 's,/usr/local/,$(PREFIX)/,' treefiles/reprofix.yaml hooks/rebuilderd/rebuilderd-worker.conf
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's,/usr/local/,$(PREFIX)/,' hooks/nightly/reprofix-nightly.service >$(DESTDIR)$(UNITDIR)/reprofix-nightly.service
 	install -m 0644 -t $(DESTDIR)$(UNITDIR) hooks/nightly/reprofix-nightly.timer
 	chmod 0644 $(DESTDIR)$(UNITDIR)/reprofix-nightly.service
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/reprofix \
-		README.md ARCHITECTURE.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/reprofix/docs docs/*.md
+		README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md LICENSE-MIT LICENSE-APACHE
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/reprofix/docs docs/*.md docs/check.png
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/reprofix/packaging packaging/*
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/reprofix/docs/schema docs/schema/*
 
 # What `record` asks libostree through and what `nightly` posts to a webhook with: two small

@@ -4,7 +4,6 @@
 use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
-use reprofix::normal::Context;
 use reprofix::env::SourceDateEpoch;
 use reprofix::plugins::default_context;
 use reprofix::plugins::initramfs::{form, unpack};

@@ -10,7 +10,6 @@
 #[path = "parsers/documents.rs"]
 mod documents;
 
-use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -40,6 +39,7 @@ const PARSERS: &[Row] = &[
     ("check-text", differences),
     ("compress", compress),
     ("cpio", cpio),
+    ("disk-image", disk_image),
     ("gpt", |bytes| {
         drop(format::gpt::read(&mut io::Cursor::new(bytes), bytes.len() as u64));
         drop(format::verity::read(bytes));
@@ -277,5 +277,16 @@ fn pyc(bytes: &[u8]) {
             assert!(again.as_ref() == Ok(&body), "the normal form of a normal form is itself");
         }
         Err(_) => drop(parsed.source_path()),
+    }
+}
+
+/// A disk image with all its file systems, read whole unless it claims more than a few times its size.
+fn disk_image(bytes: &[u8]) {
+    let Ok(disk) = reprofix::source::disk::Disk::open(std::sync::Arc::new(bytes.to_vec())) else {
+        return;
+    };
+    let claimed = disk.nodes.values().fold(0_u64, |sum, node| sum.saturating_add(node.inode.size));
+    if claimed < 16 << 20 {
+        drop(disk.subject("fuzz".to_owned(), &|| ()));
     }
 }

@@ -251,8 +251,11 @@ impl Explainer<'_> {
         for (plugin, note) in notes {
             let line = match note {
                 Note::Report(why) => why.clone(),
-                Note::Unparsed(what) => format!("cannot be parsed: {what}"),
-                Note::Vouched(_) | Note::Overruled(_) => continue,
+                // Why a file is on one side only has nothing to do with what is in it.
+                Note::Unparsed(what) if a.is_some() && b.is_some() => {
+                    format!("cannot be parsed: {what}")
+                }
+                Note::Unparsed(_) | Note::Vouched(_) | Note::Overruled(_) => continue,
             };
             said.entry(plugin).or_default().insert(line);
         }

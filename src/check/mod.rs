@@ -12,6 +12,7 @@ mod classify;
 pub(crate) mod common_cause;
 mod describe;
 pub(crate) mod diffoscope;
+pub mod disk;
 pub(crate) mod excerpt;
 pub mod expect;
 pub(crate) mod explain;

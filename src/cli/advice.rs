@@ -23,7 +23,7 @@ fn hint(kind: ErrorKind, words: &[OsString]) -> Option<String> {
     let words: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy()).collect();
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     let is_command = |word: &&str| COMMANDS.iter().any(|command| command.name == *word);
-    let first = words.first()?;
+    let first = words.first().filter(|word| **word != "help")?;
     if let Some(at) = words.iter().position(&is_command).filter(|at| *at > 0) {
         let mut right = words.clone();
         let command = right.remove(at);

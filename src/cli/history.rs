@@ -186,7 +186,9 @@ fn shown(run: &Run, differences: &[Difference]) -> String {
     }
     for d in differences {
         let package = d.package.as_ref().map(|p| format!("  {p}")).unwrap_or_default();
-        let _ = writeln!(out, "\n/{}  [{}] {}{package}", d.path, d.kind, d.cause_words());
+        // The root's own path is `.`.
+        let path = if d.path == "." { "" } else { d.path.as_str() };
+        let _ = writeln!(out, "\n/{}  [{}] {}{package}", path, d.kind, d.cause_words());
         for line in d.text.lines() {
             let _ = writeln!(out, "    {line}");
         }

@@ -89,8 +89,7 @@ impl Args {
                     "same": found.is_empty(),
                     "differences": found.iter().map(as_json).collect::<Vec<_>>(),
                 });
-                output
-                    .report(&report, || found.iter().map(|found| format!("{found}\n")).collect())?;
+                output.report(&report, || said(&found))?;
                 Ok(if found.is_empty() { Outcome::Same } else { Outcome::Finding })
             }
             Command::Rewrite { image, out, place, reuse, choice, output } => {
@@ -148,6 +147,13 @@ fn compare(first: &Path, second: &Path) -> Result<Vec<Difference>> {
     }
     let (mut a, mut b) = (boot_image(a).with_context(what)?, boot_image(b).with_context(what)?);
     diff(&mut *a, &mut *b, &context()).with_context(what)
+}
+
+fn said(found: &[Difference]) -> String {
+    match found {
+        [] => "same\n".to_owned(),
+        found => found.iter().map(|difference| format!("{difference}\n")).collect(),
+    }
 }
 
 fn as_json(difference: &Difference) -> Value {

@@ -230,14 +230,15 @@ struct Choice {
     /// for sealed images. All other settings override it.
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
-    /// Run only this plugin (may be repeated).
-    #[arg(long, value_name = "NAME", add = complete::plugins())]
+    /// Run only this plugin (may be repeated, or several with commas).
+    #[arg(long, value_name = "NAME", value_delimiter = ',', add = complete::plugins())]
     plugin: Vec<String>,
-    /// Also run this plugin, which is off by default (may be repeated).
-    #[arg(long, value_name = "NAME", add = complete::plugins())]
+    /// Run this plugin too, though it is off by default (may be repeated, or several
+    /// with commas).
+    #[arg(long, value_name = "NAME", value_delimiter = ',', add = complete::plugins())]
     with: Vec<String>,
-    /// Do not run this plugin (may be repeated).
-    #[arg(long, value_name = "NAME", add = complete::plugins())]
+    /// Do not run this plugin (may be repeated, or several with commas).
+    #[arg(long, value_name = "NAME", value_delimiter = ',', add = complete::plugins())]
     skip: Vec<String>,
     /// Leave paths below the root that match this glob as they are (may be repeated).
     #[arg(long, value_name = "GLOB")]

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::format::composefs::{Content, Directory, INLINE_MAX, Leaf, Meta, Node, Tree, Verity};
+use crate::format::composefs::{
+    Batch, Content, Directory, INLINE_MAX, Leaf, Meta, Node, Tree, Verity,
+};
 use crate::parallel::try_map;
 use crate::tree::{Entry, Kind, digest};
 
@@ -21,11 +23,8 @@ use crate::tree::{Entry, Kind, digest};
 pub fn of_directory(tree: &dyn crate::tree::Tree, done: &(dyn Fn() + Sync)) -> io::Result<Tree> {
     let entries = digest::walk(tree)?;
     let (first, of_entry) = inodes(&entries);
-    let leaves = try_map(first.par_iter(), |entry| {
-        let leaf = leaf(tree, entry).map_err(|e| digest::at(&entry.path, e))?;
-        done();
-        Ok::<_, io::Error>(leaf)
-    })?;
+    let leaves = try_map(first.par_chunks(TOGETHER), |entries| leaves(tree, entries, done))?;
+    let leaves = leaves.into_iter().flatten().collect();
     let mut begun: BTreeMap<&Path, BTreeMap<Vec<u8>, Node>> = BTreeMap::new();
     let mut root = Directory::default();
     // Backwards, so a directory comes after its content.
@@ -60,7 +59,7 @@ fn inodes(entries: &[Entry]) -> (Vec<&Entry>, Vec<Option<usize>>) {
             continue;
         }
         let next = first.len();
-        let place = match entry.inode.filter(|inode| inode.nlink > 1) {
+        let place = match entry.inode.filter(|inode| inode.nlink.get() > 1) {
             Some(inode) => *linked.entry((inode.dev, inode.ino)).or_insert(next),
             None => next,
         };
@@ -84,8 +83,50 @@ fn meta(tree: &dyn crate::tree::Tree, entry: &Entry) -> io::Result<Meta> {
     })
 }
 
+/// Files whose digests are computed together: most of a tree's are small.
+const TOGETHER: usize = 32;
+/// Bytes of one of them, at most.
+const SMALL: u64 = 32 << 10;
+
+/// The leaves of some entries, in their order.
+fn leaves(
+    tree: &dyn crate::tree::Tree,
+    entries: &[&Entry],
+    done: &(dyn Fn() + Sync),
+) -> io::Result<Vec<Leaf>> {
+    let (mut batch, mut places, mut content) = (Batch::default(), Vec::new(), Vec::new());
+    let mut all = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let at = |e| digest::at(&entry.path, e);
+        let size = entry.size;
+        if entry.mode & 0o170_000 == 0o100_000 && (INLINE_MAX + 1..=SMALL).contains(&size) {
+            content.clear();
+            let there = tree.stream(&entry.path, &mut |piece| content.extend_from_slice(piece));
+            if !there.map_err(at)? || content.len() as u64 != size {
+                return Err(at(gone()));
+            }
+            places.push(all.len());
+            batch.add(&content);
+            let content = Content::External { digest: [0; 64], size };
+            all.push(Leaf { meta: meta(tree, entry).map_err(at)?, content });
+        } else {
+            all.push(leaf(tree, entry).map_err(at)?);
+        }
+        done();
+    }
+    for (place, computed) in places.into_iter().zip(batch.finish()) {
+        if let Content::External { digest, .. } = &mut all[place].content {
+            *digest = computed;
+        }
+    }
+    Ok(all)
+}
+
+fn gone() -> io::Error {
+    io::Error::other("it changed while it was read")
+}
+
 fn leaf(tree: &dyn crate::tree::Tree, entry: &Entry) -> io::Result<Leaf> {
-    let gone = || io::Error::other("it changed while it was read");
     let content = match entry.mode & 0o170_000 {
         0o100_000 if entry.size <= INLINE_MAX => {
             Content::Inline(tree.read(&entry.path)?.ok_or_else(gone)?)

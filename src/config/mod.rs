@@ -354,7 +354,7 @@ fn check_option(plugin: &str, option: &str, value: &str) -> Result<()> {
         if names.is_empty() {
             bail!("plugin {plugin} has no options, {option:?} is unknown");
         }
-        let hint = unknown::nearest(option, names.iter().copied())
+        let hint = unknown::nearest(option, names.iter().copied().chain(["enabled"]))
             .map_or(String::new(), |near| format!("; did you mean {near:?}?"));
         bail!("plugin {plugin} has no option {option:?}, it has {}{hint}", names.join(", "));
     };

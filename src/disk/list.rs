@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::Root;
 use super::mount::{self, Mount};
+use super::root::links;
 use crate::tree::{Entry, Inode, Kind, Time};
 
 /// Bytes of directory entries to read from the kernel at a time.
@@ -67,7 +68,7 @@ fn entry(path: PathBuf, found: &Statx) -> Entry {
         inode: Some(Inode {
             dev: rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor),
             ino: found.stx_ino,
-            nlink: found.stx_nlink.into(),
+            nlink: links(found.stx_nlink),
             ctime: time(found.stx_ctime),
         }),
     }

@@ -2,7 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
@@ -14,9 +15,6 @@ use rustix::io::Errno;
 use super::{mount, read_xattrs};
 use crate::env;
 use crate::tree::{Entry, Inode, Kind, Seekable, Time, Tree, WHOLE_MAX};
-
-/// Bytes to read at a time when streaming a file.
-const STREAM_PIECE: usize = 64 << 10;
 
 /// What rpm-ostree's sandbox mounts in its root.
 const PARTS: [&str; 3] = ["usr", "etc", "var"];
@@ -247,7 +245,7 @@ impl Root {
             inode: Some(Inode {
                 dev: stat.st_dev,
                 ino: stat.st_ino,
-                nlink: stat.st_nlink as _,
+                nlink: links(u32::try_from(stat.st_nlink).unwrap_or(u32::MAX)),
                 ctime: Time { sec: stat.st_ctime, nsec: stat.st_ctime_nsec as u32 },
             }),
         }
@@ -316,19 +314,6 @@ impl Tree for Root {
 
     fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Seekable>>> {
         Ok(self.open_file(path)?.map(|file| Box::new(file) as Box<dyn Seekable>))
-    }
-
-    fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        let Some(mut file) = self.open_file(path)? else { return Ok(false) };
-        let mut piece = vec![0; STREAM_PIECE];
-        loop {
-            match file.read(&mut piece) {
-                Ok(0) => return Ok(true),
-                Ok(n) => sink(&piece[..n]),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
     }
 
     fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {
@@ -458,6 +443,11 @@ fn confined(path: &Path) -> io::Result<&Path> {
 pub(crate) fn is_absent(e: &io::Error) -> bool {
     let absent = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::XDEV];
     absent.iter().any(|x| e.raw_os_error() == Some(x.raw_os_error()))
+}
+
+/// The number of links as an entry has it: an open file may have none, one that was found has one.
+pub(super) fn links(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
 }
 
 pub(super) fn mtime_of(stat: &Stat) -> Time {

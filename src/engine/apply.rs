@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use rustix::fs::Stat;
 
-use super::plan::{Action, Change, Plan, at};
+use super::plan::{Action, Change, Patch, Plan, at};
 use crate::disk::{self, Folder, Root, Stamp};
 use crate::normal::{Chain, Form};
 use crate::normal::{Content, Step};
 use crate::parallel::try_map;
 use crate::tree::{self, Entry, Kind, Time, Tree as _};
+
+/// Changes of time that are made together.
+const PART: usize = 1 << 12;
 
 /// Applies `plan` to `root`, of which `entries` is the sorted walk that the plan was made from.
 ///
@@ -57,7 +60,7 @@ impl Job<'_> {
     fn is_linked(&self, change: &Change) -> bool {
         // A file that a step moved was not walked under its new name.
         let linked = |entry: &Entry| {
-            entry.kind != Kind::Dir && entry.inode.is_none_or(|inode| inode.nlink > 1)
+            entry.kind != Kind::Dir && entry.inode.is_none_or(|inode| inode.nlink.get() > 1)
         };
         !change.links.is_empty() || self.entry(&change.path).is_none_or(linked)
     }
@@ -89,7 +92,7 @@ impl Job<'_> {
         }
         self.touch_files(plan)?;
         let raced = plan.changes.iter().zip(changed).filter(|(_, changed)| !changed);
-        Ok(raced.map(|(change, _)| change.path.clone()).collect())
+        Ok(raced.map(|(change, _)| change.path.to_path_buf()).collect())
     }
 
     /// Writes new content; `false` if the file is no longer what was read.
@@ -98,15 +101,17 @@ impl Job<'_> {
         let Some(stamp) = Stamp::of_entry(entry) else { return Ok(true) };
         let mtime = change.mtime.or(entry.mtime).unwrap_or(Time { sec: 0, nsec: 0 });
         match &change.action {
-            Action::Patch { offset, content } => {
+            Action::Patch(patch) => {
+                let Patch { offset, content } = &**patch;
                 disk::patch(self.root, &names(change), stamp, *offset, content, mtime)
             }
-            Action::Rewrite { content, .. } => {
-                let again = match content {
+            Action::Rewrite(new) => {
+                let again = match new.content {
                     Some(_) => None,
                     None => self.compute_again(entry)?,
                 };
-                let Some(content) = content.as_deref().or(again.as_ref()) else { return Ok(false) };
+                let content = new.content.as_ref().or(again.as_ref());
+                let Some(content) = content else { return Ok(false) };
                 disk::replace(self.root, &names(change), stamp, &mut content.reader(), mtime)
             }
             Action::Remove { .. }
@@ -168,7 +173,7 @@ impl Job<'_> {
         for (path, bytes) in files {
             if !members.iter().any(|member| member.names.contains(path)) {
                 // Another path's time is a change of its own, made after this one.
-                let mtime = change.mtime.filter(|_| *path == change.path);
+                let mtime = change.mtime.filter(|_| **path == *change.path);
                 members.push(self.member(path, bytes, mtime)?);
             }
         }
@@ -266,16 +271,22 @@ impl Job<'_> {
     }
 
     fn touch_files(&self, plan: &Plan) -> io::Result<()> {
-        let touched = plan.changes.iter().filter(|c| c.action == Action::Touch);
-        let files = touched.filter(|c| !self.is_dir(&c.path));
-        let (linked, single): (Vec<&Change>, Vec<&Change>) = files.partition(|c| self.is_linked(c));
-        self.by_folder(&single, |folder, name, change| match change.mtime {
-            Some(time) => folder.set_mtime(name, time),
-            None => Ok(()),
-        })?;
+        let mut linked: Vec<&Change> = Vec::new();
+        // Mostly it is every name: a list of all would take its share of memory.
+        for part in plan.changes.chunks(PART) {
+            let touched = part.iter().filter(|c| c.action == Action::Touch);
+            let files = touched.filter(|c| !self.is_dir(&c.path));
+            let (more, single): (Vec<&Change>, Vec<&Change>) =
+                files.partition(|c| self.is_linked(c));
+            linked.extend(more);
+            self.by_folder(&single, |folder, name, change| match change.mtime {
+                Some(time) => folder.set_mtime(name, time),
+                None => Ok(()),
+            })?;
+        }
         // All changes of one inode set the same time.
         let times: BTreeMap<&Path, Time> =
-            linked.iter().filter_map(|c| Some((c.path.as_path(), c.mtime?))).collect();
+            linked.iter().filter_map(|c| Some((&*c.path, c.mtime?))).collect();
         for (names, stat) in self.inodes(linked)? {
             let time = names.iter().find_map(|name| times.get(name.as_path()));
             let (Some(first), Some(time)) = (names.first(), time) else { continue };
@@ -293,7 +304,7 @@ impl Job<'_> {
         let mut dirs = touched_directories(plan, &|change| self.is_linked(change));
         let going = plan.changes.iter().filter(|c| matches!(c.action, Action::Remove { .. }));
         for change in going.filter(|c| self.is_dir(&c.path)) {
-            dirs.remove(change.path.as_path());
+            dirs.remove(&*change.path);
         }
         let time = |dir| Some((dir, self.entry(dir)?.mtime?));
         dirs.into_iter().filter_map(time).collect()
@@ -302,16 +313,16 @@ impl Job<'_> {
     /// The times that the plan gives to directories.
     fn new_times<'p>(&self, plan: &'p Plan) -> impl Iterator<Item = (&'p Path, Time)> {
         let touched = plan.changes.iter().filter(|c| c.action == Action::Touch);
-        touched.filter(|c| self.is_dir(&c.path)).filter_map(|c| Some((c.path.as_path(), c.mtime?)))
+        touched.filter(|c| self.is_dir(&c.path)).filter_map(|c| Some((&*c.path, c.mtime?)))
     }
 
     /// Records the times of directories and patched files in case the run is killed, at the top of
     /// each file system, whose own time that changes. If it cannot (the disk is full, and removals
     /// may help), the run continues without.
     fn note<'p>(&'p self, times: &mut BTreeMap<&'p Path, Time>, plan: &'p Plan) -> Vec<PathBuf> {
-        let patched = plan.changes.iter().filter(|c| matches!(c.action, Action::Patch { .. }));
+        let patched = plan.changes.iter().filter(|c| matches!(c.action, Action::Patch(_)));
         let kept = |path: &Path| self.entry(path)?.mtime;
-        let patched = patched.filter_map(|c| Some((c.path.as_path(), c.mtime.or(kept(&c.path))?)));
+        let patched = patched.filter_map(|c| Some((&*c.path, c.mtime.or(kept(&c.path))?)));
         let patched: Vec<(&Path, Time)> = patched.collect();
         let device = |path: &Path| Some(self.entry(path)?.inode?.dev);
         let all = times.keys().copied().chain(patched.iter().map(|(path, _)| *path));
@@ -372,7 +383,7 @@ fn in_registry_order<'p>(plan: &'p Plan, chain: &Chain<'_>) -> Vec<&'p Change> {
 
 /// All names that a change is about.
 fn names(change: &Change) -> Vec<PathBuf> {
-    [&change.path].into_iter().chain(&*change.links).cloned().collect()
+    [&change.path].into_iter().chain(&*change.links).map(|path| path.to_path_buf()).collect()
 }
 
 /// Whether the inode has other names than these.
@@ -410,7 +421,7 @@ fn touched_directories<'p>(
     for change in &plan.changes {
         match &change.action {
             // A patch or a change of time may also need a new inode.
-            Action::Rewrite { .. } | Action::Patch { .. } | Action::Xattrs(_) | Action::Mode(_) => {
+            Action::Rewrite(_) | Action::Patch(_) | Action::Xattrs(_) | Action::Mode(_) => {
                 above(&change.path);
                 change.links.iter().for_each(|p| above(p));
             }

@@ -10,6 +10,6 @@ mod walk;
 mod wanted;
 
 pub use apply::apply;
-pub use plan::{Action, Change, Plan, Remark, plan};
+pub use plan::{Action, Change, Patch, Plan, Remark, Rewrite, plan};
 pub use walk::walk;
 pub use wanted::Wanted;

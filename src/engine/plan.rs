@@ -24,7 +24,7 @@ const KEPT_BYTES: usize = 64 << 20;
 /// Inodes that one thread judges in a row.
 const BATCH: usize = 8;
 /// Batches judged before their results are merged, so that all results are never in memory twice.
-const ROUND: usize = 1 << 10;
+const ROUND: usize = 1 << 7;
 /// What spooled content counts as in the budget: each keeps a file open, and at most about a
 /// thousand may be.
 const DESCRIPTOR: usize = 1 << 20;
@@ -33,52 +33,60 @@ const DESCRIPTOR: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The first name, which is the one shown.
-    pub path: PathBuf,
+    pub path: Box<Path>,
     /// The inode's other names in the tree, which follow.
-    pub links: Box<[PathBuf]>,
+    pub links: Box<[Box<Path>]>,
     /// The plugins that ask for it, in registry order; changes with the same plugins share one
     /// list.
-    pub plugins: Arc<[&'static str]>,
+    pub plugins: Arc<Vec<&'static str>>,
     /// What is done.
     pub action: Action,
     /// The new modification time, if it changes.
     pub mtime: Option<Time>,
 }
 
-/// What is done to an inode or a name.
+/// What is done to an inode or a name. Most are times: what the others need is elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// New content.
-    Rewrite {
-        /// Bytes before.
-        before: u64,
-        /// Bytes after.
-        after: u64,
-        /// The content, unless the budget for keeping it was used up.
-        content: Option<Box<Content>>,
-    },
+    Rewrite(Box<Rewrite>),
     /// One write in place: the size stays, only one block differs, and every name of the inode is
     /// in the tree.
-    Patch {
-        /// Offset in bytes.
-        offset: u64,
-        /// What is written there.
-        content: Box<[u8]>,
-    },
+    Patch(Box<Patch>),
     /// The name is removed.
     Remove {
         /// Bytes removed with it.
         before: u64,
     },
     /// Steps on several paths, in order.
-    Steps(Vec<Step>),
+    Steps(Box<[Step]>),
     /// These extended attributes are removed. The inode's content and time may be in another
     /// change.
-    Xattrs(Vec<Vec<u8>>),
+    Xattrs(Box<[Vec<u8>]>),
     /// These permission bits are set. The inode's content and time may be in another change.
     Mode(u32),
     /// Only the modification time.
     Touch,
+}
+
+/// The new content of an inode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// Bytes before.
+    pub before: u64,
+    /// Bytes after.
+    pub after: u64,
+    /// The content, unless the budget for keeping it was used up.
+    pub content: Option<Content>,
+}
+
+/// A write in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// Offset in bytes.
+    pub offset: u64,
+    /// What is written there.
+    pub content: Box<[u8]>,
 }
 
 impl Change {
@@ -182,18 +190,18 @@ struct Shared {
     /// Bytes of rewritten content kept so far.
     kept: AtomicUsize,
     /// The lists of plugins in changes.
-    lists: Mutex<BTreeSet<Arc<[&'static str]>>>,
+    lists: Mutex<Vec<Arc<Vec<&'static str>>>>,
 }
 
 impl Shared {
     /// The shared list of these plugins.
-    fn list(&self, plugins: &[&'static str]) -> Arc<[&'static str]> {
+    fn list(&self, plugins: &[&'static str]) -> Arc<Vec<&'static str>> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lists.get(plugins) {
+        if let Some(known) = lists.iter().find(|known| known[..] == *plugins) {
             return Arc::clone(known);
         }
-        let new: Arc<[&'static str]> = plugins.into();
-        lists.insert(Arc::clone(&new));
+        let new = Arc::new(plugins.to_vec());
+        lists.push(Arc::clone(&new));
         new
     }
 }
@@ -251,7 +259,8 @@ fn judge(
             let (path, note) = (entry.path.clone(), note.clone());
             out.remarks.push(Remark { path, plugin, note });
         }
-        let attributes = normal.xattrs.take().map(|(plugin, gone)| (plugin, Action::Xattrs(gone)));
+        let attributes =
+            normal.xattrs.take().map(|(plugin, gone)| (plugin, Action::Xattrs(gone.into())));
         let mode = normal.mode.take().map(|(plugin, bits)| (plugin, Action::Mode(bits)));
         for (plugin, action) in attributes.into_iter().chain(mode) {
             // Attributes belong to the inode: one change for all its names.
@@ -279,13 +288,13 @@ fn judge(
         }
     }
     let leaves = out.changes[from..].iter().filter(|c| !c.action.is_of_metadata());
-    let gone: BTreeSet<PathBuf> = leaves.map(|c| c.path.clone()).collect();
+    let gone: BTreeSet<Box<Path>> = leaves.map(|c| c.path.clone()).collect();
     if let Some((entry, normal)) = stays {
         // A name that must not change, as a plugin says, keeps the old inode.
         let apart = |p: &&'static str| normal.form != Form::Kept && normal.by.contains(p);
         reported.retain(|(other, plugin, _)| other.path != entry.path && apart(plugin));
-        let follows = |p: &PathBuf| {
-            *p != entry.path && !gone.contains(p) && !reported.iter().any(|(e, ..)| e.path == *p)
+        let follows = |p: &Path| {
+            *p != *entry.path && !gone.contains(p) && !reported.iter().any(|(e, ..)| *e.path == *p)
         };
         let followers = match normal.form {
             Form::Kept | Form::Removed => names.to_vec(),
@@ -294,7 +303,7 @@ fn judge(
         // A name that does not follow keeps its inode, and still needs its time.
         times.retain(|(other, _)| followers.iter().all(|name| name.path != other.path));
         out.changes.extend(times.iter().map(|(other, time)| touch(other, *time, shared)));
-        let links = followers.iter().map(|e| e.path.clone()).filter(follows).collect();
+        let links = followers.iter().map(|e| boxed(e)).filter(|path| follows(path)).collect();
         out.changes.push(change(entry, links, normal, shared));
         out.changes.extend(reported.iter().filter_map(|(e, _, t)| t.map(|t| touch(e, t, shared))));
     }
@@ -322,16 +331,21 @@ fn following<'e>(
 /// Whether the inode has names outside the tree and is of a kind for which no new one is made.
 fn is_bound(entry: &Entry, names: &[&Entry]) -> bool {
     !matches!(entry.kind, Kind::File | Kind::Dir)
-        && entry.inode.is_some_and(|inode| inode.nlink > names.len() as u64)
+        && entry.inode.is_some_and(|inode| inode.nlink.get() as usize > names.len())
 }
 
 /// The remark about such an inode.
 const BOUND: &str = "left as it is, since it is a hard link of something outside this root; make it \
                      anew (`cp -a` it and rename the copy)";
 
+/// The path of an entry as changes hold it.
+fn boxed(entry: &Entry) -> Box<Path> {
+    entry.path.as_path().into()
+}
+
 /// A change of time alone.
 fn touch(entry: &Entry, (plugin, time): (&'static str, Time), shared: &Shared) -> Change {
-    let (path, links, plugins) = (entry.path.clone(), Box::default(), shared.list(&[plugin]));
+    let (path, links, plugins) = (boxed(entry), Box::default(), shared.list(&[plugin]));
     Change { path, links, plugins, action: Action::Touch, mtime: Some(time) }
 }
 
@@ -339,16 +353,16 @@ fn touch(entry: &Entry, (plugin, time): (&'static str, Time), shared: &Shared) -
 fn of_metadata(
     names: &[&Entry],
     entry: &Entry,
-    plugins: Arc<[&'static str]>,
+    plugins: Arc<Vec<&'static str>>,
     action: Action,
 ) -> Change {
-    let links = names.iter().filter(|e| e.path != entry.path).map(|e| e.path.clone()).collect();
-    Change { path: entry.path.clone(), links, plugins, action, mtime: None }
+    let links = names.iter().filter(|e| e.path != entry.path).map(|e| boxed(e)).collect();
+    Change { path: boxed(entry), links, plugins, action, mtime: None }
 }
 
 fn removal(entry: &Entry, normal: Normal, shared: &Shared) -> Change {
     Change {
-        path: entry.path.clone(),
+        path: boxed(entry),
         links: Box::default(),
         plugins: shared.list(&normal.by),
         action: Action::Remove { before: if entry.kind == Kind::Dir { 0 } else { entry.size } },
@@ -356,17 +370,17 @@ fn removal(entry: &Entry, normal: Normal, shared: &Shared) -> Change {
     }
 }
 
-fn change(entry: &Entry, links: Box<[PathBuf]>, normal: Normal, shared: &Shared) -> Change {
+fn change(entry: &Entry, links: Box<[Box<Path>]>, normal: Normal, shared: &Shared) -> Change {
     let action = match normal.form {
         Form::Bytes(new) => {
-            let ours = entry.inode.is_some_and(|i| i.nlink == links.len() as u64 + 1);
+            let ours = entry.inode.is_some_and(|i| i.nlink.get() as usize == links.len() + 1);
             rewrite(entry.size, normal.original.as_deref().filter(|_| ours), new, &shared.kept)
         }
-        Form::Steps(steps) => Action::Steps(steps),
+        Form::Steps(steps) => Action::Steps(steps.into()),
         Form::Kept | Form::Removed => Action::Touch,
     };
     Change {
-        path: entry.path.clone(),
+        path: boxed(entry),
         links,
         plugins: shared.list(&normal.by),
         action,
@@ -380,20 +394,20 @@ fn rewrite(before: u64, old: Option<&[u8]>, new: Content, kept: &AtomicUsize) ->
         && let Some((start, len)) = disk::patch_range(old, new)
     {
         let content = new[start..start + len].into();
-        return Action::Patch { offset: start as u64, content };
+        return Action::Patch(Box::new(Patch { offset: start as u64, content }));
     }
     let takes = match &new {
         Content::Held(bytes) => bytes.len(),
         Content::Spooled(_) => DESCRIPTOR,
     };
     let room = kept.fetch_add(takes, Ordering::Relaxed) + takes <= KEPT_BYTES;
-    Action::Rewrite { before, after: new.len(), content: room.then(|| Box::new(new)) }
+    Action::Rewrite(Box::new(Rewrite { before, after: new.len(), content: room.then_some(new) }))
 }
 
 /// Keeps directories in which something stays.
 fn keep_needed_directories(plan: &mut Plan, entries: &[Entry]) {
     let removed = |c: &&Change| matches!(c.action, Action::Remove { .. });
-    let names = plan.changes.iter().filter(removed).map(|c| c.path.clone().into_os_string());
+    let names = plan.changes.iter().filter(removed).map(|c| c.path.as_os_str().to_owned());
     let mut going: HashSet<OsString> = names.collect();
     // Backwards, a directory comes after all that is in it.
     for entry in entries.iter().rev() {
@@ -409,13 +423,13 @@ fn keep_needed_directories(plan: &mut Plan, entries: &[Entry]) {
 
 /// Drops changes of time for names that are removed.
 fn drop_touches_of_removed(plan: &mut Plan) {
-    let mut going: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut going: BTreeSet<Box<Path>> = BTreeSet::new();
     for change in &plan.changes {
         match &change.action {
             Action::Remove { .. } => drop(going.insert(change.path.clone())),
-            Action::Steps(steps) => going.extend(removed_by(steps)),
-            Action::Rewrite { .. }
-            | Action::Patch { .. }
+            Action::Steps(steps) => going.extend(removed_by(steps).map(PathBuf::into_boxed_path)),
+            Action::Rewrite(_)
+            | Action::Patch(_)
             | Action::Xattrs(_)
             | Action::Mode(_)
             | Action::Touch => {}
@@ -450,8 +464,8 @@ fn follow_moves(plan: &mut Plan) {
     }
     for change in plan.changes.iter_mut().filter(|c| c.action == Action::Touch) {
         for path in [&mut change.path].into_iter().chain(&mut *change.links) {
-            if let Some(new) = moves.get(path) {
-                path.clone_from(new);
+            if let Some(new) = moves.get(&**path) {
+                *path = new.as_path().into();
             }
         }
     }

@@ -19,7 +19,7 @@ const SHARD_DEPTH: usize = 2;
 /// sandbox ([`Root::parts`]) are included, except those in `without`.
 ///
 /// Each directory is opened from the root, through no symbolic link, and listed through its
-/// descriptor. Memory: one [`Entry`] per name, 120 bytes and the path.
+/// descriptor. Memory: one [`Entry`] per name, 96 bytes and the path.
 ///
 /// # Errors
 ///

@@ -28,7 +28,7 @@ impl<'e> Wanted<'e> {
         let mut pairs: Vec<(u32, u32)> = Vec::new();
         for (place, (entry, wanted)) in (0..).zip(entries.iter().zip(wanted)) {
             // A directory, and anything without an inode, has one name.
-            let inode = entry.inode.filter(|i| i.nlink > 1 && entry.kind != Kind::Dir);
+            let inode = entry.inode.filter(|i| i.nlink.get() > 1 && entry.kind != Kind::Dir);
             let next = asked.len() as u32;
             let group = match inode {
                 None if !wanted => continue,

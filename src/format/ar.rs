@@ -20,7 +20,7 @@ const SIZE: (usize, usize) = (48, 10);
 
 /// A member with its original header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member<'a> {
+pub(crate) struct Member<'a> {
     /// Where its header begins.
     pub offset: usize,
     /// The header's 60 bytes.
@@ -29,8 +29,8 @@ pub struct Member<'a> {
     pub content: &'a [u8],
 }
 
-/// Whether `bytes` start like an archive.
-pub fn is_ar(bytes: &[u8]) -> bool {
+/// Whether `bytes` start as an archive does.
+pub(crate) fn is_ar(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC) || bytes.starts_with(THIN)
 }
 
@@ -39,7 +39,7 @@ pub fn is_ar(bytes: &[u8]) -> bool {
 /// # Errors
 /// [`Malformed`] unless every byte is accounted for, every number is valid, and every symbol of a
 /// GNU symbol table points to a member.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Member<'_>>, Malformed> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Member<'_>>, Malformed> {
     let mut cursor = Cursor::new(Order::Little, bytes);
     let magic = cursor.take(MAGIC.len(), "magic")?;
     if magic != MAGIC && magic != THIN {
@@ -131,17 +131,17 @@ fn check_symbols(table: &Member<'_>, members: &[Member<'_>]) -> Result<(), Malfo
 impl<'a> Member<'a> {
     /// The name field without its blanks: `NAME/`, `/OFFSET` into the table of long names,
     /// `#1/LENGTH` before content that starts with the name, or a table's name.
-    pub fn raw_name(&self) -> &'a [u8] {
+    pub(crate) fn raw_name(&self) -> &'a [u8] {
         self.header[..16].trim_ascii_end()
     }
 
     /// The field of seconds since 1970, as text.
-    pub fn mtime(&self) -> &'a [u8] {
+    pub(crate) fn mtime(&self) -> &'a [u8] {
         self.field(MTIME)
     }
 
     /// Owner, group and mode, as text.
-    pub fn owner(&self) -> [&'a [u8]; 3] {
+    pub(crate) fn owner(&self) -> [&'a [u8]; 3] {
         [UID, GID, MODE].map(|f| self.field(f))
     }
 
@@ -150,17 +150,17 @@ impl<'a> Member<'a> {
     }
 
     /// Whether this is a table of symbols.
-    pub fn is_symbols(&self) -> bool {
+    pub(crate) fn is_symbols(&self) -> bool {
         matches!(self.raw_name(), b"/" | b"/SYM64/" | b"__.SYMDEF" | b"__.SYMDEF SORTED")
     }
 
     /// Whether this is GNU's table of long names, whose other fields are blank.
-    pub fn is_names(&self) -> bool {
+    pub(crate) fn is_names(&self) -> bool {
         self.raw_name() == b"//"
     }
 
-    /// The name of this member of `members`, with long names resolved.
-    pub fn name(&self, members: &[Member<'a>]) -> &'a [u8] {
+    /// The name, long names resolved in `members`, of which this is one.
+    pub(crate) fn name(&self, members: &[Member<'a>]) -> &'a [u8] {
         let raw = self.raw_name();
         if self.is_symbols() || self.is_names() {
             return raw;
@@ -186,7 +186,7 @@ impl<'a> Member<'a> {
 ///
 /// # Errors
 /// Those of [`parse`].
-pub fn canonical(bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+pub(crate) fn canonical(bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
     let members = parse(bytes)?;
     let mut out = None;
     for member in members.iter().filter(|m| !m.is_names()) {

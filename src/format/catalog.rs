@@ -13,7 +13,7 @@ const SIGNATURE: &[u8] = b"RHHHKSLP";
 ///
 /// # Errors
 /// [`Malformed`] if an item or its text is out of bounds.
-pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     if !bytes.starts_with(SIGNATURE) {
         return Err(Malformed::at(0, "not a catalog database of systemd"));
     }

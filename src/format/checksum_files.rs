@@ -1,5 +1,5 @@
-//! Files with digests of other files: `sha256sum`'s two forms and BSD's, a lone digest, Debian's
-//! `Release`, `repomd.xml`, JSON.
+//! Files that write down digests of other files: `sha256sum`'s two forms and BSD's, a lone digest,
+//! Debian's `Release`, `repomd.xml`, Python's simple index, lock files, JSON.
 //!
 //! What they have in common is enough to say whether one covers a file: it contains a digest of the
 //! file's bytes, and the last component of its name. So no form is parsed as such.
@@ -20,7 +20,7 @@ const WORDS: [&str; 10] = [
     "md5", "sha1", "sha224", "sha256", "sha384", "sha512", "b2sum", "blake2", "checksum", "digests",
 ];
 /// Whole names.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 15] = [
     "release",
     "inrelease",
     "packages",
@@ -30,11 +30,18 @@ const NAMES: [&str; 9] = [
     "manifest.txt",
     "hashes",
     "hashes.txt",
+    "index.html",
+    "index.json",
+    "index.v1_html",
+    "index.v1_json",
+    "index.yaml",
+    "repodata.json",
 ];
 
 /// Endings of manifests that list files by their names.
-const ENDINGS: [&str; 5] = ["sums", "sums.txt", ".dsc", ".changes", ".buildinfo"];
-/// Endings of compressed files.
+const ENDINGS: [&str; 8] =
+    ["sums", "sums.txt", ".dsc", ".changes", ".buildinfo", ".lock", "-lock.json", "-lock.yaml"];
+/// Endings of what is compressed.
 const PACKED: [&str; 6] = [".gz", ".xz", ".zst", ".bz2", ".lz4", ".lzma"];
 
 /// Whether a file with that name may contain digests of others. A compressed one counts if it is
@@ -114,8 +121,12 @@ impl Sums {
                 self.rest(line, line.get(end..).unwrap_or_default());
             }
         }
-        for word in line.split(|byte| b" \t\"'<>(),;:=".contains(byte)) {
-            self.name(word.strip_prefix(b"*").unwrap_or(word));
+        for word in line.split(|byte| b" \t\"'<>(),;:=#?".contains(byte)) {
+            let word = word.strip_prefix(b"*").unwrap_or(word);
+            self.name(word);
+            if word.contains(&b'%') {
+                self.name(&decoded(word));
+            }
         }
         for word in line.split(|byte| !(is_word(byte) || b"+/".contains(byte))) {
             // The base64 of the shortest digest has 22 characters, of the longest 86.
@@ -180,7 +191,19 @@ fn unescaped(name: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A hash for this process only.
+/// A name as an address has it, with `%2B` for a plus.
+fn decoded(word: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(word.len());
+    let mut rest = word;
+    while let Some((first, after)) = rest.split_first() {
+        let byte = after.get(..2).filter(|_| *first == b'%').and_then(unhex);
+        out.push(byte.as_deref().and_then(<[u8]>::first).copied().unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    out
+}
+
+/// For this program only.
 fn hash(name: &[u8]) -> u64 {
     FixedState::default().hash_one(name)
 }
@@ -208,6 +231,12 @@ mod tests {
             (format!("SHA256 (./a (1).gz) = {upper}\n"), "CHECKSUM", "a (1).gz"),
             (ABC.to_owned(), "a.gz.sha256", "a.gz"),
             (format!("Checksums-Sha256:\n {ABC} 3 a.gz\n"), "a_1.dsc", "a.gz"),
+            (format!("<a href='../a%2Bb.gz#sha256={ABC}'>x</a>"), "index.html", "a+b.gz"),
+            (
+                format!("{{'files':[{{'filename':'a.gz','hashes':{{'sha256':'{ABC}'}}}}]}}"),
+                "index.v1_json",
+                "a.gz",
+            ),
             (format!("Filename: pool/a.gz\nSHA256: {ABC}\n"), "Packages.xz", "a.gz"),
             (
                 format!("<checksum>{ABC}</checksum><location href='a.gz'/>"),

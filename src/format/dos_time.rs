@@ -5,7 +5,7 @@ use super::time::{DAY, Date};
 
 /// A date and a time in the order of a zip header: time first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DosTime {
+pub(crate) struct DosTime {
     /// Days, months and years since 1980.
     pub date: u16,
     /// Double seconds, minutes and hours.
@@ -18,8 +18,8 @@ const FIRST_DAY: i64 = 3_652;
 const LAST_DAY: i64 = 50_402;
 
 impl DosTime {
-    /// The latest time that is not after `seconds` since 1970, clamped to the representable range.
-    pub fn from_unix(seconds: i64) -> Self {
+    /// The latest that is not after `seconds` since 1970; the first or last there is beyond those.
+    pub(crate) fn from_unix(seconds: i64) -> Self {
         let day = seconds.div_euclid(DAY);
         let (day, second) = match day {
             ..FIRST_DAY => (FIRST_DAY, 0),
@@ -35,8 +35,8 @@ impl DosTime {
         }
     }
 
-    /// Seconds since 1970. Invalid months and days count as the nearest valid ones.
-    pub fn to_unix(self) -> i64 {
+    /// Seconds since 1970. Months and days that do not exist count as the nearest that do.
+    pub(crate) fn to_unix(self) -> i64 {
         let (date, time) = (i64::from(self.date), i64::from(self.time));
         let (year, month, day) = (1980 + (date >> 9), (date >> 5 & 15).clamp(1, 12), date & 31);
         let day = Date(year, month as u8, 1).day() + day.max(1) - 1;

@@ -22,7 +22,7 @@ const EXPANSION: usize = 64;
 
 /// The facts of a file, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     list: Vec<Fact>,
     /// Bytes that names and values may still take; `None` once that is exceeded.
     room: Option<usize>,
@@ -32,7 +32,7 @@ pub struct Facts {
 
 /// One fact of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fact {
+pub(crate) struct Fact {
     /// The kind of thing, as a plural: "libraries".
     pub kind: &'static str,
     /// Its name. Several facts may have the same name; then their order counts.
@@ -44,13 +44,13 @@ pub struct Fact {
 }
 
 impl Facts {
-    /// Empty facts of the file `bytes`, whose size limits them.
-    pub fn of(bytes: &[u8]) -> Self {
+    /// No facts yet of the file `bytes`, whose size bounds what they may take.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Facts { kept: true, ..Self::counted(bytes) }
     }
 
-    /// Facts that are counted but not kept, to check whether the file `bytes` can be read.
-    pub fn counted(bytes: &[u8]) -> Self {
+    /// Facts that are counted and not kept: whether the file `bytes` can be read is what is asked.
+    pub(crate) fn counted(bytes: &[u8]) -> Self {
         let room = bytes.len().saturating_mul(EXPANSION).saturating_add(1 << 16);
         Facts { list: Vec::new(), room: Some(room), kept: false }
     }
@@ -96,19 +96,9 @@ impl Facts {
         }
     }
 
-    /// The number of facts.
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Whether there are no facts.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    /// How two files differ: one line for the facts of a kind that only one has, one line per
-    /// differing fact up to five per kind, and one line if only the order differs.
-    pub fn compare(&self, other: &Facts) -> Vec<String> {
+    /// In what two files differ: a line for the facts of a kind that only one of them has, a line a
+    /// fact that differs up to five a kind, and a line where only the order differs.
+    pub(crate) fn compare(&self, other: &Facts) -> Vec<String> {
         let mut kinds: Vec<&str> = self.list.iter().chain(&other.list).map(|f| f.kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
@@ -209,7 +199,7 @@ mod tests {
         let mut facts = Facts::of(&[0; 100]);
         let long = "x".repeat(1 << 12);
         (0..1000).for_each(|_| facts.text("keys", long.clone(), ""));
-        assert!(facts.len() < 20);
+        assert!(facts.list.len() < 20);
         assert!(facts.finish().is_err());
     }
 

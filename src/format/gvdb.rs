@@ -20,7 +20,7 @@ const NO_PARENT: u32 = u32::MAX;
 ///
 /// # Errors
 /// [`Malformed`] if an offset leaves the file or tables are nested more than 64 deep.
-pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let file = open(bytes)?;
     let mut left = bytes.len();
     table(file, 16, &mut Vec::new(), &mut left, &mut facts)?;
@@ -136,9 +136,9 @@ fn name(file: Mapped<'_>, first: u64, items: u64, mut n: u64) -> Result<Vec<u8>,
 /// Lists are sorted by name.
 ///
 /// # Errors
-/// Those of [`parse`], and if an item has an unknown type, is not where readers look for it, or
-/// shares its bytes with another.
-pub fn sorted(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
+/// As [`parse`], and where an item is of no known type, is not where readers look for it, or shares
+/// its bytes with another.
+pub(crate) fn sorted(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     let file = open(bytes)?;
     let mut left = bytes.len();
     let mut out = bytes[..16].to_vec();

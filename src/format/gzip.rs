@@ -21,13 +21,13 @@ const UNIX: u8 = 3;
 /// The shortest member: header, an empty deflate stream, trailer.
 const MIN_MEMBER: usize = 10 + 2 + 8;
 
-/// The most bytes to which all members of a file may inflate: 16 GiB.
-pub const INFLATED_MAX: u64 = 16 << 30;
+/// Bytes that all members of one file may inflate to before it is given up: 16 GiB.
+pub(crate) const INFLATED_MAX: u64 = 16 << 30;
 
 /// A member's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header<'a> {
-    /// FTEXT and reserved bits stay; the other bits follow from the fields below.
+pub(crate) struct Header<'a> {
+    /// FTEXT and reserved bits are kept as they are; the other bits follow from the fields below.
     flags: u8,
     /// When the content was last changed, in seconds since 1970; 0 for none.
     pub mtime: u32,
@@ -45,7 +45,7 @@ pub struct Header<'a> {
 
 /// One member of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member<'a> {
+pub(crate) struct Member<'a> {
     /// The header.
     pub header: Header<'a>,
     /// The deflate stream and the trailer after it.
@@ -56,19 +56,15 @@ pub struct Member<'a> {
     pub len: u64,
 }
 
-/// Whether `bytes` start like a gzip file.
-pub fn is_gzip(bytes: &[u8]) -> bool {
+/// Whether `bytes` start as a gzip file does.
+pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&START)
 }
 
-/// Reads the header of the first member.
+/// Reads a member's header.
 ///
 /// # Errors
 /// [`Malformed`] if it is cut off, or has a flag that RFC 1952 reserves.
-pub fn header(bytes: &[u8]) -> Result<Header<'_>, Malformed> {
-    read_header(&mut Cursor::new(Order::Little, bytes))
-}
-
 fn read_header<'a>(cursor: &mut Cursor<'a>) -> Result<Header<'a>, Malformed> {
     let start = cursor.offset();
     if cursor.take(START.len(), "header")? != START {
@@ -135,7 +131,7 @@ impl Header<'_> {
 /// # Errors
 /// [`Malformed`] if a member that had to be read is damaged, or anything but zeros follows the
 /// last.
-pub fn canonical(bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+pub(crate) fn canonical(bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
     let mut cursor = Cursor::new(Order::Little, bytes);
     let first = read_header(&mut cursor)?;
     let alone = memmem::find(cursor.rest(), &START).is_none();
@@ -160,7 +156,7 @@ pub fn canonical(bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
 /// # Errors
 /// [`Malformed`] if a member is damaged, anything but zeros follows the last, or the content
 /// exceeds [`INFLATED_MAX`].
-pub fn members(bytes: &[u8]) -> Result<(Vec<Member<'_>>, &[u8]), Malformed> {
+pub(crate) fn members(bytes: &[u8]) -> Result<(Vec<Member<'_>>, &[u8]), Malformed> {
     let mut cursor = Cursor::new(Order::Little, bytes);
     let mut members = Vec::new();
     let mut total = 0u64;
@@ -260,7 +256,7 @@ mod tests {
         let builder = GzBuilder::new().mtime(7).filename("f").extra("ex").comment("c");
         let bytes = member(builder.operating_system(255), b"content");
         let out = canonical(&bytes).unwrap().unwrap();
-        let got = header(&out).unwrap();
+        let got = read_header(&mut Cursor::new(Order::Little, &out)).unwrap();
         assert_eq!((got.mtime, got.os, got.name), (0, UNIX, None));
         assert_eq!((got.extra, got.comment), (Some(&b"ex"[..]), Some(&b"c"[..])));
         assert_eq!(canonical(&out), Ok(None));

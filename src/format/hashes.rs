@@ -83,8 +83,11 @@ impl Algorithm {
     }
 }
 
-/// The digests of `content`, in the order of `algorithms`.
-pub fn digests(content: &mut dyn Read, algorithms: &[Algorithm]) -> io::Result<Vec<Box<[u8]>>> {
+/// The digests of what `content` gives, in the order of `algorithms`.
+pub(crate) fn digests(
+    content: &mut dyn Read,
+    algorithms: &[Algorithm],
+) -> io::Result<Vec<Box<[u8]>>> {
     let mut hashers: Vec<_> = algorithms.iter().map(|algorithm| algorithm.hasher()).collect();
     let mut piece = vec![0; PIECE];
     loop {
@@ -98,8 +101,8 @@ pub fn digests(content: &mut dyn Read, algorithms: &[Algorithm]) -> io::Result<V
     Ok(hashers.into_iter().map(|hasher| hasher.finalize()).collect())
 }
 
-/// Decodes hexadecimal digits of either case; `None` if there are other characters.
-pub fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+/// The bytes that hexadecimal digits of either case stand for; `None` if they are no such digits.
+pub(crate) fn unhex(text: &[u8]) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let pair = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
     let (pairs, rest) = text.as_chunks::<2>();

@@ -27,7 +27,7 @@ const DEPTH: usize = 4096;
 
 /// A database and the places of its parts.
 #[derive(Clone, Debug)]
-pub struct Hwdb<'a> {
+pub(crate) struct Hwdb<'a> {
     file: Mapped<'a>,
     child_size: u64,
     value_size: u64,
@@ -43,7 +43,7 @@ pub struct Hwdb<'a> {
 /// # Errors
 /// [`Malformed`] unless the nodes fill the part that the header names and all offsets point to
 /// strings in the file.
-pub fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Hwdb<'_>, Malformed> {
     if !bytes.starts_with(SIGNATURE) {
         return Err(Malformed::at(0, "not a hardware database"));
     }
@@ -147,8 +147,8 @@ impl<'a> Hwdb<'a> {
     /// the names of files, and with later strings moved up. `None` if no name has such a path.
     ///
     /// # Errors
-    /// [`Malformed`] if something else uses what would be removed.
-    pub fn without_root(&self) -> Result<Option<Vec<u8>>, Malformed> {
+    /// [`Malformed`] if something else uses what would go.
+    pub(crate) fn without_root(&self) -> Result<Option<Vec<u8>>, Malformed> {
         let cuts = self.prefixes()?;
         if cuts.is_empty() {
             return Ok(None);
@@ -178,7 +178,7 @@ impl<'a> Hwdb<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if the trie does not end.
-    pub fn facts(&self, mut facts: Facts) -> Result<Facts, Malformed> {
+    pub(crate) fn facts(&self, mut facts: Facts) -> Result<Facts, Malformed> {
         facts.text("header", "tool version", self.file.u64(8, "header")?.to_string());
         for file in &self.files {
             facts.text("source files", self.file.text(*file, "file's name")?, "");

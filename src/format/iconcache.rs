@@ -13,7 +13,7 @@ const NONE: u32 = u32::MAX;
 ///
 /// # Errors
 /// [`Malformed`] if an offset leaves the file or a chain does not end.
-pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let file = Mapped { bytes, order: Order::Big };
     if (file.u16(0, "header")?, file.u16(2, "header")?) != (1, 0) {
         return Err(Malformed::at(0, "not an icon cache of version 1.0"));

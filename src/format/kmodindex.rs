@@ -20,7 +20,7 @@ const KEY: usize = 4096;
 /// # Errors
 /// [`Malformed`] for a binary index with an offset that leaves the file, or whose keys do not end,
 /// and for text that ends within a line.
-pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let file = Mapped { bytes, order: Order::Big };
     if bytes.first() != Some(&MAGIC.to_be_bytes()[0]) {
         if !matches!(bytes.last(), None | Some(b'\n' | 0)) {

@@ -21,7 +21,7 @@ const GENERATOR: u32 = 0;
 ///
 /// # Errors
 /// [`Malformed`] if the file is truncated, or not of this format.
-pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let start = start(bytes)?;
     let file = Mapped { bytes: &bytes[start..], order: Order::Little };
     let flags = file.slice(28, 1, "header")?[0];

@@ -17,7 +17,7 @@ const CATEGORIES: u64 = 13;
 ///
 /// # Errors
 /// [`Malformed`] if an offset leaves the file.
-pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let file = [Order::Little, Order::Big].map(|order| Mapped { bytes, order });
     let magic = |file: &Mapped<'_>| file.u32(0, "header").ok() == Some(MAGIC);
     let file =

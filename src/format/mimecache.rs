@@ -15,7 +15,7 @@ const DEPTH: usize = 256;
 ///
 /// # Errors
 /// [`Malformed`] if an offset leaves the file, or the tree of suffixes is deeper than 256.
-pub fn parse(bytes: &[u8], facts: Facts) -> Result<Facts, Malformed> {
+pub(crate) fn parse(bytes: &[u8], facts: Facts) -> Result<Facts, Malformed> {
     let file = Mapped { bytes, order: Order::Big };
     let version = (file.u16(0, "header")?, file.u16(2, "header")?);
     if !matches!(version, (1, 0..=2)) {

@@ -12,7 +12,7 @@ const TRAILER: usize = 12;
 ///
 /// # Errors
 /// [`Malformed`] if the trailer does not fit the file.
-pub fn split(bytes: &[u8]) -> Result<(&[u8], Option<&[u8]>), Malformed> {
+pub(crate) fn split(bytes: &[u8]) -> Result<(&[u8], Option<&[u8]>), Malformed> {
     let Some(signed) = bytes.strip_suffix(MARKER) else { return Ok((bytes, None)) };
     let bad = || Malformed::at(signed.len(), "the signature's length exceeds the module");
     let at = signed.len().checked_sub(TRAILER).ok_or_else(bad)?;

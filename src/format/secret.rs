@@ -57,7 +57,7 @@ const ENDS: &[(&str, &str)] = &[
 /// assert_eq!(kind(b"etc/x.pem", b"-----BEGIN RSA PRIVATE KEY-----\n"), Some("a private key"));
 /// assert_eq!(kind(b"etc/x.pem", b"-----BEGIN CERTIFICATE-----\n"), None);
 /// ```
-pub fn kind(path: &[u8], content: &[u8]) -> Option<&'static str> {
+pub(crate) fn kind(path: &[u8], content: &[u8]) -> Option<&'static str> {
     let old = || (is_accounts(path) && has_old_hash(content)).then_some("password hashes");
     by_path(path).or_else(|| by_content(content)).or_else(old)
 }
@@ -116,9 +116,9 @@ fn by_content(content: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether a password hash of `crypt(5)`, `$ID$PARAMETERS$HASH`, is anywhere in the content, for
-/// example of an image or a database, whose bytes must not be shown then.
-pub fn has_hash(content: &[u8]) -> bool {
+/// Whether a password hash of `crypt(5)`, `$ID$PARAMETERS$HASH`, is anywhere in a content, which may be
+/// an image or a database: its bytes may not be shown.
+pub(crate) fn has_hash(content: &[u8]) -> bool {
     const IDS: &[&[u8]] =
         &[b"y", b"gy", b"7", b"6", b"5", b"2a", b"2b", b"2x", b"2y", b"1", b"sha1"];
     let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/' | b'=' | b',');
@@ -144,13 +144,13 @@ pub fn has_hash(content: &[u8]) -> bool {
     memchr::memchr_iter(b'$', content).any(is_hash)
 }
 
-/// The description of two contents of which one is a secret of this kind.
-pub fn masked(kind: &str, a: &[u8], b: &[u8]) -> String {
+/// What may be said of two contents of which one is a secret of this kind.
+pub(crate) fn masked(kind: &str, a: &[u8], b: &[u8]) -> String {
     format!("{kind}, not shown: {} → {}", digest(a), digest(b))
 }
 
 /// A secret's length and digest.
-pub fn digest(content: &[u8]) -> String {
+pub(crate) fn digest(content: &[u8]) -> String {
     let digest: String =
         Sha256::digest(content).iter().take(8).map(|b| format!("{b:02x}")).collect();
     format!("{} bytes, sha256 {digest}…", content.len())

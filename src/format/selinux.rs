@@ -40,7 +40,7 @@ const UNPACKED_MAX: u64 = 64 << 20;
 /// # Errors
 /// [`Malformed`] if the header or a part is damaged, if compressed data does not unpack to at most
 /// 64 MiB, or if text ends within a line.
-pub fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
+pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let file = Mapped { bytes, order: Order::Little };
     match file.u32(0, "header") {
         Ok(POLICY) => policy(file, &mut facts)?,

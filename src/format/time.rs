@@ -3,8 +3,11 @@
 /// Seconds in a day.
 pub const DAY: i64 = 86_400;
 
-/// A point in time, as in `stat`: seconds since the epoch and nanoseconds.
+/// A point in time, as `stat` gives it: seconds since the epoch and nanoseconds.
+///
+/// Packed, since a tree has millions: an optional one takes 16 bytes instead of 24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(Rust, packed(4))]
 pub struct Time {
     /// Seconds since 1970-01-01 UTC.
     pub sec: i64,

@@ -25,7 +25,7 @@ const AFFIX: u8 = 0x20;
 ///
 /// # Errors
 /// [`Malformed`] if it is neither kind of file, or a section leaves it.
-pub fn clamped(bytes: &[u8], latest: u32) -> Result<Vec<u8>, Malformed> {
+pub(crate) fn clamped(bytes: &[u8], latest: u32) -> Result<Vec<u8>, Malformed> {
     let file = Mapped { bytes, order: Order::Big };
     let Some(at) = place(file)? else { return Ok(bytes.to_vec()) };
     let time = file.u64(at, "time")?.min(latest.into());

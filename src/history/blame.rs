@@ -131,7 +131,9 @@ impl History {
         let differing = query.query_map([path], |r| r.get(0))?;
         let differing: BTreeSet<i64> = differing.collect::<Result<_, _>>()?;
         if differing.is_empty() {
-            bail!("{path}: no recorded run differed here; paths have no leading slash");
+            bail!(
+                "{path}: no recorded run differed here; `reprofix history show RUN` lists the paths of a run"
+            );
         }
         let mut seen = Vec::new();
         for (stream, runs) in streams {

@@ -56,7 +56,7 @@ type Bundles = BTreeMap<(String, Option<Digest>), BTreeSet<String>>;
 /// # Errors
 ///
 /// If a catalog cannot be read.
-pub fn catalogs(name: &str, images: &Images) -> anyhow::Result<Option<Catalogs>> {
+pub(crate) fn catalogs(name: &str, images: &Images) -> anyhow::Result<Option<Catalogs>> {
     let mut groups: Vec<(&Image, Bundles)> = Vec::new();
     for image in images.selected().filter(|image| image.is_image()) {
         // Images missing from a sparse layout are skipped.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -82,7 +82,9 @@ impl Flattened {
         self.nodes.iter().find_map(|(path, node)| {
             let (x, y) = (time(self, node)?, time(other, other.nodes.get(path)?)?);
             let path = || show(Path::new(OsStr::from_bytes(path)));
-            (x != y).then(|| format!("modification time of {}: {} → {}", path(), x.sec, y.sec))
+            (x != y).then(|| {
+                format!("modification time of {}: {} → {}", path(), { x.sec }, { y.sec })
+            })
         })
     }
 }
@@ -213,17 +215,6 @@ impl<L: AsRef<[Layer]> + Sync> Tree for Flattened<L> {
     fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Seekable>>> {
         let content = self.content(path)?;
         Ok(content.map(|content| Box::new(content) as Box<dyn Seekable>))
-    }
-
-    fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        let Some(mut content) = self.content(path)? else { return Ok(false) };
-        let mut buf = vec![0; 64 << 10];
-        loop {
-            match content.read(&mut buf)? {
-                0 => return Ok(true),
-                n => sink(&buf[..n]),
-            }
-        }
     }
 
     fn readlink(&self, path: &Path) -> io::Result<Option<PathBuf>> {

@@ -8,9 +8,9 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-pub mod catalogs;
+pub(crate) mod catalogs;
 pub mod compare;
-pub mod flattened;
+pub(crate) mod flattened;
 pub mod lint;
 pub mod normalize;
 pub mod opm;

@@ -32,8 +32,8 @@ const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 ///
 /// # Errors
 ///
-/// If the key cannot be read or is invalid, or the file cannot be written.
-pub fn write(to: &Attestation, run: &Run, page: Option<&str>) -> Result<Option<PathBuf>> {
+/// If the key cannot be read or is none, or the file not be written.
+pub(crate) fn write(to: &Attestation, run: &Run, page: Option<&str>) -> Result<Option<PathBuf>> {
     let Some(statement) = statement(run, page) else { return Ok(None) };
     let key = key(&to.key).with_context(|| format!("attestation key {}", to.key.display()))?;
     let mut text = serde_json::to_vec_pretty(&sign(&key, &serde_json::to_vec(&statement)?))?;

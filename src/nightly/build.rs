@@ -14,8 +14,8 @@ use crate::disk;
 use crate::env::SourceDateEpoch;
 use crate::history::Verdict;
 
-/// What the two builds of a run have in common.
-pub struct Plan<'a> {
+/// What both builds of a run have in common.
+pub(crate) struct Plan<'a> {
     /// The stream.
     pub stream: &'a Stream,
     /// Its steps and subject.
@@ -30,19 +30,17 @@ pub struct Plan<'a> {
 
 /// A successful build.
 #[derive(Clone, Debug)]
-pub struct Built {
+pub(crate) struct Built {
     /// Its subject.
     pub subject: String,
-    /// Its directory after the build.
-    pub dir: PathBuf,
     /// Names of processes that it left running.
     pub left: Vec<String>,
 }
 
 /// A failed build.
 #[derive(Clone, Debug)]
-pub struct Failure {
-    /// The kind of failure.
+pub(crate) struct Failure {
+    /// What it is.
     pub verdict: Verdict,
     /// One line on what happened.
     pub detail: String,
@@ -67,16 +65,16 @@ impl Failure {
 }
 
 /// Whether an error says that no space, or no quota, is left.
-pub fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Builds once. `name` is the name of the build's directory afterwards; its output goes to
 /// `NAME.log` beside it.
 ///
-/// Every build is made in the same directory, unless its path is varied, and moved away afterwards:
-/// two builds share nothing, but have the same path.
-pub fn build(plan: &Plan<'_>, name: &str, launch: &Launch) -> Result<Built, Failure> {
+/// Every build is made in the same directory, unless its path is varied, and moved away
+/// afterwards: two builds share nothing, and yet have the same path.
+pub(crate) fn build(plan: &Plan<'_>, name: &str, launch: &Launch) -> Result<Built, Failure> {
     let failed = |error: io::Error| Failure::of_io(name, &error);
     let places = Places::create(plan.run, name, launch).map_err(failed)?;
     let limits = Limits {
@@ -101,7 +99,7 @@ pub fn build(plan: &Plan<'_>, name: &str, launch: &Launch) -> Result<Built, Fail
     let dir = plan.run.join(name);
     disk::rename(&places.below, &dir).map_err(failed)?;
     let subject = placed(OsStr::new(&plan.recipe.subject), &dir).to_string_lossy().into_owned();
-    Ok(Built { subject, dir, left })
+    Ok(Built { subject, left })
 }
 
 /// Runs every step; returns the names of processes that they left running.

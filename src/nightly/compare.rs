@@ -21,7 +21,7 @@ use crate::tree::Tree;
 
 /// What to compare, and under which rules.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub(crate) struct Request {
     /// The first subject, as written.
     pub a: OsString,
     /// The second.
@@ -36,8 +36,8 @@ pub struct Request {
 
 /// The result of a comparison.
 #[derive(Clone, Debug)]
-pub struct Compared {
-    /// The whole report; for images only if their files differ.
+pub(crate) struct Compared {
+    /// The whole report; of images only where their files differ.
     pub report: Option<Comparison>,
     /// Reproducible, expected or different.
     pub verdict: Verdict,
@@ -61,8 +61,8 @@ pub struct Compared {
 ///
 /// # Errors
 ///
-/// If a subject is unreadable or corrupt, or if the two cannot be compared.
-pub fn compare(request: &Request) -> Result<Compared> {
+/// If a subject cannot be read, is corrupt, or if they do not compare.
+pub(crate) fn compare(request: &Request) -> Result<Compared> {
     let job = Job {
         a: request.a.clone(),
         b: Some(request.b.clone()),

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
 use super::preset::{self, Recipe};
 use super::units::{Bytes, Seconds};
 use super::vary::{self, Variation};
+use crate::config::nearest;
 use crate::env::SourceDateEpoch;
 use crate::history::Retention;
 
@@ -210,7 +211,7 @@ impl Config {
 
     /// Reads and checks the file's text; `dir` is its directory.
     pub fn parse(text: &str, dir: PathBuf) -> Result<Self> {
-        let mut config: Config = toml::from_str(text)?;
+        let mut config: Config = toml::from_str(text).map_err(|error| explained(&error))?;
         config.dir = dir;
         config.absolute();
         let mut names = std::collections::BTreeSet::new();
@@ -333,7 +334,17 @@ impl Stream {
     }
 }
 
-/// Whether `name` can be a stream's name, and therefore a part of file names and URLs.
+/// `error` with the key that was probably meant, where one is unknown.
+fn explained(error: &toml::de::Error) -> anyhow::Error {
+    let near = || {
+        let (key, rest) = error.message().strip_prefix("unknown field `")?.split_once('`')?;
+        let near = nearest(key, rest.split('`').skip(1).step_by(2))?;
+        Some(format!("; did you mean `{near}`?"))
+    };
+    anyhow!("{}{}", error.to_string().trim_end(), near().unwrap_or_default())
+}
+
+/// Whether `name` can be a stream's name, and so a part of file names and addresses.
 pub fn is_name(name: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     name.len() <= 64
@@ -379,6 +390,7 @@ mod tests {
             (stream(&format!("{good}\nvary = ['moon']")), "moon"),
             (stream(&format!("{good}\ntime-limit = '1y'")), "1y"),
             (stream(&format!("{good}\ncolour = 1")), "colour"),
+            (stream(&format!("{good}\nvari = ['all']")), "did you mean `vary`?"),
             (stream(&format!("{good}\nwith = {{ a = 'b' }}")), "preset"),
             (stream("build = [' ']\nsubject = 'dir:{work}'"), "empty step"),
             (stream(good).repeat(2), "two of it"),

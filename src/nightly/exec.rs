@@ -20,8 +20,8 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Limits of one build, over all its steps.
 #[derive(Clone, Debug)]
-pub struct Limits {
-    /// The time at which it must have ended.
+pub(crate) struct Limits {
+    /// When it must have ended.
     pub deadline: Instant,
     /// Bytes of output.
     pub log: u64,
@@ -31,7 +31,7 @@ pub struct Limits {
 
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// With this status.
     Exit(ExitStatus),
     /// Killed: the time was over.
@@ -48,35 +48,40 @@ pub enum End {
 
 /// The end of a command and of the processes it started.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// How it ended.
     pub end: End,
     /// Names of processes that it left running, which were killed, sorted.
     pub left: Vec<String>,
 }
 
-/// A file for a build's output, whose size is counted.
-pub struct Log {
+/// Where a build's output goes: a file, counted.
+pub(crate) struct Log {
     file: File,
     written: Arc<AtomicU64>,
 }
 
 impl Log {
     /// Creates the file, which must not exist.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         Ok(Log { file: crate::disk::create_new(path)?, written: Arc::default() })
     }
 
-    /// Writes a line by reprofix itself.
-    pub fn say(&mut self, line: &str) -> io::Result<()> {
+    /// Writes a line of our own.
+    pub(crate) fn say(&mut self, line: &str) -> io::Result<()> {
         self.file.write_all(format!("{line}\n").as_bytes())
     }
 }
 
 /// Runs `command` on the file system of `place`, with standard output and error in `log`.
 ///
-/// Only one call at a time in a process: every new descendant counts as left behind afterwards.
-pub fn run(mut command: Command, log: &Log, limits: &Limits, place: &Path) -> io::Result<Ended> {
+/// Only one at a time in a process: every descendant that is new afterwards counts as left behind.
+pub(crate) fn run(
+    mut command: Command,
+    log: &Log,
+    limits: &Limits,
+    place: &Path,
+) -> io::Result<Ended> {
     let before = procs::descendants()?;
     let (reader, writer) = io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer).current_dir(place);
@@ -184,15 +189,15 @@ fn join(copier: JoinHandle<io::Result<()>>) -> io::Result<()> {
 }
 
 /// Whether the file system of `place` has less than its reserve left.
-pub fn is_full(limits: &Limits, place: &Path) -> bool {
+pub(crate) fn is_full(limits: &Limits, place: &Path) -> bool {
     rustix::fs::statvfs(place).is_ok_and(|fs| {
         let free = fs.f_bavail.saturating_mul(fs.f_frsize);
         free < limits.free || (fs.f_files > 0 && fs.f_favail == 0)
     })
 }
 
-/// Describes an exit status.
-pub fn ended(status: ExitStatus) -> String {
+/// A status in words.
+pub(crate) fn ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),

@@ -18,8 +18,8 @@ use crate::format::ostree::Checksum;
 ///
 /// # Errors
 ///
-/// If an input cannot be read; the error names the file.
-pub fn digest(
+/// Naming the file, if an input cannot be read.
+pub(crate) fn digest(
     stream: &Stream,
     recipe: &Recipe,
     epoch: SourceDateEpoch,

@@ -11,8 +11,8 @@ use crate::disk;
 
 /// Conditions of one build, as [`super::vary`] sets them. The default changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Launch {
-    /// Variables in addition to the inherited ones.
+pub(crate) struct Launch {
+    /// Variables beside the inherited ones.
     pub env: BTreeMap<String, String>,
     /// An offset for libfaketime, in seconds.
     pub clock: Option<&'static str>,
@@ -36,7 +36,7 @@ pub struct Launch {
 
 /// Directories whose names vary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Directories {
+pub(crate) struct Directories {
     /// The build directory.
     pub elsewhere: bool,
     /// TMPDIR.
@@ -58,7 +58,7 @@ impl Launch {
     /// # Errors
     ///
     /// If such a file cannot be written.
-    pub fn command(&self, words: &[OsString], scratch: &Path) -> std::io::Result<Command> {
+    pub(crate) fn command(&self, words: &[OsString], scratch: &Path) -> std::io::Result<Command> {
         let mut argv: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| argv.extend(words.iter().map(OsString::from));
         if let Some(cpus) = &self.cpus {
@@ -104,9 +104,8 @@ impl Launch {
         Ok(argv)
     }
 
-    /// Tries these conditions with `true`; the error is the tool's message, or says which tool is
-    /// missing.
-    pub fn probe(&self, scratch: &Path) -> Result<(), String> {
+    /// Tries these conditions with `true`; the error is what the tool said, or which is missing.
+    pub(crate) fn probe(&self, scratch: &Path) -> Result<(), String> {
         if let Some(reverse) = self.disorder {
             let (below, above) = (scratch.join("probe.below"), scratch.join("probe"));
             let mount = || -> std::io::Result<mounts::Mounted> {
@@ -142,7 +141,7 @@ fn password_file(user: &str) -> std::io::Result<Vec<u8>> {
 }
 
 /// `text` with every `{work}` replaced.
-pub fn placed(text: &OsStr, work: &Path) -> OsString {
+pub(crate) fn placed(text: &OsStr, work: &Path) -> OsString {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     const MARK: &[u8] = b"{work}";
     let (mut rest, mut out) = (text.as_bytes(), Vec::new());

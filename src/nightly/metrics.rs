@@ -49,7 +49,7 @@ const GAUGES: &[Gauge] = &[
 ];
 
 /// The file's text.
-pub fn text(history: &History) -> Result<String> {
+pub(crate) fn text(history: &History) -> Result<String> {
     let flaky = history.flaky(super::pages::NIGHTS)?;
     let mut all = Vec::new();
     for stream in history.streams()? {

@@ -9,29 +9,29 @@
 //! The outputs of the history are [`pages`], [`notify`], [`metrics`], [`attest`]; [`publish`] makes
 //! all of them. [`feed`] and [`manifest`] are what rebuilderd needs to take over the scheduling.
 
-pub mod attest;
-pub mod bisect;
-pub mod build;
-pub mod compare;
+pub(crate) mod attest;
+pub(crate) mod bisect;
+pub(crate) mod build;
+pub(crate) mod compare;
 pub mod config;
-pub mod exec;
+pub(crate) mod exec;
 pub mod feed;
 mod images;
-pub mod inputs;
-pub mod launch;
+pub(crate) mod inputs;
+pub(crate) mod launch;
 pub mod manifest;
-pub mod metrics;
-pub mod mounts;
-pub mod night;
-pub mod notify;
+pub(crate) mod metrics;
+pub(crate) mod mounts;
+pub(crate) mod night;
+pub(crate) mod notify;
 pub mod pages;
-pub mod preset;
-pub mod procs;
-pub mod publish;
-pub mod rebuild;
-pub mod signals;
-pub mod units;
-pub mod vary;
+pub(crate) mod preset;
+pub(crate) mod procs;
+pub(crate) mod publish;
+pub(crate) mod rebuild;
+pub(crate) mod signals;
+pub(crate) mod units;
+pub(crate) mod vary;
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;

@@ -8,7 +8,7 @@ use crate::env;
 
 /// A mounted disorderfs, which is unmounted when dropped.
 #[derive(Debug)]
-pub struct Mounted {
+pub(crate) struct Mounted {
     above: PathBuf,
     done: bool,
 }
@@ -18,8 +18,8 @@ pub struct Mounted {
 ///
 /// # Errors
 ///
-/// If the program is missing or FUSE does not work here, with the program's message.
-pub fn disorderfs(below: &Path, above: &Path, reverse: &str) -> io::Result<Mounted> {
+/// If the program is missing or FUSE does not work here; with what it said.
+pub(crate) fn disorderfs(below: &Path, above: &Path, reverse: &str) -> io::Result<Mounted> {
     let mut command = Command::new("disorderfs");
     command.args(["--shuffle-dirents=no", "--sort-dirents=yes"]);
     command.arg(format!("--reverse-dirents={reverse}"));
@@ -32,7 +32,7 @@ pub fn disorderfs(below: &Path, above: &Path, reverse: &str) -> io::Result<Mount
 
 impl Mounted {
     /// Unmounts it.
-    pub fn unmount(mut self) -> io::Result<()> {
+    pub(crate) fn unmount(mut self) -> io::Result<()> {
         self.done = true;
         unmount(&self.above)
     }
@@ -66,8 +66,8 @@ fn run(command: &mut Command) -> io::Result<()> {
     }
 }
 
-/// The mount points at or below `dir`, deepest first.
-pub fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+/// Where something is mounted at or below `dir`, deepest first.
+pub(crate) fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> = env::mount_points()?;
     found.retain(|point| point.starts_with(dir));
     found.sort_by(|a, b| b.cmp(a));
@@ -79,8 +79,8 @@ pub fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 ///
-/// If something stays mounted; nothing is removed then.
-pub fn remove(dir: &Path) -> io::Result<Vec<PathBuf>> {
+/// Removing nothing, if something stays mounted.
+pub(crate) fn remove(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let Ok(dir) = dir.canonicalize() else { return Ok(Vec::new()) };
     let found = below(&dir)?;
     for point in &found {

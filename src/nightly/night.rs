@@ -33,16 +33,16 @@ const FORGOTTEN: i64 = 7 * 86_400;
 
 /// What the command line adds to the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Only these streams; all if empty.
+pub(crate) struct Options {
+    /// Only these streams; all, if there are none.
     pub streams: Vec<String>,
     /// Bisect every stream that differs.
     pub bisect: bool,
 }
 
-/// A run that has ended, with its comparison.
-pub struct Ended {
-    /// Its row in the history.
+/// A run that has ended, and the comparison it made.
+pub(crate) struct Ended {
+    /// The record.
     pub run: Run,
     /// The whole report, if the comparison was made.
     pub report: Option<Comparison>,
@@ -53,9 +53,13 @@ pub struct Ended {
 ///
 /// # Errors
 ///
-/// If nothing can be recorded or a stream's configuration cannot work; a failure in a build is a
-/// verdict.
-pub fn run(config: &Config, options: &Options, say: &mut dyn FnMut(&Run)) -> Result<Vec<Ended>> {
+/// Where nothing can be recorded or a stream's configuration cannot work; what goes wrong in a
+/// build is a verdict.
+pub(crate) fn run(
+    config: &Config,
+    options: &Options,
+    say: &mut dyn FnMut(&Run),
+) -> Result<Vec<Ended>> {
     let streams = chosen(config, &options.streams)?;
     procs::become_reaper().context("becoming the reaper of the builds' processes")?;
     let creating = || format!("creating {}", config.work.display());
@@ -78,8 +82,8 @@ pub fn run(config: &Config, options: &Options, say: &mut dyn FnMut(&Run)) -> Res
     Ok(ended)
 }
 
-/// Records the comparison of two existing subjects.
-pub fn compare(history: &Path, stream: &str, request: &Request) -> Result<Ended> {
+/// Records the comparison of two subjects that exist already.
+pub(crate) fn compare(history: &Path, stream: &str, request: &Request) -> Result<Ended> {
     ensure!(is_name(stream), "{stream:?} cannot be a stream's name");
     let mut history = History::open(history)?;
     let mut run = Run::start(stream, "compare");
@@ -96,8 +100,8 @@ pub fn compare(history: &Path, stream: &str, request: &Request) -> Result<Ended>
     Ok(Ended { run, report })
 }
 
-/// The class of all these runs: the worst one.
-pub fn class(ended: &[Ended]) -> Class {
+/// The exit code that these runs ask for: the worst of theirs.
+pub(crate) fn class(ended: &[Ended]) -> Class {
     ended.iter().map(|one| one.run.verdict.class()).max().unwrap_or(Class::Good)
 }
 

@@ -31,7 +31,7 @@ const PATHS: usize = 10;
 
 /// A message about one run.
 #[derive(Clone, Debug, Serialize)]
-pub struct Message {
+pub(crate) struct Message {
     /// Name and version of this schema.
     pub schema: &'static str,
     /// The stream.
@@ -54,7 +54,7 @@ pub struct Message {
 
 impl Message {
     /// Name and version of the schema.
-    pub const SCHEMA: &'static str = "reprofix-notification-1";
+    pub(crate) const SCHEMA: &'static str = "reprofix-notification-1";
 
     fn new(config: &Config, history: &History, run: &Run, state: &str) -> Result<Self> {
         let differences = history.differences(run.id, 0)?;
@@ -137,8 +137,8 @@ fn channels(notify: &Notify) -> Vec<Channel<'_>> {
 ///
 /// # Errors
 ///
-/// Only if the history fails.
-pub fn tell(config: &Config, history: &mut History, runs: &[&Run]) -> Result<Vec<String>> {
+/// Only where the history does.
+pub(crate) fn tell(config: &Config, history: &mut History, runs: &[&Run]) -> Result<Vec<String>> {
     let flaky = history.flaky(super::pages::NIGHTS)?;
     let mut failed = Vec::new();
     for run in runs {

@@ -14,11 +14,9 @@ use super::config::Step;
 
 /// A flow.
 #[derive(Debug)]
-pub struct Preset {
+pub(crate) struct Preset {
     /// Its name in `nightly.toml`.
     pub name: &'static str,
-    /// What it builds, in one line.
-    pub help: &'static str,
     /// What it is told.
     pub parameters: &'static [Parameter],
     /// Shell scripts, run in the build's directory.
@@ -33,7 +31,7 @@ pub struct Preset {
 
 /// A parameter of a flow.
 #[derive(Debug)]
-pub struct Parameter {
+pub(crate) struct Parameter {
     /// Its name in `with`.
     pub name: &'static str,
     /// Its value where it is not given; `None`: it must be.
@@ -46,7 +44,7 @@ pub struct Parameter {
 
 /// What the value of a parameter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A text.
     Text,
     /// A file or directory.
@@ -98,10 +96,10 @@ pub struct Recipe {
 }
 
 /// Every flow.
-pub const PRESETS: &[Preset] = &[
+pub(crate) const PRESETS: &[Preset] = &[
     Preset {
+        // Any program that fills the directory it is given.
         name: "rootfs",
-        help: "any program that fills a given directory",
         parameters: &[path(
             Kind::Program,
             "script",
@@ -113,8 +111,8 @@ pub const PRESETS: &[Preset] = &[
         needs: None,
     },
     Preset {
+        // Rpm-ostree compose tree, with its own repository and package cache.
         name: "rpm-ostree",
-        help: "rpm-ostree compose tree, with its own repository and package cache",
         parameters: &[
             path(Kind::Path, "treefile", "the treefile"),
             text("ref", None, "the ref in the treefile"),
@@ -131,8 +129,8 @@ pub const PRESETS: &[Preset] = &[
         needs: None,
     },
     Preset {
+        // Rpm-ostree compose rootfs.
         name: "compose-rootfs",
-        help: "rpm-ostree compose rootfs",
         parameters: &[
             path(Kind::Path, "manifest", "the treefile"),
             text("arguments", Some(""), "more arguments, separated by blanks"),
@@ -147,8 +145,8 @@ pub const PRESETS: &[Preset] = &[
         needs: None,
     },
     Preset {
+        // Buildah build of a Containerfile, as coreos-assembler does it, without any cache.
         name: "containerfile",
-        help: "buildah build of a Containerfile, as coreos-assembler does it, without any cache",
         parameters: &[
             path(Kind::Path, "context", "the directory with the Containerfile"),
             text("arguments", Some(""), "more arguments of buildah build, separated by blanks"),
@@ -158,17 +156,17 @@ pub const PRESETS: &[Preset] = &[
             "buildah --root \"$REPROFIX_WORK/storage\" --runroot \"$REPROFIX_WORK/run\" build \
              --no-cache --layers=false --timestamp \"$SOURCE_DATE_EPOCH\" \
              --build-arg SOURCE_DATE_EPOCH=\"$SOURCE_DATE_EPOCH\" $WITH_ARGUMENTS \
-             --tag nightly \"$WITH_CONTEXT\"",
+             --tag localhost/nightly \"$WITH_CONTEXT\"",
             "buildah --root \"$REPROFIX_WORK/storage\" --runroot \"$REPROFIX_WORK/run\" push \
-             nightly \"oci-archive:$REPROFIX_WORK/image.ociarchive\"",
+             localhost/nightly \"oci-archive:$REPROFIX_WORK/image.ociarchive\"",
         ],
         subject: "oci-archive:{work}/image.ociarchive",
         spares: &[],
         needs: None,
     },
     Preset {
+        // Buildah build in a user name space, with the arguments of Konflux's buildah task.
         name: "rootless",
-        help: "buildah build in a user name space, with the arguments of Konflux's buildah task",
         parameters: &[
             path(Kind::Path, "context", "the directory with the Containerfile"),
             text("arguments", Some(""), "more arguments of buildah build, separated by blanks"),
@@ -186,18 +184,18 @@ pub const PRESETS: &[Preset] = &[
                  -w \"$WITH_CONTEXT\" -- \
                  buildah --root \"$REPROFIX_WORK/storage\" --runroot \"$REPROFIX_WORK/run\" build \
                  --isolation chroot --no-cache --layers=false --ulimit nofile=4096:4096 --http-proxy=false \
-                 \"$@\" $WITH_ARGUMENTS --tag nightly .",
+                 \"$@\" $WITH_ARGUMENTS --tag localhost/nightly .",
             "unshare -U -f --keep-caps -r --map-auto --mount -- \
                  buildah --root \"$REPROFIX_WORK/storage\" --runroot \"$REPROFIX_WORK/run\" push \
-                 nightly \"oci-archive:$REPROFIX_WORK/image.ociarchive\"",
+                 localhost/nightly \"oci-archive:$REPROFIX_WORK/image.ociarchive\"",
         ],
         subject: "oci-archive:{work}/image.ociarchive",
         spares: &[],
         needs: Some(ROOTLESS),
     },
     Preset {
+        // Osbuild of a manifest, up to the pipeline whose tree holds the repository.
         name: "osbuild",
-        help: "osbuild of a manifest, up to the pipeline whose tree contains the repository",
         parameters: &[
             path(Kind::Path, "manifest", "the manifest, of version 2"),
             text("export", Some("ostree-commit"), "the pipeline with org.osbuild.ostree.commit"),
@@ -217,8 +215,8 @@ pub const PRESETS: &[Preset] = &[
         needs: None,
     },
     Preset {
+        // Coreos-assembler: init, fetch, build, in a directory of its own.
         name: "cosa",
-        help: "coreos-assembler: init, fetch, build, in a separate directory",
         parameters: &[
             path(
                 Kind::Repository,
@@ -245,7 +243,7 @@ pub const PRESETS: &[Preset] = &[
 ];
 
 /// The preset called `name`.
-pub fn find(name: &str) -> Result<&'static Preset> {
+pub(crate) fn find(name: &str) -> Result<&'static Preset> {
     PRESETS.iter().find(|p| p.name == name).with_context(|| {
         let names: Vec<&str> = PRESETS.iter().map(|p| p.name).collect();
         format!("unknown preset {name:?}; there are {}", names.join(", "))
@@ -269,8 +267,8 @@ impl Preset {
     ///
     /// # Errors
     ///
-    /// If a parameter is unknown or missing.
-    pub fn recipe(&self, with: &BTreeMap<String, String>) -> Result<Recipe> {
+    /// On a parameter that is unknown, or missing.
+    pub(crate) fn recipe(&self, with: &BTreeMap<String, String>) -> Result<Recipe> {
         for name in with.keys() {
             if !self.parameters.iter().any(|p| p.name == name) {
                 bail!("preset {:?} has no parameter {name:?}", self.name);
@@ -289,7 +287,7 @@ impl Preset {
     }
 
     /// Takes relative paths in the parameters from `dir`.
-    pub fn place(&self, with: &mut BTreeMap<String, String>, dir: &Path) {
+    pub(crate) fn place(&self, with: &mut BTreeMap<String, String>, dir: &Path) {
         for parameter in self.parameters {
             let Some(value) = with.get_mut(parameter.name) else { continue };
             if parameter.kind.is_path(value) {
@@ -301,7 +299,7 @@ impl Preset {
     /// # Errors
     ///
     /// Where a path in the parameters is not there, or the machine lacks what the steps need.
-    pub fn is_ready(&self, with: &BTreeMap<String, String>) -> Result<()> {
+    pub(crate) fn is_ready(&self, with: &BTreeMap<String, String>) -> Result<()> {
         for parameter in self.parameters {
             let Some(value) = with.get(parameter.name) else { continue };
             let is_there = !parameter.kind.is_path(value) || Path::new(value).exists();
@@ -385,7 +383,6 @@ mod tests {
             needs: Some((&["sh", "-c", "echo no range >&2; exit 1"], "add a line")),
             ..Preset {
                 name: "p",
-                help: "",
                 parameters: &[],
                 steps: &[],
                 subject: "",

@@ -19,13 +19,13 @@ struct Process {
     zombie: bool,
 }
 
-/// Makes this process the reaper of its descendants.
-pub fn become_reaper() -> io::Result<()> {
+/// Makes us the reaper of our descendants.
+pub(crate) fn become_reaper() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
-/// The present descendants of this process.
-pub fn descendants() -> io::Result<BTreeSet<i32>> {
+/// Our descendants now.
+pub(crate) fn descendants() -> io::Result<BTreeSet<i32>> {
     let all = processes()?;
     let mut found = BTreeSet::new();
     let mut todo = vec![rustix::process::getpid().as_raw_nonzero().get()];
@@ -41,8 +41,8 @@ pub fn descendants() -> io::Result<BTreeSet<i32>> {
 ///
 /// # Errors
 ///
-/// If some are still alive after ten seconds (blocked in the kernel).
-pub fn kill_descendants(keep: &BTreeSet<i32>) -> io::Result<Vec<String>> {
+/// If some are still there after ten seconds (blocked in the kernel).
+pub(crate) fn kill_descendants(keep: &BTreeSet<i32>) -> io::Result<Vec<String>> {
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut names: BTreeMap<i32, String> = BTreeMap::new();
     loop {
@@ -68,7 +68,7 @@ pub fn kill_descendants(keep: &BTreeSet<i32>) -> io::Result<Vec<String>> {
 }
 
 /// Kills every process on this machine whose environment has `REPROFIX_RUN=token`.
-pub fn kill_marked(token: &str) -> io::Result<usize> {
+pub(crate) fn kill_marked(token: &str) -> io::Result<usize> {
     let mark = format!("REPROFIX_RUN={token}").into_bytes();
     let marked = |pid: &i32| {
         let environment = std::fs::read(PathBuf::from(format!("/proc/{pid}/environ")));

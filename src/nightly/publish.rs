@@ -13,8 +13,8 @@ use crate::{disk, env};
 ///
 /// # Errors
 ///
-/// If the history cannot be opened.
-pub fn publish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Vec<String>> {
+/// Where the history cannot be opened.
+pub(crate) fn publish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Vec<String>> {
     let mut history = History::open(&config.history)?;
     let mut failed = Vec::new();
     let mut note = |what: &str, result: Result<()>| {

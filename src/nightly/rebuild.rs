@@ -21,8 +21,8 @@ use crate::disk;
 use crate::env::SourceDateEpoch;
 use crate::source::{Spec, Subject};
 
-/// The file beside the manifest in which [`rebuild`] names the subjects for [`explain`].
-pub const NOTE: &str = "reprofix-subjects.json";
+/// Where [`rebuild`] leaves word for [`explain`], beside the manifest.
+pub(crate) const NOTE: &str = "reprofix-subjects.json";
 
 /// Bytes at the end of a build's output that the worker reports.
 const LOG_TAIL: u64 = 256 << 10;
@@ -40,8 +40,9 @@ struct Note {
 ///
 /// # Errors
 ///
-/// If the recipe or the stream cannot work, or a step fails, with the end of its output.
-pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
+/// If the recipe or the stream cannot work, and if a step fails: the end of its output is in the
+/// error then.
+pub(crate) fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
     let recipe = Recipe::read(input)?;
     let stream = config.stream.iter().find(|s| s.name == recipe.stream);
     let stream = stream.with_context(|| format!("there is no stream {:?}", recipe.stream))?;
@@ -92,8 +93,8 @@ pub fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
 ///
 /// # Errors
 ///
-/// If one is not a manifest.
-pub fn explain(published: &Path, rebuilt: &Path) -> Result<String> {
+/// If one is no manifest.
+pub(crate) fn explain(published: &Path, rebuilt: &Path) -> Result<String> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
     };

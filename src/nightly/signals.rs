@@ -13,8 +13,9 @@ use signal_hook::flag;
 
 static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// Starts to record signals. A second one exits with code 2, as for any unfinished night.
-pub fn listen() -> io::Result<()> {
+/// From now on a signal is noted. Exit code 2, as for any night that was not finished, is what a
+/// second one leads to.
+pub(crate) fn listen() -> io::Result<()> {
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         flag::register_conditional_shutdown(signal, 2, Arc::clone(&ASKED))?;
         flag::register(signal, Arc::clone(&ASKED))?;
@@ -22,7 +23,7 @@ pub fn listen() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a signal to stop was received.
-pub fn asked() -> bool {
+/// Whether we have been told to stop.
+pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }

@@ -46,8 +46,8 @@ fn read(written: Written, units: &[(&str, u64)]) -> Result<u64, String> {
     })
 }
 
-/// A duration for people: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
-pub fn duration(seconds: f64) -> String {
+/// A duration as a person reads it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {
         0..=9 => format!("{:.1} s", seconds.max(0.0)),

@@ -13,7 +13,7 @@ use super::launch::{Directories, Launch};
 
 /// Which of the two builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// The first, the control.
     A,
     /// The second.
@@ -32,8 +32,8 @@ pub struct Variation {
     apply: fn(&mut Launch, Side) -> Result<(), String>,
 }
 
-/// Every condition, in the order of reports.
-pub const VARIATIONS: &[Variation] = &[
+/// Every condition, in the order that reports have.
+pub(crate) const VARIATIONS: &[Variation] = &[
     Variation {
         name: "clock",
         help: "the second build is 373 days, 7 hours and 13 minutes later (libfaketime; static binaries, and programs \
@@ -211,11 +211,11 @@ fn cpus(launch: &mut Launch, side: Side) -> Result<(), String> {
 }
 
 /// What [`select`] takes for those that are varied by default.
-pub const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 
 /// The variations called `names`, in the table's order; `all` stands for all, `default` for those
 /// without a reason not to be, and `-NAME` takes one away again.
-pub fn select(names: &[String]) -> Result<Vec<&'static Variation>> {
+pub(crate) fn select(names: &[String]) -> Result<Vec<&'static Variation>> {
     let bare = |name: &'_ str| name.strip_prefix('-').unwrap_or(name).to_owned();
     for name in
         names.iter().filter(|name| *name != "all" && *name != DEFAULT).map(|name| bare(name))
@@ -235,8 +235,8 @@ pub fn select(names: &[String]) -> Result<Vec<&'static Variation>> {
     Ok(VARIATIONS.iter().filter(|v| named(v) && !taken(v)).collect())
 }
 
-/// The variations that the preset supports, and the others with the reason.
-pub fn spare(
+/// Those of `variations` that a preset does not spare, and the others with its reason.
+pub(crate) fn spare(
     variations: Vec<&'static Variation>,
     spares: &[(&str, &str)],
 ) -> (Vec<&'static Variation>, Vec<(String, String)>) {
@@ -248,7 +248,7 @@ pub fn spare(
 }
 
 /// The conditions of one side under `variations`.
-pub fn launch(variations: &[&'static Variation], side: Side) -> Result<Launch, String> {
+pub(crate) fn launch(variations: &[&'static Variation], side: Side) -> Result<Launch, String> {
     let mut launch = Launch { directories: Directories::default(), ..Launch::default() };
     for variation in variations {
         (variation.apply)(&mut launch, side)?;
@@ -256,9 +256,9 @@ pub fn launch(variations: &[&'static Variation], side: Side) -> Result<Launch, S
     Ok(launch)
 }
 
-/// The variations that work on this machine, and the others with the reason. Each is tried by
-/// running `true` under it. `scratch` is a writable directory.
-pub fn possible(
+/// Those of `variations` that work on this machine, and the others with the reason. Each is tried
+/// by running `true` under it. `scratch` is a directory that may be written to.
+pub(crate) fn possible(
     variations: Vec<&'static Variation>,
     scratch: &Path,
 ) -> (Vec<&'static Variation>, Vec<(String, String)>) {
@@ -269,14 +269,23 @@ pub fn possible(
         let tried = sides.map(|side| launch(&[variation], side)?.probe(scratch));
         match tried.collect::<Result<(), String>>() {
             Ok(()) => good.push(variation),
-            Err(why) => skipped.push((variation.name.to_owned(), why)),
+            Err(why) => skipped.push((variation.name.to_owned(), why + package(variation.name))),
         }
     }
     (good, skipped)
 }
 
+/// What to install where a variation fails, if it needs a program that many machines lack.
+fn package(variation: &str) -> &'static str {
+    match variation {
+        "clock" | "day" => "; it needs faketime (Debian's package faketime, Fedora's libfaketime)",
+        "directory-order" => "; it needs disorderfs (Debian's package of that name)",
+        _ => "",
+    }
+}
+
 /// Names, comma-separated.
-pub fn names(variations: &[&'static Variation]) -> String {
+pub(crate) fn names(variations: &[&'static Variation]) -> String {
     variations.iter().map(|v| v.name).collect::<Vec<_>>().join(",")
 }
 

@@ -19,10 +19,14 @@ use crate::tree::Tree;
 /// Where dpkg describes installed packages, and images without dpkg describe what was unpacked into
 /// them.
 const DPKG: [&str; 2] = ["var/lib/dpkg/info", "var/lib/dpkg/status.d"];
+/// Where dpkg notes which files of packages are in another place.
+const DIVERSIONS: &str = "var/lib/dpkg/diversions";
 /// Where apk has its database: before and since the merge of /usr.
 const APK: [&str; 2] = ["lib/apk/db/installed", "usr/lib/apk/db/installed"];
 /// Where pacman has a directory for each package.
 const PACMAN: &str = "var/lib/pacman/local";
+/// What may follow the digest of a file of configuration.
+const FLAGS: [&str; 2] = [" obsolete", " remove-on-upgrade"];
 /// The most bytes to read of an unpacked mtree.
 const MTREE_MAX: u64 = 256 << 20;
 
@@ -48,6 +52,8 @@ pub(super) fn each(tree: &dyn Tree, sink: &mut dyn Sink) -> io::Result<()> {
 fn dpkg(tree: &dyn Tree, sink: &mut dyn Sink) -> io::Result<()> {
     let status = tree.read(Path::new("var/lib/dpkg/status"))?.unwrap_or_default();
     let stanzas = stanzas(&status);
+    let diversions = tree.read(Path::new(DIVERSIONS))?.unwrap_or_default();
+    let diversions = Diversions::of(&diversions);
     for dir in DPKG.map(Path::new) {
         let names = tree.list(dir)?;
         let stem = |ending: &str| {
@@ -73,11 +79,34 @@ fn dpkg(tree: &dyn Tree, sink: &mut dyn Sink) -> io::Result<()> {
             sink.package(stanza.map_or_else(|| text(&package), |stanza| stanza.name.clone()));
             for (path, sum) in files {
                 let digest = unhex(sum).filter(|digest| digest.len() == Algorithm::Md5.size());
+                let path = diversions.place(path, &package);
                 sink.file(path, digest.map(|digest| (Algorithm::Md5, digest)));
             }
         }
     }
     Ok(())
+}
+
+/// Paths at which dpkg puts the files of all packages but one, or of all, elsewhere. The lists and
+/// digests of packages name the path that was diverted.
+struct Diversions<'t>(BTreeMap<&'t [u8], (&'t [u8], &'t [u8])>);
+
+impl<'t> Diversions<'t> {
+    /// Three lines for each: the path, where it went, the package that keeps the path, or `:`.
+    fn of(text: &'t [u8]) -> Self {
+        let all: Vec<&[u8]> = lines(text).collect();
+        let rows = all.as_chunks().0.iter();
+        Diversions(rows.map(|[from, to, by]| (below(from), (below(to), *by))).collect())
+    }
+
+    /// Where the file is that `package` ships as `path`.
+    fn place(&self, path: &'t [u8], package: &[u8]) -> &'t [u8] {
+        let name = package.split(|byte| *byte == b':').next().unwrap_or_default();
+        match self.0.get(path) {
+            Some((to, by)) if *by != name => to,
+            _ => path,
+        }
+    }
 }
 
 /// A package's entry in `status`.
@@ -104,8 +133,11 @@ fn stanzas(status: &[u8]) -> BTreeMap<Vec<u8>, Stanza<'_>> {
         } else if let Some(architecture) = field("Architecture:") {
             fields[2] = architecture;
         } else if let Some(conffile) = line.strip_prefix(b" /") {
-            let mut words = conffile.split(|byte| *byte == b' ');
-            conffiles.extend(words.next().zip(words.next()));
+            let conffile = FLAGS
+                .iter()
+                .fold(conffile, |line, flag| line.strip_suffix(flag.as_bytes()).unwrap_or(line));
+            let digest = memchr::memrchr(b' ', conffile);
+            conffiles.extend(digest.map(|at| (&conffile[..at], &conffile[at + 1..])));
         } else if line.is_empty() {
             let [package, version, architecture] = std::mem::take(&mut fields).map(text);
             let name = format!("{package}_{version}_{architecture}");

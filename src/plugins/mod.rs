@@ -42,7 +42,7 @@ mod mtime;
 mod os_release;
 mod pycache;
 mod random_ids;
-pub mod rpmdb;
+pub(crate) mod rpmdb;
 mod selinux;
 mod tar;
 mod tmpfiles;

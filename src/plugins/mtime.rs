@@ -21,13 +21,14 @@ static PAGE: Page = Page {
     why: "Scriptlets, generators and the package manager's own directories are written at the time \
           of the build; packaged files keep the time in the package.",
     done: "A time later than SOURCE_DATE_EPOCH becomes SOURCE_DATE_EPOCH, with no nanoseconds; \
-           earlier times stay. With set=all every time becomes SOURCE_DATE_EPOCH, including those \
-           of device nodes, FIFOs and sockets, as a composefs digest needs it (`--profile \
-           composefs`). A Clojure source that was older than the class compiled from it stays two \
-           seconds older, since Clojure uses only a newer class; a Python source keeps the time \
-           that its bytecode records, if that bytecode stays (pycache is off, its option keep or \
-           the configuration keeps it, or something vouches for it). Directories come last, \
-           deepest first, the root after all others.",
+           earlier times stay. With set=all every time becomes SOURCE_DATE_EPOCH, those of device \
+           nodes, FIFOs and sockets too, as a composefs digest wants it (`--profile composefs`). A Clojure \
+           source that was older than the class compiled from it stays two seconds older, since \
+           Clojure takes only a newer class; a compiled file that was older than its source, so that \
+           its reader did not take it, stays two seconds older (zsh, Emacs, Racket, Guile, ASDF, Chez \
+           Scheme, SWI-Prolog, SELinux's file_contexts.bin, GTK's icon-theme.cache: docs/times.md); a Python source keeps the time that its bytecode \
+           records, where that bytecode stays with it (pycache is off, its option keep or the \
+           configuration keeps it, or somebody vouches for it). Directories come last, deepest first, the root after all of them.",
     lost: "The time of the build. With set=all also the times of packaged files: `rpm -V` then \
            reports T for them, and bytecode that records the time of its source is stale. An \
            ostree commit has no modification times, and a checkout sets 0, so this plugin never \
@@ -72,9 +73,9 @@ impl Plugin for Mtime {
             return Ok(Verdict::Keep);
         };
         if file.entry.kind == Kind::File
-            && let Some(compiled) = newer(file)?
+            && let Some(newer) = newer(file)?
         {
-            time = apart(time, now, normal(&compiled, cx));
+            time = apart(time, now, normal(&newer, cx));
         }
         Ok(if time == now { Verdict::Keep } else { Verdict::Mtime(time) })
     }
@@ -82,35 +83,50 @@ impl Plugin for Mtime {
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
         match (a.entry.mtime, b.entry.mtime) {
             (Some(a), Some(b)) if a != b => vec![format!(
-                "modification times {}.{:09} and {}.{:09}, neither later than SOURCE_DATE_EPOCH",
-                a.sec, a.nsec, b.sec, b.nsec
+                "modification times {}.{:09} and {}.{:09}, both allowed by SOURCE_DATE_EPOCH",
+                { a.sec },
+                a.nsec,
+                { b.sec },
+                b.nsec
             )],
             _ => Vec::new(),
         }
     }
 }
 
-/// Whether a source could get the same time as its compiled file, which a reader needs to be newer.
+/// Whether it could become as old as what it has to stay older than.
 fn may_tie(entry: &Entry, cx: &Context) -> bool {
     let nearly = i64::from(cx.epoch.seconds()) - strictly_newer::APART;
     entry.kind == Kind::File
         && entry.mtime.is_some_and(|time| time.sec >= nearly)
-        && strictly_newer::of_source(entry.name()).is_some()
+        && (strictly_newer::of_source(entry.name()).is_some()
+            || !strictly_newer::sources_of(&entry.path).is_empty())
 }
 
-/// The file that was compiled from this source, if its reader needs it to be newer and it is.
+/// What the file has to stay older than, if it is: what was compiled from it, where its reader wants
+/// that newer, or the source of a compiled file that is stale. Files that are copied in any order
+/// within one second are not.
 fn newer(file: &File<'_>) -> io::Result<Option<Entry>> {
-    let Some(name) = strictly_newer::of_source(file.entry.name()) else { return Ok(None) };
-    let path = file.entry.path.with_file_name(OsStr::from_bytes(&name));
-    let compiled = file.tree.lookup(&path)?;
-    Ok(compiled.filter(|compiled| compiled.mtime > file.entry.mtime))
+    let (path, now) = (&file.entry.path, file.entry.mtime);
+    if let Some(name) = strictly_newer::of_source(file.entry.name()) {
+        let compiled = file.tree.lookup(&path.with_file_name(OsStr::from_bytes(&name)))?;
+        return Ok(compiled.filter(|compiled| compiled.mtime > now));
+    }
+    let seconds = |time: Option<Time>| time.map(|time| time.sec);
+    for source in strictly_newer::sources_of(path) {
+        let source = file.tree.lookup(&source)?;
+        if let Some(source) = source.filter(|source| seconds(source.mtime) > seconds(now)) {
+            return Ok(Some(source));
+        }
+    }
+    Ok(None)
 }
 
-/// The time of a source, kept older than its compiled file.
-fn apart(time: Time, now: Time, compiled: Option<Time>) -> Time {
-    match compiled {
-        Some(compiled) if time >= compiled => {
-            now.min(Time { sec: compiled.sec - strictly_newer::APART, nsec: 0 })
+/// The time of a file, older than that of `newer`.
+fn apart(time: Time, now: Time, newer: Option<Time>) -> Time {
+    match newer {
+        Some(newer) if time >= newer => {
+            now.min(Time { sec: newer.sec - strictly_newer::APART, nsec: 0 })
         }
         _ => time,
     }

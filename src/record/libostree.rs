@@ -16,7 +16,7 @@ const PROGRAM: &str = "reprofix-content-checksum";
 /// # Errors
 ///
 /// If the program that asks libostree is not installed, or libostree finds no such commit.
-pub fn content_checksum(repo: &Path, commit: &Checksum) -> Result<Checksum> {
+pub(crate) fn content_checksum(repo: &Path, commit: &Checksum) -> Result<Checksum> {
     let program = env::companion(PROGRAM);
     let mut command = Command::new(&program);
     let output = command.arg(repo).arg(commit.to_string()).stdin(Stdio::null()).output();

@@ -1,6 +1,6 @@
 //! `record`: writes a commit's content checksum into its build's meta.json.
 
-pub mod libostree;
+pub(crate) mod libostree;
 pub mod meta;
 pub mod sidecar;
 

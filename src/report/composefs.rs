@@ -12,7 +12,7 @@ const SHOWN: usize = 20;
 /// Whether all views of an image have the same digest, and whether it is sealed with it; `composefs
 /// check --json` writes it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// Name and version of this schema.
     pub schema: &'static str,
     /// The version of reprofix.
@@ -44,7 +44,7 @@ pub struct ViewedSubject {
 
 /// Another view, compared with the first.
 #[derive(Clone, Debug, Serialize)]
-pub struct ViewRow {
+pub(crate) struct ViewRow {
     /// What was read.
     #[serde(flatten)]
     pub viewed: ViewedSubject,
@@ -54,7 +54,7 @@ pub struct ViewRow {
 
 /// A unified kernel image.
 #[derive(Clone, Debug, Serialize)]
-pub struct UkiRow {
+pub(crate) struct UkiRow {
     /// Its path.
     pub path: String,
     /// Whether bootc accepts it for this image; `null` if it carries no digest.
@@ -65,7 +65,7 @@ pub struct UkiRow {
 
 /// A digest on a command line.
 #[derive(Clone, Debug, Serialize)]
-pub struct ClaimRow {
+pub(crate) struct ClaimRow {
     /// The argument as written.
     pub argument: String,
     /// What it is the digest of.
@@ -77,7 +77,7 @@ pub struct ClaimRow {
 /// What a digest on a command line is the digest of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum DigestOf {
+pub(crate) enum DigestOf {
     /// Of this image, for this generation of bootc.
     This,
     /// Of this image, for another generation.
@@ -132,7 +132,7 @@ pub struct Row {
 
 /// A directory that a layer changes without listing it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UnlistedRow {
+pub(crate) struct UnlistedRow {
     /// Its path.
     pub path: String,
     /// The layer's number, lowest 1.
@@ -155,7 +155,7 @@ pub struct Pair {
 }
 
 /// The name of a view.
-pub fn word(view: View) -> &'static str {
+pub(crate) fn word(view: View) -> &'static str {
     match view {
         View::Directory => "directory",
         View::Layers => "layers",
@@ -238,10 +238,10 @@ impl fmt::Display for DigestOf {
 
 impl Report {
     /// The schema's name and version.
-    pub const SCHEMA: &'static str = "reprofix-composefs-1";
+    pub(crate) const SCHEMA: &'static str = "reprofix-composefs-1";
 
     /// The report for a terminal.
-    pub fn human(&self) -> String {
+    pub(crate) fn human(&self) -> String {
         let mut out = format!("{}\n", self.subject);
         self.ukis.iter().for_each(|uki| uki.write(&mut out));
         for view in &self.views {

@@ -16,7 +16,7 @@ use crate::vouchers::{Voucher, VoucherKind};
 ///
 /// Paths are text from [`show`]: bytes that are not UTF-8 are `\xNN`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// Name and version of this schema; the number rises when a field changes its meaning.
     pub schema: &'static str,
     /// The version of reprofix.
@@ -87,7 +87,7 @@ pub struct PluginRow {
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ChangeRow {
+pub(crate) struct ChangeRow {
     /// The path.
     pub path: String,
     /// The inode's other names, which follow.
@@ -132,11 +132,11 @@ pub struct RemarkRow {
 
 impl Report {
     /// The schema's name and version.
-    pub const SCHEMA: &'static str = "reprofix-fix-1";
+    pub(crate) const SCHEMA: &'static str = "reprofix-fix-1";
 
     /// Fills in the rows from a plan, except for the changes, which are still to be applied.
     /// `plugins` are those in force, in registry order.
-    pub fn take(&mut self, plugins: &[&'static dyn Plugin], plan: &Plan) {
+    pub(crate) fn take(&mut self, plugins: &[&'static dyn Plugin], plan: &Plan) {
         self.plugins = plugin_rows(plugins, plan);
         self.remarks = plan.remarks.iter().filter_map(remark_row).collect();
         self.vouched = vouched_rows(plan);
@@ -145,13 +145,13 @@ impl Report {
     }
 
     /// The paths that some plugin could not parse.
-    pub fn unparsed(&self) -> impl Iterator<Item = &RemarkRow> {
+    pub(crate) fn unparsed(&self) -> impl Iterator<Item = &RemarkRow> {
         self.remarks.iter().filter(|r| r.kind == "unparsed")
     }
 
     /// The report for a terminal: one line per plugin, then what deserves attention. `list` adds
     /// one line per change.
-    pub fn human(&self, list: bool) -> String {
+    pub(crate) fn human(&self, list: bool) -> String {
         let mut out = String::new();
         let _ = writeln!(
             out,
@@ -193,7 +193,7 @@ impl Report {
     }
 
     /// The warnings for standard error, one per line.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let own = self.warnings.iter().cloned();
         let remarks = self.remarks.iter().map(|r| {
             let what = if r.kind == "unparsed" { "left alone, cannot be parsed: " } else { "" };
@@ -291,10 +291,10 @@ pub(super) fn vouched_rows(plan: &Plan) -> Vec<VouchedRow> {
 /// Adds a change to the row of a plugin that takes part in it, not necessarily by its content.
 fn count(row: &mut PluginRow, change: &Change, content: bool) {
     let (before, after) = match &change.action {
-        Action::Rewrite { .. } if !content => (0, 0),
-        Action::Rewrite { before, after, .. } => (*before, *after),
+        Action::Rewrite(_) if !content => (0, 0),
+        Action::Rewrite(new) => (new.before, new.after),
         Action::Remove { before } => (*before, 0),
-        Action::Patch { .. }
+        Action::Patch(_)
         | Action::Steps(_)
         | Action::Xattrs(_)
         | Action::Mode(_)
@@ -319,8 +319,8 @@ pub(super) fn change_row(change: &Change) -> ChangeRow {
         links: change.links.iter().map(|p| show_below(p)).collect(),
         plugins: change.plugins.to_vec(),
         action: match change.action {
-            Action::Rewrite { .. } => "rewrite",
-            Action::Patch { .. } => "patch",
+            Action::Rewrite(_) => "rewrite",
+            Action::Patch(_) => "patch",
             Action::Remove { .. } => "remove",
             Action::Steps(_) => "steps",
             Action::Xattrs(_) => "xattrs",
@@ -350,6 +350,6 @@ pub(super) fn remark_row(remark: &Remark) -> Option<RemarkRow> {
 }
 
 /// A number of bytes with a binary unit.
-pub fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     indicatif::BinaryBytes(n).to_string()
 }

@@ -7,7 +7,7 @@ use super::html::escape;
 
 /// `report` as JUnit XML. A differing path is a failed test, an expected one is skipped; equal
 /// builds are one passed test.
-pub fn junit(report: &Comparison) -> String {
+pub(crate) fn junit(report: &Comparison) -> String {
     let rows = &report.differences;
     let counted = report.metadata.iter().filter(|m| m.counts);
     let (failures, skipped) = (

@@ -10,7 +10,7 @@ const LINES: usize = 8;
 
 /// `report` as Markdown, with at most `limit` paths per cause. Text from builds is in code spans,
 /// so that none of it is markup.
-pub fn markdown(report: &Comparison, limit: usize) -> String {
+pub(crate) fn markdown(report: &Comparison, limit: usize) -> String {
     let mut out =
         format!("**{}**\n\n| | subject | content checksum |\n|---|---|---|\n", report.verdict());
     for (name, side) in [("A", &report.a), ("B", &report.b)] {

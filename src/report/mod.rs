@@ -1,15 +1,15 @@
 //! Reports of runs: for people on a terminal, and as JSON with a versioned, documented schema.
 
-pub mod audit;
-pub mod check;
-pub mod composefs;
-pub mod fix;
-pub mod html;
-pub mod junit;
-pub mod markdown;
+pub(crate) mod audit;
+pub(crate) mod check;
+pub(crate) mod composefs;
+pub(crate) mod fix;
+pub(crate) mod html;
+pub(crate) mod junit;
+pub(crate) mod markdown;
 mod next;
-pub mod outline;
+pub(crate) mod outline;
 mod progress;
-pub mod sarif;
+pub(crate) mod sarif;
 
 pub use progress::Progress;

@@ -12,7 +12,7 @@ const METADATA: &str = "metadata";
 
 /// `report` as one SARIF run: one rule per cause, one result per path or key of commit metadata
 /// that counts. Paths are URIs relative to the root of the tree (`ROOT`).
-pub fn sarif(report: &Comparison) -> Value {
+pub(crate) fn sarif(report: &Comparison) -> Value {
     let mut rules: BTreeMap<String, Value> = BTreeMap::new();
     for row in &report.differences {
         rules.entry(rule_id(row)).or_insert_with_key(|id| rule(id, row));

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context as _, Result, bail};
 use rayon::prelude::*;
 
+use super::disks;
+use crate::check::disk::{self, Disks};
 use crate::check::{
     Budget, Cause, Change, Difference, Diffoscope, Excerpt, Expectations, Explained, Explainer,
     Fit, Side, align, cascade, classify, common_cause, diffoscope, excerpt, expect, explain,
@@ -83,7 +85,30 @@ pub fn compare_opened(
     b: &Subject,
     progress: &Progress,
 ) -> Result<Comparison> {
-    let mut expectations = expectations(job)?;
+    compare_within(job, expectations(job)?, a, b, progress, 0)
+}
+
+/// Compares two images that are files of a tree, `depth` images deep: expectations are of paths
+/// outside.
+pub(super) fn nested(
+    job: &Job,
+    a: &Subject,
+    b: &Subject,
+    progress: &Progress,
+    depth: usize,
+) -> Result<Comparison> {
+    let job = Job { excerpts: false, diffoscope: None, ..job.clone() };
+    compare_within(&job, None, a, b, progress, depth)
+}
+
+fn compare_within(
+    job: &Job,
+    mut expectations: Option<Expectations>,
+    a: &Subject,
+    b: &Subject,
+    progress: &Progress,
+    depth: usize,
+) -> Result<Comparison> {
     let mut report = Comparison::new(a, b);
     for (side, subject) in [("A", a), ("B", b)] {
         report.warnings.extend(subject.remarks.iter().map(|text| format!("{side}: {text}")));
@@ -92,6 +117,7 @@ pub fn compare_opened(
         report.metadata = Metadata::compare(x, y, job.strict_metadata);
     }
     let differ = a.merkle.root() != b.merkle.root();
+    let mut paths = BTreeSet::new();
     if differ {
         let in_force = in_force(job, a, Some(earliest()))?;
         report.assume(&in_force);
@@ -104,12 +130,14 @@ pub fn compare_opened(
         if let Some(expectations) = &mut expectations {
             expectations.mark(&mut all);
         }
+        disks::look_into(job, &mut all, [a, b], depth, progress).context("reading disk images")?;
         if let Some(how) = &job.diffoscope {
             ask_diffoscope(how, job, &mut all, [a, b], progress)?;
         }
         if job.excerpts {
             add_excerpts(&mut all, a, b, &job.budget, progress).context("reading both contents")?;
         }
+        paths = all.iter().map(|explained| explained.difference.path.clone()).collect();
         for explained in all {
             let owners = owners(&installed, &explained.difference.path);
             report.add(explained, owners);
@@ -121,6 +149,11 @@ pub fn compare_opened(
             Ok(found) => report.packages = found,
             Err(error) => report.warnings.push(format!("packages are not compared: {error:#}")),
         }
+    }
+    if let (Some(x), Some(y)) = (&a.disk, &b.disk) {
+        progress.phase("comparing bytes", 0);
+        let disks = disk::compare(x, y, &paths).context("comparing the disks byte by byte")?;
+        report.disks = Some(disks).filter(Disks::differ);
     }
     report.warnings.extend(expectations.iter().flat_map(Expectations::remarks));
     report.settle();

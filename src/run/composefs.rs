@@ -19,7 +19,7 @@ use crate::source::{Spec, Subject, dir, oci};
 use crate::tree::{Kind, Seekable};
 
 /// A subject that was read, ready for the digest of every generation of bootc.
-pub struct Opened {
+pub(crate) struct Opened {
     name: String,
     tree: Tree,
     policy: Option<Policy>,
@@ -34,7 +34,7 @@ enum Source {
 }
 
 /// A subject as bootc of one generation would boot it.
-pub struct Sealed {
+pub(crate) struct Sealed {
     /// What was read, how it was interpreted, and its digest.
     pub viewed: ViewedSubject,
     view: View,
@@ -48,12 +48,12 @@ impl Opened {
     /// # Errors
     ///
     /// If it cannot be read.
-    pub fn parse(text: &OsStr) -> Result<Self> {
+    pub(crate) fn parse(text: &OsStr) -> Result<Self> {
         Self::open(&Spec::parse(text)?)
     }
 
     /// Opens a subject, as [`Opened::parse`] does.
-    pub fn open(spec: &Spec) -> Result<Self> {
+    pub(crate) fn open(spec: &Spec) -> Result<Self> {
         match spec {
             Spec::Oci(text) => {
                 let images =
@@ -68,7 +68,7 @@ impl Opened {
     }
 
     /// The image of a store, called `name`.
-    pub fn image(name: String, store: &oci::Store, image: &oci::Image) -> Result<Self> {
+    pub(crate) fn image(name: String, store: &oci::Store, image: &oci::Image) -> Result<Self> {
         let layers =
             Layered::read(store, image).with_context(|| format!("reading the layers of {name}"))?;
         Self::new(name, Source::Layers(layers))
@@ -96,19 +96,19 @@ impl Opened {
     /// # Errors
     ///
     /// If bootc would refuse to boot it.
-    pub fn sealed(&self, generation: &Generation) -> Result<Sealed> {
+    pub(crate) fn sealed(&self, generation: &Generation) -> Result<Sealed> {
         sealed(&self.name, self.tree.clone(), self.view(), self.policy.as_ref(), generation)
     }
 
     /// The tree that bootc of this generation boots, without keeping what was read.
-    pub fn into_sealed(self, generation: &Generation) -> Result<Sealed> {
+    pub(crate) fn into_sealed(self, generation: &Generation) -> Result<Sealed> {
         let view = self.view();
         sealed(&self.name, self.tree, view, self.policy.as_ref(), generation)
     }
 
     /// An image's layers as a directory extracted from them without any change; `None` if there are
     /// no layers.
-    pub fn extracted(&self, generation: &Generation) -> Result<Option<Sealed>> {
+    pub(crate) fn extracted(&self, generation: &Generation) -> Result<Option<Sealed>> {
         if self.view() == View::Directory {
             return Ok(None);
         }
@@ -121,7 +121,7 @@ impl Opened {
     /// # Errors
     ///
     /// If one cannot be read.
-    pub fn ukis(&self) -> Result<Vec<Uki>> {
+    pub(crate) fn ukis(&self) -> Result<Vec<Uki>> {
         let list = |path: &str| Ok(names(&self.tree, path));
         let open = |path: &str| self.source.open(&self.tree, path);
         ukis(&list, &open).with_context(|| format!("reading {}", self.name))
@@ -158,7 +158,7 @@ impl Source {
                 let subject = Subject::open(spec, &|| ())?;
                 Ok((subject.name.clone(), Source::Subject(subject)))
             }
-            Spec::Rpmdb(path) | Spec::File(path) => {
+            Spec::Rpmdb(path) | Spec::File(path) | Spec::Disk(path) => {
                 bail!("{} has no composefs digest; give a tree or an image", path.display())
             }
             Spec::Oci(text) => bail!("{text} is an image, not a tree"),
@@ -199,7 +199,7 @@ impl Source {
 
 impl Sealed {
     /// The tree as composefs-dump(5), which `mkcomposefs --from-file` reads.
-    pub fn dumpfile(&self) -> String {
+    pub(crate) fn dumpfile(&self) -> String {
         dumpfile(&self.tree)
     }
 
@@ -216,7 +216,7 @@ const NEEDED: [&str; 3] = ["usr", "boot", "sysroot"];
 
 /// The digest of a subject for the newest generation of bootc; `None` if bootc does not boot it,
 /// which is known before its files are read, except for an image.
-pub fn digest(spec: &Spec) -> Result<Option<String>> {
+pub(crate) fn digest(spec: &Spec) -> Result<Option<String>> {
     let of_tree = |tree: &dyn crate::tree::Tree| -> Result<bool> {
         for name in NEEDED {
             if tree.lookup(Path::new(name))?.is_none_or(|entry| entry.kind != Kind::Dir) {
@@ -226,7 +226,7 @@ pub fn digest(spec: &Spec) -> Result<Option<String>> {
         Ok(true)
     };
     let opened = match spec {
-        Spec::File(_) | Spec::Rpmdb(_) => return Ok(None),
+        Spec::File(_) | Spec::Rpmdb(_) | Spec::Disk(_) => return Ok(None),
         Spec::Oci(_) => Opened::open(spec)?,
         spec => {
             let (name, source) = Source::open_tree(spec)?;
@@ -248,7 +248,7 @@ pub fn digest(spec: &Spec) -> Result<Option<String>> {
 /// # Errors
 ///
 /// If a digest cannot be computed.
-pub fn pair(a: &Spec, b: &Spec) -> Result<Option<Pair>> {
+pub(crate) fn pair(a: &Spec, b: &Spec) -> Result<Option<Pair>> {
     if !is_sealed(a)? && !is_sealed(b)? {
         return Ok(None);
     }
@@ -256,7 +256,7 @@ pub fn pair(a: &Spec, b: &Spec) -> Result<Option<Pair>> {
 }
 
 /// The digests of two subjects that are open.
-pub fn paired(a: Opened, b: Opened) -> Result<Pair> {
+pub(crate) fn paired(a: Opened, b: Opened) -> Result<Pair> {
     let generation = &GENERATIONS[0];
     let (a, b) = (a.into_sealed(generation)?, b.into_sealed(generation)?);
     Ok(Pair {
@@ -271,7 +271,7 @@ pub fn paired(a: Opened, b: Opened) -> Result<Pair> {
 /// Whether a subject is sealed: it has a unified kernel image with a composefs digest, or it is a
 /// commit that names one. For images see `image::compare`.
 fn is_sealed(spec: &Spec) -> Result<bool> {
-    if matches!(spec, Spec::File(_) | Spec::Rpmdb(_) | Spec::Oci(_)) {
+    if matches!(spec, Spec::File(_) | Spec::Rpmdb(_) | Spec::Disk(_) | Spec::Oci(_)) {
         return Ok(false);
     }
     let (_, source) = Source::open_tree(spec)?;
@@ -292,7 +292,11 @@ fn is_sealed(spec: &Spec) -> Result<bool> {
 /// # Errors
 ///
 /// If something cannot be read, or bootc would refuse it.
-pub fn check(text: &OsStr, other: Option<&OsStr>, generation: &Generation) -> Result<Report> {
+pub(crate) fn check(
+    text: &OsStr,
+    other: Option<&OsStr>,
+    generation: &Generation,
+) -> Result<Report> {
     let opened = Opened::parse(text)?;
     let sealed = opened.sealed(generation)?;
     let mut views = Vec::new();

@@ -17,7 +17,11 @@ use crate::tree::Tree;
 ///
 /// Fails if it cannot be read, and within the nightly job, whose two builds are to show what a
 /// compressor does. An image that is not understood is a warning: it is compressed again.
-pub fn read(subject: &OsStr, cx: &Context, warnings: &mut Vec<String>) -> Result<Vec<Earlier>> {
+pub(crate) fn read(
+    subject: &OsStr,
+    cx: &Context,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Earlier>> {
     if env::is_nightly_build() {
         bail!(
             "--reuse within a build of `reprofix nightly` would hide what a compressor does \

@@ -22,7 +22,7 @@ use crate::vouchers::Vouchers;
 
 /// What `fix` is asked to do.
 #[derive(Clone, Debug, Default)]
-pub struct Job {
+pub(crate) struct Job {
     /// The root of the tree.
     pub root: PathBuf,
     /// Plugins, options and epoch from the command line.
@@ -45,7 +45,7 @@ pub struct Job {
 
 /// Runs `job`. An error means that nothing was changed, or names the file at which applying the
 /// plan stopped.
-pub fn run(job: &Job, progress: &Progress) -> Result<Report> {
+pub(crate) fn run(job: &Job, progress: &Progress) -> Result<Report> {
     let root = Root::open(&job.root).with_context(|| no_root(&job.root))?;
     if let Some(why) = env::refuses(root.path()).filter(|_| !job.force_host_root) {
         bail!(
@@ -97,7 +97,7 @@ fn no_root(root: &Path) -> String {
     let instead = match prefix {
         _ if root.is_file() => {
             "; `fix` works on a root directory: a boot image is rewritten by `reprofix initramfs \
-             rewrite`, any other file in a directory with --any-directory"
+             rewrite`; put any other file into a directory, and give --any-directory"
         }
         Some(Prefix::Dir) => "; write the directory without dir:",
         _ if image => {
@@ -158,6 +158,7 @@ fn work(
     let wanted = Wanted::of(entries, chain);
     progress.phase("reading", wanted.len());
     let plan = plan(root, &wanted, chain, &|n| progress.advance(n)).context("reading the tree")?;
+    drop(wanted);
     report.take(chain.plugins, &plan);
     if job.strict
         && let Some(first) = report.unparsed().next()

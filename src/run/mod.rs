@@ -1,6 +1,7 @@
 //! One run of a command, from its options to its report, for `cli` and `nightly`.
 
 pub mod check;
-pub mod composefs;
-pub mod earlier;
-pub mod fix;
+pub(crate) mod composefs;
+mod disks;
+pub(crate) mod earlier;
+pub(crate) mod fix;

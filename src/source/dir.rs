@@ -11,15 +11,15 @@ use crate::tree::{Entry, Seekable, Tree, show};
 
 /// A directory on a disk without what is mounted in it.
 #[derive(Debug)]
-pub struct Directory {
+pub(crate) struct Directory {
     root: Root,
     /// Names of mount points by their directory.
     mounted: BTreeMap<PathBuf, BTreeSet<OsString>>,
 }
 
 impl Directory {
-    /// The part of `root` that is not on mounts.
-    pub fn new(root: Root) -> Self {
+    /// What of `root` is its own.
+    pub(crate) fn new(root: Root) -> Self {
         let mut mounted: BTreeMap<PathBuf, BTreeSet<OsString>> = BTreeMap::new();
         for point in env::mounts_below(root.path()) {
             let below = point.strip_prefix(root.path()).ok();
@@ -31,17 +31,17 @@ impl Directory {
     }
 
     /// Whether something is mounted at `name` in the directory `parent`.
-    pub fn is_mounted(&self, parent: &Path, name: &OsStr) -> bool {
+    pub(crate) fn is_mounted(&self, parent: &Path, name: &OsStr) -> bool {
         self.mounted.get(parent).is_some_and(|names| names.contains(name))
     }
 
-    /// The root including its mounts.
-    pub fn root(&self) -> &Root {
+    /// The root with all that is mounted in it.
+    pub(crate) fn root(&self) -> &Root {
         &self.root
     }
 
-    /// One line on what is left out; empty if nothing is mounted.
-    pub fn remarks(&self) -> Vec<String> {
+    /// One line on what is left out; none if nothing is mounted.
+    pub(crate) fn remarks(&self) -> Vec<String> {
         let points = self
             .mounted
             .iter()

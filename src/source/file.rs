@@ -13,10 +13,7 @@ use super::hashed::Hashed;
 use crate::format::compress::{self, HEAD_LEN, Source};
 use crate::tree::{Entry, Kind, Seekable, Tree};
 
-/// Bytes to read at a time.
-const PIECE: usize = 64 << 10;
-
-/// Opens the file at `path` under the name `name`.
+/// Opens the file at `path` as a file called `name`.
 pub(super) fn open(path: &Path, name: &OsStr, done: &(dyn Fn() + Sync)) -> Result<Subject> {
     let reading = || format!("reading {}", path.display());
     let file = FileTree::open(path, name).with_context(reading)?;
@@ -91,19 +88,6 @@ impl Tree for FileTree {
 
     fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Seekable>>> {
         Ok(self.file(path)?.map(|file| Box::new(file) as Box<dyn Seekable>))
-    }
-
-    fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        let Some(mut file) = self.file(path)? else { return Ok(false) };
-        let mut piece = vec![0; PIECE];
-        loop {
-            match file.read(&mut piece) {
-                Ok(0) => return Ok(true),
-                Ok(n) => sink(&piece[..n]),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
     }
 
     fn readlink(&self, _: &Path) -> io::Result<Option<PathBuf>> {

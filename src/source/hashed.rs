@@ -15,7 +15,7 @@ use crate::tree::digest::{self, Digested};
 
 /// A tree with every checksum computed: what `check` compares.
 #[derive(Debug)]
-pub struct Hashed<T = Root> {
+pub(crate) struct Hashed<T = Root> {
     tree: T,
     digested: Digested,
 }
@@ -25,14 +25,14 @@ impl<T: Tree> Hashed<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`digest::digest`].
-    pub fn new(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
+    /// As [`digest::digest`] does.
+    pub(crate) fn new(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
         let digested = digest::digest(&tree, done)?;
         Ok(Hashed { tree, digested })
     }
 
-    /// Hashes all of a tree that must be committable, calling `done` after each file.
-    pub fn committable(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
+    /// The same of a tree that may become a commit: fails where it cannot.
+    pub(crate) fn committable(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
         let dir = Self::new(tree, done)?;
         dir.digested.committable().map(|()| dir)
     }

@@ -1,17 +1,18 @@
 //! Where a tree comes from: a directory, an ostree commit in a repository or an image, a build of
 //! coreos-assembler.
 //!
-//! A *subject* is written `dir:PATH`, `file:PATH`, `rpmdb:PATH`, `ostree:REPO[:REF|COMMIT]`,
+//! A *subject* is written `dir:PATH`, `file:PATH`, `rpmdb:PATH`, `disk:FILE`, `ostree:REPO[:REF|COMMIT]`,
 //! `cosa:WORKDIR[:BUILD[/ARCH]]`, `oci:LAYOUT[:TAG]`, `oci-archive:FILE[:TAG]` or
 //! `docker-archive:FILE[:TAG]`, `registry:STORAGE[:REPOSITORY[:TAG]]` or
 //! `containers-storage:[ROOT]NAME`; a bare path is recognised by what it leads to. [`Spec`] is the
 //! table.
 
 pub mod cosa;
-pub mod dir;
+pub(crate) mod dir;
 mod dir_pair;
+pub mod disk;
 mod file;
-pub mod hashed;
+pub(crate) mod hashed;
 pub mod merkle;
 pub mod oci;
 pub mod ostree;
@@ -22,6 +23,7 @@ mod spec;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -64,12 +66,15 @@ pub struct Subject {
     /// Whether it contains only what differs from another directory, so that its content checksum
     /// is not known.
     pub partial: bool,
+    /// The disk image that it is, if it is one.
+    pub disk: Option<Arc<disk::Disk>>,
 }
 
 impl Subject {
     /// A tree called `name` that is not a commit.
     pub fn new(name: String, merkle: Box<dyn Merkle>) -> Self {
-        Subject { name, merkle, commit: None, recorded: None, remarks: Vec::new(), partial: false }
+        let remarks = Vec::new();
+        Subject { name, merkle, commit: None, recorded: None, remarks, partial: false, disk: None }
     }
 
     /// Opens two subjects to compare. Two single files become the same path in two trees, named
@@ -88,9 +93,20 @@ impl Subject {
         if let (Spec::Dir(x), Spec::Dir(y), false) = (a, b, whole) {
             return open_dirs(x, y, done);
         }
-        if let (Spec::File(x), Spec::File(y)) = (a, b) {
+        // A disk whose table is damaged counts as a file, beside which the other is one, too.
+        if let (Spec::File(x), Spec::File(y))
+        | (Spec::Disk(x), Spec::File(y))
+        | (Spec::File(x), Spec::Disk(y)) = (a, b)
+        {
             let name = x.file_name().unwrap_or(OsStr::new("file"));
             return Ok([file::open(x, name, done)?, file::open(y, name, done)?]);
+        }
+        if let Some((file, other)) = file_against(a, b).or_else(|| file_against(b, a)) {
+            bail!(
+                "{} is a file and {} is a directory: name the file in it",
+                file.display(),
+                other.display()
+            );
         }
         Ok([Self::open(a, done)?, Self::open(b, done)?])
     }
@@ -115,6 +131,7 @@ impl Subject {
                 file::open(path, path.file_name().unwrap_or(OsStr::new("file")), done)
             }
             Spec::Rpmdb(path) => rpmdb::open(path, done),
+            Spec::Disk(path) => disk::open(path, done),
             Spec::Ostree { repo, rev } => open_commit(repo, rev.as_deref()),
             Spec::Cosa { workdir, build, arch } => {
                 open_build(&cosa::Build::find(workdir, build.as_deref(), arch.as_deref())?)
@@ -176,6 +193,14 @@ pub fn is_commit(text: &str) -> bool {
         Ok(matches!(found, ostree::Encapsulation::Commit(commit) if all(&commit)))
     };
     oci::Images::open(text, None).and_then(|images| whole(&images)).unwrap_or(false)
+}
+
+/// The file and the directory where one is compared with the other.
+fn file_against<'s>(a: &'s Spec, b: &'s Spec) -> Option<(&'s Path, &'s Path)> {
+    match (a, b) {
+        (Spec::File(file), Spec::Dir(dir)) => Some((file, dir)),
+        _ => None,
+    }
 }
 
 fn open_image(text: &str) -> Result<Subject> {

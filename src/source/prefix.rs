@@ -11,6 +11,8 @@ pub enum Prefix {
     Cosa,
     /// An rpm database's file of packages.
     Rpmdb,
+    /// A disk image, or a file system alone.
+    Disk,
     /// An OCI layout.
     Oci,
     /// An OCI layout in an archive.
@@ -28,11 +30,12 @@ pub enum Prefix {
 }
 
 /// Each prefix as it is written.
-const WRITTEN: [(Prefix, &str); 11] = [
+const WRITTEN: [(Prefix, &str); 12] = [
     (Prefix::Ostree, "ostree:"),
     (Prefix::Sys, "sys:"),
     (Prefix::Cosa, "cosa:"),
     (Prefix::Rpmdb, "rpmdb:"),
+    (Prefix::Disk, "disk:"),
     (Prefix::Oci, "oci:"),
     (Prefix::OciArchive, "oci-archive:"),
     (Prefix::DockerArchive, "docker-archive:"),

@@ -2,12 +2,13 @@
 //! recognised.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Prefix, cosa, oci, rpmdb};
+use super::{Prefix, cosa, disk, oci, rpmdb};
 
 /// The repository in a sysroot.
 const SYSROOT: &str = "ostree/repo";
@@ -21,6 +22,8 @@ pub enum Spec {
     File(PathBuf),
     /// `rpmdb:PATH`
     Rpmdb(PathBuf),
+    /// `disk:FILE`
+    Disk(PathBuf),
     /// `ostree:REPO[:REF|COMMIT]`, `sys:[REF|COMMIT]`
     Ostree {
         /// The repository.
@@ -57,7 +60,7 @@ struct Kind {
 }
 
 /// Every kind, in the order in which a bare path is tried.
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind {
         prefixes: &[Prefix::Ostree],
         form: "ostree:REPO[:REF|COMMIT]",
@@ -113,6 +116,14 @@ const KINDS: [Kind; 9] = [
         is: oci::is_image,
         selects: true,
         make: |text, _, _| image(text),
+    },
+    Kind {
+        prefixes: &[Prefix::Disk],
+        form: "disk:FILE",
+        what: "a disk image, raw or qcow2 (a partition table, or erofs, squashfs, ext4, vfat)",
+        is: |path| path.is_file() && disk::is_image(path),
+        selects: false,
+        make: |_, path, _| Ok(Spec::Disk(path)),
     },
     Kind {
         prefixes: &[Prefix::File],
@@ -178,6 +189,13 @@ impl Spec {
             return (kind.make)(text, place, select);
         }
         let what = match (place.symlink_metadata(), &select) {
+            (Err(e), None) if e.kind() == io::ErrorKind::NotFound => {
+                bail!(
+                    "{}: no such file or directory; other subjects have a prefix, see `reprofix \
+                     check --help`",
+                    place.display()
+                )
+            }
             (Err(e), _) => format!("{}: {e}", place.display()),
             (Ok(_), Some(rest)) => {
                 format!("{} does not take {rest:?} after a colon", place.display())
@@ -188,7 +206,7 @@ impl Spec {
             KINDS.iter().filter(|k| k.prefixes != [Prefix::Sys]).map(|kind| kind.what).collect();
         let forms: Vec<_> = KINDS.iter().map(|kind| kind.form).collect();
         bail!(
-            "{:?} is not a subject: tried {}: {what}; write {}",
+            "{what}; {:?} is not a subject: tried {}; write {}",
             text.to_string_lossy(),
             tried.join(", "),
             forms.join(", ")

@@ -8,6 +8,7 @@ mod umask;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +55,7 @@ pub struct Inode {
     /// `st_ino`.
     pub ino: u64,
     /// `st_nlink`: names of this inode anywhere on the file system, inside the tree or not.
-    pub nlink: u64,
+    pub nlink: NonZeroU32,
     /// `st_ctime`: when the inode last changed in any way.
     pub ctime: Time,
 }
@@ -187,6 +188,9 @@ pub fn show(path: &Path) -> String {
 /// The largest file that is read whole, in bytes. A sparse file may claim any size.
 pub const WHOLE_MAX: u64 = 2 << 30;
 
+/// Bytes to read at a time when streaming a file.
+const STREAM_PIECE: usize = 64 << 10;
+
 /// A reader that can seek.
 pub trait Seekable: io::Read + io::Seek + Send {}
 
@@ -221,8 +225,16 @@ pub trait Tree: Sync {
     /// Streams the content of the regular file at `path`, so that its size costs no memory; `false`
     /// if there is no regular file.
     fn stream(&self, path: &Path, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        let content = self.read(path)?;
-        Ok(content.map(|bytes| sink(&bytes)).is_some())
+        let Some(mut content) = self.open(path)? else { return Ok(false) };
+        let mut piece = vec![0; STREAM_PIECE];
+        loop {
+            match content.read(&mut piece) {
+                Ok(0) => return Ok(true),
+                Ok(n) => sink(&piece[..n]),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
     }
 
     /// The target of the symbolic link at `path`; `None` if there is none.

@@ -28,8 +28,6 @@ const SIGNATURES: [&str; 9] =
     [".asc", ".sig", ".sign", ".gpg", ".minisig", ".p7s", ".p7m", ".sigstore", ".sigstore.json"];
 /// Directories beside files that contain their keyed digests.
 const HMACS: [&str; 2] = ["fipscheck", "hmaccalc"];
-/// Where an rpm repository has its lists.
-const REPODATA: &str = "repodata";
 /// Storage drivers of Docker.
 const DOCKER: [&str; 7] =
     ["overlay2", "vfs", "btrfs", "zfs", "aufs", "devicemapper", "fuse-overlayfs"];
@@ -108,13 +106,7 @@ impl Reader<'_> {
         for name in names.0.iter().filter(|name| is_sums(name.as_bytes())) {
             place.sums.extend(self.written(&path.join(name))?.map(Arc::new));
         }
-        if names.has(REPODATA) {
-            // Its names are relative to the directory above.
-            let dir = path.join(REPODATA);
-            for name in (self.names)(&dir)?.iter().filter(|name| is_sums(name.as_bytes())) {
-                place.sums.extend(self.written(&dir.join(name))?.map(Arc::new));
-            }
-        }
+        place.sums.extend(self.lists(path, &names)?.into_iter().map(Arc::new));
         place.records = self.records(path, &names)?;
         if let Some(above) = above {
             place.sums.extend(above.sums.iter().cloned());
@@ -134,7 +126,10 @@ impl Reader<'_> {
             VoucherKind::Ostree
         } else if names.has("objects") && names.has("config") && self.is_git(path)? {
             VoucherKind::Git
-        } else if ["objects", "images", "streams"].iter().all(|name| names.has(name)) {
+        } else if names.has("objects")
+            && names.has("images")
+            && (names.has("streams") || names.has("meta.json"))
+        {
             VoucherKind::Composefs
         } else if self.is_storage(path, names)? {
             VoucherKind::Storage
@@ -196,7 +191,7 @@ impl Reader<'_> {
     }
 
     /// The digests in a text; `None` if it is not a text, or has none.
-    fn written(&self, path: &Path) -> io::Result<Option<Written>> {
+    pub(super) fn written(&self, path: &Path) -> io::Result<Option<Written>> {
         let Some(file) = self.tree.open(path)? else { return Ok(None) };
         let text = match unpacked(file)? {
             MaybeCompressed::None => return Ok(None),
@@ -339,10 +334,10 @@ impl DirectoryNames {
 }
 
 /// The names of a directory.
-struct Names(BTreeSet<OsString>);
+pub(super) struct Names(BTreeSet<OsString>);
 
 impl Names {
-    fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.0.contains(OsStr::new(name))
     }
 }

@@ -6,6 +6,7 @@
 //! of these checks them.
 
 mod directory;
+mod repository;
 mod table;
 
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
 
-use self::directory::{DirectoryNames, Reader};
+use self::directory::{DirectoryNames, Reader, Written};
 use crate::disk::BOUND_TO_CONTENT;
 use crate::format::hashes::{Algorithm, digests, unhex};
 use crate::globs::Globs;
@@ -117,43 +118,93 @@ impl<'a> Vouchers<'a> {
     ///
     /// An error is one of reading the tree.
     pub fn who(&self, question: &Question<'_>, rules: &Rules) -> io::Result<Option<Voucher>> {
+        let mut first = None;
+        self.each(question, rules, &mut |voucher| {
+            first = Some(voucher);
+            false
+        })?;
+        Ok(first)
+    }
+
+    /// Every voucher for what the question is about, in the order of [`TABLE`].
+    pub fn all(&self, question: &Question<'_>, rules: &Rules) -> io::Result<Vec<Voucher>> {
+        let mut all = Vec::new();
+        self.each(question, rules, &mut |voucher| {
+            all.push(voucher);
+            true
+        })?;
+        Ok(all)
+    }
+
+    /// Gives `take` each voucher, until it returns `false`.
+    fn each(
+        &self,
+        question: &Question<'_>,
+        rules: &Rules,
+        take: &mut dyn FnMut(Voucher) -> bool,
+    ) -> io::Result<()> {
         let entry = question.entry;
-        if rules.vouched.as_ref().is_some_and(|globs| globs.holds(entry)) {
-            return Ok(Some(Voucher::new(VoucherKind::Configuration, "")));
+        if rules.vouched.as_ref().is_some_and(|globs| globs.holds(entry))
+            && !take(Voucher::new(VoucherKind::Configuration, ""))
+        {
+            return Ok(());
         }
         let place = self.place(entry.path.parent().unwrap_or(Path::new("")))?;
         if let Some(whole) = place.by_name(&entry.path) {
             let whole_inode = !matches!(whole.who, VoucherKind::Signature | VoucherKind::Hmac);
             let counts = whole_inode || entry.kind == Kind::File;
-            if counts && (whole_inode || question.change != Change::Attributes) {
-                return Ok(Some(whole));
+            let asked = counts && (whole_inode || question.change != Change::Attributes);
+            if asked && !take(whole) {
+                return Ok(());
             }
         }
         if entry.kind != Kind::File {
-            return Ok(None);
+            return Ok(());
         }
         // An attribute is removed with its file.
-        if question.change != Change::Removal && self.has_integrity(&entry.path)? {
-            return Ok(Some(Voucher::new(VoucherKind::Attribute, &entry.path)));
+        if question.change != Change::Removal
+            && self.has_integrity(&entry.path)?
+            && !take(Voucher::new(VoucherKind::Attribute, &entry.path))
+        {
+            return Ok(());
         }
         if question.change == Change::Attributes {
-            return Ok(None);
+            return Ok(());
         }
+        self.by_content(&place, question, take)
+    }
+
+    /// The same of vouchers that have a digest of the content.
+    fn by_content(
+        &self,
+        place: &DirectoryNames,
+        question: &Question<'_>,
+        take: &mut dyn FnMut(Voucher) -> bool,
+    ) -> io::Result<()> {
         let mut content = Digests { question: *question, known: Vec::new() };
         if question.packages
             && let Some(voucher) = self.package_of(question)?
+            && !take(voucher)
         {
-            return Ok(Some(voucher));
+            return Ok(());
         }
         if question.records
-            && let Some(voucher) = self.by_record(&place, &mut content)?
+            && let Some(voucher) = self.by_record(place, &mut content)?
+            && !take(voucher)
         {
-            return Ok(Some(voucher));
+            return Ok(());
         }
-        if let Some(voucher) = by_sums(&place, &mut content)? {
-            return Ok(Some(voucher));
+        for written in &place.sums {
+            if speaks_of(written, &mut content)?
+                && !take(Voucher::new(VoucherKind::Sums, &written.path))
+            {
+                return Ok(());
+            }
         }
-        Ok(by_own_name(&mut content)?.then(|| Voucher::new(VoucherKind::Name, &entry.path)))
+        if by_own_name(&mut content)? {
+            take(Voucher::new(VoucherKind::Name, &question.entry.path));
+        }
+        Ok(())
     }
 
     /// The RECORD that lists this file, with a digest or without.
@@ -212,42 +263,27 @@ impl<'a> Vouchers<'a> {
     }
 }
 
-fn by_sums(place: &DirectoryNames, content: &mut Digests<'_>) -> io::Result<Option<Voucher>> {
-    let name = content.question.entry.name();
-    for written in &place.sums {
-        let Some(sums) = &written.sums else {
-            return Ok(Some(Voucher::new(VoucherKind::Sums, &written.path)));
-        };
-        if !sums.names(name) {
-            continue;
-        }
-        for algorithm in sums.algorithms() {
-            if sums.has(&content.of(algorithm)?) {
-                return Ok(Some(Voucher::new(VoucherKind::Sums, &written.path)));
-            }
+/// Whether a text has the digest of the content beside its name.
+fn speaks_of(written: &Written, content: &mut Digests<'_>) -> io::Result<bool> {
+    let Some(sums) = &written.sums else { return Ok(true) };
+    if !sums.names(content.question.entry.name()) {
+        return Ok(false);
+    }
+    for algorithm in sums.algorithms() {
+        if sums.has(&content.of(algorithm)?) {
+            return Ok(true);
         }
     }
-    Ok(None)
+    Ok(false)
 }
 
-/// Whether the name contains the digest of the bytes: alone, or with the one or two directories
-/// that stores name after its first digits.
+/// Whether the name contains the digest of the bytes, or that of its directory does, if a store
+/// keeps nothing else there: alone, or with the one or two directories named after its first digits.
 fn by_own_name(content: &mut Digests<'_>) -> io::Result<bool> {
     let path = &content.question.entry.path;
-    let mut parts = path.iter().rev().map(OsStrExt::as_bytes);
-    let name = parts.next().unwrap_or_default();
-    let mut candidates: Vec<Vec<u8>> =
-        name.split(|byte| !byte.is_ascii_alphanumeric()).map(<[u8]>::to_vec).collect();
-    let first = candidates.first().cloned().unwrap_or_default();
-    let short =
-        |part: &&[u8]| (1..=4).contains(&part.len()) && part.iter().all(u8::is_ascii_hexdigit);
-    if let Some(dir) = parts.next().filter(short) {
-        candidates.push([dir, &first].concat());
-        if let Some(above) = parts.next().filter(short) {
-            candidates.push([above, dir, &first].concat());
-        }
-    }
-    for candidate in candidates {
+    let parts: Vec<&[u8]> = path.iter().rev().take(4).map(OsStrExt::as_bytes).collect();
+    let own = in_name(&parts).into_iter();
+    for candidate in own.chain(in_name(parts.get(1..).unwrap_or_default())) {
         for algorithm in Algorithm::of_len(candidate.len() / 2) {
             if let Some(digest) = unhex(&candidate)
                 && *content.of(algorithm)? == *digest
@@ -257,6 +293,23 @@ fn by_own_name(content: &mut Digests<'_>) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// What may be a digest in a name, which comes first, and in those of the directories above it.
+fn in_name(parts: &[&[u8]]) -> Vec<Vec<u8>> {
+    let name = parts.first().copied().unwrap_or_default();
+    let mut candidates: Vec<Vec<u8>> =
+        name.split(|byte| !byte.is_ascii_alphanumeric()).map(<[u8]>::to_vec).collect();
+    let first = candidates.first().cloned().unwrap_or_default();
+    let short =
+        |part: &&&[u8]| (1..=4).contains(&part.len()) && part.iter().all(u8::is_ascii_hexdigit);
+    if let Some(dir) = parts.get(1).filter(short) {
+        candidates.push([*dir, &first].concat());
+        if let Some(above) = parts.get(2).filter(short) {
+            candidates.push([*above, *dir, &first].concat());
+        }
+    }
+    candidates
 }
 
 /// The digests of a file's content, each computed once.

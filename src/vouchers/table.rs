@@ -113,7 +113,7 @@ pub const TABLE: &[Row] = &[
         who: VoucherKind::Composefs,
         name: "composefs-repository",
         phrase: "a composefs repository in the tree",
-        known_by: "a directory with `objects`, `images` and `streams`: all below it",
+        known_by: "a directory with `objects`, `images` and `streams` or `meta.json`: all below it",
         fails: "cfsctl fsck, and every mount with verity",
     },
     Row {
@@ -169,8 +169,9 @@ pub const TABLE: &[Row] = &[
         name: "package",
         phrase: "its package",
         known_by: "a matching digest in the database of rpm, dpkg (*.md5sums, and conffiles in \
-                   `status`), apk (lib/apk/db/installed) or pacman (mtree). Plugins that judge by \
-                   name alone, and --deep, do not check this; a plugin's page says so",
+                   `status`; its diversions are followed), apk (lib/apk/db/installed) or pacman \
+                   (mtree). Plugins that judge by name alone, and --deep, do not check this; a \
+                   plugin's page says so",
         fails: "rpm -V, dpkg --verify, apk audit, pacman -Qkk",
     },
     Row {
@@ -188,17 +189,19 @@ pub const TABLE: &[Row] = &[
         known_by: "a digest of the file's bytes and the last component of its name, in a text in its \
                    directory or one above with a usual name: *sums, *.sha256 and similar, \
                    CHECKSUM, Release, repomd.xml, Manifest, *.dsc, *.changes, Packages, Sources and \
-                   *primary.xml (compressed too; those in `repodata` count above it), … Hexadecimal \
-                   or base64; GNU's text and binary mark, BSD's form. A text of more than 16 MiB vouches for all below it",
-        fails: "sha256sum -c and similar",
+                   *primary.xml (compressed too), Python's simple index in HTML and JSON, \
+                   repodata.json, *.lock, … Those in `repodata`, `dists` and `simple` count beside \
+                   that directory too, and below. Hexadecimal or base64; GNU's text and binary mark, \
+                   BSD's form. A text of more than 16 MiB vouches for all below it",
+        fails: "sha256sum -c and relatives",
     },
     Row {
         who: VoucherKind::Name,
         name: "digest-name",
-        phrase: "its name, which contains the digest of its bytes",
-        known_by: "a name, alone or with the directories of its first digits, that contains the \
-                   matching digest in hexadecimal",
-        fails: "every lookup by that digest",
+        phrase: "its name, which holds the digest of its bytes",
+        known_by: "a name, its own or its directory's, or one with the directories of its first \
+                   digits, that holds the digest as hexadecimal digits, and fits",
+        fails: "whoever looks it up by that digest",
     },
 ];
 

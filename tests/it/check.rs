@@ -188,6 +188,25 @@ fn what_fix_removes_is_explained_by_its_plugin() {
     assert_eq!(pair.check(&[]).0, 0);
 }
 
+/// What a plugin says of a file's content is no cause of the file's absence.
+#[test]
+fn a_file_that_one_build_lacks_is_not_explained_by_who_reads_it() {
+    let pair = Pair::new();
+    let read =
+        [("usr/lib/issue", "os-release"), ("usr/lib/locale/locale-archive", "locale-archive")];
+    for (path, _) in read {
+        fs::create_dir_all(pair.a.join(path).parent().unwrap()).unwrap();
+        fs::write(pair.a.join(path), "v1\n").unwrap();
+    }
+    let (code, report) = pair.check(&["--limit=0"]);
+    assert_eq!(code, 1);
+    let found = rows(&report);
+    for (path, plugin) in read {
+        let row = found.iter().find(|(p, ..)| p == path).unwrap();
+        assert_eq!((row.1.as_str(), row.2.as_str()), ("only-a", "unexplained"), "{plugin}");
+    }
+}
+
 /// A directory that fix cannot remove, since something in it stays, is not explained.
 #[test]
 fn a_directory_that_stays_is_not_explained() {

@@ -199,3 +199,101 @@ fn archives_of_a_jvm_that_record_jars_are_named() {
     assert_eq!(named, ["usr/share/java/a.aot", "usr/share/java/a.jsa"]);
     assert!(report["remarks"][0]["text"].as_str().unwrap().contains("after `fix`"));
 }
+
+/// A reader that takes a compiled file unless it is older than its source: what it reads, how both are
+/// made in the current directory so that the source says another word, and how it is asked. `$C` are
+/// the compiled files.
+const UNLESS_OLDER: &[(&str, &str, &str, &str)] = &[
+    (
+        "zsh",
+        "m.zsh.zwc",
+        "echo echo compiled >m.zsh; zsh -fc 'zcompile m.zsh'; echo echo source >m.zsh",
+        "zsh -fc 'source ./m.zsh'",
+    ),
+    (
+        "matchpathcon",
+        "file_contexts.bin",
+        "echo /a system_u:object_r:compiled_t:s0 >file_contexts; sefcontext_compile file_contexts; \
+         echo /a system_u:object_r:source_t:s0 >file_contexts",
+        "matchpathcon -f ./file_contexts /a | grep -o '[a-z]*_t' | sed s/_t//",
+    ),
+    (
+        "gtk-update-icon-cache",
+        "t/icon-theme.cache",
+        "mkdir -p t/16; echo '<svg/>' >t/16/a.svg; printf '[Icon Theme]\nName=t\nDirectories=16\n[16]\nSize=16\n' \
+         >t/index.theme; gtk-update-icon-cache -q -i -f t",
+        "rm -rf $S; cp -a t $S; gtk-update-icon-cache -i $S 2>&1 | grep -q created && echo source || echo compiled",
+    ),
+    (
+        "emacs",
+        "m.elc",
+        "echo '(princ \"compiled\")' >m.el; emacs -Q --batch -f batch-byte-compile m.el 2>&1; \
+         echo '(princ \"source\")' >m.el",
+        "emacs -Q --batch --eval '(setq load-prefer-newer t)' -L . -l m",
+    ),
+    (
+        "racket",
+        "compiled/m_rkt.zo",
+        "printf '#lang racket/base\\n(display \"compiled\")' >m.rkt; raco make m.rkt; sed -i s/compiled/source/ m.rkt",
+        "racket m.rkt",
+    ),
+    (
+        "guile",
+        "m.go",
+        "echo '(display \"compiled\")' >m.scm; export GUILE_AUTO_COMPILE=0; guile -c \"(use-modules (system base \
+         compile)) (compile-file \\\"$PWD/m.scm\\\" #:output-file \\\"$PWD/m.go\\\")\"; sed -i s/compiled/source/ m.scm",
+        "GUILE_AUTO_COMPILE=0 guile -C $PWD -L $PWD -c '(load-from-path \"m\")' 2>/dev/null",
+    ),
+    (
+        "sbcl",
+        "a.fasl",
+        "printf '(defsystem \"m\" :components ((:file \"a\")))' >m.asd; echo '(format t \"compiled~%\")' >a.lisp; \
+         $ASDF --eval '(asdf:compile-system \"m\")'; sed -i s/compiled/source/ a.lisp",
+        "rm -rf $S; cp -a . $S; cd $S; $ASDF --eval '(asdf:load-system \"m\")' 2>/dev/null | \
+         grep -o -m1 -E '^(compiled|source)$'",
+    ),
+    (
+        "swipl",
+        "m.qlf",
+        "printf ':- module(m,[]).\\n:- initialization(writeln(compiled)).\\n' >m.pl; swipl -g 'qcompile(m)' -t halt; \
+         sed -i s/compiled/source/ m.pl",
+        "rm -rf $S; cp -a . $S; cd $S; swipl -g 'use_module(m)' -t halt 2>/dev/null",
+    ),
+    (
+        "scheme",
+        "m.so",
+        "echo '(library (m) (export x) (import (chezscheme)) (define x \"compiled\"))' >m.ss; \
+         echo '(compile-library \"m.ss\")' | scheme -q; sed -i s/compiled/source/ m.ss",
+        "echo '(library-extensions (quote ((\".ss\" . \".so\")))) (import (m)) (display x)' | scheme -q --libdirs .",
+    ),
+];
+
+#[test]
+fn a_stale_compiled_file_stays_stale_and_a_fresh_one_fresh() {
+    for (program, compiled, make, ask) in UNLESS_OLDER {
+        let dir = tempfile::tempdir().unwrap();
+        if !output("sh", &["-c", &format!("command -v {program}")]).status.success() {
+            eprintln!("SKIPPED: {program} is not installed");
+            continue;
+        }
+        let root = dir.path().join("root");
+        let place = root.join("usr/share/x");
+        fs::create_dir_all(&place).unwrap();
+        let at = |script: &str| {
+            // Arguments with blanks, which a variable cannot hold apart.
+            let asdf = "asdf() { sbcl --noinform --non-interactive --eval '(require :asdf)' --eval \
+                \"(asdf:initialize-output-translations '(:output-translations \
+                :ignore-inherited-configuration :disable-cache))\" --eval \"(asdf:load-asd (truename \
+                \\\"m.asd\\\"))\" \"$@\"; };";
+            sh(&place, &format!("S=$PWD/../../../../s; {asdf} {}", script.replace("$ASDF", "asdf")))
+        };
+        at(make);
+        for (time, takes) in [(1_800_000_600, "compiled"), (1_799_999_400, "source")] {
+            at(&format!("find . -exec touch -d @1800000000 {{}} +; touch -d @{time} {compiled}"));
+            assert_eq!(at(ask).trim(), takes, "{program} before");
+            fix(&root, &["--plugin", "mtime"]);
+            assert_eq!(at(ask).trim(), takes, "{program} after");
+            assert_eq!(sh(&root, &format!("find . -newermt @{EPOCH}")), "", "{program}");
+        }
+    }
+}

@@ -545,7 +545,7 @@ fn a_sealed_boot_image_is_held_against_the_digest() {
         (format!("composefs={v2}"), 1, vec!["bootc 1.16.0 computes for it; the machine", refused]),
         (format!("composefs={other}"), 1, vec!["of none of these", refused]),
         // One is right, the other one of another tree.
-        (format!("composefs={v1} composefs={other}"), 1, vec!["carries this", "of nothing"]),
+        (format!("composefs={v1} composefs={other}"), 1, vec!["carries this", "of none of these"]),
         ("composefs=abc".to_owned(), 1, vec!["what bootc refuses: it is not a digest of 128"]),
         (format!("composefs.digest={v1}"), 1, vec!["it names no format", refused]),
     ];

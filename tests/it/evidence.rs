@@ -216,7 +216,7 @@ fn every_plugin_has_its_evidence() {
         );
         need(
             marked || evidence.scramble.is_empty() == evidence.confluence.is_some(),
-            "[[scramble]], or `confluence = \"the test that holds it\"`, or a pair that is explain-only",
+            "[[scramble]], or `confluence = \"the test that holds it\"`, or an empty file pair/explain-only",
         );
         need(
             evidence.reader.is_empty() == evidence.read_by.is_some(),

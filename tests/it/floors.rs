@@ -52,6 +52,31 @@ fn no_plugin_is_known_by_its_name() {
     assert!(known.is_empty(), "plugins that are known by name: {known:?}");
 }
 
+/// The data's ways through `fix` and `check`: the first module of each step in ARCHITECTURE.md is
+/// on a floor below the one before.
+#[test]
+fn the_data_goes_down_the_floors() {
+    let floors = floors();
+    let text = std::fs::read_to_string("ARCHITECTURE.md").expect("reads");
+    let module = Regex::new(r"`([a-z_]+)").expect("compiles");
+    let mut ways = 0;
+    for way in text.split("\n## The data's way through ").skip(1) {
+        let (_, way) = way.split_once('\n').expect("a heading");
+        let steps = way.split("\n\n").find(|part| part.contains(" → ")).expect("steps");
+        let steps = steps.replace('\n', " ");
+        let of_step = |step: &str| {
+            let name =
+                module.captures(step).unwrap_or_else(|| panic!("{step}: no module"))[1].to_owned();
+            let floor = floors.iter().position(|floor| *floor == name);
+            floor.unwrap_or_else(|| panic!("{step}: {name} is not a floor"))
+        };
+        let steps: Vec<usize> = steps.split(" → ").map(of_step).collect();
+        assert!(steps.len() > 8 && steps.is_sorted_by(|a, b| a > b), "a climb: {steps:?} in {way}");
+        ways += 1;
+    }
+    assert_eq!(ways, 2);
+}
+
 #[test]
 fn every_floor_is_a_module() {
     let modules: BTreeSet<_> = imports().into_keys().collect();

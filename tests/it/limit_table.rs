@@ -18,7 +18,7 @@ const ROWS: &[[&str; 4]] = &[
         "OBJECTS_MAX: usize = 1_000_000",
     ],
     ["Python bytecode: elements", "4 MiB", "format/pyc/marshal.rs", "SORTED_MAX: usize = 4 << 20"],
-    ["initramfs: bytes that", "64 MiB", "format/initramfs/plan.rs", "APART_MAX: u64 = 64 << 20"],
+    ["initramfs: bytes that", "64 MiB", "format/initramfs/plan.rs", "SPLIT_MAX: u64 = 64 << 20"],
     [
         "initramfs: a file inside",
         "16 MiB",

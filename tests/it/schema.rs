@@ -53,6 +53,9 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<
             }
             "enum" => rule.as_array().unwrap().contains(value),
             "minimum" => value.as_f64().is_none_or(|v| v >= rule.as_f64().unwrap()),
+            "uniqueItems" => {
+                value.as_array().is_none_or(|v| (1..v.len()).all(|n| !v[..n].contains(&v[n])))
+            }
             "minItems" => value.as_array().is_none_or(|v| v.len() as u64 >= rule.as_u64().unwrap()),
             "pattern" => {
                 let pattern = Regex::new(rule.as_str().unwrap()).unwrap();

@@ -15,7 +15,7 @@ use crate::repo::{output, reprofix, run};
 const EPOCH: &str = "1700000000";
 
 /// A root with files that plugins want.
-struct Tree(TempDir);
+pub(crate) struct Tree(TempDir);
 
 /// What each of the wanted files is called; `make` fills a directory with them.
 const WANTED: [&str; 6] =
@@ -49,45 +49,45 @@ for d in sys.argv[2:]:
 "#;
 
 impl Tree {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let tree = Tree(tempfile::tempdir().unwrap());
         fs::create_dir(tree.at("usr")).unwrap();
         tree
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.0.path().join(path)
     }
 
-    fn text(&self, path: &str) -> String {
+    pub(crate) fn text(&self, path: &str) -> String {
         self.at(path).to_str().unwrap().to_owned()
     }
 
     /// Puts the wanted files into these directories.
-    fn make(&self, salt: u8, dirs: &[&str]) {
+    pub(crate) fn make(&self, salt: u8, dirs: &[&str]) {
         let dirs: Vec<String> = dirs.iter().map(|dir| self.text(dir)).collect();
         let salt = salt.to_string();
         let args = ["-c", MAKE, &salt].into_iter().chain(dirs.iter().map(String::as_str));
         run("python3", &args.collect::<Vec<_>>());
     }
 
-    fn put(&self, path: &str, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn put(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let path = self.at(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
 
-    fn read(&self, path: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, path: &str) -> Vec<u8> {
         fs::read(self.at(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
     }
 
     /// Runs a shell command in the tree; panics if it fails.
-    fn sh(&self, command: &str) -> String {
+    pub(crate) fn sh(&self, command: &str) -> String {
         run("sh", &["-ec", &format!("cd '{}'; {command}", self.0.path().display())])
     }
 
     /// Runs `fix`; gives its JSON.
-    fn fix(&self, more: &[&str]) -> Value {
+    pub(crate) fn fix(&self, more: &[&str]) -> Value {
         let root = self.text("");
         let args = ["fix", &root, "--source-date-epoch", EPOCH, "--json", "-", "-q"];
         let (code, out, err) = reprofix(&[&args[..], more].concat());
@@ -104,7 +104,7 @@ impl Tree {
 }
 
 /// Files left alone for the sake of `who`.
-fn left(report: &Value, who: &str) -> u64 {
+pub(crate) fn left(report: &Value, who: &str) -> u64 {
     let rows = report["vouched"].as_array().unwrap().iter().filter(|row| row["who"] == who);
     rows.map(|row| row["files"].as_u64().unwrap()).sum()
 }
@@ -486,6 +486,24 @@ fn attributes_of_integrity_are_kept_with_their_bytes() {
         let path = tree.at(&format!("usr/share/{dir}/n.gz"));
         let gone = rustix::fs::getxattr(&path, name, &mut [0u8; 64][..]).is_err();
         assert!(gone, "{name} describes bytes that are gone");
+    }
+}
+
+#[test]
+fn whoever_is_overruled_is_named() {
+    let tree = Tree::new();
+    tree.make(1, &["usr/share/x"]);
+    tree.sh(
+        "cd usr/share/x; sha256sum n.gz >SHA256SUMS; md5sum n.gz >../x.md5; echo s >n.gz.asc; \
+         setfattr -n user.ima -v 0x0404 n.gz",
+    );
+    let report = tree.fix(&["--overrule", "usr/share/x/n.gz"]);
+    let said = report["remarks"].as_array().unwrap().iter();
+    let said: Vec<_> = said.filter(|row| row["kind"] == "overruled").collect();
+    assert_eq!(said.len(), 4, "{said:#?}");
+    let said = format!("{said:?}");
+    for fails in ["gpg --verify", "evmctl", "usr/share/x/SHA256SUMS", "usr/share/x.md5"] {
+        assert!(said.contains(fails), "{fails}: {said}");
     }
 }
 

@@ -14,29 +14,29 @@ use reprofix::image::opm::access::User;
 use reprofix::image::{lint, normalize, platforms, times, verify};
 use reprofix::nightly::config::Config;
 use reprofix::nightly::{feed, manifest};
-use reprofix::record::sidecar::Runs;
+use reprofix::record::sidecar::FixReports;
 use reprofix::source::ostree::objects::Objects;
 use reprofix::source::oci::{Compression, Digest, Platform, Images};
 use reprofix::source::ostree::Repository;
 use reprofix::source::{self, Spec, cosa};
-use reprofix::tree::TREEFILE;
+use reprofix::tree::{Memory, NOTHING, TREEFILE};
 use sha2::{Digest as _, Sha256};
 
-use crate::{One, Row, other};
+use crate::{Row, other};
 
 /// As the table of parsers, of those that read files.
 pub(crate) const DOCUMENTS: &[Row] = &[
     ("config", config),
     ("config-treefile", |bytes| {
         let flags = Flags { epoch: Some("1".to_owned()), ..Flags::default() };
-        let _ = config::in_force(&flags, None, &One(Path::new(TREEFILE), bytes));
+        let _ = config::in_force(&flags, None, &Memory::of_file(TREEFILE, bytes));
     }),
     ("cosa-builds", cosa_builds),
     ("cosa-meta", |bytes| drop(cosa::Recorded::read(&at("meta.json", bytes)))),
     ("expectations", |bytes| {
         text(bytes, |text| drop(Expectations::parse(text, Date::of_second(1_767_225_600))));
     }),
-    ("fix-report", |bytes| drop(Runs::read(&[at("fix.json", bytes)]))),
+    ("fix-report", |bytes| drop(FixReports::read(&[at("fix.json", bytes)]))),
     ("fix-times", fix_times),
     ("image-words", |bytes| {
         text(bytes, |text| {
@@ -97,7 +97,7 @@ fn config(bytes: &[u8]) {
     let path = at("reprofix.toml", bytes);
     let epoch = Some("1".to_owned());
     let flags = Flags { config: Some(path), epoch, ..Flags::default() };
-    if let Ok(found) = config::in_force(&flags, None, &One(Path::new("a"), b"")) {
+    if let Ok(found) = config::in_force(&flags, None, &NOTHING) {
         drop((found.text(), found.context(), found.chain()));
     }
 }

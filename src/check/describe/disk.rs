@@ -42,7 +42,11 @@ pub(super) fn explain(
             lines.extend(found.into_iter().map(|line| format!("partition {p}: {line}")));
         }
     }
-    lines.extend(verdict(&x, a, &differing));
+    let hash = || {
+        let tree = x.partitions.iter().find(|p| p.role() == Role::Verity)?;
+        Some(verity::read(bytes(a, tree)).ok()??.root_hash())
+    };
+    lines.extend(verdict(hash, &differing));
     if differing.is_empty() && lines.iter().all(|line| line.starts_with("root hash")) {
         lines.push("outside of partitions and tables".to_owned());
     }
@@ -55,7 +59,7 @@ fn bytes<'d>(disk: &'d [u8], partition: &Partition) -> &'d [u8] {
 }
 
 /// How the tables themselves differ.
-fn tables(x: &Table, y: &Table) -> Vec<String> {
+pub(in crate::check) fn tables(x: &Table, y: &Table) -> Vec<String> {
     let mut lines = Vec::new();
     for (side, table) in [("A", x), ("B", y)] {
         lines.extend(table.damage.iter().map(|what| format!("disk {side}: {what}")));
@@ -70,7 +74,10 @@ fn tables(x: &Table, y: &Table) -> Vec<String> {
 }
 
 /// Pairs of partitions with the same number, or one alone.
-fn paired<'t>(x: &'t Table, y: &'t Table) -> Vec<(Option<&'t Partition>, Option<&'t Partition>)> {
+pub(in crate::check) fn paired<'t>(
+    x: &'t Table,
+    y: &'t Table,
+) -> Vec<(Option<&'t Partition>, Option<&'t Partition>)> {
     let find = |table: &'t Table, number| table.partitions.iter().find(|p| p.number == number);
     let numbers = x.partitions.iter().chain(&y.partitions).map(|p| p.number);
     let numbers: std::collections::BTreeSet<u32> = numbers.collect();
@@ -78,7 +85,7 @@ fn paired<'t>(x: &'t Table, y: &'t Table) -> Vec<(Option<&'t Partition>, Option<
 }
 
 /// How two entries of the tables differ.
-fn entries(p: &Partition, q: &Partition) -> Vec<String> {
+pub(in crate::check) fn entries(p: &Partition, q: &Partition) -> Vec<String> {
     let of_hash = match p.role() {
         Role::Data if p.kind.type_name().is_none_or(|name| !name.starts_with(['r', 'u'])) => "",
         Role::Data | Role::Verity => " (with verity it is half of the root hash)",
@@ -96,7 +103,7 @@ fn entries(p: &Partition, q: &Partition) -> Vec<String> {
 }
 
 /// Describes the contents of a verity or signature partition instead of its bytes.
-fn known(role: Role, left: &[u8], right: &[u8]) -> Option<Vec<String>> {
+pub(in crate::check) fn known(role: Role, left: &[u8], right: &[u8]) -> Option<Vec<String>> {
     match role {
         Role::Data => None,
         Role::Verity => {
@@ -137,11 +144,10 @@ fn known(role: Role, left: &[u8], right: &[u8]) -> Option<Vec<String>> {
 }
 
 /// The conclusion from all differences.
-fn verdict(table: &Table, disk: &[u8], differing: &[Role]) -> Option<String> {
-    let hash = || {
-        let tree = table.partitions.iter().find(|p| p.role() == Role::Verity)?;
-        Some(verity::read(bytes(disk, tree)).ok()??.root_hash())
-    };
+pub(in crate::check) fn verdict(
+    hash: impl FnOnce() -> Option<String>,
+    differing: &[Role],
+) -> Option<String> {
     match differing {
         [Role::Signature] => Some(match hash() {
             Some(hash) => format!("root hash {hash} of both; only the signature partition differs"),

@@ -2,12 +2,12 @@
 
 mod archive;
 mod binary;
-mod disk;
+pub(super) mod disk;
 mod elf;
 mod metadata;
 mod rpm;
 mod sqlite;
-mod superblock;
+pub(super) mod superblock;
 pub(super) mod text;
 
 use std::io::Read;

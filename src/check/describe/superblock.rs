@@ -1,4 +1,5 @@
-//! Filesystem images: which fields of the superblock differ, and whether anything else does.
+//! Filesystem and disk images: which fields of the superblock or header differ, and whether anything
+//! else does.
 //!
 //! Follows the kernel's `fs/squashfs/squashfs_fs.h`, `fs/erofs/erofs_fs.h` and `fs/ext4/ext4.h`.
 
@@ -52,6 +53,31 @@ const KINDS: &[Kind] = &[
         ],
     },
     Kind {
+        name: "vdi",
+        at: 0,
+        magic: (0x40, &[0x7f, 0x10, 0xda, 0xbe]),
+        fields: &[
+            Field("UUID of the image (random)", 0x188, 16, Form::Uuid),
+            Field("UUID of its last change (random)", 0x198, 16, Form::Uuid),
+        ],
+    },
+    Kind {
+        name: "vhd",
+        at: 0,
+        magic: (0, b"conectix"),
+        fields: &[
+            Field("time of making, seconds since 2000", 24, 4, Form::Uuid),
+            Field("checksum", 64, 4, Form::Sum),
+            Field("UUID (random)", 68, 16, Form::Uuid),
+        ],
+    },
+    Kind {
+        name: "vmdk",
+        at: 512,
+        magic: (0, b"# Disk DescriptorFile\nversion=1\nCID="),
+        fields: &[Field("id of the content (random)", 36, 8, Form::Text)],
+    },
+    Kind {
         name: "ext4",
         at: 1024,
         magic: (0x38, &[0x53, 0xef]),
@@ -78,6 +104,21 @@ const KINDS: &[Kind] = &[
 
 /// What differs between two images of one filesystem; `None` unless both are.
 pub(super) fn explain(a: &[u8], b: &[u8]) -> Option<Vec<String>> {
+    let (name, mut lines, mut covered) = compared(a, b)?;
+    covered.sort_by_key(|range| range.start);
+    lines.push(rest(name, a, b, &covered, lines.is_empty()));
+    Some(lines)
+}
+
+/// The fields of the superblock that differ, of two filesystems by their first bytes.
+pub(in crate::check) fn fields(a: &[u8], b: &[u8]) -> Vec<String> {
+    compared(a, b).map(|(_, lines, _)| lines).unwrap_or_default()
+}
+
+/// A filesystem's name, what differs in its superblock, and the places of the fields.
+type Compared = (&'static str, Vec<String>, Vec<std::ops::Range<usize>>);
+
+fn compared(a: &[u8], b: &[u8]) -> Option<Compared> {
     let is = |bytes: &[u8], kind: &Kind| {
         let at = kind.at + kind.magic.0;
         bytes.get(at..at + kind.magic.1.len()) == Some(kind.magic.1)
@@ -94,9 +135,7 @@ pub(super) fn explain(a: &[u8], b: &[u8]) -> Option<Vec<String>> {
         }
         covered.push(range);
     }
-    covered.sort_by_key(|range| range.start);
-    lines.push(rest(name, a, b, &covered, lines.is_empty()));
-    Some(lines)
+    Some((name, lines, covered))
 }
 
 /// Whether anything but the fields differs.

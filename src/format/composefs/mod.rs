@@ -13,8 +13,9 @@ mod verity;
 use std::collections::BTreeMap;
 
 pub use dumpfile::dumpfile;
+pub(super) use erofs::PREFIXES;
 pub use erofs::{NotAnImage, image};
-pub use verity::{Digest, Verity};
+pub use verity::{Batch, Digest, Verity};
 
 /// The most bytes of content in the image itself.
 pub const INLINE_MAX: u64 = 64;

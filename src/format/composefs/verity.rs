@@ -119,14 +119,7 @@ impl Verity {
         let mut last = std::mem::take(&mut self.waiting);
         last.resize(last.len().next_multiple_of(BLOCK), 0);
         self.blocks(&last);
-        let root = self.root();
-        let mut hash = Sha512::new();
-        hash.update([1, ALGORITHM, BLOCK.trailing_zeros() as u8, 0, 0, 0, 0, 0]);
-        hash.update(self.size.to_le_bytes());
-        hash.update(root);
-        // Salt and reserved fields.
-        hash.update([0; 32 + 144]);
-        hash.finalize().into()
+        described(self.root(), self.size)
     }
 
     /// The hash at the top of the tree: that of the block if there is only one, zeros if there are
@@ -148,5 +141,101 @@ impl Verity {
             }
             level += 1;
         }
+    }
+}
+
+/// Computes the fs-verity digests of small contents together: their blocks are hashed as those of one
+/// large one, then the one block of each tree.
+#[derive(Debug, Default)]
+pub struct Batch {
+    blocks: Vec<u8>,
+    sizes: Vec<usize>,
+}
+
+impl Batch {
+    /// Bytes of a content, at most: so many that its tree is one block.
+    pub const MOST: u64 = (BLOCK / HASH * BLOCK) as u64;
+
+    /// Adds a content, which is neither empty nor larger than [`Batch::MOST`].
+    pub fn add(&mut self, content: &[u8]) {
+        self.blocks.extend_from_slice(content);
+        self.blocks.resize(self.blocks.len().next_multiple_of(BLOCK), 0);
+        self.sizes.push(content.len());
+    }
+
+    /// The digests, in the order in which the contents were added.
+    pub fn finish(self) -> Vec<Digest> {
+        let mut hashes = Vec::with_capacity(self.blocks.len() / BLOCK);
+        lanes::each(&self.blocks, |hash| hashes.push(hash));
+        let mut trees = self.blocks;
+        trees.clear();
+        let mut rest = &hashes[..];
+        let mut roots = Vec::with_capacity(self.sizes.len());
+        for size in &self.sizes {
+            let (own, later) = rest.split_at(size.div_ceil(BLOCK));
+            rest = later;
+            // One block of data is its own top.
+            roots.push(own.first().copied().filter(|_| own.len() == 1));
+            if own.len() > 1 {
+                trees.extend_from_slice(own.as_flattened());
+                trees.resize(trees.len().next_multiple_of(BLOCK), 0);
+            }
+        }
+        let mut tops = Vec::new();
+        lanes::each(&trees, |hash| tops.push(hash));
+        let mut tops = tops.into_iter();
+        let root = |only: Option<Digest>| only.or_else(|| tops.next()).unwrap_or([0; HASH]);
+        let roots = roots.into_iter().map(root);
+        roots.zip(&self.sizes).map(|(root, size)| described(root, *size as u64)).collect()
+    }
+}
+
+/// The hash of `struct fsverity_descriptor`.
+fn described(root: Digest, size: u64) -> Digest {
+    let mut hash = Sha512::new();
+    hash.update([1, ALGORITHM, BLOCK.trailing_zeros() as u8, 0, 0, 0, 0, 0]);
+    hash.update(size.to_le_bytes());
+    hash.update(root);
+    // Salt and reserved fields.
+    hash.update([0; 32 + 144]);
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_has_the_digests_that_each_content_has_alone() {
+        let noise: Vec<u8> = (0..Batch::MOST).map(|n| (n.wrapping_mul(n + 7) >> 5) as u8).collect();
+        let most = noise.len();
+        let sizes = [
+            1,
+            65,
+            BLOCK - 1,
+            BLOCK,
+            BLOCK + 1,
+            2 * BLOCK,
+            3 * BLOCK + 5,
+            17 * BLOCK,
+            most - 1,
+            most,
+        ];
+        for from in 0..sizes.len() {
+            let mut batch = Batch::default();
+            let contents: Vec<&[u8]> =
+                sizes[from..].iter().map(|size| &noise[most - size..]).collect();
+            contents.iter().for_each(|content| batch.add(content));
+            let alone: Vec<Digest> = contents.iter().map(|content| Verity::of(content)).collect();
+            assert_eq!(batch.finish(), alone);
+        }
+        // A near miss: a zero more fills the last block as it was, and only the size tells.
+        let digest = |content: &[u8]| {
+            let mut batch = Batch::default();
+            batch.add(content);
+            batch.finish()
+        };
+        assert_ne!(digest(&[7; 100]), digest(&[&[7; 100][..], &[0]].concat()));
+        assert_eq!(Batch::default().finish(), Vec::<Digest>::new());
     }
 }

@@ -8,6 +8,7 @@ mod blocks;
 mod command;
 mod detect;
 mod lz4;
+mod lz4_block;
 mod lzo;
 mod source;
 
@@ -16,6 +17,7 @@ use std::io::{self, Read, Write};
 
 pub(crate) use blocks::GzipBlocks;
 pub use detect::{HEAD_LEN, detect, is_cut_magic};
+pub(crate) use lz4_block::lz4_block;
 pub use source::Source;
 
 /// The largest window or dictionary that a decoder allocates: 128 MiB, the kernel's own limit for

@@ -12,6 +12,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 use super::Malformed;
+use super::filesystem::{le32, le64};
 
 /// The most bytes of all entries: 1,024 partitions of 128 bytes, eight times what tools make.
 const ENTRIES_MAX: u64 = 1024 * 128;
@@ -189,19 +190,6 @@ fn bytes<R: Read + Seek>(
     disk.seek(SeekFrom::Start(at))?;
     disk.read_exact(&mut out)?;
     Ok(out)
-}
-
-fn le32(bytes: &[u8], at: usize) -> u32 {
-    le64(bytes, at) as u32
-}
-
-/// The number at `at`, with zeros beyond the end of the input.
-fn le64(bytes: &[u8], at: usize) -> u64 {
-    let mut number = [0; 8];
-    let found = bytes.get(at..).unwrap_or_default();
-    let got = found.len().min(8);
-    number[..got].copy_from_slice(&found[..got]);
-    u64::from_le_bytes(number)
 }
 
 fn guid(bytes: &[u8], at: usize) -> Guid {

@@ -12,7 +12,7 @@ pub mod dump;
 pub mod header;
 pub mod history;
 pub mod ndb;
-pub mod scrub;
+pub(crate) mod scrub;
 pub mod sqlite;
 
 use std::borrow::Cow;

@@ -21,9 +21,9 @@ pub(super) const MAX_DEPTH: usize = 20;
 ///
 /// # Errors
 ///
-/// If a page is not a b-tree page, is reached twice or not at all, or has cells outside of it; `db`
-/// is then partly scrubbed.
-pub fn scrub(db: &mut [u8], roots: &[u32]) -> Result<u64, Malformed> {
+/// With `db` partly scrubbed, on a page that is no b-tree page, is reached twice or not at all, or
+/// whose cells lie outside it.
+pub(crate) fn scrub(db: &mut [u8], roots: &[u32]) -> Result<u64, Malformed> {
     let mut walk = Walk::new(db)?;
     walk.tree(1, 0)?;
     for &root in roots.iter().filter(|&&root| root != 1) {
@@ -140,7 +140,7 @@ impl<'a> Walk<'a> {
 }
 
 /// The page size that the header states.
-pub fn page_size(db: &[u8]) -> Result<usize, Malformed> {
+pub(crate) fn page_size(db: &[u8]) -> Result<usize, Malformed> {
     if !db.starts_with(b"SQLite format 3\0") || db.len() < FILE_HEADER {
         return Err(Malformed::at(0u64, "not an SQLite database header"));
     }

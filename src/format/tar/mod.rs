@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::format::Malformed;
 use crate::format::time::Time;
 
-pub mod clamp;
+pub(crate) mod clamp;
 mod patch;
 pub mod split;
 mod write;

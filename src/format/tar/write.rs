@@ -74,8 +74,9 @@ pub fn header(member: &Member) -> io::Result<Vec<u8>> {
             records.insert(key.into(), value.clone());
         }
     }
-    if member.mtime.nsec != 0 || !(0..1 << 33).contains(&member.mtime.sec) {
-        records.insert(b"mtime".to_vec(), time(member.mtime.sec, member.mtime.nsec).into_bytes());
+    let (sec, nsec) = (member.mtime.sec, member.mtime.nsec);
+    if nsec != 0 || !(0..1 << 33).contains(&sec) {
+        records.insert(b"mtime".to_vec(), time(sec, nsec).into_bytes());
     }
     for (key, value, most) in
         [("uid", member.uid, 1 << 21), ("gid", member.gid, 1 << 21), ("size", member.size, 1 << 33)]

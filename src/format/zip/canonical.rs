@@ -19,8 +19,8 @@ const CENTRAL_OFFSET: usize = 42;
 
 /// The parameters of the normal form.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// The latest time, in seconds since 1970.
+pub(crate) struct Rules {
+    /// The time, in seconds since 1970, that no time exceeds.
     pub epoch: i64,
     /// The order of the entries.
     pub order: Order,
@@ -28,8 +28,8 @@ pub struct Rules {
 
 /// The order of the entries of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Unchanged: in this kind of archive the order may matter.
+pub(crate) enum Order {
+    /// As they are: in this kind of archive order may have a meaning.
     Kept,
     /// By name.
     Sorted,
@@ -50,7 +50,7 @@ pub enum Order {
 ///
 /// # Errors
 /// Those of [`parse`].
-pub fn canonical(bytes: &[u8], rules: &Rules) -> Result<Option<Vec<u8>>, Malformed> {
+pub(crate) fn canonical(bytes: &[u8], rules: &Rules) -> Result<Option<Vec<u8>>, Malformed> {
     let archive = parse(bytes)?;
     let mut out = bytes.to_vec();
     for (entry, limit) in archive.entries.iter().zip(limits(&archive, rules.epoch)) {

@@ -7,13 +7,13 @@
 mod canonical;
 mod extra;
 
-pub use canonical::{Order, Rules, canonical};
+pub(crate) use canonical::{Order, Rules, canonical};
 
 use super::Malformed;
 use super::bytes::{Cursor, Order::Little};
 
-/// The magic at the start of an archive, unless something precedes it, or it is empty.
-pub const MAGIC: &[u8] = b"PK\x03\x04";
+/// What an archive begins with, unless something was put before it, or it is empty.
+pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 const LOCAL: u32 = 0x0403_4B50;
 const CENTRAL: u32 = 0x0201_4B50;
 const END: u32 = 0x0605_4B50;
@@ -36,7 +36,7 @@ const MASKED: u16 = 1 << 13;
 
 /// An archive's directory and the places of its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Archive<'a> {
+pub(crate) struct Archive<'a> {
     bytes: &'a [u8],
     /// The entries in the order of the directory.
     pub entries: Vec<Entry<'a>>,
@@ -51,8 +51,8 @@ pub struct Archive<'a> {
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
-    /// The name, which ends with a slash for a directory.
+pub(crate) struct Entry<'a> {
+    /// The name, a directory's with a slash at its end.
     pub name: &'a [u8],
     /// General purpose flags.
     pub flags: u16,
@@ -80,26 +80,26 @@ pub struct Entry<'a> {
 
 impl Entry<'_> {
     /// The extra fields, in the directory and before the content.
-    pub fn extras(&self) -> [&[u8]; 2] {
+    pub(crate) fn extras(&self) -> [&[u8]; 2] {
         self.extras
     }
 
     /// Whether the content is encrypted.
-    pub fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         self.flags & (ENCRYPTED | MASKED) != 0
     }
 }
 
-/// Whether `bytes` start or end like an archive (a program may precede it).
-pub fn is_zip(bytes: &[u8]) -> bool {
+/// Whether `bytes` start as an archive does, or end as one (a program may stand before it).
+pub(crate) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC) || find_end(bytes).is_ok()
 }
 
 /// Reads an archive's directory and the header before each entry.
 ///
 /// # Errors
-/// [`Malformed`] if the archive is truncated, split over disks, or inconsistent.
-pub fn parse(bytes: &[u8]) -> Result<Archive<'_>, Malformed> {
+/// [`Malformed`] if the archive is cut off, split over disks, or its parts do not fit together.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Archive<'_>, Malformed> {
     let end_at = find_end(bytes)?;
     let end = End::read(bytes, end_at)?;
     let mut cursor = Cursor::new(Little, &bytes[..end.central.1]);
@@ -121,8 +121,8 @@ const SIGNATURES: [&[u8]; 2] = [b".signature.p7s", b"AppxSignature.p7x"];
 /// The end of the block before the directory with which Android signs an archive's bytes.
 const APK_SIGNATURE: &[u8] = b"APK Sig Block 42";
 
-/// Whether a signature in the archive covers its bytes, so that no time may change.
-pub fn is_sealed(bytes: &[u8]) -> bool {
+/// Whether a signature in the archive describes its bytes, so that no time in it may change.
+pub(crate) fn is_sealed(bytes: &[u8]) -> bool {
     parse(bytes).is_ok_and(|archive| {
         bytes[..archive.central.0].ends_with(APK_SIGNATURE)
             || archive.entries.iter().any(|entry| SIGNATURES.contains(&entry.name))

@@ -12,8 +12,8 @@ use crate::image::unpack::flatten;
 use crate::source::oci::{Image, Images, Keep, layers, limits};
 use crate::tree::Kind;
 
-/// The label of an image with the directory of its file-based catalog.
-pub const LABEL: &str = "operators.operatorframework.io.index.configs.v1";
+/// The label of an image that holds a file-based catalog: where in the image it is.
+pub(crate) const LABEL: &str = "operators.operatorframework.io.index.configs.v1";
 
 /// Names of the bundles (`olm.bundle`) in the catalog of `image`; `None` if it has no label of a
 /// catalog.
@@ -21,7 +21,10 @@ pub const LABEL: &str = "operators.operatorframework.io.index.configs.v1";
 /// # Errors
 ///
 /// If a layer or a document cannot be read.
-pub fn of_image(subject: &Images, image: &Image) -> anyhow::Result<Option<BTreeSet<String>>> {
+pub(crate) fn of_image(
+    subject: &Images,
+    image: &Image,
+) -> anyhow::Result<Option<BTreeSet<String>>> {
     let Some(config) = &image.config else { return Ok(None) };
     let json = subject.store.json(&config.name, limits::CONFIG_BYTES)?;
     if !json["config"]["Labels"][LABEL].is_string() {
@@ -38,7 +41,7 @@ pub fn of_image(subject: &Images, image: &Image) -> anyhow::Result<Option<BTreeS
 }
 
 /// Names of the bundles in a catalog.
-pub fn of_directory(configs: &Directory<'_>) -> anyhow::Result<BTreeSet<String>> {
+pub(crate) fn of_directory(configs: &Directory<'_>) -> anyhow::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for (path, item) in configs.iter() {
         if item.kind != Kind::File || path.ends_with(b".indexignore") {
@@ -54,8 +57,8 @@ pub fn of_directory(configs: &Directory<'_>) -> anyhow::Result<BTreeSet<String>>
     Ok(names)
 }
 
-/// The bundles of other catalogs that each of several catalogs lacks.
-pub fn lacking<K>(all: BTreeMap<K, BTreeSet<String>>) -> Vec<(K, BTreeSet<String>)>
+/// What each of several catalogs lacks of the bundles that any other has.
+pub(crate) fn lacking<K>(all: BTreeMap<K, BTreeSet<String>>) -> Vec<(K, BTreeSet<String>)>
 where
     K: Ord,
 {

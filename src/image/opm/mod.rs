@@ -8,11 +8,11 @@
 //! digest like opm under each unpacker; `opm fix` writes an image that unpacks the same everywhere.
 
 pub mod access;
-pub mod bundles;
-pub mod digest;
+pub(crate) mod bundles;
+pub(crate) mod digest;
 pub mod document;
 pub mod fix;
 pub mod index;
 pub mod pogreb;
-pub mod tree;
+pub(crate) mod tree;
 pub mod verify;

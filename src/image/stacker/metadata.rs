@@ -97,7 +97,7 @@ impl Metadata {
 
 /// The metadata files below `roots`: (name of the stacker layer, file), sorted.
 pub fn files(roots: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
-    let reading = || format!("reading {}", roots.display());
+    let reading = || format!("reading {}, stacker's roots, which --roots names", roots.display());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(roots).with_context(reading)? {
         let entry = entry.with_context(reading)?;

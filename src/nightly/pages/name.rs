@@ -5,6 +5,7 @@ use maud::{Markup, html};
 
 use super::{LISTED, SHOWN, View, breaking, document, hash, scrolling, stream, verdict};
 use crate::history::{Difference, StreamBlame, Versions};
+use crate::text::counted;
 
 /// A kind of name with pages: paths or packages.
 #[derive(Clone, Copy)]
@@ -105,7 +106,7 @@ fn since(seen: &StreamBlame) -> Markup {
         @if let Some(package) = &seen.package { p { "Its package: " (link(&package.name)) " " (versions(package)) "." } }
         @if changed > 0 {
             details {
-                summary { (changed) " other packages changed with it" }
+                summary { (counted(changed, "other package")) " changed with it" }
                 ul { @for package in seen.changed.iter().take(200) { li { (package.name) " " (versions(package)) } } }
             }
         }

@@ -126,14 +126,13 @@ impl Chain<'_> {
             state.normal.read |= want != Want::Entry && entry.kind == Kind::File;
             // What a plugin judges only by its name is removed, packaged or not.
             let packages = want != Want::Entry && !page.payload;
-            if let Some(voucher) = state.vouched(self, tree, &verdict, packages)? {
-                match self.cx.vouching.overrules(entry) {
-                    true => state.normal.notes.push((page.name, Note::Overruled(voucher))),
-                    false => {
-                        state.normal.notes.push((page.name, Note::Vouched(voucher)));
-                        continue;
-                    }
-                }
+            let vouchers = state.vouched(self, tree, &verdict, packages)?;
+            let overruled = self.cx.vouching.overrules(entry);
+            let note = if overruled { Note::Overruled } else { Note::Vouched };
+            let is_vouched = !vouchers.is_empty();
+            state.normal.notes.extend(vouchers.into_iter().map(|v| (page.name, note(v))));
+            if is_vouched && !overruled {
+                continue;
             }
             if verdict.changes() && self.cx.keeps(entry) {
                 state.leave(page.name, &verdict);

@@ -61,7 +61,8 @@ impl<'a> State<'a> {
         Ok(self.normal.content(self.entry)?.unwrap_or_else(original))
     }
 
-    /// What vouches for something that the verdict would change. This is checked last: hashing
+    /// What vouches for something that the verdict would change: the first that does, or all if the
+    /// configuration overrules them, since each is named then. This is checked last: hashing
     /// costs more than most verdicts, and most verdicts are `Keep`.
     pub(super) fn vouched(
         &self,
@@ -69,9 +70,9 @@ impl<'a> State<'a> {
         tree: &dyn Tree,
         verdict: &Verdict,
         packages: bool,
-    ) -> io::Result<Option<Voucher>> {
+    ) -> io::Result<Vec<Voucher>> {
         let change = match verdict {
-            Verdict::Keep | Verdict::Mtime(_) => return Ok(None),
+            Verdict::Keep | Verdict::Mtime(_) => return Ok(Vec::new()),
             Verdict::Remove => Change::Removal,
             Verdict::Xattrs(_) | Verdict::Mode(_) => Change::Attributes,
             _ => Change::Content,
@@ -79,8 +80,11 @@ impl<'a> State<'a> {
         if !verdict.changes() {
             // No remark about what a package ships: that is up to its packager.
             return match packages {
-                true => self.put(tree, self.entry, |q| chain.vouchers.package_of(&q)),
-                false => Ok(None),
+                true => {
+                    let package = self.put(tree, self.entry, |q| chain.vouchers.package_of(&q))?;
+                    Ok(package.into_iter().collect())
+                }
+                false => Ok(Vec::new()),
             };
         }
         let mut records = true;
@@ -90,27 +94,33 @@ impl<'a> State<'a> {
         {
             // The file and its line are removed together.
             if !chain.may_amend(tree, &record)? {
-                return Ok(Some(Voucher { who: VoucherKind::Record, at: path }));
+                return Ok(vec![Voucher { who: VoucherKind::Record, at: path }]);
             }
             records = false;
         }
         let rules = &chain.cx.vouching;
+        let every = rules.overrules(self.entry);
         let own = |q: Question<'_>| {
-            chain.vouchers.who(&Question { change, packages, records, ..q }, rules)
+            let question = Question { change, packages, records, ..q };
+            match every {
+                true => chain.vouchers.all(&question, rules),
+                false => Ok(chain.vouchers.who(&question, rules)?.into_iter().collect()),
+            }
         };
-        if let Some(voucher) = self.put(tree, self.entry, own)? {
-            return Ok(Some(voucher));
+        let own = self.put(tree, self.entry, own)?;
+        let Verdict::Steps(steps) = verdict else { return Ok(own) };
+        if !own.is_empty() {
+            return Ok(own);
         }
-        let Verdict::Steps(steps) = verdict else { return Ok(None) };
         for path in steps.iter().flat_map(Step::paths).filter(|path| *path != self.entry.path) {
             let Some(other) = tree.lookup(path)? else { continue };
             let state = State::new(&other);
             let others = |q: Question<'_>| chain.vouchers.who(&q, rules);
             if let Some(voucher) = state.put(tree, &other, others)? {
-                return Ok(Some(voucher));
+                return Ok(vec![voucher]);
             }
         }
-        Ok(None)
+        Ok(Vec::new())
     }
 
     /// Asks a question about `entry`, whose content is in memory or was never read.

@@ -8,6 +8,7 @@ mod names;
 mod parameters;
 mod release;
 mod rewrite;
+mod signed;
 mod tree;
 mod uki;
 

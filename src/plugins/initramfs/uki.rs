@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
-use super::diff;
+use super::{diff, signed};
 use crate::format::initramfs::Error;
 use crate::format::pe::{self, Part, Pe};
 use crate::format::verity;
@@ -14,9 +14,11 @@ use crate::tree::Seekable;
 
 /// The section that holds an initramfs.
 const INITRD: &str = ".initrd";
+/// The section that holds signatures of measurements.
+const PCRSIG: &str = ".pcrsig";
 /// Sections whose content is text.
-const TEXTS: [&str; 6] = [".osrel", ".cmdline", ".uname", ".sbat", ".profile", ".pcrpkey"];
-/// The most bytes of a text section to compare line by line.
+const TEXTS: [&str; 7] = [".osrel", ".cmdline", ".uname", ".sbat", ".profile", ".pcrpkey", PCRSIG];
+/// Bytes of a text section that are compared line by line, and lines shown of it.
 const TEXT: u64 = 64 << 10;
 const LINES: usize = 10;
 /// Bytes to compare at a time.
@@ -90,7 +92,9 @@ pub fn explain(
         (true, false) => lines.push("signed only in the second".to_owned()),
         (false, false) if differ(a, &x.certificates, b, &y.certificates)?.is_some() => {
             let (p, q) = (length(&x.certificates), length(&y.certificates));
+            let is_alone = lines.is_empty();
             lines.push(format!("its signature: {p} | {q} bytes"));
+            lines.extend(is_alone.then(|| signed::ONLY_SIGNATURE.to_owned()));
         }
         _ => {}
     }
@@ -135,6 +139,10 @@ fn section(
     let is_text = TEXTS.iter().any(|text| name.starts_with(text)) && m.max(n) <= TEXT;
     let texts = if is_text { text(a, &x)?.zip(text(b, &y)?) } else { None };
     match texts {
+        Some((left, right)) if name.starts_with(PCRSIG) => {
+            let found = signed::measurements(&left, &right).unwrap_or_else(|| vec![plain()]);
+            lines.extend(found.into_iter().map(|line| format!("{name}: {line}")));
+        }
         Some((left, right)) => {
             lines.extend(text_lines(name, &left, &right));
             let follows = verity::follows_image(left.as_bytes(), right.as_bytes());

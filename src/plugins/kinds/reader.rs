@@ -116,10 +116,6 @@ impl Plugin for Reader {
         })
     }
 
-    fn about(&self, _entry: &Entry) -> Option<&'static str> {
-        Some(self.page.why)
-    }
-
     fn explain(&self, a: &File<'_>, b: &File<'_>, _cx: &Context) -> Vec<String> {
         compare(self.reader, &a.content(), &b.content())
     }

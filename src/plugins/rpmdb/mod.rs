@@ -196,7 +196,7 @@ fn steps(file: &File<'_>, names: &[PathBuf], new: sqlite::Canonical) -> Vec<Step
 /// The names of an inode in the usual places, in their order; only its own if it has no other.
 fn names_of(tree: &dyn Tree, entry: &Entry) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
-    if let Some(inode) = entry.inode.filter(|i| i.nlink > 1) {
+    if let Some(inode) = entry.inode.filter(|i| i.nlink.get() > 1) {
         for place in PLACES {
             let path = Path::new(place).join(entry.path.file_name().unwrap_or_default());
             let there = tree.lookup(&path)?.and_then(|e| e.inode);

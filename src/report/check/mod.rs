@@ -6,6 +6,7 @@ use serde::Serialize;
 
 pub(super) use text::{Title, paths};
 
+use crate::check::disk::Disks;
 use crate::check::{Cause, Change, Consequence, Excerpt, Expected, Explained, Side};
 use crate::config::InForce;
 use crate::normal::CommonCause;
@@ -43,6 +44,8 @@ pub struct Comparison {
     pub packages: Option<crate::packages::Comparison>,
     /// The composefs digests if either subject is sealed, otherwise `null`.
     pub composefs: Option<Pair>,
+    /// How the bytes of two disk images differ; `null` if they are equal, or the subjects are others.
+    pub disks: Option<Disks>,
     /// Warnings.
     pub warnings: Vec<String>,
     /// Whether one of them was composed from a treefile: advice mentions treefiles only then.
@@ -269,6 +272,7 @@ impl Comparison {
             metadata: Vec::new(),
             packages: None,
             composefs: None,
+            disks: None,
             warnings: Vec::new(),
             composed: false,
         }
@@ -320,7 +324,8 @@ impl Comparison {
     /// Determines whether the subjects are the same, once everything was added.
     pub fn settle(&mut self) {
         let unexpected = self.counts.paths - self.counts.expected;
-        self.same = unexpected == 0 && !self.metadata.iter().any(|m| m.counts);
+        let of_trees = unexpected == 0 && !self.metadata.iter().any(|m| m.counts);
+        self.same = of_trees && self.disks.is_none();
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::{COMPOSEFS, CauseRow, Comparison, ExpectedRow, Metadata, Row, SideRow, SubjectRow};
 use crate::check::Change;
+use crate::check::disk::Disks;
 use crate::format::time::utc;
 use crate::normal::CommonCause;
 use crate::report::fix::bytes;
@@ -53,6 +54,9 @@ impl Comparison {
         if let Some(pair) = &self.composefs {
             let _ = writeln!(out, "\n{}", pair.lines().join("\n"));
         }
+        if let Some(disks) = &self.disks {
+            disk_images(disks, &mut out);
+        }
         let _ = writeln!(out, "\n{}", self.verdict());
         for (n, action) in (1..).zip(next::actions(self)) {
             let _ = writeln!(out, "{n}. {action}");
@@ -82,6 +86,12 @@ impl Comparison {
                     paths(c.paths),
                     if c.paths == 1 { "was" } else { "were" }
                 )
+            }
+            (false, true) if self.disks.is_some() && keys == 0 => {
+                let disks = self.disks.iter();
+                let bytes =
+                    disks.map(|disks| counted(disks.bytes as usize, "byte")).collect::<String>();
+                format!("same content; {bytes} of the disk images differ")
             }
             (false, true) if keys == 0 => "same content; the composefs digests differ".to_owned(),
             (false, true) if keys == 1 => {
@@ -143,6 +153,17 @@ impl Comparison {
             format!("uid:gid {u}:{g} → {v}:{h} at {}", paths(*n))
         };
         counts.iter().map(line).collect()
+    }
+}
+
+/// The bytes of two disks by class, and what differs in their tables and partitions.
+fn disk_images(disks: &Disks, out: &mut String) {
+    let _ = writeln!(out, "\ndisk images: {} differ", counted(disks.bytes as usize, "byte"));
+    for count in &disks.classes {
+        let _ = writeln!(out, "  {:>12}  {}", count.bytes, count.class.words());
+    }
+    for line in &disks.lines {
+        let _ = writeln!(out, "  {line}");
     }
 }
 
@@ -261,8 +282,13 @@ impl Row {
         }
     }
 
+    /// Its cause in a word or two.
+    pub(crate) fn title(&self) -> String {
+        Title::of(self).word()
+    }
+
     /// Its path with a leading slash.
-    pub(in crate::report) fn absolute(&self) -> String {
+    pub(crate) fn absolute(&self) -> String {
         match self.path.as_str() {
             "." => "/".to_owned(),
             path => format!("/{path}"),
@@ -270,7 +296,7 @@ impl Row {
     }
 
     /// Everything about it, one phrase per line.
-    pub(in crate::report) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let expected = |e: &ExpectedRow| format!("expected until {}: {}", e.expires, e.reason);
         let mut lines: Vec<String> = self.expected.iter().map(expected).collect();
         match &self.cause {

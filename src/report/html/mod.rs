@@ -26,7 +26,7 @@ const PLAIN: usize = 20;
 const PACKAGES: usize = 500;
 
 /// The complete page of `report`. The same report gives the same bytes.
-pub fn page(report: &Comparison) -> String {
+pub(crate) fn page(report: &Comparison) -> String {
     let policy = format!(
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}'; img-src data:; base-uri \
          'none'; form-action 'none'",

@@ -17,7 +17,7 @@ mod folder;
 mod images;
 mod layer;
 mod layout;
-pub mod limits;
+pub(crate) mod limits;
 mod model;
 mod oddity;
 mod platform;

@@ -1,7 +1,7 @@
 //! Commits of ostree, read without libostree: in a repository on this machine, in an image, or in a
 //! tar archive.
 
-pub mod commit;
+pub(crate) mod commit;
 mod encapsulated;
 pub mod objects;
 mod refs;

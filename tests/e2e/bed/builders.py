@@ -140,7 +140,7 @@ def rootless(bed, checks):
         print("not run: newuidmap is not to be had here")
         return
     section = bed.sections["A bootc image, and other images made by buildah"]
-    roots = unfixed(bed, "rootless-trees")
+    root, _ = unfixed(bed, "rootless-trees")
     user = Nobody(bed)
     bed.work.chmod(0o755)
     user.takes(user.home)
@@ -151,9 +151,10 @@ def rootless(bed, checks):
         print(f"not run: an ordinary user has no user name spaces here: {probe.stderr.strip()}")
         return
     found = {"alone": [], "normal": []}
-    for which, root in zip("ab", roots):
+    for which in "ab":
         place = bed.folder("rootless", which)
         run("cp", "-a", root, place / "rootfs")
+        # One input: what differs comes from a step of the build.
         text = section["Dockerfile"][0].replace("ARG SOURCE", f"{LEFT}ARG SOURCE", 1)
         (place / "Containerfile").write_text(text)
         alone = text[: text.index("RUN --mount")]

@@ -27,7 +27,7 @@ def tree(root, files, seed=1, average=4000):
     """A root of so many files, twelve in a directory; one in ten is a gzip file with a time in it."""
     dice = random.Random(seed)
     for n in range(files):
-        folder = root / f"usr/share/{n % 71}/{n // 12}"
+        folder = root / f"usr/share/{n // 12 % 71}/{n // 12}"
         folder.mkdir(parents=True, exist_ok=True)
         content = text(dice, dice.randrange(average * 2))
         if n % 10 == 0:

@@ -31,8 +31,8 @@ const INLINE_ENTRIES_MAX: u64 = 2048;
 /// The largest file that one chunk covers: chunks have up to 2^(12 + 31) bytes.
 const CHUNK_MAX: u64 = 1 << 43;
 
-/// Prefixes of attribute names that EROFS writes as a number, which is the index in this list.
-const PREFIXES: [&[u8]; 7] = [
+/// Starts of attribute names that EROFS writes as a number: the place in this list.
+pub(in crate::format) const PREFIXES: [&[u8]; 7] = [
     b"",
     b"user.",
     b"system.posix_acl_access",

@@ -5,8 +5,8 @@ use crate::format::Malformed;
 
 /// A header with its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member<'a> {
-    /// The offset of the header.
+pub(crate) struct Member<'a> {
+    /// Where the header begins.
     pub offset: usize,
     /// The header.
     pub(super) header: &'a [u8],
@@ -17,24 +17,24 @@ pub struct Member<'a> {
 }
 
 impl Member<'_> {
-    /// The type flag: `0` a file, `5` a directory, `x` an extension header of the next member, …
-    pub fn kind(&self) -> u8 {
+    /// The type flag: `0` a file, `5` a directory, `x` an extension header of what follows, …
+    pub(crate) fn kind(&self) -> u8 {
         self.header[TYPE]
     }
 
     /// The name in the header, which an extension header before it may replace.
-    pub fn name(&self) -> &[u8] {
+    pub(crate) fn name(&self) -> &[u8] {
         self.header[NAME].split(|b| *b == 0).next().unwrap_or_default()
     }
 
     /// Seconds since 1970 in the header.
-    pub fn mtime(&self) -> i64 {
+    pub(crate) fn mtime(&self) -> i64 {
         number(&self.header[MTIME]).unwrap_or(0)
     }
 
-    /// The header without its times, checksum and name: mode, owner, size, link, device. With
-    /// `linked`, for a name of a hard-link group, also without type, size and link.
-    pub fn rest(&self, linked: bool) -> Vec<u8> {
+    /// The header without its times, checksum and name: mode, owner, size, link, device. Of a name of
+    /// a hard-link group, whatever name holds the content, without type, size and link too.
+    pub(crate) fn rest(&self, linked: bool) -> Vec<u8> {
         let mut rest = self.header.to_vec();
         let of_link = [SIZE, TYPE..TYPE + 1, LINK];
         let apart = if linked { &of_link[..] } else { &[] };
@@ -49,8 +49,8 @@ impl Member<'_> {
     }
 }
 
-/// Whether `bytes` start with a header whose checksum is right.
-pub fn is_tar(bytes: &[u8]) -> bool {
+/// Whether `bytes` start with a header of which the checksum is right.
+pub(crate) fn is_tar(bytes: &[u8]) -> bool {
     bytes.get(..BLOCK).is_some_and(|h| h[257..262] == *b"ustar" && check_sum(h))
 }
 
@@ -58,7 +58,7 @@ pub fn is_tar(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// [`Malformed`] if a header's checksum or a number in it is wrong, or the end is missing.
-pub fn parse(bytes: &[u8]) -> Result<(Vec<Member<'_>>, usize), Malformed> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<(Vec<Member<'_>>, usize), Malformed> {
     let mut members = Vec::new();
     let mut at = 0;
     loop {

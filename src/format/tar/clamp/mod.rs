@@ -7,8 +7,8 @@
 mod items;
 mod member;
 
-pub use items::{Item, items};
-pub use member::{Member, is_tar, parse};
+pub(crate) use items::{Item, items};
+pub(crate) use member::{Member, is_tar, parse};
 
 use super::BLOCK;
 use crate::format::Malformed;
@@ -58,8 +58,8 @@ impl<'a> Iterator for Records<'a> {
 /// clamped, and the process number in GNU tar's name for them is removed.
 ///
 /// # Errors
-/// Those of [`parse`], and for malformed extension records.
-pub fn canonical(bytes: &[u8], epoch: i64) -> Result<Option<Vec<u8>>, Malformed> {
+/// Those of [`parse`], and extension records that are none.
+pub(crate) fn canonical(bytes: &[u8], epoch: i64) -> Result<Option<Vec<u8>>, Malformed> {
     let (members, end) = parse(bytes)?;
     let mut out = Vec::with_capacity(bytes.len());
     for member in &members {
