@@ -29,7 +29,7 @@ pub(crate) struct Member<'a> {
     pub content: &'a [u8],
 }
 
-/// Whether `bytes` start as an archive does.
+/// Whether `bytes` start like an archive.
 pub(crate) fn is_ar(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC) || bytes.starts_with(THIN)
 }
@@ -159,7 +159,7 @@ impl<'a> Member<'a> {
         self.raw_name() == b"//"
     }
 
-    /// The name, long names resolved in `members`, of which this is one.
+    /// The name of this member of `members`, with long names resolved.
     pub(crate) fn name(&self, members: &[Member<'a>]) -> &'a [u8] {
         let raw = self.raw_name();
         if self.is_symbols() || self.is_names() {

@@ -15,7 +15,7 @@ const MEANT: [(&[u8], &str); 4] = [
 /// Every chunk with its content.
 ///
 /// # Errors
-/// [`Malformed`] if it is no module, or a chunk leaves the file.
+/// [`Malformed`] if it is not a module, or a chunk leaves the file.
 pub(crate) fn parse(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let file = Mapped { bytes, order: Order::Big };
     if file.slice(0, 4usize, "header")? != b"FOR1" || file.slice(8, 4usize, "header")? != b"BEAM" {

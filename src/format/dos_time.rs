@@ -18,7 +18,7 @@ const FIRST_DAY: i64 = 3_652;
 const LAST_DAY: i64 = 50_402;
 
 impl DosTime {
-    /// The latest that is not after `seconds` since 1970; the first or last there is beyond those.
+    /// The latest time that is not after `seconds` since 1970, clamped to the representable range.
     pub(crate) fn from_unix(seconds: i64) -> Self {
         let day = seconds.div_euclid(DAY);
         let (day, second) = match day {
@@ -35,7 +35,7 @@ impl DosTime {
         }
     }
 
-    /// Seconds since 1970. Months and days that do not exist count as the nearest that do.
+    /// Seconds since 1970. Invalid months and days count as the nearest valid ones.
     pub(crate) fn to_unix(self) -> i64 {
         let (date, time) = (i64::from(self.date), i64::from(self.time));
         let (year, month, day) = (1980 + (date >> 9), (date >> 5 & 15).clamp(1, 12), date & 31);

@@ -44,12 +44,12 @@ pub(crate) struct Fact {
 }
 
 impl Facts {
-    /// No facts yet of the file `bytes`, whose size bounds what they may take.
+    /// Empty facts of the file `bytes`, whose size limits them.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Facts { kept: true, ..Self::counted(bytes) }
     }
 
-    /// Facts that are counted and not kept: whether the file `bytes` can be read is what is asked.
+    /// Facts that are counted but not kept, to check whether the file `bytes` can be read.
     pub(crate) fn counted(bytes: &[u8]) -> Self {
         let room = bytes.len().saturating_mul(EXPANSION).saturating_add(1 << 16);
         Facts { list: Vec::new(), room: Some(room), kept: false }
@@ -96,8 +96,8 @@ impl Facts {
         }
     }
 
-    /// In what two files differ: a line for the facts of a kind that only one of them has, a line a
-    /// fact that differs up to five a kind, and a line where only the order differs.
+    /// How two files differ: one line for the facts of a kind that only one has, one line per
+    /// differing fact up to five per kind, and one line if only the order differs.
     pub(crate) fn compare(&self, other: &Facts) -> Vec<String> {
         let mut kinds: Vec<&str> = self.list.iter().chain(&other.list).map(|f| f.kind).collect();
         kinds.sort_unstable();

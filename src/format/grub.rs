@@ -21,7 +21,7 @@ const DISK: u32 = 1;
 /// Whether two images differ only in the times and the order of files in their memory disk.
 ///
 /// # Errors
-/// [`Malformed`] if one of them is no image with a memory disk.
+/// [`Malformed`] if one of them is not an image with a memory disk.
 pub(crate) fn is_same_but_for_disk(a: &[u8], b: &[u8]) -> Result<bool, Malformed> {
     let [x, y] = [disk(a)?, disk(b)?];
     Ok(x == y && a[x.start..x.end] != b[x.start..x.end] && {

@@ -136,8 +136,8 @@ fn name(file: Mapped<'_>, first: u64, items: u64, mut n: u64) -> Result<Vec<u8>,
 /// Lists are sorted by name.
 ///
 /// # Errors
-/// As [`parse`], and where an item is of no known type, is not where readers look for it, or shares
-/// its bytes with another.
+/// Those of [`parse`], and if an item has an unknown type, is not where readers look for it, or
+/// shares its bytes with another.
 pub(crate) fn sorted(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
     let file = open(bytes)?;
     let mut left = bytes.len();

@@ -21,13 +21,13 @@ const UNIX: u8 = 3;
 /// The shortest member: header, an empty deflate stream, trailer.
 const MIN_MEMBER: usize = 10 + 2 + 8;
 
-/// Bytes that all members of one file may inflate to before it is given up: 16 GiB.
+/// The most bytes to which all members of a file may inflate: 16 GiB.
 pub(crate) const INFLATED_MAX: u64 = 16 << 30;
 
 /// A member's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header<'a> {
-    /// FTEXT and reserved bits are kept as they are; the other bits follow from the fields below.
+    /// FTEXT and reserved bits stay; the other bits follow from the fields below.
     flags: u8,
     /// When the content was last changed, in seconds since 1970; 0 for none.
     pub mtime: u32,
@@ -56,7 +56,7 @@ pub(crate) struct Member<'a> {
     pub len: u64,
 }
 
-/// Whether `bytes` start as a gzip file does.
+/// Whether `bytes` start like a gzip file.
 pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&START)
 }

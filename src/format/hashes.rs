@@ -83,7 +83,7 @@ impl Algorithm {
     }
 }
 
-/// The digests of what `content` gives, in the order of `algorithms`.
+/// The digests of `content`, in the order of `algorithms`.
 pub(crate) fn digests(
     content: &mut dyn Read,
     algorithms: &[Algorithm],
@@ -101,7 +101,7 @@ pub(crate) fn digests(
     Ok(hashers.into_iter().map(|hasher| hasher.finalize()).collect())
 }
 
-/// The bytes that hexadecimal digits of either case stand for; `None` if they are no such digits.
+/// Decodes hexadecimal digits of either case; `None` if there are other characters.
 pub(crate) fn unhex(text: &[u8]) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let pair = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);

@@ -147,7 +147,7 @@ impl<'a> Hwdb<'a> {
     /// the names of files, and with later strings moved up. `None` if no name has such a path.
     ///
     /// # Errors
-    /// [`Malformed`] if something else uses what would go.
+    /// [`Malformed`] if something else uses what would be removed.
     pub(crate) fn without_root(&self) -> Result<Option<Vec<u8>>, Malformed> {
         let cuts = self.prefixes()?;
         if cuts.is_empty() {

@@ -32,7 +32,7 @@ const FRIENDLY_NAME: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 9, 20];
 /// A keystore, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Keystore<'a> {
-    /// What in it is salted at random, if anything is.
+    /// The part with a random salt, if any.
     pub salted: Option<&'static str>,
     /// The unencrypted lists: the range of each in the file, and its bags.
     lists: Vec<(Range<usize>, Vec<Bag<'a>>)>,
@@ -62,7 +62,7 @@ pub(crate) fn is_pkcs12(bytes: &[u8]) -> bool {
 /// Reads a keystore up to what is encrypted.
 ///
 /// # Errors
-/// [`Malformed`] where it is not DER, or not what RFC 7292 says.
+/// [`Malformed`] if it is not DER, or violates RFC 7292.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Keystore<'_>, Malformed> {
     let mut file = Der { bytes, at: 0, end: bytes.len() };
     let mut store = file.enter(SEQUENCE, "keystore")?;
@@ -127,8 +127,8 @@ fn name(mut attributes: Der<'_>) -> Result<Option<String>, Malformed> {
 }
 
 impl Keystore<'_> {
-    /// The file `bytes`, from which this was read, with its certificates sorted by name. Lists in
-    /// which something else is, or of which two have one name, keep their order.
+    /// The file `bytes`, from which this was read, with its certificates sorted by name. Lists with
+    /// anything else, or with two of the same name, keep their order.
     pub(crate) fn sorted(&self, bytes: &[u8]) -> Vec<u8> {
         let mut out = bytes.to_vec();
         for (place, bags) in &self.lists {
@@ -148,7 +148,7 @@ impl Keystore<'_> {
 /// Every entry that is not encrypted, by its name, in the order of the file.
 ///
 /// # Errors
-/// As [`parse`].
+/// Those of [`parse`].
 pub(crate) fn facts(bytes: &[u8], mut facts: Facts) -> Result<Facts, Malformed> {
     let keystore = parse(bytes)?;
     if let Some(salted) = keystore.salted {

@@ -116,8 +116,8 @@ fn by_content(content: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether a password hash of `crypt(5)`, `$ID$PARAMETERS$HASH`, is anywhere in a content, which may be
-/// an image or a database: its bytes may not be shown.
+/// Whether a password hash of `crypt(5)`, `$ID$PARAMETERS$HASH`, is anywhere in the content, for
+/// example of an image or a database, whose bytes must not be shown then.
 pub(crate) fn has_hash(content: &[u8]) -> bool {
     const IDS: &[&[u8]] =
         &[b"y", b"gy", b"7", b"6", b"5", b"2a", b"2b", b"2x", b"2y", b"1", b"sha1"];
@@ -144,7 +144,7 @@ pub(crate) fn has_hash(content: &[u8]) -> bool {
     memchr::memchr_iter(b'$', content).any(is_hash)
 }
 
-/// What may be said of two contents of which one is a secret of this kind.
+/// The description of two contents of which one is a secret of this kind.
 pub(crate) fn masked(kind: &str, a: &[u8], b: &[u8]) -> String {
     format!("{kind}, not shown: {} → {}", digest(a), digest(b))
 }

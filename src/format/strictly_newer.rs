@@ -26,7 +26,7 @@ const NOT_OLDER: [(&str, &[&str]); 6] = [
     (".qlf", &[".pl"]),
 ];
 
-/// Seconds that keep two times apart wherever they are written: a zip time is even.
+/// Seconds that keep two times apart in every format: a zip time is even.
 pub(crate) const APART: i64 = 2;
 
 /// The name of the file that has to stay newer than the source called `name`.

@@ -32,7 +32,7 @@ const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 ///
 /// # Errors
 ///
-/// If the key cannot be read or is none, or the file not be written.
+/// If the key cannot be read or is invalid, or the file cannot be written.
 pub(crate) fn write(to: &Attestation, run: &Run, page: Option<&str>) -> Result<Option<PathBuf>> {
     let Some(statement) = statement(run, page) else { return Ok(None) };
     let key = key(&to.key).with_context(|| format!("attestation key {}", to.key.display()))?;

@@ -14,8 +14,8 @@ pub(crate) enum Trial {
 /// A minimal subset of `items` under which `trial` still differs: without any one of them it does
 /// not. Empty if it differs without any. It must differ under all `items`.
 ///
-/// Ddmin of Zeller and Hildebrandt: at most quadratic in the number of items, about two trials a
-/// halving where one item is to blame. What cannot be found out counts as the same.
+/// This is ddmin of Zeller and Hildebrandt: at most quadratic in the number of items, about two
+/// trials per halving if one item is to blame. An unknown result counts as the same.
 pub(crate) fn smallest<T: Copy>(items: &[T], mut trial: impl FnMut(&[T]) -> Trial) -> Vec<T> {
     let mut differs = |items: &[T]| trial(items) == Trial::Differs;
     if differs(&[]) {
@@ -51,8 +51,8 @@ pub(crate) fn smallest<T: Copy>(items: &[T], mut trial: impl FnMut(&[T]) -> Tria
     current
 }
 
-/// Sets of `items`, each the smallest that differs among what the sets before it leave: a set of one
-/// is enough alone. One empty set if no item is needed; what is left in the end does not differ.
+/// Disjoint minimal sets of `items` that each suffice to differ: a set of one is enough alone. One
+/// empty set if no item is needed. The remaining items do not differ.
 pub(crate) fn enough<T: Copy + PartialEq>(
     items: &[T],
     mut trial: impl FnMut(&[T]) -> Trial,

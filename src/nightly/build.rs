@@ -14,7 +14,7 @@ use crate::disk;
 use crate::env::SourceDateEpoch;
 use crate::history::Verdict;
 
-/// What both builds of a run have in common.
+/// What the two builds of a run have in common.
 pub(crate) struct Plan<'a> {
     /// The stream.
     pub stream: &'a Stream,
@@ -40,7 +40,7 @@ pub(crate) struct Built {
 /// A failed build.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
-    /// What it is.
+    /// The kind of failure.
     pub verdict: Verdict,
     /// One line on what happened.
     pub detail: String,
@@ -72,8 +72,8 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 /// Builds once. `name` is the name of the build's directory afterwards; its output goes to
 /// `NAME.log` beside it.
 ///
-/// Every build is made in the same directory, unless its path is varied, and moved away
-/// afterwards: two builds share nothing, and yet have the same path.
+/// Every build is made in the same directory, unless its path is varied, and moved away afterwards:
+/// two builds share nothing, but have the same path.
 pub(crate) fn build(plan: &Plan<'_>, name: &str, launch: &Launch) -> Result<Built, Failure> {
     let failed = |error: io::Error| Failure::of_io(name, &error);
     let places = Places::create(plan.run, name, launch).map_err(failed)?;

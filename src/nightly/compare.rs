@@ -37,7 +37,7 @@ pub(crate) struct Request {
 /// The result of a comparison.
 #[derive(Clone, Debug)]
 pub(crate) struct Compared {
-    /// The whole report; of images only where their files differ.
+    /// The whole report; for images only if their files differ.
     pub report: Option<Comparison>,
     /// Reproducible, expected or different.
     pub verdict: Verdict,
@@ -61,7 +61,7 @@ pub(crate) struct Compared {
 ///
 /// # Errors
 ///
-/// If a subject cannot be read, is corrupt, or if they do not compare.
+/// If a subject is unreadable or corrupt, or if the two cannot be compared.
 pub(crate) fn compare(request: &Request) -> Result<Compared> {
     let job = Job {
         a: request.a.clone(),

@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Limits of one build, over all its steps.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    /// When it must have ended.
+    /// The time at which it must have ended.
     pub deadline: Instant,
     /// Bytes of output.
     pub log: u64,
@@ -55,7 +55,7 @@ pub(crate) struct Ended {
     pub left: Vec<String>,
 }
 
-/// Where a build's output goes: a file, counted.
+/// A file for a build's output, whose size is counted.
 pub(crate) struct Log {
     file: File,
     written: Arc<AtomicU64>,
@@ -67,7 +67,7 @@ impl Log {
         Ok(Log { file: crate::disk::create_new(path)?, written: Arc::default() })
     }
 
-    /// Writes a line of our own.
+    /// Writes a line by reprofix itself.
     pub(crate) fn say(&mut self, line: &str) -> io::Result<()> {
         self.file.write_all(format!("{line}\n").as_bytes())
     }
@@ -75,7 +75,7 @@ impl Log {
 
 /// Runs `command` on the file system of `place`, with standard output and error in `log`.
 ///
-/// Only one at a time in a process: every descendant that is new afterwards counts as left behind.
+/// Only one call at a time in a process: every new descendant counts as left behind afterwards.
 pub(crate) fn run(
     mut command: Command,
     log: &Log,
@@ -196,7 +196,7 @@ pub(crate) fn is_full(limits: &Limits, place: &Path) -> bool {
     })
 }
 
-/// A status in words.
+/// Describes an exit status.
 pub(crate) fn ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),

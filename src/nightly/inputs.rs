@@ -18,7 +18,7 @@ use crate::format::ostree::Checksum;
 ///
 /// # Errors
 ///
-/// Naming the file, if an input cannot be read.
+/// If an input cannot be read; the error names the file.
 pub(crate) fn digest(
     stream: &Stream,
     recipe: &Recipe,

@@ -12,7 +12,7 @@ use crate::disk;
 /// Conditions of one build, as [`super::vary`] sets them. The default changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Launch {
-    /// Variables beside the inherited ones.
+    /// Variables in addition to the inherited ones.
     pub env: BTreeMap<String, String>,
     /// An offset for libfaketime, in seconds.
     pub clock: Option<&'static str>,
@@ -104,7 +104,8 @@ impl Launch {
         Ok(argv)
     }
 
-    /// Tries these conditions with `true`; the error is what the tool said, or which is missing.
+    /// Tries these conditions with `true`; the error is the tool's message, or says which tool is
+    /// missing.
     pub(crate) fn probe(&self, scratch: &Path) -> Result<(), String> {
         if let Some(reverse) = self.disorder {
             let (below, above) = (scratch.join("probe.below"), scratch.join("probe"));

@@ -18,7 +18,7 @@ pub(crate) struct Mounted {
 ///
 /// # Errors
 ///
-/// If the program is missing or FUSE does not work here; with what it said.
+/// If the program is missing or FUSE does not work here, with the program's message.
 pub(crate) fn disorderfs(below: &Path, above: &Path, reverse: &str) -> io::Result<Mounted> {
     let mut command = Command::new("disorderfs");
     command.args(["--shuffle-dirents=no", "--sort-dirents=yes"]);
@@ -66,7 +66,7 @@ fn run(command: &mut Command) -> io::Result<()> {
     }
 }
 
-/// Where something is mounted at or below `dir`, deepest first.
+/// The mount points at or below `dir`, deepest first.
 pub(crate) fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> = env::mount_points()?;
     found.retain(|point| point.starts_with(dir));
@@ -79,7 +79,7 @@ pub(crate) fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 ///
-/// Removing nothing, if something stays mounted.
+/// If something stays mounted; nothing is removed then.
 pub(crate) fn remove(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let Ok(dir) = dir.canonicalize() else { return Ok(Vec::new()) };
     let found = below(&dir)?;

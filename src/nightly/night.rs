@@ -34,15 +34,15 @@ const FORGOTTEN: i64 = 7 * 86_400;
 /// What the command line adds to the configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    /// Only these streams; all, if there are none.
+    /// Only these streams; all if empty.
     pub streams: Vec<String>,
     /// Bisect every stream that differs.
     pub bisect: bool,
 }
 
-/// A run that has ended, and the comparison it made.
+/// A run that has ended, with its comparison.
 pub(crate) struct Ended {
-    /// The record.
+    /// Its row in the history.
     pub run: Run,
     /// The whole report, if the comparison was made.
     pub report: Option<Comparison>,
@@ -53,8 +53,8 @@ pub(crate) struct Ended {
 ///
 /// # Errors
 ///
-/// Where nothing can be recorded or a stream's configuration cannot work; what goes wrong in a
-/// build is a verdict.
+/// If nothing can be recorded or a stream's configuration cannot work; a failure in a build is a
+/// verdict.
 pub(crate) fn run(
     config: &Config,
     options: &Options,
@@ -82,7 +82,7 @@ pub(crate) fn run(
     Ok(ended)
 }
 
-/// Records the comparison of two subjects that exist already.
+/// Records the comparison of two existing subjects.
 pub(crate) fn compare(history: &Path, stream: &str, request: &Request) -> Result<Ended> {
     ensure!(is_name(stream), "{stream:?} cannot be a stream's name");
     let mut history = History::open(history)?;
@@ -100,7 +100,7 @@ pub(crate) fn compare(history: &Path, stream: &str, request: &Request) -> Result
     Ok(Ended { run, report })
 }
 
-/// The exit code that these runs ask for: the worst of theirs.
+/// The class of all these runs: the worst one.
 pub(crate) fn class(ended: &[Ended]) -> Class {
     ended.iter().map(|one| one.run.verdict.class()).max().unwrap_or(Class::Good)
 }

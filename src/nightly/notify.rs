@@ -137,7 +137,7 @@ fn channels(notify: &Notify) -> Vec<Channel<'_>> {
 ///
 /// # Errors
 ///
-/// Only where the history does.
+/// Only if the history fails.
 pub(crate) fn tell(config: &Config, history: &mut History, runs: &[&Run]) -> Result<Vec<String>> {
     let flaky = history.flaky(super::pages::NIGHTS)?;
     let mut failed = Vec::new();

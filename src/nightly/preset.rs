@@ -267,7 +267,7 @@ impl Preset {
     ///
     /// # Errors
     ///
-    /// On a parameter that is unknown, or missing.
+    /// If a parameter is unknown or missing.
     pub(crate) fn recipe(&self, with: &BTreeMap<String, String>) -> Result<Recipe> {
         for name in with.keys() {
             if !self.parameters.iter().any(|p| p.name == name) {

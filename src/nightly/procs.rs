@@ -19,12 +19,12 @@ struct Process {
     zombie: bool,
 }
 
-/// Makes us the reaper of our descendants.
+/// Makes this process the reaper of its descendants.
 pub(crate) fn become_reaper() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
-/// Our descendants now.
+/// The present descendants of this process.
 pub(crate) fn descendants() -> io::Result<BTreeSet<i32>> {
     let all = processes()?;
     let mut found = BTreeSet::new();
@@ -41,7 +41,7 @@ pub(crate) fn descendants() -> io::Result<BTreeSet<i32>> {
 ///
 /// # Errors
 ///
-/// If some are still there after ten seconds (blocked in the kernel).
+/// If some are still alive after ten seconds (blocked in the kernel).
 pub(crate) fn kill_descendants(keep: &BTreeSet<i32>) -> io::Result<Vec<String>> {
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut names: BTreeMap<i32, String> = BTreeMap::new();

@@ -13,7 +13,7 @@ use crate::{disk, env};
 ///
 /// # Errors
 ///
-/// Where the history cannot be opened.
+/// If the history cannot be opened.
 pub(crate) fn publish(config: &Config, ended: &[Ended], quiet: bool) -> Result<Vec<String>> {
     let mut history = History::open(&config.history)?;
     let mut failed = Vec::new();

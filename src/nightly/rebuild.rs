@@ -21,7 +21,7 @@ use crate::disk;
 use crate::env::SourceDateEpoch;
 use crate::source::{Spec, Subject};
 
-/// Where [`rebuild`] leaves word for [`explain`], beside the manifest.
+/// The file beside the manifest in which [`rebuild`] names the subjects for [`explain`].
 pub(crate) const NOTE: &str = "reprofix-subjects.json";
 
 /// Bytes at the end of a build's output that the worker reports.
@@ -40,8 +40,7 @@ struct Note {
 ///
 /// # Errors
 ///
-/// If the recipe or the stream cannot work, and if a step fails: the end of its output is in the
-/// error then.
+/// If the recipe or the stream cannot work, or a step fails, with the end of its output.
 pub(crate) fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<String> {
     let recipe = Recipe::read(input)?;
     let stream = config.stream.iter().find(|s| s.name == recipe.stream);
@@ -93,7 +92,7 @@ pub(crate) fn rebuild(config: &Config, input: &Path, out: &Path) -> Result<Strin
 ///
 /// # Errors
 ///
-/// If one is no manifest.
+/// If one is not a manifest.
 pub(crate) fn explain(published: &Path, rebuilt: &Path) -> Result<String> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))

@@ -13,8 +13,7 @@ use signal_hook::flag;
 
 static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// From now on a signal is noted. Exit code 2, as for any night that was not finished, is what a
-/// second one leads to.
+/// Starts to record signals. A second one exits with code 2, as for any unfinished night.
 pub(crate) fn listen() -> io::Result<()> {
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         flag::register_conditional_shutdown(signal, 2, Arc::clone(&ASKED))?;
@@ -23,7 +22,7 @@ pub(crate) fn listen() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether we have been told to stop.
+/// Whether a signal to stop was received.
 pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }

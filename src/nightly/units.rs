@@ -46,7 +46,7 @@ fn read(written: Written, units: &[(&str, u64)]) -> Result<u64, String> {
     })
 }
 
-/// A duration as a person reads it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+/// A duration for people: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
 pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {

@@ -32,7 +32,7 @@ pub struct Variation {
     apply: fn(&mut Launch, Side) -> Result<(), String>,
 }
 
-/// Every condition, in the order that reports have.
+/// Every condition, in the order of reports.
 pub(crate) const VARIATIONS: &[Variation] = &[
     Variation {
         name: "clock",
@@ -235,7 +235,7 @@ pub(crate) fn select(names: &[String]) -> Result<Vec<&'static Variation>> {
     Ok(VARIATIONS.iter().filter(|v| named(v) && !taken(v)).collect())
 }
 
-/// Those of `variations` that a preset does not spare, and the others with its reason.
+/// The variations that the preset supports, and the others with the reason.
 pub(crate) fn spare(
     variations: Vec<&'static Variation>,
     spares: &[(&str, &str)],
@@ -256,8 +256,8 @@ pub(crate) fn launch(variations: &[&'static Variation], side: Side) -> Result<La
     Ok(launch)
 }
 
-/// Those of `variations` that work on this machine, and the others with the reason. Each is tried
-/// by running `true` under it. `scratch` is a directory that may be written to.
+/// The variations that work on this machine, and the others with the reason. Each is tried by
+/// running `true` under it. `scratch` is a writable directory.
 pub(crate) fn possible(
     variations: Vec<&'static Variation>,
     scratch: &Path,

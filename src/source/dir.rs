@@ -18,7 +18,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// What of `root` is its own.
+    /// The part of `root` that is not on mounts.
     pub(crate) fn new(root: Root) -> Self {
         let mut mounted: BTreeMap<PathBuf, BTreeSet<OsString>> = BTreeMap::new();
         for point in env::mounts_below(root.path()) {
@@ -35,12 +35,12 @@ impl Directory {
         self.mounted.get(parent).is_some_and(|names| names.contains(name))
     }
 
-    /// The root with all that is mounted in it.
+    /// The root including its mounts.
     pub(crate) fn root(&self) -> &Root {
         &self.root
     }
 
-    /// One line on what is left out; none if nothing is mounted.
+    /// One line on what is left out; empty if nothing is mounted.
     pub(crate) fn remarks(&self) -> Vec<String> {
         let points = self
             .mounted

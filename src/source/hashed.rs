@@ -25,13 +25,13 @@ impl<T: Tree> Hashed<T> {
     ///
     /// # Errors
     ///
-    /// As [`digest::digest`] does.
+    /// Those of [`digest::digest`].
     pub(crate) fn new(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
         let digested = digest::digest(&tree, done)?;
         Ok(Hashed { tree, digested })
     }
 
-    /// The same of a tree that may become a commit: fails where it cannot.
+    /// Hashes all of a tree that must be committable, calling `done` after each file.
     pub(crate) fn committable(tree: T, done: &(dyn Fn() + Sync)) -> io::Result<Self> {
         let dir = Self::new(tree, done)?;
         dir.digested.committable().map(|()| dir)

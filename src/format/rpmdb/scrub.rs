@@ -21,8 +21,8 @@ pub(super) const MAX_DEPTH: usize = 20;
 ///
 /// # Errors
 ///
-/// With `db` partly scrubbed, on a page that is no b-tree page, is reached twice or not at all, or
-/// whose cells lie outside it.
+/// If a page is not a b-tree page, is reached twice or not at all, or has cells outside of it; `db`
+/// is then partly scrubbed.
 pub(crate) fn scrub(db: &mut [u8], roots: &[u32]) -> Result<u64, Malformed> {
     let mut walk = Walk::new(db)?;
     walk.tree(1, 0)?;

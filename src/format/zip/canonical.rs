@@ -20,7 +20,7 @@ const CENTRAL_OFFSET: usize = 42;
 /// The parameters of the normal form.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// The time, in seconds since 1970, that no time exceeds.
+    /// The latest time, in seconds since 1970.
     pub epoch: i64,
     /// The order of the entries.
     pub order: Order,
@@ -29,7 +29,7 @@ pub(crate) struct Rules {
 /// The order of the entries of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// As they are: in this kind of archive order may have a meaning.
+    /// Unchanged: in this kind of archive the order may matter.
     Kept,
     /// By name.
     Sorted,

@@ -12,7 +12,7 @@ pub(crate) use canonical::{Order, Rules, canonical};
 use super::Malformed;
 use super::bytes::{Cursor, Order::Little};
 
-/// What an archive begins with, unless something was put before it, or it is empty.
+/// The magic at the start of an archive, unless something precedes it, or it is empty.
 pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 const LOCAL: u32 = 0x0403_4B50;
 const CENTRAL: u32 = 0x0201_4B50;
@@ -52,7 +52,7 @@ pub(crate) struct Archive<'a> {
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
-    /// The name, a directory's with a slash at its end.
+    /// The name, which ends with a slash for a directory.
     pub name: &'a [u8],
     /// General purpose flags.
     pub flags: u16,
@@ -90,7 +90,7 @@ impl Entry<'_> {
     }
 }
 
-/// Whether `bytes` start as an archive does, or end as one (a program may stand before it).
+/// Whether `bytes` start or end like an archive (a program may precede it).
 pub(crate) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC) || find_end(bytes).is_ok()
 }
@@ -98,7 +98,7 @@ pub(crate) fn is_zip(bytes: &[u8]) -> bool {
 /// Reads an archive's directory and the header before each entry.
 ///
 /// # Errors
-/// [`Malformed`] if the archive is cut off, split over disks, or its parts do not fit together.
+/// [`Malformed`] if the archive is truncated, split over disks, or inconsistent.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Archive<'_>, Malformed> {
     let end_at = find_end(bytes)?;
     let end = End::read(bytes, end_at)?;
@@ -121,7 +121,7 @@ const SIGNATURES: [&[u8]; 2] = [b".signature.p7s", b"AppxSignature.p7x"];
 /// The end of the block before the directory with which Android signs an archive's bytes.
 const APK_SIGNATURE: &[u8] = b"APK Sig Block 42";
 
-/// Whether a signature in the archive describes its bytes, so that no time in it may change.
+/// Whether a signature in the archive covers its bytes, so that no time may change.
 pub(crate) fn is_sealed(bytes: &[u8]) -> bool {
     parse(bytes).is_ok_and(|archive| {
         bytes[..archive.central.0].ends_with(APK_SIGNATURE)

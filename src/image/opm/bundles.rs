@@ -12,7 +12,7 @@ use crate::image::unpack::flatten;
 use crate::source::oci::{Image, Images, Keep, layers, limits};
 use crate::tree::Kind;
 
-/// The label of an image that holds a file-based catalog: where in the image it is.
+/// The label of an image with the directory of its file-based catalog.
 pub(crate) const LABEL: &str = "operators.operatorframework.io.index.configs.v1";
 
 /// Names of the bundles (`olm.bundle`) in the catalog of `image`; `None` if it has no label of a
@@ -57,7 +57,7 @@ pub(crate) fn of_directory(configs: &Directory<'_>) -> anyhow::Result<BTreeSet<S
     Ok(names)
 }
 
-/// What each of several catalogs lacks of the bundles that any other has.
+/// The bundles of other catalogs that each of several catalogs lacks.
 pub(crate) fn lacking<K>(all: BTreeMap<K, BTreeSet<String>>) -> Vec<(K, BTreeSet<String>)>
 where
     K: Ord,

@@ -15,7 +15,7 @@ use crate::source::oci::for_each_chunk;
 use crate::tree::Kind;
 
 /// The digest of `configs` and the cache directory `cache`, sixteen hex digits. `cache` is the
-/// directory that holds `digest`; only its `cache/` counts.
+/// directory with the file `digest`; only its `cache/` counts.
 pub(crate) fn json(configs: &Directory<'_>, cache: &Directory<'_>) -> anyhow::Result<String> {
     with_cache(of_catalog(configs)?, cache)
 }

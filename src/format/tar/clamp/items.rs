@@ -91,8 +91,8 @@ pub(super) fn set(header: &mut [u8], field: std::ops::Range<usize>, text: &[u8])
     header[field.start..field.start + text.len()].copy_from_slice(text);
 }
 
-/// Members with their extension headers, in the order of the archive, and the hard-link groups
-/// worked out. What is said of all members (`g`) and of the volume stands for itself.
+/// Members with their extension headers and hard-link groups, in the order of the archive. Headers
+/// for all members (`g`) and for the volume are separate items.
 pub(crate) fn items<'a>(members: &[Member<'a>]) -> Vec<Item<'a>> {
     let mut items: Vec<Item<'a>> = Vec::new();
     let mut extensions = Vec::new();

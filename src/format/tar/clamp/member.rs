@@ -6,7 +6,7 @@ use crate::format::Malformed;
 /// A header with its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Member<'a> {
-    /// Where the header begins.
+    /// The offset of the header.
     pub offset: usize,
     /// The header.
     pub(super) header: &'a [u8],
@@ -17,7 +17,7 @@ pub(crate) struct Member<'a> {
 }
 
 impl Member<'_> {
-    /// The type flag: `0` a file, `5` a directory, `x` an extension header of what follows, …
+    /// The type flag: `0` a file, `5` a directory, `x` an extension header of the next member, …
     pub(crate) fn kind(&self) -> u8 {
         self.header[TYPE]
     }
@@ -32,8 +32,8 @@ impl Member<'_> {
         number(&self.header[MTIME]).unwrap_or(0)
     }
 
-    /// The header without its times, checksum and name: mode, owner, size, link, device. Of a name of
-    /// a hard-link group, whatever name holds the content, without type, size and link too.
+    /// The header without its times, checksum and name: mode, owner, size, link, device. With
+    /// `linked`, for a name of a hard-link group, also without type, size and link.
     pub(crate) fn rest(&self, linked: bool) -> Vec<u8> {
         let mut rest = self.header.to_vec();
         let of_link = [SIZE, TYPE..TYPE + 1, LINK];
@@ -49,7 +49,7 @@ impl Member<'_> {
     }
 }
 
-/// Whether `bytes` start with a header of which the checksum is right.
+/// Whether `bytes` start with a header whose checksum is right.
 pub(crate) fn is_tar(bytes: &[u8]) -> bool {
     bytes.get(..BLOCK).is_some_and(|h| h[257..262] == *b"ustar" && check_sum(h))
 }

@@ -58,7 +58,7 @@ impl<'a> Iterator for Records<'a> {
 /// clamped, and the process number in GNU tar's name for them is removed.
 ///
 /// # Errors
-/// Those of [`parse`], and extension records that are none.
+/// Those of [`parse`], and for malformed extension records.
 pub(crate) fn canonical(bytes: &[u8], epoch: i64) -> Result<Option<Vec<u8>>, Malformed> {
     let (members, end) = parse(bytes)?;
     let mut out = Vec::with_capacity(bytes.len());
