@@ -162,11 +162,11 @@ mod tests {
     #[test]
     fn a_file_that_is_no_meta_json_is_refused() {
         for (bytes, why) in [
-            (&b"{"[..], "no JSON"),
-            (b"[]", "no JSON object"),
+            (&b"{"[..], "not JSON"),
+            (b"[]", "not a JSON object"),
             (b"{}", "buildid"),
             (b"{\"buildid\": 1}", "buildid"),
-            (&[0xff], "no JSON"),
+            (&[0xff], "not JSON"),
         ] {
             let error = Meta::parse(bytes).expect_err("is none");
             assert!(format!("{error:#}").contains(why), "{error:#}");

@@ -312,9 +312,9 @@ fn bad_input_is_named_and_changes_nothing() {
     let wrong = head(&format!("\"{}\"", "2".repeat(64)));
     let meta = work.meta();
     for (text, why) in [
-        ("", "no JSON"),
-        ("{\"buildid\": \"x\"", "no JSON"),
-        ("[]", "no JSON object"),
+        ("", "not JSON"),
+        ("{\"buildid\": \"x\"", "not JSON"),
+        ("[]", "not a JSON object"),
         ("{}", "ostree-commit"),
         (&good.replace("\"buildid\"", "\"id\""), "no \"buildid\""),
         (&good.replace(&work.commit, "abc"), "ostree-commit is \"abc\""),
@@ -323,7 +323,7 @@ fn bad_input_is_named_and_changes_nothing() {
         (&head("\"x\""), "ostree-content-checksum is \"x\""),
         (&wrong, "damaged or was edited"),
         (&other, "of commit 1111"),
-        (&"[".repeat(100_000), "no JSON"),
+        (&"[".repeat(100_000), "not JSON"),
     ] {
         work.write(text);
         let more: &[&str] = if text == other { &["--ref=fedora/x86_64/coreos"] } else { &[] };
