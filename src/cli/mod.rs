@@ -81,7 +81,7 @@ const COMMANDS: &[Command] = commands! {
 /// The result of a command, as an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// The same, sound or done: 0.
+    /// Exit code 0: the same, sound or done.
     Same,
     /// A finding: 1.
     Finding,

@@ -278,7 +278,7 @@ fn a_bare_repository_needs_one_ref() {
     assert_eq!(reprofix(&["check", &format!("{repo}:second"), dir]).0, 0);
     let (code, _, err) = reprofix(&["check", &format!("{repo}:third"), dir]);
     assert_eq!(code, 2);
-    assert!(err.contains("third") && err.contains("holds only, second"), "{err}");
+    assert!(err.contains("third") && err.contains("has only, second"), "{err}");
 }
 
 /// Repositories of different modes hold one commit.

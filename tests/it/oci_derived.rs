@@ -184,7 +184,7 @@ fn a_stale_label_is_a_warning_and_no_refusal() {
     let other = on(BASE, &[], |c, _| c["config"]["Labels"]["ostree.commit"] = json!(commit));
     let (code, said, warned) = check(&fixture(BASE), other.path());
     assert_eq!(code, 1, "the label itself differs: {said}");
-    assert!(warned.contains("the layers hold commit 6771e021"), "{warned}");
+    assert!(warned.contains("the layers contain commit 6771e021"), "{warned}");
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn records_of_layers_are_bounded() {
     for (split, said) in [
         (&b"{\"type\":9}"[..], "record of unknown type 9"),
         (b"{\"type\":1,\"name\":\"gone\",\"size\":1}", "vfs/dir/b/gone is not there"),
-        (b"x", "no record of tar-split"),
+        (b"x", "not a record of tar-split"),
     ] {
         let (code, text) = verify(&gzip(split));
         assert!(code == 1 && text.contains(said), "{code} {text}");

@@ -342,12 +342,12 @@ fn places_that_are_not_there_are_named() {
     let repo = work.path().join("tmp/repo");
     let repo = repo.to_str().unwrap();
     for (args, why) in [
-        (&["--workdir", "/nowhere"][..], "/nowhere is no work directory"),
+        (&["--workdir", "/nowhere"][..], "/nowhere is not a work directory"),
         (&["--workdir", path, "--build", "40"], "has no build 40"),
         (&["--workdir", path, "--build", "../39.1"], "no name of a build"),
         (&["--workdir", path, "--arch", "s390x"], "is of x86_64, not of s390x"),
         (&["--workdir", path, "--repo", "/nowhere"], "opening the ostree repository /nowhere"),
-        (&["--workdir", path, "--ref", "no/such"], "holds fedora/x86_64/coreos"),
+        (&["--workdir", path, "--ref", "no/such"], "has fedora/x86_64/coreos"),
         (&["--meta", "/nowhere/meta.json", "--repo", repo], "/nowhere/meta.json"),
         (&["--meta", "/dev/null", "--repo", repo], "not a regular file"),
         (&["--meta", path, "--repo", repo], "not a regular file"),
