@@ -344,7 +344,7 @@ fn places_that_are_not_there_are_named() {
     for (args, why) in [
         (&["--workdir", "/nowhere"][..], "/nowhere is not a work directory"),
         (&["--workdir", path, "--build", "40"], "has no build 40"),
-        (&["--workdir", path, "--build", "../39.1"], "no name of a build"),
+        (&["--workdir", path, "--build", "../39.1"], "not a name of a build"),
         (&["--workdir", path, "--arch", "s390x"], "is of x86_64, not of s390x"),
         (&["--workdir", path, "--repo", "/nowhere"], "opening the ostree repository /nowhere"),
         (&["--workdir", path, "--ref", "no/such"], "has fedora/x86_64/coreos"),
