@@ -393,7 +393,7 @@ mod tests {
             (stream(&format!("{good}\nvari = ['all']")), "did you mean `vary`?"),
             (stream(&format!("{good}\nwith = {{ a = 'b' }}")), "preset"),
             (stream("build = [' ']\nsubject = 'dir:{work}'"), "empty step"),
-            (stream(good).repeat(2), "two of it"),
+            (stream(good).repeat(2), "defined twice"),
             (stream(good).replace("main", "../x"), "letters"),
             (stream(&format!("{good}\nenv = {{ 'A=B' = '1' }}")), "A=B"),
         ] {

@@ -226,7 +226,10 @@ mod tests {
         let one = squash("c", "5");
         std::fs::write(tree.join("f"), "two").expect("writes");
         let lines = content(&one, &squash("d", "5"));
-        assert!(lines.iter().any(|l| l.contains("beside the superblock's fields")), "{lines:?}");
+        assert!(
+            lines.iter().any(|l| l.contains("apart from the superblock's fields")),
+            "{lines:?}"
+        );
         let ext = |name: &str, uuid: &str| {
             let to = dir.path().join(name).display().to_string();
             let fixed = "00000000-0000-0000-0000-000000000001";

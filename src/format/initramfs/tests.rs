@@ -282,8 +282,8 @@ fn sums_are_those_of_files_alone() {
 fn what_the_kernel_ignores_is_refused() {
     let of =
         |mode, content: &'static [u8]| why(&archive(&[Item { mode, ..file("x", 1, content) }]));
-    assert!(of(0o040_755, b"x").starts_with("an entry that is no file has content"));
-    assert!(of(0o020_644, b"x").starts_with("an entry that is no file has content"));
+    assert!(of(0o040_755, b"x").starts_with("an entry that is not a file has content"));
+    assert!(of(0o020_644, b"x").starts_with("an entry that is not a file has content"));
     assert!(of(0o000_644, b"").starts_with("an entry of no known type"));
     assert!(of(0o120_777, &[b'x'; 4096]).starts_with("target of a symbolic link is too long"));
 }

@@ -166,10 +166,10 @@ mod tests {
     #[test]
     fn what_is_no_record_is_refused_where_it_is() {
         for (text, said) in [
-            ("{\"type\":2,\"payload\":\"YWI=\"}\n{", "no record of tar-split"),
-            ("\n", "no record of tar-split"),
+            ("{\"type\":2,\"payload\":\"YWI=\"}\n{", "not a record of tar-split"),
+            ("\n", "not a record of tar-split"),
             ("{\"type\":3}", "record of unknown type 3 at byte 0"),
-            ("{\"type\":2,\"payload\":\"*\"}", "payload is no base64"),
+            ("{\"type\":2,\"payload\":\"*\"}", "payload is not base64"),
             ("{\"type\":1,\"name\":\"../x\",\"size\":1}", "leaves the root"),
         ] {
             let error = all(text).unwrap_err().to_string();
