@@ -158,9 +158,29 @@ fn files(tree: &dyn Tree) -> io::Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-/// The order of `sort -V`: runs of digits by their value, all else bytewise with letters first.
+/// The order of `sort -V`: names without their endings first, then whole.
 fn by_version(a: &[u8], b: &[u8]) -> Ordering {
-    let (mut left, mut right) = (a, b);
+    let stems = runs(&a[..stem(a)], &b[..stem(b)]);
+    stems.then_with(|| runs(a, b)).then_with(|| a.cmp(b))
+}
+
+/// The length of a file's name without its endings: `.` and letters, digits or `~`, no digit first.
+fn stem(name: &[u8]) -> usize {
+    let mut len = name.len();
+    while let Some(dot) = name[..len].iter().rposition(|byte| *byte == b'.') {
+        let ending = &name[dot + 1..len];
+        let letter = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'~';
+        let fits = |byte: &u8| letter(byte) || byte.is_ascii_digit();
+        if !(ending.first().is_some_and(letter) && ending.iter().all(fits)) {
+            break;
+        }
+        len = dot;
+    }
+    len
+}
+
+/// Runs of digits by their value, everything else bytewise with letters first.
+fn runs(mut left: &[u8], mut right: &[u8]) -> Ordering {
     while !left.is_empty() || !right.is_empty() {
         let other = |bytes: &[u8]| bytes.iter().take_while(|b| !b.is_ascii_digit()).count();
         let digits = |bytes: &[u8]| bytes.iter().take_while(|b| b.is_ascii_digit()).count();
@@ -186,7 +206,7 @@ fn by_version(a: &[u8], b: &[u8]) -> Ordering {
         }
         (left, right) = (p, q);
     }
-    a.cmp(b)
+    Ordering::Equal
 }
 
 /// What a line of a shell script does to `compress`.
@@ -234,6 +254,7 @@ mod tests {
             "10-a.conf",
             "a.conf",
             "a10.conf",
+            "a10.1.conf",
             "b~.conf",
             "b.conf",
             "zz-x.conf",

@@ -1,8 +1,8 @@
 //! Hash files: linear hashing, `Packages` in practice.
 //!
 //! Metadata from byte 72: last bucket, mask above and below it, wanted fill, number of records,
-//! hash of a fixed text (to identify the hash function), and 32 *spares*: bucket b begins on page b
-//! + spares\[bits of b\]. A bucket is a chain of pages. Items are pairs of key and value, written
+//! hash of a fixed text (to identify the hash function), and 32 *spares*: bucket b begins on page
+//! `b + spares[bits of b]`. A bucket is a chain of pages. Items are pairs of key and value, written
 //! from the end of the page: a type byte (1 inline, 3 on overflow pages), then the bytes, or three
 //! unused bytes, the first overflow page and the length.
 
