@@ -374,7 +374,7 @@ fn builds_are_taken_from_wherever_they_are() {
     tar_of(&layout, &dir.join("x.ociarchive"));
     let (code, _, err) = check(&at(&one, "39.3"), &at(&one, "39.2"));
     assert_eq!(code, 2);
-    assert!(err.contains("where meta.json says 0000"), "{err}");
+    assert!(err.contains("but meta.json names 0000"), "{err}");
     let imported = json!({"coreos-assembler.oci-imported": true});
     build(&one, "39.3", &"0".repeat(64), "x.ociarchive", imported);
     let (code, _, err) = check(&at(&one, "39.3"), &at(&one, "39.2"));

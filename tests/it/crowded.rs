@@ -160,7 +160,7 @@ fn threads_are_no_more_than_a_machine_bears() {
     fs::create_dir(dir.path().join("usr")).unwrap();
     let done = fix(dir.path(), &["--jobs", "99999"]);
     assert_eq!(done.status.code(), Some(0), "{done:?}");
-    assert!(String::from_utf8_lossy(&done.stderr).contains("16 a processor"), "{done:?}");
+    assert!(String::from_utf8_lossy(&done.stderr).contains("16 per processor"), "{done:?}");
 }
 
 /// The names of our own files stand beside what they are for: anybody who writes a tree can make

@@ -64,7 +64,7 @@ fn a_missing_or_stale_index_is_left_out_and_reported() {
     let (packages, index) = load(&fixture("ndb/one"));
     let without = ndb::canonical(&packages, None, EPOCH).unwrap();
     assert_eq!(without.index, None);
-    assert!(without.notes[0].starts_with("Index.db is missing and is left out"), "{without:?}");
+    assert!(without.notes[0].starts_with("Index.db is missing and is omitted"), "{without:?}");
 
     let mut stale = index.clone().unwrap();
     stale[20] += 1;
