@@ -1,7 +1,7 @@
 //! Reading numbers and strings out of bytes, and saying where they end too early.
 //!
-//! An [`Order`] reads a number at an offset. A [`Mapped`] file holds its own offsets, and what
-//! leads out of it is reported by name. A [`Cursor`] goes forward.
+//! An [`Order`] reads a number at an offset. A `Mapped` file holds its own offsets, and what
+//! leads out of it is reported by name. A `Cursor` goes forward.
 
 use super::Malformed;
 

@@ -103,7 +103,7 @@ pub struct Stream {
     pub name: String,
     /// The architecture, as in `uname -m`; by default this machine's.
     pub architecture: Option<String>,
-    /// A known flow, see [`preset::PRESETS`].
+    /// A known flow, see `preset::PRESETS`.
     pub preset: Option<String>,
     /// The preset's parameters.
     #[serde(default)]

@@ -1,12 +1,12 @@
 //! The nightly job: builds twice under varied conditions, compares, records and notifies.
 //!
-//! [`config`] says what to build; [`preset`] has the steps of the known flows; [`vary`] is the
-//! table of conditions and [`launch`] puts them around a command; [`exec`] runs one command within
-//! its limits, or until a signal to stop; [`build`] makes the two subjects;
-//! [`compare`](mod@compare) compares them; [`night`] does all of it and writes the history. A
+//! [`config`] says what to build; `preset` has the steps of the known flows; `vary` is the
+//! table of conditions and `launch` puts them around a command; `exec` runs one command within
+//! its limits, or until a signal to stop; `build` makes the two subjects;
+//! `compare` compares them; `night` does all of it and writes the history. A
 //! failure of any part is recorded as such: only a finished comparison can say "different".
 //!
-//! The outputs of the history are [`pages`], [`notify`], [`metrics`], [`attest`]; [`publish`] makes
+//! The outputs of the history are [`pages`], `notify`, `metrics`, `attest`; `publish` makes
 //! all of them. [`feed`] and [`manifest`] are what rebuilderd needs to take over the scheduling.
 
 pub(crate) mod attest;

@@ -138,10 +138,7 @@ fn what_stacker_skips_and_what_it_needs_are_told_apart() {
     let text = manifests(&[layer(&format!("sha256:{empty}")), layer(&format!("sha256:{full}"))]);
     let found = findings(text, Some(&oci));
     assert_eq!((found.len(), found[0].0), (1, Rule::E5), "{found:?}");
-    assert!(
-        found[0].1.contains("builds ignore it; its blob is in the OCI layout"),
-        "{found:?}"
-    );
+    assert!(found[0].1.contains("builds ignore it; its blob is in the OCI layout"), "{found:?}");
     let found = findings(json!({"BuiltLayers": ["base"]}), None);
     assert_eq!(found, [(Rule::E5, "built layer base has no directory: no build starts".into())]);
     fs::create_dir_all(roots.join("base/overlay")).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Nothing is mounted and no loop device is needed: `format::filesystem` reads. The partitions are laid
 //! into one tree as the Discoverable Partitions Specification mounts them, so that plugins find files
-//! where they are on a running system ([`layout`]).
+//! where they are on a running system (`layout`).
 
 mod file;
 mod layout;

@@ -3,7 +3,7 @@
 //!
 //! Follows the OCI image specification 1.1 and Docker's image manifest v2 schema 2, and what tools
 //! actually write: nested indexes, an `index.json` that is the list, missing media types, Docker's
-//! media types inside an OCI layout, sparse lists, attestations. [`limits`] says what is refused.
+//! media types inside an OCI layout, sparse lists, attestations. `limits` says what is refused.
 //!
 //! The chain of diff_ids identifies the content. Digests of compressed bytes are verified and
 //! shown, but may differ between builds: two versions of gzip compress the same tar differently.
