@@ -82,7 +82,9 @@ fn be32(bytes: &[u8], at: usize) -> u32 {
 impl Qcow2 {
     /// Reads the header and the first table.
     ///
-    /// Fails if it is damaged, or needs what is not read.
+    /// # Errors
+    ///
+    /// If it is damaged, or needs what is not read.
     pub fn open(image: Arc<dyn Blocks>) -> io::Result<Self> {
         let mut head = image.bytes(0, 72)?;
         if !is_qcow2(&head) {

@@ -23,7 +23,9 @@ const HEAD: u64 = 4104;
 
 /// Looks into the images among files that differ, `depth` images deep already.
 ///
-/// Fails where a tree cannot be read; an image that is damaged is said to be so.
+/// # Errors
+///
+/// If a tree cannot be read; an image that is damaged is said to be so.
 pub(super) fn look_into(
     job: &Job,
     all: &mut [Explained],

@@ -15,7 +15,9 @@ use crate::tree::Tree;
 
 /// The images of `subject`: one in a file, or those of a tree.
 ///
-/// Fails if it cannot be read, and within the nightly job, whose two builds are to show what a
+/// # Errors
+///
+/// If it cannot be read, and within the nightly job, whose two builds are to show what a
 /// compressor does. An image that is not understood is a warning: it is compressed again.
 pub(crate) fn read(
     subject: &OsStr,

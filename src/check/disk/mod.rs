@@ -107,7 +107,9 @@ struct Work<'a> {
 
 /// Compares two disks, of whose trees `paths` have contents that differ.
 ///
-/// Fails where one cannot be read.
+/// # Errors
+///
+/// If one cannot be read.
 pub fn compare(a: &Disk, b: &Disk, paths: &BTreeSet<PathBuf>) -> io::Result<Disks> {
     let mut work = Work { paths, counts: BTreeMap::new(), lines: Vec::new() };
     if a.blocks.size() != b.blocks.size() {

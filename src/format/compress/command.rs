@@ -10,7 +10,9 @@ impl Packing {
     /// What a member is compressed with again that this command made from a pipe, as
     /// [`detect`](super::detect) would find it there; `None` if the command is `cat`.
     ///
-    /// Fails with the word that is not understood. A name alone has the words that dracut gives it.
+    /// # Errors
+    ///
+    /// If a word is not understood; the error is the word. A name alone has the words that dracut gives it.
     ///
     /// ```
     /// # use reprofix::format::compress::*;

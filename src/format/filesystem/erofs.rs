@@ -61,7 +61,9 @@ struct Stored {
 impl Erofs {
     /// Reads the superblock.
     ///
-    /// Fails if it is not EROFS, or has a feature that is not known.
+    /// # Errors
+    ///
+    /// If it is not EROFS, or has a feature that is not known.
     pub fn open(disk: Arc<dyn Blocks>) -> io::Result<Self> {
         let head = disk.bytes(SUPERBLOCK, 128)?;
         if head[..4] != MAGIC {

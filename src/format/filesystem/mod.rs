@@ -112,7 +112,9 @@ pub trait FileSystem: Send + Sync {
 
 /// Opens the file system that begins at the first byte; `None` where no reader knows it.
 ///
-/// Fails where one knows it and cannot read it; the error names the feature, or the place.
+/// # Errors
+///
+/// If one knows it and cannot read it; the error names the feature, or the place.
 pub fn open(blocks: &Arc<dyn Blocks>) -> io::Result<Option<Box<dyn FileSystem>>> {
     let disk = || Arc::clone(blocks);
     Ok(match name(blocks.as_ref())? {

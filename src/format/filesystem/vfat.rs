@@ -63,7 +63,9 @@ pub fn is_boot_sector(head: &[u8]) -> bool {
 impl Vfat {
     /// Reads the boot sector.
     ///
-    /// Fails if it is not one.
+    /// # Errors
+    ///
+    /// If it is not a FAT file system.
     pub fn open(disk: Arc<dyn Blocks>) -> io::Result<Self> {
         let head = disk.bytes(0, 512)?;
         if !is_boot_sector(&head) {

@@ -45,7 +45,9 @@ pub(super) const CHOICES: [(&str, Packing); 10] = [
 
 /// What an image of `tree` is compressed with.
 ///
-/// Fails where dracut's configuration is asked and not understood.
+/// # Errors
+///
+/// If dracut's configuration is asked and not understood.
 pub(super) fn of(tree: &dyn Tree, cx: &Context) -> Result<Compress, Error> {
     let option = cx.option(&PAGE, "compress");
     if let Some((_, packing)) = CHOICES.iter().find(|(name, _)| *name == option) {

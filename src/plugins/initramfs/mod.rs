@@ -314,7 +314,9 @@ fn write<R: Read + Seek, W: Write>(
 
 /// The boot images of a tree, as [`Earlier`] ones.
 ///
-/// Fails where one cannot be read.
+/// # Errors
+///
+/// If one cannot be read.
 pub fn earlier(
     tree: &dyn Tree,
     cx: &Context,

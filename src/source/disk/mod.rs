@@ -102,7 +102,9 @@ impl Part {
 impl Disk {
     /// Opens an image of any form: what a machine would see of it.
     ///
-    /// Fails where the form, the table or a file system is damaged; the error names the place.
+    /// # Errors
+    ///
+    /// If the form, the table or a file system is damaged; the error names the place.
     pub fn open(image: Arc<dyn Blocks>) -> io::Result<Self> {
         let head = image.head(1024)?;
         if let Some((_, name)) = FORMS
@@ -148,7 +150,9 @@ impl Disk {
 
     /// Opens the image that is a file of a tree.
     ///
-    /// Fails as [`Disk::open`] does.
+    /// # Errors
+    ///
+    /// Those of [`Disk::open`].
     pub fn within(mut file: Box<dyn Seekable>) -> io::Result<Self> {
         let size = file.seek(io::SeekFrom::End(0))?;
         Self::open(Arc::new(Sought { size, file: Mutex::new(file) }))
@@ -156,7 +160,9 @@ impl Disk {
 
     /// Its tree with all checksums, called `name`.
     ///
-    /// Fails where a file system is damaged; the error names the path, the partition and the place.
+    /// # Errors
+    ///
+    /// If a file system is damaged; the error names the path, the partition and the place.
     pub fn subject(self, name: String, done: &(dyn Fn() + Sync)) -> io::Result<Subject> {
         let remarks = self.remarks.clone();
         let disk = Arc::new(self);

@@ -32,7 +32,9 @@ pub struct DiskTree {
 
 /// Reads the names and inodes of every file system, and says what is left out.
 ///
-/// Fails where one is damaged, where directories lead to one another, and as [`PathBudget::add`] does.
+/// # Errors
+///
+/// If one is damaged, where directories lead to one another, and as [`PathBudget::add`] says.
 pub(super) fn read(parts: &[Part]) -> io::Result<(BTreeMap<PathBuf, Node>, Vec<String>)> {
     let (mut nodes, mut remarks) = (BTreeMap::new(), Vec::new());
     let mut order: Vec<usize> = (0..parts.len()).collect();

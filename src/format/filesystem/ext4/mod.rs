@@ -73,7 +73,9 @@ struct Stored {
 impl Ext4 {
     /// Reads the superblock.
     ///
-    /// Fails if it is not ext4, or has a feature that is not known.
+    /// # Errors
+    ///
+    /// If it is not ext4, or has a feature that is not known.
     pub fn open(disk: Arc<dyn Blocks>) -> io::Result<Self> {
         let head = disk.bytes(SUPERBLOCK, 1024)?;
         if le16(&head, 0x38) != 0xef53 {

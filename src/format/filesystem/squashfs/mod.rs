@@ -41,7 +41,9 @@ pub struct Squashfs {
 impl Squashfs {
     /// Reads the superblock.
     ///
-    /// Fails if it is not squashfs 4.0.
+    /// # Errors
+    ///
+    /// If it is not squashfs 4.0.
     pub fn open(disk: Arc<dyn Blocks>) -> io::Result<Self> {
         let head = disk.bytes(0, 96)?;
         if &head[..4] != b"hsqs" {
