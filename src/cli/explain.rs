@@ -98,7 +98,7 @@ fn vouchers() -> String {
     let _ = writeln!(out, "\nTable");
     for row in vouchers::TABLE {
         let _ = writeln!(out, "  {}  ({})", row.name, row.phrase);
-        for text in [row.known_by.to_owned(), format!("Fails otherwise: {}.", row.fails)] {
+        for text in [row.known_by.to_owned(), format!("Otherwise it fails: {}.", row.fails)] {
             out.push_str(&wrapped(&text).replace("  ", "    "));
         }
     }

@@ -38,7 +38,7 @@ impl Flattened {
     ///
     /// # Errors
     ///
-    /// As [`Flattened::read`].
+    /// Those of [`Flattened::read`].
     pub fn beside(
         store: &Store,
         image: &Image,

@@ -17,7 +17,7 @@ use super::config::Step;
 pub(crate) struct Preset {
     /// Its name in `nightly.toml`.
     pub name: &'static str,
-    /// What it is told.
+    /// What is set in `nightly.toml`.
     pub parameters: &'static [Parameter],
     /// Shell scripts, run in the build's directory.
     pub steps: &'static [&'static str],

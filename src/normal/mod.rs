@@ -46,7 +46,7 @@ pub trait Plugin: Sync {
     fn canonical(&self, file: &File<'_>, cx: &Context) -> io::Result<Verdict>;
 
     /// What still differs between two files of this plugin whose normal forms are not equal:
-    /// one lower-case phrase a finding ("3 packages differ: …"), in a stable order.
+    /// one lower-case phrase for each finding ("3 packages differ: …"), in a stable order.
     fn explain(&self, _a: &File<'_>, _b: &File<'_>, _cx: &Context) -> Vec<String> {
         Vec::new()
     }

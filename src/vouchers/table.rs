@@ -201,7 +201,7 @@ pub const TABLE: &[Row] = &[
         phrase: "its name, which holds the digest of its bytes",
         known_by: "a name, its own or its directory's, or one with the directories of its first \
                    digits, that holds the digest as hexadecimal digits, and fits",
-        fails: "whoever looks it up by that digest",
+        fails: "a program that looks it up by that digest",
     },
 ];
 

@@ -78,9 +78,9 @@ pub struct Count {
 pub struct Disks {
     /// Bytes that differ.
     pub bytes: u64,
-    /// The same by class: every class, also those of which there are none.
+    /// The bytes of each class, also of those that no byte is in.
     pub classes: Vec<Count>,
-    /// What differs in the table and in each partition, one phrase a line.
+    /// What differs in the table and in each partition, one phrase per line.
     pub lines: Vec<String>,
 }
 

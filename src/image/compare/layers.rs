@@ -43,7 +43,7 @@ pub(super) struct Side<'a> {
 pub(super) type LayersByNumber = BTreeMap<usize, Layer>;
 
 /// Says why two layers differ. Layers of one diff_id are not read; those whose files differ are left in
-/// `kept`, since whoever compares path by path needs them again.
+/// `kept`, since a comparison path by path needs them again.
 pub(super) fn compare(
     number: usize,
     a: Side<'_>,

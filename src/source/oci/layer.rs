@@ -83,7 +83,7 @@ pub fn layers(store: &Store, image: &Image, keep: Keep) -> anyhow::Result<Vec<La
 ///
 /// # Errors
 ///
-/// As [`layers`].
+/// Those of [`layers`].
 pub fn layers_beside(
     store: &Store,
     image: &Image,
