@@ -82,7 +82,8 @@ fn texts(code: &str) -> Vec<(usize, String)> {
     let mut texts: Vec<(usize, String)> = Vec::new();
     let mut goes_on = false;
     for (line, number) in code.lines().map(str::trim).zip(1..) {
-        let comment = line.strip_prefix("//").map(|text| text.trim_start_matches(['/', '!']).trim());
+        let comment =
+            line.strip_prefix("//").map(|text| text.trim_start_matches(['/', '!']).trim());
         match comment {
             // A paragraph ends at an empty line.
             Some("") => goes_on = false,
