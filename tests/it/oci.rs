@@ -33,6 +33,16 @@ pub(crate) fn have(tool: &str) -> bool {
     found
 }
 
+/// Whether a daemon is here, which no list of packages asks for: its package starts a service on the
+/// machine. The test says so if it has to go without.
+pub(crate) fn have_daemon(daemon: &str) -> bool {
+    let found = Command::new(daemon).arg("--version").output().is_ok();
+    if !found {
+        eprintln!("SKIPPED: {daemon} is not installed, and its package would start a service");
+    }
+    found
+}
+
 /// Runs a tool and gives its standard output; `Err` holds what it said.
 pub(crate) fn run(command: &mut Command) -> Result<Vec<u8>, String> {
     let output = command.output().unwrap();

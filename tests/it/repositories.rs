@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::oci::have;
+use crate::oci::{have, have_daemon};
 use crate::repo::{output, run};
 use crate::vouchers::{Tree, left};
 
@@ -303,7 +303,7 @@ fn storage_of(
 
 #[test]
 fn an_image_in_containerds_storage_can_still_be_exported() {
-    if !have("containerd") || !have("ctr") || !have("python3") {
+    if !have_daemon("containerd") || !have("ctr") || !have("python3") {
         return;
     }
     let (tree, run_in) = (Tree::new(), Tree::new());
@@ -340,7 +340,7 @@ fn an_image_in_containerds_storage_can_still_be_exported() {
 
 #[test]
 fn an_image_in_dockers_storage_can_still_be_saved() {
-    if !have("dockerd") || !have("docker") || !have("python3") {
+    if !have_daemon("dockerd") || !have("docker") || !have("python3") {
         return;
     }
     for driver in ["overlay2", "vfs"] {
