@@ -123,11 +123,13 @@ fn unexplained(report: &Comparison) -> Option<String> {
         Some(package) => format!("of {package}"),
         None => "in no package".to_owned(),
     };
+    let among = match rows.len() {
+        1 => "which nothing explains".to_owned(),
+        n => format!("the first of {} that nothing explains", paths(n)),
+    };
     Some(format!(
-        "look at {} ({owner}), the first of {} that nothing explains; an entry in \
-         reprofix-expect.toml accepts one for some time",
-        first.absolute(),
-        paths(rows.len())
+        "look at {} ({owner}), {among}; an entry in reprofix-expect.toml accepts one for some time",
+        first.absolute()
     ))
 }
 
