@@ -50,13 +50,6 @@ const ENDS: &[(&str, &str)] = &[
 
 /// The kind of secret in the file `path` below a root, judged by path and content; `None` if it is
 /// not a known secret.
-///
-/// ```
-/// # use reprofix::format::secret::kind;
-/// assert_eq!(kind(b"usr/etc/shadow", b""), Some("password hashes"));
-/// assert_eq!(kind(b"etc/x.pem", b"-----BEGIN RSA PRIVATE KEY-----\n"), Some("a private key"));
-/// assert_eq!(kind(b"etc/x.pem", b"-----BEGIN CERTIFICATE-----\n"), None);
-/// ```
 pub(crate) fn kind(path: &[u8], content: &[u8]) -> Option<&'static str> {
     let old = || (is_accounts(path) && has_old_hash(content)).then_some("password hashes");
     by_path(path).or_else(|| by_content(content)).or_else(old)
