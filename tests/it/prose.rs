@@ -86,7 +86,7 @@ fn texts(code: &str) -> Vec<(usize, String)> {
             line.strip_prefix("//").map(|text| text.trim_start_matches(['/', '!']).trim());
         match comment {
             // A paragraph ends at an empty line.
-            Some("") => goes_on = false,
+            Some("") => (),
             Some(text) if goes_on => {
                 let (_, last) = texts.last_mut().expect("one that goes on");
                 *last = format!("{last} {text}");
